@@ -1,0 +1,7 @@
+"""``python -m backlight``."""
+
+import sys
+
+from backlight.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tapes joined to the mathematics: loops with explicit state that end in tables."""

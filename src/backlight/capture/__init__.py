@@ -1,0 +1,1 @@
+"""One forward and one backward, and what they leave: the tape."""

@@ -1,0 +1,167 @@
+"""The one pass: all sites of all layers out of one forward and one activation-only backward."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from backlight.capture.tape import Tape
+from backlight.data.batches import Batch
+from backlight.errors import NonFiniteError, SilentSiteError
+from backlight.models.sites import Site, layer_of
+from backlight.models.subject import Subject
+from backlight.models.taps import per_token, tapping
+from backlight.tasks.objective import LossGradient, Reduction, next_token_loss
+
+__all__ = ["record", "record_activations"]
+
+
+def record(
+    subject: Subject,
+    batch: Batch,
+    sites: Sequence[Site],
+    *,
+    reduction: Reduction = "sequence_mean",
+    keep_activations: bool = False,
+) -> Tape:
+    """Run a batch forward and backward and keep the gradient at each site.
+
+    The model's parameters are frozen, so nothing needs a gradient until the earliest site, whose
+    tensor is made a leaf: below it no graph is built and nothing is walked back. Gradients are
+    those of the tensors as they were when they passed, also where a block adds into them in place.
+
+    Args:
+        subject: The model.
+        batch: Some passages, on the model's device.
+        sites: Where to look.
+        reduction: How tokens and sequences are weighed in the loss.
+        keep_activations: Also keep a copy of each site's tensor.
+
+    Returns:
+        The tape.
+
+    Raises:
+        NonFiniteError: If the loss is NaN or infinite; the message says where that began.
+        SilentSiteError: If the loss does not depend on one of the sites.
+    """
+    edges: dict[str, GradientEdge] = {}
+    shapes: dict[str, torch.Size] = {}
+    activations: dict[str, Tensor] = {}
+    asked = {site.name for site in sites}
+
+    def visit(site: Site, tensor: Tensor) -> Tensor:
+        if not tensor.requires_grad:
+            # The clone may be written to in place by the block; the leaf below it may not.
+            tensor = tensor.detach().requires_grad_().clone()
+        if site.name in asked:
+            edges[site.name] = get_gradient_edge(tensor)
+            shapes[site.name] = tensor.shape
+            if keep_activations:
+                activations[site.name] = _activation(site, tensor, batch)
+        return tensor
+
+    with torch.enable_grad(), tapping(subject, _with_start(subject, sites), visit):
+        output = subject.forward(batch.input_ids)
+    loss = next_token_loss(output, batch, head=subject.head, reduction=reduction)
+    _check_finite(subject, batch, loss)
+    gradients = torch.autograd.grad(
+        output,
+        [edges[site.name] for site in sites],
+        grad_outputs=loss.gradient,
+        allow_unused=True,
+    )
+    return Tape(
+        batch=batch,
+        activations=activations,
+        gradients={
+            site.name: _gradient(site, gradient, batch)
+            for site, gradient in zip(sites, gradients, strict=True)
+        },
+        nats=loss.nats,
+    )
+
+
+@torch.no_grad()
+def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) -> Tape:
+    """Run a batch forward only and keep a copy of each site's tensor.
+
+    Args:
+        subject: The model.
+        batch: Some passages, on the model's device.
+        sites: Where to look.
+
+    Returns:
+        A tape without gradients and without a loss.
+    """
+    activations: dict[str, Tensor] = {}
+
+    def visit(site: Site, tensor: Tensor) -> Tensor:
+        activations[site.name] = _activation(site, tensor, batch)
+        return tensor
+
+    with tapping(subject, sites, visit):
+        subject.forward(batch.input_ids)
+    return Tape(batch=batch, activations=activations, gradients={}, nats=None)
+
+
+def _with_start(subject: Subject, sites: Sequence[Site]) -> list[Site]:
+    """Add the point from which the graph must start for the sites to get their total derivative.
+
+    A block reads its stream twice: into a branch and around it. A leaf made where the branch begins
+    would miss the way around, so the graph then starts at the block's input.
+    """
+    inner = [site for site in sites if site.tap.side in ("input", "branch")]
+    layers = [layer for site in inner if (layer := layer_of(site.name)) is not None]
+    start = f"layers.{min(layers)}.resid.pre" if layers else None
+    extra = [subject.sites[start]] if start in subject.sites else []
+    return [*extra, *(site for site in sites if site not in extra)]
+
+
+def _activation(site: Site, tensor: Tensor, batch: Batch) -> Tensor:
+    # A copy: some blocks add in place into what a tap has shown.
+    return per_token(site, tensor.detach() * site.tap.multiplier, batch.input_ids.shape)
+
+
+def _gradient(site: Site, gradient: Tensor | None, batch: Batch) -> Tensor:
+    if gradient is None:
+        raise SilentSiteError(
+            f"The loss does not depend on {site.name}: no gradient came back through it."
+        )
+    if site.tap.multiplier != 1.0:
+        gradient = gradient / site.tap.multiplier
+    return per_token(site, gradient, batch.input_ids.shape)
+
+
+def _check_finite(subject: Subject, batch: Batch, loss: LossGradient) -> None:
+    """Name the passage whose loss is not finite, and the first layer where it went wrong."""
+    bad = ~loss.nats.isfinite()
+    if not bad.any():
+        return
+    row = int(bad.nonzero()[0, 0])
+    alone = batch.input_ids[row : row + 1, : int(batch.lengths[row])]
+    raise NonFiniteError(
+        f"The loss of passage {batch.passages[row]} is {loss.nats[row].item()}: "
+        f"{_first_non_finite(subject, alone)}. Try --dtype float32 (now "
+        f"{loss.gradient.dtype}), or look for NaN in the weights."
+    )
+
+
+@torch.no_grad()
+def _first_non_finite(subject: Subject, tokens: Tensor) -> str:
+    """Say at which site of the forward pass the first NaN or infinity is seen."""
+    first: list[str] = []
+
+    def visit(site: Site, tensor: Tensor) -> Tensor:
+        if not first and not tensor.isfinite().all():
+            first.append(site.name)
+        return tensor
+
+    watched = [site for site in subject.sites.values() if site.tap.side in _WATCHED]
+    with tapping(subject, watched, visit):
+        subject.forward(tokens)
+    return f"the first site that is not finite is {first[0]}" if first else "all sites are finite"
+
+
+_WATCHED = ("input", "output", "branch")
+Visit = Callable[[Site, Tensor], Tensor]

@@ -1,0 +1,140 @@
+"""The command line: words in, one call, an exit status out. Nothing heavy is imported here."""
+
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import BaseModel, ValidationError
+
+from backlight.config import LayersConfig, SitesConfig, explain
+from backlight.errors import BacklightError, ConfigError
+
+__all__ = ["app", "main"]
+
+_USAGE, _INTERRUPTED = 2, 130
+
+_Layers = Annotated[LayersConfig, Parameter(name="*")]
+_Sites = Annotated[SitesConfig, Parameter(name="*")]
+
+app = App(
+    name="backlight",
+    help="Light a transformer from behind: where the gradient of its loss flows.",
+    default_parameter=Parameter(name_transform=lambda name: name),
+)
+
+
+@app.command
+def layers(config: Path | None = None, *, options: _Layers = LayersConfig()) -> None:
+    """Measure the gradient of the loss at every layer, over a corpus, in one pass.
+
+    Prints a line per layer with standard errors. With --save_outputs or --output_dir it also writes
+    arrays, tables and figures.
+
+    Parameters
+    ----------
+    config
+        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
+    """
+    _call("layers", _resolved(LayersConfig, config, options))
+
+
+@app.command
+def sites(model: str | None = None, *, options: _Sites = SitesConfig()) -> None:
+    """List every site of a model, in our names and in those of Transformers and TransformerLens.
+
+    Parameters
+    ----------
+    model
+        The model, as for --model_name.
+    """
+    named = {} if model is None else {"model_name": model}
+    _call("sites", SitesConfig.model_validate({**_given(options), **named}))
+
+
+@app.command
+def report(run_dir: Path) -> None:
+    """Redraw every figure of a finished run from its files, without the model.
+
+    Parameters
+    ----------
+    run_dir
+        The run directory.
+    """
+    figures = _call("report", run_dir)
+    print(f"{len(figures)} figures redrawn in {run_dir}")
+
+
+@app.command
+def demo(*, output_dir: Path = Path("runs/demo")) -> None:
+    """Run the main job on a real model (SmolLM2-135M) and shipped text.
+
+    Parameters
+    ----------
+    output_dir
+        Where results go; an earlier demo there is replaced.
+    """
+    _call("demo", output_dir)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        words: The arguments; those of the process by default. ``--debug`` anywhere among them shows
+            the traceback of an error.
+
+    Returns:
+        The exit status: 0 done, 1 the run failed, 2 a user's mistake, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in words
+    _configure_logging()
+    try:
+        app([word for word in words if word != "--debug"], exit_on_error=False, print_error=False)
+    except (BacklightError, CycloptsError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"backlight: {_sentence(error)}", file=sys.stderr)
+        return error.exit_status if isinstance(error, BacklightError) else _USAGE
+    except KeyboardInterrupt:
+        print("backlight: stopped; go on with --resume if results were to be saved.", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _call(command: str, argument: Any) -> Any:
+    """Load a command by its name, so that words can be read without torch, and run it."""
+    return importlib.import_module(f"backlight.commands.{command}").run(argument)
+
+
+def _resolved(kind: type[Any], config: Path | None, options: BaseModel) -> Any:
+    resolve = importlib.import_module("backlight.commands.options").resolve
+    return resolve(kind, config, _given(options))
+
+
+def _given(options: BaseModel) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in options.model_fields_set}
+
+
+def _sentence(error: Exception) -> str:
+    """Tell an error in one line."""
+    cause = error.__cause__
+    if isinstance(cause, ValidationError) and not isinstance(error, ConfigError):
+        kind = LayersConfig if cause.title == LayersConfig.__name__ else SitesConfig
+        return explain(kind, cause)
+    return " ".join(str(error).split())
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    for library in ("transformers", "huggingface_hub", "datasets", "httpx", "fsspec", "filelock"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""``backlight layers``: what the gradient of the loss is at every layer, over a corpus."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.analysis.aggregate import aggregate
+from backlight.analysis.profile import Profile, profile
+from backlight.analysis.tabulate import (
+    dimension_table,
+    histogram_table,
+    layer_table,
+    site_results,
+    top_token_table,
+)
+from backlight.commands.layers_files import variants, write_results
+from backlight.commands.layers_table import print_layers
+from backlight.commands.options import resolve
+from backlight.commands.session import Clock, find_run, follow, start_run
+from backlight.config import LayersConfig, same_numbers
+from backlight.data.batches import Passages, bucket, tokenize
+from backlight.data.corpora import read_rows
+from backlight.errors import RunDirectoryError, UnsupportedSiteError
+from backlight.models.loading import load_subject
+from backlight.models.sites import (
+    Site,
+    format_layers,
+    layer_of,
+    parse_layers,
+    resolve_sites,
+    sites_of_layers,
+)
+from backlight.models.subject import Subject
+from backlight.runs.directory import RunDirectory
+from backlight.runs.provenance import provenance
+from backlight.runs.results import Results, load_results
+from backlight.stats.bank import SiteResult
+
+__all__ = ["layers", "run", "survey_sites"]
+
+
+def layers(config: str | Path | None = None, **options: Any) -> Results:
+    """Measure the gradient of the loss (or activations, or both) at every layer, over a corpus.
+
+    The same as the command ``backlight layers``, for notebooks and scripts.
+
+    Args:
+        config: A YAML file of options, if any.
+        **options: Options by the names of the command's flags; they win over the file.
+
+    Returns:
+        The aggregated arrays, by ``layer_{i}_{mode}``, the tables and the metadata. Its ``path`` is
+        the run directory, or the working directory if nothing was written.
+    """
+    return run(resolve(LayersConfig, config, options))
+
+
+def run(config: LayersConfig) -> Results:
+    """Carry out ``backlight layers``.
+
+    Args:
+        config: Its options.
+
+    Returns:
+        What it found.
+    """
+    clock = Clock()
+    directory = find_run(config, "layers")
+    if directory is not None and directory.is_finished:
+        results = load_results(directory.path)
+        print_layers(config, results)
+        return results
+
+    subject = load_subject(
+        config.model_name,
+        device=config.device,
+        dtype=config.dtype,
+        attn_implementation=config.attn_implementation,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+    )
+    sites = survey_sites(subject, config.site, config.layers)
+    clock.lap("model_loading")
+    passages = _read(config, subject)
+    batches = bucket(passages, batch_size=config.batch_size, seed=config.seed)
+    clock.lap("dataset_preparation")
+
+    origin = _origin(subject, passages)
+    if directory is None:
+        directory = start_run(config, _directory_name(config, sites), origin)
+    else:
+        _refuse_other_material(directory, origin)
+    state = _measure(config, subject, passages, batches, sites, directory)
+    clock.lap("gradient_computation")
+
+    results = _results(config, subject, passages, state, sites, directory)
+    print_layers(config, results)
+    if directory is not None:
+        write_results(directory, config, results, clock)
+    return results
+
+
+def survey_sites(subject: Subject, site: str, layers: str) -> tuple[Site, ...]:
+    """Find one site in each of the given layers.
+
+    Args:
+        subject: The model.
+        site: A kind of site, or a pattern for one, in any dialect.
+        layers: The layers as written by the user.
+
+    Returns:
+        The sites, from the first layer to the last.
+
+    Raises:
+        UnsupportedSiteError: If the site is not one for each layer.
+    """
+    numbers = parse_layers(layers, subject.num_layers)
+    found = resolve_sites(site, subject.sites)
+    sites = sites_of_layers(found, numbers)
+    by_layer = {layer_of(each.name): each for each in sites}
+    if all(layer_of(each.name) is None for each in found):
+        raise UnsupportedSiteError(
+            f"{found[0].name} belongs to no layer. `backlight layers` takes a site that layers "
+            "have, such as mlp.out or resid.post."
+        )
+    if len(by_layer) < len(sites):
+        names = [each.name for each in sites if layer_of(each.name) == layer_of(sites[0].name)]
+        raise UnsupportedSiteError(
+            f"{site!r} is more than one site in a layer ({', '.join(names[:4])}); name one."
+        )
+    missing = [number for number in numbers if number not in by_layer]
+    if missing:
+        raise UnsupportedSiteError(
+            f"Layers {format_layers(missing)} have no {site!r}; name the others with --layers."
+        )
+    return tuple(by_layer[number] for number in numbers)
+
+
+def _read(config: LayersConfig, subject: Subject) -> Passages:
+    rows = read_rows(
+        config.dataset,
+        num_samples=config.num_samples,
+        text_column=config.text_column,
+        split=config.split,
+    )
+    return tokenize(rows, subject.tokenizer, max_length=config.max_length)
+
+
+def _directory_name(config: LayersConfig, sites: Sequence[Site]) -> str:
+    """Name the run directory as the seed's tool does."""
+    model = config.model_name.strip("/").replace("/", "_")
+    layers = format_layers([layer for site in sites if (layer := layer_of(site.name)) is not None])
+    return (
+        f"layer_activations_model_{model}_num_samples_{config.num_samples}"
+        f"_batch_size_{config.batch_size}_layers_{layers}"
+    )
+
+
+def _origin(subject: Subject, passages: Passages) -> dict[str, Any]:
+    corpus = {
+        "num_passages": len(passages.tokens),
+        "num_skipped": passages.num_skipped,
+        "num_tokens": passages.num_tokens,
+        "tokens_sha256": passages.fingerprint(),
+    }
+    masks = "right-padded; pads count nowhere; every other token counts, the last of each too"
+    return {
+        "command": "layers",
+        **provenance(),
+        "model": dict(subject.facts),
+        "corpus": corpus,
+        "masks": masks,
+    }
+
+
+def _refuse_other_material(directory: RunDirectory, origin: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run whose text or model have changed since."""
+    before = directory.provenance()
+    for what in ("corpus", "model"):
+        if before.get(what) != origin[what]:
+            raise RunDirectoryError(
+                f"The {what} is not what it was when the run in {str(directory.path)!r} began "
+                f"({before.get(what)} then, {origin[what]} now); start anew with --overwrite."
+            )
+
+
+def _measure(
+    config: LayersConfig,
+    subject: Subject,
+    passages: Passages,
+    batches: Sequence[Sequence[int]],
+    sites: Sequence[Site],
+    directory: RunDirectory | None,
+) -> Profile:
+    state = Profile()
+    saved = None if directory is None else directory.load_checkpoint()
+    if saved is not None:
+        state.restore(saved)
+    done = [member for members in batches[: state.num_batches] for member in members]
+    follow(
+        profile(
+            subject,
+            passages,
+            batches,
+            state,
+            sites=sites,
+            quantity=config.aggregate_by,
+            reduction=config.loss_reduction,
+        ),
+        state,
+        directory,
+        title=f"{config.aggregate_by} at {config.site}, {len(sites)} layers",
+        total_tokens=passages.num_tokens,
+        done_tokens=sum(len(passages.tokens[member]) for member in done),
+    )
+    return state
+
+
+def _results(
+    config: LayersConfig,
+    subject: Subject,
+    passages: Passages,
+    state: Profile,
+    sites: Sequence[Site],
+    directory: RunDirectory | None,
+) -> Results:
+    by_layer, quantity = site_results(state, sites), config.aggregate_by
+    tables = (
+        layer_table(by_layer, quantity),
+        dimension_table(by_layer, quantity),
+        histogram_table(by_layer, quantity),
+        top_token_table(by_layer, quantity, passages, subject.tokenizer.decode),
+    )
+    loss = state.nats / state.num_predicted if state.num_predicted else None
+    return Results(
+        path=Path.cwd() if directory is None else directory.path,
+        data=_arrays(config, by_layer),
+        metadata={"loss_nats_per_token": loss, "num_tokens": passages.num_tokens},
+        tables={table.name: table for table in tables},
+        config=same_numbers(config) if directory is None else directory.config(),
+    )
+
+
+def _arrays(
+    config: LayersConfig, by_layer: Mapping[int, SiteResult]
+) -> dict[str, NDArray[np.float32]]:
+    return {
+        f"layer_{layer}_{name}": aggregate(
+            result.moments, mode, power=config.power, norm=norm
+        ).astype(np.float32)
+        for (name, (mode, norm)), (layer, result) in product(
+            variants(config).items(), by_layer.items()
+        )
+    }

@@ -1,0 +1,148 @@
+"""The files of a ``backlight layers`` run: the seed's, with the seed's names, and ours."""
+
+import json
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.analysis.aggregate import Mode, Norm
+from backlight.commands.report import layers_report, png
+from backlight.commands.session import Clock
+from backlight.config import LayersConfig
+from backlight.report.layers import draw_layers
+from backlight.runs.directory import RunDirectory
+from backlight.runs.results import CONSOLIDATED, METADATA, Results
+
+__all__ = ["variants", "write_results"]
+
+
+def variants(config: LayersConfig) -> dict[str, tuple[Mode, Norm]]:
+    """List how dimensions are aggregated, by the names that files have for it."""
+    modes: tuple[Mode, ...] = (
+        ("mean", "mean_abs") if config.aggregation_mode == "both" else (config.aggregation_mode,)
+    )
+    if config.normalize != "both":
+        return {mode: (mode, config.normalize) for mode in modes}
+    norms: tuple[Norm, ...] = ("sum", "sum_abs")
+    return {f"{mode}_norm_{norm}": (mode, norm) for mode, norm in product(modes, norms)}
+
+
+def write_results(
+    directory: RunDirectory, config: LayersConfig, results: Results, clock: Clock
+) -> None:
+    """Write arrays, tables, figures, timing and metadata, and the manifest last.
+
+    Args:
+        directory: Where.
+        config: The options.
+        results: What was found.
+        clock: How long it took so far.
+    """
+    seconds: dict[str, float] = {}
+    for key, array in results.data.items():
+        directory.write_array(f"{key}_{config.aggregate_by}.npy", array)
+        seconds[key] = clock.split()
+    for table in results.tables.values():
+        directory.write_table(table)
+    clock.lap("save_data")
+    drawn: dict[str, float] = {}
+    for name, figure in draw_layers(layers_report(results)):
+        directory.write_bytes(name, png(figure))
+        drawn[name] = clock.split()
+    clock.lap("plots")
+
+    timing = _timing(results, clock, seconds, drawn)
+    directory.write_json("timing_stats.json", timing)
+    directory.write_text("timing_summary.txt", _timing_summary(timing))
+    described = _metadata(directory, config, results, timing)
+    directory.write_json(METADATA, described)
+    brief = np.array(json.dumps(described["experiment_info"] | described["analysis_config"]))
+    directory.write_arrays(CONSOLIDATED, {**results.data, "metadata": brief})
+    directory.finish({"command": "layers", "complete": True, **results.metadata})
+
+
+def _metadata(
+    directory: RunDirectory, config: LayersConfig, results: Results, timing: Mapping[str, Any]
+) -> dict[str, Any]:
+    layers = results.tables["layers"]["layer"].tolist()
+    origin = directory.provenance()
+    return {
+        "experiment_info": {
+            "model_name": config.model_name,
+            "num_samples": config.num_samples,
+            "batch_size": config.batch_size,
+            "max_length": config.max_length,
+            "device": origin["model"].get("device", config.device),
+            "timestamp": origin["started"],
+        },
+        "analysis_config": {
+            "layers": layers,
+            "site": config.site,
+            "aggregation_mode": config.aggregation_mode,
+            "normalization_mode": config.normalize,
+            "aggregate_by": config.aggregate_by,
+            "power": config.power,
+            "loss_reduction": config.loss_reduction,
+        },
+        "corpus": origin["corpus"],
+        **results.metadata,
+        "timing_stats": timing["overall"],
+        "per_layer_timing": timing["per_layer"],
+        "layer_statistics": {
+            f"layer_{layer}": {
+                name: _statistics(results.data[f"layer_{layer}_{name}"])
+                for name in variants(config)
+            }
+            for layer in layers
+        },
+        "dimension_info": {
+            f"layer_{layer}": int(width)
+            for layer, width in zip(layers, results.tables["layers"]["num_dimensions"], strict=True)
+        },
+        "loading_instructions": {
+            "npz_file": CONSOLIDATED,
+            "individual_npy": f"layer_{{i}}_{{mode}}_{config.aggregate_by}.npy",
+            "example_code": f"import backlight; backlight.load_results({str(directory.path)!r})",
+        },
+    }
+
+
+def _statistics(values: NDArray[Any]) -> dict[str, float]:
+    """Sum up an array as the seed's tool does: over dimensions."""
+    return {
+        "mean": float(values.mean()),
+        "std": float(values.std()),
+        "max": float(np.abs(values).max()),
+        "sum_abs": float(np.abs(values).sum()),
+    }
+
+
+def _timing(
+    results: Results, clock: Clock, saved: Mapping[str, float], drawn: Mapping[str, float]
+) -> dict[str, Any]:
+    """Report seconds. All layers come out of one pass, so each has an equal share of it."""
+    layers = results.tables["layers"]["layer"].tolist()
+    share = clock.laps["gradient_computation"] / len(layers)
+    per_layer: dict[str, dict[str, float]] = {}
+    for layer in layers:
+        prefix = f"layer_{layer}_"
+        parts = {
+            "gradient_computation": share,
+            "plots": sum(value for name, value in drawn.items() if name.startswith(prefix)),
+            "save_data": sum(value for name, value in saved.items() if name.startswith(prefix)),
+        }
+        per_layer[str(layer)] = {**parts, "total": sum(parts.values())}
+    overall = {**clock.laps, "total_runtime": clock.total()}
+    note = "All layers are measured in one pass; gradient_computation is shared out evenly."
+    return {"overall": overall, "per_layer": per_layer, "note": note}
+
+
+def _timing_summary(timing: Mapping[str, Any]) -> str:
+    overall = [f"  {name:<22}{value:10.2f} s" for name, value in timing["overall"].items()]
+    layers = [
+        f"  layer {layer:<16}{parts['total']:10.2f} s" for layer, parts in timing["per_layer"].items()
+    ]
+    return "\n".join(["Overall", *overall, "", "Per layer", *layers, "", timing["note"], ""])

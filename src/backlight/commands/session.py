@@ -1,0 +1,174 @@
+"""What every survey shares: finding its run directory, showing progress, keeping checkpoints."""
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from backlight.config import RunOptions, same_numbers
+from backlight.errors import ConfigError, RunDirectoryError
+from backlight.runs.directory import RunDirectory
+
+__all__ = ["CHECKPOINT_SECONDS", "ROOT", "Clock", "console", "find_run", "follow", "start_run"]
+
+ROOT = Path("runs")
+"""Where automatically named run directories are made."""
+
+CHECKPOINT_SECONDS = 5.0
+"""How often the state of a run is kept; a run that is killed loses at most this much work."""
+
+_PLAIN_WIDTH = 160
+
+
+class _Resumable(Protocol):
+    def state(self) -> Mapping[str, NDArray[Any]]: ...
+
+
+class _Step(Protocol):
+    @property
+    def num_tokens(self) -> int: ...
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Open the terminal; where there is none, lines are long rather than broken."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=_PLAIN_WIDTH)
+
+
+def find_run(config: RunOptions, command: str) -> RunDirectory | None:
+    """Find the run that ``--resume`` means, and refuse directories that may not be written.
+
+    Args:
+        config: The command's options.
+        command: Its name.
+
+    Returns:
+        An earlier run to go on with; None if a new one is to be started, or nothing is written.
+
+    Raises:
+        ConfigError: If ``--resume`` and ``--overwrite`` are both asked for.
+        RunDirectoryError: If the directory holds a run and neither was asked for, if it holds a
+            run with other options, or if there is nothing to go on with.
+    """
+    if config.resume and config.overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other: go on, or start anew.")
+    options = same_numbers(config)
+    if config.output_dir is None:
+        return RunDirectory.find_unfinished(ROOT, command, options) if config.resume else None
+    run = RunDirectory(config.output_dir)
+    if config.resume and run.exists():
+        differences = run.differences(options)
+        if differences or run.provenance().get("command") != command:
+            raise RunDirectoryError(
+                f"{str(run.path)!r} holds a run with other options ({'; '.join(differences)}); "
+                "resume with the same, or name another --output_dir."
+            )
+        return run
+    RunDirectory.refuse_occupied(run.path, replacing=config.overwrite)
+    return None
+
+
+def start_run(
+    config: RunOptions, name: str, provenance: Mapping[str, Any]
+) -> RunDirectory | None:
+    """Make the directory of a new run, if one was asked for.
+
+    Args:
+        config: The command's options.
+        name: How an automatically named directory begins; the time is added.
+        provenance: Where the run comes from.
+
+    Returns:
+        The directory, None if nothing is to be written.
+    """
+    path = config.output_dir
+    if path is None:
+        if not config.save_outputs:
+            return None
+        path = ROOT / f"{name}_{datetime.now().strftime('%Y%m%d_%H%M%S')}"
+    options = {**same_numbers(config), "save_outputs": True}
+    return RunDirectory.create(path, options, provenance, overwrite=config.overwrite)
+
+
+def follow(
+    steps: Iterable[_Step],
+    state: _Resumable,
+    run: RunDirectory | None,
+    *,
+    title: str,
+    total_tokens: int,
+    done_tokens: int = 0,
+) -> None:
+    """Drive an analysis to its end, showing progress and keeping checkpoints.
+
+    Args:
+        steps: The analysis; each step tells how many tokens it took.
+        state: Its state, changed by each step.
+        run: Where checkpoints go; None for none.
+        title: What the progress bar says.
+        total_tokens: Tokens of the whole corpus.
+        done_tokens: Tokens that were done before.
+    """
+    saved = time.monotonic()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        _Speed(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total_tokens, completed=done_tokens)
+        for step in steps:
+            bar.advance(task, step.num_tokens)
+            if run is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                run.save_checkpoint(state.state())
+                saved = time.monotonic()
+    if run is not None:
+        run.save_checkpoint(state.state())
+
+
+class Clock:
+    """Seconds since the start of a command, by the names of its phases.
+
+    Attributes:
+        laps: Seconds of each finished phase.
+    """
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._start = self._lap = self._split = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a phase."""
+        now = time.perf_counter()
+        self.laps[name] = now - self._lap
+        self._lap = self._split = now
+
+    def split(self) -> float:
+        """Tell the seconds since the last split or phase."""
+        now = time.perf_counter()
+        seconds, self._split = now - self._split, now
+        return seconds
+
+    def total(self) -> float:
+        """Tell the seconds since the start."""
+        return time.perf_counter() - self._start
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f} tokens/s" if task.speed else "")

@@ -1,0 +1,1 @@
+"""Text and batches: from a name to passages, from passages to tensors."""

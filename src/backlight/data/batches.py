@@ -1,0 +1,150 @@
+"""Passages of tokens, and how they are cut into batches that hold few pads."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.errors import DatasetError
+
+__all__ = ["Batch", "Passages", "bucket", "tokenize"]
+
+_MIN_TOKENS = 2  # the shortest sequence that has a next token to predict
+
+
+class _Tokenizer(Protocol):
+    def __call__(self, text: str, *, truncation: bool, max_length: int) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passages:
+    """The tokens of a corpus, one array for each passage.
+
+    Attributes:
+        tokens: Token ids of each passage, at least two.
+        num_skipped: How many rows had fewer than two tokens and are not here.
+    """
+
+    tokens: Sequence[NDArray[np.int64]]
+    num_skipped: int = 0
+
+    @property
+    def num_tokens(self) -> int:
+        """All tokens of all passages."""
+        return sum(len(passage) for passage in self.tokens)
+
+    def fingerprint(self) -> str:
+        """Hash all tokens, so that two corpora can be told apart."""
+        digest = hashlib.sha256()
+        for passage in self.tokens:
+            digest.update(len(passage).to_bytes(8, "little") + passage.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Some passages side by side, padded on the right.
+
+    Attributes:
+        passages: Which passages of the corpus they are.
+        input_ids: Their tokens; 0 where there is none.
+        lengths: How many tokens each has.
+        valid: Where there is a token.
+    """
+
+    passages: tuple[int, ...]
+    input_ids: Int[Tensor, "batch positions"]
+    lengths: Int[Tensor, " batch"]
+    valid: Bool[Tensor, "batch positions"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = torch.arange(self.input_ids.shape[1], device=self.lengths.device)
+        object.__setattr__(self, "valid", places < self.lengths[:, None])
+
+    @staticmethod
+    def of(passages: Passages, members: Sequence[int]) -> "Batch":
+        """Lay the given passages side by side."""
+        rows = [passages.tokens[member] for member in members]
+        lengths = [len(row) for row in rows]
+        input_ids = np.zeros((len(rows), max(lengths)), dtype=np.int64)
+        for place, row in zip(input_ids, rows, strict=True):
+            place[: len(row)] = row
+        return Batch(
+            passages=tuple(members),
+            input_ids=torch.from_numpy(input_ids),
+            lengths=torch.tensor(lengths),
+        )
+
+    def to(self, device: torch.device) -> "Batch":
+        """Move the batch to a device."""
+        return Batch(
+            passages=self.passages,
+            input_ids=self.input_ids.to(device),
+            lengths=self.lengths.to(device),
+        )
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens there are, pads not counted."""
+        return int(self.lengths.sum())
+
+
+def tokenize(texts: Iterable[str], tokenizer: _Tokenizer, *, max_length: int) -> Passages:
+    """Turn rows of text into passages of at most ``max_length`` tokens.
+
+    Special tokens are added as the tokenizer does by itself; what is cut off is dropped.
+
+    Args:
+        texts: The rows.
+        tokenizer: Called with the text, ``truncation`` and ``max_length``.
+        max_length: The longest passage, in tokens.
+
+    Returns:
+        The passages in the order of the rows.
+
+    Raises:
+        DatasetError: If no row has two tokens.
+    """
+    rows = [
+        np.asarray(
+            tokenizer(text, truncation=True, max_length=max_length)["input_ids"], dtype=np.int64
+        )
+        for text in texts
+    ]
+    kept = [row for row in rows if len(row) >= _MIN_TOKENS]
+    if not kept:
+        raise DatasetError(
+            f"None of the {len(rows)} passages has two tokens or more, so there is no next token "
+            "to predict."
+        )
+    return Passages(tokens=kept, num_skipped=len(rows) - len(kept))
+
+
+def bucket(passages: Passages, *, batch_size: int, seed: int) -> list[tuple[int, ...]]:
+    """Group passages of like length into batches.
+
+    Passages are sorted by length (ties in an order drawn with ``seed``) and cut into batches; the
+    batches are then shuffled with ``seed``, so that the time a run takes can be told from its
+    first batches. The same passages, size and seed always give the same batches.
+
+    Args:
+        passages: The corpus.
+        batch_size: Passages in a batch; the last batch may have fewer.
+        seed: Fixes the order.
+
+    Returns:
+        The members of each batch.
+    """
+    random = np.random.default_rng(seed)
+    lengths = np.array([len(passage) for passage in passages.tokens])
+    shuffled = random.permutation(len(lengths))
+    by_length = shuffled[np.argsort(-lengths[shuffled], kind="stable")]
+    starts = range(0, len(by_length), batch_size)
+    groups = [tuple(by_length[start : start + batch_size].tolist()) for start in starts]
+    return [groups[index] for index in random.permutation(len(groups))]

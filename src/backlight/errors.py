@@ -1,0 +1,124 @@
+"""Every error that backlight raises on purpose, in one tree.
+
+    BacklightError
+    +-- UsageError               a user's mistake: exit status 2, nothing was written
+    |   +-- ConfigError          options that do not exist, or do not fit together
+    |   +-- UnknownLayerError    layers beyond the model, or not written as layers
+    |   +-- UnknownSiteError     a site that the model does not have
+    |   +-- UnsupportedSiteError a site that exists but cannot be tapped in this way
+    |   +-- ModelError           a model that cannot be found, or is not a causal language model
+    |   +-- DatasetError         text that cannot be found, or holds nothing to read
+    |   +-- RunDirectoryError    a directory that exists, or is not a run, or is another run
+    |   +-- DeviceError          a device that is not there
+    +-- RunError                 a failure of the run: exit status 1, what was done so far is kept
+        +-- NonFiniteError       NaN or infinity in the loss or in a gradient
+        +-- StorageError         the disk is full, or the directory cannot be written
+        +-- FamilyProofError     a table of architectures that does not hold for this model
+        +-- SilentSiteError      a site through which no gradient came back
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+__all__ = [
+    "BacklightError",
+    "ConfigError",
+    "DatasetError",
+    "DeviceError",
+    "FamilyProofError",
+    "ModelError",
+    "NonFiniteError",
+    "RunDirectoryError",
+    "RunError",
+    "SilentSiteError",
+    "StorageError",
+    "UnknownLayerError",
+    "UnknownSiteError",
+    "UnsupportedSiteError",
+    "UsageError",
+    "nearest",
+]
+
+
+def nearest(name: str, known: Sequence[str], *, otherwise: str = "") -> str:
+    """Say which known names are close to a name that was not found.
+
+    Args:
+        name: What was asked for.
+        known: What there is.
+        otherwise: What to say if nothing is close.
+
+    Returns:
+        ``"Did you mean a or b?"``, or ``otherwise``.
+    """
+    close = get_close_matches(name, known, n=3)
+    return f"Did you mean {' or '.join(close)}?" if close else otherwise
+
+
+class BacklightError(Exception):
+    """Something that backlight can explain; the message says what to do."""
+
+    exit_status = 1
+
+
+class UsageError(BacklightError):
+    """The user asked for something that cannot be done; nothing was written."""
+
+    exit_status = 2
+
+
+class RunError(BacklightError):
+    """The run failed on its way; what was done so far is kept."""
+
+
+class ConfigError(UsageError):
+    """Options that do not exist, have no such value, or do not fit together."""
+
+
+class UnknownLayerError(UsageError):
+    """Layers were named that the model does not have, or that are no layers."""
+
+
+class UnknownSiteError(UsageError):
+    """A site was named that the model does not have."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        hint = nearest(name, known, otherwise="See backlight sites MODEL.")
+        super().__init__(f"This model has no site {name!r} among its {len(known)}. {hint}")
+        self.name = name
+
+
+class UnsupportedSiteError(UsageError):
+    """A site exists, but what was asked of it cannot be done."""
+
+
+class ModelError(UsageError):
+    """A model cannot be found or read, or is not a causal language model."""
+
+
+class DatasetError(UsageError):
+    """Text cannot be found or read, or holds no row to measure on."""
+
+
+class RunDirectoryError(UsageError):
+    """A directory already exists, is not a run, or belongs to another run."""
+
+
+class DeviceError(UsageError):
+    """A device or a number format was asked for that is not there."""
+
+
+class NonFiniteError(RunError):
+    """A loss or a gradient is NaN or infinite."""
+
+
+class StorageError(RunError):
+    """The disk is full, or a file cannot be written."""
+
+
+class FamilyProofError(RunError):
+    """What the table of architectures says does not hold for this model."""
+
+
+class SilentSiteError(RunError):
+    """No gradient came back through a site that was asked for."""

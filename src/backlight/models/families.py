@@ -1,0 +1,489 @@
+"""Which modules of which architecture the sites are: a table, and how to read it.
+
+One entry is one wiring of a decoder block. The table is plain data: it is checked against the
+model itself when the model is loaded (``subject.py``), so a wrong entry is an error, never a wrong
+number. Paths inside a block are relative to the block.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from backlight.models.sites import Site, Tap
+
+__all__ = ["FAMILIES", "Family", "Wiring", "find_family", "sites_of"]
+
+Wiring = Literal["sequential", "parallel", "post_norm"]
+NormKind = Literal["rms", "rms_unit_offset", "layer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How the blocks of some architectures are wired, and what their modules are called.
+
+    Attributes:
+        model_types: Values of ``config.model_type`` that this entry describes.
+        when: Configuration values it holds for; others of the same type have another entry.
+        trunk: The module whose output the language-model head reads.
+        blocks: The list of decoder blocks.
+        final_norm: The norm after the last block; None if there is none.
+        head: The language-model head.
+        wiring: ``sequential``: attention, then MLP, each added to the residual stream.
+            ``parallel``: both read the block's input and are added together. ``post_norm``: as
+            sequential, with the norms after the additions (OPT-350m).
+        norm1: The norm before attention (after its addition in ``post_norm``), None without.
+        norm1_post: The norm of the attention's output before it is added, None without.
+        norm2: The norm before the MLP (None also where a parallel MLP shares ``norm1``).
+        norm2_post: The norm of the MLP's output before it is added, None without.
+        norm_kind: ``rms``; ``rms_unit_offset`` (Gemma: the gain is 1 + weight); ``layer``.
+        attn: The attention module.
+        attn_out: The module whose output is the attention's, where ``attn`` adds the residual.
+        attn_interface: The attention function comes through Transformers' attention interface, so
+            q, k and v can be tapped.
+        z: The output projection; its input is the heads' outputs side by side.
+        q_norm: The norm of the queries, if any; ``k_norm`` the norm of the keys.
+        qk_norm_when: The configuration value that switches these norms on, None if always.
+        qk_norm_heads_first: They see ``[batch, heads, positions, head_width]``.
+        rotary: Positions enter by rotating q and k.
+        mlp_in: The module whose input is the MLP's.
+        mlp_out: The module whose output is the MLP's.
+        residual_multiplier: The configuration value that multiplies both outputs before they are
+            added, None without.
+        logit_multiplier: The configuration value that multiplies the logits, None without.
+        logit_divisor: The configuration value that divides the logits, None without.
+        logit_cap: The configuration value c of the soft cap c tanh(y / c), None without.
+    """
+
+    model_types: tuple[str, ...]
+    when: Mapping[str, object] = field(default_factory=dict[str, object])
+    trunk: str = "model"
+    blocks: str = "model.layers"
+    final_norm: str | None = "model.norm"
+    head: str = "lm_head"
+    wiring: Wiring = "sequential"
+    norm1: str | None = "input_layernorm"
+    norm1_post: str | None = None
+    norm2: str | None = "post_attention_layernorm"
+    norm2_post: str | None = None
+    norm_kind: NormKind = "rms"
+    attn: str = "self_attn"
+    attn_out: str = "self_attn"
+    attn_interface: bool = True
+    z: str = "self_attn.o_proj"
+    q_norm: str | None = None
+    k_norm: str | None = None
+    qk_norm_when: str | None = None
+    qk_norm_heads_first: bool = False
+    rotary: bool = True
+    mlp_in: str = "mlp"
+    mlp_out: str = "mlp"
+    residual_multiplier: str | None = None
+    logit_multiplier: str | None = None
+    logit_divisor: str | None = None
+    logit_cap: str | None = None
+
+
+_GPT2 = {
+    "trunk": "transformer",
+    "blocks": "transformer.h",
+    "final_norm": "transformer.ln_f",
+    "norm1": "ln_1",
+    "norm2": "ln_2",
+    "norm_kind": "layer",
+    "attn": "attn",
+    "attn_out": "attn",
+}
+_NEOX = {
+    "trunk": "gpt_neox",
+    "blocks": "gpt_neox.layers",
+    "final_norm": "gpt_neox.final_layer_norm",
+    "norm_kind": "layer",
+    "attn": "attention",
+    "attn_out": "attention",
+    "z": "attention.dense",
+}
+_OPT = {
+    "trunk": "model.decoder",
+    "blocks": "model.decoder.layers",
+    "norm1": "self_attn_layer_norm",
+    "norm2": "final_layer_norm",
+    "norm_kind": "layer",
+    "z": "self_attn.out_proj",
+    "rotary": False,
+    "mlp_in": "fc1",
+    "mlp_out": "fc2",
+}
+_FALCON = {
+    "trunk": "transformer",
+    "blocks": "transformer.h",
+    "final_norm": "transformer.ln_f",
+    "norm_kind": "layer",
+    "attn": "self_attention",
+    "attn_out": "self_attention",
+    "attn_interface": False,
+    "z": "self_attention.dense",
+    "rotary": False,  # or alibi: the configuration decides
+}
+_STABLELM = {
+    "norm_kind": "layer",
+    "q_norm": "self_attn.q_layernorm",
+    "k_norm": "self_attn.k_layernorm",
+    "qk_norm_when": "qk_layernorm",
+    "qk_norm_heads_first": True,
+}
+_QK_NORM = {"q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
+_SANDWICH = {
+    "norm1_post": "post_attention_layernorm",
+    "norm2": "pre_feedforward_layernorm",
+    "norm2_post": "post_feedforward_layernorm",
+    "norm_kind": "rms_unit_offset",
+    "logit_cap": "final_logit_softcapping",
+}
+
+
+def _family(*model_types: str, **fields: Any) -> Family:
+    return Family(model_types=model_types, **fields)
+
+
+FAMILIES: tuple[Family, ...] = (
+    _family("llama", "mistral", "mixtral", "qwen2", "phi3", "smollm3", "gpt_oss"),
+    _family("qwen3", "qwen3_moe", **_QK_NORM),
+    _family("olmo", "starcoder2", norm_kind="layer"),
+    _family("gemma", norm_kind="rms_unit_offset"),
+    _family("gemma2", **_SANDWICH),
+    _family("gemma3_text", **_SANDWICH, **_QK_NORM, qk_norm_heads_first=True),
+    _family(
+        "olmo2",
+        norm1=None,
+        norm1_post="post_attention_layernorm",
+        norm2=None,
+        norm2_post="post_feedforward_layernorm",
+        **_QK_NORM,
+    ),
+    _family(
+        "granite", residual_multiplier="residual_multiplier", logit_divisor="logits_scaling"
+    ),
+    _family(
+        "cohere",
+        wiring="parallel",
+        norm2=None,
+        norm_kind="layer",
+        **_QK_NORM,
+        qk_norm_when="use_qk_norm",
+        logit_multiplier="logit_scale",
+    ),
+    _family(
+        "phi",
+        final_norm="model.final_layernorm",
+        wiring="parallel",
+        norm2=None,
+        norm_kind="layer",
+        z="self_attn.dense",
+        q_norm="self_attn.q_layernorm",
+        k_norm="self_attn.k_layernorm",
+        qk_norm_when="qk_layernorm",
+        qk_norm_heads_first=True,
+    ),
+    _family(
+        "stablelm",
+        when={"use_parallel_residual": True},
+        wiring="parallel",
+        **{**_STABLELM, "norm2": None},
+    ),
+    _family("stablelm", when={"use_parallel_residual": False}, **_STABLELM),
+    _family("gpt2", **_GPT2, z="attn.c_proj", rotary=False),
+    _family(
+        "gpt_neo", **_GPT2, z="attn.attention.out_proj", attn_interface=False, rotary=False
+    ),
+    _family(
+        "gptj",
+        **{**_GPT2, "norm2": None},
+        wiring="parallel",
+        z="attn.out_proj",
+        attn_interface=False,
+    ),
+    _family("gpt_neox", when={"use_parallel_residual": True}, wiring="parallel", **_NEOX),
+    _family("gpt_neox", when={"use_parallel_residual": False}, **_NEOX),
+    _family(
+        "opt",
+        when={"do_layer_norm_before": True},
+        final_norm="model.decoder.final_layer_norm",
+        **_OPT,
+    ),
+    _family("opt", when={"do_layer_norm_before": False}, final_norm=None, wiring="post_norm", **_OPT),
+    _family(
+        "bloom",
+        when={"apply_residual_connection_post_layernorm": False},
+        trunk="transformer",
+        blocks="transformer.h",
+        final_norm="transformer.ln_f",
+        norm_kind="layer",
+        attn="self_attention",
+        attn_out="self_attention.dense",  # the module itself returns the residual sum
+        attn_interface=False,
+        z="self_attention.dense",
+        rotary=False,
+        mlp_out="mlp.dense_4h_to_h",  # likewise
+    ),
+    _family(
+        "mpt",
+        trunk="transformer",
+        blocks="transformer.blocks",
+        final_norm="transformer.norm_f",
+        norm1="norm_1",
+        norm2="norm_2",
+        norm_kind="layer",
+        attn="attn",
+        attn_out="attn",
+        attn_interface=False,
+        z="attn.out_proj",
+        rotary=False,
+        mlp_in="ffn",
+        mlp_out="ffn.down_proj",  # the module itself returns the residual sum
+    ),
+    _family(
+        "falcon",
+        when={"parallel_attn": True, "num_ln_in_parallel_attn": 2},
+        wiring="parallel",
+        norm1="ln_attn",
+        norm2="ln_mlp",
+        **_FALCON,
+    ),
+    _family(
+        "falcon", when={"parallel_attn": True}, wiring="parallel", **{**_FALCON, "norm2": None}
+    ),
+    _family("falcon", when={"parallel_attn": False}, **_FALCON),
+)
+
+
+def find_family(config: Any) -> Family | None:
+    """Find the entry for a model's configuration.
+
+    Args:
+        config: A Transformers configuration (anything with ``model_type``).
+
+    Returns:
+        The first entry that fits, or None if the architecture is not in the table.
+    """
+    for family in FAMILIES:
+        if config.model_type in family.model_types and all(
+            getattr(config, name) == value for name, value in family.when.items()
+        ):
+            return family
+    return None
+
+
+def sites_of(family: Family, config: Any) -> Iterator[Site]:
+    """List all sites of a model, in the order in which their tensors pass.
+
+    Args:
+        family: The model's entry.
+        config: Its Transformers configuration.
+
+    Yields:
+        The sites: ``embed.out``, those of each layer, those of the final norm, ``logits``.
+    """
+    width = int(config.hidden_size)
+    first, last = f"{family.blocks}.0", config.num_hidden_layers
+    yield Site(
+        name="embed.out",
+        tap=Tap(module=first, side="input"),
+        width=width,
+        transformer_lens="hook_embed" if family.rotary else None,
+    )
+    for layer in range(last):
+        yield from _LayerSites(family=family, config=config, layer=layer).in_order()
+    if family.final_norm is not None:
+        name = family.final_norm
+        yield Site(name="final_norm.in", tap=Tap(module=name, side="branch"), width=width)
+        yield Site(
+            name="final_norm.out",
+            tap=Tap(module=name, side="output"),
+            width=width,
+            transformers=name,
+            transformer_lens="ln_final.hook_normalized",
+        )
+    yield Site(
+        name="logits",
+        tap=Tap(module=family.head, side="logits"),
+        width=int(config.vocab_size),
+        transformers=family.head,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LayerSites:
+    """The sites of one layer, read off a family's entry."""
+
+    family: Family
+    config: Any
+    layer: int
+
+    def in_order(self) -> Iterator[Site]:
+        if self.family.wiring == "parallel":
+            yield from self._parallel()
+        elif self.family.wiring == "post_norm":
+            yield from self._post_norm()
+        else:
+            yield from self._sequential()
+
+    def _sequential(self) -> Iterator[Site]:
+        yield self._stream("pre", Tap(module=self._path(""), side="input"))
+        yield from self._norm("norm1", self.family.norm1)
+        yield from self._attention()
+        yield from self._norm("norm1_post", self.family.norm1_post)
+        yield self._contribution("attn", self.family.attn_out, self.family.norm1_post)
+        middle = self.family.norm2 or self.family.mlp_in
+        yield self._stream("mid", Tap(module=self._path(middle), side="input"))
+        yield from self._norm("norm2", self.family.norm2)
+        yield from self._mlp()
+        yield from self._norm("norm2_post", self.family.norm2_post)
+        yield self._contribution("mlp", self.family.mlp_out, self.family.norm2_post)
+        yield self._stream("post", Tap(module=self._path(""), side="output"))
+
+    def _parallel(self) -> Iterator[Site]:
+        yield self._stream("pre", Tap(module=self._path(""), side="input"))
+        yield from self._norm("norm1", self.family.norm1)
+        yield from self._norm("norm2", self.family.norm2)
+        yield from self._attention()
+        yield self._contribution("attn", self.family.attn_out, None)
+        yield from self._mlp()
+        yield self._contribution("mlp", self.family.mlp_out, None)
+        yield self._stream("post", Tap(module=self._path(""), side="output"))
+
+    def _post_norm(self) -> Iterator[Site]:
+        assert self.family.norm1 is not None
+        yield self._stream("pre", Tap(module=self._path(""), side="input"))
+        yield from self._attention()
+        yield self._contribution("attn", self.family.attn_out, None)
+        yield from self._norm("norm1", self.family.norm1)
+        yield self._stream("mid", Tap(module=self._path(self.family.norm1), side="output"))
+        yield from self._mlp()
+        yield self._contribution("mlp", self.family.mlp_out, None)
+        yield from self._norm("norm2", self.family.norm2)
+        yield self._stream("post", Tap(module=self._path(""), side="output"))
+
+    def _path(self, module: str) -> str:
+        return f"{self.family.blocks}.{self.layer}" + (f".{module}" if module else "")
+
+    def _site(self, kind: str, tap: Tap, width: int | None = None, **names: Any) -> Site:
+        return Site(
+            name=f"layers.{self.layer}.{kind}",
+            tap=tap,
+            width=int(self.config.hidden_size) if width is None else width,
+            transformers=tap.module if tap.side == "output" else None,
+            **names,
+        )
+
+    def _lens(self, hook: str) -> str:
+        return f"blocks.{self.layer}.{hook}"
+
+    def _stream(self, moment: str, tap: Tap) -> Site:
+        return self._site(
+            f"resid.{moment}", tap, transformer_lens=self._lens(f"hook_resid_{moment}")
+        )
+
+    def _norm(self, name: str, module: str | None) -> Iterator[Site]:
+        if module is None:
+            return
+        path = self._path(module)
+        lens = {"norm1": "ln1", "norm2": "ln2", "norm1_post": "ln1_post", "norm2_post": "ln2_post"}
+        # TransformerLens taps the stream as the MLP half alone sees it: that is our norm2.in.
+        is_entry = name == "norm2" and self.family.wiring != "post_norm"
+        entry = self._lens("hook_mlp_in") if is_entry else None
+        yield self._site(f"{name}.in", Tap(module=path, side="branch"), transformer_lens=entry)
+        yield self._site(
+            f"{name}.out",
+            Tap(module=path, side="output"),
+            transformer_lens=self._lens(f"{lens[name]}.hook_normalized"),
+        )
+
+    def _attention(self) -> Iterator[Site]:
+        family, path = self.family, self._path(self.family.attn)
+        yield self._site("attn.in", Tap(module=path, side="branch"))
+        yield from self._query_key_norms()
+        if family.attn_interface:
+            yield self._rotated("q", path, self._num_heads)
+            yield self._rotated("k", path, self._num_key_value_heads)
+            yield self._site(
+                "attn.v",
+                Tap(module=path, side="value", heads_first=True),
+                self._num_key_value_heads * self._head_width,
+                transformer_lens=self._lens("attn.hook_v"),
+            )
+        yield self._site(
+            "attn.z",
+            Tap(module=self._path(family.z), side="input"),
+            self._num_heads * self._head_width,
+            transformer_lens=self._lens("attn.hook_z"),
+        )
+        yield self._site(
+            "attn.out",
+            Tap(module=self._path(family.attn_out), side="output"),
+            # In TransformerLens, hook_attn_out comes after a sandwich norm.
+            transformer_lens=None if family.norm1_post else self._lens("hook_attn_out"),
+        )
+
+    def _query_key_norms(self) -> Iterator[Site]:
+        switch = self.family.qk_norm_when
+        if switch is not None and not getattr(self.config, switch):
+            return
+        heads = {"q": self._num_heads, "k": self._num_key_value_heads}
+        modules = {"q": self.family.q_norm, "k": self.family.k_norm}
+        for name, module in modules.items():
+            if module is not None:
+                yield self._site(
+                    f"attn.{name}_norm",
+                    Tap(
+                        module=self._path(module),
+                        side="output",
+                        heads_first=self.family.qk_norm_heads_first,
+                    ),
+                    heads[name] * self._head_width,
+                )
+
+    def _rotated(self, name: Literal["q", "k"], path: str, num_heads: int) -> Site:
+        side: Literal["query", "key"] = "query" if name == "q" else "key"
+        plain, rotated = self._lens(f"attn.hook_{name}"), self._lens(f"attn.hook_rot_{name}")
+        refused = (
+            f"{plain} is {name} before rotary positions; layers.{self.layer}.attn.{name} is after "
+            f"them, which TransformerLens calls {rotated}. Ask for that."
+        )
+        return self._site(
+            f"attn.{name}",
+            Tap(module=path, side=side, heads_first=True),
+            num_heads * self._head_width,
+            transformer_lens=rotated if self.family.rotary else plain,
+            refused={plain: refused} if self.family.rotary else {},
+        )
+
+    def _mlp(self) -> Iterator[Site]:
+        family = self.family
+        yield self._site("mlp.in", Tap(module=self._path(family.mlp_in), side="branch"))
+        yield self._site(
+            "mlp.out",
+            Tap(module=self._path(family.mlp_out), side="output"),
+            transformer_lens=None if family.norm2_post else self._lens("hook_mlp_out"),
+        )
+
+    def _contribution(self, half: str, module: str, post_norm: str | None) -> Site:
+        name = self.family.residual_multiplier
+        multiplier = 1.0 if name is None else float(getattr(self.config, name))
+        return self._site(
+            f"{half}.contribution",
+            Tap(module=self._path(post_norm or module), side="output", multiplier=multiplier),
+            transformer_lens=self._lens(f"hook_{half}_out") if post_norm else None,
+        )
+
+    @property
+    def _num_heads(self) -> int:
+        return int(self.config.num_attention_heads)
+
+    @property
+    def _num_key_value_heads(self) -> int:
+        return int(getattr(self.config, "num_key_value_heads", None) or self._num_heads)
+
+    @property
+    def _head_width(self) -> int:
+        width = getattr(self.config, "head_dim", None)
+        return int(width or self.config.hidden_size // self._num_heads)

@@ -1,0 +1,59 @@
+"""A tap on Transformers' attention interface: q, k and v of every family that uses it."""
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from backlight.models.subject import AttentionTap
+
+__all__ = ["tap_attention"]
+
+
+@contextmanager
+def tap_attention(
+    model: PreTrainedModel, callback: AttentionTap
+) -> Generator[None, None, None]:
+    """Show q, k and v of each attention module to a callback, then attend as before.
+
+    The model's own kernel still does the work. Its mask function is registered under the new name
+    too: a name without one makes Transformers leave out the mask, and causality with it.
+
+    Args:
+        model: A model whose attention goes through the interface.
+        callback: Is shown the module, q (after rotary), k and v (before grouped heads are
+            repeated), each ``[batch, heads, positions, head_width]``; what it returns is used.
+
+    Yields:
+        Nothing; the model's own kernel is restored at the end, also if the body fails.
+    """
+    kernel: str = model.config._attn_implementation  # pyright: ignore[reportPrivateUsage]
+    name = f"backlight_{kernel}"
+
+    def attend(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
+        shown = callback(module, query, key, value)
+        return _kernel_of(module, kernel)(module, *shown, *args, **kwargs)
+
+    ALL_ATTENTION_FUNCTIONS[name] = attend
+    # Masks are looked up among the global names only; this one is an alias and may stay.
+    ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[kernel])
+    model.config._attn_implementation = name  # pyright: ignore[reportPrivateUsage]
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = kernel  # pyright: ignore[reportPrivateUsage]
+        del ALL_ATTENTION_FUNCTIONS[name]
+
+
+def _kernel_of(module: nn.Module, kernel: str) -> Callable[..., Any]:
+    """Find the function behind a kernel's name; eager attention is each family's own."""
+    if kernel == "eager":
+        return sys.modules[type(module).__module__].eager_attention_forward
+    return ALL_ATTENTION_FUNCTIONS[kernel]

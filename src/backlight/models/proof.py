@@ -1,0 +1,199 @@
+"""Proof that what the table of architectures says is true of the model at hand.
+
+A wrong entry would give wrong numbers without a sign of it, so every model is probed when it is
+loaded: all sites must pass, once, with their stated width, in their stated order; the residual
+stream must add up; the head must give the model's own logits; and no token may see another to its
+right, since backlight pads on the right and gives no mask.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from backlight.errors import FamilyProofError, ModelError
+from backlight.models.sites import Site
+from backlight.models.subject import Subject
+from backlight.models.taps import per_token, tapping
+
+__all__ = ["probe_tokens", "probe_widths", "prove_causal", "prove_head", "prove_sites"]
+
+_POSITIONS = 11  # a prime, so that it is not taken for a number of heads
+_SHARED = 6
+_IN_ORDER = ("resid.pre", "attn.in", "attn.z", "attn.out", "resid.mid", "mlp.out", "resid.post")
+_REPORT = "Please report it with the model's name."
+
+
+def probe_tokens(subject: Subject, vocabulary: int) -> Tensor:
+    """Make two short sequences that are equal in their first six tokens, then differ."""
+    tokens = torch.arange(2 * _POSITIONS).reshape(2, _POSITIONS) * 7 + 3
+    tokens[1, :_SHARED] = tokens[0, :_SHARED]
+    return (tokens % vocabulary).to(subject.device)
+
+
+@torch.no_grad()
+def prove_causal(subject: Subject, tokens: Tensor) -> None:
+    """Check that a token's output does not depend on what stands to its right.
+
+    Args:
+        subject: The model.
+        tokens: Two sequences from ``probe_tokens``.
+
+    Raises:
+        ModelError: If it does.
+    """
+    output = subject.forward(tokens)[:, :_SHARED]
+    if not _close(output[0], output[1]):
+        raise ModelError(
+            f"{subject.name} is not a causal language model: a token's output changes with the "
+            "tokens to its right. backlight measures the next-token loss of causal models."
+        )
+
+
+@torch.no_grad()
+def prove_head(
+    subject: Subject, tokens: Tensor, logits_of: Callable[[Tensor], Tensor]
+) -> None:
+    """Check that the head, as numbers, gives the model's own logits.
+
+    Args:
+        subject: The model, with its head.
+        tokens: Some sequences.
+        logits_of: From token ids to the model's own logits.
+
+    Raises:
+        FamilyProofError: If the logits differ.
+    """
+    assert subject.head is not None
+    own = logits_of(tokens)
+    ours = subject.head.logits(subject.forward(tokens))
+    if not _close(ours, own):
+        raise FamilyProofError(
+            f"The head of {subject.name} is not what the table of architectures says: logits "
+            f"differ by {(ours - own).abs().max():.3g} of {own.abs().max():.3g}. {_REPORT}"
+        )
+
+
+@torch.no_grad()
+def prove_sites(subject: Subject, tokens: Tensor) -> None:
+    """Check that every site passes once, in order, with its width, and that the residuals add up.
+
+    Args:
+        subject: The model.
+        tokens: Some sequences.
+
+    Raises:
+        FamilyProofError: If one of this is not so.
+    """
+    sites = [site for site in subject.sites.values() if site.tap.side != "logits"]
+    seen = _see(subject, sites, tokens)
+    for site in sites:
+        if site.name not in seen:
+            raise _broken(subject, f"{site.name} ({site.tap.module}) never passes")
+        if seen[site.name].shape[-1] != site.width:
+            found = seen[site.name].shape[-1]
+            raise _broken(subject, f"{site.name} is {found} wide, not {site.width}")
+    _prove_order(subject, list(seen))
+    for layer in range(subject.num_layers):
+        _prove_residuals(subject, f"layers.{layer}.", seen)
+    for layer in range(1, subject.num_layers):
+        before, after = f"layers.{layer - 1}.resid.post", f"layers.{layer}.resid.pre"
+        if not _close(seen[before], seen[after]):
+            raise _broken(subject, f"{before} is not {after}")
+
+
+@torch.no_grad()
+def probe_widths(subject: Subject, tokens: Tensor) -> dict[str, int]:
+    """Find which plain modules give a tensor per token, and how wide it is.
+
+    Args:
+        subject: A model without an entry in the table.
+        tokens: Some sequences.
+
+    Returns:
+        The width of each module that returns a tensor with a row for each token.
+    """
+    widths: dict[str, int] = {}
+    handles = [
+        subject.model.get_submodule(site.tap.module).register_forward_hook(
+            lambda _, __, output, name=site.name: widths.update(_width(name, output, tokens))
+        )
+        for site in subject.sites.values()
+    ]
+    try:
+        subject.forward(tokens)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return widths
+
+
+def _width(name: str, output: object, tokens: Tensor) -> Mapping[str, int]:
+    if isinstance(output, tuple) and output:
+        output = output[0]
+    if isinstance(output, Tensor) and output.shape[:2] == tokens.shape and output.dim() > 2:
+        return {name: output[0, 0].numel()}
+    return {}
+
+
+def _see(subject: Subject, sites: Sequence[Site], tokens: Tensor) -> dict[str, Tensor]:
+    seen: dict[str, Tensor] = {}
+
+    def visit(site: Site, tensor: Tensor) -> Tensor:
+        if site.name in seen:
+            raise _broken(subject, f"{site.name} passes twice")
+        positions = tensor.dim() - 2 if site.tap.heads_first else 1
+        if tensor.dim() == 4 and tensor.shape[positions] != tokens.shape[1]:
+            raise _broken(subject, f"{site.name} has its heads on another axis")
+        # A copy: some blocks add in place into what a tap has shown.
+        seen[site.name] = per_token(site, tensor * site.tap.multiplier, tokens.shape).clone()
+        return tensor
+
+    with tapping(subject, sites, visit):
+        subject.forward(tokens)
+    return seen
+
+
+def _prove_order(subject: Subject, passed: Sequence[str]) -> None:
+    """Check that layers follow each other and that, in each, attention comes before the MLP."""
+    place = {name: index for index, name in enumerate(passed)}
+    for layer in range(subject.num_layers):
+        own = [f"layers.{layer}.{kind}" for kind in _IN_ORDER]
+        chain = [f"layers.{layer - 1}.resid.post"] if layer else ["embed.out"]
+        chain += [name for name in own if name in place]
+        for before, after in zip(chain, chain[1:], strict=False):
+            if place[before] > place[after]:
+                raise _broken(subject, f"{after} passes before {before}")
+
+
+def _prove_residuals(subject: Subject, prefix: str, seen: Mapping[str, Tensor]) -> None:
+    pre, post = seen[f"{prefix}resid.pre"], seen[f"{prefix}resid.post"]
+    attention, mlp = seen[f"{prefix}attn.contribution"], seen[f"{prefix}mlp.contribution"]
+    if subject.wiring == "parallel":
+        sums = [(pre + attention + mlp, post, "resid.pre + both contributions")]
+    else:
+        middle = seen[f"{prefix}resid.mid"]
+        is_post_norm = subject.wiring == "post_norm"
+        after_attention = seen[f"{prefix}norm1.in"] if is_post_norm else middle
+        after_mlp = seen[f"{prefix}norm2.in"] if is_post_norm else post
+        sums = [
+            (pre + attention, after_attention, "resid.pre + attn.contribution"),
+            (middle + mlp, after_mlp, "resid.mid + mlp.contribution"),
+        ]
+    for found, expected, what in sums:
+        if not _close(found, expected):
+            raise _broken(subject, f"in {prefix[:-1]}, {what} does not add up")
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    tolerance = max(16 * torch.finfo(expected.dtype).eps, 1e-4)
+    if expected.dtype == torch.float64:
+        tolerance = 1e-5
+    scale = expected.abs().max()
+    return bool((found - expected).abs().max() <= tolerance * scale)
+
+
+def _broken(subject: Subject, what: str) -> FamilyProofError:
+    return FamilyProofError(
+        f"The table of architectures does not hold for {subject.name}: {what}. {_REPORT}"
+    )

@@ -1,0 +1,194 @@
+"""Names of the places in a model where a tensor passes, and how layers are written."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from backlight.errors import UnknownLayerError, UnknownSiteError, UnsupportedSiteError
+
+__all__ = [
+    "Site",
+    "Tap",
+    "format_layers",
+    "kind_of",
+    "layer_of",
+    "parse_layers",
+    "resolve_sites",
+    "sites_of_layers",
+]
+
+Side = Literal["output", "input", "branch", "query", "key", "value", "logits"]
+
+_LAYER = re.compile(r"(?<![^.])(\d+)(?![^.])")
+_LAYER_SITE = re.compile(r"^layers\.\d+\.(?P<kind>.+)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tap:
+    """Where a site's tensor passes through the modules of one model.
+
+    Attributes:
+        module: The module's path, as in ``named_modules``.
+        side: ``output`` and ``input`` are the tensor itself, whose gradient is the total
+            derivative. ``branch`` is the module's input as this module alone sees it: its gradient
+            is only what returns through the module. ``query``, ``key`` and ``value`` are what the
+            attention module hands to the attention function. ``logits`` are never held.
+        heads_first: The tensor is ``[batch, heads, positions, head_width]``.
+        multiplier: The site is this times the tensor (a residual multiplier), so its gradient is
+            the tensor's divided by it.
+    """
+
+    module: str
+    side: Side
+    heads_first: bool = False
+    multiplier: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A named place in a model where a tensor passes.
+
+    Attributes:
+        name: The canonical name, such as ``layers.3.mlp.out``.
+        tap: Where the tensor passes.
+        width: Its numbers per token, heads laid side by side; None where only a probe can tell.
+        transformers: The path of the Transformers module, or None if it has none.
+        transformer_lens: The name of the hook in TransformerLens, or None if it has none.
+        refused: Foreign names that look like this site and are another tensor, with the reason.
+    """
+
+    name: str
+    tap: Tap
+    width: int | None
+    transformers: str | None = None
+    transformer_lens: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def layer_of(name: str) -> int | None:
+    """Find the number of the layer in a site's name; None if the site belongs to no layer."""
+    match = _LAYER.search(name)
+    return int(match[1]) if match else None
+
+
+def kind_of(name: str) -> str:
+    """Name what a site is within its layer: ``mlp.out`` for ``layers.3.mlp.out``.
+
+    A plain module path keeps its name, with ``*`` for the number of the layer.
+    """
+    match = _LAYER_SITE.match(name)
+    return match["kind"] if match else _LAYER.sub("*", name, count=1)
+
+
+def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
+    """Read a list of layers such as ``0-23``, ``0,5,10``, ``0-5,7`` or ``all``.
+
+    Args:
+        text: The list as written. Ranges include both ends.
+        num_layers: How many layers the model has.
+
+    Returns:
+        The layers in ascending order, each once.
+
+    Raises:
+        UnknownLayerError: If the text is no such list, or names layers that do not exist.
+    """
+    if text.strip() == "all":
+        return tuple(range(num_layers))
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if match is None:
+            raise UnknownLayerError(
+                f"Layers {text!r} cannot be read at {part!r}: write 0-23, or 0,5,10, or 0-5,7, or all."
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UnknownLayerError(f"Layers {text!r}: the range {part.strip()} runs backwards.")
+        found.update(range(first, min(last, num_layers) + 1))
+    beyond = [layer for layer in sorted(found) if layer >= num_layers]
+    if beyond:
+        raise UnknownLayerError(
+            f"Layers {text!r} go beyond this model: it has {num_layers} layers, 0 to {num_layers - 1}."
+        )
+    return tuple(sorted(found))
+
+
+def format_layers(layers: Sequence[int]) -> str:
+    """Write layers for a file's name: ``0to23`` for a full range, else ``0_5_10``."""
+    if len(layers) > 1 and list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]}to{layers[-1]}"
+    return "_".join(map(str, layers))
+
+
+def resolve_sites(pattern: str, sites: Mapping[str, Site]) -> tuple[Site, ...]:
+    """Find the sites that a name or a pattern means, in the model's order.
+
+    A name may be canonical (``layers.3.mlp.out``, or its kind alone, ``mlp.out``), the path of a
+    Transformers module, also relative to the trunk (``model.layers.3.mlp``, ``layers.3.mlp``), or a
+    TransformerLens hook (``blocks.3.hook_mlp_out``). In each, ``*`` stands for anything.
+
+    Args:
+        pattern: The name.
+        sites: All sites of the model, in the order in which their tensors pass.
+
+    Returns:
+        At least one site.
+
+    Raises:
+        UnsupportedSiteError: If the name exists in another dialect but is another tensor there.
+        UnknownSiteError: If nothing has that name.
+    """
+    found = [
+        site for site in sites.values() if any(fnmatchcase(name, pattern) for name in _names(site))
+    ]
+    if found:
+        return _one_for_each_tensor(pattern, found)
+    for site in sites.values():
+        for name, reason in site.refused.items():
+            if any(fnmatchcase(form, pattern) for form in _forms(name)):
+                raise UnsupportedSiteError(reason)
+    raise UnknownSiteError(pattern, _suggestions(pattern, sites))
+
+
+def sites_of_layers(sites: Iterable[Site], layers: Sequence[int]) -> tuple[Site, ...]:
+    """Keep the sites that lie in the given layers."""
+    return tuple(site for site in sites if layer_of(site.name) in layers)
+
+
+def _names(site: Site) -> Iterator[str]:
+    yield from _forms(site.name)
+    if site.transformer_lens is not None:
+        yield from _forms(site.transformer_lens)
+    if site.transformers is not None:
+        yield from _forms(site.transformers)
+        yield site.transformers.partition(".")[2]
+
+
+def _forms(name: str) -> Iterator[str]:
+    """Give a name whole, and what follows the number of its layer."""
+    yield name
+    match = _LAYER.search(name)
+    if match and match.end() < len(name):
+        yield name[match.end() + 1 :]
+
+
+def _one_for_each_tensor(pattern: str, found: Iterable[Site]) -> tuple[Site, ...]:
+    """Drop second names of one tensor, unless the second name is what was asked for."""
+    kept: list[Site] = []
+    seen: set[Tap] = set()
+    for site in found:
+        asked = any(fnmatchcase(form, pattern) for form in _forms(site.name))
+        if asked or site.tap not in seen:
+            kept.append(site)
+        seen.add(site.tap)
+    return tuple(kept)
+
+
+def _suggestions(pattern: str, sites: Mapping[str, Site]) -> list[str]:
+    """List the names that a misspelt pattern is compared with: kinds, if it names no layer."""
+    if layer_of(pattern) is None:
+        return list(dict.fromkeys(kind_of(name) for name in sites))
+    return list(sites)

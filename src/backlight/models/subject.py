@@ -1,0 +1,128 @@
+"""The model under the light: what is run, what can be tapped, and how its tokens are read."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from backlight.errors import UnsupportedSiteError
+from backlight.models.families import Wiring
+from backlight.models.head import Head
+from backlight.models.sites import Site, Tap
+
+__all__ = ["AttentionTap", "Subject", "Tokenizer", "subject_from_module"]
+
+AttentionTap = Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""Is shown an attention module with its q, k and v, ``[batch, heads, positions, head_width]``,
+and says what takes their place."""
+
+
+class Tokenizer(Protocol):
+    """What backlight asks of a tokenizer; any Transformers tokenizer has it."""
+
+    def __call__(self, text: str, *, truncation: bool, max_length: int) -> Mapping[str, Any]:
+        """Turn text into ``input_ids``, at most ``max_length`` of them, without pads."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Turn tokens back into text."""
+        ...
+
+
+def _no_attention_tap(callback: AttentionTap) -> AbstractContextManager[None]:
+    del callback
+    raise UnsupportedSiteError(
+        "The attention of this model does not go through Transformers' attention interface, so "
+        "attn.q, attn.k and attn.v cannot be tapped; attn.z, attn.in and attn.out can."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A causal language model with its sites.
+
+    Attributes:
+        name: What the user called it.
+        model: The whole model: frozen, in evaluation mode.
+        tokenizer: Its tokenizer.
+        forward: From token ids ``[batch, positions]`` to what ``head`` reads, or to the logits if
+            ``head`` is None. Sequences are padded on the right and no mask is given: in a causal
+            model what stands to the right of a token cannot reach it.
+        sites: All named sites, in the order in which their tensors pass.
+        num_layers: How many blocks there are; 0 if that is not known.
+        wiring: How the blocks are wired; None if that is not known.
+        head: The language-model head, None if it is only known as part of ``forward``.
+        tap_attention: Shows q, k and v to a callback for as long as the context lasts.
+        facts: What a report should say of it: architecture, number format, attention kernel, ...
+    """
+
+    name: str
+    model: nn.Module
+    tokenizer: Tokenizer
+    forward: Callable[[Tensor], Tensor]
+    sites: Mapping[str, Site]
+    num_layers: int
+    wiring: Wiring | None = None
+    head: Head | None = None
+    tap_attention: Callable[[AttentionTap], AbstractContextManager[None]] = _no_attention_tap
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        return next(self.model.parameters()).device
+
+
+def subject_from_module(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    *,
+    name: str = "model",
+    forward: Callable[[Tensor], Tensor] | None = None,
+) -> Subject:
+    """Put any causal language model under the light; its sites are its modules' outputs.
+
+    The model is frozen and put in evaluation mode. It is not proven to be causal: call
+    ``backlight.models.proof.prove_causal`` for that.
+
+    Args:
+        model: A module that maps token ids ``[batch, positions]`` to logits
+            ``[batch, positions, vocabulary]``, or to an object with ``logits``.
+        tokenizer: What turns text into tokens and back.
+        name: What reports should call it.
+        forward: How to get logits from token ids, if not by calling the model with them.
+
+    Returns:
+        A subject whose sites are called by the paths of its modules.
+    """
+    model.eval().requires_grad_(requires_grad=False)
+
+    def logits(input_ids: Tensor) -> Tensor:
+        output = model(input_ids)
+        return output if isinstance(output, Tensor) else output.logits
+
+    sites = {site.name: site for site in _module_sites(model)}
+    return Subject(
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        forward=forward or logits,
+        sites=sites,
+        num_layers=0,
+        facts={"architecture": type(model).__name__, "dtype": _dtype_of(model)},
+    )
+
+
+def _module_sites(model: nn.Module) -> Iterator[Site]:
+    for path, _ in model.named_modules():
+        if path:
+            yield Site(
+                name=path, tap=Tap(module=path, side="output"), width=None, transformers=path
+            )
+
+
+def _dtype_of(model: nn.Module) -> str:
+    return str(next(model.parameters()).dtype).removeprefix("torch.")

@@ -1,0 +1,1 @@
+"""Streaming statistics over tokens: update, merge, result; sums are float64."""

@@ -1,0 +1,94 @@
+"""A histogram with logarithmic bins that needs no range in advance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.stats.base import State, Statistic
+
+__all__ = ["HistogramResult", "LogHistogram"]
+
+_SHIFT = 20  # of a float32's 23 bits of mantissa, 3 are kept: 8 bins in each octave
+_NUM_BINS = 1 << (32 - _SHIFT)
+_HALF = _NUM_BINS // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistogramResult:
+    """Counts of values in bins ``lower <= value < upper`` (mirrored for negative values).
+
+    Only bins between the lowest and the highest filled one of each sign are listed, in ascending
+    order. The two bins next to zero hold zeros and numbers too small for a normal float32.
+
+    Attributes:
+        lower: The lower edge of each bin, in the unit of the values.
+        upper: The upper edge.
+        counts: How many values fell in.
+    """
+
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+@final
+class LogHistogram(Statistic):
+    """One histogram of all values of all dimensions; its bins are float32's leading bits.
+
+    The first twelve bits of a float32 are sign, exponent and three bits of mantissa. Read as a
+    number they are a bin: eight to each doubling, over the whole range, at the cost of a shift.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_NUM_BINS, dtype=np.int64)
+
+    def update(
+        self,
+        values: Float[Tensor, "batch positions width"],
+        *,
+        valid: Bool[Tensor, "batch positions"],
+        passages: Sequence[int],
+    ) -> None:
+        """See ``Statistic.update``."""
+        del passages
+        bits = values.float().contiguous().view(torch.int32)
+        bins = torch.bitwise_and(bits >> _SHIFT, _NUM_BINS - 1).flatten()
+        counts = torch.bincount(bins, minlength=_NUM_BINS).cpu().numpy()
+        counts[0] -= int((~valid).sum()) * values.shape[-1]  # pads are zero
+        self._counts += counts
+
+    def merge(self, other: Statistic) -> None:
+        """See ``Statistic.merge``."""
+        assert isinstance(other, LogHistogram)
+        self._counts = self._counts + other._counts
+
+    def state(self) -> State:
+        """See ``Statistic.state``."""
+        return {"counts": self._counts}
+
+    def restore(self, state: State) -> None:
+        """See ``Statistic.restore``."""
+        self._counts = np.array(state["counts"], dtype=np.int64)
+
+    def result(self) -> HistogramResult:
+        """List the filled range of bins in ascending order."""
+        edges = (np.arange(_HALF + 1, dtype=np.uint32) << _SHIFT).view(np.float32)
+        edges = edges.astype(np.float64)
+        positive, negative = self._counts[:_HALF], self._counts[_HALF:]
+        up, down = _filled(positive), _filled(negative)[::-1]
+        return HistogramResult(
+            lower=np.concatenate([-edges[down + 1], edges[up]]),
+            upper=np.concatenate([-edges[down], edges[up + 1]]),
+            counts=np.concatenate([negative[down], positive[up]]),
+        )
+
+
+def _filled(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    filled = np.flatnonzero(counts)
+    return np.arange(filled[0], filled[-1] + 1) if len(filled) else filled

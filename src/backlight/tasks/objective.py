@@ -1,0 +1,127 @@
+"""The next-token cross-entropy, with its gradient in closed form and never all its logits.
+
+With hidden states h, head ``y = c tanh(a (W h + b) / c)``, p = softmax(y) and a target t, the loss
+of one token is ``-log p_t`` nats, and its gradient ``dL/dh = a (1 - (y/c)^2) (p - onehot_t) W``
+(without a cap, the factor in y is 1). Tokens are taken in chunks, so that the memory is that of one
+chunk of logits, whatever the batch; no graph is built.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from backlight.data.batches import Batch
+from backlight.models.head import Head
+
+__all__ = ["LossGradient", "Reduction", "next_token_loss", "token_weights"]
+
+Reduction = Literal["sequence_mean", "token_sum", "batch_mean"]
+"""``sequence_mean``: each sequence's own mean over its predicted tokens, summed over sequences, so
+that a gradient does not depend on who else is in the batch. ``token_sum``: the sum over predicted
+tokens. ``batch_mean``: the mean over all predicted tokens of the batch, as
+``model(..., labels=...).loss`` gives on unpadded text; its gradients shrink as batches grow."""
+
+_CHUNK_ELEMENTS = 1 << 23
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossGradient:
+    """The loss of a batch and where its gradient enters the model.
+
+    Attributes:
+        nats: The cross-entropy of each sequence, in nats, summed over its predicted tokens, float64.
+        gradient: Gradient of the reduced loss at the model's output (the head's input, or the
+            logits), zero where nothing is predicted.
+    """
+
+    nats: Float[Tensor, " batch"]
+    gradient: Float[Tensor, "batch positions width"]
+
+
+def next_token_loss(
+    output: Float[Tensor, "batch positions width"],
+    batch: Batch,
+    *,
+    head: Head | None,
+    reduction: Reduction,
+) -> LossGradient:
+    """Compute the loss of predicting each token from those before it, and its gradient.
+
+    Args:
+        output: What the model gives: hidden states if there is a head, else logits.
+        batch: The tokens. The first of each sequence is not predicted; pads never count.
+        head: The language-model head, None if ``output`` holds logits.
+        reduction: How tokens and sequences are weighed in the gradient.
+
+    Returns:
+        The loss of each sequence and the gradient at ``output``.
+    """
+    predicts = batch.valid[:, 1:]
+    rows = output.detach()[:, :-1][predicts]
+    targets = batch.input_ids[:, 1:][predicts]
+    weights = token_weights(batch, reduction)
+    chunk = max(1, _CHUNK_ELEMENTS // (output.shape[-1] if head is None else len(head.weight)))
+    losses, gradients = [], []
+    for start in range(0, len(rows), chunk):
+        part = slice(start, start + chunk)
+        loss, gradient = _chunk(rows[part], targets[part], weights[part], head)
+        losses.append(loss)
+        gradients.append(gradient)
+    gradient = torch.zeros_like(output)
+    gradient[:, :-1][predicts] = torch.cat(gradients)
+    nats = torch.zeros(predicts.shape, dtype=losses[0].dtype, device=output.device)
+    nats[predicts] = torch.cat(losses)
+    return LossGradient(nats=nats.cpu().double().sum(dim=1), gradient=gradient)
+
+
+def token_weights(batch: Batch, reduction: Reduction) -> Float[Tensor, " targets"]:
+    """Find how much each predicted token's loss counts in the reduced loss.
+
+    Args:
+        batch: The tokens.
+        reduction: See ``Reduction``.
+
+    Returns:
+        One weight for each predicted token, sequence after sequence, float64.
+    """
+    predicted = batch.lengths - 1
+    if reduction == "sequence_mean":
+        per_sequence = 1 / predicted.cpu().double()
+    elif reduction == "token_sum":
+        per_sequence = torch.ones(len(predicted), dtype=torch.float64)
+    else:
+        per_sequence = (1 / predicted.sum().cpu().double()).expand(len(predicted))
+    weights = per_sequence.repeat_interleave(predicted.cpu())
+    return weights if batch.lengths.device.type == "cpu" else weights.to(batch.lengths.device)
+
+
+def _chunk(
+    rows: Float[Tensor, "targets width"],
+    targets: Int[Tensor, " targets"],
+    weights: Float[Tensor, " targets"],
+    head: Head | None,
+) -> tuple[Float[Tensor, " targets"], Float[Tensor, "targets width"]]:
+    """Compute loss and gradient of a few tokens; half-precision logits are raised to float32."""
+    logits = rows if head is None else head.logits(rows)
+    native = logits.dtype
+    logits = logits.float() if native in (torch.float16, torch.bfloat16) else logits
+    log_normaliser = logits.logsumexp(dim=1, keepdim=True)
+    target = targets[:, None]
+    losses = (log_normaliser - logits.gather(1, target))[:, 0]
+
+    bend = None
+    if head is not None and head.cap is not None:
+        bend = 1 - (logits / head.cap).square()
+    slope = (logits - log_normaliser).exp_()
+    slope.scatter_add_(1, target, torch.full_like(target, -1, dtype=slope.dtype))
+    slope *= weights.to(slope.dtype)[:, None]
+    if bend is not None:
+        slope *= bend
+    if head is None:
+        return losses, slope.to(native)
+    if head.scale != 1.0:
+        slope *= head.scale
+    return losses, slope.to(native) @ head.weight
