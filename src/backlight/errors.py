@@ -1,20 +1,20 @@
 """Every error that backlight raises on purpose, in one tree.
 
-    BacklightError
-    +-- UsageError               a user's mistake: exit status 2, nothing was written
-    |   +-- ConfigError          options that do not exist, or do not fit together
-    |   +-- UnknownLayerError    layers beyond the model, or not written as layers
-    |   +-- UnknownSiteError     a site that the model does not have
-    |   +-- UnsupportedSiteError a site that exists but cannot be tapped in this way
-    |   +-- ModelError           a model that cannot be found, or is not a causal language model
-    |   +-- DatasetError         text that cannot be found, or holds nothing to read
-    |   +-- RunDirectoryError    a directory that exists, or is not a run, or is another run
-    |   +-- DeviceError          a device that is not there
-    +-- RunError                 a failure of the run: exit status 1, what was done so far is kept
-        +-- NonFiniteError       NaN or infinity in the loss or in a gradient
-        +-- StorageError         the disk is full, or the directory cannot be written
-        +-- FamilyProofError     a table of architectures that does not hold for this model
-        +-- SilentSiteError      a site through which no gradient came back
+BacklightError
++-- UsageError               a user's mistake: exit status 2, nothing was written
+|   +-- ConfigError          options that do not exist, or do not fit together
+|   +-- UnknownLayerError    layers beyond the model, or not written as layers
+|   +-- UnknownSiteError     a site that the model does not have
+|   +-- UnsupportedSiteError a site that exists but cannot be tapped in this way
+|   +-- ModelError           a model that cannot be found, or is not a causal language model
+|   +-- DatasetError         text that cannot be found, or holds nothing to read
+|   +-- RunDirectoryError    a directory that exists, or is not a run, or is another run
+|   +-- DeviceError          a device that is not there
++-- RunError                 a failure of the run: exit status 1, what was done so far is kept
+    +-- NonFiniteError       NaN or infinity in the loss or in a gradient
+    +-- StorageError         the disk is full, or the directory cannot be written
+    +-- FamilyProofError     a table of architectures that does not hold for this model
+    +-- SilentSiteError      a site through which no gradient came back
 """
 
 from collections.abc import Sequence

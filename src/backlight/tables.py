@@ -58,7 +58,8 @@ class Table:
     def to_csv(self) -> str:
         """Write the table as text: headings are ``name [unit]``, NaN is an empty cell.
 
-        Numbers are written with as many digits as it takes to read the same number back.
+        Returns:
+            The text; numbers have as many digits as it takes to read the same number back.
         """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

@@ -52,11 +52,11 @@ def layer_table(results: Results, quantity: Quantity) -> Table:
 
     ``mean``, ``mean_abs`` and ``rms`` are averages over tokens and dimensions (``rms``: of the
     squares); their standard errors are clustered by sequence (that of ``rms`` by the delta method).
-    ``*_max`` is the largest absolute value of a dimension's own statistic, ``*_top`` that dimension,
-    ``*_std`` the standard deviation over dimensions. ``norm`` is the L2 norm of a token's vector,
-    averaged over tokens. ``sign_consistency`` is |mean| / mean_abs, averaged over dimensions: 1 if
-    every dimension always has one sign. ``participation_ratio`` is the effective number of
-    dimensions, ``top_share`` the share of mean_abs that the top 1 % of the dimensions have.
+    ``*_max`` is the largest absolute value of a dimension's own statistic, ``*_top`` is that
+    dimension, ``*_std`` the standard deviation over dimensions. ``norm`` is the L2 norm of a
+    token's vector, averaged over tokens. ``sign_consistency`` is |mean| / mean_abs, averaged over
+    dimensions: 1 if every dimension always has one sign. ``participation_ratio`` is the effective
+    number of dimensions, ``top_share`` the share of mean_abs that the top 1 % of the dimensions have.
 
     Args:
         results: What was found, by layer.
@@ -150,7 +150,9 @@ def top_token_table(
     tops = [result.top for _, _, _, result in parts]
     passage = _gather(rows, [top.passages for top in tops])
     position = _gather(rows, [top.positions for top in tops])
-    tokens, contexts = _contexts(zip(passage.tolist(), position.tolist(), strict=True), passages, decode)
+    tokens, contexts = _contexts(
+        zip(passage.tolist(), position.tolist(), strict=True), passages, decode
+    )
     return Table(
         name="top_tokens",
         columns={

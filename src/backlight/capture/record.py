@@ -1,6 +1,6 @@
 """The one pass: all sites of all layers out of one forward and one activation-only backward."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from backlight.models.taps import per_token, tapping
 from backlight.tasks.objective import LossGradient, Reduction, next_token_loss
 
 __all__ = ["record", "record_activations"]
+
+_WATCHED = ("input", "output", "branch")
 
 
 def record(
@@ -106,14 +108,12 @@ def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) ->
 
 
 def _with_start(subject: Subject, sites: Sequence[Site]) -> list[Site]:
-    """Add the point from which the graph must start for the sites to get their total derivative.
-
-    A block reads its stream twice: into a branch and around it. A leaf made where the branch begins
-    would miss the way around, so the graph then starts at the block's input.
-    """
+    """Add the point from which the graph must start for the sites to get their total derivative."""
+    # A block reads its stream twice: into a branch and around it. A leaf made where the branch
+    # begins would miss the way around, so the graph then starts at the block's input.
     inner = [site for site in sites if site.tap.side in ("input", "branch")]
     layers = [layer for site in inner if (layer := layer_of(site.name)) is not None]
-    start = f"layers.{min(layers)}.resid.pre" if layers else None
+    start = f"layers.{min(layers)}.resid.pre" if layers else ""
     extra = [subject.sites[start]] if start in subject.sites else []
     return [*extra, *(site for site in sites if site not in extra)]
 
@@ -161,7 +161,3 @@ def _first_non_finite(subject: Subject, tokens: Tensor) -> str:
     with tapping(subject, watched, visit):
         subject.forward(tokens)
     return f"the first site that is not finite is {first[0]}" if first else "all sites are finite"
-
-
-_WATCHED = ("input", "output", "branch")
-Visit = Callable[[Site, Tensor], Tensor]

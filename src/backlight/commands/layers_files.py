@@ -143,6 +143,7 @@ def _timing(
 def _timing_summary(timing: Mapping[str, Any]) -> str:
     overall = [f"  {name:<22}{value:10.2f} s" for name, value in timing["overall"].items()]
     layers = [
-        f"  layer {layer:<16}{parts['total']:10.2f} s" for layer, parts in timing["per_layer"].items()
+        f"  layer {layer:<16}{parts['total']:10.2f} s"
+        for layer, parts in timing["per_layer"].items()
     ]
     return "\n".join(["Overall", *overall, "", "Per layer", *layers, "", timing["note"], ""])

@@ -19,7 +19,9 @@ def print_layers(config: LayersConfig, results: Results) -> None:
         results: What was found.
     """
     table = results.tables["layers"]
-    modes = ("mean", "mean_abs") if config.aggregation_mode == "both" else (config.aggregation_mode,)
+    modes = (
+        ("mean", "mean_abs") if config.aggregation_mode == "both" else (config.aggregation_mode,)
+    )
     unit = table.units[modes[0]]
     shown = RichTable(
         title=f"{config.model_name}: {config.aggregate_by} at {config.site} ({unit})",

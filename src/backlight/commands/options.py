@@ -14,9 +14,7 @@ __all__ = ["resolve"]
 _Config = TypeVar("_Config", bound=BaseModel)
 
 
-def resolve(
-    kind: type[_Config], config: str | Path | None, given: Mapping[str, Any]
-) -> _Config:
+def resolve(kind: type[_Config], config: str | Path | None, given: Mapping[str, Any]) -> _Config:
     """Merge a YAML file (such as a run's ``config.yaml``) with given options, which win.
 
     Args:

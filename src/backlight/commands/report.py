@@ -87,7 +87,6 @@ def _variant(name: str, results: Results, layers: list[int]) -> Variant:
     return Variant(
         name=name,
         mode=mode,
-        label=mode.replace("_", " "),
         unit=unit,
         by_layer={layer: results.data[f"layer_{layer}_{name}"] for layer in layers},
     )

@@ -81,9 +81,7 @@ def find_run(config: RunOptions, command: str) -> RunDirectory | None:
     return None
 
 
-def start_run(
-    config: RunOptions, name: str, provenance: Mapping[str, Any]
-) -> RunDirectory | None:
+def start_run(config: RunOptions, name: str, provenance: Mapping[str, Any]) -> RunDirectory | None:
     """Make the directory of a new run, if one was asked for.
 
     Args:

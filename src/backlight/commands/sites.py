@@ -40,9 +40,7 @@ def run(config: SitesConfig) -> None:
     shown = RichTable(title=f"{config.model_name}: {subject.facts['architecture']}")
     for heading in ("site", "layers", "shape", "Transformers", "TransformerLens"):
         shown.add_column(heading, overflow="fold")
-    chosen = [
-        site for site in subject.sites.values() if layer_of(site.name) in (None, *numbers)
-    ]
+    chosen = [site for site in subject.sites.values() if layer_of(site.name) in (None, *numbers)]
     for row, layers in _grouped(chosen).items():
         span = format_layers(layers).replace("to", "-").replace("_", ",") if layers else ""
         shown.add_row(row.name, span, row.shape, row.transformers, row.transformer_lens)

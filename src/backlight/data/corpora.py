@@ -134,9 +134,7 @@ def _parquet_rows(path: Path, text_column: str) -> Iterator[str]:
             yield _text_of({text_column: text}, text_column, repr(str(path)))
 
 
-def _hub_rows(
-    dataset: str, subset: str | None, *, text_column: str, split: str
-) -> Iterator[str]:
+def _hub_rows(dataset: str, subset: str | None, *, text_column: str, split: str) -> Iterator[str]:
     if importlib.util.find_spec("datasets") is None:
         raise DatasetError(
             f"The dataset {dataset!r} comes from the hub, which needs another package: pip install "

@@ -160,9 +160,7 @@ FAMILIES: tuple[Family, ...] = (
         norm2_post="post_feedforward_layernorm",
         **_QK_NORM,
     ),
-    _family(
-        "granite", residual_multiplier="residual_multiplier", logit_divisor="logits_scaling"
-    ),
+    _family("granite", residual_multiplier="residual_multiplier", logit_divisor="logits_scaling"),
     _family(
         "cohere",
         wiring="parallel",
@@ -192,9 +190,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family("stablelm", when={"use_parallel_residual": False}, **_STABLELM),
     _family("gpt2", **_GPT2, z="attn.c_proj", rotary=False),
-    _family(
-        "gpt_neo", **_GPT2, z="attn.attention.out_proj", attn_interface=False, rotary=False
-    ),
+    _family("gpt_neo", **_GPT2, z="attn.attention.out_proj", attn_interface=False, rotary=False),
     _family(
         "gptj",
         **{**_GPT2, "norm2": None},
@@ -210,7 +206,9 @@ FAMILIES: tuple[Family, ...] = (
         final_norm="model.decoder.final_layer_norm",
         **_OPT,
     ),
-    _family("opt", when={"do_layer_norm_before": False}, final_norm=None, wiring="post_norm", **_OPT),
+    _family(
+        "opt", when={"do_layer_norm_before": False}, final_norm=None, wiring="post_norm", **_OPT
+    ),
     _family(
         "bloom",
         when={"apply_residual_connection_post_layernorm": False},

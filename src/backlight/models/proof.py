@@ -7,6 +7,7 @@ right, since backlight pads on the right and gives no mask.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -51,9 +52,7 @@ def prove_causal(subject: Subject, tokens: Tensor) -> None:
 
 
 @torch.no_grad()
-def prove_head(
-    subject: Subject, tokens: Tensor, logits_of: Callable[[Tensor], Tensor]
-) -> None:
+def prove_head(subject: Subject, tokens: Tensor, logits_of: Callable[[Tensor], Tensor]) -> None:
     """Check that the head, as numbers, gives the model's own logits.
 
     Args:
@@ -161,7 +160,7 @@ def _prove_order(subject: Subject, passed: Sequence[str]) -> None:
         own = [f"layers.{layer}.{kind}" for kind in _IN_ORDER]
         chain = [f"layers.{layer - 1}.resid.post"] if layer else ["embed.out"]
         chain += [name for name in own if name in place]
-        for before, after in zip(chain, chain[1:], strict=False):
+        for before, after in pairwise(chain):
             if place[before] > place[after]:
                 raise _broken(subject, f"{after} passes before {before}")
 

@@ -76,7 +76,11 @@ def layer_of(name: str) -> int | None:
 def kind_of(name: str) -> str:
     """Name what a site is within its layer: ``mlp.out`` for ``layers.3.mlp.out``.
 
-    A plain module path keeps its name, with ``*`` for the number of the layer.
+    Args:
+        name: The site's name.
+
+    Returns:
+        The kind; of a plain module path the path, with ``*`` for the number of the layer.
     """
     match = _LAYER_SITE.match(name)
     return match["kind"] if match else _LAYER.sub("*", name, count=1)
@@ -102,7 +106,7 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if match is None:
             raise UnknownLayerError(
-                f"Layers {text!r} cannot be read at {part!r}: write 0-23, or 0,5,10, or 0-5,7, or all."
+                f"Layers {text!r} cannot be read at {part!r}: write 0-23, 0,5,10, 0-5,7 or all."
             )
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
@@ -111,7 +115,8 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
     beyond = [layer for layer in sorted(found) if layer >= num_layers]
     if beyond:
         raise UnknownLayerError(
-            f"Layers {text!r} go beyond this model: it has {num_layers} layers, 0 to {num_layers - 1}."
+            f"Layers {text!r} go beyond this model: it has {num_layers} layers, "
+            f"0 to {num_layers - 1}."
         )
     return tuple(sorted(found))
 

@@ -23,9 +23,7 @@ _ATTENTION = ("query", "key", "value")
 
 
 @contextmanager
-def tapping(
-    subject: Subject, sites: Iterable[Site], visit: Visitor
-) -> Generator[None, None, None]:
+def tapping(subject: Subject, sites: Iterable[Site], visit: Visitor) -> Generator[None, None, None]:
     """Show each site's tensor to a visitor while the context lasts.
 
     Args:
@@ -63,9 +61,7 @@ def tapping(
             _hold(stack, module.register_forward_pre_hook(hook, with_kwargs=True))
         if attention:
             modules = {subject.model.get_submodule(path): path for path in attention}
-            stack.enter_context(
-                subject.tap_attention(_attention_hook(modules, attention, visit))
-            )
+            stack.enter_context(subject.tap_attention(_attention_hook(modules, attention, visit)))
         yield
 
 

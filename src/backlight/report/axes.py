@@ -1,10 +1,12 @@
 """A table onto axes: what each kind of picture looks like."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
+from matplotlib.collections import LineCollection, QuadMesh
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from backlight.tables import Table
@@ -22,13 +24,22 @@ MODE_COLOURS = {"mean": "#b5542b", "mean_abs": "#2b6cb0", "rms": "#2f855a"}
 """One colour for each aggregation mode, the same in all figures."""
 
 _NORMAL_95 = 1.96
+_TINY = float(np.finfo(np.float32).tiny)
 _NUM_STARS = 20
-_SPREAD = 0.045  # labels closer than this part of the axis are moved apart
+_AROUND = [
+    (right, above * step)
+    for step in (0.0, 0.04, 0.08, 0.12, 0.16, 0.2)
+    for above in (1, -1)
+    for right in (1, -1, 0)
+    if right or step
+]
+"""Where a point's name is tried: right and left of it, then above and below, then farther off."""
 
 
 def draw_distribution(
     axes: Axes,
     table: Table,
+    column: str,
     *,
     colour: str,
     num_bins: int,
@@ -39,25 +50,28 @@ def draw_distribution(
 
     Args:
         axes: Where to draw; the caller owns the figure.
-        table: Columns ``dimension`` and ``value``.
+        table: Column ``dimension`` and the one to draw.
+        column: Which to draw.
         colour: Of the bars.
         num_bins: How many bars.
         span: The range of the bars, where several pictures share one.
         label_axes: Write axis labels and the legend.
     """
-    values = table["value"]
-    axes.hist(values, bins=num_bins, range=span, color=colour, alpha=0.85)
+    values = table[column]
+    counts, edges = np.histogram(values, bins=num_bins, range=span)
+    axes.stairs(counts, edges, fill=True, color=colour, alpha=0.85)
     axes.axvline(float(values.mean()), color="black", linewidth=1, linestyle="--")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(bottom=0)
     if label_axes:
-        axes.set(xlabel=table.label("value"), ylabel="number of dimensions")
+        axes.set(xlabel=table.label(column), ylabel="number of dimensions")
         axes.legend([f"mean {values.mean():.3g}", f"{len(values)} dimensions"], frameon=False)
 
 
 def draw_dimensions(
     axes: Axes,
     table: Table,
+    column: str,
     *,
     colour: str,
     num_stars: int = _NUM_STARS,
@@ -67,16 +81,22 @@ def draw_dimensions(
 
     Args:
         axes: Where to draw; the caller owns the figure.
-        table: Columns ``dimension`` and ``value``.
+        table: Column ``dimension`` and the one to draw.
+        column: Which to draw.
         colour: Of the points.
         num_stars: How many of the largest are starred.
         label_axes: Write axis labels and the stars' names.
     """
-    dimensions, values = table["dimension"], table["value"]
+    dimensions, values = table["dimension"], table[column]
     axes.scatter(dimensions, values, s=5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
     largest = np.argsort(-np.abs(values), kind="stable")[:num_stars]
     axes.scatter(
-        dimensions[largest], values[largest], s=28, marker="*", color="#d69e2e", zorder=3,
+        dimensions[largest],
+        values[largest],
+        s=28,
+        marker="*",
+        color="#d69e2e",
+        zorder=3,
         linewidths=0,
     )
     if (values < 0).any():
@@ -84,7 +104,7 @@ def draw_dimensions(
     if label_axes:
         axes.margins(y=0.12)
         _name_points(axes, dimensions[largest], values[largest])
-        axes.set(xlabel="dimension", ylabel=table.label("value"))
+        axes.set(xlabel="dimension", ylabel=table.label(column))
 
 
 def draw_by_layer(
@@ -110,12 +130,12 @@ def draw_by_layer(
     else:
         axes.axhline(0, color="black", linewidth=0.6)
     axes.set(xlabel="layer", ylabel=table.label(column))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
 
 
 def draw_against(axes: Axes, table: Table, *, label_axes: bool = True, limit: float) -> None:
-    """Draw the signed mean against the mean of absolute values; between the lines lies all there is.
+    """Draw the signed mean against the mean of absolute values, and the lines it cannot pass.
 
     Args:
         axes: Where to draw; the caller owns the figure.
@@ -127,7 +147,12 @@ def draw_against(axes: Axes, table: Table, *, label_axes: bool = True, limit: fl
     axes.plot([0, limit], [0, -limit], color="grey", linewidth=0.7)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.scatter(
-        table["mean_abs"], table["mean"], s=4, color="#6b46c1", alpha=0.5, linewidths=0,
+        table["mean_abs"],
+        table["mean"],
+        s=4,
+        color="#6b46c1",
+        alpha=0.5,
+        linewidths=0,
         rasterized=True,
     )
     if label_axes:
@@ -146,23 +171,22 @@ def draw_density_by_layer(axes: Axes, table: Table) -> QuadMesh:
     """
     layers = np.unique(table["layer"])
     sizes = np.maximum(np.abs(table["lower"]), np.abs(table["upper"]))
-    octaves = np.ceil(np.log2(np.maximum(sizes, np.finfo(np.float32).tiny))).astype(int)
-    floor = _quantile(octaves, table["count"], 0.0005)
-    rows = np.arange(floor, octaves.max() + 1)
-    shares = np.full((len(rows), len(layers)), np.nan)
+    octaves = np.ceil(np.log2(np.maximum(sizes, _TINY))).astype(int)
+    seen = (sizes > _TINY) & (table["count"] > 0)
+    floor, top = _quantile(octaves[seen], table["count"][seen], 0.0005), int(octaves[seen].max())
+    shares = np.full((top - floor + 1, len(layers)), np.nan)
     for place, layer in enumerate(layers):
         own = table["layer"] == layer
-        counts = np.bincount(
-            np.maximum(octaves[own], floor) - floor, weights=table["count"][own], minlength=len(rows)
-        )
+        rows = np.maximum(octaves[own], floor) - floor
+        counts = np.bincount(rows, weights=table["count"][own], minlength=len(shares))
         shares[:, place] = np.where(counts > 0, counts / counts.sum(), np.nan)
-    edges = 2.0 ** np.arange(floor - 1, octaves.max() + 1)
+    edges = 2.0 ** np.arange(floor - 1, top + 1)
     steps = np.append(layers, layers[-1] + 1) - 0.5
     mesh = axes.pcolormesh(steps, edges, 100 * shares, cmap="viridis", rasterized=True)
     axes.set_yscale("log")
-    unit = table.units.get("upper")
-    axes.set(xlabel="layer", ylabel=f"absolute value ({unit}), lowest row: all below" if unit else "")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    unit = table.units["upper"]
+    axes.set(xlabel="layer", ylabel=f"absolute value ({unit})\nlowest row: all below, and zeros")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return mesh
 
 
@@ -172,23 +196,53 @@ def _quantile(values: NDArray[np.int64], counts: NDArray[np.int64], share: float
     return int(values[order][reached.argmax()])
 
 
-def _name_points(axes: Axes, x: Sequence[int], y: Sequence[float]) -> None:
-    """Write each point's number beside it, moved apart where names would cover each other."""
-    low, high = axes.get_ylim()
-    left, right = axes.get_xlim()
-    placed: list[tuple[float, float]] = []
-    for number, value in zip(x, y, strict=True):
-        across = (number - left) / (right - left)
-        up = (value - low) / (high - low)
-        while any(abs(across - a) < 1.3 * _SPREAD and abs(up - b) < _SPREAD for a, b in placed):
-            up += _SPREAD if value >= 0 else -_SPREAD
-        placed.append((across, up))
-        axes.annotate(
+def _name_points(axes: Axes, x: NDArray[np.int64], y: NDArray[np.float64]) -> None:
+    """Write each point's number beside it, where no other name or named point is."""
+    points = axes.transAxes.inverted().transform(axes.transData.transform(np.column_stack([x, y])))
+    lines: list[list[tuple[float, float]]] = []
+    boxes = [_Box(float(across), float(up), 0.006, 0.012) for across, up in points]
+    for number, (across, up) in zip(x, points, strict=True):
+        box = _free_place(float(across), float(up), len(str(number)), boxes)
+        boxes.append(box)
+        lines.append([(across, up), (box.x, box.y)])
+        axes.text(
+            box.x,
+            box.y,
             str(number),
-            (across, up),
-            xycoords="axes fraction",
-            xytext=(4, 3),
-            textcoords="offset points",
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
             fontsize=7,
             color="#444444",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )
+    leaders = LineCollection(
+        lines, colors="#bbbbbb", linewidths=0.5, transform=axes.transAxes, zorder=2
+    )
+    axes.add_collection(leaders, autolim=False)
+
+
+def _free_place(across: float, up: float, length: int, taken: Sequence["_Box"]) -> "_Box":
+    half_width = 0.006 * length + 0.002
+    places = [
+        _Box(across + right * (half_width + 0.012), up + above, half_width, 0.018)
+        for right, above in _AROUND
+    ]
+    free = (box for box in places if not any(box.overlaps(other) for other in taken))
+    return next(free, places[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """A rectangle in parts of the axes: its middle and half its sides."""
+
+    x: float
+    y: float
+    half_width: float
+    half_height: float
+
+    def overlaps(self, other: "_Box") -> bool:
+        return (
+            abs(self.x - other.x) < self.half_width + other.half_width
+            and abs(self.y - other.y) < self.half_height + other.half_height
         )

@@ -94,9 +94,7 @@ class RunDirectory:
             )
 
     @staticmethod
-    def find_unfinished(
-        root: Path, command: str, options: Mapping[str, Any]
-    ) -> "RunDirectory":
+    def find_unfinished(root: Path, command: str, options: Mapping[str, Any]) -> "RunDirectory":
         """Find the newest unfinished run of a command with the same options.
 
         Args:

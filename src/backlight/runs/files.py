@@ -43,7 +43,7 @@ def write_file(path: Path, content: bytes) -> None:
 def npy_bytes(array: NDArray[Any]) -> bytes:
     """Write an array as the content of a ``.npy`` file, never as a pickle."""
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    np.lib.format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
     return buffer.getvalue()
 
 

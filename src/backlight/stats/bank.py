@@ -138,7 +138,7 @@ class _SiteBank:
 def _summaries(
     values: Float[Tensor, "batch positions width"],
 ) -> Float[Tensor, "batch positions 4"]:
-    """Compute each token's mean, mean absolute value, mean square and norm, in ``_SUMMARIES``' order."""
+    """Compute each token's mean, mean absolute value, mean square and norm over dimensions."""
     width = values.shape[-1]
     norm = torch.linalg.vector_norm(values, dim=-1)
     size = torch.linalg.vector_norm(values, ord=1, dim=-1) / width

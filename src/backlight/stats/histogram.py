@@ -78,15 +78,18 @@ class LogHistogram(Statistic):
 
     def result(self) -> HistogramResult:
         """List the filled range of bins in ascending order."""
-        edges = (np.arange(_HALF + 1, dtype=np.uint32) << _SHIFT).view(np.float32)
-        edges = edges.astype(np.float64)
         positive, negative = self._counts[:_HALF], self._counts[_HALF:]
         up, down = _filled(positive), _filled(negative)[::-1]
         return HistogramResult(
-            lower=np.concatenate([-edges[down + 1], edges[up]]),
-            upper=np.concatenate([-edges[down], edges[up + 1]]),
+            lower=np.concatenate([-_edges(down + 1), _edges(up)]),
+            upper=np.concatenate([-_edges(down), _edges(up + 1)]),
             counts=np.concatenate([negative[down], positive[up]]),
         )
+
+
+def _edges(bins: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Give the smallest size in each bin: the float32 whose leading bits are its number."""
+    return (bins.astype(np.uint32) << _SHIFT).view(np.float32).astype(np.float64)
 
 
 def _filled(counts: NDArray[np.int64]) -> NDArray[np.int64]:

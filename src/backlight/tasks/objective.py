@@ -32,7 +32,7 @@ class LossGradient:
     """The loss of a batch and where its gradient enters the model.
 
     Attributes:
-        nats: The cross-entropy of each sequence, in nats, summed over its predicted tokens, float64.
+        nats: The cross-entropy of each sequence in nats, summed over predicted tokens, float64.
         gradient: Gradient of the reduced loss at the model's output (the head's input, or the
             logits), zero where nothing is predicted.
     """

@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from backlight.errors import DeviceError, ModelError
 from backlight.models.families import Family, find_family, sites_of
 from backlight.models.head import Head
-from backlight.models.loading.attention import tap_attention
+from backlight.models.loading.attention import kernel_of, tap_attention
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
 from backlight.models.proof import (
     probe_tokens,
@@ -164,9 +164,10 @@ def _head(model: PreTrainedModel, family: Family) -> Head:
     }
     scale = values.get(family.logit_multiplier or "", 1.0)
     scale /= values.get(family.logit_divisor or "", 1.0)
+    parameters = dict(module.named_parameters())
     return Head(
-        weight=module.weight,
-        bias=getattr(module, "bias", None),
+        weight=parameters["weight"],
+        bias=parameters.get("bias"),
         scale=scale,
         cap=values.get(family.logit_cap or ""),
     )
@@ -179,7 +180,7 @@ def _describe(model: PreTrainedModel) -> dict[str, str]:
         "architecture": type(model).__name__,
         "model_type": config.model_type,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "attention_kernel": str(config._attn_implementation),
+        "attention_kernel": kernel_of(model),
         "device": str(model.device),
         "weights_sample": _weights_sample(model),
     }
@@ -244,8 +245,7 @@ def _device(name: str) -> torch.device:
         ) from error
     there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     there += ["mps"] if torch.backends.mps.is_available() else []
-    if device.type not in {known.partition(":")[0] for known in there} or (
-        device.index is not None and str(device) not in there
-    ):
+    known = {*there, *(each.partition(":")[0] for each in there)}
+    if str(device) not in known:
         raise DeviceError(f"There is no device {name!r} here; there is {', '.join(there)}.")
     return device

@@ -12,13 +12,16 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from backlight.models.subject import AttentionTap
 
-__all__ = ["tap_attention"]
+__all__ = ["kernel_of", "tap_attention"]
+
+
+def kernel_of(model: PreTrainedModel) -> str:
+    """Name the attention kernel of a model, such as ``sdpa``."""
+    return str(model.config._attn_implementation)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager
-def tap_attention(
-    model: PreTrainedModel, callback: AttentionTap
-) -> Generator[None, None, None]:
+def tap_attention(model: PreTrainedModel, callback: AttentionTap) -> Generator[None, None, None]:
     """Show q, k and v of each attention module to a callback, then attend as before.
 
     The model's own kernel still does the work. Its mask function is registered under the new name
@@ -32,7 +35,7 @@ def tap_attention(
     Yields:
         Nothing; the model's own kernel is restored at the end, also if the body fails.
     """
-    kernel: str = model.config._attn_implementation  # pyright: ignore[reportPrivateUsage]
+    kernel = kernel_of(model)
     name = f"backlight_{kernel}"
 
     def attend(

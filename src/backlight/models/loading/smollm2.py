@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -36,8 +35,7 @@ def smollm2_folder() -> Path:
         ModelError: If the package that carries the weights, or one to read them, is missing.
     """
     source = _packaged_file()
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
     folder = platformdirs.user_cache_path("backlight") / f"smollm2-{digest[:16]}"
     if not folder.is_dir():
         _convert(source, folder)
@@ -72,7 +70,7 @@ def _convert(source: Path, folder: Path) -> None:
         AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(scratch)
         scratch.chmod(0o755)
         try:
-            os.rename(scratch, folder)
+            Path(scratch).rename(folder)
         except OSError:
             if not folder.is_dir():  # else another process was faster, with the same result
                 raise
