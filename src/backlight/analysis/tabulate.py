@@ -56,7 +56,7 @@ def layer_table(results: Results, quantity: Quantity) -> Table:
     dimension, ``*_std`` the standard deviation over dimensions. ``norm`` is the L2 norm of a
     token's vector, averaged over tokens. ``sign_consistency`` is |mean| / mean_abs, averaged over
     dimensions: 1 if every dimension always has one sign. ``participation_ratio`` is the effective
-    number of dimensions, ``top_share`` the share of mean_abs that the top 1 % of the dimensions have.
+    number of dimensions, ``top_share`` the share of mean_abs in the top 1 % of the dimensions.
 
     Args:
         results: What was found, by layer.

@@ -5,19 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection, QuadMesh
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from backlight.tables import Table
 
 __all__ = [
     "MODE_COLOURS",
+    "CommonScale",
     "draw_against",
     "draw_by_layer",
     "draw_density_by_layer",
     "draw_dimensions",
+    "draw_dimensions_on",
     "draw_distribution",
+    "draw_distribution_on",
 ]
 
 MODE_COLOURS = {"mean": "#b5542b", "mean_abs": "#2b6cb0", "rms": "#2f855a"}
@@ -25,7 +29,9 @@ MODE_COLOURS = {"mean": "#b5542b", "mean_abs": "#2b6cb0", "rms": "#2f855a"}
 
 _NORMAL_95 = 1.96
 _TINY = float(np.finfo(np.float32).tiny)
-_NUM_STARS = 20
+_NUM_STARS, _NUM_SMALL_STARS = 20, 5
+_SCIENTIFIC = (-2, 4)
+_LINEAR_PART = 0.9  # of the values lie where a signed common scale is still about linear
 _AROUND = [
     (right, above * step)
     for step in (0.0, 0.04, 0.08, 0.12, 0.16, 0.2)
@@ -36,16 +42,7 @@ _AROUND = [
 """Where a point's name is tried: right and left of it, then above and below, then farther off."""
 
 
-def draw_distribution(
-    axes: Axes,
-    table: Table,
-    column: str,
-    *,
-    colour: str,
-    num_bins: int,
-    span: tuple[float, float] | None = None,
-    label_axes: bool = True,
-) -> None:
+def draw_distribution(axes: Axes, table: Table, column: str, *, colour: str, num_bins: int) -> None:
     """Draw how one layer's dimensions are distributed, with their mean.
 
     Args:
@@ -54,57 +51,118 @@ def draw_distribution(
         column: Which to draw.
         colour: Of the bars.
         num_bins: How many bars.
-        span: The range of the bars, where several pictures share one.
-        label_axes: Write axis labels and the legend.
     """
     values = table[column]
-    counts, edges = np.histogram(values, bins=num_bins, range=span)
-    axes.stairs(counts, edges, fill=True, color=colour, alpha=0.85)
-    axes.axvline(float(values.mean()), color="black", linewidth=1, linestyle="--")
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set_ylim(bottom=0)
-    if label_axes:
-        axes.set(xlabel=table.label(column), ylabel="number of dimensions")
-        axes.legend([f"mean {values.mean():.3g}", f"{len(values)} dimensions"], frameon=False)
+    counts, edges = np.histogram(values, bins=num_bins)
+    _draw_bars(axes, counts, edges, colour=colour, mean=float(values.mean()))
+    axes.ticklabel_format(axis="x", scilimits=_SCIENTIFIC)
+    axes.set(xlabel=table.label(column), ylabel="number of dimensions")
+    axes.legend([f"{len(values)} dimensions", f"mean {values.mean():.3g}"], frameon=False)
 
 
-def draw_dimensions(
-    axes: Axes,
-    table: Table,
-    column: str,
-    *,
-    colour: str,
-    num_stars: int = _NUM_STARS,
-    label_axes: bool = True,
+def draw_distribution_on(
+    axes: Axes, table: Table, column: str, scale: "CommonScale", *, colour: str, num_bins: int
 ) -> None:
-    """Draw each dimension's value, with the largest starred and named.
+    """Draw how one layer's dimensions are distributed, on a scale that all layers share.
+
+    Args:
+        axes: Where to draw; the caller owns the figure.
+        table: The column to draw.
+        column: Which to draw.
+        scale: Of the values, horizontal.
+        colour: Of the bars.
+        num_bins: How many bars from end to end of the scale.
+    """
+    counts, edges = np.histogram(table[column], bins=scale.edges(num_bins))
+    _draw_bars(axes, counts, edges, colour=colour, mean=float(table[column].mean()))
+    axes.set_xscale(scale.name, **scale.options)
+    scale.limit_ticks(axes.xaxis)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonScale:
+    """A scale on which layers whose values differ by orders of magnitude can all be read.
+
+    Logarithmic if all values are positive, else linear around zero and logarithmic beyond.
+
+    Attributes:
+        low: The smallest value.
+        high: The largest.
+        linear: Half the width of the linear part; None if there is none.
+    """
+
+    low: float
+    high: float
+    linear: float | None
+
+    @staticmethod
+    def of(values: NDArray[np.float64]) -> "CommonScale":
+        """Find the scale for all layers' values together."""
+        low, high = float(values.min()), float(values.max())
+        if low > 0:
+            return CommonScale(low=low, high=high, linear=None)
+        sizes = np.abs(values[values != 0])
+        linear = float(np.quantile(sizes, _LINEAR_PART)) if len(sizes) else 1.0
+        return CommonScale(low=low, high=high, linear=linear)
+
+    @property
+    def name(self) -> str:
+        """The scale, as matplotlib calls it."""
+        return "log" if self.linear is None else "asinh"
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Its options."""
+        return {} if self.linear is None else {"linear_width": self.linear}
+
+    def limit_ticks(self, axis: Axis) -> None:
+        """Keep the numbers along a signed scale from covering each other."""
+        if self.linear is not None:
+            axis.set_major_locator(FixedLocator([self.low, 0, self.high]))
+            axis.set_major_formatter("{x:.0e}")
+
+    def edges(self, num_bins: int) -> NDArray[np.float64]:
+        """Divide the scale into bins that look equally wide on it."""
+        if self.low == self.high:
+            return np.linspace(self.low - 0.5, self.high + 0.5, num_bins + 1)
+        if self.linear is None:
+            return np.geomspace(self.low, self.high, num_bins + 1)
+        ends = np.arcsinh(np.array([self.low, self.high]) / self.linear)
+        return np.sinh(np.linspace(ends[0], ends[1], num_bins + 1)) * self.linear
+
+
+def draw_dimensions(axes: Axes, table: Table, column: str, *, colour: str) -> None:
+    """Draw each dimension's value, with the twenty largest starred and named.
 
     Args:
         axes: Where to draw; the caller owns the figure.
         table: Column ``dimension`` and the one to draw.
         column: Which to draw.
         colour: Of the points.
-        num_stars: How many of the largest are starred.
-        label_axes: Write axis labels and the stars' names.
     """
-    dimensions, values = table["dimension"], table[column]
-    axes.scatter(dimensions, values, s=5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
-    largest = np.argsort(-np.abs(values), kind="stable")[:num_stars]
-    axes.scatter(
-        dimensions[largest],
-        values[largest],
-        s=28,
-        marker="*",
-        color="#d69e2e",
-        zorder=3,
-        linewidths=0,
-    )
-    if (values < 0).any():
-        axes.axhline(0, color="black", linewidth=0.6)
-    if label_axes:
-        axes.margins(y=0.12)
-        _name_points(axes, dimensions[largest], values[largest])
-        axes.set(xlabel="dimension", ylabel=table.label(column))
+    largest = _draw_points(axes, table, column, colour=colour, num_stars=_NUM_STARS)
+    axes.margins(y=0.12)
+    axes.ticklabel_format(axis="y", scilimits=_SCIENTIFIC)
+    axes.set(xlabel="dimension", ylabel=table.label(column))
+    axes.autoscale_view()
+    _name_points(axes, table["dimension"][largest], table[column][largest])
+
+
+def draw_dimensions_on(
+    axes: Axes, table: Table, column: str, scale: CommonScale, *, colour: str
+) -> None:
+    """Draw each dimension's value, with the five largest starred, on a scale that layers share.
+
+    Args:
+        axes: Where to draw; the caller owns the figure.
+        table: Column ``dimension`` and the one to draw.
+        column: Which to draw.
+        scale: Of the values, vertical.
+        colour: Of the points.
+    """
+    _draw_points(axes, table, column, colour=colour, num_stars=_NUM_SMALL_STARS)
+    axes.set_yscale(scale.name, **scale.options)
+    scale.limit_ticks(axes.yaxis)
 
 
 def draw_by_layer(
@@ -134,29 +192,27 @@ def draw_by_layer(
     axes.legend(frameon=False)
 
 
-def draw_against(axes: Axes, table: Table, *, label_axes: bool = True, limit: float) -> None:
-    """Draw the signed mean against the mean of absolute values, and the lines it cannot pass.
+def draw_against(axes: Axes, table: Table) -> None:
+    """Draw the signed mean against the mean of absolute values, both over the largest of these.
+
+    On the grey lines, a dimension always has one sign; on the middle one, signs cancel.
 
     Args:
         axes: Where to draw; the caller owns the figure.
-        table: Columns ``mean`` and ``mean_abs``.
-        label_axes: Write axis labels.
-        limit: The largest ``mean_abs`` of all pictures that share the scale.
+        table: Columns ``mean`` and ``mean_abs`` of one layer.
     """
-    axes.plot([0, limit], [0, limit], color="grey", linewidth=0.7)
-    axes.plot([0, limit], [0, -limit], color="grey", linewidth=0.7)
-    axes.axhline(0, color="black", linewidth=0.6)
+    largest = float(table["mean_abs"].max()) or 1.0
+    for sign in (1, 0, -1):
+        axes.plot([0, 1], [0, sign], color="grey", linewidth=0.7)
     axes.scatter(
-        table["mean_abs"],
-        table["mean"],
+        table["mean_abs"] / largest,
+        table["mean"] / largest,
         s=4,
         color="#6b46c1",
         alpha=0.5,
         linewidths=0,
         rasterized=True,
     )
-    if label_axes:
-        axes.set(xlabel=table.label("mean_abs"), ylabel=table.label("mean"))
 
 
 def draw_density_by_layer(axes: Axes, table: Table) -> QuadMesh:
@@ -188,6 +244,40 @@ def draw_density_by_layer(axes: Axes, table: Table) -> QuadMesh:
     axes.set(xlabel="layer", ylabel=f"absolute value ({unit})\nlowest row: all below, and zeros")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return mesh
+
+
+def _draw_bars(
+    axes: Axes,
+    counts: NDArray[np.int64],
+    edges: NDArray[np.float64],
+    *,
+    colour: str,
+    mean: float,
+) -> None:
+    axes.stairs(counts, edges, fill=True, color=colour, alpha=0.85)
+    axes.axvline(mean, color="black", linewidth=1, linestyle="--")
+    axes.set_yscale("symlog", linthresh=1)
+
+
+def _draw_points(
+    axes: Axes, table: Table, column: str, *, colour: str, num_stars: int
+) -> NDArray[np.int64]:
+    """Draw all dimensions and star the largest; say which those are."""
+    dimensions, values = table["dimension"], table[column]
+    axes.scatter(dimensions, values, s=5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+    largest = np.argsort(-np.abs(values), kind="stable")[:num_stars]
+    axes.scatter(
+        dimensions[largest],
+        values[largest],
+        s=28,
+        marker="*",
+        color="#d69e2e",
+        zorder=3,
+        linewidths=0,
+    )
+    if (values < 0).any():
+        axes.axhline(0, color="black", linewidth=0.6)
+    return largest
 
 
 def _quantile(values: NDArray[np.int64], counts: NDArray[np.int64], share: float) -> int:

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from backlight.report.axes import (
     MODE_COLOURS,
+    CommonScale,
     draw_against,
     draw_by_layer,
     draw_density_by_layer,
     draw_dimensions,
+    draw_dimensions_on,
     draw_distribution,
+    draw_distribution_on,
 )
 from backlight.tables import Table
 
@@ -120,29 +123,19 @@ def _layer_figures(report: LayersReport, variant: Variant) -> Iterator[tuple[str
 
 
 def _all_layers_figures(report: LayersReport, variant: Variant) -> Iterator[tuple[str, Figure]]:
-    colour, layers = MODE_COLOURS[variant.mode], list(variant.by_layer)
-    all_values = np.concatenate([np.asarray(values) for values in variant.by_layer.values()])
-    span = (float(all_values.min()), float(all_values.max()))
-    unit = variant.table(layers[0]).label(variant.mode)
+    colour, layers, mode = MODE_COLOURS[variant.mode], list(variant.by_layer), variant.mode
+    scale = CommonScale.of(np.concatenate([variant.table(layer)[mode] for layer in layers]))
+    unit, title = variant.table(layers[0]).label(mode), f"All layers: {report.title}"
 
-    figure, grid = _grid(f"All layers: {report.title}", layers, x=unit, y="number of dimensions")
+    figure, grid = _grid(title, layers, x=unit, y="number of dimensions")
     for layer, axes in zip(layers, grid, strict=True):
-        draw_distribution(
-            axes,
-            variant.table(layer),
-            variant.mode,
-            colour=colour,
-            num_bins=50,
-            span=span,
-            label_axes=False,
-        )
+        table = variant.table(layer)
+        draw_distribution_on(axes, table, mode, scale, colour=colour, num_bins=50)
     yield f"all_layers_{variant.name}_{report.noun}_histograms.png", figure
 
-    figure, grid = _grid(f"All layers: {report.title}", layers, x="dimension", y=unit)
+    figure, grid = _grid(title, layers, x="dimension", y=unit)
     for layer, axes in zip(layers, grid, strict=True):
-        draw_dimensions(
-            axes, variant.table(layer), variant.mode, colour=colour, num_stars=5, label_axes=False
-        )
+        draw_dimensions_on(axes, variant.table(layer), mode, scale, colour=colour)
     yield f"all_layers_{variant.name}_activation_scatter.png", figure
 
 
@@ -169,17 +162,15 @@ def _pairs(report: LayersReport) -> Iterator[tuple[str, Figure]]:
 
 
 def _against(report: LayersReport) -> Figure:
-    dimensions = report.dimensions
     layers = [int(layer) for layer in report.layers["layer"]]
     figure, grid = _grid(
         f"Direction against strength: {report.title}",
         layers,
-        x=f"{dimensions.label('mean_abs')}; grey lines: always one sign",
-        y=dimensions.label("mean"),
+        x="mean abs / largest mean abs of the layer (outer lines: always one sign)",
+        y="mean / largest mean abs of the layer",
     )
     for layer, axes in zip(layers, grid, strict=True):
-        own = dimensions.select(dimensions["layer"] == layer)
-        draw_against(axes, own, label_axes=False, limit=float(dimensions["mean_abs"].max()))
+        draw_against(axes, report.dimensions.select(report.dimensions["layer"] == layer))
     return figure
 
 
@@ -234,7 +225,7 @@ def _figure(title: str) -> tuple[Figure, Axes]:
 def _pair(title: str) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(13, 4.5))
     figure.suptitle(title, size=11)
-    return figure, list(figure.subplots(1, 2, gridspec_kw=_margins(13, 4.5)))
+    return figure, list(figure.subplots(1, 2, gridspec_kw={**_margins(13, 4.5), "wspace": 0.2}))
 
 
 def _grid(title: str, layers: list[int], *, x: str, y: str) -> tuple[Figure, list[Axes]]:
