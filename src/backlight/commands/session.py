@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 from rich.console import Console
@@ -33,10 +33,12 @@ CHECKPOINT_SECONDS = 5.0
 _PLAIN_WIDTH = 160
 
 
+@runtime_checkable
 class _Resumable(Protocol):
     def state(self) -> Mapping[str, NDArray[Any]]: ...
 
 
+@runtime_checkable
 class _Step(Protocol):
     @property
     def num_tokens(self) -> int: ...

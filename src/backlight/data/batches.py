@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ __all__ = ["Batch", "Passages", "bucket", "tokenize"]
 _MIN_TOKENS = 2  # the shortest sequence that has a next token to predict
 
 
+@runtime_checkable
 class _Tokenizer(Protocol):
     def __call__(self, text: str, *, truncation: bool, max_length: int) -> Any: ...
 

@@ -169,7 +169,14 @@ def _prove_residuals(subject: Subject, prefix: str, seen: Mapping[str, Tensor]) 
     pre, post = seen[f"{prefix}resid.pre"], seen[f"{prefix}resid.post"]
     attention, mlp = seen[f"{prefix}attn.contribution"], seen[f"{prefix}mlp.contribution"]
     if subject.wiring == "parallel":
-        sums = [(pre + attention + mlp, post, "resid.pre + both contributions")]
+        # A sequential block adds up in the same way; but here the MLP must not see attention.
+        own_norm = f"{prefix}norm2.in" in seen
+        entry = seen[f"{prefix}norm2.in"] if own_norm else seen[f"{prefix}mlp.in"]
+        source = pre if own_norm else seen[f"{prefix}norm1.out"]
+        sums = [
+            (pre + attention + mlp, post, "resid.pre + both contributions"),
+            (entry, source, "what the MLP reads"),
+        ]
     else:
         middle = seen[f"{prefix}resid.mid"]
         is_post_norm = subject.wiring == "post_norm"

@@ -111,13 +111,12 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise UnknownLayerError(f"Layers {text!r}: the range {part.strip()} runs backwards.")
-        found.update(range(first, min(last, num_layers) + 1))
-    beyond = [layer for layer in sorted(found) if layer >= num_layers]
-    if beyond:
-        raise UnknownLayerError(
-            f"Layers {text!r} go beyond this model: it has {num_layers} layers, "
-            f"0 to {num_layers - 1}."
-        )
+        if last >= num_layers:
+            raise UnknownLayerError(
+                f"Layers {text!r} go beyond this model: it has {num_layers} layers, "
+                f"0 to {num_layers - 1}."
+            )
+        found.update(range(first, last + 1))
     return tuple(sorted(found))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ AttentionTap = Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tenso
 and says what takes their place."""
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """What backlight asks of a tokenizer; any Transformers tokenizer has it."""
 

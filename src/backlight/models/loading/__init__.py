@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,7 +141,7 @@ def _unknown_architecture(
         model=model,
         tokenizer=tokenizer,
         forward=subject.forward,
-        sites={site.name: site for site in subject.sites.values() if site.name in widths},
+        sites={name: replace(subject.sites[name], width=width) for name, width in widths.items()},
         num_layers=getattr(model.config, "num_hidden_layers", 0),
         facts=facts,
     )

@@ -1,0 +1,108 @@
+"""Any module can be a subject; a model that looks ahead cannot."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, BertConfig, BertLMHeadModel
+
+from backlight.errors import DeviceError, ModelError, UnsupportedSiteError
+from backlight.models.loading import load_subject, subject_from_transformers
+from backlight.models.proof import probe_tokens, prove_causal
+from backlight.models.sites import resolve_sites
+from backlight.models.subject import subject_from_module
+from backlight.models.taps import tapping
+from zoo.models import tiny_model
+from zoo.tokenizers import WordTokenizer
+
+
+class TinyRecurrent(nn.Module):
+    """A causal language model that is no transformer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(99, 8)
+        self.mixer = nn.GRU(8, 8, batch_first=True)
+        self.out = nn.Linear(8, 99)
+
+    def forward(self, input_ids):
+        return self.out(self.mixer(self.embedding(input_ids))[0])
+
+
+def test_the_sites_of_any_module_are_its_modules():
+    subject = subject_from_module(TinyRecurrent(), WordTokenizer(), name="gru")
+
+    assert list(subject.sites) == ["embedding", "mixer", "out"]
+    prove_causal(subject, probe_tokens(subject, 99))
+
+
+def test_an_unknown_architecture_keeps_module_paths_with_their_widths():
+    config = CONFIG_MAPPING["persimmon"](
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        vocab_size=99,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    model = AutoModelForCausalLM.from_config(config)
+
+    subject = subject_from_transformers(model, WordTokenizer())
+
+    found = resolve_sites("model.layers.*.mlp", subject.sites)
+    assert [(site.name, site.width) for site in found] == [
+        ("model.layers.0.mlp", 32),
+        ("model.layers.1.mlp", 32),
+    ]
+    assert subject.head is None
+
+
+def test_a_model_that_looks_ahead_is_refused():
+    config = BertConfig(
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+        vocab_size=99,
+    )
+    with pytest.raises(ModelError, match="is not a causal language model: a token's output"):
+        subject_from_transformers(BertLMHeadModel(config), WordTokenizer(), name="bert")
+
+
+@pytest.mark.parametrize(
+    ("device", "complaint"),
+    [("abacus", "'abacus' is no device"), ("cuda:7", "no device 'cuda:7' here; there is cpu")],
+)
+def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(device, complaint):
+    with pytest.raises(DeviceError, match=complaint):
+        load_subject("nowhere/nothing", device=device)
+
+
+def test_a_folder_that_is_not_there_is_named():
+    with pytest.raises(ModelError, match=r"no folder './nowhere'"):
+        load_subject("./nowhere", device="cpu")
+
+
+def test_a_model_that_cannot_be_fetched_is_one_sentence_with_the_remedy():
+    with pytest.raises(ModelError, match=r"neither in the local cache .* or name a local folder"):
+        load_subject("nobody/nothing", device="cpu")
+
+
+def test_logits_cannot_be_tapped_and_the_message_says_where_to_look():
+    subject = subject_from_transformers(tiny_model("llama"), WordTokenizer())
+
+    with (
+        pytest.raises(UnsupportedSiteError, match=r"Ask for final_norm\.out"),
+        tapping(subject, [subject.sites["logits"]], lambda site, tensor: tensor),
+    ):
+        subject.forward(torch.arange(5)[None])
+
+
+def test_queries_of_a_model_with_its_own_attention_cannot_be_tapped():
+    subject = subject_from_transformers(tiny_model("bloom"), WordTokenizer())
+
+    with (
+        pytest.raises(UnsupportedSiteError, match=r"does not go through .* attention interface"),
+        subject.tap_attention(lambda module, query, key, value: (query, key, value)),
+    ):
+        pass

@@ -1,0 +1,90 @@
+"""The top tokens against sorting the whole stream."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backlight.stats.top import TopTokens
+
+
+def stream(lengths, width, seed, levels=None):
+    random = np.random.default_rng(seed)
+    rows = [random.normal(size=(length, width)) for length in lengths]
+    # Few distinct values make many ties.
+    return rows if levels is None else [np.round(row * levels) / levels for row in rows]
+
+
+def fed(rows, order, batch_size, k=3):
+    top = TopTokens(rows[0].shape[1], k=k)
+    for start in range(0, len(order), batch_size):
+        members = order[start : start + batch_size]
+        longest = max(len(rows[member]) for member in members)
+        values = torch.zeros(len(members), longest, rows[0].shape[1], dtype=torch.float64)
+        valid = torch.zeros(values.shape[:2], dtype=torch.bool)
+        for index, member in enumerate(members):
+            values[index, : len(rows[member])] = torch.from_numpy(rows[member])
+            valid[index, : len(rows[member])] = True
+        top.update(values, valid=valid, passages=members)
+    return top
+
+
+def sorted_whole(rows, dimension, k):
+    places = [
+        (-abs(value), passage, position, value)
+        for passage, row in enumerate(rows)
+        for position, value in enumerate(row[:, dimension])
+    ]
+    return [(passage, position, value) for _, passage, position, value in sorted(places)[:k]]
+
+
+def assert_is_sorted_whole(top, rows, k):
+    result = top.result()
+    for dimension in range(rows[0].shape[1]):
+        expected = sorted_whole(rows, dimension, k)
+        found = list(
+            zip(
+                result.passages[dimension],
+                result.positions[dimension],
+                result.values[dimension],
+                strict=True,
+            )
+        )[: len(expected)]
+        assert found == expected
+        assert (result.passages[dimension, len(expected) :] == -1).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    lengths=st.lists(st.integers(1, 7), min_size=1, max_size=9),
+    batch_size=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+    levels=st.sampled_from([None, 1, 2]),
+)
+def test_the_top_is_that_of_the_whole_sorted_stream(lengths, batch_size, seed, levels):
+    rows = stream(lengths, 4, seed, levels)
+    order = np.random.default_rng(seed).permutation(len(rows)).tolist()
+
+    assert_is_sorted_whole(fed(rows, order, batch_size), rows, 3)
+
+
+@pytest.mark.parametrize("levels", [None, 1], ids=["distinct", "ties"])
+def test_merging_is_seeing_both(levels):
+    rows = stream([4, 6, 3, 5], 4, 7, levels)
+    first, second = fed(rows, [2, 0], 1), fed(rows, [3, 1], 2)
+
+    first.merge(second)
+
+    assert_is_sorted_whole(first, rows, 3)
+
+
+def test_a_state_comes_back():
+    rows = stream([4, 6], 2, 3)
+    top, restored = fed(rows, [0], 1), TopTokens(2, k=3)
+    restored.restore(top.state())
+    values = torch.from_numpy(rows[1])[None]
+
+    restored.update(values, valid=torch.ones(1, 6, dtype=torch.bool), passages=(1,))
+
+    assert_is_sorted_whole(restored, rows, 3)
