@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ app = App(
     name="backlight",
     help="Light a transformer from behind: where the gradient of its loss flows.",
     default_parameter=Parameter(name_transform=lambda name: name),
+    suppress_keyboard_interrupt=False,  # main says how to go on
 )
 
 
@@ -95,7 +97,12 @@ def main(words: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     _configure_logging()
     try:
-        app([word for word in words if word != "--debug"], exit_on_error=False, print_error=False)
+        app(
+            [word for word in words if word != "--debug"],
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",  # else it would leave the process by itself
+        )
     except (BacklightError, CycloptsError) as error:
         if debug:
             traceback.print_exc()
@@ -135,8 +142,9 @@ def _sentence(error: Exception) -> str:
 def _configure_logging() -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("backlight").setLevel(logging.INFO)
-    for library in ("transformers", "huggingface_hub", "datasets", "httpx", "fsspec", "filelock"):
-        logging.getLogger(library).setLevel(logging.ERROR)
+    # These libraries set their own levels when they are imported, from these variables.
+    for library in ("TRANSFORMERS", "HF_HUB", "DATASETS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 if __name__ == "__main__":

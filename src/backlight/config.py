@@ -32,7 +32,10 @@ _Config = TypeVar("_Config", bound=BaseModel)
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    # YAML reads `layers: 5` as a number; it means what the flag means.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True
+    )
 
 
 class ModelOptions(_Options):

@@ -113,6 +113,6 @@ def _parse(cells: list[str]) -> Column:
     for kind in (np.int64, np.float64):
         try:
             return np.array([cell if cell or kind is np.int64 else "nan" for cell in cells], kind)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     return np.array(cells, dtype=np.str_)

@@ -51,4 +51,4 @@ def normalize(values: Vector, norm: Norm) -> Vector:
     if norm == "none":
         return values
     total = np.abs(values).sum() if norm == "sum_abs" else values.sum()
-    return values * (len(values) / total) if total != 0 else values
+    return values / total * len(values) if total != 0 else values

@@ -187,6 +187,8 @@ def _layer_row(result: SiteResult) -> dict[str, float]:
     mean, mean_abs, mean_square, norm = summaries.mean
     mean_se, mean_abs_se, mean_square_se, norm_se = summaries.mean_se
     rms = float(np.sqrt(mean_square))
+    consistency = _consistency(moments)
+    known = consistency[~np.isnan(consistency)]
     row = {
         "num_tokens": moments.num_tokens,
         "num_sequences": moments.num_sequences,
@@ -208,7 +210,7 @@ def _layer_row(result: SiteResult) -> dict[str, float]:
     return {
         **row,
         "max_abs": moments.max_abs.max(),
-        "sign_consistency": float(np.nanmean(_consistency(moments))),
+        "sign_consistency": float(known.mean()) if len(known) else float("nan"),
         "participation_ratio": participation_ratio(moments.rms**2),
         "top_share": top_share(moments.mean_abs),
     }

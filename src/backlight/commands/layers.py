@@ -18,7 +18,7 @@ from backlight.analysis.tabulate import (
     top_token_table,
 )
 from backlight.commands.layers_files import variants, write_results
-from backlight.commands.layers_table import print_layers
+from backlight.commands.layers_table import print_layers, print_places
 from backlight.commands.options import resolve
 from backlight.commands.session import Clock, find_run, follow, start_run
 from backlight.config import LayersConfig, same_numbers
@@ -73,8 +73,16 @@ def run(config: LayersConfig) -> Results:
     if directory is not None and directory.is_finished:
         results = load_results(directory.path)
         print_layers(config, results)
+        print_places(directory)
         return results
 
+    rows = read_rows(
+        config.dataset,
+        num_samples=config.num_samples,
+        text_column=config.text_column,
+        split=config.split,
+    )
+    clock.lap("dataset_preparation")
     subject = load_subject(
         config.model_name,
         device=config.device,
@@ -85,7 +93,7 @@ def run(config: LayersConfig) -> Results:
     )
     sites = survey_sites(subject, config.site, config.layers)
     clock.lap("model_loading")
-    passages = _read(config, subject)
+    passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
     batches = bucket(passages, batch_size=config.batch_size, seed=config.seed)
     clock.lap("dataset_preparation")
 
@@ -101,6 +109,7 @@ def run(config: LayersConfig) -> Results:
     print_layers(config, results)
     if directory is not None:
         write_results(directory, config, results, clock)
+        print_places(directory)
     return results
 
 
@@ -138,16 +147,6 @@ def survey_sites(subject: Subject, site: str, layers: str) -> tuple[Site, ...]:
             f"Layers {format_layers(missing)} have no {site!r}; name the others with --layers."
         )
     return tuple(by_layer[number] for number in numbers)
-
-
-def _read(config: LayersConfig, subject: Subject) -> Passages:
-    rows = read_rows(
-        config.dataset,
-        num_samples=config.num_samples,
-        text_column=config.text_column,
-        split=config.split,
-    )
-    return tokenize(rows, subject.tokenizer, max_length=config.max_length)
 
 
 def _directory_name(config: LayersConfig, sites: Sequence[Site]) -> str:
@@ -236,10 +235,11 @@ def _results(
         top_token_table(by_layer, quantity, passages, subject.tokenizer.decode),
     )
     loss = state.nats / state.num_predicted if state.num_predicted else None
+    note = {"note": subject.facts["note"]} if "note" in subject.facts else {}
     return Results(
         path=Path.cwd() if directory is None else directory.path,
         data=_arrays(config, by_layer),
-        metadata={"loss_nats_per_token": loss, "num_tokens": passages.num_tokens},
+        metadata={"loss_nats_per_token": loss, "num_tokens": passages.num_tokens, **note},
         tables={table.name: table for table in tables},
         config=same_numbers(config) if directory is None else directory.config(),
     )

@@ -1,9 +1,11 @@
 """The table that ``backlight layers`` prints at the end."""
 
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
 from backlight.config import LayersConfig
+from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results
 
 __all__ = ["print_layers"]
@@ -24,8 +26,8 @@ def print_layers(config: LayersConfig, results: Results) -> None:
     )
     unit = table.units[modes[0]]
     shown = RichTable(
-        title=f"{config.model_name}: {config.aggregate_by} at {config.site} ({unit})",
-        caption=_caption(config, results),
+        title=escape(f"{config.model_name}: {config.aggregate_by} at {config.site} ({unit})"),
+        caption=escape(_caption(config, results)),
         caption_justify="left",
     )
     shown.add_column("layer", justify="right")
@@ -49,6 +51,27 @@ def print_layers(config: LayersConfig, results: Results) -> None:
     console().print(shown)
 
 
+def print_places(directory: RunDirectory) -> None:
+    """Print where the results of a finished run are.
+
+    Args:
+        directory: The run.
+    """
+    files = [str(name) for name in directory.manifest()["files"]]
+    pictures = [name for name in files if name.endswith(".png")]
+    overviews = [name for name in pictures if not name.startswith("layer_")]
+    lines = [
+        "",
+        f"Results   {directory.path}",
+        f"Figures   {len(pictures)}, of these {len(overviews)} of all layers:",
+        *(f"          {directory.path / name}" for name in overviews),
+        "Tables    " + ", ".join(name for name in files if name.endswith(".csv")),
+        f"Again     backlight report {directory.path}   (redraws the figures)",
+        f"          backlight layers {directory.path}/config.yaml   (measures again)",
+    ]
+    console().print("\n".join(lines), soft_wrap=True, markup=False)
+
+
 def _caption(config: LayersConfig, results: Results) -> str:
     table = results.tables["layers"]
     lines = [
@@ -61,6 +84,8 @@ def _caption(config: LayersConfig, results: Results) -> str:
             f"Loss {loss:.4f} nats per predicted token; gradients of the {config.loss_reduction} "
             "loss. ± se: standard error, clustered by passage."
         )
+    if "note" in results.metadata:
+        lines.append(f"Model: {results.metadata['note']}.")
     if config.power is not None or config.normalize != "none":
         lines.append("Shown before power and normalisation, which are in the arrays.")
     return "\n".join(lines)

@@ -153,9 +153,9 @@ class Clock:
         self._start = self._lap = self._split = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """End a phase."""
+        """End a phase, or one more part of it."""
         now = time.perf_counter()
-        self.laps[name] = now - self._lap
+        self.laps[name] = self.laps.get(name, 0.0) + now - self._lap
         self._lap = self._split = now
 
     def split(self) -> float:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
@@ -37,13 +38,17 @@ def run(config: SitesConfig) -> None:
         trust_remote_code=config.trust_remote_code,
     )
     numbers = parse_layers(config.layers, subject.num_layers)
-    shown = RichTable(title=f"{config.model_name}: {subject.facts['architecture']}")
+    title = escape(f"{config.model_name}: {subject.facts['architecture']}")
+    shown = RichTable(title=title)
     for heading in ("site", "layers", "shape", "Transformers", "TransformerLens"):
         shown.add_column(heading, overflow="fold")
     chosen = [site for site in subject.sites.values() if layer_of(site.name) in (None, *numbers)]
     for row, layers in _grouped(chosen).items():
         span = format_layers(layers).replace("to", "-").replace("_", ",") if layers else ""
-        shown.add_row(row.name, span, row.shape, row.transformers, row.transformer_lens)
+        cells = [row.name, span, row.shape, row.transformers, row.transformer_lens]
+        if len(layers) == 1:
+            cells = [cell.replace("*", span, 1) for cell in cells]
+        shown.add_row(*map(escape, cells))
     shown.caption = (
         "Any of these names works as --site; * stands for any layer. Gradients are total "
         "derivatives, but at norm*.in, attn.in and mlp.in only what returns through that module."

@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from itertools import islice
@@ -100,7 +101,7 @@ def _lines(path: Path, opener: Callable[..., Any] = open) -> Iterator[str]:
         raise DatasetError(
             f"{str(path)!r} is not UTF-8 text (byte {error.start}); convert it first."
         ) from error
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DatasetError(f"{str(path)!r} is not a whole gzip file: {error}.") from error
 
 

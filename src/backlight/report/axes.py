@@ -228,7 +228,9 @@ def draw_density_by_layer(axes: Axes, table: Table) -> QuadMesh:
     layers = np.unique(table["layer"])
     sizes = np.maximum(np.abs(table["lower"]), np.abs(table["upper"]))
     octaves = np.ceil(np.log2(np.maximum(sizes, _TINY))).astype(int)
-    seen = (sizes > _TINY) & (table["count"] > 0)
+    filled = table["count"] > 0
+    seen = filled & (sizes > _TINY)
+    seen = seen if seen.any() else filled  # all was zero
     floor, top = _quantile(octaves[seen], table["count"][seen], 0.0005), int(octaves[seen].max())
     shares = np.full((top - floor + 1, len(layers)), np.nan)
     for place, layer in enumerate(layers):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ class RunDirectory:
             for config in root.glob(f"*/{_CONFIG}")
             if not (config.parent / _MANIFEST).exists()
         ]
-        runs = [run for run in unfinished if run.provenance().get("command") == command]
+        runs = [run for run in unfinished if run.is_of(command)]
         runs.sort(key=lambda run: (str(run.provenance().get("started")), run.path.name))
         for run in reversed(runs):
             if not run.differences(options):
@@ -129,6 +130,13 @@ class RunDirectory:
     def exists(self) -> bool:
         """Tell whether a run was started here."""
         return (self.path / _CONFIG).is_file()
+
+    def is_of(self, command: str) -> bool:
+        """Tell whether a run of a command was started here, and not something of another tool."""
+        try:
+            return self.provenance().get("command") == command
+        except RunDirectoryError:
+            return False
 
     @property
     def is_finished(self) -> bool:
@@ -235,9 +243,9 @@ class RunDirectory:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (ValueError, OSError, EOFError, KeyError) as error:
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise RunDirectoryError(
                 f"The checkpoint in {str(self.path)!r} is damaged ({error}); delete it to start "
                 "this run anew."

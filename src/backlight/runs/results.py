@@ -1,6 +1,7 @@
 """Results read back: a whole run, or any one file of it, never by unpickling."""
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,9 +102,10 @@ def _read_table(path: Path) -> Table:
 
 def _load(path: Path) -> Any:
     try:
-        found = np.load(path, allow_pickle=False)
-        return dict(found) if path.suffix == ".npz" else found
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return dict(found) if path.suffix == ".npz" else found
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunDirectoryError(f"{str(path)!r} cannot be read: {error}.") from error
 
 

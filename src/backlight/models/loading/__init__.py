@@ -60,6 +60,8 @@ def load_subject(
     place = _device(device)
     folder = str(smollm2_folder()) if model_name == "smollm2" else model_name
     shared = {"revision": revision, "trust_remote_code": trust_remote_code}
+    # The smallest file first: what cannot be reached is known after one try.
+    _from_hub(AutoConfig.from_pretrained, model_name, folder, **shared)
     tokenizer = _from_hub(AutoTokenizer.from_pretrained, model_name, folder, **shared)
     model = _from_hub(
         AutoModelForCausalLM.from_pretrained,
@@ -212,7 +214,7 @@ def _from_hub(load: Callable[..., Any], model_name: str, folder: str, **options:
             "the hub. Check the name and the network (and, for a gated model, `hf auth login`), "
             "or name a local folder, or smollm2."
         ) from error
-    except ValueError as error:
+    except (ValueError, ImportError) as error:  # a kernel may need a package of its own
         if "Unrecognized configuration class" in str(error):
             kind = _model_type(folder, options)
             raise ModelError(

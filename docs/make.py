@@ -1,0 +1,64 @@
+"""Write docs/commands.md and the pictures of the docs anew: `make docs`."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import backlight
+
+DOCS = Path(__file__).parent
+COMMANDS = ("layers", "sites", "report", "demo")
+PICTURES = {
+    "depth_profile.png": "depth_profile.png",
+    "token_gradient_histograms.png": "token_histograms.png",
+    "mean_against_mean_abs.png": "mean_against_mean_abs.png",
+    "layer_12_gradient_scatter_combined.png": "layer_12_scatter.png",
+}
+
+
+def main() -> None:
+    (DOCS / "commands.md").write_text(commands())
+    if "--no-pictures" not in sys.argv:
+        draw_pictures()
+
+
+def commands() -> str:
+    """Collect the help of every command."""
+    parts = ["# Commands", "", "Written by `make docs` from each command's `--help`.", ""]
+    for words in ([], *([command] for command in COMMANDS)):
+        title = " ".join(["backlight", *words])
+        parts += [f"## `{title}`", "", "```text", help_of(words), "```", ""]
+    return "\n".join(parts)
+
+
+def help_of(words: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "backlight", *words, "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+    )
+    return "\n".join(line.rstrip() for line in done.stdout.splitlines())
+
+
+def draw_pictures() -> None:
+    """Survey SmolLM2 over Shakespeare and keep the pictures that the docs show."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Path(scratch) / "run"
+        backlight.layers(
+            model_name="smollm2",
+            dataset="shakespeare",
+            num_samples=256,
+            aggregation_mode="both",
+            output_dir=run,
+        )
+        for source, target in PICTURES.items():
+            shutil.copy(run / source, DOCS / "images" / target)
+
+
+if __name__ == "__main__":
+    main()
