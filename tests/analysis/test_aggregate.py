@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from backlight.analysis.aggregate import aggregate, normalize, signed_power
+from backlight.stats.moments import MomentResult
+
+EXAMPLE = np.array([0.5, -0.3, 0.2])
+VECTORS = arrays(np.float64, st.integers(1, 20), elements=st.floats(-1e6, 1e6))
+
+
+def moments(mean, mean_abs=None, rms=None):
+    mean = np.asarray(mean, dtype=np.float64)
+    unknown = np.full_like(mean, np.nan)
+    return MomentResult(
+        num_tokens=10,
+        num_sequences=2,
+        mean=mean,
+        mean_se=unknown,
+        mean_abs=unknown if mean_abs is None else np.asarray(mean_abs, dtype=np.float64),
+        mean_abs_se=unknown,
+        rms=unknown if rms is None else np.asarray(rms, dtype=np.float64),
+        std=unknown,
+        max_abs=unknown,
+    )
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("mean", -1.0), ("mean_abs", 2.0), ("rms", 3.0)])
+def test_the_mode_says_which_statistic_is_taken(mode, expected):
+    assert aggregate(moments([-1.0], [2.0], [3.0]), mode).tolist() == [expected]
+
+
+def test_a_power_keeps_signs():
+    values = np.array([10.0, 5, 1, -8])
+
+    np.testing.assert_allclose(signed_power(values, 2), [100, 25, 1, -64])
+    np.testing.assert_allclose(signed_power(values, 0.5), [10**0.5, 5**0.5, 1, -(8**0.5)])
+
+
+def test_normalised_numbers_are_those_of_the_worked_example():
+    np.testing.assert_allclose(normalize(EXAMPLE, "sum_abs"), [1.5, -0.9, 0.6])
+    np.testing.assert_allclose(normalize(EXAMPLE, "sum"), [3.75, -2.25, 1.5])
+    np.testing.assert_array_equal(normalize(EXAMPLE, "none"), EXAMPLE)
+
+
+@given(values=VECTORS)
+def test_absolute_values_average_one_after_sum_abs(values):
+    scaled = normalize(values, "sum_abs")
+
+    if values.any():
+        np.testing.assert_allclose(np.abs(scaled).mean(), 1, rtol=1e-9)
+    else:
+        np.testing.assert_array_equal(scaled, values)
+
+
+@pytest.mark.parametrize("norm", ["sum", "sum_abs"])
+def test_numbers_whose_sum_is_zero_are_left_as_they_are(norm):
+    np.testing.assert_array_equal(normalize(np.zeros(3), norm), np.zeros(3))
+    np.testing.assert_array_equal(normalize(np.array([1.0, -1.0]), "sum"), [1, -1])
+
+
+def test_power_comes_before_normalisation():
+    found = aggregate(moments(EXAMPLE), "mean", power=2, norm="sum_abs")
+
+    squares = np.array([0.25, -0.09, 0.04])
+    np.testing.assert_allclose(found, 3 * squares / 0.38)
+
+
+def test_without_a_power_numbers_are_raised_to_none():
+    np.testing.assert_array_equal(aggregate(moments(EXAMPLE), "mean"), EXAMPLE)
+
+
+def test_what_was_measured_is_not_changed():
+    measured = moments(EXAMPLE)
+
+    aggregate(measured, "mean", power=2, norm="sum")
+
+    np.testing.assert_array_equal(measured.mean, [0.5, -0.3, 0.2])

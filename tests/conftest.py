@@ -1,0 +1,99 @@
+"""Shapes are checked, seeds are fixed, and nothing reaches for the network."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+import zoo.checking
+from zoo.folders import lines, save_causal
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+assert zoo.checking  # the hook finds it by name
+_HOOK = install_import_hook("backlight", "zoo.checking.check")
+
+
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_each_time():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A tiny Llama of three layers with its tokenizer, as a user has a model on disk."""
+    return save_causal(tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory):
+    """Fourteen rows that count, of uneven length, among some that are too short."""
+    rows = lines(14)
+    path = tmp_path_factory.mktemp("text") / "rows.txt"
+    path.write_text("\n".join(["too short", *rows[:7], "", *rows[7:]]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def options(model_folder, text_file):
+    """Options of a survey of the tiny model, without where results go."""
+    return {
+        "model_name": str(model_folder),
+        "dataset": str(text_file),
+        "device": "cpu",
+        "batch_size": 3,
+        "max_length": 20,
+    }
+
+
+@pytest.fixture
+def survey(options):
+    """Write the words of that survey on the command line, with options replaced or added."""
+
+    def words(**others):
+        written = ["layers"]
+        for name, value in {**options, **others}.items():
+            written += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        return written
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, model_folder, text_file):
+    """A finished run of two layers with both modes and all figures; copy it before changing it."""
+    from backlight import layers  # after the hook
+
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("finished") / "run"
+    layers(
+        model_name=str(model_folder),
+        dataset=str(text_file),
+        device="cpu",
+        batch_size=3,
+        max_length=20,
+        layers="0,2",
+        aggregation_mode="both",
+        output_dir=path,
+    )
+    return path
+
+
+@pytest.fixture
+def no_pixels(monkeypatch):
+    """Draw figures but do not render them, for tests that are about their names."""
+    monkeypatch.setattr("backlight.commands.layers_files.png", lambda figure: b"")
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Leave figures out, for tests that are about numbers."""
+    monkeypatch.setattr("backlight.commands.layers_files.draw_layers", lambda report: iter(()))
