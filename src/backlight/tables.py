@@ -25,7 +25,8 @@ class Table:
 
     Attributes:
         name: What the table is about; its file is called ``tables/{name}.csv``.
-        columns: One-dimensional arrays: whole numbers, float64 or text. NaN means "not known".
+        columns: One-dimensional arrays: whole numbers, float64, or text without carriage returns
+            (CSV cannot hold them). NaN means "not known".
         units: The unit of each column that has one.
     """
 

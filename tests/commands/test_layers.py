@@ -469,7 +469,11 @@ def test_a_full_disk_loses_nothing(survey, place, whole, checkpoint_often, capsy
     with disk_full_at(num_writes):
         assert cli.main(survey(output_dir="out", aggregation_mode="both")) == 1
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert re.fullmatch(r"backlight: 'out/.*' cannot be written: No space left on device\.", told)
+    assert re.fullmatch(
+        r"backlight: 'out/.*' cannot be written: No space left on device\. "
+        r"What was saved before is intact; make room and go on with --resume\.",
+        told,
+    )
     held = contents(place / "out")
     assert not [name for name in held if name.endswith(".part")]
     assert ("checkpoint.npz" in held) == (num_writes > 2)

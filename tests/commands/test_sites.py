@@ -62,7 +62,6 @@ def test_every_listed_name_of_a_layer_can_be_surveyed(printed, model_folder):
             assert len(survey_sites(subject, name, "all")) == 3, name
 
 
-@pytest.mark.xfail(strict=True, reason="* also stands for what follows a layer's number")
 def test_the_listed_name_of_whole_layers_can_be_surveyed(model_folder):
     subject = load_subject(str(model_folder), device="cpu")
 

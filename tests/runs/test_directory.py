@@ -272,3 +272,27 @@ def test_arrays_are_written_as_they_are(tmp_path):
     assert np.load(tmp_path / "a.npy").dtype == np.float32
     with np.load(tmp_path / "b.npz") as arrays:
         np.testing.assert_array_equal(arrays["a"], np.arange(3.0))
+
+
+def test_overwriting_an_unfinished_run_deletes_what_it_wrote_and_nothing_else(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", {"a": 1}, {"command": "layers"})
+    run.write_text("layer_7_mean_gradients.npy", "old")
+    run.write_text("tables/layers.csv", "old")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+
+    RunDirectory.create(tmp_path / "run", {"a": 2}, {"command": "layers"}, overwrite=True)
+
+    left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert left == {"config.yaml", "notes.txt"}
+
+
+def test_a_sweep_deletes_half_written_files(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", {"a": 1}, {"command": "layers"})
+    run.write_text("tables/layers.csv", "whole")
+    for folder in (run.path, run.path / "tables"):
+        (folder / ".layers.csv.77.part").write_text("hal")
+
+    run.sweep()
+
+    assert not list(run.path.rglob("*.part"))
+    assert (run.path / "tables" / "layers.csv").read_text() == "whole"

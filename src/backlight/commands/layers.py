@@ -1,11 +1,13 @@
 """``backlight layers``: what the gradient of the loss is at every layer, over a corpus."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from backlight.analysis.aggregate import aggregate
@@ -24,7 +26,7 @@ from backlight.commands.session import Clock, find_run, follow, start_run
 from backlight.config import LayersConfig, same_numbers
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import read_rows
-from backlight.errors import RunDirectoryError, UnsupportedSiteError
+from backlight.errors import ConfigError, RunDirectoryError, UnsupportedSiteError
 from backlight.models.loading import load_subject
 from backlight.models.sites import (
     Site,
@@ -41,6 +43,8 @@ from backlight.runs.results import Results, load_results
 from backlight.stats.bank import SiteResult
 
 __all__ = ["layers", "run", "survey_sites"]
+
+_logger = logging.getLogger(__name__)
 
 
 def layers(config: str | Path | None = None, **options: Any) -> Results:
@@ -94,6 +98,7 @@ def run(config: LayersConfig) -> Results:
     sites = survey_sites(subject, config.site, config.layers)
     clock.lap("model_loading")
     passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
+    _refuse_longer_passages(subject, passages, config)
     batches = bucket(passages, batch_size=config.batch_size, seed=config.seed)
     clock.lap("dataset_preparation")
 
@@ -102,6 +107,7 @@ def run(config: LayersConfig) -> Results:
         directory = start_run(config, _directory_name(config, sites), origin)
     else:
         _refuse_other_material(directory, origin)
+        directory.sweep()
     state = _measure(config, subject, passages, batches, sites, directory)
     clock.lap("gradient_computation")
 
@@ -149,6 +155,15 @@ def survey_sites(subject: Subject, site: str, layers: str) -> tuple[Site, ...]:
     return tuple(by_layer[number] for number in numbers)
 
 
+def _refuse_longer_passages(subject: Subject, passages: Passages, config: LayersConfig) -> None:
+    longest = max(len(passage) for passage in passages.tokens)
+    if subject.max_positions is not None and longest > subject.max_positions:
+        raise ConfigError(
+            f"{config.model_name} reads at most {subject.max_positions} tokens, but there are "
+            f"passages of {longest}; lower --max_length (now {config.max_length})."
+        )
+
+
 def _directory_name(config: LayersConfig, sites: Sequence[Site]) -> str:
     """Name the run directory as the seed's tool does."""
     model = config.model_name.strip("/").replace("/", "_")
@@ -173,6 +188,7 @@ def _origin(subject: Subject, passages: Passages) -> dict[str, Any]:
         "model": dict(subject.facts),
         "corpus": corpus,
         "masks": masks,
+        "threads": torch.get_num_threads(),
     }
 
 
@@ -185,6 +201,12 @@ def _refuse_other_material(directory: RunDirectory, origin: Mapping[str, Any]) -
                 f"The {what} is not what it was when the run in {str(directory.path)!r} began "
                 f"({before.get(what)} then, {origin[what]} now); start anew with --overwrite."
             )
+    if before.get("threads") != origin["threads"]:
+        _logger.warning(
+            "The run began with %s threads and goes on with %s: last bits of sums may differ.",
+            before.get("threads"),
+            origin["threads"],
+        )
 
 
 def _measure(

@@ -61,12 +61,15 @@ def find_run(config: RunOptions, command: str) -> RunDirectory | None:
         An earlier run to go on with; None if a new one is to be started, or nothing is written.
 
     Raises:
-        ConfigError: If ``--resume`` and ``--overwrite`` are both asked for.
+        ConfigError: If ``--resume`` and ``--overwrite`` are both asked for, or ``--overwrite``
+            without a directory.
         RunDirectoryError: If the directory holds a run and neither was asked for, if it holds a
             run with other options, or if there is nothing to go on with.
     """
     if config.resume and config.overwrite:
         raise ConfigError("--resume and --overwrite exclude each other: go on, or start anew.")
+    if config.overwrite and config.output_dir is None:
+        raise ConfigError("--overwrite says to replace a run, but not which: name --output_dir.")
     options = same_numbers(config)
     if config.output_dir is None:
         return RunDirectory.find_unfinished(ROOT, command, options) if config.resume else None

@@ -45,6 +45,7 @@ class Family:
         qk_norm_when: The configuration value that switches these norms on, None if always.
         qk_norm_heads_first: They see ``[batch, heads, positions, head_width]``.
         rotary: Positions enter by rotating q and k.
+        learned_positions: Positions are looked up, so there is a largest one.
         mlp_in: The module whose input is the MLP's.
         mlp_out: The module whose output is the MLP's.
         residual_multiplier: The configuration value that multiplies both outputs before they are
@@ -75,6 +76,7 @@ class Family:
     qk_norm_when: str | None = None
     qk_norm_heads_first: bool = False
     rotary: bool = True
+    learned_positions: bool = False
     mlp_in: str = "mlp"
     mlp_out: str = "mlp"
     residual_multiplier: str | None = None
@@ -110,6 +112,7 @@ _OPT = {
     "norm_kind": "layer",
     "z": "self_attn.out_proj",
     "rotary": False,
+    "learned_positions": True,
     "mlp_in": "fc1",
     "mlp_out": "fc2",
 }
@@ -189,8 +192,15 @@ FAMILIES: tuple[Family, ...] = (
         **{**_STABLELM, "norm2": None},
     ),
     _family("stablelm", when={"use_parallel_residual": False}, **_STABLELM),
-    _family("gpt2", **_GPT2, z="attn.c_proj", rotary=False),
-    _family("gpt_neo", **_GPT2, z="attn.attention.out_proj", attn_interface=False, rotary=False),
+    _family("gpt2", **_GPT2, z="attn.c_proj", rotary=False, learned_positions=True),
+    _family(
+        "gpt_neo",
+        **_GPT2,
+        z="attn.attention.out_proj",
+        attn_interface=False,
+        rotary=False,
+        learned_positions=True,
+    ),
     _family(
         "gptj",
         **{**_GPT2, "norm2": None},

@@ -132,7 +132,8 @@ def resolve_sites(pattern: str, sites: Mapping[str, Site]) -> tuple[Site, ...]:
 
     A name may be canonical (``layers.3.mlp.out``, or its kind alone, ``mlp.out``), the path of a
     Transformers module, also relative to the trunk (``model.layers.3.mlp``, ``layers.3.mlp``), or a
-    TransformerLens hook (``blocks.3.hook_mlp_out``). In each, ``*`` stands for anything.
+    TransformerLens hook (``blocks.3.hook_mlp_out``). In each, ``*`` stands for anything between
+    two dots.
 
     Args:
         pattern: The name.
@@ -145,14 +146,12 @@ def resolve_sites(pattern: str, sites: Mapping[str, Site]) -> tuple[Site, ...]:
         UnsupportedSiteError: If the name exists in another dialect but is another tensor there.
         UnknownSiteError: If nothing has that name.
     """
-    found = [
-        site for site in sites.values() if any(fnmatchcase(name, pattern) for name in _names(site))
-    ]
+    found = [site for site in sites.values() if any(_fits(name, pattern) for name in _names(site))]
     if found:
         return _one_for_each_tensor(pattern, found)
     for site in sites.values():
         for name, reason in site.refused.items():
-            if any(fnmatchcase(form, pattern) for form in _forms(name)):
+            if any(_fits(form, pattern) for form in _forms(name)):
                 raise UnsupportedSiteError(reason)
     raise UnknownSiteError(pattern, _suggestions(pattern, sites))
 
@@ -171,6 +170,12 @@ def _names(site: Site) -> Iterator[str]:
         yield site.transformers.partition(".")[2]
 
 
+def _fits(name: str, pattern: str) -> bool:
+    """Compare part by part: ``*`` stands within one, so ``model.layers.*`` is the layers alone."""
+    parts, wishes = name.split("."), pattern.split(".")
+    return len(parts) == len(wishes) and all(map(fnmatchcase, parts, wishes))
+
+
 def _forms(name: str) -> Iterator[str]:
     """Give a name whole, and what follows the number of its layer."""
     yield name
@@ -184,7 +189,7 @@ def _one_for_each_tensor(pattern: str, found: Iterable[Site]) -> tuple[Site, ...
     kept: list[Site] = []
     seen: set[Tap] = set()
     for site in found:
-        asked = any(fnmatchcase(form, pattern) for form in _forms(site.name))
+        asked = any(_fits(form, pattern) for form in _forms(site.name))
         if asked or site.tap not in seen:
             kept.append(site)
         seen.add(site.tap)

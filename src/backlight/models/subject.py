@@ -55,6 +55,7 @@ class Subject:
         sites: All named sites, in the order in which their tensors pass.
         num_layers: How many blocks there are; 0 if that is not known.
         wiring: How the blocks are wired; None if that is not known.
+        max_positions: The longest sequence it can read, None if positions have no end.
         head: The language-model head, None if it is only known as part of ``forward``.
         tap_attention: Shows q, k and v to a callback for as long as the context lasts.
         facts: What a report should say of it: architecture, number format, attention kernel, ...
@@ -67,6 +68,7 @@ class Subject:
     sites: Mapping[str, Site]
     num_layers: int
     wiring: Wiring | None = None
+    max_positions: int | None = None
     head: Head | None = None
     tap_attention: Callable[[AttentionTap], AbstractContextManager[None]] = _no_attention_tap
     facts: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError
-from backlight.runs.files import npy_bytes, npz_bytes, write_file
+from backlight.runs.files import npy_bytes, npz_bytes, unwritable, write_file
 from backlight.tables import Table
 
 __all__ = ["PROVENANCE", "RunDirectory"]
@@ -21,6 +21,7 @@ PROVENANCE = "provenance"
 """The key under which a run's ``config.yaml`` says where it came from; it is not an option."""
 
 _CONFIG, _MANIFEST, _CHECKPOINT = "config.yaml", "manifest.json", "checkpoint.npz"
+_JOURNAL = ".written"
 _logger = logging.getLogger(__name__)
 
 
@@ -199,8 +200,8 @@ class RunDirectory:
         """Delete the run, but no file that it did not write itself."""
         self.config()  # refuses to delete what backlight did not write
         _logger.info("Replacing the run in %s.", self.path)
-        listed = self.manifest().get("files", []) if self.is_finished else []
-        for name in (_MANIFEST, *listed, _CHECKPOINT, _CONFIG):
+        listed = self.manifest().get("files", []) if self.is_finished else self._journal()
+        for name in (_MANIFEST, *listed, _CHECKPOINT, _JOURNAL, _CONFIG):
             file = self.path / name
             if file.resolve().is_relative_to(self.path.resolve()):
                 file.unlink(missing_ok=True)
@@ -208,6 +209,8 @@ class RunDirectory:
     def write_bytes(self, name: str, content: bytes) -> Path:
         """Write a file, whole or not at all."""
         path = self.path / name
+        if name not in self._written and name not in (_CONFIG, _CHECKPOINT, _MANIFEST):
+            self._note(name)
         write_file(path, content)
         self._written.add(name)
         return path
@@ -259,7 +262,29 @@ class RunDirectory:
         """
         files = sorted(self._written - {_CHECKPOINT, _MANIFEST} | {_CONFIG})
         self.write_json(_MANIFEST, {**summary, "files": files})
-        (self.path / _CHECKPOINT).unlink(missing_ok=True)
+        for name in (_CHECKPOINT, _JOURNAL):
+            (self.path / name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Delete what a run that was killed in the middle of a write has left half-written."""
+        for folder in (self.path, self.path / "tables"):
+            for part in folder.glob(".*.part"):
+                part.unlink()
+
+    def _note(self, name: str) -> None:
+        """List a file before it is written, so that an unfinished run knows what is its own."""
+        if self.is_finished:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / _JOURNAL).open("a", encoding="utf-8") as journal:
+                journal.write(f"{name}\n")
+        except OSError as error:
+            raise unwritable(self.path / name, error) from error
+
+    def _journal(self) -> list[str]:
+        path = self.path / _JOURNAL
+        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def _without_nan(content: Any) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import StorageError
 
-__all__ = ["npy_bytes", "npz_bytes", "write_file"]
+__all__ = ["npy_bytes", "npz_bytes", "unwritable", "write_file"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say: equal arrays give equal files
 
@@ -39,7 +39,15 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):  # its folder may not be there either
             scratch.unlink()
-        raise StorageError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """Say that a file could not be written, and what is not lost."""
+    return StorageError(
+        f"{str(path)!r} cannot be written: {error.strerror}. What was saved before is intact; "
+        "make room and go on with --resume."
+    )
 
 
 def npy_bytes(array: NDArray[Any]) -> bytes:

@@ -116,6 +116,7 @@ def subject_from_transformers(
         sites={site.name: site for site in sites_of(family, model.config)},
         num_layers=model.config.num_hidden_layers,
         wiring=family.wiring,
+        max_positions=_max_positions(model, family),
         head=_head(model, family),
         facts=described,
         **(
@@ -156,6 +157,10 @@ def _hidden_states(model: PreTrainedModel, family: Family) -> Callable[[Tensor],
 
 def _logits(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     return lambda input_ids: model(input_ids=input_ids, use_cache=False).logits
+
+
+def _max_positions(model: PreTrainedModel, family: Family) -> int | None:
+    return int(model.config.max_position_embeddings) if family.learned_positions else None
 
 
 def _head(model: PreTrainedModel, family: Family) -> Head:
