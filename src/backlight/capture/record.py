@@ -48,7 +48,6 @@ def record(
         SilentSiteError: If the loss does not depend on one of the sites.
     """
     edges: dict[str, GradientEdge] = {}
-    shapes: dict[str, torch.Size] = {}
     activations: dict[str, Tensor] = {}
     asked = {site.name for site in sites}
 
@@ -58,7 +57,6 @@ def record(
             tensor = tensor.detach().requires_grad_().clone()
         if site.name in asked:
             edges[site.name] = get_gradient_edge(tensor)
-            shapes[site.name] = tensor.shape
             if keep_activations:
                 activations[site.name] = _activation(site, tensor, batch)
         return tensor
