@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from transformers import CONFIG_MAPPING
 
 from backlight.errors import UnknownLayerError, UnknownSiteError, UnsupportedSiteError
-from backlight.models.families import find_family, sites_of
+from backlight.models.families import find_family
+from backlight.models.layout import sites_of
 from backlight.models.sites import (
     format_layers,
     kind_of,

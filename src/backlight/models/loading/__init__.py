@@ -12,8 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from backlight.errors import DeviceError, ModelError
-from backlight.models.families import Family, find_family, sites_of
+from backlight.models.families import Family, find_family
 from backlight.models.head import Head
+from backlight.models.layout import sites_of
 from backlight.models.loading.attention import kernel_of, tap_attention
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
 from backlight.models.proof import (
