@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd.graph import get_gradient_edge
+from torch.nn.functional import cross_entropy
 
 from backlight.capture.record import record
 from backlight.data.batches import Batch, tokenize
@@ -58,9 +59,14 @@ def plain_gradients(model, input_ids, sites):
             edges[name] = get_gradient_edge(output[0] if isinstance(output, tuple) else output)
 
         handles.append(model.get_submodule(site.tap.module).register_forward_hook(hook))
-    loss = model(input_ids=input_ids, labels=input_ids, use_cache=False).loss
+    output = model(input_ids=input_ids, labels=input_ids, use_cache=False)
     for handle in handles:
         handle.remove()
+    loss = output.loss
+    if model.dtype == torch.float64:
+        # Transformers casts logits to float32 in its loss, which alone moves these gradients by
+        # 7e-5 (docs/lab-log.md); so here the loss is taken from its logits as they are.
+        loss = cross_entropy(output.logits[0, :-1], input_ids[0, 1:])
     gradients = torch.autograd.grad(loss, list(edges.values()))
     return {name: gradient[0] for name, gradient in zip(edges, gradients, strict=True)}
 
@@ -68,40 +74,37 @@ def plain_gradients(model, input_ids, sites):
 def command(directory, *words):
     return [
         *(sys.executable, "-m", "backlight", "layers", "--model_name", "smollm2"),
-        *("--dataset", "shakespeare", "--num_samples", "64", "--device", "cpu"),
+        *("--dataset", "shakespeare", "--num_samples", "24", "--device", "cpu"),
         *("--output_dir", str(directory), *words),
     ]
 
 
-def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bytes(tmp_path):
+def files_of(directory):
+    found = [*directory.glob("*.npy"), *directory.glob("tables/*.csv"), *directory.glob("*.png")]
+    return {str(file.relative_to(directory)): file.read_bytes() for file in found}
+
+
+def test_runs_killed_at_ten_random_moments_end_with_the_same_bytes(tmp_path):
     start = time.monotonic()
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    whole = time.monotonic() - start
+    seconds = time.monotonic() - start
+    expected = files_of(tmp_path / "whole")
+    arrays = load_results(tmp_path / "whole").data
     moments = random.Random(0)
-    kills = 0
-    for _ in range(10):
-        process = subprocess.Popen(
-            command(tmp_path / "killed", "--resume"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            process.wait(timeout=moments.uniform(0.5, whole))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-    subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True)
 
-    assert kills >= 3  # once the run is complete, there is nothing left to kill
-    expected, found = load_results(tmp_path / "whole"), load_results(tmp_path / "killed")
-    assert found.data.keys() == expected.data.keys()
-    for name, array in expected.data.items():
-        np.testing.assert_array_equal(found.data[name], array, err_msg=name)
-    files = sorted((tmp_path / "whole").glob("*.npy")) + sorted(
-        (tmp_path / "whole").glob("tables/*.csv")
-    )
-    assert len(files) == 34
-    for file in files:
-        other = tmp_path / "killed" / file.relative_to(tmp_path / "whole")
-        assert other.read_bytes() == file.read_bytes(), file.name
+    for number in range(10):
+        directory = tmp_path / f"killed_{number}"
+        process = subprocess.Popen(
+            command(directory), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(moments.uniform(0.2, 0.9) * seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (directory / "manifest.json").exists()
+
+        subprocess.run(command(directory, "--resume"), check=True, capture_output=True)
+
+        assert files_of(directory) == expected
+        for name, array in load_results(directory).data.items():
+            np.testing.assert_array_equal(array, arrays[name], err_msg=name)
+        assert not list(directory.rglob("*.part"))
