@@ -16,6 +16,7 @@ from backlight.analysis.aggregate import normalize, signed_power
 from backlight.config import LayersConfig
 from backlight.errors import ConfigError, UnsupportedSiteError
 from zoo.folders import contents, numbers
+from zoo.tokenizers import WordTokenizer
 
 TABLES = [f"tables/{name}.csv" for name in ("dimensions", "histograms", "layers", "top_tokens")]
 ALWAYS = {
@@ -76,7 +77,7 @@ def test_nothing_is_written_unless_asked_for(options, survey, place, capsys):
 
     assert list(place.iterdir()) == []
     assert list(results.data) == ["layer_1_mean_abs"]
-    assert results.path == place
+    assert results.path is None
     assert results.config["layers"] == "1"
     assert "Results " not in capsys.readouterr().out
 
@@ -310,12 +311,15 @@ def test_power_comes_before_normalisation_in_the_arrays(options):
         np.testing.assert_array_equal(bent.data[f"layer_1_mean_norm_{norm}"], expected)
 
 
-def test_activations_have_no_loss(options, capsys):
+def test_activations_have_no_loss(options, survey, capsys):
     results = backlight.layers(**options, aggregate_by="values", aggregation_mode="rms")
+    assert cli.main(survey(aggregate_by="values")) == 0
+    printed = capsys.readouterr().out
 
     assert results.metadata["loss_nats_per_token"] is None
     assert results.tables["layers"].units["rms"] == "units"
-    assert "Loss" not in capsys.readouterr().out
+    assert "247 tokens in 14 passages" in printed
+    assert "Loss" not in printed
 
 
 def test_the_loss_is_that_of_all_predicted_tokens(options):
@@ -340,6 +344,62 @@ def test_any_site_that_layers_have_can_be_surveyed(options, site):
 def test_a_site_in_several_places_of_a_layer_is_refused(options):
     with pytest.raises(UnsupportedSiteError, match=r"more than one site in a layer"):
         backlight.layers(**options, site="resid.*")
+
+
+def test_a_model_that_is_already_loaded_gives_the_same_numbers(options, capsys):
+    subject = backlight.load_subject(options.pop("model_name"), device=options.pop("device"))
+    loaded = backlight.layers(subject=subject, **options)
+
+    named = backlight.layers(model_name=subject.name, device="cpu", **options)
+
+    assert loaded.data.keys() == named.data.keys()
+    for name, array in named.data.items():
+        np.testing.assert_array_equal(loaded.data[name], array)
+    assert loaded.config["model_name"] == subject.name
+    assert capsys.readouterr().out == ""
+
+
+def test_options_for_loading_a_model_beside_a_subject_are_refused(options):
+    subject = backlight.load_subject(options["model_name"], device="cpu")
+
+    with pytest.raises(
+        ConfigError, match="A subject is given, so model_name, device would have no"
+    ):
+        backlight.layers(subject=subject, **options)
+
+
+class Stack(torch.nn.Module):
+    """A language model that is no transformer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(99, 8)
+        self.rungs = torch.nn.ModuleList(torch.nn.GRU(8, 8, batch_first=True) for _ in range(2))
+        self.out = torch.nn.Linear(8, 99)
+
+    def forward(self, input_ids):
+        hidden = self.embedding(input_ids)
+        for rung in self.rungs:
+            hidden = hidden + rung(hidden)[0]
+        return self.out(hidden)
+
+
+def test_any_module_can_be_surveyed_and_its_run_drawn(text_file, place):
+    torch.manual_seed(0)
+    subject = backlight.subject_from_module(Stack(), WordTokenizer(), name="stack")
+
+    results = backlight.layers(
+        subject=subject,
+        dataset=str(text_file),
+        num_samples=4,
+        max_length=20,
+        site="rungs.*",
+        output_dir="out",
+    )
+
+    assert list(results.data) == ["layer_0_mean_abs", "layer_1_mean_abs"]
+    assert all(array.shape == (8,) and (array > 0).all() for array in results.data.values())
+    assert backlight.load_results("out").config["model_name"] == "stack"
 
 
 def test_keywords_are_checked_like_flags(options):

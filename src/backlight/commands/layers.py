@@ -1,7 +1,7 @@
 """``backlight layers``: what the gradient of the loss is at every layer, over a corpus."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ from backlight.analysis.tabulate import (
 )
 from backlight.commands.layers_files import variants, write_results
 from backlight.commands.layers_table import print_layers, print_places
+from backlight.commands.model import load
 from backlight.commands.options import resolve
 from backlight.commands.session import Clock, find_run, follow, start_run
-from backlight.config import LayersConfig, same_numbers
+from backlight.config import LayersConfig, ModelOptions, same_numbers
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import read_rows
 from backlight.errors import ConfigError, RunDirectoryError, UnsupportedSiteError
-from backlight.models.loading import load_subject
 from backlight.models.sites import (
     Site,
     format_layers,
@@ -47,38 +47,53 @@ __all__ = ["layers", "run", "survey_sites"]
 _logger = logging.getLogger(__name__)
 
 
-def layers(config: str | Path | None = None, **options: Any) -> Results:
+def layers(
+    config: str | Path | None = None, *, subject: Subject | None = None, **options: Any
+) -> Results:
     """Measure the gradient of the loss (or activations, or both) at every layer, over a corpus.
 
-    The same as the command ``backlight layers``, for notebooks and scripts.
+    The same as the command ``backlight layers``, for notebooks and scripts; nothing is printed.
 
     Args:
         config: A YAML file of options, if any.
+        subject: A model that is already loaded; its options then have no place here.
         **options: Options by the names of the command's flags; they win over the file.
 
     Returns:
         The aggregated arrays, by ``layer_{i}_{mode}``, the tables and the metadata. Its ``path`` is
-        the run directory, or the working directory if nothing was written.
+        the run directory, None if nothing was written.
+
+    Raises:
+        ConfigError: If an option does not exist or does not fit, or is one for loading a model
+            although there is a subject.
     """
-    return run(resolve(LayersConfig, config, options))
+    resolved = resolve(LayersConfig, config, options)
+    if subject is None:
+        return _survey(resolved, load)
+    idle = [name for name in ModelOptions.model_fields if name in resolved.model_fields_set]
+    if idle:
+        raise ConfigError(f"A subject is given, so {', '.join(idle)} would have no effect.")
+    named = resolved.model_copy(update={"model_name": subject.name})
+    return _survey(named, lambda _: subject)
 
 
-def run(config: LayersConfig) -> Results:
-    """Carry out ``backlight layers``.
+def run(config: LayersConfig) -> None:
+    """Carry out ``backlight layers`` and print what was found and where it went.
 
     Args:
         config: Its options.
-
-    Returns:
-        What it found.
     """
+    results = _survey(config, load)
+    print_layers(config, results)
+    if results.path is not None:
+        print_places(RunDirectory(results.path))
+
+
+def _survey(config: LayersConfig, load: Callable[[LayersConfig], Subject]) -> Results:
     clock = Clock()
     directory = find_run(config, "layers")
     if directory is not None and directory.is_finished:
-        results = load_results(directory.path)
-        print_layers(config, results)
-        print_places(directory)
-        return results
+        return load_results(directory.path)
 
     rows = read_rows(
         config.dataset,
@@ -87,14 +102,7 @@ def run(config: LayersConfig) -> Results:
         split=config.split,
     )
     clock.lap("dataset_preparation")
-    subject = load_subject(
-        config.model_name,
-        device=config.device,
-        dtype=config.dtype,
-        attn_implementation=config.attn_implementation,
-        revision=config.revision,
-        trust_remote_code=config.trust_remote_code,
-    )
+    subject = load(config)
     sites = survey_sites(subject, config.site, config.layers)
     clock.lap("model_loading")
     passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
@@ -112,10 +120,8 @@ def run(config: LayersConfig) -> Results:
     clock.lap("gradient_computation")
 
     results = _results(config, subject, passages, state, sites, directory)
-    print_layers(config, results)
     if directory is not None:
         write_results(directory, config, results, clock)
-        print_places(directory)
     return results
 
 
@@ -259,7 +265,7 @@ def _results(
     loss = state.nats / state.num_predicted if state.num_predicted else None
     note = {"note": subject.facts["note"]} if "note" in subject.facts else {}
     return Results(
-        path=Path.cwd() if directory is None else directory.path,
+        path=None if directory is None else directory.path,
         data=_arrays(config, by_layer),
         metadata={"loss_nats_per_token": loss, "num_tokens": passages.num_tokens, **note},
         tables={table.name: table for table in tables},

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from backlight.commands.model import load
 from backlight.commands.session import console
 from backlight.config import SitesConfig
-from backlight.models.loading import load_subject
 from backlight.models.sites import Site, format_layers, layer_of, parse_layers
 
 __all__ = ["run"]
@@ -29,14 +29,7 @@ def run(config: SitesConfig) -> None:
     Args:
         config: The options.
     """
-    subject = load_subject(
-        config.model_name,
-        device=config.device,
-        dtype=config.dtype,
-        attn_implementation=config.attn_implementation,
-        revision=config.revision,
-        trust_remote_code=config.trust_remote_code,
-    )
+    subject = load(config)
     numbers = parse_layers(config.layers, subject.num_layers)
     title = escape(f"{config.model_name}: {subject.facts['architecture']}")
     shown = RichTable(title=title)

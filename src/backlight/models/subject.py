@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from backlight.errors import UnsupportedSiteError
 from backlight.models.families import Wiring
 from backlight.models.head import Head
-from backlight.models.sites import Site, Tap
+from backlight.models.sites import Site, Tap, layer_of
 
 __all__ = ["AttentionTap", "Subject", "Tokenizer", "subject_from_module"]
 
@@ -53,7 +53,8 @@ class Subject:
             ``head`` is None. Sequences are padded on the right and no mask is given: in a causal
             model what stands to the right of a token cannot reach it.
         sites: All named sites, in the order in which their tensors pass.
-        num_layers: How many blocks there are; 0 if that is not known.
+        num_layers: How many blocks there are; for modules without an entry in the table, how many
+            numbers their paths have (0 if none).
         wiring: How the blocks are wired; None if that is not known.
         max_positions: The longest sequence it can read, None if positions have no end.
         head: The language-model head, None if it is only known as part of ``forward``.
@@ -108,13 +109,14 @@ def subject_from_module(
         return output if isinstance(output, Tensor) else output.logits
 
     sites = {site.name: site for site in _module_sites(model)}
+    numbers = [number for path in sites if (number := layer_of(path)) is not None]
     return Subject(
         name=name,
         model=model,
         tokenizer=tokenizer,
         forward=forward or logits,
         sites=sites,
-        num_layers=0,
+        num_layers=max(numbers, default=-1) + 1,
         facts={"architecture": type(model).__name__, "dtype": _dtype_of(model)},
     )
 

@@ -26,7 +26,7 @@ class Results:
     """What a run found, or what one of its files holds.
 
     Attributes:
-        path: Where it was read from.
+        path: Where it was written or read; None if it was not.
         data: Arrays by name: ``layer_{i}_{mode}`` and, with two normalisations, ``_norm_sum`` or
             ``_norm_sum_abs``.
         metadata: What the run says of itself.
@@ -34,7 +34,7 @@ class Results:
         config: Options and provenance; empty if one file was read.
     """
 
-    path: Path
+    path: Path | None = None
     data: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tables: Mapping[str, Table] = field(default_factory=dict[str, Table])

@@ -146,7 +146,7 @@ def _unknown_architecture(
         tokenizer=tokenizer,
         forward=subject.forward,
         sites={name: replace(subject.sites[name], width=width) for name, width in widths.items()},
-        num_layers=getattr(model.config, "num_hidden_layers", 0),
+        num_layers=subject.num_layers,
         facts=facts,
     )
 
