@@ -186,7 +186,7 @@ def test_to_resume_a_finished_run_shows_it_and_changes_nothing(
 ):
     assert cli.main(survey(output_dir="out")) == 0
     first, before = capsys.readouterr().out, contents(place / "out")
-    monkeypatch.setattr(command, "load", None)  # it is not needed
+    monkeypatch.setattr(command, "load", lambda _: pytest.fail("no model is needed"))
 
     assert cli.main(survey(output_dir="out", resume=True)) == 0
 
