@@ -120,6 +120,11 @@ class LayersConfig(RunOptions, CorpusOptions, ModelOptions):
         "do not matter), the sum over tokens, or the mean over the batch.",
     )
 
+    @property
+    def modes(self) -> tuple[Literal["mean", "mean_abs", "rms"], ...]:
+        """The aggregation modes one by one: ``both`` is two."""
+        return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
+
 
 class SitesConfig(ModelOptions):
     """Options of ``backlight sites``."""

@@ -142,12 +142,8 @@ def top_token_table(
     Returns:
         The table: ``rank`` 1 is the largest; ``context`` has the token in guillemets.
     """
-    parts: list[tuple[int, NDArray[np.int64], NDArray[np.int64], SiteResult]] = []
-    for layer, result in results.items():
-        dimensions, ranks = np.nonzero(result.top.passages >= 0)
-        parts.append((layer, dimensions, ranks, result))
-    rows = [(dimensions, ranks) for _, dimensions, ranks, _ in parts]
-    tops = [result.top for _, _, _, result in parts]
+    tops = [result.top for result in results.values()]
+    rows = [np.nonzero(top.passages >= 0) for top in tops]
     passage = _gather(rows, [top.passages for top in tops])
     position = _gather(rows, [top.positions for top in tops])
     tokens, contexts = _contexts(
@@ -156,7 +152,7 @@ def top_token_table(
     return Table(
         name="top_tokens",
         columns={
-            "layer": np.concatenate([np.full(len(d), layer) for layer, d, _, _ in parts]),
+            "layer": np.repeat(list(results), [len(ranks) for _, ranks in rows]),
             "dimension": np.concatenate([dimensions for dimensions, _ in rows]),
             "rank": np.concatenate([ranks + 1 for _, ranks in rows]),
             "value": _gather(rows, [top.values for top in tops]),
@@ -224,9 +220,7 @@ def _consistency(moments: MomentResult) -> NDArray[np.float64]:
     )
 
 
-def _gather(
-    rows: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]], arrays: Sequence[Column]
-) -> Column:
+def _gather(rows: Iterable[tuple[NDArray[np.int64], ...]], arrays: Sequence[Column]) -> Column:
     return np.concatenate([array[place] for place, array in zip(rows, arrays, strict=True)])
 
 

@@ -117,7 +117,7 @@ def _with_start(subject: Subject, sites: Sequence[Site]) -> list[Site]:
 
 
 def _activation(site: Site, tensor: Tensor, batch: Batch) -> Tensor:
-    # A copy: some blocks add in place into what a tap has shown.
+    # The product is a copy: some blocks add in place into what a tap has shown.
     return per_token(site, tensor.detach() * site.tap.multiplier, batch.input_ids.shape)
 
 

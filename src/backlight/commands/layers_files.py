@@ -21,13 +21,10 @@ __all__ = ["variants", "write_results"]
 
 def variants(config: LayersConfig) -> dict[str, tuple[Mode, Norm]]:
     """List how dimensions are aggregated, by the names that files have for it."""
-    modes: tuple[Mode, ...] = (
-        ("mean", "mean_abs") if config.aggregation_mode == "both" else (config.aggregation_mode,)
-    )
     if config.normalize != "both":
-        return {mode: (mode, config.normalize) for mode in modes}
+        return {mode: (mode, config.normalize) for mode in config.modes}
     norms: tuple[Norm, ...] = ("sum", "sum_abs")
-    return {f"{mode}_norm_{norm}": (mode, norm) for mode, norm in product(modes, norms)}
+    return {f"{mode}_norm_{norm}": (mode, norm) for mode, norm in product(config.modes, norms)}
 
 
 def write_results(

@@ -8,7 +8,7 @@ from backlight.config import LayersConfig
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results
 
-__all__ = ["print_layers"]
+__all__ = ["print_layers", "print_places"]
 
 _HEADINGS = {"mean": "mean", "mean_abs": "mean abs", "rms": "rms"}
 
@@ -21,17 +21,14 @@ def print_layers(config: LayersConfig, results: Results) -> None:
         results: What was found.
     """
     table = results.tables["layers"]
-    modes = (
-        ("mean", "mean_abs") if config.aggregation_mode == "both" else (config.aggregation_mode,)
-    )
-    unit = table.units[modes[0]]
+    unit = table.units[config.modes[0]]
     shown = RichTable(
         title=escape(f"{config.model_name}: {config.aggregate_by} at {config.site} ({unit})"),
         caption=escape(_caption(config, results)),
         caption_justify="left",
     )
     shown.add_column("layer", justify="right")
-    for mode in modes:
+    for mode in config.modes:
         name = _HEADINGS[mode]
         for heading in (name, "± se", f"max {name}", "of dim", f"std {name}"):
             shown.add_column(heading, justify="right", no_wrap=True)
@@ -39,7 +36,7 @@ def print_layers(config: LayersConfig, results: Results) -> None:
         shown.add_column(heading, justify="right")
     for row in range(len(table)):
         cells = [str(table["layer"][row])]
-        for mode in modes:
+        for mode in config.modes:
             cells += [_number(table[f"{mode}{end}"][row]) for end in ("", "_se", "_max")]
             cells += [str(table[f"{mode}_top"][row]), _number(table[f"{mode}_std"][row])]
         cells += [

@@ -76,7 +76,7 @@ def find_run(config: RunOptions, command: str) -> RunDirectory | None:
     run = RunDirectory(config.output_dir)
     if config.resume and run.exists():
         differences = run.differences(options)
-        if differences or run.provenance().get("command") != command:
+        if differences or not run.is_of(command):
             raise RunDirectoryError(
                 f"{str(run.path)!r} holds a run with other options ({'; '.join(differences)}); "
                 "resume with the same, or name another --output_dir."

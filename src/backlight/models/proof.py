@@ -144,8 +144,8 @@ def _see(subject: Subject, sites: Sequence[Site], tokens: Tensor) -> dict[str, T
         positions = tensor.dim() - 2 if site.tap.heads_first else 1
         if tensor.dim() == 4 and tensor.shape[positions] != tokens.shape[1]:
             raise _broken(subject, f"{site.name} has its heads on another axis")
-        # A copy: some blocks add in place into what a tap has shown.
-        seen[site.name] = per_token(site, tensor * site.tap.multiplier, tokens.shape).clone()
+        # The product is a copy: some blocks add in place into what a tap has shown.
+        seen[site.name] = per_token(site, tensor * site.tap.multiplier, tokens.shape)
         return tensor
 
     with tapping(subject, sites, visit):
