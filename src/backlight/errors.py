@@ -8,6 +8,7 @@ BacklightError
 |   +-- UnsupportedSiteError a site that exists but cannot be tapped in this way
 |   +-- ModelError           a model that cannot be found, or is not a causal language model
 |   +-- DatasetError         text that cannot be found, or holds nothing to read
+|   +-- DictionaryError      a dictionary that cannot be found or read, or does not fit the model
 |   +-- RunDirectoryError    a directory that exists, or is not a run, or is another run
 |   +-- DeviceError          a device that is not there
 +-- RunError                 a failure of the run: exit status 1, what was done so far is kept
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigError",
     "DatasetError",
     "DeviceError",
+    "DictionaryError",
     "FamilyProofError",
     "ModelError",
     "NonFiniteError",
@@ -98,6 +100,10 @@ class ModelError(UsageError):
 
 class DatasetError(UsageError):
     """Text cannot be found or read, or holds no row to measure on."""
+
+
+class DictionaryError(UsageError):
+    """A sparse dictionary cannot be found or read, or does not fit the model."""
 
 
 class RunDirectoryError(UsageError):

@@ -1,0 +1,1 @@
+"""Sparse dictionaries: read from every common format, proven on activations, differentiated."""
