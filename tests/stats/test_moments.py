@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backlight.stats.moments import Moments, clustered_standard_error
+from backlight.stats.cluster import clustered_standard_error
+from backlight.stats.moments import Moments
 
 
 def sequences(lengths, width=5, seed=0, scale=1.0):
@@ -132,9 +133,9 @@ def test_independent_tokens_of_equal_lengths_give_the_textbook_error():
         means.mean(0),
         cluster_square=(means**2).sum(0),
         cluster_count=means.sum(0),
-        sum_squared_lengths=500,
-        num_tokens=500,
-        num_sequences=500,
+        sum_squared_lengths=np.array([500]),
+        num_tokens=np.array([500]),
+        num_sequences=np.array([500]),
     )
 
     np.testing.assert_allclose(error, means.std(0, ddof=1) / np.sqrt(500), rtol=1e-12)

@@ -1,16 +1,14 @@
 """All statistics of all sites, as one thing that can be written down and merged."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic
+from backlight.stats.base import State, Statistic, prefixed, under
 from backlight.stats.histogram import HistogramResult, LogHistogram
 from backlight.stats.moments import MomentResult, Moments
 from backlight.stats.top import TopResult, TopTokens
@@ -83,24 +81,19 @@ class Bank:
     def state(self) -> State:
         """Give all that was seen as arrays, named ``site/statistic/array``."""
         return {
-            f"{site}/{name}/{key}": array
+            f"{site}/{key}": array
             for site, own in self._sites.items()
-            for name, statistic in own.statistics().items()
-            for key, array in statistic.state().items()
+            for key, array in prefixed(own.statistics()).items()
         }
 
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
-        parts: defaultdict[str, defaultdict[str, dict[str, NDArray[Any]]]]
-        parts = defaultdict(lambda: defaultdict(dict))
-        for key, array in state.items():
-            site, name, inner = key.split("/")
-            parts[site][name][inner] = array
         self._sites = {}
-        for site, statistics in parts.items():
-            own = self._site(site, len(statistics["moments"]["sum"]))
+        for site in dict.fromkeys(key.partition("/")[0] for key in state):
+            parts = under(site, state)
+            own = self._site(site, len(parts["moments/sum_square"]))
             for name, statistic in own.statistics().items():
-                statistic.restore(statistics[name])
+                statistic.restore(under(name, parts))
 
     def result(self, site: str) -> SiteResult:
         """Compute the statistics of one site."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["State", "Statistic", "as_array", "wide"]
+__all__ = ["Kept", "State", "Statistic", "as_array", "prefixed", "under", "wide"]
 
 State = Mapping[str, NDArray[Any]]
 """All that a statistic has seen, as plain arrays."""
@@ -50,6 +50,34 @@ class Statistic(ABC):
     @abstractmethod
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
+
+
+@runtime_checkable
+class Kept(Protocol):
+    """Whatever can be written down and taken up again."""
+
+    def state(self) -> State:
+        """Give all that was seen as arrays."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Forget what was seen and take over a state."""
+        ...
+
+
+def prefixed(parts: Mapping[str, Kept]) -> dict[str, NDArray[Any]]:
+    """Write several states as one: ``part/array``."""
+    return {
+        f"{name}/{key}": array
+        for name, part in parts.items()
+        for key, array in part.state().items()
+    }
+
+
+def under(name: str, state: State) -> dict[str, NDArray[Any]]:
+    """Take one part out of several states that were written as one."""
+    start = f"{name}/"
+    return {key[len(start) :]: array for key, array in state.items() if key.startswith(start)}
 
 
 def wide(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

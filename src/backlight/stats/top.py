@@ -62,13 +62,13 @@ class TopTokens(Statistic):
         candidates = sizes >= self._thresholds(sizes)
         rows, places, dimensions = (index.cpu().numpy() for index in torch.where(candidates))
         found = values[candidates].double().cpu().numpy()
-        self._take(dimensions, found, np.asarray(passages, dtype=np.int64)[rows], places)
+        self.take(dimensions, found, np.asarray(passages, dtype=np.int64)[rows], places)
 
     def merge(self, other: Statistic) -> None:
         """See ``Statistic.merge``."""
         assert isinstance(other, TopTokens)
         held = other._passages >= 0
-        self._take(
+        self.take(
             np.nonzero(held)[0], other._values[held], other._passages[held], other._positions[held]
         )
 
@@ -103,18 +103,30 @@ class TopTokens(Statistic):
         bound = torch.stack([group.amax(dim=0) for group in groups]).amin(dim=0)
         return bound.clamp(min=0)
 
-    def _take(
+    def take(
         self,
         dimensions: NDArray[np.int64],
         values: NDArray[np.float64],
         passages: NDArray[np.int64],
         positions: NDArray[np.int64],
     ) -> None:
-        """Sort what is held and what is new together, and keep the first k of each dimension."""
+        """Take in single values: sorted with what is held, the first k of each dimension stay.
+
+        Args:
+            dimensions: The dimension of each value.
+            values: The values.
+            passages: The passage of each.
+            positions: Where in its passage.
+        """
+        small = np.abs(values) < np.abs(self._values[dimensions, -1])  # false where none is held
+        dimensions, values = dimensions[~small], values[~small]
+        passages, positions = passages[~small], positions[~small]
         if not len(dimensions):
             return
-        held = self._passages >= 0
-        dimension = np.concatenate([np.nonzero(held)[0], dimensions])
+        touched = np.unique(dimensions)
+        rows, places = np.nonzero(self._passages[touched] >= 0)
+        held = (touched[rows], places)
+        dimension = np.concatenate([held[0], dimensions])
         value = np.concatenate([self._values[held], values])
         passage = np.concatenate([self._passages[held], passages])
         position = np.concatenate([self._positions[held], positions])
