@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backlight.analysis.finite import check_finite
 from backlight.capture.record import record, record_activations
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
-from backlight.errors import NonFiniteError
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.stats.bank import Bank
@@ -103,7 +102,7 @@ def profile(
         tape = _record(subject, batch, sites, quantity, reduction)
         for site in sites:
             values = _quantity(tape, site.name, quantity)
-            _check_finite(values, site, batch, quantity)
+            check_finite(values, site.name, batch, quantity)
             state.bank.update(site.name, values, valid=batch.valid, passages=batch.passages)
         if tape.nats is not None:
             state.nats += float(tape.nats.sum())
@@ -131,17 +130,3 @@ def _quantity(tape: Tape, site: str, quantity: Quantity) -> Tensor:
     if quantity == "grad_x_act":
         return tape.gradients[site] * tape.activations[site]
     return tape.gradients[site]
-
-
-def _check_finite(values: Tensor, site: Site, batch: Batch, quantity: Quantity) -> None:
-    # One sum sees any NaN or infinity (it cannot overflow in float64).
-    if torch.isfinite(values.sum(dtype=torch.float64 if values.device.type != "mps" else None)):
-        return
-    bad = ~values.isfinite().all(dim=-1) & batch.valid
-    if not bad.any():
-        return
-    row, position = (int(index) for index in bad.nonzero()[0])
-    raise NonFiniteError(
-        f"At {site.name}, {quantity} of passage {batch.passages[row]} are not finite at token "
-        f"{position}, although the loss is. Try --dtype float32 (now {values.dtype})."
-    )

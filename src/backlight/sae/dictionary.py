@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 import torch
 from jaxtyping import Float
@@ -11,15 +11,17 @@ from torch import Tensor
 
 from backlight.sae.activations import Activation
 from backlight.sae.codes import Codes, concatenate
+from backlight.sae.normalization import Normalization, normalized, scale_of, shift_of
 
-__all__ = ["Card", "Dictionary", "Encoder", "ForeignEncoder", "LinearEncoder", "Normalization"]
+__all__ = [
+    "Card",
+    "Dictionary",
+    "Encoder",
+    "ForeignEncoder",
+    "LinearEncoder",
+    "NormalizedEncoder",
+]
 
-Normalization = Literal["none", "layer_norm", "constant_norm"]
-"""What is done to each token's input before it is encoded, and undone after decoding.
-``layer_norm``: its mean is subtracted and it is divided by its standard deviation.
-``constant_norm``: it is scaled to the norm ``sqrt(width)``."""
-
-_LAYER_NORM_EPS = 1e-5
 _BLOCK_BYTES = 64 * 2**20
 
 
@@ -62,6 +64,11 @@ class Encoder(ABC):
             The features.
         """
 
+    @property
+    @abstractmethod
+    def width(self) -> int | None:
+        """How many numbers it takes for a token; None if only a trial can tell."""
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,11 @@ class LinearEncoder(Encoder):
             x = x - self.input_bias
         return self.activation(torch.nn.functional.linear(x, self.rows, self.bias))
 
+    @property
+    def width(self) -> int:
+        """See ``Encoder``."""
+        return self.rows.shape[1]
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +113,34 @@ class ForeignEncoder(Encoder):
     def __call__(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens features"]:
         """See ``Encoder``."""
         return self.encode(x)
+
+    @property
+    def width(self) -> None:
+        """See ``Encoder``."""
+        return None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormalizedEncoder(Encoder):
+    """An encoder that normalises each token first, where decoding does not undo it (transcoders).
+
+    Attributes:
+        encoder: What encodes the normalised tokens.
+        normalization: What is done to each token.
+    """
+
+    encoder: Encoder
+    normalization: Normalization
+
+    def __call__(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens features"]:
+        """See ``Encoder``."""
+        return self.encoder(normalized(self.normalization, x))
+
+    @property
+    def width(self) -> int | None:
+        """See ``Encoder``."""
+        return self.encoder.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +180,9 @@ class Dictionary:
         Returns:
             What fires where.
         """
-        normalized = (x - self._shift(x)) / self._scale(x)
         size = max(1, _BLOCK_BYTES // (self.num_features * x.element_size()))
-        return concatenate([Codes.of(self.encoder(block)) for block in normalized.split(size)])
+        blocks = normalized(self.normalization, x).split(size)
+        return concatenate([Codes.of(self.encoder(block)) for block in blocks])
 
     def decode(
         self, codes: Codes, x: Float[Tensor, "tokens width"]
@@ -156,7 +196,8 @@ class Dictionary:
         Returns:
             The reconstruction at the site it writes.
         """
-        output = (codes.times(self.rows) + self.bias) * self._scale(x) + self._shift(x)
+        kind = self.normalization
+        output = (codes.times(self.rows) + self.bias) * scale_of(kind, x) + shift_of(kind, x)
         return output if self.skip is None else output + x @ self.skip.T
 
     def scaled(
@@ -171,14 +212,4 @@ class Dictionary:
         Returns:
             The gradient times each token's scale; itself without a normalisation.
         """
-        return gradient if self.normalization == "none" else gradient * self._scale(x)
-
-    def _shift(self, x: Tensor) -> Tensor | float:
-        return x.mean(dim=-1, keepdim=True) if self.normalization == "layer_norm" else 0.0
-
-    def _scale(self, x: Tensor) -> Tensor | float:
-        if self.normalization == "layer_norm":
-            return x.std(dim=-1, keepdim=True) + _LAYER_NORM_EPS
-        if self.normalization == "constant_norm":
-            return x.norm(dim=-1, keepdim=True) / x.shape[-1] ** 0.5
-        return 1.0
+        return gradient * scale_of(self.normalization, x)

@@ -1,0 +1,49 @@
+"""Putting other tensors in the place of what passes at some sites."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+from jaxtyping import Float
+from torch import Tensor
+
+from backlight.errors import UnsupportedSiteError
+from backlight.models.sites import Site
+from backlight.models.subject import Subject
+from backlight.models.taps import tapping
+
+__all__ = ["splicing"]
+
+_ATTENTION = ("query", "key", "value")
+
+
+@contextmanager
+def splicing(
+    subject: Subject, replacements: Mapping[str, Float[Tensor, "batch positions width"]]
+) -> Generator[None, None, None]:
+    """Replace the tensors of some sites while the context lasts.
+
+    Whatever is recorded inside the context sees the replacements.
+
+    Args:
+        subject: The model.
+        replacements: What to put there, by the sites' names, for the batch that will be run.
+
+    Yields:
+        Nothing; the hooks are removed at the end, also if the body fails.
+
+    Raises:
+        UnsupportedSiteError: If a site is one of attention's q, k and v.
+    """
+    sites = [subject.sites[name] for name in replacements]
+    for site in sites:
+        if site.tap.side in _ATTENTION:
+            raise UnsupportedSiteError(
+                f"{site.name} cannot be replaced, only looked at; use --splice error."
+            )
+
+    def visit(site: Site, tensor: Tensor) -> Tensor:
+        replacement = replacements[site.name] / site.tap.multiplier
+        return replacement.to(tensor.dtype).view_as(tensor)
+
+    with tapping(subject, sites, visit):
+        yield

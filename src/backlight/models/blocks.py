@@ -1,0 +1,113 @@
+"""Running a model from one of its blocks on, with what that block was given before."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from backlight.errors import UnsupportedSiteError
+from backlight.models.subject import Subject
+
+__all__ = ["Blocks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """The blocks of a model, of which the first few can be left out.
+
+    Attributes:
+        modules: The blocks in their order.
+        return_tuples: They return tuples whose first member is the residual stream.
+    """
+
+    modules: tuple[nn.Module, ...]
+    return_tuples: bool
+
+    @staticmethod
+    def of(subject: Subject) -> "Blocks":
+        """Find a subject's blocks.
+
+        Args:
+            subject: The model.
+
+        Returns:
+            Its blocks.
+
+        Raises:
+            UnsupportedSiteError: If it is not known what its blocks are.
+        """
+        names = [f"layers.{layer}.resid.pre" for layer in range(subject.num_layers)]
+        if not names or not all(name in subject.sites for name in names):
+            raise UnsupportedSiteError(
+                f"The blocks of {subject.name} are not known, so it cannot be run from one of "
+                "them on; use --splice error, which needs whole passes only."
+            )
+        modules = [subject.model.get_submodule(subject.sites[name].tap.module) for name in names]
+        return Blocks(modules=tuple(modules), return_tuples=_returns_tuple(subject, modules[0]))
+
+    @contextmanager
+    def entering(
+        self, layer: int, hidden: Float[Tensor, "batch positions width"]
+    ) -> Generator[None, None, None]:
+        """Leave out the blocks before a layer while the context lasts.
+
+        What comes before and after the blocks runs as ever; the layer is given ``hidden``.
+
+        Args:
+            layer: The first block that runs.
+            hidden: The residual stream before it, for the batch that will be run.
+
+        Yields:
+            Nothing; the blocks are whole again at the end, also if the body fails.
+        """
+        with ExitStack() as stack:
+            for block in self.modules[:layer]:
+                # An attribute of the instance hides the method of its class.
+                before = vars(block).get("forward")
+                block.forward = self._stand_in(hidden)
+                stack.callback(_give_back, block, before)
+            yield
+
+    def _stand_in(self, hidden: Tensor) -> Callable[..., Any]:
+        output = (hidden, None) if self.return_tuples else hidden
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            del args, kwargs
+            return output
+
+        return forward
+
+
+def _give_back(block: nn.Module, before: Callable[..., Any] | None) -> None:
+    if before is None:
+        del block.forward
+    else:
+        block.forward = before
+
+
+class _SeenError(Exception):
+    pass
+
+
+def _returns_tuple(subject: Subject, block: nn.Module) -> bool:
+    """Run one token as far as the first block, to see what it returns."""
+    seen: list[bool] = []
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        del module, inputs
+        seen.append(isinstance(output, tuple))
+        raise _SeenError
+
+    handle = block.register_forward_hook(hook)
+    try:
+        with torch.no_grad():
+            subject.forward(torch.zeros(1, 1, dtype=torch.long, device=subject.device))
+    except _SeenError:
+        pass
+    finally:
+        handle.remove()
+    return seen[0]
