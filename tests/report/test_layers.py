@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from backlight.report.layers import LayersReport, Variant, draw_layers
+from backlight.report.dimensions import Variant
+from backlight.report.layers import LayersReport, draw_layers
 from backlight.tables import Table
 
 WIDTH = 8

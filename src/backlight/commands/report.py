@@ -6,7 +6,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from backlight.errors import RunDirectoryError
-from backlight.report.layers import LayersReport, Variant, draw_layers
+from backlight.report.dimensions import Variant
+from backlight.report.layers import LayersReport, draw_layers
 from backlight.runs.directory import PROVENANCE, RunDirectory
 from backlight.runs.results import Results, load_results
 

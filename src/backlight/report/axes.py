@@ -30,6 +30,7 @@ MODE_COLOURS = {"mean": "#b5542b", "mean_abs": "#2b6cb0", "rms": "#2f855a"}
 _NORMAL_95 = 1.96
 _TINY = float(np.finfo(np.float32).tiny)
 _NUM_STARS, _NUM_SMALL_STARS = 20, 5
+_MANY = 5000  # points, above which each is drawn finer
 _SCIENTIFIC = (-2, 4)
 _LINEAR_PART = 0.9  # of the values lie where a signed common scale is still about linear
 _AROUND = [
@@ -47,17 +48,17 @@ def draw_distribution(axes: Axes, table: Table, column: str, *, colour: str, num
 
     Args:
         axes: Where to draw; the caller owns the figure.
-        table: Column ``dimension`` and the one to draw.
+        table: A first column that counts, ``dimension`` or ``feature``, and the one to draw.
         column: Which to draw.
         colour: Of the bars.
         num_bins: How many bars.
     """
-    values = table[column]
+    values, plural = table[column], f"{_index(table)}s"
     counts, edges = np.histogram(values, bins=num_bins)
     _draw_bars(axes, counts, edges, colour=colour, mean=float(values.mean()))
     axes.ticklabel_format(axis="x", scilimits=_SCIENTIFIC)
-    axes.set(xlabel=table.label(column), ylabel="number of dimensions")
-    axes.legend([f"{len(values)} dimensions", f"mean {values.mean():.3g}"], frameon=False)
+    axes.set(xlabel=table.label(column), ylabel=f"number of {plural}")
+    axes.legend([f"{len(values):,} {plural}", f"mean {values.mean():.3g}"], frameon=False)
 
 
 def draw_distribution_on(
@@ -136,16 +137,16 @@ def draw_dimensions(axes: Axes, table: Table, column: str, *, colour: str) -> No
 
     Args:
         axes: Where to draw; the caller owns the figure.
-        table: Column ``dimension`` and the one to draw.
+        table: A first column that counts, ``dimension`` or ``feature``, and the one to draw.
         column: Which to draw.
         colour: Of the points.
     """
     largest = _draw_points(axes, table, column, colour=colour, num_stars=_NUM_STARS)
     axes.margins(y=0.12)
     axes.ticklabel_format(axis="y", scilimits=_SCIENTIFIC)
-    axes.set(xlabel="dimension", ylabel=table.label(column))
+    axes.set(xlabel=_index(table), ylabel=table.label(column))
     axes.autoscale_view()
-    _name_points(axes, table["dimension"][largest], table[column][largest])
+    _name_points(axes, table[_index(table)][largest], table[column][largest])
 
 
 def draw_dimensions_on(
@@ -155,7 +156,7 @@ def draw_dimensions_on(
 
     Args:
         axes: Where to draw; the caller owns the figure.
-        table: Column ``dimension`` and the one to draw.
+        table: A first column that counts, ``dimension`` or ``feature``, and the one to draw.
         column: Which to draw.
         scale: Of the values, vertical.
         colour: Of the points.
@@ -248,6 +249,10 @@ def draw_density_by_layer(axes: Axes, table: Table) -> QuadMesh:
     return mesh
 
 
+def _index(table: Table) -> str:
+    return next(iter(table.columns))
+
+
 def _draw_bars(
     axes: Axes,
     counts: NDArray[np.int64],
@@ -265,8 +270,11 @@ def _draw_points(
     axes: Axes, table: Table, column: str, *, colour: str, num_stars: int
 ) -> NDArray[np.int64]:
     """Draw all dimensions and star the largest; say which those are."""
-    dimensions, values = table["dimension"], table[column]
-    axes.scatter(dimensions, values, s=5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+    dimensions, values = table[_index(table)], table[column]
+    size, alpha = (5, 0.5) if len(values) <= _MANY else (1.5, 0.25)
+    axes.scatter(
+        dimensions, values, s=size, color=colour, alpha=alpha, linewidths=0, rasterized=True
+    )
     largest = np.argsort(-np.abs(values), kind="stable")[:num_stars]
     axes.scatter(
         dimensions[largest],
