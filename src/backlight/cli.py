@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, ValidationError
 
-from backlight.config import LayersConfig, SitesConfig, explain
+from backlight.config import LayersConfig, SaeConfig, SitesConfig, TrainSaeConfig, explain
 from backlight.errors import BacklightError, ConfigError
 
 __all__ = ["app", "main"]
@@ -20,7 +20,11 @@ __all__ = ["app", "main"]
 _USAGE, _INTERRUPTED = 2, 130
 
 _Layers = Annotated[LayersConfig, Parameter(name="*")]
+_Sae = Annotated[SaeConfig, Parameter(name="*")]
 _Sites = Annotated[SitesConfig, Parameter(name="*")]
+_TrainSae = Annotated[TrainSaeConfig, Parameter(name="*")]
+
+_KINDS = (LayersConfig, SaeConfig, SitesConfig, TrainSaeConfig)
 
 app = App(
     name="backlight",
@@ -56,6 +60,38 @@ def sites(model: str | None = None, *, options: _Sites = SitesConfig()) -> None:
     """
     named = {} if model is None else {"model_name": model}
     _call("sites", SitesConfig.model_validate({**_given(options), **named}))
+
+
+@app.command
+def sae(config: Path | None = None, *, options: _Sae = SaeConfig()) -> None:
+    """Measure the gradient of the loss with respect to the features of sparse dictionaries.
+
+    Reads SAELens, dictionary_learning, sparsify and Gemma Scope files. Each dictionary must first
+    reconstruct its site. Prints a line per layer and the features that matter most, with standard
+    errors. With --save_outputs or --output_dir it also writes arrays, tables and figures.
+
+    Parameters
+    ----------
+    config
+        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
+    """
+    _call("sae", _resolved(SaeConfig, config, options))
+
+
+@app.command(name="train-sae")
+def train_sae(config: Path | None = None, *, options: _TrainSae = TrainSaeConfig()) -> None:
+    """Train a sparse dictionary of one site of a model, in minutes on a CPU.
+
+    Streams text through the model, no further than the site, and learns a BatchTopK dictionary. It
+    is saved for SAELens and for dictionary_learning, with a card that says how good it is on text
+    that was held out.
+
+    Parameters
+    ----------
+    config
+        YAML file of options. Flags win over it.
+    """
+    _call("train_sae", _resolved(TrainSaeConfig, config, options))
 
 
 @app.command
@@ -134,8 +170,8 @@ def _sentence(error: Exception) -> str:
     """Tell an error in one line."""
     cause = error.__cause__
     if isinstance(cause, ValidationError) and not isinstance(error, ConfigError):
-        kind = LayersConfig if cause.title == LayersConfig.__name__ else SitesConfig
-        return explain(kind, cause)
+        kinds = {kind.__name__: kind for kind in _KINDS}
+        return explain(kinds[cause.title], cause)
     return " ".join(str(error).split())
 
 

@@ -4,6 +4,7 @@ Each command has one frozen model. A YAML file and flags are merged word by word
 and all mistakes are told at once.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,11 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backlight.errors import ConfigError, nearest
 
 __all__ = [
+    "AggregateOptions",
     "CorpusOptions",
     "LayersConfig",
     "ModelOptions",
     "RunOptions",
+    "SaeConfig",
     "SitesConfig",
+    "SurveyConfig",
+    "TextOptions",
+    "TrainSaeConfig",
     "explain",
     "merge",
     "read_config",
@@ -29,6 +35,9 @@ __all__ = [
 
 _Flag = Annotated[bool, Parameter(negative="")]
 _Config = TypeVar("_Config", bound=BaseModel)
+
+
+_MEMORY = re.compile(r"^(\d+(?:\.\d+)?) ?([KMG]?)i?B$")
 
 
 class _Options(BaseModel):
@@ -59,7 +68,7 @@ class ModelOptions(_Options):
     )
 
 
-class CorpusOptions(_Options):
+class TextOptions(_Options):
     """Which text, and how it is cut into batches."""
 
     dataset: str = Field(
@@ -69,12 +78,17 @@ class CorpusOptions(_Options):
     )
     text_column: str = Field(default="text", description="Field that holds the text.")
     split: str = Field(default="train", description="Split of a hub dataset.")
-    num_samples: int = Field(
-        default=500, gt=0, description="How many rows of more than 50 characters to read."
-    )
     batch_size: int = Field(default=4, gt=0, description="Passages in a batch.")
     max_length: int = Field(default=128, gt=1, description="Tokens after which a passage is cut.")
     seed: int = Field(default=0, ge=0, description="Fixes the order of the batches.")
+
+
+class CorpusOptions(TextOptions):
+    """How much of a text is measured."""
+
+    num_samples: int = Field(
+        default=500, gt=0, description="How many rows of more than 50 characters to read."
+    )
 
 
 class RunOptions(_Options):
@@ -91,14 +105,9 @@ class RunOptions(_Options):
     )
 
 
-class LayersConfig(RunOptions, CorpusOptions, ModelOptions):
-    """Options of ``backlight layers``."""
+class AggregateOptions(_Options):
+    """What is measured, and how tokens are made into one number for each dimension."""
 
-    layers: str = Field(default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
-    site: str = Field(
-        default="mlp.out",
-        description="Where to look in each layer: any kind that `backlight sites MODEL` lists.",
-    )
     aggregation_mode: Literal["mean", "mean_abs", "rms", "both"] = Field(
         default="mean_abs",
         description="Signed mean, mean of absolute values, root mean square, or mean and mean_abs.",
@@ -126,10 +135,136 @@ class LayersConfig(RunOptions, CorpusOptions, ModelOptions):
         return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
 
 
+class SurveyConfig(RunOptions, AggregateOptions, CorpusOptions, ModelOptions):
+    """Options that every survey of a corpus has."""
+
+
+class LayersConfig(SurveyConfig):
+    """Options of ``backlight layers``."""
+
+    layers: str = Field(default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
+    site: str = Field(
+        default="mlp.out",
+        description="Where to look in each layer: any kind that `backlight sites MODEL` lists.",
+    )
+
+
+class SaeConfig(SurveyConfig):
+    """Options of ``backlight sae``."""
+
+    sae_path: str | None = Field(
+        default=None,
+        description="The dictionaries: a folder with one, a folder of folders with the layer in "
+        "their names, a path with {layer} in it, a hub id, or smollm2 (shipped, layer 15). "
+        "[required]",
+    )
+    layers: str = Field(
+        default="all",
+        description="Such as 0-23, or 0,5,10; all: every layer that has a dictionary.",
+    )
+    site: str | None = Field(
+        default=None,
+        description="The site that the dictionaries are for, such as mlp.out or resid.post. "
+        "[default: what their files say]",
+    )
+    splice: Literal["replace", "error"] = Field(
+        default="replace",
+        description="How a dictionary enters the model. replace: its reconstruction takes the "
+        "activation's place, one layer at a time. error: the reconstruction's error is added "
+        "back, so the forward pass is unchanged and one pass serves all layers.",
+    )
+    position_stride: int | None = Field(
+        default=None,
+        gt=0,
+        description="Look at every so many tokens of each passage, from its first. [default: 4 "
+        "with --splice replace, 1 with error]",
+    )
+    active_only: _Flag = Field(
+        default=False,
+        description="Average over the tokens where a feature fires, instead of over all.",
+    )
+    chunk_memory: str = Field(
+        default="1GB",
+        pattern=_MEMORY.pattern,
+        description="Memory for what is kept of the model while dictionaries go by: 500MB, 2GB.",
+    )
+    allow_poor_reconstruction: _Flag = Field(
+        default=False,
+        description="Go on with a warning if a dictionary explains less than 0.3 of the variance "
+        "at its site.",
+    )
+
+    @property
+    def stride(self) -> int:
+        """The stride, also where none is given."""
+        return self.position_stride or (4 if self.splice == "replace" else 1)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The memory of a chunk, in bytes."""
+        match = _MEMORY.fullmatch(self.chunk_memory.strip())
+        assert match is not None  # the field's pattern
+        return int(float(match[1]) * 1024 ** " KMG".index(match[2] or " "))
+
+
 class SitesConfig(ModelOptions):
     """Options of ``backlight sites``."""
 
     layers: str = Field(default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
+
+
+class TrainSaeConfig(TextOptions, ModelOptions):
+    """Options of ``backlight train-sae``."""
+
+    layer: int | None = Field(default=None, ge=0, description="Which layer. [required]")
+    site: str = Field(
+        default="mlp.out",
+        description="Which tensor of the layer: any kind that `backlight sites MODEL` lists.",
+    )
+    num_features: int | None = Field(
+        default=None,
+        gt=1,
+        description="Features of the dictionary. [default: four times the site's width]",
+    )
+    num_tokens: int = Field(
+        default=300_000,
+        gt=0,
+        description="Tokens of text to read. Their activations are held in memory: 4 bytes times "
+        "tokens times width (300000 tokens of SmolLM2: 0.7 GB).",
+    )
+    held_out: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Share of them, from the end of the text, that is only measured on.",
+    )
+    k: int = Field(default=40, gt=0, description="Features that fire at a token, on average.")
+    epochs: int = Field(default=5, gt=0, description="How often each activation is learned from.")
+    tokens_per_step: int = Field(
+        default=1024, gt=0, description="Tokens in a step of the training."
+    )
+    learning_rate: float = Field(
+        default=3e-3,
+        gt=0,
+        description="Adam's, at its highest; activations are scaled to a mean squared norm of "
+        "their width.",
+    )
+    batch_size: int = Field(
+        default=16, gt=0, description="Passages that pass through the model at once."
+    )
+    seed: int = Field(
+        default=0, ge=0, description="Fixes the first directions and the order of the tokens."
+    )
+    save_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="Number format of the saved dictionary."
+    )
+    output_dir: Path | None = Field(
+        default=None,
+        description="Where the dictionary goes. [default: `runs/sae_{model}_{site}_layer_{layer}`]",
+    )
+    overwrite: _Flag = Field(
+        default=False, description="Replace a dictionary that was trained there before."
+    )
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -244,7 +244,7 @@ def test_a_survey_goes_on_bit_by_bit_from_every_place_where_it_can_be_kept(splic
     places = {k: place(d.card, k, subject, "mlp.out") for k, d in dictionaries.items()}
     first = Batch.of(passages, BATCHES[0])
     trials = {k: try_out(subject, first, d, places[k]) for k, d in dictionaries.items()}
-    sizes = {layer: (40, 32) for layer in dictionaries}
+    sizes = dict.fromkeys(dictionaries, (40, 32))
 
     def steps(state):
         return survey_features(
@@ -259,10 +259,12 @@ def test_a_survey_goes_on_bit_by_bit_from_every_place_where_it_can_be_kept(splic
             chunk_bytes=8000,
         )
 
-    whole, kept = FeatureSurvey(plan, sizes), []
-    for step in steps(whole):
-        if step.resumable:
-            kept.append({name: array.copy() for name, array in whole.state().items()})
+    whole = FeatureSurvey(plan, sizes)
+    kept = [
+        {name: array.copy() for name, array in whole.state().items()}
+        for step in steps(whole)
+        if step.resumable
+    ]
     assert len(kept) >= 4
     for saved in kept:
         resumed = FeatureSurvey(plan, sizes)

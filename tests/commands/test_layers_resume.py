@@ -31,6 +31,7 @@ def place(tmp_path, monkeypatch):
 def checkpoint_often(monkeypatch):
     """Keep a checkpoint after every batch."""
     monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(session, "CHECKPOINT_PATIENCE", 0)
 
 
 @contextmanager

@@ -5,8 +5,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.stats.moments import MomentResult
-
 __all__ = ["Mode", "Norm", "aggregate", "normalize", "signed_power"]
 
 Mode = Literal["mean", "mean_abs", "rms"]
@@ -14,21 +12,17 @@ Norm = Literal["none", "sum_abs", "sum"]
 Vector = NDArray[np.float64]
 
 
-def aggregate(
-    moments: MomentResult, mode: Mode, *, power: float | None = None, norm: Norm = "none"
-) -> Vector:
-    """Give each dimension's aggregate over the corpus.
+def aggregate(values: Vector, *, power: float | None = None, norm: Norm = "none") -> Vector:
+    """Raise each dimension's statistic to a power, then normalise.
 
     Args:
-        moments: The statistics of a site.
-        mode: Which of them.
+        values: The statistic; NaN where it is not known.
         power: Raise to this power, keeping the sign; None leaves them as they are.
         norm: How to scale them afterwards.
 
     Returns:
         One number for each dimension.
     """
-    values = {"mean": moments.mean, "mean_abs": moments.mean_abs, "rms": moments.rms}[mode]
     return normalize(values if power is None else signed_power(values, power), norm)
 
 
@@ -41,7 +35,7 @@ def normalize(values: Vector, norm: Norm) -> Vector:
     """Scale d numbers so that they are 1 on average.
 
     Args:
-        values: The numbers.
+        values: The numbers; those that are NaN do not count.
         norm: ``sum_abs``: ``v d / sum |v|``, so that absolute values average 1. ``sum``:
             ``v d / sum v``, so that the signed values do. ``none``: as they are.
 
@@ -50,5 +44,5 @@ def normalize(values: Vector, norm: Norm) -> Vector:
     """
     if norm == "none":
         return values
-    total = np.abs(values).sum() if norm == "sum_abs" else values.sum()
-    return values / total * len(values) if total != 0 else values
+    total = np.nansum(np.abs(values) if norm == "sum_abs" else values)
+    return values / total * np.count_nonzero(~np.isnan(values)) if total != 0 else values

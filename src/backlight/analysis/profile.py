@@ -32,6 +32,11 @@ class Progress:
     num_batches: int
     num_tokens: int
 
+    @property
+    def resumable(self) -> bool:
+        """The state can be kept after every batch."""
+        return True
+
 
 @final
 class Profile:

@@ -1,10 +1,11 @@
 """Tables of a profile: by layer, by dimension, by token, and by size."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.analysis.contexts import Decode, write_contexts
 from backlight.analysis.profile import Profile, Quantity
 from backlight.data.batches import Passages
 from backlight.models.sites import Site, layer_of
@@ -30,7 +31,6 @@ UNITS: Mapping[Quantity, str] = {
 }
 """The unit of each quantity; a "unit" is one unit of the site's activation."""
 
-_BEFORE, _AFTER = 12, 4
 _TOP_PERCENT = 0.01
 
 Results = Mapping[int, SiteResult]
@@ -129,7 +129,7 @@ def top_token_table(
     results: Results,
     quantity: Quantity,
     passages: Passages,
-    decode: Callable[[Sequence[int]], str],
+    decode: Decode,
 ) -> Table:
     """Tabulate, for each dimension, the tokens at which its absolute value was largest, in context.
 
@@ -146,7 +146,7 @@ def top_token_table(
     rows = [np.nonzero(top.passages >= 0) for top in tops]
     passage = _gather(rows, [top.passages for top in tops])
     position = _gather(rows, [top.positions for top in tops])
-    tokens, contexts = _contexts(
+    tokens, contexts = write_contexts(
         zip(passage.tolist(), position.tolist(), strict=True), passages, decode
     )
     return Table(
@@ -222,32 +222,3 @@ def _consistency(moments: MomentResult) -> NDArray[np.float64]:
 
 def _gather(rows: Iterable[tuple[NDArray[np.int64], ...]], arrays: Sequence[Column]) -> Column:
     return np.concatenate([array[place] for place, array in zip(rows, arrays, strict=True)])
-
-
-def _contexts(
-    places: Iterable[tuple[int, int]],
-    passages: Passages,
-    decode: Callable[[Sequence[int]], str],
-) -> tuple[Column, Column]:
-    """Write each place's token and its surroundings as text; few places are new."""
-    written: dict[tuple[int, int], tuple[str, str]] = {}
-    tokens, contexts = [], []
-    for place in places:
-        if place not in written:
-            written[place] = _context(passages.tokens[place[0]], place[1], decode)
-        tokens.append(written[place][0])
-        contexts.append(written[place][1])
-    return np.array(tokens, dtype=object), np.array(contexts, dtype=object)
-
-
-def _context(
-    tokens: NDArray[np.int64], position: int, decode: Callable[[Sequence[int]], str]
-) -> tuple[str, str]:
-    before = decode(tokens[max(0, position - _BEFORE) : position].tolist())
-    token = decode([int(tokens[position])])
-    after = decode(tokens[position + 1 : position + 1 + _AFTER].tolist())
-    return _one_line(token), _one_line(f"{before}«{token}»{after}")
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\n", "\\n").replace("\r", "\\r")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from backlight.analysis.aggregate import aggregate
@@ -19,15 +18,15 @@ from backlight.analysis.tabulate import (
     site_results,
     top_token_table,
 )
-from backlight.commands.layers_files import variants, write_results
-from backlight.commands.layers_table import print_layers, print_places
+from backlight.commands.files import variants, write_results
+from backlight.commands.layers_table import print_layers
 from backlight.commands.model import load
 from backlight.commands.options import resolve
-from backlight.commands.session import Clock, find_run, follow, start_run
-from backlight.config import LayersConfig, ModelOptions, same_numbers
-from backlight.data.batches import Passages, bucket, tokenize
-from backlight.data.corpora import read_rows
-from backlight.errors import ConfigError, RunDirectoryError, UnsupportedSiteError
+from backlight.commands.report import layers_report
+from backlight.commands.session import Clock, find_run, follow, print_places
+from backlight.commands.survey import Material, begin, gather, refuse_idle_options
+from backlight.config import LayersConfig, SurveyConfig, same_numbers
+from backlight.errors import UnsupportedSiteError
 from backlight.models.sites import (
     Site,
     format_layers,
@@ -37,8 +36,8 @@ from backlight.models.sites import (
     sites_of_layers,
 )
 from backlight.models.subject import Subject
+from backlight.report.layers import draw_layers
 from backlight.runs.directory import RunDirectory
-from backlight.runs.provenance import provenance
 from backlight.runs.results import Results, load_results
 from backlight.stats.bank import SiteResult
 
@@ -70,9 +69,7 @@ def layers(
     resolved = resolve(LayersConfig, config, options)
     if subject is None:
         return _survey(resolved, load)
-    idle = [name for name in ModelOptions.model_fields if name in resolved.model_fields_set]
-    if idle:
-        raise ConfigError(f"A subject is given, so {', '.join(idle)} would have no effect.")
+    refuse_idle_options(resolved)
     named = resolved.model_copy(update={"model_name": subject.name})
     return _survey(named, lambda _: subject)
 
@@ -86,42 +83,25 @@ def run(config: LayersConfig) -> None:
     results = _survey(config, load)
     print_layers(config, results)
     if results.path is not None:
-        print_places(RunDirectory(results.path))
+        print_places(RunDirectory(results.path), "layers")
 
 
-def _survey(config: LayersConfig, load: Callable[[LayersConfig], Subject]) -> Results:
+def _survey(config: LayersConfig, load: Callable[[SurveyConfig], Subject]) -> Results:
     clock = Clock()
-    directory = find_run(config, "layers")
-    if directory is not None and directory.is_finished:
-        return load_results(directory.path)
+    found = find_run(config, "layers")
+    if found is not None and found.is_finished:
+        return load_results(found.path)
 
-    rows = read_rows(
-        config.dataset,
-        num_samples=config.num_samples,
-        text_column=config.text_column,
-        split=config.split,
-    )
-    clock.lap("dataset_preparation")
-    subject = load(config)
-    sites = survey_sites(subject, config.site, config.layers)
-    clock.lap("model_loading")
-    passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
-    _refuse_longer_passages(subject, passages, config)
-    batches = bucket(passages, batch_size=config.batch_size, seed=config.seed)
-    clock.lap("dataset_preparation")
-
-    origin = _origin(subject, passages)
-    if directory is None:
-        directory = start_run(config, _directory_name(config, sites), origin)
-    else:
-        _refuse_other_material(directory, origin)
-        directory.sweep()
-    state = _measure(config, subject, passages, batches, sites, directory)
+    material = gather(config, load, clock)
+    sites = survey_sites(material.subject, config.site, config.layers)
+    directory = begin(config, "layers", _directory_name(config, sites), material, found)
+    state = _measure(config, material, sites, directory)
     clock.lap("gradient_computation")
 
-    results = _results(config, subject, passages, state, sites, directory)
+    results = _results(config, material, state, sites, directory)
     if directory is not None:
-        write_results(directory, config, results, clock)
+        figures = draw_layers(layers_report(results))
+        write_results(directory, config, results, clock, figures, extra={"site": config.site})
     return results
 
 
@@ -161,15 +141,6 @@ def survey_sites(subject: Subject, site: str, layers: str) -> tuple[Site, ...]:
     return tuple(by_layer[number] for number in numbers)
 
 
-def _refuse_longer_passages(subject: Subject, passages: Passages, config: LayersConfig) -> None:
-    longest = max(len(passage) for passage in passages.tokens)
-    if subject.max_positions is not None and longest > subject.max_positions:
-        raise ConfigError(
-            f"{config.model_name} reads at most {subject.max_positions} tokens, but there are "
-            f"passages of {longest}; lower --max_length (now {config.max_length})."
-        )
-
-
 def _directory_name(config: LayersConfig, sites: Sequence[Site]) -> str:
     """Name the run directory as the seed's tool does."""
     model = config.model_name.strip("/").replace("/", "_")
@@ -180,57 +151,20 @@ def _directory_name(config: LayersConfig, sites: Sequence[Site]) -> str:
     )
 
 
-def _origin(subject: Subject, passages: Passages) -> dict[str, Any]:
-    corpus = {
-        "num_passages": len(passages.tokens),
-        "num_skipped": passages.num_skipped,
-        "num_tokens": passages.num_tokens,
-        "tokens_sha256": passages.fingerprint(),
-    }
-    masks = "right-padded; pads count nowhere; every other token counts, the last of each too"
-    return {
-        "command": "layers",
-        **provenance(),
-        "model": dict(subject.facts),
-        "corpus": corpus,
-        "masks": masks,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _refuse_other_material(directory: RunDirectory, origin: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run whose text or model have changed since."""
-    before = directory.provenance()
-    for what in ("corpus", "model"):
-        if before.get(what) != origin[what]:
-            raise RunDirectoryError(
-                f"The {what} is not what it was when the run in {str(directory.path)!r} began "
-                f"({before.get(what)} then, {origin[what]} now); start anew with --overwrite."
-            )
-    if before.get("threads") != origin["threads"]:
-        _logger.warning(
-            "The run began with %s threads and goes on with %s: last bits of sums may differ.",
-            before.get("threads"),
-            origin["threads"],
-        )
-
-
 def _measure(
     config: LayersConfig,
-    subject: Subject,
-    passages: Passages,
-    batches: Sequence[Sequence[int]],
+    material: Material,
     sites: Sequence[Site],
     directory: RunDirectory | None,
 ) -> Profile:
-    state = Profile()
+    state, passages, batches = Profile(), material.passages, material.batches
     saved = None if directory is None else directory.load_checkpoint()
     if saved is not None:
         state.restore(saved)
     done = [member for members in batches[: state.num_batches] for member in members]
     follow(
         profile(
-            subject,
+            material.subject,
             passages,
             batches,
             state,
@@ -249,12 +183,12 @@ def _measure(
 
 def _results(
     config: LayersConfig,
-    subject: Subject,
-    passages: Passages,
+    material: Material,
     state: Profile,
     sites: Sequence[Site],
     directory: RunDirectory | None,
 ) -> Results:
+    subject, passages = material.subject, material.passages
     by_layer, quantity = site_results(state, sites), config.aggregate_by
     tables = (
         layer_table(by_layer, quantity),
@@ -278,7 +212,7 @@ def _arrays(
 ) -> dict[str, NDArray[np.float32]]:
     return {
         f"layer_{layer}_{name}": aggregate(
-            result.moments, mode, power=config.power, norm=norm
+            getattr(result.moments, mode), power=config.power, norm=norm
         ).astype(np.float32)
         for (name, (mode, norm)), (layer, result) in product(
             variants(config).items(), by_layer.items()

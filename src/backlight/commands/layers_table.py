@@ -5,10 +5,9 @@ from rich.table import Table as RichTable
 
 from backlight.commands.session import console
 from backlight.config import LayersConfig
-from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results
 
-__all__ = ["print_layers", "print_places"]
+__all__ = ["print_layers"]
 
 _HEADINGS = {"mean": "mean", "mean_abs": "mean abs", "rms": "rms"}
 
@@ -46,27 +45,6 @@ def print_layers(config: LayersConfig, results: Results) -> None:
         ]
         shown.add_row(*cells)
     console().print(shown)
-
-
-def print_places(directory: RunDirectory) -> None:
-    """Print where the results of a finished run are.
-
-    Args:
-        directory: The run.
-    """
-    files = [str(name) for name in directory.manifest()["files"]]
-    pictures = [name for name in files if name.endswith(".png")]
-    overviews = [name for name in pictures if not name.startswith("layer_")]
-    lines = [
-        "",
-        f"Results   {directory.path}",
-        f"Figures   {len(pictures)}, of these {len(overviews)} of all layers:",
-        *(f"          {directory.path / name}" for name in overviews),
-        "Tables    " + ", ".join(name for name in files if name.endswith(".csv")),
-        f"Again     backlight report {directory.path}   (redraws the figures)",
-        f"          backlight layers {directory.path}/config.yaml   (measures again)",
-    ]
-    console().print("\n".join(lines), soft_wrap=True, markup=False)
 
 
 def _caption(config: LayersConfig, results: Results) -> str:

@@ -1,17 +1,21 @@
 """``backlight report``: every figure of a run, redrawn from disk; no model, no torch."""
 
 import io
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from backlight.errors import RunDirectoryError
-from backlight.report.dimensions import Variant
+from backlight.report.dimensions import NOUNS, Dimensions, Variant
+from backlight.report.features import FeaturesReport, draw_features
 from backlight.report.layers import LayersReport, draw_layers
 from backlight.runs.directory import PROVENANCE, RunDirectory
 from backlight.runs.results import Results, load_results
+from backlight.tables import Table
 
-__all__ = ["layers_report", "png", "run"]
+__all__ = ["features_report", "layers_report", "png", "run"]
 
 _DPI = 110
 _MODES = ("mean_abs", "mean", "rms")
@@ -31,13 +35,10 @@ def run(path: Path) -> list[Path]:
     """
     results = load_results(path)
     command = results.config.get(PROVENANCE, {}).get("command")
-    if command != "layers":
+    if command not in _FIGURES:
         raise RunDirectoryError(f"The run in {str(path)!r} ({command}) has no figures to draw.")
     directory = RunDirectory(path)
-    return [
-        directory.write_bytes(name, png(figure))
-        for name, figure in draw_layers(layers_report(results))
-    ]
+    return [directory.write_bytes(name, png(figure)) for name, figure in _FIGURES[command](results)]
 
 
 def layers_report(results: Results) -> LayersReport:
@@ -50,22 +51,53 @@ def layers_report(results: Results) -> LayersReport:
         What the figures are drawn from.
     """
     options = results.config
-    layers = [int(layer) for layer in results.tables["layers"]["layer"]]
-    names = list(
-        dict.fromkeys(
-            key.removeprefix(f"layer_{layers[0]}_")
-            for key in results.data
-            if key.startswith(f"layer_{layers[0]}_")
-        )
-    )
     return LayersReport(
         model=str(options["model_name"]),
         site=str(options["site"]),
         quantity=str(options["aggregate_by"]),
-        variants=tuple(_variant(name, results, layers) for name in names),
+        variants=_variants(results),
         layers=results.tables["layers"],
         dimensions=results.tables["dimensions"],
         histograms=results.tables["histograms"],
+    )
+
+
+def features_report(results: Results) -> FeaturesReport:
+    """Collect what the figures of a ``backlight sae`` run show.
+
+    Args:
+        results: The run.
+
+    Returns:
+        What the figures are drawn from.
+    """
+    options, layers = results.config, _layers(results)
+    quantity, splice = str(options["aggregate_by"]), str(options["splice"])
+    what = {
+        "gradients": "gradient of the loss by features",
+        "values": "feature activations",
+        "grad_x_act": "gradient x activation of features",
+    }[quantity]
+    how = "" if quantity == "values" else f" (splice {splice})"
+    where = "where they fire, " if options["active_only"] else ""
+    both = {"mean", "mean_abs"}
+    unit = next(iter(results.tables["layers"].units.values()))
+    return FeaturesReport(
+        shown=Dimensions(
+            title=f"{what}, {where}{options['model_name']}{how}",
+            noun=NOUNS[quantity],
+            kind="feature",
+            index="feature",
+            variants=_variants(results),
+            means={
+                layer: _means(results, layer, unit)
+                for layer in layers
+                if all(f"layer_{layer}_{name}" in results.statistics for name in both)
+            },
+        ),
+        layers=results.tables["layers"],
+        dictionaries=results.tables["dictionaries"],
+        top_features=results.tables["top_features"],
     )
 
 
@@ -74,6 +106,24 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _layers(results: Results) -> list[int]:
+    return [int(layer) for layer in results.tables["layers"]["layer"]]
+
+
+def _means(results: Results, layer: int, unit: str) -> Table:
+    columns = {name: results.statistics[f"layer_{layer}_{name}"] for name in ("mean", "mean_abs")}
+    known = ~np.isnan(columns["mean_abs"])
+    table = Table(name="means", columns=columns, units=dict.fromkeys(columns, unit))
+    return table.select(known)
+
+
+def _variants(results: Results) -> tuple[Variant, ...]:
+    layers = _layers(results)
+    start = f"layer_{layers[0]}_"
+    names = [key.removeprefix(start) for key in results.data if key.startswith(start)]
+    return tuple(_variant(name, results, layers) for name in names)
 
 
 def _variant(name: str, results: Results, layers: list[int]) -> Variant:
@@ -91,3 +141,9 @@ def _variant(name: str, results: Results, layers: list[int]) -> Variant:
         unit=unit,
         by_layer={layer: results.data[f"layer_{layer}_{name}"] for layer in layers},
     )
+
+
+_FIGURES: Mapping[str, Callable[[Results], Iterator[tuple[str, Figure]]]] = {
+    "layers": lambda results: draw_layers(layers_report(results)),
+    "sae": lambda results: draw_features(features_report(results)),
+}

@@ -22,13 +22,26 @@ from backlight.config import RunOptions, same_numbers
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.runs.directory import RunDirectory
 
-__all__ = ["CHECKPOINT_SECONDS", "ROOT", "Clock", "console", "find_run", "follow", "start_run"]
+__all__ = [
+    "CHECKPOINT_PATIENCE",
+    "CHECKPOINT_SECONDS",
+    "ROOT",
+    "Clock",
+    "console",
+    "find_run",
+    "follow",
+    "print_places",
+    "start_run",
+]
 
 ROOT = Path("runs")
 """Where automatically named run directories are made."""
 
 CHECKPOINT_SECONDS = 5.0
-"""How often the state of a run is kept; a run that is killed loses at most this much work."""
+"""How often the state of a run is kept, if it is small; a large one less often."""
+
+CHECKPOINT_PATIENCE = 20
+"""How many times as long as it took to keep a state it takes until it is kept again."""
 
 _PLAIN_WIDTH = 160
 
@@ -42,6 +55,9 @@ class _Resumable(Protocol):
 class _Step(Protocol):
     @property
     def num_tokens(self) -> int: ...
+
+    @property
+    def resumable(self) -> bool: ...
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -114,6 +130,7 @@ def follow(
     title: str,
     total_tokens: int,
     done_tokens: int = 0,
+    unit: str = "tokens",
 ) -> None:
     """Drive an analysis to its end, showing progress and keeping checkpoints.
 
@@ -124,24 +141,49 @@ def follow(
         title: What the progress bar says.
         total_tokens: Tokens of the whole corpus.
         done_tokens: Tokens that were done before.
+        unit: What is counted, if not tokens.
     """
-    saved = time.monotonic()
+    saved, pause = time.monotonic(), CHECKPOINT_SECONDS
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
-        _Speed(),
+        _Speed(unit),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total_tokens, completed=done_tokens)
         for step in steps:
             bar.advance(task, step.num_tokens)
-            if run is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            if run is not None and step.resumable and time.monotonic() - saved >= pause:
+                begun = time.monotonic()
                 run.save_checkpoint(state.state())
                 saved = time.monotonic()
+                pause = max(CHECKPOINT_SECONDS, CHECKPOINT_PATIENCE * (saved - begun))
     if run is not None:
         run.save_checkpoint(state.state())
+
+
+def print_places(directory: RunDirectory, command: str) -> None:
+    """Print where the results of a finished run are.
+
+    Args:
+        directory: The run.
+        command: What it is a run of.
+    """
+    files = [str(name) for name in directory.manifest()["files"]]
+    pictures = [name for name in files if name.endswith(".png")]
+    overviews = [name for name in pictures if not name.startswith("layer_")]
+    lines = [
+        "",
+        f"Results   {directory.path}",
+        f"Figures   {len(pictures)}, of these {len(overviews)} of all layers:",
+        *(f"          {directory.path / name}" for name in overviews),
+        "Tables    " + ", ".join(name for name in files if name.endswith(".csv")),
+        f"Again     backlight report {directory.path}   (redraws the figures)",
+        f"          backlight {command} {directory.path}/config.yaml   (measures again)",
+    ]
+    console().print("\n".join(lines), soft_wrap=True, markup=False)
 
 
 class Clock:
@@ -173,5 +215,9 @@ class Clock:
 
 
 class _Speed(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f} tokens/s" if task.speed else "")
+        return Text(f"{task.speed:,.0f} {self._unit}/s" if task.speed else "")

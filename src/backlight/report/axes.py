@@ -22,6 +22,8 @@ __all__ = [
     "draw_dimensions_on",
     "draw_distribution",
     "draw_distribution_on",
+    "draw_largest",
+    "draw_spread_by_layer",
 ]
 
 MODE_COLOURS = {"mean": "#b5542b", "mean_abs": "#2b6cb0", "rms": "#2f855a"}
@@ -191,6 +193,60 @@ def draw_by_layer(
     axes.set(xlabel="layer", ylabel=table.label(column))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
+
+
+def draw_spread_by_layer(axes: Axes, table: Table, column: str, *, colour: str) -> None:
+    """Draw the average over dimensions against depth, their spread, and the largest.
+
+    Args:
+        axes: Where to draw; the caller owns the figure.
+        table: Column ``layer``, the statistic, and its ``_std`` and ``_max``.
+        column: The statistic.
+        colour: Of line, band and points.
+    """
+    layers, values, spread = table["layer"], table[column], table[f"{column}_std"]
+    axes.plot(layers, values, marker="o", markersize=3.5, color=colour, label="average")
+    low, high = values - spread, values + spread
+    axes.fill_between(layers, low, high, color=colour, alpha=0.25, linewidth=0, label="± std")
+    axes.plot(
+        layers,
+        table[f"{column}_max"],
+        linestyle="none",
+        marker="*",
+        color="#d69e2e",
+        label="largest (absolute)",
+    )
+    if (values > 0).all() and column != "mean":
+        axes.set_yscale("log")
+    else:
+        axes.axhline(0, color="black", linewidth=0.6)
+    axes.set(xlabel="layer", ylabel=table.label(column))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, fontsize=8)
+
+
+def draw_largest(
+    axes: Axes, table: Table, column: str, *, error: str | None, colour: str, num_bars: int
+) -> None:
+    """Draw the largest values as bars, the largest on top, with 95 % error bars.
+
+    Args:
+        axes: Where to draw; the caller owns the figure.
+        table: Column ``feature``, the statistic and its error.
+        column: The statistic.
+        error: The column of standard errors; None for none.
+        colour: Of the bars.
+        num_bars: How many.
+    """
+    order = np.argsort(-np.abs(table[column]), kind="stable")[:num_bars]
+    names = [str(feature) for feature in table["feature"][order]]
+    width = None if error is None else _NORMAL_95 * np.nan_to_num(table[error][order])
+    axes.barh(names, table[column][order], xerr=width, color=colour, alpha=0.8, ecolor="#444444")
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=7)
+    axes.ticklabel_format(axis="x", scilimits=_SCIENTIFIC)
+    if (table[column][order] < 0).any():
+        axes.axvline(0, color="black", linewidth=0.6)
 
 
 def draw_against(axes: Axes, table: Table) -> None:

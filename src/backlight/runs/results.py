@@ -15,10 +15,11 @@ from backlight.errors import RunDirectoryError
 from backlight.runs.directory import RunDirectory
 from backlight.tables import Table
 
-__all__ = ["CONSOLIDATED", "METADATA", "Results", "load_results"]
+__all__ = ["CONSOLIDATED", "METADATA", "STATISTICS", "Results", "load_results"]
 
 CONSOLIDATED = "consolidated_results.npz"
 METADATA = "metadata.json"
+STATISTICS = "feature_statistics.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Results:
         path: Where it was written or read; None if it was not.
         data: Arrays by name: ``layer_{i}_{mode}`` and, with two normalisations, ``_norm_sum`` or
             ``_norm_sum_abs``.
+        statistics: Each feature's own numbers before power and normalisation, by
+            ``layer_{i}_{statistic}``; only of surveys of features.
         metadata: What the run says of itself.
         tables: Tables by name.
         config: Options and provenance; empty if one file was read.
@@ -36,6 +39,7 @@ class Results:
 
     path: Path | None = None
     data: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
+    statistics: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tables: Mapping[str, Table] = field(default_factory=dict[str, Table])
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -80,10 +84,11 @@ def _read_run(path: Path) -> Results:
         raise RunDirectoryError(
             f"The run in {str(path)!r} is not finished; go on with it by --resume."
         )
-    arrays = _read_npz(path / CONSOLIDATED)
+    own = path / STATISTICS
     return Results(
         path=path,
-        data=arrays.data,
+        data=_read_npz(path / CONSOLIDATED).data,
+        statistics=_read_npz(own).data if own.exists() else {},
         metadata=_read_text(path / METADATA, json.loads),
         tables={file.stem: _read_table(file) for file in sorted(path.glob("tables/*.csv"))},
         config=config,

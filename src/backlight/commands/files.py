@@ -1,25 +1,25 @@
-"""The files of a ``backlight layers`` run: the seed's, with the seed's names, and ours."""
+"""The files of a survey: the seed's, with the seed's names, and ours."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from backlight.analysis.aggregate import Mode, Norm
-from backlight.commands.report import layers_report, png
+from backlight.commands.report import png
 from backlight.commands.session import Clock
-from backlight.config import LayersConfig
-from backlight.report.layers import draw_layers
+from backlight.config import SurveyConfig
 from backlight.runs.directory import RunDirectory
-from backlight.runs.results import CONSOLIDATED, METADATA, Results
+from backlight.runs.results import CONSOLIDATED, METADATA, STATISTICS, Results
 
 __all__ = ["variants", "write_results"]
 
 
-def variants(config: LayersConfig) -> dict[str, tuple[Mode, Norm]]:
+def variants(config: SurveyConfig) -> dict[str, tuple[Mode, Norm]]:
     """List how dimensions are aggregated, by the names that files have for it."""
     if config.normalize != "both":
         return {mode: (mode, config.normalize) for mode in config.modes}
@@ -28,7 +28,13 @@ def variants(config: LayersConfig) -> dict[str, tuple[Mode, Norm]]:
 
 
 def write_results(
-    directory: RunDirectory, config: LayersConfig, results: Results, clock: Clock
+    directory: RunDirectory,
+    config: SurveyConfig,
+    results: Results,
+    clock: Clock,
+    figures: Iterable[tuple[str, Figure]],
+    *,
+    extra: Mapping[str, Any],
 ) -> None:
     """Write arrays, tables, figures, timing and metadata, and the manifest last.
 
@@ -37,6 +43,8 @@ def write_results(
         config: The options.
         results: What was found.
         clock: How long it took so far.
+        figures: The figures by the names of their files, drawn as they are asked for.
+        extra: Options of this command alone that its metadata should tell.
     """
     seconds: dict[str, float] = {}
     for key, array in results.data.items():
@@ -44,25 +52,32 @@ def write_results(
         seconds[key] = clock.split()
     for table in results.tables.values():
         directory.write_table(table)
+    if results.statistics:
+        directory.write_arrays(STATISTICS, dict(results.statistics))
     clock.lap("save_data")
     drawn: dict[str, float] = {}
-    for name, figure in draw_layers(layers_report(results)):
+    for name, figure in figures:
         directory.write_bytes(name, png(figure))
         drawn[name] = clock.split()
     clock.lap("plots")
 
+    command = directory.provenance()["command"]
     timing = _timing(results, clock, seconds, drawn)
     directory.write_json("timing_stats.json", timing)
     directory.write_text("timing_summary.txt", _timing_summary(timing))
-    described = _metadata(directory, config, results, timing)
+    described = _metadata(directory, config, results, timing, extra)
     directory.write_json(METADATA, described)
     brief = np.array(json.dumps(described["experiment_info"] | described["analysis_config"]))
     directory.write_arrays(CONSOLIDATED, {**results.data, "metadata": brief})
-    directory.finish({"command": "layers", "complete": True, **results.metadata})
+    directory.finish({"command": command, "complete": True, **results.metadata})
 
 
 def _metadata(
-    directory: RunDirectory, config: LayersConfig, results: Results, timing: Mapping[str, Any]
+    directory: RunDirectory,
+    config: SurveyConfig,
+    results: Results,
+    timing: Mapping[str, Any],
+    extra: Mapping[str, Any],
 ) -> dict[str, Any]:
     layers = results.tables["layers"]["layer"].tolist()
     origin = directory.provenance()
@@ -77,12 +92,12 @@ def _metadata(
         },
         "analysis_config": {
             "layers": layers,
-            "site": config.site,
             "aggregation_mode": config.aggregation_mode,
             "normalization_mode": config.normalize,
             "aggregate_by": config.aggregate_by,
             "power": config.power,
             "loss_reduction": config.loss_reduction,
+            **extra,
         },
         "corpus": origin["corpus"],
         **results.metadata,
@@ -120,7 +135,7 @@ def _statistics(values: NDArray[Any]) -> dict[str, float]:
 def _timing(
     results: Results, clock: Clock, saved: Mapping[str, float], drawn: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Report seconds. All layers come out of one pass, so each has an equal share of it."""
+    """Report seconds; layers that came out of one pass have an equal share of it."""
     layers = results.tables["layers"]["layer"].tolist()
     share = clock.laps["gradient_computation"] / len(layers)
     per_layer: dict[str, dict[str, float]] = {}
@@ -133,7 +148,7 @@ def _timing(
         }
         per_layer[str(layer)] = {**parts, "total": sum(parts.values())}
     overall = {**clock.laps, "total_runtime": clock.total()}
-    note = "All layers are measured in one pass; gradient_computation is shared out evenly."
+    note = "The time of gradient_computation is shared out evenly among the layers."
     return {"overall": overall, "per_layer": per_layer, "note": note}
 
 

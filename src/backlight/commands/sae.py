@@ -1,0 +1,246 @@
+"""``backlight sae``: which features of a sparse dictionary move the loss, over a corpus."""
+
+from collections.abc import Callable, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.analysis.aggregate import aggregate
+from backlight.analysis.feature_results import FeatureResult, feature_result
+from backlight.analysis.feature_tables import (
+    dictionary_table,
+    feature_layer_table,
+    feature_token_table,
+    top_feature_table,
+)
+from backlight.analysis.features import FeatureSurvey, survey_features
+from backlight.analysis.walk import FeaturePlan
+from backlight.commands.files import variants, write_results
+from backlight.commands.model import load
+from backlight.commands.options import resolve
+from backlight.commands.report import features_report
+from backlight.commands.sae_table import print_features
+from backlight.commands.session import Clock, find_run, follow, print_places
+from backlight.commands.shelf import Shelf, find_source, shelve
+from backlight.commands.survey import Material, begin, gather, refuse_idle_options
+from backlight.config import SaeConfig, SurveyConfig, same_numbers
+from backlight.models.sites import format_layers
+from backlight.models.subject import Subject
+from backlight.report.features import draw_features
+from backlight.runs.directory import RunDirectory
+from backlight.runs.results import Results, load_results
+from backlight.sae.dictionary import Dictionary
+
+__all__ = ["run", "sae"]
+
+_NUM_RANKED = 100
+
+
+def sae(
+    config: str | Path | None = None,
+    *,
+    subject: Subject | None = None,
+    dictionaries: Mapping[int, Dictionary] | None = None,
+    **options: Any,
+) -> Results:
+    """Measure the gradient of the loss with respect to the features of sparse dictionaries.
+
+    The same as the command ``backlight sae``, for notebooks and scripts; nothing is printed.
+
+    Args:
+        config: A YAML file of options, if any.
+        subject: A model that is already loaded; its options then have no place here.
+        dictionaries: Dictionaries that are already loaded, by layer, instead of ``sae_path``; see
+            ``dictionary_from_object`` for those of other libraries.
+        **options: Options by the names of the command's flags; they win over the file.
+
+    Returns:
+        The aggregated arrays, by ``layer_{i}_{mode}``; every feature's mean, standard error, rms,
+        frequency and decoder norm as ``statistics``; the tables and the metadata. Its ``path`` is
+        the run directory, None if nothing was written.
+
+    Raises:
+        ConfigError: If an option does not exist or does not fit, or is one for loading a model
+            although there is a subject, or if there are two sources of dictionaries.
+    """
+    resolved = resolve(SaeConfig, config, options)
+    if subject is None:
+        return _survey(resolved, load, dictionaries)
+    refuse_idle_options(resolved)
+    named = resolved.model_copy(update={"model_name": subject.name})
+    return _survey(named, lambda _: subject, dictionaries)
+
+
+def run(config: SaeConfig) -> None:
+    """Carry out ``backlight sae`` and print what was found and where it went.
+
+    Args:
+        config: Its options.
+    """
+    results = _survey(config, load, None)
+    print_features(config, results)
+    if results.path is not None:
+        print_places(RunDirectory(results.path), "sae")
+
+
+def _survey(
+    config: SaeConfig,
+    load: Callable[[SurveyConfig], Subject],
+    given: Mapping[int, Dictionary] | None,
+) -> Results:
+    clock = Clock()
+    found = find_run(config, "sae")
+    if found is not None and found.is_finished:
+        return load_results(found.path)
+    source = find_source(config, given)
+
+    material = gather(config, load, clock)
+    shelf = shelve(config, material, source)
+    clock.lap("sae_loading")
+    directory = begin(
+        config,
+        "sae",
+        _directory_name(config, shelf),
+        material,
+        found,
+        dictionaries={str(layer): shelf.origin(layer) for layer in shelf.places},
+    )
+    plan = _plan(config)
+    state = _measure(config, plan, material, shelf, directory)
+    clock.lap("gradient_computation")
+
+    by_layer = {
+        layer: feature_result(
+            features,
+            shelf.load(layer),
+            where=shelf.places[layer],
+            trial=shelf.trials[layer],
+            plan=plan,
+            rank_by=config.modes[0],
+            num_ranked=_NUM_RANKED,
+        )
+        for layer, features in state.layers.items()
+    }
+    results = _results(config, material, by_layer, shelf, directory)
+    clock.lap("projection")
+    if directory is not None:
+        figures = draw_features(features_report(results))
+        write_results(directory, config, results, clock, figures, extra=_extra(config))
+    return results
+
+
+def _directory_name(config: SaeConfig, shelf: Shelf) -> str:
+    """Name the run directory as the seed's tool does."""
+    model = config.model_name.strip("/").replace("/", "_")
+    return (
+        f"sae_features_model_{model}_num_samples_{config.num_samples}"
+        f"_batch_size_{config.batch_size}_layers_{format_layers(tuple(shelf.places))}"
+    )
+
+
+def _plan(config: SaeConfig) -> FeaturePlan:
+    return FeaturePlan(
+        splice=config.splice,
+        quantity=config.aggregate_by,
+        active_only=config.active_only,
+        absolute="mean_abs" in config.modes,
+        stride=config.stride,
+        reduction=config.loss_reduction,
+    )
+
+
+def _measure(
+    config: SaeConfig,
+    plan: FeaturePlan,
+    material: Material,
+    shelf: Shelf,
+    directory: RunDirectory | None,
+) -> FeatureSurvey:
+    sizes = {layer: (len(trial.counts), trial.widths[1]) for layer, trial in shelf.trials.items()}
+    state = FeatureSurvey(plan, sizes)
+    saved = None if directory is None else directory.load_checkpoint()
+    if saved is not None:
+        state.restore(saved)
+    follow(
+        survey_features(
+            material.subject,
+            material.passages,
+            material.batches,
+            state,
+            places=list(shelf.places.values()),
+            trials=shelf.trials,
+            load=shelf.load,
+            plan=plan,
+            chunk_bytes=config.chunk_bytes,
+        ),
+        state,
+        directory,
+        title=f"{config.aggregate_by} of features, {len(sizes)} layers, splice {config.splice}",
+        total_tokens=material.passages.num_tokens * len(sizes),
+        done_tokens=state.num_steps,
+        unit="tokens x layers",
+    )
+    return state
+
+
+def _results(
+    config: SaeConfig,
+    material: Material,
+    by_layer: Mapping[int, FeatureResult],
+    shelf: Shelf,
+    directory: RunDirectory | None,
+) -> Results:
+    quantity, passages = config.aggregate_by, material.passages
+    decode = material.subject.tokenizer.decode
+    tables = (
+        feature_layer_table(by_layer, quantity, config.modes),
+        dictionary_table(by_layer),
+        top_feature_table(by_layer, quantity, passages, decode),
+        feature_token_table(by_layer, quantity, passages, decode),
+    )
+    facts = material.subject.facts
+    return Results(
+        path=None if directory is None else directory.path,
+        data=_arrays(config, by_layer),
+        statistics=_statistics(by_layer),
+        metadata={
+            "num_tokens": next(iter(by_layer.values())).num_tokens,
+            **({"note": facts["note"]} if "note" in facts else {}),
+            **shelf.notes,
+        },
+        tables={table.name: table for table in tables},
+        config=same_numbers(config) if directory is None else directory.config(),
+    )
+
+
+def _arrays(
+    config: SaeConfig, by_layer: Mapping[int, FeatureResult]
+) -> dict[str, NDArray[np.float32]]:
+    return {
+        f"layer_{layer}_{name}": aggregate(
+            found.statistics[mode], power=config.power, norm=norm
+        ).astype(np.float32)
+        for (name, (mode, norm)), (layer, found) in product(
+            variants(config).items(), by_layer.items()
+        )
+    }
+
+
+def _statistics(by_layer: Mapping[int, FeatureResult]) -> dict[str, NDArray[np.float64]]:
+    return {
+        f"layer_{layer}_{name}": values
+        for layer, found in by_layer.items()
+        for name, values in found.statistics.items()
+    }
+
+
+def _extra(config: SaeConfig) -> dict[str, Any]:
+    return {
+        "sae_path": config.sae_path,
+        "splice": config.splice,
+        "position_stride": config.stride,
+        "active_only": config.active_only,
+    }

@@ -1,0 +1,160 @@
+"""What every survey of a corpus begins with: model, text, batches, and where results go."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from backlight.commands.session import Clock, start_run
+from backlight.config import ModelOptions, SurveyConfig
+from backlight.data.batches import Passages, bucket, tokenize
+from backlight.data.corpora import read_rows
+from backlight.errors import ConfigError, RunDirectoryError
+from backlight.models.subject import Subject
+from backlight.runs.directory import RunDirectory
+from backlight.runs.provenance import provenance
+
+__all__ = ["Material", "begin", "gather", "refuse_idle_options"]
+
+_logger = logging.getLogger(__name__)
+
+_MASKS = "right-padded; pads count nowhere; every other token counts, the last of each too"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What is surveyed.
+
+    Attributes:
+        subject: The model.
+        passages: The corpus.
+        batches: The members of each batch.
+    """
+
+    subject: Subject
+    passages: Passages
+    batches: Sequence[Sequence[int]]
+
+
+def gather(config: SurveyConfig, load: Callable[[SurveyConfig], Subject], clock: Clock) -> Material:
+    """Read the text, load the model, and cut the text into batches.
+
+    Args:
+        config: The options.
+        load: Gives the model.
+        clock: Told of the phases.
+
+    Returns:
+        What is to be surveyed.
+
+    Raises:
+        ConfigError: If passages are longer than the model reads.
+    """
+    rows = read_rows(
+        config.dataset,
+        num_samples=config.num_samples,
+        text_column=config.text_column,
+        split=config.split,
+    )
+    clock.lap("dataset_preparation")
+    subject = load(config)
+    clock.lap("model_loading")
+    passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
+    _refuse_longer_passages(subject, passages, config)
+    batches = bucket(passages, batch_size=config.batch_size, seed=config.seed)
+    clock.lap("dataset_preparation")
+    return Material(subject=subject, passages=passages, batches=batches)
+
+
+def begin(
+    config: SurveyConfig,
+    command: str,
+    name: str,
+    material: Material,
+    found: RunDirectory | None,
+    **more: Any,
+) -> RunDirectory | None:
+    """Make the run's directory, or make sure that an earlier one can be gone on with.
+
+    Args:
+        config: The options.
+        command: The command's name.
+        name: How an automatically named directory begins.
+        material: What is surveyed.
+        found: The earlier run, None for a new one.
+        **more: What else the numbers come from; it must be the same when a run is resumed.
+
+    Returns:
+        The directory, None if nothing is to be written.
+
+    Raises:
+        RunDirectoryError: If the text, the model or anything else has changed since.
+    """
+    origin = {**_origin(command, material), **more}
+    if found is None:
+        return start_run(config, name, origin)
+    _refuse_other_material(found, origin, ("corpus", "model", *more))
+    found.sweep()
+    return found
+
+
+def refuse_idle_options(config: SurveyConfig) -> None:
+    """Refuse options for loading a model where there is one already.
+
+    Args:
+        config: The options.
+
+    Raises:
+        ConfigError: If there are any.
+    """
+    idle = [name for name in ModelOptions.model_fields if name in config.model_fields_set]
+    if idle:
+        raise ConfigError(f"A subject is given, so {', '.join(idle)} would have no effect.")
+
+
+def _refuse_longer_passages(subject: Subject, passages: Passages, config: SurveyConfig) -> None:
+    longest = max(len(passage) for passage in passages.tokens)
+    if subject.max_positions is not None and longest > subject.max_positions:
+        raise ConfigError(
+            f"{config.model_name} reads at most {subject.max_positions} tokens, but there are "
+            f"passages of {longest}; lower --max_length (now {config.max_length})."
+        )
+
+
+def _origin(command: str, material: Material) -> dict[str, Any]:
+    subject, passages = material.subject, material.passages
+    corpus = {
+        "num_passages": len(passages.tokens),
+        "num_skipped": passages.num_skipped,
+        "num_tokens": passages.num_tokens,
+        "tokens_sha256": passages.fingerprint(),
+    }
+    return {
+        "command": command,
+        **provenance(),
+        "model": dict(subject.facts),
+        "corpus": corpus,
+        "masks": _MASKS,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _refuse_other_material(
+    directory: RunDirectory, origin: Mapping[str, Any], parts: Sequence[str]
+) -> None:
+    """Refuse to go on with a run whose text or model have changed since."""
+    before = directory.provenance()
+    for what in parts:
+        if before.get(what) != origin[what]:
+            raise RunDirectoryError(
+                f"The {what} is not what it was when the run in {str(directory.path)!r} began "
+                f"({before.get(what)} then, {origin[what]} now); start anew with --overwrite."
+            )
+    if before.get("threads") != origin["threads"]:
+        _logger.warning(
+            "The run began with %s threads and goes on with %s: last bits of sums may differ.",
+            before.get("threads"),
+            origin["threads"],
+        )

@@ -1,0 +1,108 @@
+"""What a dictionary's authors say of it in a JSON file, checked at the door."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+from backlight.errors import DictionaryError
+
+__all__ = ["Settings", "read_settings"]
+
+T = TypeVar("T", int, float, str, bool)
+
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A JSON object in which a dictionary's authors say what it is.
+
+    Attributes:
+        path: The file it was read from.
+        values: What it holds.
+        prefix: Where in the file it stands, for messages.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+    prefix: str = ""
+
+    def find(self, name: str, kind: type[T]) -> T | None:
+        """Take a value, or None if there is none."""
+        value = self.values.get(name)
+        if value is None:
+            return None
+        accepted = (int, float) if kind is float else (kind,)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            raise DictionaryError(
+                f"{self._say(name)} is {value!r}, which is not {_KINDS[kind]}; mend the file."
+            )
+        return kind(value)
+
+    def need(self, name: str, kind: type[T]) -> T:
+        """Take a value that must be there."""
+        value = self.find(name, kind)
+        if value is None:
+            there = ", ".join(map(repr, self.values)) or "nothing"
+            raise DictionaryError(
+                f"{self._say(name)} is missing: there is {there}; a file of another kind, or an "
+                "incomplete one, has that name."
+            )
+        return value
+
+    def size(self, name: str) -> int:
+        """Take a whole number above zero."""
+        value = self.need(name, int)
+        if value < 1:
+            raise DictionaryError(f"{self._say(name)} is {value}, but must be 1 or more.")
+        return value
+
+    def choice(self, name: str, known: tuple[str, ...], *, otherwise: str | None = None) -> str:
+        """Take one of the words that are known."""
+        value = self.need(name, str) if otherwise is None else self.find(name, str) or otherwise
+        if value not in known:
+            raise DictionaryError(
+                f"{self._say(name)} is {value!r}, which backlight does not know; it knows "
+                f"{', '.join(known)}."
+            )
+        return value
+
+    def section(self, name: str) -> "Settings":
+        """Take an object inside this one; an empty one if there is none."""
+        value = self.values.get(name) or {}
+        if not isinstance(value, dict):
+            raise DictionaryError(f"{self._say(name)} is {value!r}, not an object; mend the file.")
+        return Settings(path=self.path, values=value, prefix=f"{self.prefix}{name}.")
+
+    def _say(self, name: str) -> str:
+        return f"{self.prefix}{name} in {str(self.path)!r}"
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        DictionaryError: If it is not there, or is no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DictionaryError(f"{str(path)!r} is not JSON: {error}.") from error
+    except FileNotFoundError as error:
+        raise DictionaryError(
+            f"There is no file {str(path)!r}, which tells what the dictionary is."
+        ) from error
+    except OSError as error:
+        raise DictionaryError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+    if not isinstance(values, dict):
+        raise DictionaryError(f"{str(path)!r} holds {type(values).__name__}, not a JSON object.")
+    return Settings(path=path, values=values)

@@ -1,0 +1,118 @@
+"""The tensors of a dictionary's file, checked at the door."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backlight.errors import DictionaryError
+
+__all__ = ["Weights"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """The tensors of one file, each taken once, in the number format and place asked for.
+
+    Attributes:
+        path: The file.
+        names: The names of its tensors.
+        fetch: Reads one of them as it is in the file.
+        dtype: What to convert to.
+        device: Where to put them.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    fetch: Callable[[str], object]
+    dtype: torch.dtype
+    device: torch.device
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Say how large a tensor is."""
+        return tuple(self._raw(name).shape)
+
+    def matrix(
+        self, name: str, rows: int, columns: int, *, transposed: bool = False
+    ) -> Float[Tensor, "rows columns"]:
+        """Take a matrix.
+
+        Args:
+            name: Its name.
+            rows: How many rows the result has.
+            columns: And how many columns.
+            transposed: The file holds its transpose.
+
+        Returns:
+            The matrix, contiguous.
+
+        Raises:
+            DictionaryError: If it is missing, has another shape, or holds NaN or infinity.
+        """
+        stored = (columns, rows) if transposed else (rows, columns)
+        raw = self._checked(name, stored)
+        return self._copied(name, raw.T if transposed else raw)
+
+    def vector(self, name: str, size: int) -> Float[Tensor, " size"]:
+        """Take a vector; raises as ``matrix`` does."""
+        return self._copied(name, self._checked(name, (size,)))
+
+    def number(self, name: str) -> float:
+        """Take a tensor of one number."""
+        raw = self._raw(name)
+        if raw.numel() != 1:
+            raise DictionaryError(
+                f"The tensor {name!r} in {str(self.path)!r} is {list(raw.shape)}, but must be one "
+                "number."
+            )
+        return float(raw.item())
+
+    def _raw(self, name: str) -> Tensor:
+        if name not in self.names:
+            raise DictionaryError(
+                f"There is no tensor {name!r} in {str(self.path)!r}, only "
+                f"{', '.join(map(repr, self.names)) or 'none'}; it is of another kind than is "
+                "told beside it, or incomplete."
+            )
+        raw = self.fetch(name)
+        if not isinstance(raw, Tensor):
+            raise DictionaryError(
+                f"{name!r} in {str(self.path)!r} is {type(raw).__name__}, not a tensor."
+            )
+        return raw.detach()
+
+    def _checked(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        raw = self._raw(name)
+        found = tuple(raw.shape)
+        if found != shape:
+            hint = "; it is transposed" if found == shape[::-1] else ""
+            raise DictionaryError(
+                f"The tensor {name!r} in {str(self.path)!r} is {list(found)}, but must be "
+                f"{list(shape)}{hint}."
+            )
+        if not raw.is_floating_point():
+            raise DictionaryError(
+                f"The tensor {name!r} in {str(self.path)!r} holds {_name_of(raw.dtype)} numbers, "
+                "but must hold floating point numbers."
+            )
+        return raw
+
+    def _copied(self, name: str, raw: Tensor) -> Tensor:
+        """Copy out of the mapped file: converted, moved and laid out in one step."""
+        kept = torch.empty(raw.shape, dtype=self.dtype, device=self.device)
+        kept.copy_(raw)
+        if kept.numel() and not all(map(torch.isfinite, kept.aminmax())):
+            raise DictionaryError(
+                f"The tensor {name!r} in {str(self.path)!r} holds NaN or infinity in "
+                f"{_name_of(self.dtype)}; nothing can be measured with it."
+            )
+        return kept
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
