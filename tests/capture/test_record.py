@@ -254,6 +254,54 @@ def test_hooks_are_gone_even_if_the_body_fails():
     assert subject.model.config._attn_implementation == kernel
 
 
+def forgets_hooks(subject):
+    return not any(
+        module._forward_hooks or module._forward_pre_hooks for module in subject.model.modules()
+    )
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "falcon parallel", "bloom"])
+def test_nothing_above_the_last_site_is_computed_for_activations(name):
+    subject, batch = subject_of(name), some_batch()
+    sites = [subject.sites[f"layers.{layer}.mlp.out"] for layer in (1, 0)]
+    above, called = subject.sites["layers.2.mlp.out"].tap.module, []
+    handle = subject.model.get_submodule(above).register_forward_hook(
+        lambda module, inputs, output: called.append(module)
+    )
+
+    tape = record_activations(subject, batch, sites)
+
+    assert not called
+    handle.remove()
+    assert forgets_hooks(subject)
+    whole = record_activations(subject, batch, tappable(subject))
+    for site in sites:
+        assert torch.equal(tape.activations[site.name], whole.activations[site.name])
+
+
+@pytest.mark.parametrize("site", ["layers.0.attn.q", "layers.0.attn.in", "layers.0.resid.pre"])
+def test_hooks_are_gone_after_a_pass_that_ended_early(site):
+    subject, batch = subject_of("qwen3"), some_batch()
+    kernel, hidden = subject.model.config._attn_implementation, subject.forward(batch.input_ids)
+
+    record_activations(subject, batch, [subject.sites[site]])
+
+    assert forgets_hooks(subject)
+    assert subject.model.config._attn_implementation == kernel
+    assert torch.equal(subject.forward(batch.input_ids), hidden)
+
+
+def test_an_error_in_the_model_still_comes_through_when_activations_are_recorded():
+    subject, batch = subject_of("llama"), some_batch()
+
+    def fail(module, inputs):
+        raise RuntimeError("in the middle")
+
+    subject.model.model.layers[1].register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        record_activations(subject, batch, [subject.sites["layers.2.mlp.out"]])
+
+
 def test_a_loss_that_is_not_finite_names_the_passage_and_where_it_began():
     subject = subject_of("llama")
     with torch.no_grad():

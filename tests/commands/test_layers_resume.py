@@ -207,7 +207,7 @@ def test_text_that_has_changed_is_not_mixed_with_what_was_measured(
     (place / "rows.txt").write_text("\n".join([*rows, rows[0]]), encoding="utf-8")
 
     with pytest.raises(
-        RunDirectoryError, match=r"The corpus is not what it was when the run in 'out' began"
+        RunDirectoryError, match=r"The corpus changed since the run in 'out' began"
     ):
         backlight.layers(**asked, resume=True)
 
@@ -226,7 +226,7 @@ def test_a_model_that_has_changed_is_not_mixed_with_what_was_measured(
         model.lm_head.weight[0, 0] += 1.0
     model.save_pretrained("./model")
 
-    with pytest.raises(RunDirectoryError, match=r"The model is not what it was when the run"):
+    with pytest.raises(RunDirectoryError, match=r"The model changed since the run"):
         backlight.layers(**asked, resume=True)
 
 

@@ -88,3 +88,41 @@ def test_a_state_comes_back():
     restored.update(values, valid=torch.ones(1, 6, dtype=torch.bool), passages=(1,))
 
     assert_is_sorted_whole(restored, rows, 3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    calls=st.lists(
+        st.lists(st.tuples(st.integers(0, 3), st.integers(-2, 2)), max_size=5),
+        min_size=1,
+        max_size=8,
+    ),
+    seed=st.integers(0, 1000),
+)
+def test_taking_a_few_values_at_a_time_is_sorting_all(calls, seed):
+    """Each value has a token of its own; the tokens come in any order."""
+    k, width = 3, 4
+    given_values = [value for call in calls for value in call]
+    tokens = np.random.default_rng(seed).permutation(len(given_values)) + 1
+    places = [(token // 3, token % 3) for token in tokens.tolist()]
+    top, start = TopTokens(width, k=k), 0
+
+    for call in calls:
+        own = np.array(places[start : start + len(call)], dtype=np.int64).reshape(-1, 2)
+        pairs = np.array(call, dtype=np.int64).reshape(-1, 2)
+        top.take(pairs[:, 0], pairs[:, 1].astype(np.float64), own[:, 0], own[:, 1])
+        start += len(call)
+
+    result = top.result()
+    for dimension in range(width):
+        expected = sorted(
+            (-abs(value), *place, value)
+            for (own, value), place in zip(given_values, places, strict=True)
+            if own == dimension
+        )[:k]
+        held = len(expected)
+        assert result.passages[dimension].tolist()[:held] == [row[1] for row in expected]
+        assert result.positions[dimension].tolist()[:held] == [row[2] for row in expected]
+        assert result.values[dimension].tolist()[:held] == [row[3] for row in expected]
+        assert (result.passages[dimension, held:] == -1).all()
+        assert np.isnan(result.values[dimension, held:]).all()

@@ -43,15 +43,15 @@ def feature_layer_table(results: Results, quantity: Quantity, modes: Sequence[Mo
     """
     rows = [{"layer": layer, **_layer_row(found, modes)} for layer, found in results.items()]
     unit = UNITS[quantity]
-    measured = [f"{mode}{end}" for mode in modes for end in ("", "_se_median", "_max", "_std")]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    others = {"participation_ratio": "features", "loss": "nats/token"}
+    ends = ("", "_se_median", "_max", "_std")
+    measured = [f"{mode}{end}" for mode in ("mean", "mean_abs", "rms") for end in ends]
+    units = {**dict.fromkeys(measured, unit), **others}
     return Table(
         name="layers",
-        columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
-        units={
-            **dict.fromkeys(measured, unit),
-            "participation_ratio": "features",
-            "loss": "nats/token",
-        },
+        columns=columns,
+        units={name: unit for name, unit in units.items() if name in columns},
     )
 
 

@@ -31,6 +31,8 @@ __all__ = [
 LEAST_EXPLAINED = 0.3
 """A dictionary that explains less of the variance at its site is taken to be in the wrong place."""
 
+_TRIED = 256  # tokens, on which other causes are tried
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -225,7 +227,8 @@ def _elsewhere(
         x = _tokens(tape, site)
         fits = x.shape[1] == dictionary.rows.shape[1] == (dictionary.encoder.width or x.shape[1])
         if fits:
-            quality, _ = _quality(dictionary, x, x, _first(batch))
+            x = x[:_TRIED]
+            quality, _ = _quality(dictionary, x, x, _first(batch)[:_TRIED])
             found[f"it was trained at {site.name}"] = quality.explained_variance
     return found
 
@@ -235,7 +238,8 @@ def _scalings(
 ) -> list[tuple[float, str]]:
     """Try the dictionary on inputs that are scaled to the usual mean norm, sqrt(width)."""
     tape = record_activations(subject, batch, unique_sites(where.reads, where.writes))
-    x, target, first = _tokens(tape, where.reads), _tokens(tape, where.writes), _first(batch)
+    x, target = _tokens(tape, where.reads)[:_TRIED], _tokens(tape, where.writes)[:_TRIED]
+    first = _first(batch)[:_TRIED]
     scale = x.shape[1] ** 0.5 / x[~first].norm(dim=1).mean()
     quality, _ = _quality(dictionary, x * scale, target * scale, first)
     cause = (

@@ -1,6 +1,7 @@
 """The one pass: all sites of all layers out of one forward and one activation-only backward."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -17,6 +18,10 @@ from backlight.tasks.objective import LossGradient, Reduction, next_token_loss
 __all__ = ["record", "record_activations"]
 
 _WATCHED = ("input", "output", "branch")
+
+
+class _AllSeen(Exception):  # noqa: N818 - it is no error
+    """Ends a forward pass of which nothing more is wanted."""
 
 
 def record(
@@ -84,7 +89,7 @@ def record(
 
 @torch.no_grad()
 def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) -> Tape:
-    """Run a batch forward only and keep a copy of each site's tensor.
+    """Run a batch forward, no further than the last site, and keep a copy of each site's tensor.
 
     Args:
         subject: The model.
@@ -95,12 +100,15 @@ def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) ->
         A tape without gradients and without a loss.
     """
     activations: dict[str, Tensor] = {}
+    asked = {site.name for site in sites}
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
         activations[site.name] = _activation(site, tensor, batch)
+        if activations.keys() == asked:
+            raise _AllSeen
         return tensor
 
-    with tapping(subject, sites, visit):
+    with suppress(_AllSeen), tapping(subject, sites, visit):
         subject.forward(batch.input_ids)
     return Tape(batch=batch, activations=activations, gradients={}, nats=None)
 

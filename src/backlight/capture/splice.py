@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backlight.errors import UnsupportedSiteError
-from backlight.models.sites import Site
+from backlight.models.sites import Site, kind_of
 from backlight.models.subject import Subject
 from backlight.models.taps import tapping
 
@@ -43,7 +43,18 @@ def splicing(
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
         replacement = replacements[site.name] / site.tap.multiplier
-        return replacement.to(tensor.dtype).view_as(tensor)
+        replacement = _as_in_model(site, replacement.to(tensor.dtype), tensor)
+        # The stream in the middle of a block is read twice, by the branch that is tapped and around
+        # it; only writing into the tensor itself reaches both.
+        is_read_twice = kind_of(site.name) == "resid.mid" and site.tap.side == "input"
+        return tensor.copy_(replacement) if is_read_twice else replacement
 
     with tapping(subject, sites, visit):
         yield
+
+
+def _as_in_model(site: Site, values: Tensor, tensor: Tensor) -> Tensor:
+    """Lay one row of numbers per token out as the model has them: ``per_token`` backwards."""
+    if site.tap.heads_first:
+        return values.reshape(tensor.transpose(1, 2).shape).transpose(1, 2)
+    return values.reshape(tensor.shape)

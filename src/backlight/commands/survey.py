@@ -1,7 +1,7 @@
 """What every survey of a corpus begins with: model, text, batches, and where results go."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = ["Material", "begin", "gather", "refuse_idle_options"]
 
 _logger = logging.getLogger(__name__)
 
+_NUM_CHANGES = 3
 _MASKS = "right-padded; pads count nowhere; every other token counts, the last of each too"
 
 
@@ -149,8 +150,8 @@ def _refuse_other_material(
     for what in parts:
         if before.get(what) != origin[what]:
             raise RunDirectoryError(
-                f"The {what} is not what it was when the run in {str(directory.path)!r} began "
-                f"({before.get(what)} then, {origin[what]} now); start anew with --overwrite."
+                f"The {what} changed since the run in {str(directory.path)!r} began "
+                f"({_changes(before.get(what), origin[what])}); start anew with --overwrite."
             )
     if before.get("threads") != origin["threads"]:
         _logger.warning(
@@ -158,3 +159,19 @@ def _refuse_other_material(
             before.get("threads"),
             origin["threads"],
         )
+
+
+def _changes(before: Any, now: Any) -> str:
+    """Tell the first few values that differ between two records."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    told = [f"{name} {old.get(name)!r} then, {new.get(name)!r} now" for name in names]
+    return "; ".join(told[:_NUM_CHANGES]) + ("; ..." if len(told) > _NUM_CHANGES else "")
+
+
+def _flat(record: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(record, Mapping):
+        for name, value in record.items():
+            yield from _flat(value, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, record

@@ -46,7 +46,7 @@ def layer_grid(
     figure.suptitle(title, size=12)
     figure.supxlabel(x, size=10)
     figure.supylabel(y, size=10)
-    margins = _margins(width, height)
+    margins = _margins(width, height) | ({} if share else {"wspace": 0.35, "hspace": 0.6})
     panels = figure.subplots(
         rows, columns, sharex=share, sharey=share, squeeze=False, gridspec_kw=margins
     )

@@ -84,9 +84,9 @@ def _draw_shares(axes: Axes, table: Table) -> None:
     for label, (column, marker, colour) in curves.items():
         values = np.maximum(table[column], -0.1)
         axes.plot(layers, values, marker=marker, color=colour, label=label, linewidth=1)
-    axes.axhline(0.3, color="black", linewidth=0.6, linestyle="--")
+    axes.axhline(0.3, color="black", linewidth=0.6, linestyle="--", label="least to be trusted")
     axes.set(ylabel="share", ylim=(-0.12, 1.02))
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="lower right")
 
 
 def _top(report: FeaturesReport, mode: str) -> Figure:

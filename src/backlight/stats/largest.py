@@ -14,6 +14,8 @@ from backlight.stats.base import State, Statistic
 
 __all__ = ["LargestResult", "LargestTokens"]
 
+_ROUNDING = 1e-4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargestResult:
@@ -60,9 +62,10 @@ class LargestTokens(Statistic):
     ) -> None:
         """See ``Statistic.update``."""
         norms = torch.linalg.vector_norm(values, dim=-1).masked_fill(~valid, -1.0)
-        # A few more than k, so that ties at the end are cut in the order of passages.
         bound = norms.flatten().topk(min(self._k, norms.numel())).values[-1].clamp(min=0)
-        rows, places = torch.where(norms >= bound)
+        # A few more than k: what is nearly as long may be as long in the precision of ``_take``,
+        # and ties at the end are cut there, in the order of passages.
+        rows, places = torch.where(norms >= bound * (1 - _ROUNDING))
         self._take(
             values[rows, places].cpu().numpy(),
             np.asarray(passages, dtype=np.int64)[rows.cpu().numpy()],
