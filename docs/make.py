@@ -10,7 +10,7 @@ from pathlib import Path
 import backlight
 
 DOCS = Path(__file__).parent
-COMMANDS = ("layers", "sites", "report", "demo")
+COMMANDS = ("layers", "sae", "train-sae", "sites", "report", "demo")
 PICTURES = {
     "depth_profile.png": "depth_profile.png",
     "token_gradient_histograms.png": "token_histograms.png",

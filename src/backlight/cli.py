@@ -109,7 +109,7 @@ def report(run_dir: Path) -> None:
 
 @app.command
 def demo(*, output_dir: Path = Path("runs/demo")) -> None:
-    """Run the main job on a real model (SmolLM2-135M) and shipped text.
+    """Run the main jobs on a real model (SmolLM2-135M), a shipped dictionary and shipped text.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from cyclopts import Parameter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from backlight.errors import ConfigError, nearest
 
@@ -185,7 +185,6 @@ class SaeConfig(SurveyConfig):
     )
     chunk_memory: str = Field(
         default="1GB",
-        pattern=_MEMORY.pattern,
         description="Memory for what is kept of the model while dictionaries go by: 500MB, 2GB.",
     )
     allow_poor_reconstruction: _Flag = Field(
@@ -193,6 +192,13 @@ class SaeConfig(SurveyConfig):
         description="Go on with a warning if a dictionary explains less than 0.3 of the variance "
         "at its site.",
     )
+
+    @field_validator("chunk_memory")
+    @classmethod
+    def _is_a_size(cls, text: str) -> str:
+        if _MEMORY.fullmatch(text.strip()) is None:
+            raise ValueError("write a size such as 500MB or 2GB")
+        return text
 
     @property
     def stride(self) -> int:
@@ -239,7 +245,7 @@ class TrainSaeConfig(TextOptions, ModelOptions):
         description="Share of them, from the end of the text, that is only measured on.",
     )
     k: int = Field(default=40, gt=0, description="Features that fire at a token, on average.")
-    epochs: int = Field(default=5, gt=0, description="How often each activation is learned from.")
+    epochs: int = Field(default=10, gt=0, description="How often each activation is learned from.")
     tokens_per_step: int = Field(
         default=1024, gt=0, description="Tokens in a step of the training."
     )
