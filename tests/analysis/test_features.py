@@ -1,7 +1,5 @@
 """Dictionary features against autograd with the features as leaves, on whole passes."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from backlight.analysis.placement import place, try_out
 from backlight.analysis.walk import FeaturePlan
 from backlight.data.batches import Batch, Passages
 from backlight.models.loading import subject_from_transformers
+from zoo import oracles
 from zoo.dictionaries import ACTIVATIONS, random_dictionary
 from zoo.models import tiny_model
 from zoo.tokenizers import WordTokenizer
@@ -59,51 +58,9 @@ def surveyed(subject, dictionaries, plan, *, site="mlp.out", batches=BATCHES, ch
     return state
 
 
-@dataclass
-class Oracle:
-    """Per passage: features and their gradients, ``[kept tokens, features]``."""
-
-    features: list
-    gradients: list
-    nats: float
-
-
-def explicit(subject, dictionary, layer, splice, stride, path="mlp", reduction="sequence_mean"):
-    """Hooks, whole passes, one passage at a time, features as leaves."""
-    module = subject.model.get_submodule(f"model.layers.{layer}.{path}")
-    found = Oracle([], [], 0.0)
-    for tokens in some_passages().tokens:
-        leaves = {}
-
-        def hook(module, inputs, output, leaves=leaves):
-            x = output[0, ::stride].detach()
-            features = dictionary.encode(x).dense().requires_grad_()
-            scale, shift = torch.ones(len(x), 1, dtype=x.dtype), 0.0
-            if dictionary.normalization == "constant_norm":
-                scale = x.norm(dim=1, keepdim=True) / x.shape[1] ** 0.5
-            if dictionary.normalization == "layer_norm":
-                scale, shift = x.std(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)
-            recon = (features @ dictionary.rows + dictionary.bias) * scale + shift
-            if dictionary.skip is not None:
-                recon = recon + x @ dictionary.skip.T
-            leaves["features"] = features
-            if splice == "error":
-                recon = recon + (x - recon).detach()
-            spliced = output.detach().clone()
-            spliced[0, ::stride] = recon
-            return spliced
-
-        handle = module.register_forward_hook(hook)
-        ids = torch.from_numpy(tokens)[None]
-        logits = subject.model(input_ids=ids, use_cache=False).logits[0, :-1]
-        handle.remove()
-        total = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
-        loss = total / (len(tokens) - 1) if reduction == "sequence_mean" else total
-        (gradient,) = torch.autograd.grad(loss, leaves["features"])
-        found.features.append(leaves["features"].detach().double().numpy())
-        found.gradients.append(gradient.double().numpy())
-        found.nats += float(total.detach())
-    return found
+def explicit(subject, dictionary, layer, splice, stride):
+    path = f"model.layers.{layer}.mlp"
+    return oracles.explicit(subject, some_passages(), dictionary, path, splice, stride)
 
 
 def error_of(rows, counts):

@@ -384,6 +384,7 @@ def _free_place(across: float, up: float, length: int, taken: Sequence["_Box"]) 
         _Box(across + right * (half_width + 0.012), up + above, half_width, 0.018)
         for right, above in _AROUND
     ]
+    places = [box for box in places if box.x + box.half_width <= 1] or places
     free = (box for box in places if not any(box.overlaps(other) for other in taken))
     return next(free, places[0])
 

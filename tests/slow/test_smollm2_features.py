@@ -1,0 +1,71 @@
+"""The shipped dictionary on the real model, against autograd with its features as leaves."""
+
+import numpy as np
+import pytest
+import torch
+
+from backlight import find_dictionaries, load_subject
+from backlight.analysis.features import FeatureSurvey, survey_features
+from backlight.analysis.placement import place, try_out
+from backlight.analysis.walk import FeaturePlan
+from backlight.data.batches import Batch, bucket, tokenize
+from backlight.data.corpora import read_rows
+from zoo.oracles import explicit
+
+pytestmark = pytest.mark.slow
+
+LAYER = 15
+TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("splice", ["replace", "error"])
+def test_feature_gradients_on_smollm2_are_those_of_autograd(dtype, splice):
+    subject = load_subject("smollm2", device="cpu", dtype=dtype)
+    passages = tokenize(read_rows("shakespeare", num_samples=4), subject.tokenizer, max_length=48)
+    found = find_dictionaries("smollm2")
+    dictionary = found.load(LAYER, dtype=getattr(torch, dtype), device=subject.device)
+    where = place(found.cards[LAYER], LAYER, subject)
+    batches = bucket(passages, batch_size=2, seed=0)
+    trial = try_out(subject, Batch.of(passages, batches[0]), dictionary, where)
+    path = f"model.layers.{LAYER}.mlp"
+    oracle = explicit(subject, passages, dictionary, path, splice, 2)
+    gradients = np.concatenate(oracle.gradients)
+    fires = np.concatenate(oracle.features) != 0
+    products = gradients * np.concatenate(oracle.features)
+    wanted = {
+        ("gradients", False): (gradients, len(gradients)),
+        ("gradients", True): (gradients * fires, np.maximum(fires.sum(0), 1)),
+        ("grad_x_act", False): (products, len(products)),
+    }
+    assert trial.quality.explained_variance > 0.5
+    for (quantity, active_only), (rows, count) in wanted.items():
+        plan = FeaturePlan(splice=splice, quantity=quantity, active_only=active_only, stride=2)
+        state = FeatureSurvey(plan, {LAYER: tuple(dictionary.rows.shape)})
+        steps = survey_features(
+            subject,
+            passages,
+            batches,
+            state,
+            places=[where],
+            trials={LAYER: trial},
+            load=lambda _: dictionary,
+            plan=plan,
+            chunk_bytes=10**8,
+        )
+        list(steps)
+        seen = state.layers[LAYER]
+        if seen.sparse is None:
+            along = seen.moment.along(dictionary.rows)
+            mean, rms, mean_abs = along.mean, along.rms, seen.absolute.result().mean
+        else:
+            result = seen.sparse.result()
+            mean, rms = np.nan_to_num(result.mean.mean), np.nan_to_num(result.rms)
+            mean_abs = np.nan_to_num(result.mean_abs.mean)
+        for values, expected in (
+            (mean, rows.sum(0) / count),
+            (mean_abs, np.abs(rows).sum(0) / count),
+            (rms, np.sqrt((rows**2).sum(0) / count)),
+        ):
+            size = np.abs(expected).max()
+            np.testing.assert_allclose(values, expected, rtol=0, atol=TOLERANCE[dtype] * size)

@@ -1,0 +1,52 @@
+"""Feature gradients the long way: hooks, whole passes, features as leaves."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass
+class Oracle:
+    """Per passage: features and their gradients, ``[kept tokens, features]``."""
+
+    features: list
+    gradients: list
+    nats: float
+
+
+def explicit(subject, passages, dictionary, path, splice, stride):
+    """Hooks, whole passes, one passage at a time, features as leaves."""
+    module = subject.model.get_submodule(path)
+    found = Oracle([], [], 0.0)
+    for tokens in passages.tokens:
+        leaves = {}
+
+        def hook(module, inputs, output, leaves=leaves):
+            x = output[0, ::stride].detach()
+            features = dictionary.encode(x).dense().requires_grad_()
+            scale, shift = torch.ones(len(x), 1, dtype=x.dtype), 0.0
+            if dictionary.normalization == "constant_norm":
+                scale = x.norm(dim=1, keepdim=True) / x.shape[1] ** 0.5
+            if dictionary.normalization == "layer_norm":
+                scale, shift = x.std(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)
+            recon = (features @ dictionary.rows + dictionary.bias) * scale + shift
+            if dictionary.skip is not None:
+                recon = recon + x @ dictionary.skip.T
+            leaves["features"] = features
+            if splice == "error":
+                recon = recon + (x - recon).detach()
+            spliced = output.detach().clone()
+            spliced[0, ::stride] = recon
+            return spliced
+
+        handle = module.register_forward_hook(hook)
+        ids = torch.from_numpy(tokens)[None]
+        logits = subject.model(input_ids=ids, use_cache=False).logits[0, :-1]
+        handle.remove()
+        total = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
+        loss = total / (len(tokens) - 1)
+        (gradient,) = torch.autograd.grad(loss, leaves["features"])
+        found.features.append(leaves["features"].detach().double().numpy())
+        found.gradients.append(gradient.double().numpy())
+        found.nats += float(total.detach())
+    return found
