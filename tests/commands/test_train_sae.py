@@ -1,6 +1,7 @@
 """What `backlight train-sae` learns, writes, prints and refuses."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -155,6 +156,16 @@ def test_other_sites_have_dictionaries_too(recipe, site):
     assert trained.label == f"{site.replace('.', '_')}_layer_1"
 
 
+def test_a_site_may_be_written_as_a_module_of_any_model(recipe, tmp_path):
+    del recipe["output_dir"]
+
+    trained = train_sae(**recipe, site="model.layers.*.mlp")
+
+    assert trained.path.name.endswith("_model_layers_mlp_layer_1")
+    assert trained.site.name == "layers.1.mlp.out"
+    assert trained.dictionary_learning.is_dir()
+
+
 def test_a_perfect_reconstruction_would_recover_all_of_the_loss(recipe):
     recovery = train_sae(**recipe).recovery
 
@@ -220,6 +231,23 @@ def test_a_disk_that_fails_leaves_what_was_there(recipe, monkeypatch):
 
     monkeypatch.setattr("backlight.commands.train_sae_files.card_of", full)
     with pytest.raises(StorageError, match=r"cannot be written: No space left"):
+        train_sae(**recipe, overwrite=True)
+
+    assert contents(path) == kept
+    assert [each.name for each in path.parent.iterdir()] == ["sae"]
+
+
+def test_a_dictionary_that_cannot_take_its_place_leaves_the_old_one(recipe, monkeypatch):
+    path = train_sae(**recipe).path
+    kept, rename = contents(path), Path.rename
+
+    def stuck(self, target):
+        if self.suffix == ".part":
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stuck)
+    with pytest.raises(StorageError, match=r"cannot be written: Input/output error"):
         train_sae(**recipe, overwrite=True)
 
     assert contents(path) == kept

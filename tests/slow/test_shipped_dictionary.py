@@ -1,0 +1,37 @@
+"""The dictionary that comes with the package, on the last play, which it was not learned from."""
+
+import pytest
+import torch
+
+from backlight.analysis.harvest import Harvest, harvest
+from backlight.analysis.recovery import measure_recovery
+from backlight.data.batches import bucket, tokenize
+from backlight.data.corpora import read_rows
+from backlight.models.loading import load_subject
+from backlight.sae.collection import read_dictionary
+from backlight.sae.quality import Reconstruction
+
+pytestmark = pytest.mark.slow
+
+NUM_ROWS, NUM_LEARNED_FROM = 7098, 6000
+
+
+def test_it_explains_most_of_a_play_that_it_has_not_seen():
+    subject = load_subject("smollm2", device="cpu")
+    rows = read_rows("shakespeare", num_samples=NUM_ROWS)
+    assert len(rows) == NUM_ROWS
+    passages = tokenize(rows[NUM_LEARNED_FROM::20], subject.tokenizer, max_length=128)
+    batches = bucket(passages, batch_size=16, seed=0)
+    site, gathered = subject.sites["layers.15.mlp.out"], Harvest(passages.num_tokens)
+    for _ in harvest(subject, site, passages, batches, gathered, with_first=True):
+        pass
+    dictionary = read_dictionary("smollm2", dtype=torch.float32, device=torch.device("cpu"))
+    x, seen = gathered.values, Reconstruction()
+    codes = dictionary.encode(x)
+
+    seen.update(x, dictionary.decode(codes, x), codes, first=gathered.first)
+    recovery = measure_recovery(subject, site, dictionary, passages, batches[:2])
+
+    assert seen.result().explained_variance > 0.75
+    assert seen.result().l0 < 44
+    assert recovery.clean < recovery.spliced < recovery.zeroed
