@@ -40,12 +40,12 @@ from backlight.analysis.features import FeatureSurvey, survey_features
 from backlight.analysis.placement import place, try_out
 from backlight.analysis.walk import FeaturePlan
 from backlight.data.batches import Batch, Passages
+from backlight.dictionaries.activations import TopK
+from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
+from backlight.dictionaries.gradients import absolute_sums
 from backlight.models.loading import load_subject
 from backlight.models.sites import Site, parse_layers
 from backlight.models.subject import Subject
-from backlight.sae.activations import TopK
-from backlight.sae.dictionary import Card, Dictionary, LinearEncoder
-from backlight.sae.gradients import absolute_sums
 from backlight.stats.base import wide
 from backlight.stats.cluster import ClusterMean
 from backlight.stats.second_moment import SecondMoment

@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
+from backlight.dictionaries.activations import TopK
+from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
+from backlight.dictionaries.formats import saelens
 from backlight.models.loading.smollm2 import smollm2_folder
-from backlight.sae.activations import Threshold
-from backlight.sae.dictionary import Card, Dictionary, LinearEncoder
-from backlight.sae.formats import saelens
 
 LAYERS, WIDTH, FEATURES = 24, 896, 65_536
 
@@ -77,9 +77,9 @@ def build(scratch: Path) -> None:
                 rows=rows,
                 bias=torch.zeros(FEATURES),
                 input_bias=torch.zeros(WIDTH),
-                activation=Threshold(threshold=torch.full((FEATURES,), 0.1)),
+                activation=TopK(k=64),
             )
-            card = Card(format="random", path="", architecture="jumprelu")
+            card = Card(format="random", path="", architecture="topk")
             made = Dictionary(encoder=encoder, rows=rows, bias=torch.zeros(WIDTH), card=card)
             hook = f"blocks.{layer}.hook_mlp_out"
             saelens.write(made, folder, model_name="model", hook_name=hook)

@@ -1,16 +1,19 @@
 from .commands.layers import layers
 from .commands.sae import sae
+from .commands.train_sae import train_sae
+from .commands.train_sae.trained import TrainedDictionary
+from .dictionaries.collection import find_dictionaries, read_dictionary
+from .dictionaries.dictionary import Dictionary
+from .dictionaries.foreign import dictionary_from_object
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results, load_results
-from .sae.collection import find_dictionaries, read_dictionary
-from .sae.dictionary import Dictionary
-from .sae.foreign import dictionary_from_object
 
 __all__ = [
     "Dictionary",
     "Results",
     "Subject",
+    "TrainedDictionary",
     "dictionary_from_object",
     "find_dictionaries",
     "layers",
@@ -20,4 +23,5 @@ __all__ = [
     "sae",
     "subject_from_module",
     "subject_from_transformers",
+    "train_sae",
 ]

@@ -16,10 +16,10 @@ from backlight.analysis.placement import (
 )
 from backlight.capture.record import record_activations
 from backlight.data.batches import Batch, Passages
+from backlight.dictionaries.activations import Threshold, TopK
+from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
 from backlight.errors import DictionaryError, UnknownSiteError
 from backlight.models.loading import subject_from_transformers
-from backlight.sae.activations import Threshold, TopK
-from backlight.sae.dictionary import Card, Dictionary, LinearEncoder
 from zoo.dictionaries import random_dictionary
 from zoo.models import tiny_model
 from zoo.tokenizers import WordTokenizer

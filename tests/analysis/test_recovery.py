@@ -6,9 +6,9 @@ import torch
 
 from backlight.analysis.recovery import measure_recovery
 from backlight.data.batches import Passages
+from backlight.dictionaries.activations import Relu
+from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
 from backlight.models.loading import subject_from_transformers
-from backlight.sae.activations import Relu
-from backlight.sae.dictionary import Card, Dictionary, LinearEncoder
 from zoo.models import tiny_model
 from zoo.tokenizers import WordTokenizer
 

@@ -206,9 +206,7 @@ def test_text_that_has_changed_is_not_mixed_with_what_was_measured(
     before = contents(place / "out")
     (place / "rows.txt").write_text("\n".join([*rows, rows[0]]), encoding="utf-8")
 
-    with pytest.raises(
-        RunDirectoryError, match=r"The corpus changed since the run in 'out' began"
-    ):
+    with pytest.raises(RunDirectoryError, match=r"The corpus changed since the run in 'out' began"):
         backlight.layers(**asked, resume=True)
 
     assert contents(place / "out") == before

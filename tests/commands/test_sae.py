@@ -11,8 +11,8 @@ import torch
 from backlight import cli, load_results, load_subject, sae
 from backlight.commands import sae as command
 from backlight.commands import session
+from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError, DictionaryError, RunDirectoryError, UnknownLayerError
-from backlight.sae.formats import saelens
 from zoo.dictionaries import NUM_FEATURES, random_dictionary
 
 LAYERS = (0, 1, 2)

@@ -12,6 +12,8 @@ from backlight.commands.train_sae import train_sae
 from backlight.config import TrainSaeConfig
 from backlight.data.batches import Batch, Passages
 from backlight.data.corpora import read_rows
+from backlight.dictionaries.formats.dictionary_learning import DictionaryLearning
+from backlight.dictionaries.formats.saelens import SAELens
 from backlight.errors import (
     ConfigError,
     DatasetError,
@@ -22,8 +24,6 @@ from backlight.errors import (
     UnsupportedSiteError,
 )
 from backlight.models.loading import load_subject
-from backlight.sae.formats.dictionary_learning import DictionaryLearning
-from backlight.sae.formats.saelens import SAELens
 from zoo.folders import contents, lines, save_causal
 
 READ = {"dtype": torch.float32, "device": torch.device("cpu")}
@@ -229,7 +229,7 @@ def test_a_disk_that_fails_leaves_what_was_there(recipe, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("backlight.commands.train_sae_files.card_of", full)
+    monkeypatch.setattr("backlight.commands.train_sae.files.card_of", full)
     with pytest.raises(StorageError, match=r"cannot be written: No space left"):
         train_sae(**recipe, overwrite=True)
 

@@ -7,9 +7,9 @@ from backlight.analysis.harvest import Harvest, harvest
 from backlight.analysis.recovery import measure_recovery
 from backlight.data.batches import bucket, tokenize
 from backlight.data.corpora import read_rows
+from backlight.dictionaries.collection import read_dictionary
+from backlight.dictionaries.quality import Reconstruction
 from backlight.models.loading import load_subject
-from backlight.sae.collection import read_dictionary
-from backlight.sae.quality import Reconstruction
 
 pytestmark = pytest.mark.slow
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from backlight.sae.activations import Gated, GroupMax, Relu, Threshold, TopK
-from backlight.sae.dictionary import Card, Dictionary, LinearEncoder
+from backlight.dictionaries.activations import Gated, GroupMax, Relu, Threshold, TopK
+from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
 
 NUM_FEATURES = 40
 

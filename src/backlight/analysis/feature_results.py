@@ -11,7 +11,7 @@ from backlight.analysis.aggregate import Mode
 from backlight.analysis.features import LayerFeatures
 from backlight.analysis.placement import Place, Trial
 from backlight.analysis.walk import FeaturePlan
-from backlight.sae.dictionary import Card, Dictionary
+from backlight.dictionaries.dictionary import Card, Dictionary
 from backlight.stats.base import as_array
 from backlight.stats.largest import LargestResult
 from backlight.stats.top import TopResult

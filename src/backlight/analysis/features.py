@@ -12,9 +12,9 @@ from torch import Tensor
 from backlight.analysis.placement import Place, Trial, number_format
 from backlight.analysis.walk import FeaturePlan, Load, Observation, Walk
 from backlight.data.batches import Batch, Passages
+from backlight.dictionaries.dictionary import Dictionary
+from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
 from backlight.models.subject import Subject
-from backlight.sae.dictionary import Dictionary
-from backlight.sae.gradients import absolute_sums, gradients_where_active
 from backlight.stats.base import Kept, prefixed, under, wide
 from backlight.stats.cluster import ClusterMean
 from backlight.stats.largest import LargestTokens

@@ -10,12 +10,12 @@ from torch import Tensor
 from backlight.capture.record import record_activations
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
+from backlight.dictionaries.dictionary import Card, Dictionary
+from backlight.dictionaries.normalization import Normalization
+from backlight.dictionaries.quality import Quality, Reconstruction
 from backlight.errors import DictionaryError
 from backlight.models.sites import Site, kind_of, layer_of, resolve_sites, sites_of_layers
 from backlight.models.subject import Subject
-from backlight.sae.dictionary import Card, Dictionary
-from backlight.sae.normalization import Normalization
-from backlight.sae.quality import Quality, Reconstruction
 
 __all__ = [
     "LEAST_EXPLAINED",

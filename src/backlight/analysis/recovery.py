@@ -10,9 +10,9 @@ from torch import Tensor
 from backlight.capture.record import record_activations
 from backlight.capture.splice import splicing
 from backlight.data.batches import Batch, Passages
+from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.sae.dictionary import Dictionary
 from backlight.tasks.objective import next_token_loss
 
 __all__ = ["Recovery", "measure_recovery"]

@@ -18,12 +18,12 @@ from backlight.analysis.profile import Quantity
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
 from backlight.data.batches import Batch
+from backlight.dictionaries.codes import Codes
+from backlight.dictionaries.dictionary import Dictionary
+from backlight.dictionaries.normalization import scale_of
 from backlight.models.blocks import Blocks
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.sae.codes import Codes
-from backlight.sae.dictionary import Dictionary
-from backlight.sae.normalization import scale_of
 from backlight.tasks.objective import Reduction
 
 __all__ = ["FeaturePlan", "Load", "Observation", "Splice", "Walk"]

@@ -27,12 +27,12 @@ from backlight.commands.session import Clock, find_run, follow, print_places
 from backlight.commands.shelf import Shelf, find_source, shelve
 from backlight.commands.survey import Material, begin, gather, refuse_idle_options
 from backlight.config import SaeConfig, SurveyConfig, same_numbers
+from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import format_layers
 from backlight.models.subject import Subject
 from backlight.report.features import draw_features
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results, load_results
-from backlight.sae.dictionary import Dictionary
 
 __all__ = ["run", "sae"]
 

@@ -20,11 +20,11 @@ from backlight.analysis.placement import (
 from backlight.commands.survey import Material
 from backlight.config import SaeConfig
 from backlight.data.batches import Batch
+from backlight.dictionaries.collection import find_dictionaries
+from backlight.dictionaries.dictionary import Card, Dictionary
 from backlight.errors import ConfigError, DictionaryError
 from backlight.models.sites import format_layers, parse_layers
 from backlight.models.subject import Subject
-from backlight.sae.collection import find_dictionaries
-from backlight.sae.dictionary import Card, Dictionary
 
 __all__ = ["Shelf", "Source", "find_source", "shelve"]
 
@@ -146,7 +146,8 @@ def shelve(config: SaeConfig, material: Material, source: Source) -> Shelf:
         fault = _fault(config, subject, batch, dictionary, where, trial)
         if fault is not None:
             shelf.notes.setdefault("poor_reconstruction", {})[str(layer)] = fault
-    others = sorted({card.model for card in shelf.cards.values() if _is_stranger(card, subject)})
+    told = {card.model for card in shelf.cards.values() if card.model is not None}
+    others = sorted(model for model in told if not _is_called(subject, model))
     if others:
         shelf.notes["dictionaries_of_other_models"] = others
         _logger.warning(
@@ -205,12 +206,10 @@ def _fault(
     return told
 
 
-def _is_stranger(card: Card, subject: Subject) -> bool:
-    """Tell whether a card names another model: the end of its name is in none of this one's."""
-    if card.model is None:
-        return False
+def _is_called(subject: Subject, model: str) -> bool:
+    """Tell whether a name means this model: its last part stands in one of the model's names."""
     own = f"{subject.name} {subject.facts.get('note', '')}".lower()
-    return card.model.rstrip("/").rpartition("/")[2].lower() not in own
+    return model.rstrip("/").rpartition("/")[2].lower() in own
 
 
 def _rounded(value: float) -> float | None:

@@ -1,0 +1,137 @@
+"""Files of tensors, opened without running anything that they hold."""
+
+import pickle
+import re
+import zipfile
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from backlight.dictionaries.formats.weights import Weights
+from backlight.errors import DictionaryError
+
+__all__ = ["load_state", "open_npz", "open_safetensors"]
+
+_BROKEN = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+_OBJECTS = re.compile("GLOBAL|Unsupported (global|class)|Object arrays")  # as torch and numpy say
+
+
+@contextmanager
+def open_safetensors(
+    path: Path, *, dtype: torch.dtype, device: torch.device
+) -> Generator[Weights, None, None]:
+    """Hold a ``.safetensors`` file open.
+
+    Args:
+        path: The file.
+        dtype: What its tensors are converted to.
+        device: Where they are put.
+
+    Yields:
+        Its tensors.
+    """
+    with _reading(_existing(path)):
+        opened = safe_open(path, framework="pt", device="cpu")
+    with opened as file:
+
+        def fetch(name: str) -> Tensor:
+            with _reading(path):
+                return file.get_tensor(name)
+
+        names = tuple(file.keys())
+        yield Weights(path=path, names=names, fetch=fetch, dtype=dtype, device=device)
+
+
+@contextmanager
+def open_npz(
+    path: Path, *, dtype: torch.dtype, device: torch.device
+) -> Generator[Weights, None, None]:
+    """Hold a ``.npz`` file open.
+
+    Args:
+        path: The file.
+        dtype: What its arrays are converted to.
+        device: Where they are put.
+
+    Yields:
+        Its arrays as tensors.
+    """
+    with _existing(path).open("rb") as stream:  # numpy leaves it open if it cannot be read
+        with _reading(path):
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
+
+        def fetch(name: str) -> Tensor:
+            with _reading(path):
+                return torch.from_numpy(file[name])
+
+        names = tuple(file.files)
+        yield Weights(path=path, names=names, fetch=fetch, dtype=dtype, device=device)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a ``.pt`` file of tensors and plain values; its tensors stay in the file until copied.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        DictionaryError: If it is not there, is damaged, or holds more than plain values.
+    """
+    with _reading(_existing(path)):
+        mapped = zipfile.is_zipfile(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    if not isinstance(state, dict):
+        raise DictionaryError(
+            f"{str(path)!r} holds {type(state).__name__}, not tensors by name; save a state_dict()."
+        )
+    return {str(name): value for name, value in state.items()}
+
+
+@contextmanager
+def _reading(path: Path) -> Generator[None, None, None]:
+    try:
+        yield
+    except _BROKEN as error:
+        if _OBJECTS.search(str(error)):
+            raise DictionaryError(
+                f"{str(path)!r} holds pickled Python objects, and loading those could run any "
+                "code; save it again as plain tensors, such as a state_dict()."
+            ) from error
+        raise DictionaryError(
+            f"{str(path)!r} is damaged, incomplete or no {path.suffix} file "
+            f"({_first_line(error)}); copy or download it again."
+        ) from error
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise DictionaryError(f"There is no file {str(path)!r}, which a dictionary needs.")
+    return path
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds no tensors"  # torch advises to trust the file
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

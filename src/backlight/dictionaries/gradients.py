@@ -1,0 +1,104 @@
+"""Gradients with respect to features, in closed form.
+
+For a decoder with rows w_f, ``dL/df = g . w_f``, where g is the gradient at the reconstruction,
+multiplied by the token's scale where the dictionary normalises its input. So each feature has a
+gradient at each token, whether it fires or not, and none of it needs autograd.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backlight.dictionaries.codes import Codes
+
+__all__ = ["absolute_sums", "gradients_where_active"]
+
+_TILE_TOKENS = 512
+_TILE_BYTES = 2 * 2**20
+_GATHERED_BYTES = 32 * 2**20
+
+
+def absolute_sums(
+    gradients: Float[Tensor, "tokens width"],
+    lengths: Sequence[int],
+    rows: Float[Tensor, "features width"],
+) -> Iterator[tuple[Float[Tensor, "sequences features"], list[int]]]:
+    """Sum the sizes of all features' gradients over each sequence's tokens.
+
+    The product of tokens and features is taken tile by tile and summed while it is in the cache;
+    it is never held.
+
+    Args:
+        gradients: g of all tokens, sequence after sequence, without pads.
+        lengths: How many tokens each sequence has.
+        rows: The decoder's rows.
+
+    Yields:
+        For some sequences at a time, in order: the sum of ``|g . w_f|`` of each sequence and
+        feature, in the rows' number format, and the sequences' lengths.
+    """
+    start = 0
+    for group in _group(lengths):
+        tokens = gradients[start : start + sum(group)]
+        start += len(tokens)
+        yield _sums(tokens, group, rows), group
+
+
+def gradients_where_active(
+    gradients: Float[Tensor, "tokens width"],
+    rows: Float[Tensor, "features width"],
+    codes: Codes,
+) -> Float[Tensor, " entries"]:
+    """Compute the gradient of each feature at the tokens where it fires.
+
+    Args:
+        gradients: g of each token.
+        rows: The decoder's rows.
+        codes: What fires where.
+
+    Returns:
+        ``g . w_f`` for each entry of the codes.
+    """
+    size = max(1, _GATHERED_BYTES // (rows.shape[1] * rows.element_size()))
+    parts = [
+        torch.linalg.vecdot(gradients[tokens], rows[features])
+        for tokens, features in zip(
+            codes.tokens.split(size), codes.features.split(size), strict=True
+        )
+    ]
+    return torch.cat(parts)
+
+
+def _group(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Put whole sequences together until they make a tile."""
+    group: list[int] = []
+    for length in lengths:
+        if group and sum(group) + length > _TILE_TOKENS:
+            yield group
+            group = []
+        group.append(length)
+    if group:
+        yield group
+
+
+def _sums(tokens: Tensor, lengths: Sequence[int], rows: Tensor) -> Tensor:
+    members = _membership(lengths, tokens)
+    sums = tokens.new_empty(len(lengths), len(rows))
+    size = max(64, _TILE_BYTES // (max(1, len(tokens)) * tokens.element_size()))
+    tile = tokens.new_empty(len(tokens) * min(size, len(rows)))
+    for start in range(0, len(rows), size):
+        block = rows[start : start + size]
+        product = tile[: len(tokens) * len(block)].view(len(tokens), len(block))
+        torch.mm(tokens, block.T, out=product)
+        torch.mm(members, product.abs_(), out=sums[:, start : start + size])
+    return sums
+
+
+def _membership(lengths: Sequence[int], tokens: Tensor) -> Tensor:
+    """Mark which tokens belong to which sequence: a product with it sums over sequences."""
+    sequences = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    members = torch.zeros(len(lengths), len(tokens))
+    members[sequences, torch.arange(len(tokens))] = 1.0
+    return members.to(tokens)

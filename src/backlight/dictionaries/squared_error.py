@@ -1,0 +1,154 @@
+"""What is descended when a dictionary is learned: gradients in closed form, over what fires."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from backlight.dictionaries.codes import Codes
+
+__all__ = ["Parameters", "gradients", "largest", "revival_gradients"]
+
+_SAMPLED = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """What is learned, or the gradient of a loss with respect to it.
+
+    Attributes:
+        encoder: What each feature looks for.
+        encoder_bias: Added to the product with the input.
+        decoder: What each feature adds to the reconstruction.
+        bias: Subtracted from the input, and added to the reconstruction.
+    """
+
+    encoder: Float[Tensor, "features width"]
+    encoder_bias: Float[Tensor, " features"]
+    decoder: Float[Tensor, "features width"]
+    bias: Float[Tensor, " width"]
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """List them."""
+        return (self.encoder, self.encoder_bias, self.decoder, self.bias)
+
+    def pre_activations(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens features"]:
+        """Compute what the activation function is given."""
+        return torch.addmm(self.encoder_bias, x - self.bias, self.encoder.T)
+
+
+def largest(pre: Float[Tensor, "tokens features"], k: int) -> tuple[Codes, float]:
+    """Keep the largest positive pre-activations of a batch, k for each token on average.
+
+    The value that divides them from the rest is looked up in every eighth token: to rank all of
+    them takes as long as the encoder. So their number is k only nearly.
+
+    Args:
+        pre: Pre-activations of tokens in random order.
+        k: How many features are to fire at a token, on average.
+
+    Returns:
+        What stays, and the largest value that does not (at least 0).
+    """
+    sample = pre[::_SAMPLED]
+    rank = sample.numel() - k * len(sample)
+    threshold = float(sample.flatten().kthvalue(rank).values.clamp(min=0.0)) if rank else 0.0
+    tokens, features = (pre > threshold).nonzero(as_tuple=True)
+    codes = Codes(
+        tokens=tokens,
+        features=features,
+        values=pre[tokens, features],
+        num_tokens=pre.shape[0],
+        num_features=pre.shape[1],
+    )
+    return codes, threshold
+
+
+def gradients(
+    parameters: Parameters,
+    x: Float[Tensor, "tokens width"],
+    codes: Codes,
+    error: Float[Tensor, "tokens width"],
+) -> Parameters:
+    """Differentiate the sum of the squared errors; which features fire is taken as fixed.
+
+    Args:
+        parameters: Where.
+        x: The tokens.
+        codes: What fires at them, with the values that the parameters give.
+        error: The reconstruction less the tokens.
+
+    Returns:
+        The gradient.
+    """
+    upstream = 2.0 * error
+    at_features = replace(codes, values=_products(codes, parameters.decoder, upstream))
+    encoder_bias = torch.bincount(
+        codes.features, weights=at_features.values, minlength=codes.num_features
+    )
+    return Parameters(
+        encoder=_transposed(at_features).times(x - parameters.bias),
+        encoder_bias=encoder_bias,
+        decoder=_transposed(codes).times(upstream),
+        bias=upstream.sum(dim=0) - encoder_bias @ parameters.encoder,
+    )
+
+
+def revival_gradients(
+    parameters: Parameters,
+    x: Float[Tensor, "tokens width"],
+    error: Float[Tensor, "tokens width"],
+    dead: Bool[Tensor, " features"],
+    *,
+    k: int,
+) -> Parameters:
+    """Differentiate the loss that revives dead features (Gao et al. 2024, arXiv 2406.04093).
+
+    It is the sum of the squared differences between what the dictionary missed and what its dead
+    features make of it, the k largest of them at each token.
+
+    Args:
+        parameters: Where.
+        x: The tokens.
+        error: The reconstruction less the tokens; taken as fixed.
+        dead: Which features are dead, at least one.
+        k: How many of them fire at a token, at most.
+
+    Returns:
+        The gradient, of which only the dead features' rows are not zero; the bias is not moved.
+    """
+    rows = parameters.decoder[dead]
+    centred = x - parameters.bias
+    pre = torch.addmm(parameters.encoder_bias[dead], centred, parameters.encoder[dead].T)
+    top = pre.topk(min(k, pre.shape[1]), dim=1, sorted=False)
+    features = torch.zeros_like(pre).scatter_(1, top.indices, top.values.relu())
+    upstream = 2.0 * (features @ rows + error)
+    at_features = (upstream @ rows.T) * (features > 0)
+    encoder, encoder_bias, decoder, bias = (torch.zeros_like(each) for each in parameters.tensors())
+    encoder[dead] = at_features.T @ centred
+    encoder_bias[dead] = at_features.sum(dim=0)
+    decoder[dead] = features.T @ upstream
+    return Parameters(encoder=encoder, encoder_bias=encoder_bias, decoder=decoder, bias=bias)
+
+
+def _products(
+    codes: Codes, rows: Float[Tensor, "features width"], upstream: Float[Tensor, "tokens width"]
+) -> Float[Tensor, " entries"]:
+    """Multiply each entry's row with the gradient at its token."""
+    with torch.enable_grad():
+        values = codes.values.detach().requires_grad_()
+        output = replace(codes, values=values).times(rows)
+    return torch.autograd.grad(output, values, upstream)[0]
+
+
+def _transposed(codes: Codes) -> Codes:
+    """Let tokens and features change places."""
+    order = codes.features.argsort(stable=True)
+    return Codes(
+        tokens=codes.features[order],
+        features=codes.tokens[order],
+        values=codes.values[order],
+        num_tokens=codes.num_features,
+        num_features=codes.num_tokens,
+    )

@@ -1,6 +1,0 @@
-"""The formats in which libraries keep sparse dictionaries, one file each."""
-
-from backlight.sae.formats.base import Format
-from backlight.sae.formats.registry import FORMATS, format_of, is_dictionary
-
-__all__ = ["FORMATS", "Format", "format_of", "is_dictionary"]
