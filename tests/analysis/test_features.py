@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from backlight.analysis.features import FeatureSurvey, survey_features
-from backlight.analysis.placement import place, try_out
+from backlight.analysis.placement import Place, place, try_out
 from backlight.analysis.walk import FeaturePlan
 from backlight.data.batches import Batch, Passages
 from backlight.models.loading import subject_from_transformers
@@ -30,13 +30,17 @@ def subject_of(name="llama", dtype=torch.float64):
 
 
 def surveyed(subject, dictionaries, plan, *, site="mlp.out", batches=BATCHES, chunk_bytes=10**9):
-    """Drive the survey to its end."""
-    passages = some_passages()
-    first = Batch.of(passages, batches[0])
+    """Drive the survey to its end, all dictionaries at one kind of site."""
     places = {
         layer: place(dictionary.card, layer, subject, site)
         for layer, dictionary in dictionaries.items()
     }
+    return surveyed_at(subject, dictionaries, places, plan, batches, chunk_bytes)
+
+
+def surveyed_at(subject, dictionaries, places, plan, batches=BATCHES, chunk_bytes=10**9):
+    passages = some_passages()
+    first = Batch.of(passages, batches[0])
     trials = {
         layer: try_out(subject, first, dictionary, places[layer])
         for layer, dictionary in dictionaries.items()
@@ -109,6 +113,20 @@ def test_gradients_of_all_features_are_those_of_autograd(splice, stride, dtype):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("splice", ["replace", "error"])
+def test_every_activation_function_gives_the_gradients_of_autograd(activation, splice):
+    subject, dictionary = subject_of(), random_dictionary(32, activation)
+
+    seen = surveyed(subject, {1: dictionary}, FeaturePlan(splice=splice, stride=3)).layers[1]
+
+    tokens = np.concatenate(explicit(subject, dictionary, 1, splice, 3).gradients)
+    along = seen.moment.along(dictionary.rows)
+    close(along.mean, tokens.mean(0), 1e-6)
+    close(along.rms, np.sqrt((tokens**2).mean(0)), 1e-6)
+    close(seen.absolute.result().mean, np.abs(tokens).mean(0), 1e-6)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("splice", ["replace", "error"])
 @pytest.mark.parametrize("active_only", [False, True], ids=["all tokens", "active tokens"])
 def test_sparse_quantities_are_those_of_autograd(activation, splice, active_only):
     subject, layer = subject_of(), 1
@@ -152,6 +170,47 @@ def test_a_dictionary_that_normalises_scales_each_tokens_gradient(normalization,
     tokens = np.concatenate(explicit(subject, dictionary, 1, splice, 1).gradients)
     close(seen.moment.along(dictionary.rows).mean, tokens.mean(0), 1e-6)
     close(seen.absolute.result().mean, np.abs(tokens).mean(0), 1e-6)
+
+
+@pytest.mark.parametrize("splice", ["replace", "error"])
+def test_a_transcoder_is_looked_at_where_it_writes(splice):
+    """It reads what enters the MLP, and its output takes the place of the MLP's."""
+    subject = subject_of()
+    made = random_dictionary(32, skip=True)
+    where = Place(
+        layer=1, reads=subject.sites["layers.1.mlp.in"], writes=subject.sites["layers.1.mlp.out"]
+    )
+
+    seen = surveyed_at(subject, {1: made}, {1: where}, FeaturePlan(splice=splice, stride=2))
+
+    tokens = np.concatenate(transcoded(subject, made, splice, 2))
+    close(seen.layers[1].moment.along(made.rows).mean, tokens.mean(0), 1e-6)
+    close(seen.layers[1].absolute.result().mean, np.abs(tokens).mean(0), 1e-6)
+
+
+def transcoded(subject, dictionary, splice, stride):
+    """Gradients of a transcoder's features by autograd, passage by passage."""
+    gradients = []
+    for tokens in some_passages().tokens:
+        leaves = {}
+
+        def hook(module, inputs, output, leaves=leaves):
+            x, target = inputs[0][0, ::stride].detach(), output[0, ::stride].detach()
+            leaves["features"] = dictionary.encode(x).dense().requires_grad_()
+            recon = leaves["features"] @ dictionary.rows + dictionary.bias + x @ dictionary.skip.T
+            if splice == "error":
+                recon = recon + (target - recon).detach()
+            spliced = output.detach().clone()
+            spliced[0, ::stride] = recon
+            return spliced
+
+        handle = subject.model.get_submodule("model.layers.1.mlp").register_forward_hook(hook)
+        ids = torch.from_numpy(tokens)[None]
+        logits = subject.model(input_ids=ids, use_cache=False).logits[0, :-1]
+        handle.remove()
+        loss = torch.nn.functional.cross_entropy(logits, ids[0, 1:])
+        gradients.append(torch.autograd.grad(loss, leaves["features"])[0].numpy())
+    return gradients
 
 
 @pytest.mark.parametrize("splice", ["replace", "error"])

@@ -101,7 +101,7 @@ def begin(
     return found
 
 
-def refuse_idle_options(config: SurveyConfig) -> None:
+def refuse_idle_options(config: ModelOptions) -> None:
     """Refuse options for loading a model where there is one already.
 
     Args:

@@ -9,9 +9,9 @@ from importlib.resources import files
 from pathlib import Path, PurePath, PurePosixPath
 from types import MappingProxyType
 
+from backlight.dictionaries import hub
 from backlight.dictionaries.formats import is_dictionary
 from backlight.errors import DictionaryError
-from backlight.dictionaries import hub
 
 __all__ = ["Candidate", "search"]
 

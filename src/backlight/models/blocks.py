@@ -55,7 +55,8 @@ class Blocks:
     ) -> Generator[None, None, None]:
         """Leave out the blocks before a layer while the context lasts.
 
-        What comes before and after the blocks runs as ever; the layer is given ``hidden``.
+        What comes before and after the blocks runs as ever; the layer is given ``hidden``. Before
+        layer 0 there is no block to leave out, so there ``hidden`` is not used.
 
         Args:
             layer: The first block that runs.

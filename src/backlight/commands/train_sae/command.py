@@ -16,11 +16,12 @@ from backlight.commands.layers import survey_sites
 from backlight.commands.model import load
 from backlight.commands.options import resolve
 from backlight.commands.session import ROOT, Clock
+from backlight.commands.survey import refuse_idle_options
 from backlight.commands.train_sae.corpus import divided, first_batches, passages_of, rows_of
 from backlight.commands.train_sae.files import refuse_occupied, rounded, write_trained
 from backlight.commands.train_sae.table import print_trained, shown
 from backlight.commands.train_sae.trained import TrainedDictionary, in_a_name
-from backlight.config import ModelOptions, TrainSaeConfig
+from backlight.config import TrainSaeConfig
 from backlight.data.batches import Passages, bucket
 from backlight.dictionaries.dictionary import Card, Dictionary
 from backlight.dictionaries.quality import Quality, Reconstruction
@@ -62,9 +63,7 @@ def train_sae(
     resolved = resolve(TrainSaeConfig, config, options)
     if subject is None:
         return _train(resolved, load)
-    idle = [name for name in ModelOptions.model_fields if name in resolved.model_fields_set]
-    if idle:
-        raise ConfigError(f"A subject is given, so {', '.join(idle)} would have no effect.")
+    refuse_idle_options(resolved)
     named = resolved.model_copy(update={"model_name": subject.name})
     return _train(named, lambda _: subject)
 
