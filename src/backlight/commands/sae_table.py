@@ -106,8 +106,11 @@ def _caption(config: SaeConfig, results: Results) -> str:
         )
     if "note" in results.metadata:
         lines.append(f"Model: {results.metadata['note']}.")
-    for layer, fault in results.metadata.get("poor_reconstruction", {}).items():
-        lines.append(f"Layer {layer}: {fault}")
+    poor = results.metadata.get("poor_reconstruction", {})
+    if poor:
+        lines.append(
+            f"Their dictionaries reconstruct poorly (why: manifest.json): layers {', '.join(poor)}."
+        )
     if config.power is not None or config.normalize != "none":
         lines.append("Shown before power and normalisation, which are in the arrays.")
     return "\n".join(lines)

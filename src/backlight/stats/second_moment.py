@@ -18,6 +18,7 @@ Vector = NDArray[np.float64]
 
 _VECTORS = ("sum", "weighted")
 _MATRICES = ("square", "cluster_square")
+_BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,12 +138,11 @@ class SecondMoment(Statistic):
 
 def _quadratic(rows: Float[Tensor, "directions width"], matrix: NDArray[np.float64]) -> Vector:
     """Compute w' A w for each row w; rounding cannot make it negative, as A never is."""
-    products = (rows @ _like(matrix, rows)).mul_(rows)
-    return np.maximum(as_array(products.sum(dim=1, dtype=_sum_dtype(rows))), 0.0)
-
-
-def _sum_dtype(rows: Tensor) -> torch.dtype | None:
-    return None if rows.device.type == "mps" else torch.float64
+    square, dtype = _like(matrix, rows), None if rows.device.type == "mps" else torch.float64
+    parts = [
+        (block @ square).mul_(block).sum(dim=1, dtype=dtype) for block in rows.split(_BLOCK_ROWS)
+    ]
+    return np.maximum(as_array(torch.cat(parts)), 0.0)
 
 
 def _like(array: NDArray[np.float64], rows: Tensor) -> Tensor:
