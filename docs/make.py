@@ -47,6 +47,32 @@ def help_of(words: list[str]) -> str:
 
 def draw_pictures() -> None:
     """Survey SmolLM2 over Shakespeare and keep the pictures that the docs show."""
+    draw_layers()
+    draw_features()
+
+
+def draw_features() -> None:
+    """Survey the shipped dictionary, by gradients and by gradient times activation."""
+    for quantity, picture, name in (
+        ("gradients", "layer_15_gradient_scatter_combined.png", "sae_scatter.png"),
+        ("grad_x_act", "top_features_mean.png", "sae_top_features.png"),
+    ):
+        with tempfile.TemporaryDirectory() as scratch:
+            run = Path(scratch) / "run"
+            backlight.sae(
+                model_name="smollm2",
+                sae_path="smollm2",
+                dataset="shakespeare",
+                num_samples=128,
+                splice="error",
+                aggregation_mode="both",
+                aggregate_by=quantity,
+                output_dir=run,
+            )
+            shutil.copy(run / picture, DOCS / "images" / name)
+
+
+def draw_layers() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "run"
         backlight.layers(

@@ -287,3 +287,19 @@ def test_an_occupied_directory_is_refused(asked, tmp_path, plain):
     sae(**asked, layers="0", output_dir=tmp_path / "run")
     with pytest.raises(RunDirectoryError, match=r"--overwrite"):
         sae(**asked, layers="0", output_dir=tmp_path / "run")
+
+
+def test_the_largest_features_of_every_mode_are_in_the_table(asked, plain, monkeypatch):
+    monkeypatch.setattr(command, "_NUM_RANKED", 3)
+    results = sae(**asked, splice="error", aggregation_mode="both", layers="0,1")
+
+    table = results.tables["top_features"]
+    for layer in (0, 1):
+        own = table.select(table["layer"] == layer)
+        assert 3 <= len(own) <= 6
+        for mode in ("mean", "mean_abs"):
+            sizes = np.abs(results.statistics[f"layer_{layer}_{mode}"])
+            order = np.argsort(-sizes, kind="stable")
+            ranked = dict(zip(own[f"rank_{mode}"], own["feature"], strict=True))
+            assert [ranked[rank] for rank in (1, 2, 3)] == order[:3].tolist()
+        assert own["rank_mean"].tolist() == sorted(own["rank_mean"])

@@ -1,6 +1,6 @@
 """From what was seen of a layer's features to numbers for each of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +38,9 @@ class FeatureResult:
             at which it fires; ``decoder_norm``. Over all tokens looked at, or only those where the
             feature fires.
         frequency_tokens: Of how many tokens ``frequency`` is a share.
-        ranked: The features of the largest absolute ``rank_by``, the largest first.
-        rank_by: The statistic that ranks them.
+        ranked: The features that have the largest absolute values of any mode, in the order of the
+            first mode, the largest first.
+        ranks: The place of each of these among all features, by mode; 1 is the largest.
         contexts: The tokens where each ranked feature mattered most.
         loss: Nats per predicted token (with the reconstruction in place under ``replace``); None
             if no loss was computed.
@@ -53,7 +54,7 @@ class FeatureResult:
     statistics: Mapping[str, Vector]
     frequency_tokens: int
     ranked: NDArray[np.int64]
-    rank_by: Mode
+    ranks: Mapping[Mode, NDArray[np.int64]]
     contexts: TopResult
     loss: float | None
 
@@ -65,7 +66,7 @@ def feature_result(
     where: Place,
     trial: Trial,
     plan: FeaturePlan,
-    rank_by: Mode,
+    modes: Sequence[Mode],
     num_ranked: int,
 ) -> FeatureResult:
     """Compute all statistics of a layer's features.
@@ -76,8 +77,8 @@ def feature_result(
         where: Its place.
         trial: How it did when it was tried.
         plan: What was measured.
-        rank_by: The statistic that ranks features.
-        num_ranked: How many are ranked.
+        modes: The statistics that rank features.
+        num_ranked: How many of the largest are kept for each mode.
 
     Returns:
         The numbers.
@@ -88,9 +89,10 @@ def feature_result(
         counts, frequency_tokens = trial.counts.cpu().numpy(), trial.num_tokens
     statistics["frequency"] = counts / frequency_tokens
     statistics["decoder_norm"] = as_array(torch.linalg.vector_norm(dictionary.rows, dim=1))
-    sizes = np.nan_to_num(np.abs(statistics[rank_by]), nan=-1.0)
-    ranked = np.argsort(-sizes, kind="stable")[:num_ranked]
-    ranked = ranked[sizes[ranked] >= 0]
+    places: dict[Mode, NDArray[np.int64]] = {mode: _places(statistics[mode]) for mode in modes}
+    kept = np.any([place <= num_ranked for place in places.values()], axis=0)
+    ranked = np.flatnonzero(kept & ~np.isnan(statistics[modes[0]]))
+    ranked = ranked[np.argsort(places[modes[0]][ranked])]
     return FeatureResult(
         place=where,
         card=dictionary.card,
@@ -100,10 +102,18 @@ def feature_result(
         statistics=statistics,
         frequency_tokens=frequency_tokens,
         ranked=ranked,
-        rank_by=rank_by,
+        ranks={mode: place[ranked] for mode, place in places.items()},
         contexts=_contexts(features, dictionary, ranked),
         loss=features.nats / features.num_predicted if plan.takes_gradients else None,
     )
+
+
+def _places(values: Vector) -> NDArray[np.int64]:
+    """Number values by their size, the largest 1, those that are not known last."""
+    order = np.argsort(-np.nan_to_num(np.abs(values), nan=-1.0), kind="stable")
+    places = np.empty(len(values), dtype=np.int64)
+    places[order] = np.arange(1, len(values) + 1)
+    return places
 
 
 def _moments(features: LayerFeatures, dictionary: Dictionary) -> dict[str, Vector]:

@@ -104,11 +104,11 @@ def top_feature_table(
         decode: From token ids to text.
 
     Returns:
-        The table: ``rank`` 1 is the largest; ``context`` is where the feature mattered most, with
+        The table: ``rank_{mode}`` 1 is the largest; ``context`` is where it mattered most, with
         the token in guillemets; ``neuronpedia`` is empty where its files name no such page.
     """
     found = list(results.values())
-    names = list(next(iter(found)).statistics)
+    names = list(found[0].statistics)
     units = dict.fromkeys(
         (name for name in names if name not in ("frequency", "decoder_norm")), UNITS[quantity]
     )
@@ -124,7 +124,10 @@ def top_feature_table(
         name="top_features",
         columns={
             "layer": np.repeat(list(results), [len(each.ranked) for each in found]),
-            "rank": np.concatenate([1 + np.arange(len(each.ranked)) for each in found]),
+            **{
+                f"rank_{mode}": np.concatenate([each.ranks[mode] for each in found])
+                for mode in found[0].ranks
+            },
             "feature": np.concatenate([each.ranked for each in found]),
             **{
                 name: np.concatenate([each.statistics[name][each.ranked] for each in found])

@@ -119,7 +119,7 @@ def _survey(
             where=shelf.places[layer],
             trial=shelf.trials[layer],
             plan=plan,
-            rank_by=config.modes[0],
+            modes=config.modes,
             num_ranked=_NUM_RANKED,
         )
         for layer, features in state.layers.items()

@@ -74,7 +74,7 @@ def _print_top(config: SaeConfig, results: Results) -> None:
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("where it mattered most", overflow="ellipsis", no_wrap=True)
     for row in range(len(table)):
-        if table["rank"][row] > each:
+        if table[f"rank_{mode}"][row] > each:
             continue
         shown.add_row(
             str(table["layer"][row]),
