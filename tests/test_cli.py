@@ -312,10 +312,14 @@ def test_importing_the_package_loads_nothing_heavy():
         f"print([name for name in {HEAVY} if name in sys.modules], sorted(dir(backlight))[:2])"
     )
 
-    assert done.stdout.strip() == "[] ['Results', 'Subject']", done.stderr
+    assert done.stdout.strip() == "[] ['Dictionary', 'Results']", done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["layers", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["layers", "--help"], ["sae", "--help"], ["train-sae", "--help"]],
+    ids=" ".join,
+)
 def test_help_starts_without_torch(words):
     done = in_a_process(
         "import sys\nfrom backlight.cli import main\n"
@@ -335,3 +339,12 @@ def test_overwriting_needs_a_directory(survey, refused):
 
     sentence = "--overwrite says to replace a run, but not which: name --output_dir."
     assert told == f"backlight: {sentence}\n"
+
+
+def test_the_call_sae_stays_a_call_when_everything_is_loaded():
+    done = in_a_process(
+        "import backlight, backlight.dictionaries.collection; first = backlight.sae; "
+        "import backlight.commands.sae; print(callable(first), first is backlight.sae)"
+    )
+
+    assert done.stdout.split() == ["True", "True"], done.stderr

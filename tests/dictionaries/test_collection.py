@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 import torch
-from backlight.sae import search
 
+from backlight.dictionaries import search
 from backlight.dictionaries.collection import find_dictionaries, read_dictionary
 from backlight.errors import DictionaryError
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from backlight.sae import dictionary as room
 from torch.testing import assert_close
 
+from backlight.dictionaries import dictionary as room
 from backlight.dictionaries.activations import Relu, Threshold
 from backlight.dictionaries.codes import Codes
 from backlight.dictionaries.dictionary import (

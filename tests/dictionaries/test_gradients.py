@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from backlight.sae import gradients as closed_form
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from backlight.dictionaries import gradients as closed_form
 from backlight.dictionaries.codes import Codes
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
 from zoo.dictionaries import random_dictionary
