@@ -1,15 +1,15 @@
 """A table onto axes: what each kind of picture looks like."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.collections import LineCollection, QuadMesh
+from matplotlib.collections import QuadMesh
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
+from backlight.report.names import name_points
 from backlight.tables import Table
 
 __all__ = [
@@ -35,14 +35,6 @@ _NUM_STARS, _NUM_SMALL_STARS = 20, 5
 _MANY = 5000  # points, above which each is drawn finer
 _SCIENTIFIC = (-2, 4)
 _LINEAR_PART = 0.9  # of the values lie where a signed common scale is still about linear
-_AROUND = [
-    (right, above * step)
-    for step in (0.0, 0.04, 0.08, 0.12, 0.16, 0.2)
-    for above in (1, -1)
-    for right in (1, -1, 0)
-    if right or step
-]
-"""Where a point's name is tried: right and left of it, then above and below, then farther off."""
 
 
 def draw_distribution(axes: Axes, table: Table, column: str, *, colour: str, num_bins: int) -> None:
@@ -148,7 +140,7 @@ def draw_dimensions(axes: Axes, table: Table, column: str, *, colour: str) -> No
     axes.ticklabel_format(axis="y", scilimits=_SCIENTIFIC)
     axes.set(xlabel=_index(table), ylabel=table.label(column))
     axes.autoscale_view()
-    _name_points(axes, table[_index(table)][largest], table[column][largest])
+    name_points(axes, table[_index(table)][largest], table[column][largest])
 
 
 def draw_dimensions_on(
@@ -350,56 +342,3 @@ def _quantile(values: NDArray[np.int64], counts: NDArray[np.int64], share: float
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(counts[order]) >= share * counts.sum()
     return int(values[order][reached.argmax()])
-
-
-def _name_points(axes: Axes, x: NDArray[np.int64], y: NDArray[np.float64]) -> None:
-    """Write each point's number beside it, where no other name or named point is."""
-    points = axes.transAxes.inverted().transform(axes.transData.transform(np.column_stack([x, y])))
-    lines: list[list[tuple[float, float]]] = []
-    boxes = [_Box(float(across), float(up), 0.006, 0.012) for across, up in points]
-    for number, (across, up) in zip(x, points, strict=True):
-        box = _free_place(float(across), float(up), len(str(number)), boxes)
-        boxes.append(box)
-        lines.append([(across, up), (box.x, box.y)])
-        axes.text(
-            box.x,
-            box.y,
-            str(number),
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-            fontsize=7,
-            color="#444444",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-        )
-    leaders = LineCollection(
-        lines, colors="#bbbbbb", linewidths=0.5, transform=axes.transAxes, zorder=2
-    )
-    axes.add_collection(leaders, autolim=False)
-
-
-def _free_place(across: float, up: float, length: int, taken: Sequence["_Box"]) -> "_Box":
-    half_width = 0.006 * length + 0.002
-    places = [
-        _Box(across + right * (half_width + 0.012), up + above, half_width, 0.018)
-        for right, above in _AROUND
-    ]
-    places = [box for box in places if box.x + box.half_width <= 1] or places
-    free = (box for box in places if not any(box.overlaps(other) for other in taken))
-    return next(free, places[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """A rectangle in parts of the axes: its middle and half its sides."""
-
-    x: float
-    y: float
-    half_width: float
-    half_height: float
-
-    def overlaps(self, other: "_Box") -> bool:
-        return (
-            abs(self.x - other.x) < self.half_width + other.half_width
-            and abs(self.y - other.y) < self.half_height + other.half_height
-        )
