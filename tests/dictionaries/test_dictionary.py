@@ -14,6 +14,7 @@ from backlight.dictionaries.dictionary import (
     LinearEncoder,
     NormalizedEncoder,
 )
+from backlight.dictionaries.normalization import scale_of
 
 CARD = Card(format="test", path="", architecture="standard")
 WIDTH, FEATURES = 6, 15
@@ -106,7 +107,7 @@ def test_the_scaled_gradient_times_the_rows_is_what_a_change_of_a_feature_change
         step[token, feature] = 0.5  # decoding is affine: a difference is the derivative
         return (loss(features + step) - loss(features - step)).item()
 
-    found = dictionary.scaled(weight, x) @ dictionary.rows.T
+    found = (weight * scale_of(kind, x)) @ dictionary.rows.T
     for token, feature in ((0, 0), (3, 7), (7, FEATURES - 1)):
         assert found[token, feature].item() == pytest.approx(slope(token, feature))
 

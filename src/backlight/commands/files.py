@@ -9,22 +9,36 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from backlight.analysis.aggregate import Mode, Norm
+from backlight.analysis.aggregate import Mode, Norm, aggregate
 from backlight.commands.report import png
 from backlight.commands.session import Clock
 from backlight.config import SurveyConfig
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import CONSOLIDATED, METADATA, STATISTICS, Results
 
-__all__ = ["variants", "write_results"]
+__all__ = ["aggregated", "write_results"]
 
 
-def variants(config: SurveyConfig) -> dict[str, tuple[Mode, Norm]]:
-    """List how dimensions are aggregated, by the names that files have for it."""
-    if config.normalize != "both":
-        return {mode: (mode, config.normalize) for mode in config.modes}
-    norms: tuple[Norm, ...] = ("sum", "sum_abs")
-    return {f"{mode}_norm_{norm}": (mode, norm) for mode, norm in product(config.modes, norms)}
+def aggregated(
+    config: SurveyConfig, statistics: Mapping[int, Mapping[str, NDArray[np.float64]]]
+) -> dict[str, NDArray[np.float32]]:
+    """Aggregate each layer's dimensions in every way that was asked for.
+
+    Args:
+        config: The options.
+        statistics: By layer, the statistic of each mode: one number for each dimension.
+
+    Returns:
+        The arrays, by ``layer_{i}_{mode}`` and, with two normalisations, what follows it.
+    """
+    return {
+        f"layer_{layer}_{name}": aggregate(modes[mode], power=config.power, norm=norm).astype(
+            np.float32
+        )
+        for (name, (mode, norm)), (layer, modes) in product(
+            _variants(config).items(), statistics.items()
+        )
+    }
 
 
 def write_results(
@@ -72,6 +86,14 @@ def write_results(
     directory.finish({"command": command, "complete": True, **results.metadata})
 
 
+def _variants(config: SurveyConfig) -> dict[str, tuple[Mode, Norm]]:
+    """List how dimensions are aggregated, by the names that files have for it."""
+    if config.normalize != "both":
+        return {mode: (mode, config.normalize) for mode in config.modes}
+    norms: tuple[Norm, ...] = ("sum", "sum_abs")
+    return {f"{mode}_norm_{norm}": (mode, norm) for mode, norm in product(config.modes, norms)}
+
+
 def _metadata(
     directory: RunDirectory,
     config: SurveyConfig,
@@ -106,7 +128,7 @@ def _metadata(
         "layer_statistics": {
             f"layer_{layer}": {
                 name: _statistics(results.data[f"layer_{layer}_{name}"])
-                for name in variants(config)
+                for name in _variants(config)
             }
             for layer in layers
         },

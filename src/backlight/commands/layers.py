@@ -1,15 +1,12 @@
 """``backlight layers``: what the gradient of the loss is at every layer, over a corpus."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.analysis.aggregate import aggregate
 from backlight.analysis.profile import Profile, profile
 from backlight.analysis.tabulate import (
     dimension_table,
@@ -18,13 +15,13 @@ from backlight.analysis.tabulate import (
     site_results,
     top_token_table,
 )
-from backlight.commands.files import variants, write_results
+from backlight.commands.files import aggregated, write_results
 from backlight.commands.layers_table import print_layers
-from backlight.commands.model import load
+from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.report import layers_report
 from backlight.commands.session import Clock, find_run, follow, print_places
-from backlight.commands.survey import Material, begin, gather, refuse_idle_options
+from backlight.commands.survey import Material, begin, gather
 from backlight.config import LayersConfig, SurveyConfig, same_numbers
 from backlight.errors import UnsupportedSiteError
 from backlight.models.sites import (
@@ -42,8 +39,6 @@ from backlight.runs.results import Results, load_results
 from backlight.stats.bank import SiteResult
 
 __all__ = ["layers", "run", "survey_sites"]
-
-_logger = logging.getLogger(__name__)
 
 
 def layers(
@@ -67,11 +62,7 @@ def layers(
             although there is a subject.
     """
     resolved = resolve(LayersConfig, config, options)
-    if subject is None:
-        return _survey(resolved, load)
-    refuse_idle_options(resolved)
-    named = resolved.model_copy(update={"model_name": subject.name})
-    return _survey(named, lambda _: subject)
+    return _survey(*settle(resolved, subject))
 
 
 def run(config: LayersConfig) -> None:
@@ -200,21 +191,17 @@ def _results(
     note = {"note": subject.facts["note"]} if "note" in subject.facts else {}
     return Results(
         path=None if directory is None else directory.path,
-        data=_arrays(config, by_layer),
+        data=aggregated(config, _statistics(config, by_layer)),
         metadata={"loss_nats_per_token": loss, "num_tokens": passages.num_tokens, **note},
         tables={table.name: table for table in tables},
         config=same_numbers(config) if directory is None else directory.config(),
     )
 
 
-def _arrays(
+def _statistics(
     config: LayersConfig, by_layer: Mapping[int, SiteResult]
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[int, dict[str, NDArray[np.float64]]]:
     return {
-        f"layer_{layer}_{name}": aggregate(
-            getattr(result.moments, mode), power=config.power, norm=norm
-        ).astype(np.float32)
-        for (name, (mode, norm)), (layer, result) in product(
-            variants(config).items(), by_layer.items()
-        )
+        layer: {mode: getattr(result.moments, mode) for mode in config.modes}
+        for layer, result in by_layer.items()
     }

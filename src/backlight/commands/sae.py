@@ -1,14 +1,12 @@
 """``backlight sae``: which features of a sparse dictionary move the loss, over a corpus."""
 
 from collections.abc import Callable, Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.analysis.aggregate import aggregate
 from backlight.analysis.feature_results import FeatureResult, feature_result
 from backlight.analysis.feature_tables import (
     dictionary_table,
@@ -18,14 +16,14 @@ from backlight.analysis.feature_tables import (
 )
 from backlight.analysis.features import FeatureSurvey, survey_features
 from backlight.analysis.walk import FeaturePlan
-from backlight.commands.files import variants, write_results
-from backlight.commands.model import load
+from backlight.commands.files import aggregated, write_results
+from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.report import features_report
 from backlight.commands.sae_table import print_features
 from backlight.commands.session import Clock, find_run, follow, print_places
 from backlight.commands.shelf import Shelf, find_source, shelve
-from backlight.commands.survey import Material, begin, gather, refuse_idle_options
+from backlight.commands.survey import Material, begin, gather
 from backlight.config import SaeConfig, SurveyConfig, same_numbers
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import format_layers
@@ -67,11 +65,7 @@ def sae(
             although there is a subject, or if there are two sources of dictionaries.
     """
     resolved = resolve(SaeConfig, config, options)
-    if subject is None:
-        return _survey(resolved, load, dictionaries)
-    refuse_idle_options(resolved)
-    named = resolved.model_copy(update={"model_name": subject.name})
-    return _survey(named, lambda _: subject, dictionaries)
+    return _survey(*settle(resolved, subject), dictionaries)
 
 
 def run(config: SaeConfig) -> None:
@@ -204,7 +198,7 @@ def _results(
     facts = material.subject.facts
     return Results(
         path=None if directory is None else directory.path,
-        data=_arrays(config, by_layer),
+        data=aggregated(config, {layer: found.statistics for layer, found in by_layer.items()}),
         statistics=_statistics(by_layer),
         metadata={
             "num_tokens": next(iter(by_layer.values())).num_tokens,
@@ -214,19 +208,6 @@ def _results(
         tables={table.name: table for table in tables},
         config=same_numbers(config) if directory is None else directory.config(),
     )
-
-
-def _arrays(
-    config: SaeConfig, by_layer: Mapping[int, FeatureResult]
-) -> dict[str, NDArray[np.float32]]:
-    return {
-        f"layer_{layer}_{name}": aggregate(
-            found.statistics[mode], power=config.power, norm=norm
-        ).astype(np.float32)
-        for (name, (mode, norm)), (layer, found) in product(
-            variants(config).items(), by_layer.items()
-        )
-    }
 
 
 def _statistics(by_layer: Mapping[int, FeatureResult]) -> dict[str, NDArray[np.float64]]:

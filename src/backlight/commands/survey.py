@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from backlight.commands.session import Clock, start_run
-from backlight.config import ModelOptions, SurveyConfig
+from backlight.config import SurveyConfig
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import read_rows
 from backlight.errors import ConfigError, RunDirectoryError
@@ -16,7 +16,7 @@ from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
 
-__all__ = ["Material", "begin", "gather", "refuse_idle_options"]
+__all__ = ["Material", "begin", "gather"]
 
 _logger = logging.getLogger(__name__)
 
@@ -99,20 +99,6 @@ def begin(
     _refuse_other_material(found, origin, ("corpus", "model", *more))
     found.sweep()
     return found
-
-
-def refuse_idle_options(config: ModelOptions) -> None:
-    """Refuse options for loading a model where there is one already.
-
-    Args:
-        config: The options.
-
-    Raises:
-        ConfigError: If there are any.
-    """
-    idle = [name for name in ModelOptions.model_fields if name in config.model_fields_set]
-    if idle:
-        raise ConfigError(f"A subject is given, so {', '.join(idle)} would have no effect.")
 
 
 def _refuse_longer_passages(subject: Subject, passages: Passages, config: SurveyConfig) -> None:

@@ -199,17 +199,3 @@ class Dictionary:
         kind = self.normalization
         output = (codes.times(self.rows) + self.bias) * scale_of(kind, x) + shift_of(kind, x)
         return output if self.skip is None else output + x @ self.skip.T
-
-    def scaled(
-        self, gradient: Float[Tensor, "tokens output_width"], x: Float[Tensor, "tokens width"]
-    ) -> Float[Tensor, "tokens output_width"]:
-        """Turn a gradient at the reconstruction into one whose product with the rows is dL/df.
-
-        Args:
-            gradient: dL/d(reconstruction).
-            x: The activations that were encoded.
-
-        Returns:
-            The gradient times each token's scale; itself without a normalisation.
-        """
-        return gradient * scale_of(self.normalization, x)

@@ -13,10 +13,9 @@ from torch import Tensor
 from backlight.analysis.harvest import Harvest, Harvested, harvest
 from backlight.analysis.recovery import measure_recovery
 from backlight.commands.layers import survey_sites
-from backlight.commands.model import load
+from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.session import ROOT, Clock
-from backlight.commands.survey import refuse_idle_options
 from backlight.commands.train_sae.corpus import divided, first_batches, passages_of, rows_of
 from backlight.commands.train_sae.files import refuse_occupied, rounded, write_trained
 from backlight.commands.train_sae.table import print_trained, shown
@@ -61,11 +60,7 @@ def train_sae(
             although there is a subject.
     """
     resolved = resolve(TrainSaeConfig, config, options)
-    if subject is None:
-        return _train(resolved, load)
-    refuse_idle_options(resolved)
-    named = resolved.model_copy(update={"model_name": subject.name})
-    return _train(named, lambda _: subject)
+    return _train(*settle(resolved, subject))
 
 
 def run(config: TrainSaeConfig) -> None:
