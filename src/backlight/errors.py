@@ -9,6 +9,9 @@ BacklightError
 |   +-- ModelError           a model that cannot be found, or is not a causal language model
 |   +-- DatasetError         text that cannot be found, or holds nothing to read
 |   +-- DictionaryError      a dictionary that cannot be found or read, or does not fit the model
+|   +-- CityError            cities that cannot be read, or a selection of them that does not fit
+|   +-- TaskError            a task that does not exist, or cannot be asked of some cities
+|   +-- PromptError          a template, field, answer or position that does not exist or does not fit
 |   +-- RunDirectoryError    a directory that exists, or is not a run, or is another run
 |   +-- DeviceError          a device that is not there
 +-- RunError                 a failure of the run: exit status 1, what was done so far is kept
@@ -23,6 +26,7 @@ from difflib import get_close_matches
 
 __all__ = [
     "BacklightError",
+    "CityError",
     "ConfigError",
     "DatasetError",
     "DeviceError",
@@ -30,10 +34,12 @@ __all__ = [
     "FamilyProofError",
     "ModelError",
     "NonFiniteError",
+    "PromptError",
     "RunDirectoryError",
     "RunError",
     "SilentSiteError",
     "StorageError",
+    "TaskError",
     "UnknownLayerError",
     "UnknownSiteError",
     "UnsupportedSiteError",
@@ -104,6 +110,18 @@ class DatasetError(UsageError):
 
 class DictionaryError(UsageError):
     """A sparse dictionary cannot be found or read, or does not fit the model."""
+
+
+class CityError(UsageError):
+    """Cities that cannot be read, or a selection of them that does not fit."""
+
+
+class TaskError(UsageError):
+    """A task that does not exist, or that cannot be asked of some cities."""
+
+
+class PromptError(UsageError):
+    """A template, field, answer or position that does not exist or does not fit."""
 
 
 class RunDirectoryError(UsageError):

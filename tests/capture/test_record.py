@@ -13,7 +13,7 @@ from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import subject_from_module
 from backlight.models.taps import per_token, tapping
-from backlight.tasks.objective import token_weights
+from backlight.tasks.objective import NextToken, token_weights
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 
@@ -175,7 +175,7 @@ def test_other_reductions_are_those_of_the_plain_loss(reduction):
     subject, batch = subject_of("llama", torch.float64), some_batch()
     site = subject.sites["layers.1.mlp.out"]
 
-    tape = record(subject, batch, [site], reduction=reduction)
+    tape = record(subject, batch, [site], objective=NextToken(reduction))
 
     alone = module_gradients(subject.model, batch, [site.tap.module])[site.tap.module]
     weights = token_weights(batch, reduction).split((batch.lengths - 1).tolist())

@@ -15,7 +15,7 @@ from backlight.data.batches import Batch, Passages
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.stats.bank import Bank
-from backlight.tasks.objective import Reduction
+from backlight.tasks.objective import NextToken, Reduction
 
 __all__ = ["Profile", "Progress", "Quantity", "profile"]
 
@@ -126,7 +126,7 @@ def _record(
     if quantity == "values":
         return record_activations(subject, batch, sites)
     keep = quantity == "grad_x_act"
-    return record(subject, batch, sites, reduction=reduction, keep_activations=keep)
+    return record(subject, batch, sites, objective=NextToken(reduction), keep_activations=keep)
 
 
 def _quantity(tape: Tape, site: str, quantity: Quantity) -> Tensor:

@@ -24,7 +24,7 @@ from backlight.dictionaries.normalization import scale_of
 from backlight.models.blocks import Blocks
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.tasks.objective import Reduction
+from backlight.tasks.objective import NextToken, Reduction
 
 __all__ = ["FeaturePlan", "Load", "Observation", "Splice", "Walk"]
 
@@ -178,7 +178,11 @@ class Walk:
         if plan.takes_gradients:
             sites = unique_sites(*reads, *writes)
             tape = record(
-                self._subject, batch, sites, reduction=plan.reduction, keep_activations=keep
+                self._subject,
+                batch,
+                sites,
+                objective=NextToken(plan.reduction),
+                keep_activations=keep,
             )
         else:
             tape = record_activations(self._subject, batch, unique_sites(*reads))
@@ -234,7 +238,9 @@ class Walk:
                 self._blocks.entering(where.layer, stream),
                 splicing(self._subject, {where.writes.name: spliced}),
             ):
-                tape = record(self._subject, batch, [where.writes], reduction=self._plan.reduction)
+                tape = record(
+                    self._subject, batch, [where.writes], objective=NextToken(self._plan.reduction)
+                )
             seen = self._observation(
                 batch,
                 where,

@@ -13,10 +13,11 @@ from backlight.errors import NonFiniteError, SilentSiteError
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
-from backlight.tasks.objective import LossGradient, Reduction, next_token_loss
+from backlight.tasks.objective import LossGradient, NextToken, Objective
 
 __all__ = ["record", "record_activations"]
 
+_DEFAULT = NextToken()
 _WATCHED = ("input", "output", "branch")
 
 
@@ -29,7 +30,7 @@ def record(
     batch: Batch,
     sites: Sequence[Site],
     *,
-    reduction: Reduction = "sequence_mean",
+    objective: Objective = _DEFAULT,
     keep_activations: bool = False,
 ) -> Tape:
     """Run a batch forward and backward and keep the gradient at each site.
@@ -42,7 +43,7 @@ def record(
         subject: The model.
         batch: Some passages, on the model's device.
         sites: Where to look.
-        reduction: How tokens and sequences are weighed in the loss.
+        objective: What is differentiated; by default each sequence's mean next-token loss.
         keep_activations: Also keep a copy of each site's tensor.
 
     Returns:
@@ -68,7 +69,7 @@ def record(
 
     with torch.enable_grad(), tapping(subject, _with_start(subject, sites), visit):
         output = subject.forward(batch.input_ids)
-    loss = next_token_loss(output, batch, head=subject.head, reduction=reduction)
+    loss = objective(output, batch, subject.head)
     _check_finite(subject, batch, loss)
     gradients = torch.autograd.grad(
         output,
@@ -84,6 +85,7 @@ def record(
             for site, gradient in zip(sites, gradients, strict=True)
         },
         nats=loss.nats,
+        value=loss.value,
     )
 
 
@@ -110,7 +112,7 @@ def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) ->
 
     with suppress(_AllSeen), tapping(subject, sites, visit):
         subject.forward(batch.input_ids)
-    return Tape(batch=batch, activations=activations, gradients={}, nats=None)
+    return Tape(batch=batch, activations=activations, gradients={}, nats=None, value=None)
 
 
 def _with_start(subject: Subject, sites: Sequence[Site]) -> list[Site]:
@@ -141,7 +143,7 @@ def _gradient(site: Site, gradient: Tensor | None, batch: Batch) -> Tensor:
 
 def _check_finite(subject: Subject, batch: Batch, loss: LossGradient) -> None:
     """Name the passage whose loss is not finite, and the first layer where it went wrong."""
-    bad = ~loss.nats.isfinite()
+    bad = ~(loss.nats.isfinite() & loss.value.isfinite())
     if not bad.any():
         return
     row = int(bad.nonzero()[0, 0])

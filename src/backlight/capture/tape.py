@@ -18,13 +18,15 @@ class Tape:
     Attributes:
         batch: The tokens.
         activations: ``[batch, positions, width]`` at each site; empty if they were not asked for.
-        gradients: The gradient of the reduced loss at each site, in nats per unit of activation,
-            same shape; empty if it was not asked for. Pads are exactly zero.
+        gradients: The gradient of the objective at each site, in its unit per unit of activation
+            (nats for a loss), same shape; empty if it was not asked for. Pads are exactly zero.
         nats: The cross-entropy of each sequence, summed over its predicted tokens, float64; None
             if only activations were asked for.
+        value: What was differentiated, sequence by sequence, float64; None as above.
     """
 
     batch: Batch
     activations: Mapping[str, Float[Tensor, "batch positions width"]]
     gradients: Mapping[str, Float[Tensor, "batch positions width"]]
     nats: Float[Tensor, " batch"] | None
+    value: Float[Tensor, " batch"] | None

@@ -1,4 +1,4 @@
-"""The next-token cross-entropy, with its gradient in closed form and never all its logits.
+"""What is differentiated, and the next-token cross-entropy in closed form, never all its logits.
 
 With hidden states h, head ``y = c tanh(a (W h + b) / c)``, p = softmax(y) and a target t, the loss
 of one token is ``-log p_t`` nats, and its gradient ``dL/dh = a (1 - (y/c)^2) (p - onehot_t) W``
@@ -6,17 +6,27 @@ of one token is ``-log p_t`` nats, and its gradient ``dL/dh = a (1 - (y/c)^2) (p
 chunk of logits, whatever the batch; no graph is built.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from backlight.data.batches import Batch
 from backlight.models.head import Head
 
-__all__ = ["LossGradient", "Reduction", "next_token_loss", "token_weights"]
+__all__ = [
+    "LossGradient",
+    "NextToken",
+    "Objective",
+    "Reduction",
+    "chunks",
+    "next_token_loss",
+    "predicted_loss",
+    "token_weights",
+]
 
 Reduction = Literal["sequence_mean", "token_sum", "batch_mean"]
 """``sequence_mean``: each sequence's own mean over its predicted tokens, summed over sequences, so
@@ -33,12 +43,43 @@ class LossGradient:
 
     Attributes:
         nats: The cross-entropy of each sequence in nats, summed over predicted tokens, float64.
-        gradient: Gradient of the reduced loss at the model's output (the head's input, or the
-            logits), zero where nothing is predicted.
+        value: What is differentiated, sequence by sequence, float64: their sum is the scalar whose
+            gradient this is. For a loss it is the reduced loss.
+        gradient: Gradient of that scalar at the model's output (the head's input, or the logits),
+            zero where nothing is predicted.
     """
 
     nats: Float[Tensor, " batch"]
+    value: Float[Tensor, " batch"]
     gradient: Float[Tensor, "batch positions width"]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A scalar of a batch, with its gradient at the model's output."""
+
+    def __call__(
+        self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
+    ) -> LossGradient:
+        """Compute it; ``output`` is what the head reads, or the logits if there is no head."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NextToken:
+    """The loss of predicting every token from those before it.
+
+    Attributes:
+        reduction: How tokens and sequences are weighed.
+    """
+
+    reduction: Reduction = "sequence_mean"
+
+    def __call__(
+        self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
+    ) -> LossGradient:
+        """Compute the loss and its gradient."""
+        return next_token_loss(output, batch, head=head, reduction=self.reduction)
 
 
 def next_token_loss(
@@ -60,21 +101,51 @@ def next_token_loss(
         The loss of each sequence and the gradient at ``output``.
     """
     predicts = batch.valid[:, 1:]
+    weights = token_weights(batch, reduction)
+    return predicted_loss(output, batch, predicts, weights, head=head)
+
+
+def predicted_loss(
+    output: Float[Tensor, "batch positions width"],
+    batch: Batch,
+    predicts: Bool[Tensor, "batch targets"],
+    weights: Float[Tensor, " chosen"],
+    *,
+    head: Head | None,
+) -> LossGradient:
+    """Compute the loss of predicting some tokens from those before them, and its gradient.
+
+    Args:
+        output: What the model gives: hidden states if there is a head, else logits.
+        batch: The tokens.
+        predicts: Which tokens are predicted, from the second of each sequence on.
+        weights: How much the loss of each of these counts, sequence after sequence.
+        head: The language-model head, None if ``output`` holds logits.
+
+    Returns:
+        The loss of each sequence and the gradient at ``output``.
+    """
     rows = output.detach()[:, :-1][predicts]
     targets = batch.input_ids[:, 1:][predicts]
-    weights = token_weights(batch, reduction)
-    chunk = max(1, _CHUNK_ELEMENTS // (output.shape[-1] if head is None else len(head.weight)))
     losses, gradients = [], []
-    for start in range(0, len(rows), chunk):
-        part = slice(start, start + chunk)
+    for part in chunks(output, len(rows), head):
         loss, gradient = _chunk(rows[part], targets[part], weights[part], head)
         losses.append(loss)
         gradients.append(gradient)
     gradient = torch.zeros_like(output)
     gradient[:, :-1][predicts] = torch.cat(gradients)
-    nats = torch.zeros(predicts.shape, dtype=losses[0].dtype, device=output.device)
-    nats[predicts] = torch.cat(losses)
-    return LossGradient(nats=nats.cpu().double().sum(dim=1), gradient=gradient)
+    nats = torch.zeros(predicts.shape, dtype=torch.float64)
+    nats[predicts.cpu()] = torch.cat(losses).cpu().double()
+    weighted = torch.zeros_like(nats)
+    weighted[predicts.cpu()] = weights.cpu().double()
+    return LossGradient(nats=nats.sum(dim=1), value=(nats * weighted).sum(dim=1), gradient=gradient)
+
+
+def chunks(output: Tensor, num_rows: int, head: Head | None) -> Iterator[slice]:
+    """Cut rows into parts whose logits fit into one chunk of memory."""
+    size = max(1, _CHUNK_ELEMENTS // (output.shape[-1] if head is None else len(head.weight)))
+    for start in range(0, num_rows, size):
+        yield slice(start, start + size)
 
 
 def token_weights(batch: Batch, reduction: Reduction) -> Float[Tensor, " targets"]:
