@@ -1,5 +1,6 @@
 from .commands.layers import layers
 from .commands.sae import sae
+from .commands.tokens import tokens
 from .commands.train_sae import train_sae
 from .commands.train_sae.trained import TrainedDictionary
 from .dictionaries.collection import find_dictionaries, read_dictionary
@@ -23,5 +24,6 @@ __all__ = [
     "sae",
     "subject_from_module",
     "subject_from_transformers",
+    "tokens",
     "train_sae",
 ]

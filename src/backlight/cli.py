@@ -12,7 +12,14 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, ValidationError
 
-from backlight.config import LayersConfig, SaeConfig, SitesConfig, TrainSaeConfig, explain
+from backlight.config import (
+    LayersConfig,
+    SaeConfig,
+    SitesConfig,
+    TokensConfig,
+    TrainSaeConfig,
+    explain,
+)
 from backlight.errors import BacklightError, ConfigError
 
 __all__ = ["app", "main"]
@@ -22,9 +29,10 @@ _USAGE, _INTERRUPTED = 2, 130
 _Layers = Annotated[LayersConfig, Parameter(name="*")]
 _Sae = Annotated[SaeConfig, Parameter(name="*")]
 _Sites = Annotated[SitesConfig, Parameter(name="*")]
+_Tokens = Annotated[TokensConfig, Parameter(name="*")]
 _TrainSae = Annotated[TrainSaeConfig, Parameter(name="*")]
 
-_KINDS = (LayersConfig, SaeConfig, SitesConfig, TrainSaeConfig)
+_KINDS = (LayersConfig, SaeConfig, SitesConfig, TokensConfig, TrainSaeConfig)
 
 app = App(
     name="backlight",
@@ -92,6 +100,23 @@ def train_sae(config: Path | None = None, *, options: _TrainSae = TrainSaeConfig
         YAML file of options. Flags win over it.
     """
     _call("train_sae", _resolved(TrainSaeConfig, config, options))
+
+
+@app.command
+def tokens(config: Path | None = None, *, options: _Tokens = TokensConfig()) -> None:
+    """Measure at which token and in which layer the gradient of an answer sits.
+
+    Prompts come from one of twelve tasks about cities, which the shipped model answers, or from a
+    template with fields, for any model. Prints the positions with the largest gradients and the
+    shape of the gradient vectors. With --save_outputs or --output_dir it also writes arrays,
+    tables, heatmaps and PCA figures.
+
+    Parameters
+    ----------
+    config
+        YAML file of options, such as configs/distance.yaml. Flags win over it.
+    """
+    _call("tokens", _resolved(TokensConfig, config, options))
 
 
 @app.command

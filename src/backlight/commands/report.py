@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import ConfigError, RunDirectoryError
 from backlight.report.dimensions import NOUNS, Dimensions, Variant
 from backlight.report.features import FeaturesReport, draw_features
 from backlight.report.layers import LayersReport, draw_layers
+from backlight.report.tokens import TokensReport, draw_tokens
 from backlight.runs.directory import PROVENANCE, RunDirectory
 from backlight.runs.results import Results, load_results
 from backlight.tables import Table
 
-__all__ = ["features_report", "layers_report", "png", "run"]
+__all__ = ["features_report", "layers_report", "png", "run", "tokens_report"]
 
 _DPI = 110
 _MODES = ("mean_abs", "mean", "rms")
@@ -101,11 +102,52 @@ def features_report(results: Results) -> FeaturesReport:
     )
 
 
+def tokens_report(results: Results) -> TokensReport:
+    """Collect what the figures of a ``backlight tokens`` run show.
+
+    Args:
+        results: The run.
+
+    Returns:
+        What the figures are drawn from.
+    """
+    options, tables = results.config, results.tables
+    asked = options["task_type"] or options["template"]
+    positions = tables["positions"]["position"]
+    answered = [str(name) == "answer" or str(name).startswith("answer_") for name in positions]
+    return TokensReport(
+        title=f"{asked}: {options['objective']}, {results.metadata['checkpoint_path']}",
+        color_by=_colour(options["color_by"], tables["prompts"]),
+        num_input=int((~np.array(answered) * (tables["positions"]["column"] + 1)).max()),
+        positions=tables["positions"],
+        prompts=tables["prompts"],
+        geometry=tables["geometry"],
+        arrays=results.data,
+    )
+
+
 def png(figure: Figure) -> bytes:
     """Render a figure; equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _in_folder(
+    folder: str, figures: Iterator[tuple[str, Figure]]
+) -> Iterator[tuple[str, Figure]]:
+    for name, figure in figures:
+        yield f"{folder}/{name}", figure
+
+
+def _colour(asked: str | None, prompts: Table) -> str | None:
+    """Choose the column that colours points: what was asked for, else a number for an answer."""
+    if asked is None:
+        return "answer_value" if "answer_value" in prompts.columns else None
+    if asked not in prompts.columns:
+        known = ", ".join(prompts.columns)
+        raise ConfigError(f"There is no value {asked!r} to colour by; the prompts have {known}.")
+    return asked
 
 
 def _layers(results: Results) -> list[int]:
@@ -146,4 +188,5 @@ def _variant(name: str, results: Results, layers: list[int]) -> Variant:
 _FIGURES: Mapping[str, Callable[[Results], Iterator[tuple[str, Figure]]]] = {
     "layers": lambda results: draw_layers(layers_report(results)),
     "sae": lambda results: draw_features(features_report(results)),
+    "tokens": lambda results: _in_folder("figures", draw_tokens(tokens_report(results))),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from backlight.commands.session import Clock, start_run
-from backlight.config import SurveyConfig
+from backlight.config import RunOptions, SurveyConfig
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import read_rows
 from backlight.errors import ConfigError, RunDirectoryError
@@ -70,11 +70,13 @@ def gather(config: SurveyConfig, load: Callable[[SurveyConfig], Subject], clock:
 
 
 def begin(
-    config: SurveyConfig,
+    config: RunOptions,
     command: str,
     name: str,
     material: Material,
     found: RunDirectory | None,
+    *,
+    masks: str = _MASKS,
     **more: Any,
 ) -> RunDirectory | None:
     """Make the run's directory, or make sure that an earlier one can be gone on with.
@@ -85,6 +87,7 @@ def begin(
         name: How an automatically named directory begins.
         material: What is surveyed.
         found: The earlier run, None for a new one.
+        masks: Which tokens count.
         **more: What else the numbers come from; it must be the same when a run is resumed.
 
     Returns:
@@ -93,7 +96,7 @@ def begin(
     Raises:
         RunDirectoryError: If the text, the model or anything else has changed since.
     """
-    origin = {**_origin(command, material), **more}
+    origin = {**_origin(command, material), "masks": masks, **more}
     if found is None:
         return start_run(config, name, origin)
     _refuse_other_material(found, origin, ("corpus", "model", *more))
@@ -123,7 +126,6 @@ def _origin(command: str, material: Material) -> dict[str, Any]:
         **provenance(),
         "model": dict(subject.facts),
         "corpus": corpus,
-        "masks": _MASKS,
         "threads": torch.get_num_threads(),
     }
 

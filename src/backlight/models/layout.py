@@ -146,12 +146,14 @@ class _LayerSites:
                 "attn.v",
                 Tap(module=path, side="value", heads_first=True),
                 self._num_key_value_heads * self._head_width,
+                num_heads=self._num_key_value_heads,
                 transformer_lens=self._lens("attn.hook_v"),
             )
         yield self._site(
             "attn.z",
             Tap(module=self._path(family.z), side="input"),
             self._num_heads * self._head_width,
+            num_heads=self._num_heads,
             transformer_lens=self._lens("attn.hook_z"),
         )
         yield self._site(
@@ -177,6 +179,7 @@ class _LayerSites:
                         heads_first=self.family.qk_norm_heads_first,
                     ),
                     heads[name] * self._head_width,
+                    num_heads=heads[name],
                 )
 
     def _rotated(self, name: Literal["q", "k"], path: str, num_heads: int) -> Site:
@@ -190,6 +193,7 @@ class _LayerSites:
             f"attn.{name}",
             Tap(module=path, side=side, heads_first=True),
             num_heads * self._head_width,
+            num_heads=num_heads,
             transformer_lens=rotated if self.family.rotary else plain,
             refused={plain: refused} if self.family.rotary else {},
         )

@@ -54,6 +54,7 @@ class Site:
         name: The canonical name, such as ``layers.3.mlp.out``.
         tap: Where the tensor passes.
         width: Its numbers per token, heads laid side by side; None where only a probe can tell.
+        num_heads: Into how many heads its width is divided; 1 where it is not.
         transformers: The path of the Transformers module, or None if it has none.
         transformer_lens: The name of the hook in TransformerLens, or None if it has none.
         refused: Foreign names that look like this site and are another tensor, with the reason.
@@ -62,6 +63,7 @@ class Site:
     name: str
     tap: Tap
     width: int | None
+    num_heads: int = 1
     transformers: str | None = None
     transformer_lens: str | None = None
     refused: Mapping[str, str] = field(default_factory=dict[str, str])

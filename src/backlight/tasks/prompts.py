@@ -15,11 +15,13 @@ class Piece:
             have a piece of the same name have it in the same role.
         text: What is written there.
         is_field: Whether the text is filled in, and so differs from prompt to prompt.
+        other_names: What its position may also be called, if it is one token.
     """
 
     name: str
     text: str
     is_field: bool = False
+    other_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

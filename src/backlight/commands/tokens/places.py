@@ -1,0 +1,86 @@
+"""Which sites and positions a config means."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from backlight.errors import UnsupportedSiteError
+from backlight.models.sites import (
+    Site,
+    format_layers,
+    kind_of,
+    layer_of,
+    parse_layers,
+    resolve_sites,
+    sites_of_layers,
+)
+from backlight.models.subject import Subject
+from backlight.tasks.grid import ANSWER, Grid
+
+__all__ = ["choose_positions", "choose_sites"]
+
+
+def choose_sites(subject: Subject, patterns: str, layers: str) -> tuple[Site, ...]:
+    """Find the sites of some kinds in some layers.
+
+    Args:
+        subject: The model.
+        patterns: Kinds with commas between them, or patterns, in any dialect.
+        layers: The layers as written by the user.
+
+    Returns:
+        The sites, kind after kind, each from the first layer to the last.
+
+    Raises:
+        UnknownLayerError: If a layer does not exist.
+        UnknownSiteError: If a site does not exist.
+        UnsupportedSiteError: If a layer that was asked for does not have a site.
+    """
+    numbers = parse_layers(layers, subject.num_layers)
+    chosen: dict[str, Site] = {}
+    for pattern in patterns.split(","):
+        found = resolve_sites(pattern.strip(), subject.sites)
+        own = sites_of_layers(found, numbers)
+        alone = tuple(site for site in found if layer_of(site.name) is None)
+        missing = set(numbers) - {layer_of(site.name) for site in own}
+        if own and missing:
+            raise UnsupportedSiteError(
+                f"Layers {format_layers(sorted(missing))} have no {pattern.strip()!r}; leave them "
+                "out of --target_layers."
+            )
+        chosen |= {site.name: site for site in (*own, *alone)}
+    return tuple(sorted(chosen.values(), key=_by_kind(list(chosen))))
+
+
+def choose_positions(grid: Grid, names: str) -> tuple[int, ...]:
+    """Find the positions at which whole vectors are kept.
+
+    Args:
+        grid: The positions of the prompts.
+        names: Names with commas between them; ``auto`` is the last token of each field and of the
+            prompt, ``all`` every position of the prompt.
+
+    Returns:
+        Their columns, in the order of the text.
+
+    Raises:
+        PromptError: If there is no such position.
+    """
+    columns = [index for index, each in enumerate(grid.positions) if each.piece != ANSWER]
+    if names == "all":
+        return tuple(columns)
+    if names == "auto":
+        return tuple(_last_of_fields(grid, columns))
+    return tuple(sorted({grid.find(name.strip()) for name in names.split(",")}))
+
+
+def _by_kind(names: Sequence[str]):
+    kinds = list(dict.fromkeys(kind_of(name) for name in names))
+    return lambda site: (kinds.index(kind_of(site.name)), names.index(site.name))
+
+
+def _last_of_fields(grid: Grid, columns: Sequence[int]) -> Iterator[int]:
+    """Find the last column of each run of columns of one field, and the last of all."""
+    for is_field, run in groupby(columns, key=lambda column: grid.positions[column].is_field):
+        members = list(run)
+        if is_field or members[-1] == columns[-1]:
+            yield members[-1]
