@@ -100,7 +100,7 @@ def test_tapping_attention_changes_no_logit_and_restores_the_kernel():
         tokens = torch.arange(3, 15)[None]
         plain = subject.forward(tokens)
 
-        with subject.tap_attention(lambda module, query, key, value: (query, key, value)):
+        with subject.tap_attention(lambda call: (call.query, call.key, call.value)):
             tapped = subject.forward(tokens)
 
         assert torch.equal(plain, tapped)

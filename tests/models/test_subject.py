@@ -103,6 +103,6 @@ def test_queries_of_a_model_with_its_own_attention_cannot_be_tapped():
 
     with (
         pytest.raises(UnsupportedSiteError, match=r"does not go through .* attention interface"),
-        subject.tap_attention(lambda module, query, key, value: (query, key, value)),
+        subject.tap_attention(lambda call: (call.query, call.key, call.value)),
     ):
         pass

@@ -13,11 +13,39 @@ from backlight.models.families import Wiring
 from backlight.models.head import Head
 from backlight.models.sites import Site, Tap, layer_of
 
-__all__ = ["AttentionTap", "Subject", "Tokenizer", "subject_from_module"]
+__all__ = ["AttentionCall", "AttentionTap", "Subject", "Tokenizer", "subject_from_module"]
 
-AttentionTap = Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-"""Is shown an attention module with its q, k and v, ``[batch, heads, positions, head_width]``,
-and says what takes their place."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionCall:
+    """What an attention module hands to the attention function.
+
+    Attributes:
+        module: The module.
+        query: ``[batch, heads, positions, head_width]``, after rotary.
+        key: The same for key-value heads, before grouped heads are repeated.
+        value: Likewise.
+        scale: What the products of query and key are multiplied by.
+        cap: The soft cap c of the scores, c tanh(score / c), None without.
+        window: How many tokens back a query sees, itself included; None for all.
+        mask: What may be seen, true or 0 where it may; None if that is causality and the window.
+        sinks: A score for each head that takes its share of the softmax and gives nothing; None
+            without.
+    """
+
+    module: nn.Module
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    scale: float
+    cap: float | None = None
+    window: int | None = None
+    mask: Tensor | None = None
+    sinks: Tensor | None = None
+
+
+AttentionTap = Callable[[AttentionCall], tuple[Tensor, Tensor, Tensor]]
+"""Is shown what attends, and says what takes the place of its q, k and v."""
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from backlight.errors import UnsupportedSiteError
 from backlight.models.sites import Site
-from backlight.models.subject import Subject
+from backlight.models.subject import AttentionCall, AttentionTap, Subject
 
 __all__ = ["Visitor", "per_token", "tapping"]
 
@@ -128,12 +128,10 @@ def _visit_all(sites: Sequence[Site], tensor: Tensor, visit: Visitor) -> Tensor:
 
 def _attention_hook(
     modules: Mapping[nn.Module, str], sites: Mapping[str, Sequence[Site]], visit: Visitor
-) -> Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
-    def hook(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        seen = {"query": query, "key": key, "value": value}
-        for site in sites[modules[module]] if module in modules else ():
+) -> AttentionTap:
+    def hook(call: AttentionCall) -> tuple[Tensor, Tensor, Tensor]:
+        seen = {"query": call.query, "key": call.key, "value": call.value}
+        for site in sites[modules[call.module]] if call.module in modules else ():
             seen[site.tap.side] = visit(site, seen[site.tap.side])
         return seen["query"], seen["key"], seen["value"]
 

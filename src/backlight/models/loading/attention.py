@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from backlight.models.subject import AttentionTap
+from backlight.models.subject import AttentionCall, AttentionTap
 
 __all__ = ["kernel_of", "tap_attention"]
 
@@ -29,8 +29,7 @@ def tap_attention(model: PreTrainedModel, callback: AttentionTap) -> Generator[N
 
     Args:
         model: A model whose attention goes through the interface.
-        callback: Is shown the module, q (after rotary), k and v (before grouped heads are
-            repeated), each ``[batch, heads, positions, head_width]``; what it returns is used.
+        callback: Is shown each call; the q, k and v that it returns are used.
 
     Yields:
         Nothing; the model's own kernel is restored at the end, also if the body fails.
@@ -41,7 +40,7 @@ def tap_attention(model: PreTrainedModel, callback: AttentionTap) -> Generator[N
     def attend(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
     ) -> Any:
-        shown = callback(module, query, key, value)
+        shown = callback(_call(module, query, key, value, *args, **kwargs))
         return _kernel_of(module, kernel)(module, *shown, *args, **kwargs)
 
     ALL_ATTENTION_FUNCTIONS[name] = attend
@@ -53,6 +52,34 @@ def tap_attention(model: PreTrainedModel, callback: AttentionTap) -> Generator[N
     finally:
         model.config._attn_implementation = kernel  # pyright: ignore[reportPrivateUsage]
         del ALL_ATTENTION_FUNCTIONS[name]
+
+
+def _call(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+    s_aux: Tensor | None = None,
+    **others: Any,
+) -> AttentionCall:
+    """Name what an attention function is called with."""
+    del others  # dropout is off, positions are in q and k already
+    return AttentionCall(
+        module=module,
+        query=query,
+        key=key,
+        value=value,
+        scale=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
+        cap=softcap,
+        window=sliding_window,
+        mask=attention_mask,
+        sinks=s_aux,
+    )
 
 
 def _kernel_of(module: nn.Module, kernel: str) -> Callable[..., Any]:
