@@ -1,0 +1,130 @@
+"""The backward pass of attention, in blocks of queries.
+
+From q, k, v and the gradient dz at the heads' outputs ``z = a v``, ``a = softmax(s)``:
+``dv = a' dz``, ``da = dz v'``, ``ds = a (da - sum a da)``, then through the soft cap
+``s = c tanh(r / c)``, ``dr = ds (1 - (s / c)^2)``, and from ``r = scale q k'``
+``dq = scale dr k``, ``dk = scale dr' q``. Weights are computed again from q and k, block by block,
+and nothing of size queries x keys outlives its block: memory is O(heads x block x keys).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from backlight.decompose.attention_blocks import AttentionRule, SequenceBackward
+from backlight.decompose.attention_sums import AttentionSums, stack_sums
+from backlight.decompose.precision import at_least_single, wide
+from backlight.decompose.visibility import CAUSAL, Visibility
+from backlight.errors import ConfigError
+
+__all__ = ["AttentionGradient", "attention_backward"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionGradient:
+    """Gradients inside attention; zero at pads.
+
+    Attributes:
+        q: At the queries.
+        k: At the keys, added up over the query heads that share one.
+        v: At the values, likewise.
+        sinks: At the sinks' scores, summed over queries; zero without.
+        sums: What happened on the way, for each sequence and head.
+    """
+
+    q: Float[Tensor, "batch heads positions head_width"]
+    k: Float[Tensor, "batch key_heads keys head_width"]
+    v: Float[Tensor, "batch key_heads keys value_width"]
+    sinks: Float[Tensor, "batch heads"]
+    sums: AttentionSums
+
+
+def attention_backward(
+    q: Float[Tensor, "batch heads positions head_width"],
+    k: Float[Tensor, "batch key_heads keys head_width"],
+    v: Float[Tensor, "batch key_heads keys value_width"],
+    grad_z: Float[Tensor, "batch heads positions value_width"],
+    *,
+    scale: float,
+    visibility: Visibility = CAUSAL,
+    soft_cap: float | None = None,
+    sinks: Float[Tensor, " heads"] | None = None,
+    lengths: Int[Tensor, " batch"] | None = None,
+    block_size: int = 64,
+) -> AttentionGradient:
+    """Carry the gradient at the heads' outputs to queries, keys and values, and measure its way.
+
+    Query head h reads key head ``h // (heads / key_heads)``. Sequences are taken one by one, each
+    cut to its length, so that pads are never seen.
+
+    Args:
+        q: Queries, after rotary.
+        k: Keys, likewise, before they are repeated for the heads that share them.
+        v: Values, likewise.
+        grad_z: The gradient at ``softmax(scores) v``, before the output projection.
+        scale: What ``q k'`` is multiplied by.
+        visibility: Which keys a query sees.
+        soft_cap: c of ``c tanh(r / c)`` on scaled scores, None without.
+        sinks: The score of each head's sink, None without.
+        lengths: How many queries each sequence has, padded on the right, each with as many keys
+            and those of the offset before them; without, no query and no key is a pad.
+        block_size: How many queries to hold scores of at a time.
+
+    Returns:
+        The gradients, in float32 where the input is in half precision, and their statistics.
+
+    Raises:
+        ConfigError: Heads that do not share keys evenly, no block, or a soft cap that is not
+            positive.
+    """
+    _refuse(q.shape[1], k.shape[1], block_size, soft_cap)
+    q, k, v, grad_z = (at_least_single(tensor.detach()) for tensor in (q, k, v, grad_z))
+    ends = _ends(q, k, lengths, visibility.offset)
+    rule = AttentionRule(
+        scale=scale,
+        visibility=visibility,
+        soft_cap=soft_cap,
+        sinks=None if sinks is None else sinks.detach().to(q.dtype),
+    )
+    grad_q, grad_k, grad_v = (torch.zeros_like(tensor) for tensor in (q, k, v))
+    grad_sinks, sums = wide(q.new_zeros(q.shape[:2])), list[dict[str, Tensor]]()
+    for index, (count, num_keys) in enumerate(ends):
+        own, seen = slice(count), slice(num_keys)
+        part = SequenceBackward(
+            rule,
+            q=q[index, :, own],
+            k=k[index, :, seen],
+            v=v[index, :, seen],
+            grad_z=grad_z[index, :, own],
+        )
+        for start in range(0, count, block_size):
+            part.take(start, min(start + block_size, count))
+        grad_q[index, :, own] = part.grad_q
+        grad_k[index, :, seen] = _shared(part.grad_k, k.shape[1])
+        grad_v[index, :, seen] = _shared(part.grad_v, k.shape[1])
+        sums.append(part.sums())
+        grad_sinks[index] = part.grad_sinks
+    return AttentionGradient(q=grad_q, k=grad_k, v=grad_v, sinks=grad_sinks, sums=stack_sums(sums))
+
+
+def _ends(q: Tensor, k: Tensor, lengths: Tensor | None, offset: int) -> list[tuple[int, int]]:
+    """Say where the queries and the keys of each sequence end."""
+    if lengths is None:
+        return [(q.shape[2], k.shape[2])] * len(q)
+    return [(int(length), int(length) + offset) for length in lengths]
+
+
+def _shared(by_head: Tensor, num_key_heads: int) -> Tensor:
+    """Add up what the heads that share a key sent to it."""
+    return by_head.unflatten(0, (num_key_heads, -1)).sum(dim=1)
+
+
+def _refuse(num_heads: int, num_key_heads: int, block_size: int, soft_cap: float | None) -> None:
+    if num_heads % num_key_heads:
+        raise ConfigError(f"{num_heads} heads cannot share {num_key_heads} key heads evenly.")
+    if block_size < 1:
+        raise ConfigError(f"A block of {block_size} queries holds none; take 1 at least.")
+    if soft_cap is not None and soft_cap <= 0:
+        raise ConfigError(f"A soft cap of {soft_cap} leaves no score; it must be positive.")

@@ -1,0 +1,190 @@
+"""One sequence's backward through attention, a block of queries at a time."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from backlight.decompose.attention_sums import SATURATED_BELOW, nothing_summed
+from backlight.decompose.distance import squares_by_distance
+from backlight.decompose.precision import wide
+from backlight.decompose.softmax import jacobian_trace, softmax_backward, visible_softmax
+from backlight.decompose.visibility import Visibility
+
+__all__ = ["AttentionRule", "SequenceBackward"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionRule:
+    """How scores and weights come from q and k.
+
+    Attributes:
+        scale: What ``q k'`` is multiplied by.
+        visibility: Which keys a query sees.
+        soft_cap: c of ``c tanh(r / c)`` on scaled scores, None without.
+        sinks: The score of each head's sink, None without.
+    """
+
+    scale: float
+    visibility: Visibility
+    soft_cap: float | None
+    sinks: Float[Tensor, " heads"] | None
+
+    def capped(self, scaled: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Turn scaled products into what enters the softmax."""
+        cap = self.soft_cap
+        return scaled if cap is None else (scaled / cap).tanh_().mul_(cap)
+
+    def uncapped(
+        self, grad_scores: Float[Tensor, "*shape"], scores: Float[Tensor, "*shape"]
+    ) -> Float[Tensor, "*shape"]:
+        """Carry a gradient from what enters the softmax to the scaled products."""
+        cap = self.soft_cap
+        return grad_scores if cap is None else grad_scores * (1 - (scores / cap).square())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """What is held of a block of queries, and only while it is worked on."""
+
+    start: int
+    stop: int
+    low: int
+    high: int
+    visible: Bool[Tensor, "queries keys"]
+    weights: Float[Tensor, "heads queries keys"]
+    sink_weights: Float[Tensor, "heads queries"]
+    grad_weights: Float[Tensor, "heads queries keys"]
+    grad_scores: Float[Tensor, "heads queries keys"]
+
+
+@final
+class SequenceBackward:
+    """Gradients at the queries, keys and values of one sequence, and sums of what was on the way.
+
+    Args:
+        rule: How weights come from q and k.
+        q: Queries of one sequence without pads.
+        k: Its keys.
+        v: Its values.
+        grad_z: The gradient at the heads' outputs.
+
+    Attributes:
+        grad_q: The gradient at the queries.
+        grad_k: Each query head's own part of the gradient at the keys.
+        grad_v: Each query head's own part of the gradient at the values.
+        grad_sinks: The gradient at the sinks' scores.
+    """
+
+    def __init__(
+        self,
+        rule: AttentionRule,
+        *,
+        q: Float[Tensor, "heads positions head_width"],
+        k: Float[Tensor, "key_heads keys head_width"],
+        v: Float[Tensor, "key_heads keys value_width"],
+        grad_z: Float[Tensor, "heads positions value_width"],
+    ) -> None:
+        self._rule, self._q, self._k, self._v, self._grad_z = rule, q, k, v, grad_z
+        self.grad_q = torch.zeros_like(q)
+        self.grad_k = k.new_zeros(len(q), *k.shape[1:])
+        self.grad_v = v.new_zeros(len(q), *v.shape[1:])
+        self.grad_sinks = wide(q.new_zeros(len(q)))
+        self._sums = nothing_summed(len(q), q.device)
+
+    def take(self, start: int, stop: int) -> None:
+        """Go back through some neighbouring queries.
+
+        Args:
+            start: The first query.
+            stop: One behind the last query.
+        """
+        rule, rows = self._rule, slice(start, stop)
+        low, high = rule.visibility.reach(start, stop, self._k.shape[1])
+        seen, q, grad_z = slice(low, high), self._q[:, rows] * rule.scale, self._grad_z[:, rows]
+        visible = rule.visibility.visible(start, stop, low, high, device=q.device)
+        scores = rule.capped(_products(q, self._k[:, seen]))
+        weights, sink_weights = visible_softmax(scores, visible, rule.sinks)
+        grad_weights = _products(grad_z, self._v[:, seen]).mul_(visible)
+        grad_scores, averages = softmax_backward(weights, grad_weights)
+        grad_scaled = rule.uncapped(grad_scores, scores)
+        self.grad_v[:, seen] += weights.mT @ grad_z
+        self.grad_q[:, rows] = rule.scale * _mixtures(grad_scaled, self._k[:, seen])
+        self.grad_k[:, seen] += grad_scaled.mT @ q
+        self.grad_sinks -= wide(sink_weights * averages).sum(dim=-1)
+        self._measure(
+            _Block(
+                start=start,
+                stop=stop,
+                low=low,
+                high=high,
+                visible=visible,
+                weights=weights,
+                sink_weights=sink_weights,
+                grad_weights=grad_weights,
+                grad_scores=grad_scores,
+            )
+        )
+
+    def sums(self) -> dict[str, Tensor]:
+        """Give all sums, by the names of ``AttentionSums``."""
+        gradients = {
+            "z_square": self._grad_z,
+            "v_square": self.grad_v,
+            "q_square": self.grad_q,
+            "k_square": self.grad_k,
+            "first_v_square": self.grad_v[:, :1],
+            "first_k_square": self.grad_k[:, :1],
+        }
+        squares = {
+            name: wide(torch.linalg.vecdot(gradient, gradient)).sum(dim=-1)
+            for name, gradient in gradients.items()
+        }
+        return self._sums | squares
+
+    def _measure(self, block: _Block) -> None:
+        lead = block.start + self._rule.visibility.offset - block.low
+        num_visible = block.visible.sum(dim=-1).to(block.weights.dtype)
+        choice = num_visible >= 2
+        trace = jacobian_trace(block.weights, block.sink_weights)
+        square = torch.linalg.vecdot(block.grad_weights, block.grad_weights)
+        by_distance = squares_by_distance(block.grad_scores, lead=lead)
+        pairs = squares_by_distance(block.visible.to(block.weights.dtype), lead=lead)
+        self._sums["scores_square_by_distance"] += by_distance
+        self._sums["pairs_by_distance"] += pairs
+        self._add("num_queries", torch.ones_like(num_visible))
+        self._add("num_choices", choice)
+        self._add("log_visible", num_visible.log())
+        self._add("inverse_visible", num_visible.reciprocal())
+        self._add("weights_square", square)
+        self._add("scores_square", by_distance)
+        self._add("even_square", square / num_visible.square())
+        self._add("entropy", _entropy(block.weights, block.sink_weights))
+        self._add("largest", block.weights.amax(dim=-1))
+        self._add("num_saturated", (trace < SATURATED_BELOW) & choice)
+        self._add("sink_weight", block.sink_weights)
+        first = slice(0, 1 if block.low == 0 else 0)
+        self._add("first_weight", block.weights[..., first].sum(dim=-1))
+        self._add("first_scores_square", block.grad_scores[..., first].square().sum(dim=-1))
+
+    def _add(self, name: str, by_query: Tensor) -> None:
+        numbers = by_query.float() if by_query.dtype == torch.bool else by_query
+        self._sums[name] += wide(numbers).sum(dim=-1)
+
+
+def _entropy(weights: Tensor, sink_weights: Tensor) -> Tensor:
+    return torch.special.entr(weights).sum(dim=-1) + torch.special.entr(sink_weights)
+
+
+def _products(rows: Tensor, keys: Tensor) -> Tensor:
+    """Multiply each head's rows with the keys it shares, without repeating these."""
+    folded = rows.reshape(len(keys), -1, rows.shape[-1])
+    return (folded @ keys.mT).view(*rows.shape[:-1], keys.shape[1])
+
+
+def _mixtures(pairs: Tensor, keys: Tensor) -> Tensor:
+    """Add up, for each row, the keys its head shares, with a number for each."""
+    folded = pairs.reshape(len(keys), -1, pairs.shape[-1])
+    return (folded @ keys).view(*pairs.shape[:-1], keys.shape[-1])

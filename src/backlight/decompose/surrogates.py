@@ -1,0 +1,167 @@
+"""How well simpler backward rules of a norm agree with the true one.
+
+All act on ``u = gain * grad``; ``z`` is the norm's normalised input, ``sigma`` what it divided by:
+
+- ``identity`` (straight-through): ``u``;
+- ``scale`` (statistics detached): ``u / sigma``;
+- ``center_scale``: ``(u - mean u) / sigma``;
+- ``projected``: ``u - mean u - z mean(u z)``;
+- ``radial_only``: ``(u - z mean(u z)) / sigma``.
+
+For an RMS norm ``mean u`` counts as 0, so ``center_scale`` is ``scale`` and ``radial_only`` is the
+truth. Cosines and lengths follow exactly from five numbers per token (``norm.NormEnergies``), all
+of them sums of squares, so that nothing cancels and no surrogate is ever held.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backlight.decompose.norm import NormEnergies
+from backlight.errors import ConfigError
+
+__all__ = [
+    "SURROGATES",
+    "ChanceLevels",
+    "Surrogate",
+    "SurrogateMatch",
+    "layer_norm_chance",
+    "match_surrogates",
+    "rms_norm_chance",
+]
+
+Surrogate = Literal["identity", "scale", "center_scale", "projected", "radial_only"]
+SURROGATES: tuple[Surrogate, ...] = (
+    "identity",
+    "scale",
+    "center_scale",
+    "projected",
+    "radial_only",
+)
+"""The order of the last axis in all that follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurrogateMatch:
+    """Each surrogate beside the true gradient at the norm's input, for each token.
+
+    Attributes:
+        cosine: The cosine with the true gradient; NaN at a token whose true gradient is zero.
+        square: The surrogate's squared length.
+        true_square: The true gradient's squared length.
+    """
+
+    cosine: Float[Tensor, "*tokens surrogates"]
+    square: Float[Tensor, "*tokens surrogates"]
+    true_square: Float[Tensor, "*tokens"]
+
+    @property
+    def norm_ratio(self) -> Float[Tensor, "*tokens surrogates"]:
+        """Each surrogate's length over the true one's."""
+        return (self.square / self.true_square.unsqueeze(-1)).sqrt()
+
+
+def match_surrogates(energies: NormEnergies) -> SurrogateMatch:
+    """Compare every surrogate with the true backward, in closed form.
+
+    With t the true gradient times sigma, and e the energies: ``|u|^2 = whole``,
+    ``|u - mean u|^2 = rest + radial + 2 overlap``, ``|u - z mean(u z)|^2 = rest + mean``,
+    ``<u, t> = <u - mean u, t> = rest + overlap``, ``<u - z mean(u z), t> = <t, t> = rest``.
+
+    Args:
+        energies: Of the tokens.
+
+    Returns:
+        Cosines and squared lengths, in the order of ``SURROGATES``.
+    """
+    rest, whole, variance = energies.rest, energies.whole, energies.sigma.square()
+    centred = rest + energies.radial + 2 * energies.overlap
+    unstretched, inner = rest + energies.mean, rest + energies.overlap
+    squares = torch.stack([whole, whole, centred, rest, unstretched], dim=-1)
+    inners = torch.stack([inner, inner, inner, rest, rest], dim=-1)
+    divisors = torch.stack([torch.ones_like(variance), variance, variance], dim=-1)
+    return SurrogateMatch(
+        cosine=inners / (squares.sqrt() * rest.sqrt().unsqueeze(-1)),
+        square=squares / divisors[..., [0, 1, 1, 0, 1]],
+        true_square=rest / variance,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChanceLevels:
+    """What a gradient gives that has nothing to do with the norm's input.
+
+    Of a u whose direction is drawn evenly from all, with eps = 0: the energy shares are expected
+    values; cosines are roots of the expected square, norm ratios its inverse roots.
+
+    Attributes:
+        r_mean: The share of the mean part.
+        r_radial: The share of the radial part.
+        cosine: Of each surrogate with the true gradient.
+        norm_ratio: Of each surrogate, its length over the true one's.
+    """
+
+    r_mean: float
+    r_radial: float
+    cosine: Mapping[Surrogate, float]
+    norm_ratio: Mapping[Surrogate, float]
+
+
+def layer_norm_chance(width: int, *, sigma: float = 1.0) -> ChanceLevels:
+    """Give the chance levels of a layer norm: each of two directions holds 1/d of the energy.
+
+    Args:
+        width: d, the norm's width; at least 3, since two dimensions of the gradient are taken out.
+        sigma: What the norm divides by; it scales the surrogates that do not.
+
+    Returns:
+        The levels that stand beside what was measured.
+
+    Raises:
+        ConfigError: The width is too small.
+    """
+    if width < 3:
+        raise ConfigError(f"A layer norm of width {width} leaves no gradient; take 3 at least.")
+    return _chance(mean=1 / width, radial=1 / width, sigma=sigma)
+
+
+def rms_norm_chance(width: int, *, sigma: float = 1.0) -> ChanceLevels:
+    """Give the chance levels of an RMS norm: one direction holds 1/d of the energy.
+
+    Args:
+        width: d, the norm's width; at least 2, since one dimension of the gradient is taken out.
+        sigma: What the norm divides by; it scales the surrogates that do not.
+
+    Returns:
+        The levels that stand beside what was measured; ``r_mean`` is zero by structure.
+
+    Raises:
+        ConfigError: The width is too small.
+    """
+    if width < 2:
+        raise ConfigError(f"An RMS norm of width {width} leaves no gradient; take 2 at least.")
+    return _chance(mean=0.0, radial=1 / width, sigma=sigma)
+
+
+def _chance(*, mean: float, radial: float, sigma: float) -> ChanceLevels:
+    one = torch.ones((), dtype=torch.float64)
+    match = match_surrogates(
+        NormEnergies(
+            mean=mean * one,
+            radial=radial * one,
+            rest=(1 - mean - radial) * one,
+            overlap=0 * one,
+            sigma=sigma * one,
+        )
+    )
+    cosines, ratios = match.cosine.tolist(), match.norm_ratio.tolist()
+    return ChanceLevels(
+        r_mean=mean,
+        r_radial=radial,
+        cosine=dict(zip(SURROGATES, cosines, strict=True)),
+        norm_ratio=dict(zip(SURROGATES, ratios, strict=True)),
+    )
