@@ -9,11 +9,12 @@ from backlight.models.families import Wiring
 from backlight.models.sites import Site, kind_of, layer_of
 from backlight.models.subject import Subject
 
-__all__ = ["later_attentions", "reaches"]
+__all__ = ["follows", "later_attentions", "reaches"]
 
 _READ_BY_OWN_ATTENTION = {
     *("resid.pre", "norm1.in", "norm1.out", "attn.in", "attn.k", "attn.k_norm", "attn.v"),
 }
+_KEYS = {"attn.k", "attn.k_norm"}
 _QUERIES = {"attn.q", "attn.q_norm"}
 
 
@@ -42,15 +43,13 @@ def later_attentions(site: Site, num_layers: int, wiring: Wiring | None) -> int 
     return num_layers - layer - 1 + int(own)
 
 
-def reaches(
+def follows(
     subject: Subject, site: Site, reads: Sequence[NDArray[np.int64]], num_tokens: int
 ) -> NDArray[np.bool_]:
-    """Tell at which tokens of each prompt the gradient at a site can differ from zero.
+    """Tell at which tokens of each prompt the order of tokens lets a site reach the objective.
 
     A token reaches an output that is read at its own place, and those read later if an attention
-    follows. A query that sees a single key (that of the first token, in a model without attention
-    sinks) reaches nothing: a softmax over one number is constant. Windows of attention are not
-    looked at: what they cut off counts as reachable.
+    follows. Windows of attention are not looked at: what they cut off counts as reachable.
 
     Args:
         subject: The model.
@@ -59,15 +58,39 @@ def reaches(
         num_tokens: The length of the longest prompt.
 
     Returns:
-        ``[prompts, num_tokens]``; where it is false, the gradient is exactly zero.
+        ``[prompts, num_tokens]``; where it is false, the gradient is zero to the last bit.
     """
     places = np.arange(num_tokens)
     if later_attentions(site, subject.num_layers, subject.wiring) == 0:
-        found = np.stack([np.isin(places, read) for read in reads])
-    else:
-        found = np.stack([places <= read.max() for read in reads])
-    if subject.wiring is not None and kind_of(site.name) in _QUERIES and not _has_sinks(subject):
+        return np.stack([np.isin(places, read) for read in reads])
+    return np.stack([places <= read.max() for read in reads])
+
+
+def reaches(
+    subject: Subject, site: Site, reads: Sequence[NDArray[np.int64]], num_tokens: int
+) -> NDArray[np.bool_]:
+    """Tell at which tokens of each prompt the gradient at a site can differ from zero.
+
+    Besides what ``follows`` says: a query that sees a single key (that of the first token, in a
+    model without attention sinks) reaches nothing, as a softmax over one number is constant; nor
+    does a key that only that query sees. Fused kernels compute these zeros only up to rounding.
+
+    Args:
+        subject: The model.
+        site: Where the tensor passes.
+        reads: For each prompt, the tokens at which the model's output enters the objective.
+        num_tokens: The length of the longest prompt.
+
+    Returns:
+        ``[prompts, num_tokens]``; where it is false, the gradient is zero.
+    """
+    found = follows(subject, site, reads, num_tokens)
+    if subject.wiring is None or _has_sinks(subject):
+        return found
+    if kind_of(site.name) in _QUERIES:
         found[:, 0] = False
+    if kind_of(site.name) in _KEYS:
+        found[[read.max() == 0 for read in reads]] = False
     return found
 
 

@@ -12,8 +12,17 @@ from backlight.analysis.tokens import MEASURES, PromptSet, TokenSurvey
 from backlight.models.sites import layer_of
 from backlight.tables import Column, Table
 from backlight.tasks.answers import Goal
+from backlight.tasks.prompts import Prompt
 
-__all__ = ["geometry_table", "objective_unit", "position_table", "prompt_table"]
+__all__ = [
+    "geometry_table",
+    "objective_unit",
+    "position_table",
+    "prompt_columns",
+    "prompt_table",
+]
+
+_OF_EVERY_PROMPT = ("prompt", "text", "answer", "objective", "loss", "right", "num_tokens")
 
 
 def objective_unit(goal: Goal) -> str:
@@ -109,12 +118,23 @@ def prompt_table(state: TokenSurvey, material: PromptSet) -> Table:
         "right": state.right.astype(np.int64),
         "num_tokens": np.array([len(tokens.ids) for tokens in material.located]),
     }
-    names = dict.fromkeys(name for prompt in prompts for name in prompt.values)
-    for name in names:
-        key = name if name not in columns else f"{name}_value"
+    assert tuple(columns) == _OF_EVERY_PROMPT
+    for key, name in _value_columns(prompts).items():
         columns[key] = _values([prompt.values.get(name) for prompt in prompts])
     units = {"objective": objective_unit(goal), "loss": "nats/token"}
     return Table(name="prompts", columns=columns, units=units)
+
+
+def prompt_columns(prompts: Sequence[Prompt]) -> tuple[str, ...]:
+    """Name the columns that ``prompt_table`` will have: what prompts can be coloured by.
+
+    Args:
+        prompts: The prompts.
+
+    Returns:
+        The names; a value of the prompts that is called as another column is ``answer_value``.
+    """
+    return (*_OF_EVERY_PROMPT, *_value_columns(prompts))
 
 
 def geometry_table(
@@ -169,6 +189,12 @@ def geometry_table(
         columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
         units={"norm": unit, "norm_std": unit, "effective_rank": "dimensions"},
     )
+
+
+def _value_columns(prompts: Sequence[Prompt]) -> dict[str, str]:
+    """Give the name of the value in each column of values."""
+    names = dict.fromkeys(name for prompt in prompts for name in prompt.values)
+    return {name if name not in _OF_EVERY_PROMPT else f"{name}_value": name for name in names}
 
 
 def _plain(text: str) -> str:

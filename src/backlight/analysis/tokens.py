@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.analysis.finite import check_finite
-from backlight.analysis.reach import reaches
+from backlight.analysis.reach import follows, reaches
 from backlight.capture.record import record
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
@@ -140,7 +140,7 @@ def survey_tokens(
     passages, names = material.passages, [each.name for each in material.grid.positions]
     longest = max(len(tokens) for tokens in passages.tokens)
     reads = material.objective.reads()
-    reach = {site.name: reaches(subject, site, reads, longest) for site in sites}
+    reach = {site.name: follows(subject, site, reads, longest) for site in sites}
     for members in batches[state.num_batches :]:
         batch = Batch.of(passages, members).to(subject.device)
         tape, right = _record(subject, batch, sites, material.objective)

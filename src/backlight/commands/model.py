@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from backlight.config import ModelOptions
+from backlight.config import SHIPPED, ModelOptions
+from backlight.data.world import CITY_MODEL
 from backlight.errors import ConfigError
 from backlight.models.loading import load_subject
 from backlight.models.subject import Subject
@@ -14,9 +15,10 @@ _Config = TypeVar("_Config", bound=ModelOptions)
 
 
 def load(config: ModelOptions) -> Subject:
-    """Load the model that some options name."""
+    """Load the model that some options name; ``city`` is the one that the package ships."""
+    shipped = config.model_name == SHIPPED
     return load_subject(
-        config.model_name,
+        str(CITY_MODEL / "final") if shipped else config.model_name,
         device=config.device,
         dtype=config.dtype,
         attn_implementation=config.attn_implementation,

@@ -1,5 +1,6 @@
 """What every survey shares: finding its run directory, showing progress, keeping checkpoints."""
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -44,6 +45,7 @@ CHECKPOINT_PATIENCE = 20
 """How many times as long as it took to keep a state it takes until it is kept again."""
 
 _PLAIN_WIDTH = 160
+_OF_ONE = re.compile(r"layer_|figures/gradient_pca_")  # pictures of one layer or position
 
 
 @runtime_checkable
@@ -173,7 +175,7 @@ def print_places(directory: RunDirectory, command: str) -> None:
     """
     files = [str(name) for name in directory.manifest()["files"]]
     pictures = [name for name in files if name.endswith(".png")]
-    overviews = [name for name in pictures if not name.startswith("layer_")]
+    overviews = [name for name in pictures if not _OF_ONE.match(name)]
     lines = [
         "",
         f"Results   {directory.path}",

@@ -267,9 +267,8 @@ class RunDirectory:
 
     def sweep(self) -> None:
         """Delete what a run that was killed in the middle of a write has left half-written."""
-        for folder in (self.path, self.path / "tables"):
-            for part in folder.glob(".*.part"):
-                part.unlink()
+        for part in self.path.rglob(".*.part"):
+            part.unlink()
 
     def _note(self, name: str) -> None:
         """List a file before it is written, so that an unfinished run knows what is its own."""

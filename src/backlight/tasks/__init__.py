@@ -1,1 +1,1 @@
-"""What is differentiated: objectives."""
+"""What is differentiated: objectives, and structured prompts whose answers they are of."""

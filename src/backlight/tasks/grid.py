@@ -1,9 +1,11 @@
 """The columns that prompts of one task share: a name and a span of tokens for every position."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from graphlib import CycleError, TopologicalSorter
+from itertools import groupby, pairwise
 from typing import Literal, final
 
 import numpy as np
@@ -101,8 +103,8 @@ def align(
     """Find the positions that prompts have in common.
 
     A piece that has the same number of tokens in all prompts gives one column for each; any other
-    gives ``first``, ``middle`` and ``last``. A piece that some prompts do not have gives columns
-    that these prompts are not counted in.
+    gives ``first``, ``middle`` (if any has more than two) and ``last``. A piece that some prompts
+    do not have gives columns that these prompts are not counted in.
 
     Args:
         prompts: The prompts.
@@ -111,6 +113,9 @@ def align(
 
     Returns:
         The grid.
+
+    Raises:
+        PromptError: If two positions would have the same name.
     """
     pieces = {piece.name: piece for prompt in prompts for piece in prompt.pieces}
     spans = [_spans(tokens) for tokens in located]
@@ -120,6 +125,7 @@ def align(
         piece = pieces.get(name, Piece(name=name, text="", is_field=name == ANSWER))
         own = [span.get(name) for span in spans]
         columns += _columns(piece, own, located, tokenizer)
+    _refuse_one_name_for_two([position.name for position, _ in columns])
     places = np.stack([place for _, place in columns], axis=1)
     return Grid(
         positions=tuple(position for position, _ in columns),
@@ -139,12 +145,43 @@ def _spans(tokens: PromptTokens) -> dict[str, tuple[int, int]]:
     return {**spans, ANSWER: (tokens.start, tokens.stop)}
 
 
+def _refuse_one_name_for_two(names: Sequence[str]) -> None:
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        raise PromptError(
+            f"Two positions of these prompts would be called {twice[0]!r}; rename the field or "
+            "change the word that is called so."
+        )
+
+
 def _order(spans: Sequence[Mapping[str, object]]) -> list[str]:
-    """Bring all pieces into one order that agrees with that of the longest prompts."""
+    """Bring all pieces into one order that agrees with that of each prompt, if there is one."""
+    runs = sorted(dict.fromkeys(map(tuple, spans)), key=len, reverse=True)
+    wished = _merged(runs)
+    graph: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(wished, ()))
+    for run in runs:
+        for before, after in pairwise(run):
+            graph.add(after, before)
+    try:
+        graph.prepare()
+    except CycleError:
+        return wished
     order: list[str] = []
-    for span in sorted(spans, key=len, reverse=True):
+    ready: set[str] = set()
+    while graph.is_active():
+        ready.update(graph.get_ready())
+        order.append(min(ready, key=wished.index))
+        ready.remove(order[-1])
+        graph.done(order[-1])
+    return order
+
+
+def _merged(runs: Sequence[Sequence[str]]) -> list[str]:
+    """Put what a run has and those before have not behind what it follows in the run."""
+    order: list[str] = []
+    for run in runs:
         place = 0
-        for name in span:
+        for name in run:
             if name in order:
                 place = order.index(name) + 1
             else:
@@ -191,6 +228,9 @@ def _ends(
         "last": (last - there, last),
     }
     for part in _PARTS:
+        starts, stops = edges[part]
+        if not (stops > starts).any():
+            continue
         position = Position(
             name=f"{piece.name}_{part}",
             piece=piece.name,
@@ -198,7 +238,7 @@ def _ends(
             part=part,
             is_field=piece.is_field,
         )
-        yield position, np.stack(edges[part], axis=1)
+        yield position, np.stack([starts, stops], axis=1)
 
 
 def _names(piece: Piece, number: int, size: int) -> tuple[str, tuple[str, ...]]:

@@ -188,7 +188,7 @@ def _chunk(
         bend = 1 - (logits / head.cap).square()
     slope = (logits - log_normaliser).exp_()
     slope.scatter_add_(1, target, torch.full_like(target, -1, dtype=slope.dtype))
-    slope *= weights.to(slope.dtype)[:, None]
+    slope *= weights.to(slope)[:, None]
     if bend is not None:
         slope *= bend
     if head is None:

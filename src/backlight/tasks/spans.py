@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from backlight.errors import PromptError
 from backlight.tasks.prompts import Piece, Prompt
 
-__all__ = ["OffsetTokenizer", "PromptTokens", "locate"]
+__all__ = ["BOS", "OffsetTokenizer", "PromptTokens", "locate"]
+
+_Span = tuple[int, int]
+
+BOS = "bos"
+"""The piece that the tokens make which a tokenizer puts in front."""
 
 
 @runtime_checkable
@@ -58,7 +63,8 @@ def locate(prompt: Prompt, tokenizer: OffsetTokenizer) -> PromptTokens:
 
     A token belongs to the field that any of its characters is of; so the token `` France`` of
     ``of {country}`` is the field's, although its space is not. A token without a character of a
-    field belongs to the piece in which it begins.
+    field belongs to the piece in which it begins. White space that a tokenizer leaves out of a
+    token's place in the text counts as the token's.
 
     Args:
         prompt: The prompt.
@@ -76,17 +82,11 @@ def locate(prompt: Prompt, tokenizer: OffsetTokenizer) -> PromptTokens:
             "This tokenizer does not tell where its tokens stand in the text (it is not a fast "
             "one), so the tokens of a field cannot be found."
         )
-    ids, owners, start, stop = _answered(prompt, prompt.answer, tokenizer)
     alone = _encode(prompt.text, tokenizer)[0]
-    if alone != ids[:start]:
-        raise PromptError(
-            f"The tokenizer cuts {prompt.text!r} otherwise when {prompt.answer!r} follows; choose "
-            "an answer that leaves the prompt's tokens as they are, such as one that begins with a "
-            "space."
-        )
+    ids, owners, start, stop = _answered(prompt, prompt.answer, tokenizer, alone)
     wrong: list[int] = []
     if prompt.wrong_answer is not None:
-        others, _, _, end = _answered(prompt, prompt.wrong_answer, tokenizer)
+        others, _, _, end = _answered(prompt, prompt.wrong_answer, tokenizer, alone)
         wrong = others[start:end]
     return PromptTokens(
         ids=np.array(ids, dtype=np.int64),
@@ -98,11 +98,12 @@ def locate(prompt: Prompt, tokenizer: OffsetTokenizer) -> PromptTokens:
 
 
 def _answered(
-    prompt: Prompt, answer: str, tokenizer: OffsetTokenizer
+    prompt: Prompt, answer: str, tokenizer: OffsetTokenizer, alone: Sequence[int]
 ) -> tuple[list[int], list[str], int, int]:
     text = prompt.text
     begin, end = len(text), len(text) + len(answer)
-    ids, offsets = _encode(text + answer + prompt.ending, tokenizer)
+    ids, offsets, num_front = _encode(text + answer + prompt.ending, tokenizer)
+    offsets = list(_untrimmed(ids, offsets, num_front, tokenizer))
     for token, (first, last) in zip(ids, offsets, strict=True):
         for edge, what in ((begin, "prompt and answer"), (end, "answer and ending")):
             if first < edge < last:
@@ -115,26 +116,48 @@ def _answered(
     stop = sum(last <= end for _, last in offsets)
     if stop == start:
         raise PromptError(f"The answer to {text!r} is empty, so there is nothing to predict.")
+    if ids[:start] != alone:
+        raise PromptError(
+            f"The tokenizer cuts {text!r} otherwise when {answer!r} follows; choose an answer that "
+            "leaves the prompt's tokens as they are, such as one that begins with a space."
+        )
     ranges = list(_ranges(prompt.pieces))
-    owners = [_owner(first, last, ranges, text) for first, last in offsets[:start]]
+    owners = [BOS] * num_front
+    owners += [_owner(first, last, ranges, text) for first, last in offsets[num_front:start]]
     for piece in prompt.pieces:
         if piece.is_field and piece.name not in owners:
             raise PromptError(f"The field {piece.name!r} has no token of its own in {text!r}.")
     return ids, owners, start, stop
 
 
-def _encode(text: str, tokenizer: OffsetTokenizer) -> tuple[list[int], list[tuple[int, int]]]:
-    """Tokenize, without what the tokenizer puts behind the text; what is in front has no width."""
+def _encode(text: str, tokenizer: OffsetTokenizer) -> tuple[list[int], list[_Span], int]:
+    """Tokenize, without what the tokenizer puts behind the text; tell how many are in front."""
     found = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
     ids, offsets = list(found["input_ids"]), [tuple(pair) for pair in found["offset_mapping"]]
-    special = [
+    added = [
         bool(mask) and first == last
         for mask, (first, last) in zip(found["special_tokens_mask"], offsets, strict=True)
     ]
-    while special and special[-1]:
-        for kept in (ids, offsets, special):
+    while added and added[-1]:
+        for kept in (ids, offsets, added):
             kept.pop()
-    return ids, offsets
+    return ids, offsets, added.index(False) if added else 0
+
+
+def _untrimmed(
+    ids: Sequence[int], offsets: Sequence[_Span], num_front: int, tokenizer: OffsetTokenizer
+) -> Iterator[_Span]:
+    """Give tokens the white space back that some tokenizers trim from their places."""
+    seen = 0
+    for number, (token, (first, last)) in enumerate(zip(ids, offsets, strict=True)):
+        if number >= num_front and (first == last or first > seen):
+            written = tokenizer.decode([token])
+            if first == last:
+                first, last = seen, max(last, seen + len(written))
+            else:
+                first = max(seen, first - len(written) + len(written.lstrip()))
+        seen = max(seen, last)
+        yield first, last
 
 
 def _ranges(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, int]]:
@@ -145,11 +168,12 @@ def _ranges(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, int]]:
 
 
 def _owner(first: int, last: int, ranges: Sequence[tuple[Piece, int, int]], text: str) -> str:
-    if first == last == 0:
-        return "bos"
+    # A token may have no width, such as a mark of a word's beginning.
     touched = [
         piece for piece, begin, end in ranges if first < end and begin < max(last, first + 1)
     ]
+    if not touched:
+        return ranges[-1][0].name
     fields = [piece.name for piece in touched if piece.is_field]
     if len(fields) > 1:
         raise PromptError(

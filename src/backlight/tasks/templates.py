@@ -1,6 +1,7 @@
 """Templates with fields: from ``"The capital of {country} is"`` and a table to prompts."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -8,7 +9,9 @@ from string import Formatter
 from typing import final
 
 from backlight.errors import PromptError, nearest
+from backlight.tasks.grid import ANSWER
 from backlight.tasks.prompts import Piece, Prompt
+from backlight.tasks.spans import BOS
 
 __all__ = ["Template"]
 
@@ -38,8 +41,18 @@ _SIGNS = {
     "#": "hash",
     "&": "ampersand",
     "%": "percent",
+    "@": "at",
+    "$": "dollar",
+    "^": "caret",
+    "~": "tilde",
+    "|": "bar",
+    "`": "backtick",
+    "\\": "backslash",
+    "[": "open_bracket",
+    "]": "close_bracket",
+    "{": "open_brace",
+    "}": "close_brace",
 }
-_ORDINALS = ("2nd", "3rd", *(f"{number}th" for number in range(4, 100)))
 
 
 @final
@@ -49,7 +62,9 @@ class Template:
 
     ``{field}`` is filled in from each row of a table; ``{{`` and ``}}`` are braces. Every word and
     sign of the fixed text is a piece of its own, called by itself in lower case (``capital``,
-    ``comma``); a word that occurs again is ``the_2nd``, a field likewise ``name_2nd``.
+    ``comma``); a word that occurs again is ``the_2nd``, a field likewise ``name_2nd``. A word
+    that is called as a field is ``country_word``, the word ``answer`` is ``prompt_answer``: the
+    tokens of field and answer have the other names.
 
     Attributes:
         text: The prompt.
@@ -74,7 +89,7 @@ class Template:
 
         Args:
             rows: The value of each field; values that the template does not use are kept in
-                ``Prompt.values``.
+                ``Prompt.values`` too, as numbers where all of a name's are numbers.
 
         Returns:
             The prompts, in order.
@@ -86,7 +101,10 @@ class Template:
             raise PromptError("There are no values for the template's fields.")
         self._check_fields(rows[0])
         names = tuple(_unique(self._names()))
-        return [self._prompt(row, number, names) for number, row in enumerate(rows, start=1)]
+        return [
+            self._prompt(row, number, names, values)
+            for number, (row, values) in enumerate(zip(rows, _values(rows), strict=True), start=1)
+        ]
 
     def _check_fields(self, row: Mapping[str, str]) -> None:
         for text in (self.text, self.answer, self.wrong_answer or ""):
@@ -98,15 +116,23 @@ class Template:
                     )
 
     def _names(self) -> Iterator[str]:
+        fields = set(self._fields(self.text))
         for fixed, field in _parts(self.text):
             words: list[str] = _WORD.findall(fixed)
             for word in words:
                 sign = word.strip() or word[0]
-                yield _SIGNS.get(sign, sign.lower())
+                name = _SIGNS.get(sign, "space" if sign.isspace() else sign.lower())
+                yield _apart(f"{name}_word" if name in fields else name)
             if field is not None:
-                yield field
+                yield _apart(field)
 
-    def _prompt(self, row: Mapping[str, str], number: int, names: Sequence[str]) -> Prompt:
+    def _prompt(
+        self,
+        row: Mapping[str, str],
+        number: int,
+        names: Sequence[str],
+        values: Mapping[str, float | str],
+    ) -> Prompt:
         texts: list[tuple[str, bool]] = []
         for fixed, field in _parts(self.text):
             texts += [(word, False) for word in _WORD.findall(fixed)]
@@ -121,7 +147,7 @@ class Template:
             pieces=pieces,
             answer=_filled(self.answer, row, number),
             wrong_answer=None if wrong is None else _filled(wrong, row, number),
-            values={name: _number_or_text(value) for name, value in row.items()},
+            values=values,
         )
 
     @staticmethod
@@ -146,11 +172,26 @@ def _parts(text: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _unique(names: Iterator[str]) -> Iterator[str]:
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
+    given: set[str] = set()
     for name in names:
-        before = seen.get(name, 0)
-        seen[name] = before + 1
-        yield f"{name}_{_ORDINALS[before - 1]}" if before else name
+        own = name
+        while own in given or not seen[name]:
+            seen[name] += 1
+            own = name if seen[name] == 1 else f"{name}_{_ordinal(seen[name])}"
+        given.add(own)
+        yield own
+
+
+def _ordinal(number: int) -> str:
+    is_teen = number % 100 in (11, 12, 13)
+    ending = "th" if is_teen else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def _apart(name: str) -> str:
+    """Keep the names of what is not of the prompt's text for that alone."""
+    return f"prompt_{name}" if name in (BOS, ANSWER) or name.startswith(f"{ANSWER}_") else name
 
 
 def _value(row: Mapping[str, str], field: str, number: int) -> str:
@@ -167,9 +208,20 @@ def _filled(text: str, row: Mapping[str, str], number: int) -> str:
     )
 
 
-def _number_or_text(value: str) -> float | str:
+def _values(rows: Sequence[Mapping[str, str]]) -> Iterator[dict[str, float | str]]:
+    """Read what can be read as numbers, all values of a name or none; what is blank is unknown."""
+    names = {name for row in rows for name in row}
+    numbers = {
+        name for name in names if all(_is_number(row[name]) for row in rows if row.get(name))
+    }
+    for row in rows:
+        yield {
+            name: float(value) if name in numbers else value for name, value in row.items() if value
+        }
+
+
+def _is_number(value: str) -> bool:
     try:
-        number = float(value)
+        return isfinite(float(value))
     except ValueError:
-        return value
-    return number if isfinite(number) else value
+        return False

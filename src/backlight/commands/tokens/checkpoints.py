@@ -4,8 +4,8 @@ from pathlib import Path
 
 from backlight.commands.model import load
 from backlight.config import SHIPPED, TokensConfig
-from backlight.errors import ModelError, nearest
 from backlight.data.world import CITY_MODEL
+from backlight.errors import ModelError, nearest
 from backlight.models.subject import Subject
 
 __all__ = ["load_answering"]

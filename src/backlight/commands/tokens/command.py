@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.analysis.geometry import Geometry, geometry
-from backlight.analysis.token_tables import geometry_table, position_table, prompt_table
+from backlight.analysis.token_tables import (
+    geometry_table,
+    position_table,
+    prompt_columns,
+    prompt_table,
+)
 from backlight.analysis.tokens import PromptSet, TokenSurvey, reachable, survey_tokens
 from backlight.commands.model import settle
 from backlight.commands.options import resolve
@@ -24,10 +29,12 @@ from backlight.commands.tokens.prompts import draw_prompts, prepare
 from backlight.commands.tokens.table import print_positions, print_tokens
 from backlight.config import TokensConfig, same_numbers
 from backlight.data.batches import bucket
+from backlight.errors import ConfigError, nearest
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results, load_results
+from backlight.tasks.prompts import Prompt
 
 __all__ = ["run", "tokens"]
 
@@ -53,15 +60,20 @@ def tokens(
         The tables ``positions``, ``prompts`` and ``geometry``; as arrays, by site,
         ``{site}/gradient_norm``, ``/activation_norm`` and ``/grad_x_act`` (``[prompts, 1 + heads,
         positions]``) and ``/reachable`` (``[prompts, positions]``), and for each target position
-        ``{site}/{position}/gradients`` and ``/activations`` (``[prompts, width]``), ``/scores``,
-        ``/explained`` and ``/cosines``. Its ``path`` is the run directory, None if nothing was
-        written.
+        ``{site}/{position}/scores``, ``/explained`` and ``/cosines``, and, unless a finished run
+        was read back, ``/gradients`` and ``/activations`` (``[prompts, width]``), which are also
+        the files of ``gradients/``. Its ``path`` is the run directory, None if nothing was written.
 
     Raises:
         ConfigError: If an option does not exist or does not fit, or is one for loading a model
             although there is a subject.
     """
     resolved = resolve(TokensConfig, config, options)
+    if resolved.list_positions:
+        raise ConfigError(
+            "list_positions prints a list on the command line; in Python, positions are a column "
+            "of tables['positions']."
+        )
     settled, given = settle(resolved, subject)
     return _survey(settled, load_answering if subject is None else given)
 
@@ -111,6 +123,7 @@ def _survey(config: TokensConfig, load: Callable[[TokensConfig], Subject]) -> Re
 
 def _gather(config: TokensConfig, load: Callable[[TokensConfig], Subject], clock: Clock) -> _Plan:
     drawn = draw_prompts(config)
+    _refuse_unknown_colour(config, drawn)
     clock.lap("prompt_preparation")
     subject = load(config)
     clock.lap("model_loading")
@@ -124,6 +137,13 @@ def _gather(config: TokensConfig, load: Callable[[TokensConfig], Subject], clock
     )
     clock.lap("prompt_preparation")
     return plan
+
+
+def _refuse_unknown_colour(config: TokensConfig, prompts: Sequence[Prompt]) -> None:
+    known = prompt_columns(prompts)
+    if config.color_by is not None and config.color_by not in known:
+        hint = nearest(config.color_by, known, otherwise=f"They have {', '.join(known)}.")
+        raise ConfigError(f"The prompts have no value {config.color_by!r} to colour by. {hint}")
 
 
 def _measure(config: TokensConfig, plan: _Plan, directory: RunDirectory | None) -> TokenSurvey:

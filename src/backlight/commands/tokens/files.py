@@ -56,7 +56,9 @@ def write_tokens(
     described = {
         **results.metadata,
         "n_samples": len(results.tables["prompts"]),
-        "target_layers": sorted({layer_of(site) for site, _ in targets} - {None}),
+        "target_layers": sorted(
+            {layer for site, _ in targets if (layer := layer_of(site)) is not None}
+        ),
         "target_positions": list(dict.fromkeys(position for _, position in targets)),
         "keys": keys,
         "config": same_numbers(config),
@@ -95,9 +97,7 @@ def _targets(results: Results) -> Iterator[tuple[str, str]]:
 def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     start = f"{prefix}/"
     return {
-        name.removeprefix(start): array
-        for name, array in arrays.items()
-        if name.startswith(start)
+        name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)
     }
 
 

@@ -1,6 +1,7 @@
 """Which sites and positions a config means."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from backlight.errors import UnsupportedSiteError
@@ -18,6 +19,8 @@ from backlight.tasks.grid import ANSWER, Grid
 
 __all__ = ["choose_positions", "choose_sites"]
 
+_DIGIT = re.compile(r"_digit\d+$")
+
 
 def choose_sites(subject: Subject, patterns: str, layers: str) -> tuple[Site, ...]:
     """Find the sites of some kinds in some layers.
@@ -33,12 +36,17 @@ def choose_sites(subject: Subject, patterns: str, layers: str) -> tuple[Site, ..
     Raises:
         UnknownLayerError: If a layer does not exist.
         UnknownSiteError: If a site does not exist.
-        UnsupportedSiteError: If a layer that was asked for does not have a site.
+        UnsupportedSiteError: If a layer that was asked for does not have a site, or it is logits.
     """
     numbers = parse_layers(layers, subject.num_layers)
     chosen: dict[str, Site] = {}
     for pattern in patterns.split(","):
         found = resolve_sites(pattern.strip(), subject.sites)
+        if any(site.tap.side == "logits" for site in found):
+            raise UnsupportedSiteError(
+                "The logits of all tokens are never held, so their gradient cannot be looked at; "
+                "final_norm.out is the last site before them."
+            )
         own = sites_of_layers(found, numbers)
         alone = tuple(site for site in found if layer_of(site.name) is None)
         missing = set(numbers) - {layer_of(site.name) for site in own}
@@ -73,14 +81,15 @@ def choose_positions(grid: Grid, names: str) -> tuple[int, ...]:
     return tuple(sorted({grid.find(name.strip()) for name in names.split(",")}))
 
 
-def _by_kind(names: Sequence[str]):
+def _by_kind(names: Sequence[str]) -> Callable[[Site], tuple[int, int]]:
     kinds = list(dict.fromkeys(kind_of(name) for name in names))
     return lambda site: (kinds.index(kind_of(site.name)), names.index(site.name))
 
 
 def _last_of_fields(grid: Grid, columns: Sequence[int]) -> Iterator[int]:
-    """Find the last column of each run of columns of one field, and the last of all."""
-    for is_field, run in groupby(columns, key=lambda column: grid.positions[column].is_field):
+    """Find the last column of each field, of a city that of its last digit, and the last of all."""
+    fields = [_DIGIT.sub("", each.piece) if each.is_field else None for each in grid.positions]
+    for field, run in groupby(columns, key=lambda column: fields[column]):
         members = list(run)
-        if is_field or members[-1] == columns[-1]:
+        if field is not None or members[-1] == columns[-1]:
             yield members[-1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from backlight.analysis.tokens import PromptSet
 from backlight.config import SHIPPED, TokensConfig
-from backlight.data.cities import Cities, read_cities
+from backlight.data.cities import read_cities
 from backlight.data.world import CITIES
 from backlight.errors import ConfigError, PromptError
 from backlight.models.subject import Subject
@@ -143,12 +143,13 @@ def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
 def _read_rows(path: Path) -> list[Mapping[str, str]]:
     try:
         with path.expanduser().open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            rows = [(reader.line_num, row) for row in reader]
     except FileNotFoundError as error:
         raise ConfigError(f"There is no file {str(path)!r} with values of fields.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{str(path)!r} cannot be read as CSV: {error}.") from error
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         if None in row or None in row.values():
             raise ConfigError(f"Line {number} of {str(path)!r} has not as many cells as headings.")
-    return [dict(row) for row in rows]
+    return [row for _, row in rows]

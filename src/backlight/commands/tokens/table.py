@@ -117,7 +117,9 @@ def _print_geometry(results: Results) -> None:
         cells = [str(table["site"][row]), str(table["position"][row])]
         cells += [_number(table[name][row], ".3g") for name in ("norm", "norm_std")]
         cells += [_number(100 * table[name][row], ".1f", " %") for name in ("pc1", "pc2")]
-        cells += [_number(table[name][row], ".0f") for name in ("components_90", "components_95")]
+        cells += [
+            _number(float(table[name][row]), ".0f") for name in ("components_90", "components_95")
+        ]
         cells.append(_number(table["effective_rank"][row], ".1f"))
         cells += [
             _number(table[name][row], ".2f") for name in ("mean_cosine", "r_answer", "r_loss")

@@ -1,0 +1,1 @@
+"""How a small model learns to answer questions about cities: rows, loss, optimizers, marks."""
