@@ -329,14 +329,14 @@ def test_positions_are_listed_without_measuring(config, place, monkeypatch, caps
     assert not (place / "out").exists()
 
 
-def test_vectors_are_kept_at_the_positions_that_were_asked_for(config, place):
+def test_vectors_are_kept_at_the_positions_that_were_asked_for_and_called_so(config, place):
     words = ["tokens", config(target_positions=["comes", "place_last", "answer"])]
     assert cli.main([*words, "--output_dir", "out", "--target_layers", "1"]) == 0
 
     files = {path.name for path in (place / "out/gradients").iterdir()}
-    assert files == {f"layer_1_{name}.npz" for name in ("place", "comes", "answer")}
+    assert files == {f"layer_1_{name}.npz" for name in ("place_last", "comes", "answer")}
     told = json.loads((place / "out/metadata.json").read_text(encoding="utf-8"))
-    assert told["target_positions"] == ["place", "comes", "answer"]
+    assert told["target_positions"] == ["place_last", "comes", "answer"]
 
 
 @pytest.mark.parametrize(

@@ -105,14 +105,14 @@ def test_positions_of_a_distance_are_called_by_their_role(city):
     first = table.select(table["layer"] == 0)
     named = dict(zip(first["position"].tolist(), first["column"].tolist(), strict=True))
     assert [named[name] for name in ("bos", *STRUCTURE, "equals")] == [0, 1, 5, 6, 7, 12, 19, 20]
-    assert named["city1_digit4"] == 11
+    assert named["city1_last_digit"] == 11  # as the config asks for it
     assert first["token"][8:12].tolist() == ["X"] * 4
 
 
 def test_target_positions_take_the_names_of_the_original_tool(city):
     results = measured(city, "distance", target_positions="city1_last_digit,city2_end")
 
-    assert set(results.tables["geometry"]["position"]) == {"city1_digit4", "city2_digit4"}
+    assert set(results.tables["geometry"]["position"]) == {"city1_last_digit", "city2_end"}
 
 
 def test_seventy_percent_of_the_prompts_ask_of_one_choice_of_cities(city):

@@ -20,6 +20,11 @@ __all__ = ["features_report", "layers_report", "png", "run", "tokens_report"]
 
 _DPI = 110
 _MODES = ("mean_abs", "mean", "rms")
+_OBJECTIVES = {
+    "loss": "loss of the answer",
+    "logit": "logit of the answer",
+    "logit_difference": "logit of the answer less that of the wrong one",
+}
 
 
 def run(path: Path) -> list[Path]:
@@ -116,7 +121,10 @@ def tokens_report(results: Results) -> TokensReport:
     positions = tables["positions"]["position"]
     answered = [str(name) == "answer" or str(name).startswith("answer_") for name in positions]
     return TokensReport(
-        title=f"{asked}: {options['objective']}, {results.metadata['checkpoint_path']}",
+        title=(
+            f"{asked} | objective: {_OBJECTIVES[options['objective']]} "
+            f"| model: {_brief(str(results.metadata['checkpoint_path']))}"
+        ),
         color_by=_colour(options["color_by"], tables["prompts"]),
         num_input=int((~np.array(answered) * (tables["positions"]["column"] + 1)).max()),
         positions=tables["positions"],
@@ -138,6 +146,12 @@ def _in_folder(
 ) -> Iterator[tuple[str, Figure]]:
     for name, figure in figures:
         yield f"{folder}/{name}", figure
+
+
+def _brief(model: str) -> str:
+    """Name a model in a folder by the end of its path, which is the same on every machine."""
+    path = Path(model)
+    return "/".join(path.parts[-2:]) if path.is_absolute() else model
 
 
 def _colour(asked: str | None, prompts: Table) -> str | None:

@@ -179,7 +179,7 @@ def print_places(directory: RunDirectory, command: str) -> None:
     lines = [
         "",
         f"Results   {directory.path}",
-        f"Figures   {len(pictures)}, of these {len(overviews)} of all layers:",
+        f"Figures   {len(pictures)}, overviews:",
         *(f"          {directory.path / name}" for name in overviews),
         "Tables    " + ", ".join(name for name in files if name.endswith(".csv")),
         f"Again     backlight report {directory.path}   (redraws the figures)",

@@ -7,6 +7,12 @@ from typing import Any
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from backlight.report.colouring import Colouring, split_markers
+from backlight.report.components import draw_components
+from backlight.report.targets import choose_targets, find_targets
+from backlight.report.token_grids import Grids, draw_heatmaps, draw_single_prompts
+from backlight.report.token_lines import draw_by_position, draw_geometry_by_layer
+from backlight.report.token_statistics import draw_cosines, draw_statistics
 from backlight.tables import Table
 
 __all__ = ["TokensReport", "draw_tokens"]
@@ -44,4 +50,38 @@ def draw_tokens(report: TokensReport) -> Iterator[tuple[str, Figure]]:
     Yields:
         The name of each figure's file, and the figure.
     """
-    yield from ()
+    grids = Grids(
+        title=report.title,
+        num_input=report.num_input,
+        positions=report.positions,
+        prompts=report.prompts,
+        arrays=report.arrays,
+    )
+    yield from draw_heatmaps(grids)
+    yield from draw_single_prompts(grids)
+    yield from draw_by_position(grids)
+    yield from _vector_figures(report)
+    yield from draw_geometry_by_layer(report.geometry, report.title, len(report.prompts))
+
+
+def _vector_figures(report: TokensReport) -> Iterator[tuple[str, Figure]]:
+    """Draw what needs the vectors of each prompt; of vectors that are zero there is nothing."""
+    targets = find_targets(report.geometry, report.positions, report.arrays)
+    alive = [target for target in targets if not target.is_structural]
+    shaped = [target for target in alive if target.has_shape]
+    colouring = Colouring.of(report.prompts, report.color_by)
+    markers, splits = split_markers(report.prompts)
+    for target in shaped:
+        figure = draw_components(target, report.title, colouring, markers, splits)
+        yield f"gradient_pca_{target.key}.png", figure
+    if alive:
+        left_out = [target for target in targets if target.is_structural]
+        norm = report.positions.label("gradient_norm")
+        chosen = choose_targets(alive)
+        yield (
+            "gradient_statistics.png",
+            draw_statistics(chosen, left_out, report.prompts, norm, report.title),
+        )
+    if shaped:
+        chosen = choose_targets(shaped)
+        yield "gradient_cosines.png", draw_cosines(chosen, colouring, report.title)

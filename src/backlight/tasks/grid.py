@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby, pairwise
@@ -74,6 +74,28 @@ class Grid:
             name: index for index, each in enumerate(self.positions) for name in each.other_names
         }
         return names | {each.name: index for index, each in enumerate(self.positions)}
+
+    def called(self, name: str) -> "Grid":
+        """Call a position by another of its names.
+
+        Args:
+            name: One of its names, by which it is called from now on.
+
+        Returns:
+            The same grid, where the position's former name is one of its other names.
+
+        Raises:
+            PromptError: If there is no such position.
+        """
+        column = self.find(name)
+        former = self.positions[column]
+        if name == former.name:
+            return self
+        others = (former.name, *(other for other in former.other_names if other != name))
+        renamed = replace(former, name=name, other_names=others)
+        return replace(
+            self, positions=(*self.positions[:column], renamed, *self.positions[column + 1 :])
+        )
 
     def find(self, name: str) -> int:
         """Find a position by one of its names.

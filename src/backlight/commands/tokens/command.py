@@ -1,7 +1,7 @@
 """The command itself: prompts, one pass for each batch, tables and arrays."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -129,11 +129,13 @@ def _gather(config: TokensConfig, load: Callable[[TokensConfig], Subject], clock
     clock.lap("model_loading")
     prompts = prepare(config, drawn, subject)
     batches = bucket(prompts.passages, batch_size=config.batch_size, seed=config.seed)
+    grid, targets = choose_positions(prompts.grid, config.target_positions)
+    prompts = replace(prompts, grid=grid)
     plan = _Plan(
         material=Material(subject=subject, passages=prompts.passages, batches=batches),
         prompts=prompts,
         sites=choose_sites(subject, config.sites, config.target_layers),
-        targets=choose_positions(prompts.grid, config.target_positions),
+        targets=targets,
     )
     clock.lap("prompt_preparation")
     return plan

@@ -11,12 +11,13 @@ from backlight.commands.report import png, tokens_report
 from backlight.commands.session import Clock
 from backlight.config import TokensConfig, same_numbers
 from backlight.models.sites import kind_of, layer_of
+from backlight.report.targets import key_of
 from backlight.report.tokens import draw_tokens
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import CONSOLIDATED, METADATA, Results
 from backlight.tables import Table
 
-__all__ = ["file_stem", "write_tokens"]
+__all__ = ["write_tokens"]
 
 _VECTORS = ("gradients", "activations", "loadings")
 _SUMMARY = ("components_90", "components_95", "effective_rank", "mean_cosine")
@@ -37,7 +38,7 @@ def write_tokens(
     first = kind_of(targets[0][0])
     keys: list[str] = []
     for site, position in targets:
-        stem = file_stem(site, position, first)
+        stem = key_of(site, position, first)
         keys.append(stem)
         own = _under(f"{site}/{position}", results.data)
         directory.write_arrays(f"gradients/{stem}.npz", _gradient_file(own, results))
@@ -69,23 +70,6 @@ def write_tokens(
     directory.write_arrays(CONSOLIDATED, {**kept, "metadata": brief})
     command = directory.provenance()["command"]
     directory.finish({"command": command, "complete": True, **results.metadata})
-
-
-def file_stem(site: str, position: str, first_kind: str) -> str:
-    """Name the files of a site and position: ``layer_3_comma``, as the seed's tool does.
-
-    Args:
-        site: The site.
-        position: The position.
-        first_kind: The kind of site that is meant where a name tells none.
-
-    Returns:
-        The name, with the kind of site (``layer_3_mlp.out_comma``) if it is another.
-    """
-    layer, kind = layer_of(site), kind_of(site)
-    if layer is None:
-        return f"{site}_{position}"
-    return f"layer_{layer}_{position}" if kind == first_kind else f"layer_{layer}_{kind}_{position}"
 
 
 def _targets(results: Results) -> Iterator[tuple[str, str]]:

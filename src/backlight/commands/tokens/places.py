@@ -59,7 +59,7 @@ def choose_sites(subject: Subject, patterns: str, layers: str) -> tuple[Site, ..
     return tuple(sorted(chosen.values(), key=_by_kind(list(chosen))))
 
 
-def choose_positions(grid: Grid, names: str) -> tuple[int, ...]:
+def choose_positions(grid: Grid, names: str) -> tuple[Grid, tuple[int, ...]]:
     """Find the positions at which whole vectors are kept.
 
     Args:
@@ -68,17 +68,21 @@ def choose_positions(grid: Grid, names: str) -> tuple[int, ...]:
             prompt, ``all`` every position of the prompt.
 
     Returns:
-        Their columns, in the order of the text.
+        The positions, called as they were asked for, and the columns of those that were, in the
+        order of the text.
 
     Raises:
         PromptError: If there is no such position.
     """
     columns = [index for index, each in enumerate(grid.positions) if each.piece != ANSWER]
     if names == "all":
-        return tuple(columns)
+        return grid, tuple(columns)
     if names == "auto":
-        return tuple(_last_of_fields(grid, columns))
-    return tuple(sorted({grid.find(name.strip()) for name in names.split(",")}))
+        return grid, tuple(_last_of_fields(grid, columns))
+    asked = {grid.find(name.strip()): name.strip() for name in names.split(",")}
+    for name in asked.values():
+        grid = grid.called(name)
+    return grid, tuple(sorted(asked))
 
 
 def _by_kind(names: Sequence[str]) -> Callable[[Site], tuple[int, int]]:

