@@ -1,8 +1,11 @@
+from .commands.flow import flow
 from .commands.layers import layers
 from .commands.sae import sae
 from .commands.tokens import tokens
 from .commands.train_sae import train_sae
 from .commands.train_sae.trained import TrainedDictionary
+from .commands.train_world import train_world
+from .commands.train_world.trained import TrainedWorld
 from .dictionaries.collection import find_dictionaries, read_dictionary
 from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
@@ -15,8 +18,10 @@ __all__ = [
     "Results",
     "Subject",
     "TrainedDictionary",
+    "TrainedWorld",
     "dictionary_from_object",
     "find_dictionaries",
+    "flow",
     "layers",
     "load_results",
     "load_subject",
@@ -26,4 +31,5 @@ __all__ = [
     "subject_from_transformers",
     "tokens",
     "train_sae",
+    "train_world",
 ]

@@ -13,11 +13,13 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, ValidationError
 
 from backlight.config import (
+    FlowConfig,
     LayersConfig,
     SaeConfig,
     SitesConfig,
     TokensConfig,
     TrainSaeConfig,
+    TrainWorldConfig,
     explain,
 )
 from backlight.errors import BacklightError, ConfigError
@@ -26,13 +28,23 @@ __all__ = ["app", "main"]
 
 _USAGE, _INTERRUPTED = 2, 130
 
+_Flow = Annotated[FlowConfig, Parameter(name="*")]
 _Layers = Annotated[LayersConfig, Parameter(name="*")]
 _Sae = Annotated[SaeConfig, Parameter(name="*")]
 _Sites = Annotated[SitesConfig, Parameter(name="*")]
 _Tokens = Annotated[TokensConfig, Parameter(name="*")]
 _TrainSae = Annotated[TrainSaeConfig, Parameter(name="*")]
+_TrainWorld = Annotated[TrainWorldConfig, Parameter(name="*")]
 
-_KINDS = (LayersConfig, SaeConfig, SitesConfig, TokensConfig, TrainSaeConfig)
+_KINDS = (
+    FlowConfig,
+    LayersConfig,
+    SaeConfig,
+    SitesConfig,
+    TokensConfig,
+    TrainSaeConfig,
+    TrainWorldConfig,
+)
 
 app = App(
     name="backlight",
@@ -117,6 +129,37 @@ def tokens(config: Path | None = None, *, options: _Tokens = TokensConfig()) -> 
         YAML file of options, such as configs/distance.yaml. Flags win over it.
     """
     _call("tokens", _resolved(TokensConfig, config, options))
+
+
+@app.command
+def flow(config: Path | None = None, *, options: _Flow = FlowConfig()) -> None:
+    """Measure what norms, attention and residual paths do to the gradient on its way back.
+
+    One forward and one backward pass over a corpus serves all views. Prints a table for each. With
+    --save_outputs or --output_dir it also writes tables and figures, and the model as a drawing of
+    its gradient's paths.
+
+    Parameters
+    ----------
+    config
+        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
+    """
+    _call("flow", _resolved(FlowConfig, config, options))
+
+
+@app.command(name="train-world")
+def train_world(config: Path | None = None, *, options: _TrainWorld = TrainWorldConfig()) -> None:
+    """Train a small model on questions about cities, from scratch, in hours on a CPU.
+
+    Each model on the way is a folder that Transformers can load; answers to questions that were
+    held out are marked as it goes. What was stopped goes on with --resume.
+
+    Parameters
+    ----------
+    config
+        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
+    """
+    _call("train_world", _resolved(TrainWorldConfig, config, options))
 
 
 @app.command

@@ -83,7 +83,7 @@ def _survey(config: LayersConfig, load: Callable[[SurveyConfig], Subject]) -> Re
     if found is not None and found.is_finished:
         return load_results(found.path)
 
-    material = gather(config, load, clock)
+    material = gather(config, lambda: load(config), clock)
     sites = survey_sites(material.subject, config.site, config.layers)
     directory = begin(config, "layers", _directory_name(config, sites), material, found)
     state = _measure(config, material, sites, directory)

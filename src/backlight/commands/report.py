@@ -5,18 +5,28 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.report.dimensions import NOUNS, Dimensions, Variant
 from backlight.report.features import FeaturesReport, draw_features
+from backlight.report.flow import FlowReport, draw_flow
 from backlight.report.layers import LayersReport, draw_layers
 from backlight.report.tokens import TokensReport, draw_tokens
 from backlight.runs.directory import PROVENANCE, RunDirectory
 from backlight.runs.results import Results, load_results
 from backlight.tables import Table
 
-__all__ = ["features_report", "layers_report", "png", "run", "tokens_report"]
+__all__ = [
+    "features_report",
+    "flow_report",
+    "layers_report",
+    "png",
+    "rendered",
+    "run",
+    "tokens_report",
+]
 
 _DPI = 110
 _MODES = ("mean_abs", "mean", "rms")
@@ -44,7 +54,10 @@ def run(path: Path) -> list[Path]:
     if command not in _FIGURES:
         raise RunDirectoryError(f"The run in {str(path)!r} ({command}) has no figures to draw.")
     directory = RunDirectory(path)
-    return [directory.write_bytes(name, png(figure)) for name, figure in _FIGURES[command](results)]
+    return [
+        directory.write_bytes(name, rendered(name, figure))
+        for name, figure in _FIGURES[command](results)
+    ]
 
 
 def layers_report(results: Results) -> LayersReport:
@@ -107,6 +120,23 @@ def features_report(results: Results) -> FeaturesReport:
     )
 
 
+def flow_report(results: Results) -> FlowReport:
+    """Collect what the figures of a ``backlight flow`` run show.
+
+    Args:
+        results: The run.
+
+    Returns:
+        What the figures are drawn from.
+    """
+    model, told = str(results.config["model_name"]), results.metadata
+    return FlowReport(
+        model=model,
+        title=f"{model}, {told['num_tokens']:,} tokens in {told['num_passages']:,} passages",
+        tables=results.tables,
+    )
+
+
 def tokens_report(results: Results) -> TokensReport:
     """Collect what the figures of a ``backlight tokens`` run show.
 
@@ -134,6 +164,19 @@ def tokens_report(results: Results) -> TokensReport:
     )
 
 
+def rendered(name: str, figure: Figure) -> bytes:
+    """Render a figure as its file's name says; in a drawing (.svg), text stays text."""
+    return svg(figure) if name.endswith(".svg") else png(figure)
+
+
+def svg(figure: Figure) -> bytes:
+    """Render a figure as a drawing; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "backlight"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
 def png(figure: Figure) -> bytes:
     """Render a figure; equal figures give equal bytes."""
     buffer = io.BytesIO()
@@ -141,9 +184,7 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _in_folder(
-    folder: str, figures: Iterator[tuple[str, Figure]]
-) -> Iterator[tuple[str, Figure]]:
+def _in_folder(folder: str, figures: Iterator[tuple[str, Figure]]) -> Iterator[tuple[str, Figure]]:
     for name, figure in figures:
         yield f"{folder}/{name}", figure
 
@@ -201,6 +242,7 @@ def _variant(name: str, results: Results, layers: list[int]) -> Variant:
 
 _FIGURES: Mapping[str, Callable[[Results], Iterator[tuple[str, Figure]]]] = {
     "layers": lambda results: draw_layers(layers_report(results)),
+    "flow": lambda results: draw_flow(flow_report(results)),
     "sae": lambda results: draw_features(features_report(results)),
     "tokens": lambda results: _in_folder("figures", draw_tokens(tokens_report(results))),
 }

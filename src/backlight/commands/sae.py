@@ -91,7 +91,7 @@ def _survey(
         return load_results(found.path)
     source = find_source(config, given)
 
-    material = gather(config, load, clock)
+    material = gather(config, lambda: load(config), clock)
     shelf = shelve(config, material, source)
     clock.lap("sae_loading")
     directory = begin(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from backlight.commands.session import Clock, start_run
-from backlight.config import RunOptions, SurveyConfig
+from backlight.config import CorpusOptions, RunOptions, TextOptions
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import read_rows
 from backlight.errors import ConfigError, RunDirectoryError
@@ -39,7 +39,7 @@ class Material:
     batches: Sequence[Sequence[int]]
 
 
-def gather(config: SurveyConfig, load: Callable[[SurveyConfig], Subject], clock: Clock) -> Material:
+def gather(config: CorpusOptions, load: Callable[[], Subject], clock: Clock) -> Material:
     """Read the text, load the model, and cut the text into batches.
 
     Args:
@@ -60,7 +60,7 @@ def gather(config: SurveyConfig, load: Callable[[SurveyConfig], Subject], clock:
         split=config.split,
     )
     clock.lap("dataset_preparation")
-    subject = load(config)
+    subject = load()
     clock.lap("model_loading")
     passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
     _refuse_longer_passages(subject, passages, config)
@@ -104,11 +104,11 @@ def begin(
     return found
 
 
-def _refuse_longer_passages(subject: Subject, passages: Passages, config: SurveyConfig) -> None:
+def _refuse_longer_passages(subject: Subject, passages: Passages, config: TextOptions) -> None:
     longest = max(len(passage) for passage in passages.tokens)
     if subject.max_positions is not None and longest > subject.max_positions:
         raise ConfigError(
-            f"{config.model_name} reads at most {subject.max_positions} tokens, but there are "
+            f"{subject.name} reads at most {subject.max_positions} tokens, but there are "
             f"passages of {longest}; lower --max_length (now {config.max_length})."
         )
 

@@ -14,7 +14,7 @@ from backlight.config.options import (
     TextOptions,
 )
 from backlight.config.reading import explain, merge, read_config, same_numbers
-from backlight.config.surveys import LayersConfig, SaeConfig, SitesConfig
+from backlight.config.surveys import FlowConfig, LayersConfig, SaeConfig, SitesConfig
 from backlight.config.tokens import TokensConfig
 from backlight.config.training import TrainSaeConfig, TrainWorldConfig
 
@@ -22,6 +22,7 @@ __all__ = [
     "SHIPPED",
     "AggregateOptions",
     "CorpusOptions",
+    "FlowConfig",
     "LayersConfig",
     "ModelOptions",
     "RunOptions",

@@ -5,9 +5,15 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from backlight.config.options import Flag, ModelOptions, SurveyConfig
+from backlight.config.options import (
+    CorpusOptions,
+    Flag,
+    ModelOptions,
+    RunOptions,
+    SurveyConfig,
+)
 
-__all__ = ["LayersConfig", "SaeConfig", "SitesConfig"]
+__all__ = ["FlowConfig", "LayersConfig", "SaeConfig", "SitesConfig"]
 
 _MEMORY = re.compile(r"^(\d+(?:\.\d+)?) ?([KMG]?)i?B$")
 
@@ -84,6 +90,27 @@ class SaeConfig(SurveyConfig):
         match = _MEMORY.fullmatch(self.chunk_memory.strip())
         assert match is not None  # the field's pattern
         return int(float(match[1]) * 1024 ** " KMG".index(match[2] or " "))
+
+
+class FlowConfig(RunOptions, CorpusOptions, ModelOptions):
+    """Options of ``backlight flow``."""
+
+    view: Literal["all", "norms", "attention", "residual"] = Field(
+        default="all",
+        description="What is looked at: what norms take out of the gradient, how it passes "
+        "attention, or how it goes around and through the blocks.",
+    )
+    layers: str = Field(default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
+    loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
+        default="sequence_mean",
+        description="What the loss is before it is differentiated: each sequence's mean (batches "
+        "do not matter), the sum over tokens, or the mean over the batch.",
+    )
+
+    @property
+    def views(self) -> tuple[Literal["norms", "attention", "residual"], ...]:
+        """The views one by one."""
+        return ("norms", "attention", "residual") if self.view == "all" else (self.view,)
 
 
 class SitesConfig(ModelOptions):
