@@ -1,6 +1,6 @@
 """The one pass: all sites of all layers out of one forward and one activation-only backward."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import torch
@@ -31,7 +31,7 @@ def record(
     sites: Sequence[Site],
     *,
     objective: Objective = _DEFAULT,
-    keep_activations: bool = False,
+    keep_activations: bool | Collection[str] = False,
 ) -> Tape:
     """Run a batch forward and backward and keep the gradient at each site.
 
@@ -44,7 +44,7 @@ def record(
         batch: Some passages, on the model's device.
         sites: Where to look.
         objective: What is differentiated; by default each sequence's mean next-token loss.
-        keep_activations: Also keep a copy of each site's tensor.
+        keep_activations: Also keep a copy of the tensors of all sites, or of those named.
 
     Returns:
         The tape.
@@ -56,6 +56,7 @@ def record(
     edges: dict[str, GradientEdge] = {}
     activations: dict[str, Tensor] = {}
     asked = {site.name for site in sites}
+    kept = _kept(asked, keep_activations)
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
         if not tensor.requires_grad:
@@ -63,8 +64,8 @@ def record(
             tensor = tensor.detach().requires_grad_().clone()
         if site.name in asked:
             edges[site.name] = get_gradient_edge(tensor)
-            if keep_activations:
-                activations[site.name] = _activation(site, tensor, batch)
+        if site.name in kept:
+            activations[site.name] = _activation(site, tensor, batch)
         return tensor
 
     with torch.enable_grad(), tapping(subject, _with_start(subject, sites), visit):
@@ -113,6 +114,13 @@ def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) ->
     with suppress(_AllSeen), tapping(subject, sites, visit):
         subject.forward(batch.input_ids)
     return Tape(batch=batch, activations=activations, gradients={}, nats=None, value=None)
+
+
+def _kept(asked: Collection[str], wish: bool | Collection[str]) -> Collection[str]:
+    if isinstance(wish, bool):
+        return asked if wish else ()
+    assert set(wish) <= set(asked), "activations of sites that were not asked for"
+    return wish
 
 
 def _with_start(subject: Subject, sites: Sequence[Site]) -> list[Site]:

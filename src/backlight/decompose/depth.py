@@ -22,7 +22,7 @@ class DepthSlope:
 
     Attributes:
         slope: By least squares, in nats per layer; NaN where some depth has no gradient.
-        low: The lower end of its interval; NaN with fewer than two sequences.
+        low: The lower end of its interval; NaN where no replicate has a slope.
         high: The upper end.
     """
 
@@ -32,25 +32,24 @@ class DepthSlope:
 
 
 def depth_slope(
-    squares: Float[Tensor, "sequences depths *series"],
-    generator: torch.Generator,
+    squares: Float[Tensor, " depths *series"],
+    replicates: Float[Tensor, "replicates depths *series"],
     *,
     level: float = 0.95,
-    num_resamples: int = 1000,
 ) -> DepthSlope:
-    """Fit a line through log norms along depth, with an interval by bootstrap over sequences.
+    """Fit a line through log norms along depth, with an interval from sums of other samples.
 
-    The norm at a depth is the root of the sum over all sequences. Sequences are drawn anew with
-    replacement; the interval lies between percentiles of the slopes. Draws in which some depth has
-    no gradient have no slope and are left out.
+    The norm at a depth is the root of a sum over all sequences. The interval lies between
+    percentiles of the replicates' slopes; replicates in which some depth has no gradient have no
+    slope and are left out.
 
     Args:
-        squares: Each sequence's sum of squared gradients over tokens at each depth, in the order of
-            the forward pass: the embedding first, the last layer last. Further axes are series of
-            their own, such as token positions.
-        generator: Draws the sequences.
-        level: How much of the resampled slopes the interval holds.
-        num_resamples: How often to draw.
+        squares: The sum of squared gradients over all tokens of all sequences at each depth, in the
+            order of the forward pass: the embedding first, the last layer last. Further axes are
+            series of their own, such as token positions.
+        replicates: The same sums of each bootstrap sample of the sequences. Of a single sequence
+            all samples have one slope: such an interval says nothing.
+        level: How much of the replicates' slopes the interval holds.
 
     Returns:
         The slope of each series, and its interval.
@@ -58,29 +57,19 @@ def depth_slope(
     Raises:
         ConfigError: Fewer than two depths, or a level that is not between 0 and 1.
     """
-    if squares.shape[1] < 2:
-        raise ConfigError(f"A slope needs two depths; there is {squares.shape[1]}.")
+    if len(squares) < 2:
+        raise ConfigError(f"A slope needs two depths; there is {len(squares)}.")
     if not 0 < level < 1:
         raise ConfigError(f"The level {level} of an interval is not between 0 and 1.")
-    squares = squares.detach().to("cpu", torch.float64)
-    slope = _slope(squares.sum(dim=0, keepdim=True))[0]
-    if len(squares) < 2:
-        unknown = torch.full_like(slope, torch.nan)
-        return DepthSlope(slope=slope, low=unknown, high=unknown.clone())
-    drawn = _slope(torch.tensordot(_draws(len(squares), num_resamples, generator), squares, dims=1))
-    tail = (1 - level) / 2
-    low, high = torch.nanquantile(drawn, torch.tensor([tail, 1 - tail]).double(), dim=0)
+    slope = _slope(squares.unsqueeze(0))[0]
+    drawn, tail = _slope(replicates), (1 - level) / 2
+    ends = torch.tensor([tail, 1 - tail], dtype=drawn.dtype)
+    low, high = torch.nanquantile(drawn, ends, dim=0)
     return DepthSlope(slope=slope, low=low, high=high)
 
 
-def _draws(num_sequences: int, num_resamples: int, generator: torch.Generator) -> Tensor:
-    """Count how often each sequence is drawn, in each of many draws of all with replacement."""
-    places = torch.randint(num_sequences, (num_resamples, num_sequences), generator=generator)
-    counts = torch.zeros(num_resamples, num_sequences, dtype=torch.float64)
-    return counts.scatter_add_(1, places, torch.ones_like(counts))
-
-
 def _slope(squares: Float[Tensor, "draws depths *series"]) -> Float[Tensor, " draws *series"]:
+    squares = squares.detach().to("cpu", torch.float64)
     logs = torch.where(squares > 0, squares, torch.nan).log() / 2
     num_depths = squares.shape[1]
     backward = torch.arange(num_depths - 1, -1, -1, dtype=torch.float64)

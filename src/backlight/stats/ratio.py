@@ -31,6 +31,12 @@ class RatioResult:
     se: Vector
     num_sequences: NDArray[np.int64]
 
+    def root(self) -> "RatioResult":
+        """Take the root of each ratio, such as a root mean square, with its error."""
+        root = np.sqrt(self.ratio)
+        se = self.se / (2 * np.where(root > 0, root, np.nan))
+        return RatioResult(ratio=root, se=se, num_sequences=self.num_sequences)
+
 
 @final
 class Ratios:

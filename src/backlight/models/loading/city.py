@@ -5,12 +5,20 @@ Prompts are written with a space between tokens, ``<bos> d i s t ( c _ 0 8 6 5 ,
 """
 
 import string
+import tempfile
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+from transformers.utils import logging as transformers_logging
 
-__all__ = ["VOCABULARY", "city_tokenizer", "new_city_model"]
+__all__ = ["VOCABULARY", "city_tokenizer", "new_city_model", "pretrained_files"]
 
 _SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
 _PRINTABLE = tuple(map(chr, range(ord("!"), ord("~") + 1)))
@@ -86,3 +94,25 @@ def new_city_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Qwen2ForCausalLM(config)
+
+
+def pretrained_files(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> dict[str, bytes]:
+    """Give the files of a folder that ``AutoModelForCausalLM`` and ``AutoTokenizer`` load.
+
+    Args:
+        model: A model.
+        tokenizer: Its tokenizer.
+
+    Returns:
+        The content of each file by its name.
+    """
+    transformers_logging.disable_progress_bar()
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            model.save_pretrained(scratch)
+            tokenizer.save_pretrained(scratch)
+            return {file.name: file.read_bytes() for file in sorted(Path(scratch).iterdir())}
+    finally:
+        transformers_logging.enable_progress_bar()
