@@ -6,6 +6,9 @@ from .commands.train_sae import train_sae
 from .commands.train_sae.trained import TrainedDictionary
 from .commands.train_world import train_world
 from .commands.train_world.trained import TrainedWorld
+from .decompose.attention import attention_backward
+from .decompose.norm import split_layer_norm_gradient, split_rms_norm_gradient
+from .decompose.residual import residual_paths
 from .dictionaries.collection import find_dictionaries, read_dictionary
 from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
@@ -19,6 +22,7 @@ __all__ = [
     "Subject",
     "TrainedDictionary",
     "TrainedWorld",
+    "attention_backward",
     "dictionary_from_object",
     "find_dictionaries",
     "flow",
@@ -26,7 +30,10 @@ __all__ = [
     "load_results",
     "load_subject",
     "read_dictionary",
+    "residual_paths",
     "sae",
+    "split_layer_norm_gradient",
+    "split_rms_norm_gradient",
     "subject_from_module",
     "subject_from_transformers",
     "tokens",

@@ -1,36 +1,67 @@
 """``backlight demo``: the main jobs on a real model, on text that is shipped."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pydantic import BaseModel
+
+from backlight.commands.flow import run as run_flow
 from backlight.commands.layers import run as run_layers
 from backlight.commands.sae import run as run_sae
 from backlight.commands.session import console
-from backlight.config import LayersConfig, SaeConfig
+from backlight.commands.tokens import run as run_tokens
+from backlight.config import FlowConfig, LayersConfig, SaeConfig, TokensConfig
 
 __all__ = ["run"]
 
-_PASSAGES = 32
+_CORPUS = {"model_name": "smollm2", "dataset": "shakespeare", "num_samples": 32}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    command: str
+    kind: type[BaseModel]
+    run: Callable[[Any], None]
+    options: Mapping[str, Any]
+
+
+_JOBS = (
+    _Job(command="layers", kind=LayersConfig, run=run_layers, options=_CORPUS),
+    _Job(
+        command="sae",
+        kind=SaeConfig,
+        run=run_sae,
+        options={**_CORPUS, "sae_path": "smollm2", "aggregation_mode": "both"},
+    ),
+    _Job(command="flow", kind=FlowConfig, run=run_flow, options=_CORPUS),
+    _Job(
+        command="tokens",
+        kind=TokensConfig,
+        run=run_tokens,
+        options={
+            "task_type": "distance",
+            "n_samples": 60,
+            "target_positions": "city1_last_digit,equals",
+        },
+    ),
+)
 
 
 def run(output_dir: Path) -> None:
-    """Survey all layers of SmolLM2-135M, and a dictionary of one, over a few passages.
+    """Survey SmolLM2-135M in three ways over a few passages, and the shipped city model.
 
     Args:
         output_dir: Where results go, a folder for each job; an earlier demo there is replaced.
     """
-    options = {"model_name": "smollm2", "dataset": "shakespeare", "num_samples": _PASSAGES}
-    place = {"output_dir": output_dir / "layers", "overwrite": True}
-    _say(output_dir, "layers", "")
-    run_layers(LayersConfig.model_validate({**options, **place}))
-    more = {"sae_path": "smollm2", "aggregation_mode": "both"}
-    place = {"output_dir": output_dir / "sae", "overwrite": True}
-    _say(output_dir, "sae", "--sae_path smollm2 --aggregation_mode both ")
-    run_sae(SaeConfig.model_validate({**options, **more, **place}))
-
-
-def _say(output_dir: Path, command: str, more: str) -> None:
-    console().print(
-        f"\nbacklight {command} --model_name smollm2 {more}--dataset shakespeare "
-        f"--num_samples {_PASSAGES} --output_dir {output_dir / command} --overwrite\n",
-        soft_wrap=True,
-    )
+    for job in _JOBS:
+        place = output_dir / job.command
+        words = " ".join(f"--{name} {value}" for name, value in job.options.items())
+        console().print(
+            f"\nbacklight {job.command} {words} --output_dir {place} --overwrite\n",
+            soft_wrap=True,
+            markup=False,
+        )
+        where = {"output_dir": place, "overwrite": True}
+        job.run(job.kind.model_validate({**job.options, **where}))

@@ -81,7 +81,7 @@ def _print_norms(table: Table) -> None:
         if not np.isnan(table["head"][row]):
             continue
         shown.add_row(
-            _whole(table["layer"][row]),
+            _whole(float(table["layer"][row])),
             str(table["norm"][row]),
             *_numbers(table, row, ("sigma",), ".3g"),
             _with_chance(table, row, "r_mean") if table["kind"][row] == "layer" else "-",
@@ -107,7 +107,7 @@ def _print_attention(table: Table) -> None:
         own = table.select(table["layer"] == layer)
         cells = [f"{np.nanmean(own[name]):.3g}" for name in columns]
         cells += [f"{100 * np.nanmean(own[name]):.1f} %" for name in shares]
-        shown.add_row(_whole(layer), str(len(own)), *cells)
+        shown.add_row(_whole(float(layer)), str(len(own)), *cells)
     console().print(shown)
 
 
