@@ -10,7 +10,9 @@ from pathlib import Path
 import backlight
 
 DOCS = Path(__file__).parent
-COMMANDS = ("layers", "sae", "train-sae", "sites", "report", "demo")
+COMMANDS = (
+    *("layers", "tokens", "flow", "sae", "train-sae", "train-world", "sites", "report", "demo"),
+)
 PICTURES = {
     "depth_profile.png": "depth_profile.png",
     "token_gradient_histograms.png": "token_histograms.png",
@@ -49,6 +51,38 @@ def draw_pictures() -> None:
     """Survey SmolLM2 over Shakespeare and keep the pictures that the docs show."""
     draw_layers()
     draw_features()
+    draw_tokens()
+    draw_flow()
+
+
+def draw_tokens() -> None:
+    """Ask the shipped city model for distances, and SmolLM2 for capitals."""
+    pictures = {
+        "distance": {
+            "gradient_norm_heatmap.png": "tokens_distance.png",
+            "gradient_pca_layer_2_city2_last_digit.png": "tokens_pca.png",
+        },
+        "capitals": {"gradient_norm_heatmap.png": "tokens_capitals.png"},
+    }
+    for name, wanted in pictures.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            run = Path(scratch) / "run"
+            backlight.tokens(DOCS.parent / "configs" / f"{name}.yaml", output_dir=run)
+            keep(run / "figures", wanted)
+
+
+def draw_flow() -> None:
+    """Follow the gradient of SmolLM2 back through all layers."""
+    wanted = ("gradient_flow.svg", "residual.png", "norms.png", "attention_heads.png")
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Path(scratch) / "run"
+        backlight.flow(model_name="smollm2", dataset="shakespeare", num_samples=64, output_dir=run)
+        keep(run, {name: name if name.startswith("g") else f"flow_{name}" for name in wanted})
+
+
+def keep(folder: Path, wanted: dict[str, str]) -> None:
+    for picture, name in wanted.items():
+        shutil.copy(folder / picture, DOCS / "images" / name)
 
 
 def draw_features() -> None:

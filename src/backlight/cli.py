@@ -118,8 +118,8 @@ def train_sae(config: Path | None = None, *, options: _TrainSae = TrainSaeConfig
 def tokens(config: Path | None = None, *, options: _Tokens = TokensConfig()) -> None:
     """Measure at which token and in which layer the gradient of an answer sits.
 
-    Prompts come from one of twelve tasks about cities, which the shipped model answers, or from a
-    template with fields, for any model. Prints the positions with the largest gradients and the
+    Prompts come from one of twelve tasks about cities (the small shipped model has learned one of
+    them, distances), or from a template with fields, for any model. Prints the positions with the largest gradients and the
     shape of the gradient vectors. With --save_outputs or --output_dir it also writes arrays,
     tables, heatmaps and PCA figures.
 

@@ -78,11 +78,13 @@ class TokensConfig(RunOptions, ModelOptions):
         "its first token, or that less the wrong answer's.",
     )
     include_eos: Flag = Field(
-        default=False, description="The loss also counts the <eos> after the answer."
+        default=False,
+        description="The loss also counts the end-of-sequence token after the answer.",
     )
     model_name: str = Field(
         default=SHIPPED,
-        description="city (shipped, answers the city tasks), hub id, local folder, or smollm2.",
+        description="city (shipped, has learned distances between cities), hub id, local folder, "
+        "or smollm2.",
     )
     experiment_dir: Path | None = Field(
         default=None,
