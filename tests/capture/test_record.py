@@ -225,6 +225,21 @@ def test_activations_are_the_models_own_also_where_a_block_adds_in_place(name):
         torch.testing.assert_close(without.activations[site.name], value)
 
 
+def test_activations_are_copied_only_where_they_are_asked_for():
+    subject, batch = subject_of("llama"), some_batch()
+    sites = [subject.sites[f"layers.1.{name}"] for name in ("norm1.in", "norm1.out", "mlp.out")]
+
+    some = record(subject, batch, sites, keep_activations={"layers.1.norm1.in"})
+    every = record(subject, batch, sites, keep_activations=True)
+
+    assert list(some.activations) == ["layers.1.norm1.in"]
+    assert torch.equal(
+        some.activations["layers.1.norm1.in"], every.activations["layers.1.norm1.in"]
+    )
+    assert some.gradients.keys() == every.gradients.keys() == every.activations.keys()
+    assert not record(subject, batch, sites).activations
+
+
 def test_parameters_never_get_a_gradient():
     subject = subject_of("llama")
 

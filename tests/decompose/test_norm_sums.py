@@ -78,3 +78,13 @@ def test_sums_are_float64_whatever_the_gradient_is():
     x, grad, valid = batch()
     sums = sum_norm_energies(layer_norm_energies(x.float(), grad.float(), None, eps=1e-5), valid)
     assert sums.whole.dtype == sums.cosine.dtype == sums.num_tokens.dtype == torch.float64
+
+
+def test_what_rounding_leaves_is_no_gradient():
+    x, grad, valid = batch()
+    grad[2, 1] *= 1e-7
+    grad[1, 0] *= 1e-7  # the only token of its sequence, so it is as large as any
+
+    sums = sum_norm_energies(layer_norm_energies(x, grad, None, eps=1e-5), valid)
+
+    assert sums.num_live.tolist() == [5, 1, 3]

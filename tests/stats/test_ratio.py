@@ -71,6 +71,45 @@ def test_nothing_to_divide_by_is_not_a_number():
     assert np.isnan(found.result().ratio).all()
 
 
+def test_twice_the_error_holds_the_truth_about_as_often_as_it_should():
+    random = torch.Generator().manual_seed(0)
+    whole = torch.rand(60, 2000, generator=random, dtype=torch.float64) + 0.2
+    part = whole * (0.3 + 0.1 * torch.randn(60, 2000, generator=random, dtype=torch.float64))
+
+    found = fed(part, whole).result()
+
+    inside = (np.abs(found.ratio - 0.3) < 2 * found.se).mean()
+    assert 0.93 < inside < 0.97
+
+
+def test_a_share_that_all_sequences_have_is_certain():
+    whole = torch.tensor([[1.0], [5.0], [2.0]], dtype=torch.float64)
+
+    found = fed(0.25 * whole, whole).result()
+
+    assert found.ratio.item() == 0.25
+    assert found.se.item() < 1e-7
+
+
+def test_the_root_of_a_ratio_has_the_error_of_the_delta_method():
+    above, below = sequences(9, 3)
+    found = fed(above.square(), below).result()
+
+    root = found.root()
+
+    np.testing.assert_allclose(root.ratio**2, found.ratio)
+    np.testing.assert_allclose(2 * root.ratio * root.se, found.se)
+
+
+def test_the_root_of_nothing_has_no_error():
+    nothing = torch.zeros(3, 1, dtype=torch.float64)
+
+    root = fed(nothing, nothing + 1).result().root()
+
+    assert root.ratio.item() == 0
+    assert np.isnan(root.se).all()
+
+
 @pytest.mark.parametrize("num", [0, 1])
 def test_one_sequence_has_no_error(num):
     above, below = sequences(num, 1)

@@ -4,14 +4,25 @@ from functools import cache
 
 import numpy as np
 import torch
+from transformers import CONFIG_MAPPING
 
 from backlight.analysis.flow.survey import VIEWS, Flow, survey_flow
 from backlight.data.batches import Batch, Passages, bucket
+from backlight.models.families import find_family
 from backlight.models.loading import subject_from_transformers
-from zoo.models import tiny_model
+from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 
 LENGTHS = (9, 14, 5, 2, 11, 7)
+
+
+def _goes_through_the_interface(name):
+    model_type, options = CONFIGS[name]
+    return find_family(CONFIG_MAPPING[model_type](**options)).attn_interface
+
+
+TAPPABLE = [name for name in CONFIGS if _goes_through_the_interface(name)]
+"""The models whose attention can be seen."""
 
 
 @cache
@@ -36,8 +47,8 @@ def fresh(subject, names=tuple(VIEWS), layers=None):
     return Flow({name: VIEWS[name](subject, layers) for name in names})
 
 
-def surveyed(subject, names=tuple(VIEWS), *, layers=None, batch_size=3, **options):
-    passages = passages_of()
+def surveyed(subject, names=tuple(VIEWS), *, layers=None, batch_size=3, lengths=LENGTHS, **options):
+    passages = passages_of(lengths)
     state = fresh(subject, names, layers)
     batches = bucket(passages, batch_size=batch_size, seed=0)
     for _ in survey_flow(subject, passages, batches, state, **options):

@@ -12,6 +12,8 @@ from backlight.decompose.surrogates import match_surrogates
 
 __all__ = ["NormSums", "sum_norm_energies"]
 
+_ROUNDING = 1e-10  # of squared lengths
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormSums:
@@ -19,8 +21,9 @@ class NormSums:
 
     Sums of two sets of sequences stand one after the other; shares of any set of them follow.
     A *live* token is one at which a gradient is left behind the norm: elsewhere (at a last token,
-    which predicts nothing) shares and cosines do not exist. ``heads`` is there for norms of queries
-    and keys.
+    which predicts nothing) shares and cosines do not exist. What is below 1e-5 of the sequence's
+    largest is taken for rounding: the query of a first token, which attends to itself alone, has
+    no gradient but that. ``heads`` is there for norms of queries and keys.
 
     Attributes:
         num_tokens: Tokens.
@@ -108,7 +111,8 @@ def sum_norm_energies(
     """
     shape = valid.shape + (1,) * (energies.rest.ndim - 2)
     counted = valid.view(shape).expand_as(energies.rest)
-    live = counted & (energies.rest > 0)
+    largest = torch.where(counted, energies.rest, 0.0).amax(dim=1, keepdim=True)
+    live = counted & (energies.rest > _ROUNDING * largest)
     match = match_surrogates(energies)
     return NormSums(
         num_tokens=wide(valid.sum(dim=1).float()),
