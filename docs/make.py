@@ -60,7 +60,7 @@ def draw_tokens() -> None:
     pictures = {
         "distance": {
             "gradient_norm_heatmap.png": "tokens_distance.png",
-            "gradient_pca_layer_2_city2_last_digit.png": "tokens_pca.png",
+            "gradient_pca_layer_3_city2_last_digit.png": "tokens_pca.png",
         },
         "capitals": {"gradient_norm_heatmap.png": "tokens_capitals.png"},
     }
