@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from backlight.report.flow_attention import draw_distances, draw_heads
+from backlight.report.flow_depth import draw_depth_profile, draw_residual
+from backlight.report.flow_norms import draw_norms
+from backlight.report.flow_picture import draw_picture
 from backlight.tables import Table
 
 __all__ = ["FlowReport", "draw_flow"]
@@ -34,5 +38,19 @@ def draw_flow(report: FlowReport) -> Iterator[tuple[str, Figure]]:
     Yields:
         The name of each figure's file (``.png`` or ``.svg``), and the figure.
     """
-    del report
-    yield from ()
+    tables = report.tables
+    if "residual" in tables:
+        for ending in ("svg", "png"):
+            picture = draw_picture(
+                tables["depth"], tables["residual"], tables["depth_slope"], subtitle=report.title
+            )
+            yield f"gradient_flow.{ending}", picture
+        depth = (tables["depth"], tables["depth_by_position"], tables["depth_slope"])
+        yield "depth_profile.png", draw_depth_profile(*depth, subtitle=report.title)
+        yield "residual.png", draw_residual(tables["residual"], subtitle=report.title)
+    if "norms" in tables:
+        yield "norms.png", draw_norms(tables["norms"], subtitle=report.title)
+    if "attention" in tables:
+        yield "attention_heads.png", draw_heads(tables["attention"], subtitle=report.title)
+        distances = tables["attention_distance"]
+        yield "attention_distance.png", draw_distances(distances, subtitle=report.title)
