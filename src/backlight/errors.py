@@ -11,7 +11,7 @@ BacklightError
 |   +-- DictionaryError      a dictionary that cannot be found or read, or does not fit the model
 |   +-- CityError            cities that cannot be read, or a selection of them that does not fit
 |   +-- TaskError            a task that does not exist, or cannot be asked of some cities
-|   +-- PromptError          a template, field, answer or position that does not exist or does not fit
+|   +-- PromptError          a template, field, answer or position that is not there or does not fit
 |   +-- RunDirectoryError    a directory that exists, or is not a run, or is another run
 |   +-- DeviceError          a device that is not there
 +-- RunError                 a failure of the run: exit status 1, what was done so far is kept

@@ -73,7 +73,7 @@ def measure(subject, material, sites, batches=((3, 0), (1, 2), (4,)), targets=No
     state = TokenSurvey(len(material.prompts))
     targets = range(len(material.grid.positions)) if targets is None else targets
     steps = list(survey_tokens(subject, material, batches, state, sites=sites, targets=targets))
-    assert [step.num_prompts for step in steps] == [len(members) for members in batches]
+    assert [step.num_batches for step in steps] == list(range(1, len(batches) + 1))
     assert all(step.resumable for step in steps)
     return state
 

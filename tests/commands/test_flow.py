@@ -10,12 +10,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import backlight
 from backlight import cli
-from backlight.commands import session
 from backlight.commands.flow import command
 from backlight.errors import RunDirectoryError, UnknownLayerError, UnsupportedSiteError
 from backlight.models.loading import subject_from_transformers
 from zoo.folders import contents
 from zoo.models import tiny_model
+from zoo.stopping import stopping
 from zoo.tokenizers import WordTokenizer
 
 VIEWS = {
@@ -126,22 +126,10 @@ def test_a_model_without_the_attention_interface_keeps_its_other_views(
         backlight.flow(subject=bloom, **options, view="attention")
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(options, place, monkeypatch):
+def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(options):
     whole = backlight.flow(**options, output_dir="whole")
-    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(session, "CHECKPOINT_PATIENCE", 0)
-    survey = command.survey_flow
-
-    def stopped(*args, **kwargs):
-        for number, step in enumerate(survey(*args, **kwargs)):
-            yield step
-            if number == 1:
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "survey_flow", stopped)
-    with pytest.raises(KeyboardInterrupt):
+    with stopping(command, "survey_flow", 2), pytest.raises(KeyboardInterrupt):
         backlight.flow(**options, output_dir="part")
-    monkeypatch.setattr(command, "survey_flow", survey)
     resumed = backlight.flow(**options, output_dir="part", resume=True)
 
     for name, array in whole.data.items():

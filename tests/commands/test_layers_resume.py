@@ -18,6 +18,7 @@ from backlight.commands import session
 from backlight.errors import RunDirectoryError, StorageError
 from backlight.runs import files
 from zoo.folders import contents, numbers
+from zoo.stopping import stopping
 
 
 @pytest.fixture(autouse=True)
@@ -32,22 +33,6 @@ def checkpoint_often(monkeypatch):
     """Keep a checkpoint after every batch."""
     monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(session, "CHECKPOINT_PATIENCE", 0)
-
-
-@contextmanager
-def stopping_after(num_batches):
-    """Make a survey stop, as by control-C, after some batches."""
-    real = command.profile
-
-    def interrupted(*args, **kwargs):
-        steps = real(*args, **kwargs)
-        for _ in range(num_batches):
-            yield next(steps)
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "profile", interrupted)
-        yield
 
 
 @contextmanager
@@ -79,7 +64,7 @@ def whole(survey, place, no_figures):
 def test_a_survey_that_was_stopped_goes_on_to_the_same_bytes(
     survey, place, monkeypatch, whole, checkpoint_often, num_batches
 ):
-    with stopping_after(num_batches):
+    with stopping(command, "profile", num_batches):
         assert cli.main(survey(output_dir="out", aggregation_mode="both")) == 130
     kept = {"checkpoint.npz"} if num_batches else set()
     assert set(contents(place / "out")) == {"config.yaml", *kept}
@@ -101,7 +86,7 @@ def test_a_survey_stopped_twice_goes_on_twice(survey, place, whole, checkpoint_o
     for words in (survey(output_dir="out", aggregation_mode="both"),) + 2 * (
         survey(output_dir="out", aggregation_mode="both", resume=True),
     ):
-        with stopping_after(1):
+        with stopping(command, "profile", 1):
             assert cli.main(words) == 130
 
     assert cli.main(survey(output_dir="out", aggregation_mode="both", resume=True)) == 0
@@ -158,7 +143,7 @@ def test_a_full_disk_is_an_error_of_its_own(options, place, no_figures):
 def test_the_newest_unfinished_run_with_the_same_options_goes_on(
     survey, place, whole, checkpoint_often
 ):
-    with stopping_after(2):
+    with stopping(command, "profile", 2):
         assert cli.main(survey(save_outputs=True, aggregation_mode="both")) == 130
     (run,) = (place / "runs").iterdir()
 
@@ -169,7 +154,7 @@ def test_the_newest_unfinished_run_with_the_same_options_goes_on(
 
 
 def test_where_results_go_is_no_difference_to_resume_by(options, place, no_figures):
-    with stopping_after(1), pytest.raises(KeyboardInterrupt):
+    with stopping(command, "profile", 1), pytest.raises(KeyboardInterrupt):
         backlight.layers(**options, save_outputs=True)
     (run,) = (place / "runs").iterdir()
 
@@ -201,7 +186,7 @@ def test_text_that_has_changed_is_not_mixed_with_what_was_measured(
     rows = [f"{'light falls through every layer of the model ' * 2}{word}" for word in "abcdefg"]
     (place / "rows.txt").write_text("\n".join(rows), encoding="utf-8")
     asked = {**options, "dataset": "rows.txt", "output_dir": "out"}
-    with stopping_after(1), pytest.raises(KeyboardInterrupt):
+    with stopping(command, "profile", 1), pytest.raises(KeyboardInterrupt):
         backlight.layers(**asked)
     before = contents(place / "out")
     (place / "rows.txt").write_text("\n".join([*rows, rows[0]]), encoding="utf-8")
@@ -217,7 +202,7 @@ def test_a_model_that_has_changed_is_not_mixed_with_what_was_measured(
 ):
     shutil.copytree(model_folder, place / "model")
     asked = {**options, "model_name": "./model", "output_dir": "out"}
-    with stopping_after(1), pytest.raises(KeyboardInterrupt):
+    with stopping(command, "profile", 1), pytest.raises(KeyboardInterrupt):
         backlight.layers(**asked)
     model = AutoModelForCausalLM.from_pretrained("./model")
     with torch.no_grad():

@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import backlight
 from backlight import cli
-from backlight.commands import session
 from backlight.commands.tokens import command
 from backlight.commands.tokens.prompts import draw_prompts
 from backlight.config import TokensConfig
@@ -30,6 +28,7 @@ from backlight.errors import (
 )
 from backlight.models.loading import load_subject
 from zoo.folders import contents, save_causal
+from zoo.stopping import stopping
 
 ROWS = [
     ("light", "model", "back", "1"),
@@ -411,29 +410,11 @@ def test_contrasts_are_logits(asked):
     assert results.tables["prompts"].units["objective"] == "logits"
 
 
-@contextmanager
-def stopping_after(num_batches):
-    """Make a survey stop, as by control-C, after some batches."""
-    real = command.survey_tokens
-
-    def interrupted(*args, **kwargs):
-        steps = real(*args, **kwargs)
-        for _ in range(num_batches):
-            yield next(steps)
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "survey_tokens", interrupted)
-        patch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
-        patch.setattr(session, "CHECKPOINT_PATIENCE", 0)
-        yield
-
-
 @pytest.mark.parametrize("num_batches", [0, 2])
 def test_a_survey_that_was_stopped_goes_on_to_the_same_bytes(config, place, num_batches):
     words = ["tokens", config(sites="resid.post,attn.q"), "--output_dir"]
     assert cli.main([*words, "whole"]) == 0
-    with stopping_after(num_batches):
+    with stopping(command, "survey_tokens", num_batches):
         assert cli.main([*words, "out"]) == 130
     assert ("checkpoint.npz" in contents(place / "out")) == bool(num_batches)
 
@@ -459,7 +440,7 @@ def test_prompts_that_have_changed_are_not_mixed_with_what_was_measured(asked, p
     lines = ["thing,goal", "light,up", "model,back", "word,louder"]
     (place / "values.csv").write_text("\n".join(lines), encoding="utf-8")
     options = {**asked, "template": "the {thing}", "fields": None, "fields_csv": "values.csv"}
-    with stopping_after(1), pytest.raises(KeyboardInterrupt):
+    with stopping(command, "survey_tokens", 1), pytest.raises(KeyboardInterrupt):
         backlight.tokens(**options, output_dir="out")
     (place / "values.csv").write_text("\n".join(lines[:3]), encoding="utf-8")
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.analysis.finite import check_finite
+from backlight.analysis.profile import Progress
 from backlight.analysis.reach import follows, reaches
 from backlight.capture.record import record
 from backlight.capture.tape import Tape
@@ -27,7 +28,7 @@ from backlight.tasks.objective import LossGradient
 from backlight.tasks.prompts import Prompt
 from backlight.tasks.spans import PromptTokens
 
-__all__ = ["MEASURES", "PromptSet", "Step", "TokenSurvey", "reachable", "survey_tokens"]
+__all__ = ["MEASURES", "PromptSet", "TokenSurvey", "reachable", "survey_tokens"]
 
 MEASURES = ("gradient_norm", "activation_norm", "grad_x_act")
 """What is measured at each token: the L2 norms of the gradient and of the activation, and their
@@ -54,19 +55,6 @@ class PromptSet:
     def passages(self) -> Passages:
         """The prompts as passages of tokens."""
         return Passages(tokens=[tokens.ids for tokens in self.located])
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far a survey has come after a batch."""
-
-    num_prompts: int
-    num_tokens: int
-
-    @property
-    def resumable(self) -> bool:
-        """The state can be kept after every batch."""
-        return True
 
 
 @final
@@ -119,7 +107,7 @@ def survey_tokens(
     *,
     sites: Sequence[Site],
     targets: Sequence[int],
-) -> Generator[Step, None, None]:
+) -> Generator[Progress, None, None]:
     """Measure prompts, one forward and one backward pass for each batch, all sites at once.
 
     Args:
@@ -156,7 +144,7 @@ def survey_tokens(
             _measure(state, tape, site, rows, shares)
             _keep(state, tape, site, rows, {names[each]: shares[:, each] for each in targets})
         state.num_batches += 1
-        yield Step(len(rows), batch.num_tokens)
+        yield Progress(state.num_batches, batch.num_tokens)
 
 
 def reachable(subject: Subject, material: PromptSet, site: Site) -> NDArray[np.bool_]:

@@ -73,7 +73,8 @@ def _print_norms(table: Table) -> None:
     shown = _empty(
         "What norms take out of the gradient, and how well simpler rules do",
         "r mean, r radial: share of the energy that centring and scaling remove, in brackets that "
-        "of a random gradient (-: an RMS norm does not centre); then the cosine of each surrogate with the true backward.",
+        "of a random gradient (-: an RMS norm does not centre); then the cosine of each surrogate "
+        "with the true backward.",
     )
     names = [name.replace("_", " ") for name in _SURROGATES]
     _head(shown, ("layer", "norm", "sigma", "r mean", "r radial", *names))
