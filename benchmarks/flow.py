@@ -14,6 +14,7 @@ neighbours are not. All 30 layers are looked at.
 Peak memory is taken in a process of its own for each contender, on one passage of 2,048 tokens:
 
 - flow: all views.
+- floor: as above; it holds the logits, as Transformers does.
 - eager: eager attention, and `torch.autograd.grad` of the loss at the scores and weights of every
   layer: the same gradients as tensors.
 - eager, released: the same, but each gradient is summed and let go as soon as it is there.
@@ -23,7 +24,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -33,7 +33,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from layers import BATCH_SIZE, NUM_PASSAGES, README, floor, read_passages, resident
+from layers import (
+    BATCH_SIZE,
+    NUM_PASSAGES,
+    README,
+    floor,
+    in_turn,
+    read_passages,
+    resident,
+)
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
@@ -88,20 +96,7 @@ def interleaved(subject: Subject, passages: Passages, batches: Batches, repeats:
         "norms and residual": lambda: flow(subject, passages, batches, ["norms", "residual"]),
         "all views": lambda: flow(subject, passages, batches, list(VIEWS)),
     }
-    names, runs = list(contenders), list[dict[str, float]]()
-    for repeat in range(repeats + 1):
-        order = names[repeat % 3 :] + names[: repeat % 3]
-        jobs = {name: contenders[name]() for name in order}
-        seconds = dict.fromkeys(order, 0.0)
-        while jobs:
-            for name in list(jobs):
-                start = time.perf_counter()
-                finished = next(jobs[name], "finished") == "finished"
-                seconds[name] += time.perf_counter() - start
-                if finished:
-                    del jobs[name]
-        if repeat:  # the first round only warms up
-            runs.append(seconds)
+    runs = in_turn(contenders, repeats)
     wanted = {"floor": "", "norms and residual": "at most 1.20", "all views": "at most 1.8"}
     return [
         f"| {name} | {median(run[name] for run in runs):.2f} | "
@@ -174,7 +169,7 @@ def memory(words: argparse.Namespace) -> list[str]:
 
 def run_alone(words: argparse.Namespace) -> dict[str, float]:
     """Run one contender and report the peak of its memory, in megabytes."""
-    kernel = None if words.job == "flow" else "eager"
+    kernel = "eager" if words.job.startswith("eager") else None
     subject = load_subject("smollm2", device="cpu", attn_implementation=kernel)
     passages = long_passage(subject, words)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading the model
@@ -204,8 +199,14 @@ def all_views(subject: Subject, passages: Passages) -> None:
         pass
 
 
+def bare(subject: Subject, passages: Passages) -> None:
+    for _ in floor(subject, resolve_sites("mlp.out", subject.sites), passages, [(0,)]):
+        pass
+
+
 JOBS: dict[str, Callable[[Subject, Passages], None]] = {
     "flow": all_views,
+    "floor": bare,
     "eager": partial(eager, released=False),
     "eager, released": partial(eager, released=True),
 }

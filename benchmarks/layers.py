@@ -89,15 +89,28 @@ def interleaved(
     subject: Subject, sites: Sequence[Site], passages: Passages, batches: Batches, repeats: int
 ) -> list[str]:
     """Time survey, floor and backward in turn after every batch."""
+    contenders: dict[str, Callable[[], Iterator[None]]] = {
+        "survey": lambda: survey(subject, sites, passages, batches),
+        "floor": lambda: floor(subject, sites, passages, batches),
+        "backward": lambda: backward(subject, sites, passages, batches),
+    }
+    runs = in_turn(contenders, repeats)
+    wanted = {"survey": "", "floor": "at most 1.10", "backward": "at most 0.75"}
+    return [
+        f"| {name} | {median(run[name] for run in runs):.2f} | "
+        f"{median(run['survey'] / run[name] for run in runs):.3f} | {wanted[name]} |"
+        for name in wanted
+    ]
+
+
+def in_turn(
+    contenders: dict[str, Callable[[], Iterator[None]]], repeats: int
+) -> list[dict[str, float]]:
+    """Run contenders in turn after every batch; tell the seconds of each, round by round."""
     runs: list[dict[str, float]] = []
+    names = list(contenders)
     for repeat in range(repeats + 1):
-        contenders: dict[str, Callable[[], Iterator[None]]] = {
-            "survey": lambda: survey(subject, sites, passages, batches),
-            "floor": lambda: floor(subject, sites, passages, batches),
-            "backward": lambda: backward(subject, sites, passages, batches),
-        }
-        names = list(contenders)
-        order = names[repeat % 3 :] + names[: repeat % 3]
+        order = names[repeat % len(names) :] + names[: repeat % len(names)]
         jobs = {name: contenders[name]() for name in order}
         seconds = dict.fromkeys(order, 0.0)
         while jobs:
@@ -109,12 +122,7 @@ def interleaved(
                     del jobs[name]
         if repeat:  # the first round only warms up
             runs.append(seconds)
-    wanted = {"survey": "", "floor": "at most 1.10", "backward": "at most 0.75"}
-    return [
-        f"| {name} | {median(run[name] for run in runs):.2f} | "
-        f"{median(run['survey'] / run[name] for run in runs):.3f} | {wanted[name]} |"
-        for name in wanted
-    ]
+    return runs
 
 
 def survey(
