@@ -174,7 +174,7 @@ def print_places(directory: RunDirectory, command: str) -> None:
         command: What it is a run of.
     """
     files = [str(name) for name in directory.manifest()["files"]]
-    pictures = [name for name in files if name.endswith(".png")]
+    pictures = [name for name in files if name.endswith((".png", ".svg"))]
     overviews = [name for name in pictures if not _OF_ONE.match(name)]
     lines = [
         "",
