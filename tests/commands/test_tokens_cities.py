@@ -109,6 +109,13 @@ def test_positions_of_a_distance_are_called_by_their_role(city):
     assert first["token"][8:12].tolist() == ["X"] * 4
 
 
+@pytest.mark.parametrize(("name", "is_told"), [("distance", False), ("compass", True)])
+def test_it_is_told_that_the_shipped_model_has_learned_distances_only(name, is_told):
+    results = backlight.tokens(task_type=name, n_samples=2, device="cpu")
+
+    assert ("has learned distances only" in results.metadata.get("note", "")) == is_told
+
+
 def test_target_positions_take_the_names_of_the_original_tool(city):
     results = measured(city, "distance", target_positions="city1_last_digit,city2_end")
 

@@ -1,5 +1,6 @@
 """Which model answers the prompts: the shipped one, a checkpoint of a training, or any other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from backlight.commands.model import load
@@ -11,6 +12,11 @@ from backlight.models.subject import Subject
 __all__ = ["load_answering"]
 
 _FINAL = "final"
+_LEARNED = "distance"
+_NOTE = (
+    "the shipped city model, which has learned distances only; it does not know the answers of "
+    "other tasks, so these are gradients of guesses"
+)
 
 
 def load_answering(config: TokensConfig) -> Subject:
@@ -38,7 +44,10 @@ def load_answering(config: TokensConfig) -> Subject:
         return load(config)
     root = CITY_MODEL if config.experiment_dir is None else _root(config.experiment_dir)
     folder = root / _found(config.checkpoint, root)
-    return load(config.model_copy(update={"model_name": str(folder)}))
+    subject = load(config.model_copy(update={"model_name": str(folder)}))
+    if config.experiment_dir is None and config.task_type != _LEARNED:
+        return replace(subject, facts={**subject.facts, "note": _NOTE})
+    return subject
 
 
 def _root(experiment: Path) -> Path:
