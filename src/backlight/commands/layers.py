@@ -1,6 +1,7 @@
 """``backlight layers``: what the gradient of the loss is at every layer, over a corpus."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from backlight.commands.layers_table import print_layers
 from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.report import layers_report
-from backlight.commands.session import Clock, find_run, follow, print_places
-from backlight.commands.survey import Material, begin, gather
+from backlight.commands.session import Clock, find_run, print_places
+from backlight.commands.survey import Material, begin, gather, measure
 from backlight.config import LayersConfig, SurveyConfig, same_numbers
 from backlight.errors import UnsupportedSiteError
 from backlight.models.sites import (
@@ -148,27 +149,19 @@ def _measure(
     sites: Sequence[Site],
     directory: RunDirectory | None,
 ) -> Profile:
-    state, passages, batches = Profile(), material.passages, material.batches
-    saved = None if directory is None else directory.load_checkpoint()
-    if saved is not None:
-        state.restore(saved)
-    done = [member for members in batches[: state.num_batches] for member in members]
-    follow(
-        profile(
-            material.subject,
-            passages,
-            batches,
-            state,
-            sites=sites,
-            quantity=config.aggregate_by,
-            reduction=config.loss_reduction,
-        ),
+    state = Profile()
+    survey = partial(
+        profile,
+        material.subject,
+        material.passages,
+        material.batches,
         state,
-        directory,
-        title=f"{config.aggregate_by} at {config.site}, {len(sites)} layers",
-        total_tokens=passages.num_tokens,
-        done_tokens=sum(len(passages.tokens[member]) for member in done),
+        sites=sites,
+        quantity=config.aggregate_by,
+        reduction=config.loss_reduction,
     )
+    title = f"{config.aggregate_by} at {config.site}, {len(sites)} layers"
+    measure(material, state, survey, directory, title=title)
     return state
 
 

@@ -1,13 +1,15 @@
 """What every survey of a corpus begins with: model, text, batches, and where results go."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from numpy.typing import NDArray
 
-from backlight.commands.session import Clock, start_run
+from backlight.analysis.profile import Progress
+from backlight.commands.session import Clock, follow, start_run
 from backlight.config import CorpusOptions, RunOptions, TextOptions
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import read_rows
@@ -16,12 +18,21 @@ from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
 
-__all__ = ["Material", "begin", "gather"]
+__all__ = ["Material", "begin", "gather", "measure"]
 
 _logger = logging.getLogger(__name__)
 
 _NUM_CHANGES = 3
 _MASKS = "right-padded; pads count nowhere; every other token counts, the last of each too"
+
+
+@runtime_checkable
+class _Surveyed(Protocol):
+    num_batches: int
+
+    def state(self) -> dict[str, NDArray[Any]]: ...
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +113,38 @@ def begin(
     _refuse_other_material(found, origin, ("corpus", "model", *more))
     found.sweep()
     return found
+
+
+def measure(
+    material: Material,
+    state: _Surveyed,
+    survey: Callable[[], Iterable[Progress]],
+    directory: RunDirectory | None,
+    *,
+    title: str,
+) -> None:
+    """Drive a survey from where it stopped, if it did, to its end.
+
+    Args:
+        material: What is surveyed.
+        state: Where what is found goes; an earlier state of the run is taken up.
+        survey: Begins the survey where the state stands.
+        directory: The run, None if nothing is written.
+        title: What the progress bar says.
+    """
+    saved = None if directory is None else directory.load_checkpoint()
+    if saved is not None:
+        state.restore(saved)
+    tokens = material.passages.tokens
+    done = [member for members in material.batches[: state.num_batches] for member in members]
+    follow(
+        survey(),
+        state,
+        directory,
+        title=title,
+        total_tokens=material.passages.num_tokens,
+        done_tokens=sum(len(tokens[member]) for member in done),
+    )
 
 
 def _refuse_longer_passages(subject: Subject, passages: Passages, config: TextOptions) -> None:

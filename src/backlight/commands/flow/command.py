@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from backlight.commands.flow.table import print_flow
 from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.report import flow_report, rendered
-from backlight.commands.session import Clock, find_run, follow, print_places
-from backlight.commands.survey import Material, begin, gather
+from backlight.commands.session import Clock, find_run, print_places
+from backlight.commands.survey import Material, begin, gather, measure
 from backlight.config import FlowConfig, same_numbers
 from backlight.errors import UnsupportedSiteError
 from backlight.models.sites import format_layers, parse_layers
@@ -76,7 +77,16 @@ def _survey(config: FlowConfig, load: Callable[[FlowConfig], Subject]) -> Result
     state, left_out = _views(config, material.subject, layers)
     name = f"flow_{_file_name(config.model_name)}_layers_{format_layers(layers)}"
     directory = begin(config, _COMMAND, name, material, found)
-    _measure(config, material, state, directory)
+    survey = partial(
+        survey_flow,
+        material.subject,
+        material.passages,
+        material.batches,
+        state,
+        reduction=config.loss_reduction,
+    )
+    title = f"gradient flow: {', '.join(state.views)}"
+    measure(material, state, survey, directory, title=title)
     clock.lap("gradient_computation")
     results = _results(config, material, state, left_out, directory)
     if directory is not None:
@@ -106,29 +116,6 @@ def _views(
             f"None of the views can be had of {subject.name}: {' '.join(left_out.values())}"
         )
     return Flow(views), left_out
-
-
-def _measure(
-    config: FlowConfig, material: Material, state: Flow, directory: RunDirectory | None
-) -> None:
-    saved = None if directory is None else directory.load_checkpoint()
-    if saved is not None:
-        state.restore(saved)
-    done = [member for members in material.batches[: state.num_batches] for member in members]
-    follow(
-        survey_flow(
-            material.subject,
-            material.passages,
-            material.batches,
-            state,
-            reduction=config.loss_reduction,
-        ),
-        state,
-        directory,
-        title=f"gradient flow: {', '.join(state.views)}",
-        total_tokens=material.passages.num_tokens,
-        done_tokens=sum(len(material.passages.tokens[member]) for member in done),
-    )
 
 
 def _results(

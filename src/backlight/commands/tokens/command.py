@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from backlight.analysis.token_tables import (
 from backlight.analysis.tokens import PromptSet, TokenSurvey, reachable, survey_tokens
 from backlight.commands.model import settle
 from backlight.commands.options import resolve
-from backlight.commands.session import Clock, find_run, follow, print_places
-from backlight.commands.survey import Material, begin
+from backlight.commands.session import Clock, find_run, print_places
+from backlight.commands.survey import Material, begin, measure
 from backlight.commands.tokens.arrays import arrays_of
 from backlight.commands.tokens.checkpoints import load_answering
 from backlight.commands.tokens.files import write_tokens
@@ -150,25 +151,17 @@ def _refuse_unknown_colour(config: TokensConfig, prompts: Sequence[Prompt]) -> N
 
 def _measure(config: TokensConfig, plan: _Plan, directory: RunDirectory | None) -> TokenSurvey:
     material, state = plan.material, TokenSurvey(len(plan.prompts.prompts))
-    saved = None if directory is None else directory.load_checkpoint()
-    if saved is not None:
-        state.restore(saved)
-    done = [member for members in material.batches[: state.num_batches] for member in members]
-    follow(
-        survey_tokens(
-            material.subject,
-            plan.prompts,
-            material.batches,
-            state,
-            sites=plan.sites,
-            targets=plan.targets,
-        ),
+    survey = partial(
+        survey_tokens,
+        material.subject,
+        plan.prompts,
+        material.batches,
         state,
-        directory,
-        title=f"{config.objective} of {len(plan.prompts.prompts)} answers",
-        total_tokens=material.passages.num_tokens,
-        done_tokens=sum(len(material.passages.tokens[member]) for member in done),
+        sites=plan.sites,
+        targets=plan.targets,
     )
+    title = f"{config.objective} of {len(plan.prompts.prompts)} answers"
+    measure(material, state, survey, directory, title=title)
     return state
 
 
