@@ -195,7 +195,7 @@ def test_nothing_to_resume_lists_the_candidates(survey, refused, place, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("backlight.commands.layers.follow", stop)
+        patch.setattr("backlight.commands.survey.follow", stop)
         assert cli.main(survey(save_outputs=True)) == 130
     (run,) = (place / "runs").iterdir()
 
@@ -276,7 +276,7 @@ def test_an_interrupt_is_told_how_to_go_on(survey, place, monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("backlight.commands.layers.follow", stop)
+    monkeypatch.setattr("backlight.commands.survey.follow", stop)
 
     assert cli.main(survey()) == 130
     assert "go on with --resume" in capsys.readouterr().err
