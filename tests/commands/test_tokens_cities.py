@@ -109,6 +109,22 @@ def test_positions_of_a_distance_are_called_by_their_role(city):
     assert first["token"][8:12].tolist() == ["X"] * 4
 
 
+def test_groups_of_cities_can_be_told_to_come_together(city):
+    results = measured(
+        city,
+        "distance",
+        probe_train="region:.*",
+        probe_test="region:.*",
+        sampling={"type": "between_groups", "group_pairs": [["none", "korea"]]},
+        city_groups={"none": {"regions": ["Atlantis"]}, "korea": {"country_codes": ["KR"]}},
+    )
+
+    table = results.tables["prompts"]
+    for row in range(len(table)):
+        regions = {table["city1_region"][row], table["city2_region"][row]}
+        assert regions == {"Atlantis", "Korea"}
+
+
 @pytest.mark.parametrize(("name", "is_told"), [("distance", False), ("compass", True)])
 def test_it_is_told_that_the_shipped_model_has_learned_distances_only(name, is_told):
     results = backlight.tokens(task_type=name, n_samples=2, device="cpu")
@@ -145,6 +161,7 @@ def test_seventy_percent_of_the_prompts_ask_of_one_choice_of_cities(city):
         ("distance", {"target_layers": [5, 6]}, UnknownLayerError, "6 layers, 0 to 5"),
         ("distance", {"probe_train": "region:^Nowhere$"}, CityError, "matches 0|no cit|Nowhere"),
         ("distance", {"task_options": {"min_m": 3}}, TaskError, "min_m"),
+        ("distance", {"sampling": {"type": "pairs"}}, TaskError, "only all_pairs"),
     ],
 )
 def test_what_does_not_exist_is_told_with_what_does(city, name, options, error, message):

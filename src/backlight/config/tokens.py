@@ -55,6 +55,16 @@ class TokensConfig(RunOptions, ModelOptions):
         default_factory=dict[str, Any],
         description="How the task draws its questions, such as min_n and max_n.",
     )
+    sampling: _YamlOnly[dict[str, Any]] = Field(
+        default_factory=dict[str, Any],
+        description="Which cities come together in a question: type all_pairs, within_groups, "
+        "between_groups, must_include or mixed, and what it needs.",
+    )
+    city_groups: _YamlOnly[dict[str, dict[str, Any]]] = Field(
+        default_factory=dict[str, dict[str, Any]],
+        description="The groups that sampling names: city_ids, city_names, country_codes, regions "
+        "and bounds, all of which must hold.",
+    )
     template: str | None = Field(
         default=None,
         description='A prompt with fields instead of a task: "The capital of {country} is".',

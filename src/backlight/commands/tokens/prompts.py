@@ -19,6 +19,7 @@ from backlight.tasks.prompts import Prompt
 from backlight.tasks.spans import OffsetTokenizer, locate
 from backlight.tasks.templates import Template
 from backlight.tasks.world import find_task, select, spell, with_options
+from backlight.tasks.world.strategies import read_sampling
 
 __all__ = ["draw_prompts", "prepare"]
 
@@ -48,6 +49,7 @@ def draw_prompts(config: TokensConfig) -> list[Prompt]:
         return _from_template(config, config.template)
     assert config.task_type is not None
     task = with_options(find_task(config.task_type), config.task_options)
+    sampling = read_sampling(config.sampling, config.city_groups)
     cities = read_cities(config.cities_csv or CITIES)
     random = np.random.default_rng(config.seed)
     num_train = int(_TRAIN_SHARE * config.n_samples)
@@ -59,7 +61,7 @@ def draw_prompts(config: TokensConfig) -> list[Prompt]:
     for split, (pattern, number) in parts.items():
         if number:
             asked = select(cities, pattern)
-            drawn = task.draw(asked, number, random)
+            drawn = task.draw(asked, number, random, sampling=sampling)
             prompts += [_of_split(spell(prompt), split) for prompt in drawn]
     return prompts
 
