@@ -114,7 +114,7 @@ def prompt_table(state: TokenSurvey, material: PromptSet) -> Table:
         "text": np.array([_plain(prompt.text) for prompt in prompts]),
         "answer": np.array([_plain(prompt.answer) for prompt in prompts]),
         "objective": state.value,
-        "loss": state.nats / (material.objective.stops - material.objective.starts),
+        "loss": _losses(state, material),
         "right": state.right.astype(np.int64),
         "num_tokens": np.array([len(tokens.ids) for tokens in material.located]),
     }
@@ -157,7 +157,7 @@ def geometry_table(
         The table.
     """
     answers = _numbers([prompt.values.get("answer") for prompt in material.prompts])
-    losses = state.nats / (material.objective.stops - material.objective.starts)
+    losses = _losses(state, material)
     rows: list[dict[str, Any]] = []
     for (site, column), shape in found.items():
         position = material.grid.positions[column].name
@@ -195,6 +195,11 @@ def _value_columns(prompts: Sequence[Prompt]) -> dict[str, str]:
     """Give the name of the value in each column of values."""
     names = dict.fromkeys(name for prompt in prompts for name in prompt.values)
     return {name if name not in _OF_EVERY_PROMPT else f"{name}_value": name for name in names}
+
+
+def _losses(state: TokenSurvey, material: PromptSet) -> NDArray[np.float64]:
+    """Average the loss of each prompt over the tokens of its answer that count."""
+    return state.nats / (material.objective.stops - material.objective.starts)
 
 
 def _plain(text: str) -> str:

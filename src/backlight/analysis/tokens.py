@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, final
 
 import numpy as np
@@ -141,8 +140,13 @@ def survey_tokens(
         for site in sites:
             check_finite(tape.gradients[site.name], site.name, batch, "gradients")
             _check_reach(tape, site, batch, reach[site.name][rows])
-            _measure(state, tape, site, rows, shares)
-            _keep(state, tape, site, rows, {names[each]: shares[:, each] for each in targets})
+            gradient = tape.gradients[site.name].cpu().double()
+            activation = tape.activations[site.name].cpu().double()
+            _measure(state, site, rows, shares, gradient, activation)
+            for each in targets:
+                name = f"{site.name}/{names[each]}"
+                _keep(state, f"{name}/gradients", rows, shares[:, each], gradient)
+                _keep(state, f"{name}/activations", rows, shares[:, each], activation)
         state.num_batches += 1
         yield Progress(state.num_batches, batch.num_tokens)
 
@@ -192,13 +196,12 @@ def _shares(grid: Grid, rows: Sequence[int], num_tokens: int) -> Float[Tensor, "
 
 def _measure(
     state: TokenSurvey,
-    tape: Tape,
     site: Site,
     rows: Sequence[int],
     shares: Float[Tensor, "b columns tokens"],
+    gradient: Float[Tensor, "b tokens width"],
+    activation: Float[Tensor, "b tokens width"],
 ) -> None:
-    gradient = tape.gradients[site.name].cpu().double()
-    activation = tape.activations[site.name].cpu().double()
     found = {
         "gradient_norm": _by_head(gradient.square(), site.num_heads).sqrt(),
         "activation_norm": _by_head(activation.square(), site.num_heads).sqrt(),
@@ -226,20 +229,16 @@ def _by_head(
 
 def _keep(
     state: TokenSurvey,
-    tape: Tape,
-    site: Site,
+    name: str,
     rows: Sequence[int],
-    targets: Mapping[str, Float[Tensor, "b tokens"]],
+    share: Float[Tensor, "b tokens"],
+    values: Float[Tensor, "b tokens width"],
 ) -> None:
-    kinds = {"gradients": tape.gradients, "activations": tape.activations}
-    for (position, share), (kind, tensors) in product(targets.items(), kinds.items()):
-        values = tensors[site.name].cpu().double()
-        vectors = torch.einsum("bt,btw->bw", share, values).numpy()
-        name = f"{site.name}/{position}/{kind}"
-        if name not in state.vectors:
-            size = (len(state.nats), vectors.shape[1])
-            state.vectors[name] = np.full(size, np.nan, dtype=np.float32)
-        state.vectors[name][rows] = vectors
+    vectors = torch.einsum("bt,btw->bw", share, values).numpy()
+    if name not in state.vectors:
+        size = (len(state.nats), vectors.shape[1])
+        state.vectors[name] = np.full(size, np.nan, dtype=np.float32)
+    state.vectors[name][rows] = vectors
 
 
 def _check_reach(tape: Tape, site: Site, batch: Batch, reach: NDArray[np.bool_]) -> None:

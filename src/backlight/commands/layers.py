@@ -135,7 +135,7 @@ def survey_sites(subject: Subject, site: str, layers: str) -> tuple[Site, ...]:
 
 def _directory_name(config: LayersConfig, sites: Sequence[Site]) -> str:
     """Name the run directory as the seed's tool does."""
-    model = config.model_name.strip("/").replace("/", "_")
+    model = config.model_file_name
     layers = format_layers([layer for site in sites if (layer := layer_of(site.name)) is not None])
     return (
         f"layer_activations_model_{model}_num_samples_{config.num_samples}"
@@ -181,11 +181,10 @@ def _results(
         top_token_table(by_layer, quantity, passages, subject.tokenizer.decode),
     )
     loss = state.nats / state.num_predicted if state.num_predicted else None
-    note = {"note": subject.facts["note"]} if "note" in subject.facts else {}
     return Results(
         path=None if directory is None else directory.path,
         data=aggregated(config, _statistics(config, by_layer)),
-        metadata={"loss_nats_per_token": loss, "num_tokens": passages.num_tokens, **note},
+        metadata={"loss_nats_per_token": loss, "num_tokens": passages.num_tokens, **subject.note},
         tables={table.name: table for table in tables},
         config=same_numbers(config) if directory is None else directory.config(),
     )

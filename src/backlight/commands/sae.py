@@ -128,7 +128,7 @@ def _survey(
 
 def _directory_name(config: SaeConfig, shelf: Shelf) -> str:
     """Name the run directory as the seed's tool does."""
-    model = config.model_name.strip("/").replace("/", "_")
+    model = config.model_file_name
     return (
         f"sae_features_model_{model}_num_samples_{config.num_samples}"
         f"_batch_size_{config.batch_size}_layers_{format_layers(tuple(shelf.places))}"
@@ -195,14 +195,13 @@ def _results(
         top_feature_table(by_layer, quantity, passages, decode),
         feature_token_table(by_layer, quantity, passages, decode),
     )
-    facts = material.subject.facts
     return Results(
         path=None if directory is None else directory.path,
         data=aggregated(config, {layer: found.statistics for layer, found in by_layer.items()}),
         statistics=_statistics(by_layer),
         metadata={
             "num_tokens": next(iter(by_layer.values())).num_tokens,
-            **({"note": facts["note"]} if "note" in facts else {}),
+            **material.subject.note,
             **shelf.notes,
         },
         tables={table.name: table for table in tables},

@@ -52,6 +52,11 @@ class ModelOptions(_Options):
         default=False, description="Run code that comes with the model."
     )
 
+    @property
+    def model_file_name(self) -> str:
+        """The model's name as a part of a file's name."""
+        return self.model_name.strip("/").replace("/", "_")
+
 
 class TextOptions(_Options):
     """Which text, and how it is cut into batches."""

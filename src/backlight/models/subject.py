@@ -107,6 +107,11 @@ class Subject:
         """Where the model's parameters are."""
         return next(self.model.parameters()).device
 
+    @property
+    def note(self) -> dict[str, str]:
+        """What every report must say of it, as metadata; empty if there is nothing."""
+        return {name: text for name, text in self.facts.items() if name == "note"}
+
 
 def subject_from_module(
     model: nn.Module,

@@ -75,7 +75,7 @@ def _survey(config: FlowConfig, load: Callable[[FlowConfig], Subject]) -> Result
     material = gather(config, lambda: load(config), clock)
     layers = parse_layers(config.layers, material.subject.num_layers)
     state, left_out = _views(config, material.subject, layers)
-    name = f"flow_{_file_name(config.model_name)}_layers_{format_layers(layers)}"
+    name = f"flow_{config.model_file_name}_layers_{format_layers(layers)}"
     directory = begin(config, _COMMAND, name, material, found)
     survey = partial(
         survey_flow,
@@ -92,10 +92,6 @@ def _survey(config: FlowConfig, load: Callable[[FlowConfig], Subject]) -> Result
     if directory is not None:
         _write(directory, results, clock)
     return results
-
-
-def _file_name(model: str) -> str:
-    return model.strip("/").replace("/", "_")
 
 
 def _views(
@@ -125,8 +121,6 @@ def _results(
     left_out: dict[str, str],
     directory: RunDirectory | None,
 ) -> Results:
-    subject = material.subject
-    note = {"note": subject.facts["note"]} if "note" in subject.facts else {}
     tables = {table.name: table for table in state.tables()}
     return Results(
         path=None if directory is None else directory.path,
@@ -141,7 +135,7 @@ def _results(
             "num_tokens": material.passages.num_tokens,
             "num_passages": len(material.passages.tokens),
             **({"left_out": left_out} if left_out else {}),
-            **note,
+            **material.subject.note,
         },
         tables=tables,
         config=same_numbers(config) if directory is None else directory.config(),

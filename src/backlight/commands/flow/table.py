@@ -8,12 +8,11 @@ from rich.table import Table as RichTable
 
 from backlight.commands.session import console
 from backlight.config import FlowConfig
+from backlight.decompose.surrogates import SURROGATES
 from backlight.runs.results import Results
 from backlight.tables import Table
 
 __all__ = ["print_flow"]
-
-_SURROGATES = ("identity", "scale", "center_scale", "projected", "radial_only")
 
 
 def print_flow(config: FlowConfig, results: Results) -> None:
@@ -76,7 +75,7 @@ def _print_norms(table: Table) -> None:
         "of a random gradient (-: an RMS norm does not centre); then the cosine of each surrogate "
         "with the true backward.",
     )
-    names = [name.replace("_", " ") for name in _SURROGATES]
+    names = [name.replace("_", " ") for name in SURROGATES]
     _head(shown, ("layer", "norm", "sigma", "r mean", "r radial", *names))
     for row in range(len(table)):
         if not np.isnan(table["head"][row]):
@@ -87,7 +86,7 @@ def _print_norms(table: Table) -> None:
             *_numbers(table, row, ("sigma",), ".3g"),
             _with_chance(table, row, "r_mean") if table["kind"][row] == "layer" else "-",
             _with_chance(table, row, "r_radial"),
-            *_numbers(table, row, [f"{name}_cosine" for name in _SURROGATES], ".4f"),
+            *_numbers(table, row, [f"{name}_cosine" for name in SURROGATES], ".4f"),
         )
     console().print(shown)
 

@@ -176,7 +176,6 @@ def _results(
         prompt_table(state, prompts),
         geometry_table(state, shapes, prompts),
     )
-    note = {"note": subject.facts["note"]} if "note" in subject.facts else {}
     return Results(
         path=None if directory is None else directory.path,
         data=arrays_of(state, prompts, reach, shapes),
@@ -186,7 +185,7 @@ def _results(
             "loss_nats_per_token": float(np.mean(tables[1]["loss"])),
             "share_right": float(np.mean(state.right)),
             "checkpoint_path": subject.name,
-            **note,
+            **subject.note,
         },
         tables={table.name: table for table in tables},
         config=same_numbers(config) if directory is None else directory.config(),

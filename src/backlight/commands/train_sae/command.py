@@ -133,7 +133,7 @@ def _layer(config: TrainSaeConfig) -> int:
 def _place(config: TrainSaeConfig) -> Path:
     if config.output_dir is not None:
         return config.output_dir
-    model = config.model_name.strip("/").replace("/", "_")
+    model = config.model_file_name
     return ROOT / f"sae_{model}_{in_a_name(config.site)}_layer_{config.layer}"
 
 

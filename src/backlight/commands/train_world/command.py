@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from backlight.commands.train_world.table import print_examination, print_traine
 from backlight.commands.train_world.trained import TrainedWorld
 from backlight.config import TrainWorldConfig, same_numbers
 from backlight.data.cities import Cities, read_cities
+from backlight.data.world import CITIES
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.models.loading.city import city_tokenizer, new_city_model
 from backlight.runs.directory import RunDirectory
@@ -162,11 +162,8 @@ class _Session:
 
 
 def _cities_of(config: TrainWorldConfig) -> tuple[Cities, str]:
-    if config.cities_csv is not None:
-        path = config.cities_csv.expanduser()
-        return read_cities(path), hashlib.sha256(path.read_bytes()).hexdigest()
-    with as_file(files("backlight.data") / "world" / "cities.csv") as path:
-        return read_cities(path), hashlib.sha256(path.read_bytes()).hexdigest()
+    path = (config.cities_csv or CITIES).expanduser()
+    return read_cities(path), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _refuse_long_questions(config: TrainWorldConfig, examination: Examination) -> None:
