@@ -12,6 +12,8 @@ from .decompose.residual import residual_paths
 from .dictionaries.collection import find_dictionaries, read_dictionary
 from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
+from .labs.running import lab
+from .local import apply_rule, surrogate_norm
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results, load_results
@@ -22,10 +24,12 @@ __all__ = [
     "Subject",
     "TrainedDictionary",
     "TrainedWorld",
+    "apply_rule",
     "attention_backward",
     "dictionary_from_object",
     "find_dictionaries",
     "flow",
+    "lab",
     "layers",
     "load_results",
     "load_subject",
@@ -36,6 +40,7 @@ __all__ = [
     "split_rms_norm_gradient",
     "subject_from_module",
     "subject_from_transformers",
+    "surrogate_norm",
     "tokens",
     "train_sae",
     "train_world",

@@ -13,7 +13,9 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, ValidationError
 
 from backlight.config import (
+    LABS,
     FlowConfig,
+    LabOptions,
     LayersConfig,
     SaeConfig,
     SitesConfig,
@@ -44,6 +46,7 @@ _KINDS = (
     TokensConfig,
     TrainSaeConfig,
     TrainWorldConfig,
+    *LABS.values(),
 )
 
 app = App(
@@ -185,6 +188,35 @@ def demo(*, output_dir: Path = Path("runs/demo")) -> None:
         Where results go; an earlier demo there is replaced.
     """
     _call("demo", output_dir)
+
+
+_lab = App(
+    name="lab",
+    help="Experiments: train small networks, or build them, and hold theory against measurement.",
+    default_parameter=app.default_parameter,
+)
+app.command(_lab)
+
+
+def _add_lab(name: str, kind: type[LabOptions]) -> None:
+    def experiment(config: Path | None = None, *, options: Any = kind()) -> None:
+        importlib.import_module("backlight.labs.running").run(
+            name, _resolved(kind, config, options)
+        )
+
+    experiment.__annotations__["options"] = Annotated[kind, Parameter(name="*")]
+    experiment.__doc__ = f"""{kind.__doc__}
+
+    Parameters
+    ----------
+    config
+        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
+    """
+    _lab.command(experiment, name=name)
+
+
+for _name, _kind in LABS.items():
+    _add_lab(_name, _kind)
 
 
 def main(words: Sequence[str] | None = None) -> int:

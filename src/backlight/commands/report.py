@@ -13,6 +13,8 @@ from backlight.report.dimensions import NOUNS, Dimensions, Variant
 from backlight.report.features import FeaturesReport, draw_features
 from backlight.report.flow import FlowReport, draw_flow
 from backlight.report.layers import LayersReport, draw_layers
+from backlight.report.plot_drawing import draw_plots
+from backlight.report.plots import plots_from_json
 from backlight.report.tokens import TokensReport, draw_tokens
 from backlight.runs.directory import PROVENANCE, RunDirectory
 from backlight.runs.results import Results, load_results
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _DPI = 110
+_LAB = "lab "
 _MODES = ("mean_abs", "mean", "rms")
 _OBJECTIVES = {
     "loss": "loss of the answer",
@@ -51,6 +54,7 @@ def run(path: Path) -> list[Path]:
     """
     results = load_results(path)
     command = results.config.get(PROVENANCE, {}).get("command")
+    command = _LAB if str(command).startswith(_LAB) else command
     if command not in _FIGURES:
         raise RunDirectoryError(f"The run in {str(path)!r} ({command}) has no figures to draw.")
     directory = RunDirectory(path)
@@ -244,5 +248,6 @@ _FIGURES: Mapping[str, Callable[[Results], Iterator[tuple[str, Figure]]]] = {
     "layers": lambda results: draw_layers(layers_report(results)),
     "flow": lambda results: draw_flow(flow_report(results)),
     "sae": lambda results: draw_features(features_report(results)),
+    _LAB: lambda results: draw_plots(plots_from_json(results.metadata["plots"]), results.tables),
     "tokens": lambda results: _in_folder("figures", draw_tokens(tokens_report(results))),
 }

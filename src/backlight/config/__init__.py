@@ -4,6 +4,7 @@ Each command has one frozen model. A YAML file and flags are merged word by word
 and all mistakes are told at once.
 """
 
+from backlight.config.labs import LABS, CharacterOptions, LabOptions, LnJacobianConfig
 from backlight.config.options import (
     SHIPPED,
     AggregateOptions,
@@ -19,11 +20,15 @@ from backlight.config.tokens import TokensConfig
 from backlight.config.training import TrainSaeConfig, TrainWorldConfig
 
 __all__ = [
+    "LABS",
     "SHIPPED",
     "AggregateOptions",
+    "CharacterOptions",
     "CorpusOptions",
     "FlowConfig",
+    "LabOptions",
     "LayersConfig",
+    "LnJacobianConfig",
     "ModelOptions",
     "RunOptions",
     "SaeConfig",

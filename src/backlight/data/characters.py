@@ -58,9 +58,13 @@ class Characters:
         """
         return _encode(text, self.vocabulary)
 
-    def decode(self, numbers: Sequence[int] | NDArray[Any]) -> str:
+    def decode(self, token_ids: Sequence[int] | NDArray[Any]) -> str:
         """Turn numbers into text."""
-        return "".join(self.vocabulary[number] for number in numbers)
+        return "".join(self.vocabulary[number] for number in token_ids)
+
+    def __call__(self, text: str, *, truncation: bool, max_length: int) -> dict[str, list[int]]:
+        """Do what tokenizers do, so that a model of characters can be a ``Subject``."""
+        return {"input_ids": self.encode(text[:max_length] if truncation else text).tolist()}
 
     def to_files(self) -> dict[str, bytes]:
         """Give the files of a folder in nanoGPT's form, by name."""

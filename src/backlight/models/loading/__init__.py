@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from backlight.errors import DeviceError, ModelError
+from backlight.errors import ModelError
+from backlight.models.devices import choose_device
 from backlight.models.families import Family, find_family
 from backlight.models.head import Head
 from backlight.models.layout import sites_of
@@ -58,7 +59,7 @@ def load_subject(
     Raises:
         ModelError: If the model cannot be found or read, or is not a causal language model.
     """
-    place = _device(device)
+    place = choose_device(device)
     folder = str(smollm2_folder()) if model_name == "smollm2" else model_name
     shared = {"revision": revision, "trust_remote_code": trust_remote_code}
     # The smallest file first: what cannot be reached is known after one try.
@@ -239,22 +240,3 @@ def _model_type(folder: str, options: dict[str, Any]) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(
-            f"{name!r} is no device: write auto, cpu, cuda, cuda:N or mps."
-        ) from error
-    there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    there += ["mps"] if torch.backends.mps.is_available() else []
-    known = {*there, *(each.partition(":")[0] for each in there)}
-    if str(device) not in known:
-        raise DeviceError(f"There is no device {name!r} here; there is {', '.join(there)}.")
-    return device

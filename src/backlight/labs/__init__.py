@@ -1,0 +1,1 @@
+"""Experiments: one file each, a program read top to bottom; nobody uses them but the user."""

@@ -1,0 +1,182 @@
+"""A network learns characters: what several experiments do."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.config import CharacterOptions
+from backlight.data.characters import (
+    Characters,
+    characters_of,
+    draw_batch,
+    read_characters,
+    shipped_text,
+)
+from backlight.errors import ConfigError, DatasetError, NonFiniteError
+from backlight.local import LocalGPT, LocalGPTConfig
+
+__all__ = ["Lesson", "learn", "make_network", "open_text", "validation_loss"]
+
+_BETAS, _WEIGHT_DECAY = (0.9, 0.999), 0.01  # AdamW's own
+_NUM_HELD_OUT, _AT_ONCE = 512, 64
+
+Batch = tuple[Int[Tensor, "batch positions"], Int[Tensor, "batch positions"]]
+
+
+def open_text(config: CharacterOptions) -> Characters:
+    """Read the text that is learned.
+
+    Args:
+        config: The options: a text, or a folder in nanoGPT's form, or neither.
+
+    Returns:
+        The characters.
+
+    Raises:
+        ConfigError: If both are given.
+        DatasetError: If the text cannot be read.
+    """
+    if config.text is not None and config.data_dir is not None:
+        raise ConfigError("--text and --data_dir exclude each other: both say what is learned.")
+    if config.data_dir is not None:
+        return read_characters(config.data_dir)
+    if config.text is None:
+        return characters_of(shipped_text())
+    try:
+        return characters_of(config.text.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{str(config.text)!r} cannot be read as text: {error}.") from error
+
+
+def make_network(config: CharacterOptions, text: Characters, seed: int, **options: Any) -> LocalGPT:
+    """Make a network whose first weights depend on the seed and its shape alone.
+
+    Args:
+        config: Its sizes.
+        text: What it will learn: its vocabulary.
+        seed: Of the weights, and of the fixed matrices of a rule, which are drawn after them.
+        **options: Of ``LocalGPTConfig``: ``method``, ``attn_mode``, ...
+
+    Returns:
+        The network.
+    """
+    torch.manual_seed(seed)
+    return LocalGPT(
+        LocalGPTConfig(
+            block_size=config.block_size,
+            vocab_size=len(text.vocabulary),
+            n_layer=config.n_layer,
+            n_head=config.n_head,
+            n_embd=config.n_embd,
+            **options,
+        )
+    )
+
+
+@dataclass
+class Lesson:
+    """What one network learns from: the same batches for every network of the same seed."""
+
+    config: CharacterOptions
+    text: Characters
+    seed: int
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(self.seed)
+
+    def draw(self) -> Batch:
+        """Draw the next batch."""
+        x, y = draw_batch(
+            self.text.train,
+            block_size=self.config.block_size,
+            batch_size=self.config.batch_size,
+            generator=self._generator,
+        )
+        return x.to(self.device), y.to(self.device)
+
+
+def learn(
+    model: LocalGPT,
+    lesson: Lesson,
+    *,
+    observe: Mapping[int, Callable[[], None]] | None = None,
+) -> NDArray[np.float64]:
+    """Train by AdamW at a constant rate, without clipping.
+
+    Args:
+        model: It is changed.
+        lesson: The batches, and how many steps at which rate.
+        observe: What is done before a step (from 0), or, under the number of steps, at the end.
+
+    Returns:
+        The loss of each step's batch before the step, in nats per character.
+
+    Raises:
+        NonFiniteError: If a loss is NaN or infinite; the message says at which step.
+    """
+    config, observe = lesson.config, observe or {}
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY
+    )
+    losses: list[float] = []
+    model.train()
+    for step in range(config.num_steps):
+        if step in observe:
+            observe[step]()
+        _, loss = model(*lesson.draw())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        if not np.isfinite(losses[-1]):
+            raise NonFiniteError(
+                f"The training diverged: the loss is {losses[-1]} at step {step} ({_how(model)}, "
+                f"seed {lesson.seed}). Lower --learning_rate (now {config.learning_rate:g})."
+            )
+    if config.num_steps in observe:
+        observe[config.num_steps]()
+    return np.array(losses)
+
+
+@torch.no_grad()
+def validation_loss(model: LocalGPT, text: Characters) -> float:
+    """Measure a network on the part of the text that it has not learned from.
+
+    Args:
+        model: The network.
+        text: Up to 512 sequences of it are read, evenly spaced and the same for every network.
+
+    Returns:
+        The mean cross-entropy in nats per character.
+
+    Raises:
+        DatasetError: If that part is shorter than one sequence.
+    """
+    size, device = model.config.block_size, next(model.parameters()).device
+    num_starts = len(text.val) - size
+    if num_starts < 1:
+        raise DatasetError(
+            f"The part of the text to test on has {len(text.val)} characters, too few for one "
+            f"sequence of {size}: give a longer text, or a smaller --block_size."
+        )
+    count = min(_NUM_HELD_OUT, -(-num_starts // size))
+    starts = np.linspace(0, num_starts - 1, count).astype(int)
+    rows = torch.from_numpy(text.val[starts[:, None] + np.arange(size + 1)].astype(np.int64))
+    total, was_training = 0.0, model.training
+    model.eval()
+    for part in rows.to(device).split(_AT_ONCE):
+        _, loss = model(part[:, :-1], part[:, 1:])
+        total += loss.item() * len(part)
+    model.train(was_training)
+    return total / count
+
+
+def _how(model: LocalGPT) -> str:
+    return f"{model.config.method}, {model.config.attn_mode} attention"

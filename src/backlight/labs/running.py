@@ -1,0 +1,128 @@
+"""``backlight lab NAME``: find the experiment, let it run, keep and show what it found."""
+
+import importlib
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from backlight.commands.options import resolve
+from backlight.commands.report import rendered
+from backlight.commands.session import Clock, console, find_run, print_places, start_run
+from backlight.config import LABS, LabOptions, same_numbers
+from backlight.errors import ConfigError, nearest
+from backlight.labs.notebook import Findings, Notebook
+from backlight.report.plot_drawing import draw_plots
+from backlight.report.plots import plots_from_json, plots_to_json
+from backlight.runs.directory import RunDirectory
+from backlight.runs.provenance import provenance
+from backlight.runs.results import CONSOLIDATED, METADATA, Results, load_results
+from backlight.tables import Table
+
+__all__ = ["lab", "run"]
+
+
+class _Experiment(Protocol):
+    def __call__(self, config: LabOptions, notebook: Notebook) -> Findings: ...
+
+
+def lab(name: str, config: str | Path | None = None, **options: Any) -> Results:
+    """Carry out an experiment.
+
+    The same as the command ``backlight lab``, for notebooks and scripts; nothing is printed, and
+    nothing is written unless ``output_dir`` or ``save_outputs`` says so.
+
+    Args:
+        name: Which: see ``backlight lab --help``.
+        config: A YAML file of options, if any.
+        **options: Options by the names of the command's flags; they win over the file.
+
+    Returns:
+        Its tables; ``data`` has what each trial gave, ``metadata["remarks"]`` what the numbers say.
+
+    Raises:
+        ConfigError: If there is no such experiment or option, or an option does not fit.
+    """
+    if name not in LABS:
+        hint = nearest(name, list(LABS), otherwise=f"There are {', '.join(LABS)}.")
+        raise ConfigError(f"There is no experiment {name!r}. {hint}")
+    return _carry_out(name, resolve(LABS[name], config, {"save_outputs": False, **options}))
+
+
+def run(name: str, config: LabOptions) -> None:
+    """Carry out an experiment and print what was found and where it went.
+
+    Args:
+        name: Which.
+        config: Its options.
+    """
+    results = _carry_out(name, config)
+    for table in results.metadata["printed"]:
+        _print(results.tables[table])
+    for remark in results.metadata["remarks"]:
+        console().print(f"\n{remark}", markup=False)
+    if results.path is not None:
+        print_places(RunDirectory(results.path), f"lab {name}")
+
+
+def _carry_out(name: str, config: LabOptions) -> Results:
+    clock, command = Clock(), f"lab {name}"
+    directory = find_run(config, command)
+    if directory is not None and directory.is_finished:
+        return load_results(directory.path)
+    if directory is None:
+        origin = {"command": command, **provenance(), "threads": torch.get_num_threads()}
+        directory = start_run(config, f"lab_{name}", origin)
+    else:
+        directory.sweep()
+    module = importlib.import_module(f"backlight.labs.{name.replace('-', '_')}")
+    notebook = Notebook(config.device, directory)
+    findings = cast("_Experiment", module.experiment)(config, notebook)
+    clock.lap("experiment")
+    results = Results(
+        path=None if directory is None else directory.path,
+        data=notebook.arrays(),
+        metadata={
+            "printed": list(findings.printed),
+            "remarks": list(findings.remarks),
+            "plots": plots_to_json(findings.plots),
+        },
+        tables={table.name: table for table in findings.tables},
+        config=same_numbers(config) if directory is None else directory.config(),
+    )
+    if directory is not None:
+        _write(directory, results, clock)
+    return results
+
+
+def _write(directory: RunDirectory, results: Results, clock: Clock) -> None:
+    for table in results.tables.values():
+        directory.write_table(table)
+    plots = plots_from_json(results.metadata["plots"])
+    for name, figure in draw_plots(plots, results.tables):
+        directory.write_bytes(name, rendered(name, figure))
+    directory.write_arrays(CONSOLIDATED, results.data)
+    directory.write_json(METADATA, results.metadata)
+    clock.lap("figures")
+    directory.finish({**results.metadata, "seconds": clock.laps})
+
+
+def _print(table: Table) -> None:
+    shown = RichTable(title=escape(table.name.replace("_", " ")))
+    for name, column in table.columns.items():
+        is_text = column.dtype.kind == "U"
+        shown.add_column(
+            escape(table.label(name)), justify="left" if is_text else "right", no_wrap=is_text
+        )
+    for row in range(len(table)):
+        shown.add_row(*(_cell(column[row]) for column in table.columns.values()))
+    console().print(shown)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, np.floating):
+        return "" if np.isnan(value) else f"{float(value):.4g}"
+    return escape(str(value))

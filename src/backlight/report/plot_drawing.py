@@ -1,0 +1,128 @@
+"""Panels of lines and points, drawn as a ``Plot`` says."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from backlight.report.plots import Panel, Plot
+from backlight.tables import Column, Table
+
+__all__ = ["draw_plots"]
+
+_WIDTH, _HEIGHT = 5.6, 3.8
+_DODGE = 0.6  # of the room between two categories is used by the series
+_MANY_LABELS = 6
+_MANY_POINTS = 40  # above which lines have no marks
+
+
+def draw_plots(plots: Sequence[Plot], tables: Mapping[str, Table]) -> Iterator[tuple[str, Figure]]:
+    """Draw figures from tables.
+
+    Args:
+        plots: What is to be drawn.
+        tables: The tables, by name.
+
+    Yields:
+        The name of each figure's file, and the figure.
+    """
+    for plot in plots:
+        yield f"{plot.name}.png", _draw(plot, tables)
+
+
+def _draw(plot: Plot, tables: Mapping[str, Table]) -> Figure:
+    columns = min(plot.columns, len(plot.panels))
+    rows = -(-len(plot.panels) // columns)
+    figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.4), layout="constrained")
+    figure.suptitle(plot.title, size=11)
+    cells = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, panel in zip(cells, plot.panels, strict=False):
+        _draw_panel(axes, panel, tables[panel.table])
+    for axes in cells[len(plot.panels) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _draw_panel(axes: Axes, panel: Panel, table: Table) -> None:
+    kept = np.ones(len(table), dtype=bool)
+    for column, value in panel.where.items():
+        kept &= table[column] == value
+    table = table.select(kept)
+    x, names = _places(table[panel.x])
+    series = _series(table, panel)
+    colours = _colours(panel, table, len(series))
+    for number, (label, rows) in enumerate(series.items()):
+        shift = _DODGE * ((number + 0.5) / len(series) - 0.5) if names else 0.0
+        _draw_series(axes, panel, table.select(rows), x[rows] + shift, label, colours[number])
+    for number, (label, height) in enumerate(panel.levels.items()):
+        style = (":", "-.", "--")[number % 3]
+        axes.axhline(height, color="#444444", linewidth=1, linestyle=style, label=label)
+    if names:
+        turned = len(names) > _MANY_LABELS or max(map(len, names)) * len(names) > 55
+        axes.set_xticks(range(len(names)), names, rotation=30 if turned else 0)
+        for text in axes.get_xticklabels() if turned else ():
+            text.set(ha="right", rotation_mode="anchor", fontsize=8)
+    _finish(axes, panel, table)
+
+
+def _draw_series(
+    axes: Axes, panel: Panel, table: Table, x: Column, label: str, colour: object
+) -> None:
+    y, categories = table[panel.y], table[panel.x].dtype.kind == "U"
+    joined = panel.joined and not categories
+    mark = "" if joined and len(x) > _MANY_POINTS else "o"
+    style = "-" if joined else "none"
+    axes.plot(x, y, style, marker=mark, markersize=4, linewidth=1.3, color=colour, label=label)
+    if panel.low is not None and panel.high is not None:
+        low, high = table[panel.low], table[panel.high]
+        if joined:
+            axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        else:
+            axes.vlines(x, low, high, color=colour, linewidth=1.3)
+    if panel.dashed is not None:
+        axes.plot(x, table[panel.dashed], "--", marker="", linewidth=1, color=colour, alpha=0.8)
+
+
+def _finish(axes: Axes, panel: Panel, table: Table) -> None:
+    if "x" in panel.log:
+        axes.set_xscale("log")
+    if "y" in panel.log:
+        axes.set_yscale("log")
+    axes.set_title(panel.title, size=9.5)
+    axes.set_xlabel(panel.x_label if panel.x_label is not None else table.label(panel.x))
+    axes.set_ylabel(panel.y_label if panel.y_label is not None else table.label(panel.y))
+    axes.grid(alpha=0.25, linewidth=0.6)
+    if panel.dashed is not None:
+        axes.plot([], [], "--", color="#444444", linewidth=1, label=panel.dashed.replace("_", " "))
+    labels = [label for label in axes.get_legend_handles_labels()[1] if label]
+    if labels:
+        axes.legend(frameon=False, fontsize=7.5, ncols=2 if len(labels) > 5 else 1)
+
+
+def _places(column: Column) -> tuple[Column, list[str]]:
+    """Give numbers along the axis, and names of categories if there are any."""
+    if column.dtype.kind != "U":
+        return column.astype(np.float64), []
+    names = list(dict.fromkeys(map(str, column)))
+    return np.array([names.index(str(value)) for value in column], dtype=np.float64), names
+
+
+def _series(table: Table, panel: Panel) -> dict[str, Column]:
+    """Give each series' rows by its name, in the order of the table."""
+    if panel.series is None:
+        return {"": np.ones(len(table), dtype=bool)}
+    values = list(dict.fromkeys(table[panel.series].tolist()))
+    return {_name(value): table[panel.series] == value for value in values}
+
+
+def _name(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _colours(panel: Panel, table: Table, count: int) -> list[object]:
+    """Colour numbers by their order, names by kind."""
+    if panel.series is not None and table[panel.series].dtype.kind in "if":
+        return [mpl.colormaps["viridis"](place) for place in np.linspace(0, 0.9, count)]
+    return [f"C{number % 10}" for number in range(count)]

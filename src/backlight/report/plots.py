@@ -1,0 +1,85 @@
+"""Pictures said as plain data: which columns of which table, and how they are drawn.
+
+An experiment says its pictures so, beside its tables; both are kept in the run, and the pictures
+are drawn from there, again whenever they are wanted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Panel", "Plot", "plots_from_json", "plots_to_json"]
+
+Log = Literal["", "x", "y", "xy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        table: The table that is drawn.
+        x: The column along; text makes categories.
+        y: The column up.
+        series: The column whose values are drawn apart; None for one series.
+        where: What columns must hold for a row to be drawn.
+        title: What stands above.
+        low: The column of intervals' lower ends; None for none.
+        high: That of their upper ends.
+        dashed: The column of what theory says, drawn dashed; None for none.
+        levels: Heights of lines across, by what they are.
+        log: Which axes are logarithmic.
+        joined: Points are joined to lines; categories never are.
+        x_label: What the axis along is called; None for the column's name and unit.
+        y_label: What the axis up is called; None for the column's name and unit.
+    """
+
+    table: str
+    x: str
+    y: str
+    series: str | None = None
+    where: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
+    title: str = ""
+    low: str | None = None
+    high: str | None = None
+    dashed: str | None = None
+    levels: Mapping[str, float] = field(default_factory=dict[str, float])
+    log: Log = ""
+    joined: bool = True
+    x_label: str | None = None
+    y_label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A figure of one or more panels.
+
+    Attributes:
+        name: Its file is called ``{name}.png``.
+        title: What stands above all.
+        panels: Its panels, row by row.
+        columns: How many panels stand side by side.
+    """
+
+    name: str
+    title: str
+    panels: Sequence[Panel]
+    columns: int = 2
+
+
+def plots_to_json(plots: Sequence[Plot]) -> list[dict[str, Any]]:
+    """Turn pictures into what JSON can hold."""
+    return [asdict(plot) for plot in plots]
+
+
+def plots_from_json(found: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    """Read what ``plots_to_json`` gave."""
+    return [
+        Plot(
+            name=plot["name"],
+            title=plot["title"],
+            panels=[Panel(**panel) for panel in plot["panels"]],
+            columns=plot["columns"],
+        )
+        for plot in found
+    ]
