@@ -1,5 +1,6 @@
 from .commands.flow import flow
 from .commands.layers import layers
+from .commands.rules import apply_rule, surrogate_norm
 from .commands.sae import sae
 from .commands.tokens import tokens
 from .commands.train_sae import train_sae
@@ -13,7 +14,6 @@ from .dictionaries.collection import find_dictionaries, read_dictionary
 from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
 from .labs.running import lab
-from .local import apply_rule, surrogate_norm
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results, load_results

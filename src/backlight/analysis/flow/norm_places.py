@@ -1,6 +1,6 @@
 """The norms of a model: where they are, and what they do to a token."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from backlight.models.families import Family, find_family
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 
-__all__ = ["NormPlace", "norm_places"]
+__all__ = ["NormPlace", "norm_forms", "norm_places"]
 
 _STREAM = ("norm1", "norm1_post", "norm2", "norm2_post")
 _HEADS = ("attn.q_norm", "attn.k_norm")
@@ -109,6 +109,42 @@ def norm_places(subject: Subject, layers: Sequence[int]) -> tuple[NormPlace, ...
             "not in the table of architectures, so it is not known which of its modules are norms."
         )
     return tuple(_places(subject, family, layers))
+
+
+def norm_forms(
+    model: nn.Module, family: Family, sites: Iterable[Site]
+) -> dict[str, tuple[bool, str | None, float]]:
+    """Say of every norm of a model, as plain data, what it does.
+
+    Args:
+        model: A Transformers model.
+        family: Its entry in the table.
+        sites: All its sites.
+
+    Returns:
+        By module path: whether it centres, what it multiplies by last (``weight``,
+        ``one_plus_weight`` or None), and what it adds under the root.
+
+    Raises:
+        UnsupportedSiteError: If a norm is of a class that cannot be read.
+    """
+    ends = (*(f".{name}.out" for name in _STREAM), *(f".{name}" for name in _HEADS))
+    forms: dict[str, tuple[bool, str | None, float]] = {}
+    for site in sites:
+        if site.name == "final_norm.out" or site.name.endswith(ends):
+            path = site.tap.module
+            norms = getattr(model.get_submodule(path), "norms", None)
+            inside = range(len(norms)) if isinstance(norms, nn.ModuleList) else ()
+            for part in [f"{path}.norms.{index}" for index in inside] or [path]:
+                forms[part] = _form(model.get_submodule(part), family, site)
+    return forms
+
+
+def _form(module: nn.Module, family: Family, site: Site) -> tuple[bool, str | None, float]:
+    gain = "one_plus_weight" if family.norm_kind == "rms_unit_offset" else "weight"
+    has_gain = getattr(module, "weight", None) is not None
+    eps, _ = _eps_and_width(module, site)
+    return family.norm_kind == "layer", gain if has_gain else None, eps
 
 
 def _places(subject: Subject, family: Family, layers: Sequence[int]) -> Iterator[NormPlace]:
