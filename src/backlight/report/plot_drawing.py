@@ -74,7 +74,8 @@ def _draw_series(
     joined = panel.joined and not categories
     mark = "" if joined and len(x) > _MANY_POINTS else "o"
     style = "-" if joined else "none"
-    axes.plot(x, y, style, marker=mark, markersize=4, linewidth=1.3, color=colour, label=label)
+    look = {"linestyle": style, "linewidth": 1.3, "marker": mark, "markersize": 4, "color": colour}
+    axes.plot(x, y, label=label, **look)
     if panel.low is not None and panel.high is not None:
         low, high = table[panel.low], table[panel.high]
         if joined:

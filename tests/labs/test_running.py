@@ -1,0 +1,100 @@
+"""``backlight lab``: from words to tables, pictures and remarks; stopped, resumed, redrawn."""
+
+import numpy as np
+import pytest
+
+import backlight
+from backlight.cli import main
+from backlight.config import LABS
+from backlight.errors import ConfigError
+from backlight.labs import ln_jacobian
+from backlight.runs.results import load_results
+
+SMALL = {
+    "num_steps": 3,
+    "block_size": 8,
+    "batch_size": 2,
+    "n_layer": 1,
+    "n_head": 2,
+    "n_embd": 16,
+}
+WORDS = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
+
+
+def test_an_experiment_is_carried_out_from_the_command_line(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["lab", "ln-jacobian", *WORDS, "--seeds", "2", "--output_dir", str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert "h.0.ln_1" in printed
+    assert "chance" in printed
+    assert f"backlight lab ln-jacobian {run}/config.yaml" in printed.replace("\n", "")
+    results = load_results(run)
+    assert len(results.tables["seeds"]) == 2 * 2 * 3
+    picture = run / "ln_jacobian.png"
+    before = picture.read_bytes()
+    picture.unlink()
+    assert main(["report", str(run)]) == 0
+    assert picture.read_bytes() == before
+
+
+def test_its_own_config_measures_the_same_again(tmp_path):
+    first = backlight.lab("ln-jacobian", output_dir=tmp_path / "a", **SMALL)
+    again = backlight.lab("ln-jacobian", tmp_path / "a" / "config.yaml", output_dir=tmp_path / "b")
+    for name, table in first.tables.items():
+        assert table.to_csv() == again.tables[name].to_csv()
+
+
+def test_a_stopped_experiment_resumes_to_the_same_bytes(tmp_path, monkeypatch):
+    whole = backlight.lab("ln-jacobian", output_dir=tmp_path / "whole", **SMALL)
+    learn, calls = ln_jacobian.learn, []
+
+    def stopping(model, lesson):
+        calls.append(model.config.attn_mode)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return learn(model, lesson)
+
+    monkeypatch.setattr(ln_jacobian, "learn", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        backlight.lab("ln-jacobian", output_dir=tmp_path / "part", **SMALL)
+    resumed = backlight.lab("ln-jacobian", output_dir=tmp_path / "part", resume=True, **SMALL)
+    assert calls == ["softmax", "sigmoid", "sigmoid"]
+    assert all(np.array_equal(resumed.data[key], array) for key, array in whole.data.items())
+    for name in ("tables/seeds.csv", "ln_jacobian.png"):
+        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    finished = backlight.lab("ln-jacobian", output_dir=tmp_path / "part", resume=True, **SMALL)
+    assert finished.metadata["remarks"] == resumed.metadata["remarks"]
+    assert len(calls) == 3
+
+
+def test_python_writes_nothing_unless_it_is_told_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert backlight.lab("ln-jacobian", **SMALL).path is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_experiment_is_refused_with_the_nearest_name():
+    with pytest.raises(
+        ConfigError, match=r"no experiment 'ln-jacobean'\. Did you mean ln-jacobian"
+    ):
+        backlight.lab("ln-jacobean")
+
+
+def test_divergence_is_one_sentence_and_exit_status_1(tmp_path, capsys):
+    words = ["lab", "ln-jacobian", *WORDS[2:], "--num_steps", "30", "--learning_rate", "1e30"]
+    assert main([*words, "--output_dir", str(tmp_path / "run")]) == 1
+    assert "The training diverged: the loss is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_every_experiment_says_what_it_is_for(name, capsys):
+    assert main(["lab", name, "--help"]) == 0
+    assert "--seeds" in capsys.readouterr().out
+
+
+def test_the_gain_is_part_of_the_norm_unless_the_document_s_way_is_asked_for():
+    exact = backlight.lab("ln-jacobian", **{**SMALL, "num_steps": 30})
+    document = backlight.lab("ln-jacobian", without_gain=True, **{**SMALL, "num_steps": 30})
+    one, other = (run.tables["norms"]["r_mean"] for run in (exact, document))
+    assert not np.allclose(one, other)
+    assert "Gains were left out" in document.metadata["remarks"][-1]
