@@ -24,6 +24,9 @@ from backlight.tables import Table
 
 __all__ = ["lab", "run"]
 
+_SURENESS = ("_std", "_low", "_high")
+_MANY_COLUMNS = 8
+
 
 class _Experiment(Protocol):
     def __call__(self, config: LabOptions, notebook: Notebook) -> Findings: ...
@@ -111,18 +114,36 @@ def _write(directory: RunDirectory, results: Results, clock: Clock) -> None:
 
 
 def _print(table: Table) -> None:
+    """Print a table; what says how sure a column is stands in the same cell."""
     shown = RichTable(title=escape(table.name.replace("_", " ")))
-    for name, column in table.columns.items():
-        is_text = column.dtype.kind == "U"
+    names = [name for name in table.columns if not _belongs_to_another(name, table)]
+    for name in names:
+        is_text = table[name].dtype.kind == "U"
         shown.add_column(
             escape(table.label(name)), justify="left" if is_text else "right", no_wrap=is_text
         )
     for row in range(len(table)):
-        shown.add_row(*(_cell(column[row]) for column in table.columns.values()))
+        between = "\n" if len(names) > _MANY_COLUMNS else " "
+        shown.add_row(*(_cell(table, name, row, between) for name in names))
     console().print(shown)
 
 
-def _cell(value: Any) -> str:
+def _belongs_to_another(name: str, table: Table) -> bool:
+    return any(name.removesuffix(end) in table.columns for end in _SURENESS if name.endswith(end))
+
+
+def _cell(table: Table, name: str, row: int, between: str) -> str:
+    value = _number(table[name][row])
+    if value and f"{name}_std" in table.columns:
+        spread = _number(table[f"{name}_std"][row], digits=2)
+        return f"{value}{between}± {spread}" if spread else value
+    if value and {f"{name}_low", f"{name}_high"} <= table.columns.keys():
+        low, high = (_number(table[f"{name}{end}"][row], digits=3) for end in ("_low", "_high"))
+        return escape(f"{value}{between}[{low}, {high}]") if low and high else value
+    return value
+
+
+def _number(value: Any, *, digits: int = 4) -> str:
     if isinstance(value, np.floating):
-        return "" if np.isnan(value) else f"{float(value):.4g}"
+        return "" if np.isnan(value) else f"{float(value):.{digits}g}"
     return escape(str(value))

@@ -1,6 +1,7 @@
 """Panels of lines and points, drawn as a ``Plot`` says."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -74,8 +75,8 @@ def _draw_series(
     joined = panel.joined and not categories
     mark = "" if joined and len(x) > _MANY_POINTS else "o"
     style = "-" if joined else "none"
-    look = {"linestyle": style, "linewidth": 1.3, "marker": mark, "markersize": 4, "color": colour}
-    axes.plot(x, y, label=label, **look)
+    look: dict[str, Any] = {"linestyle": style, "marker": mark, "color": colour}
+    axes.plot(x, y, label=label, linewidth=1.3, markersize=4, **look)
     if panel.low is not None and panel.high is not None:
         low, high = table[panel.low], table[panel.high]
         if joined:
