@@ -5,6 +5,7 @@ asks its notebook to carry out trials and gives findings; all the rest (director
 pictures, printing) is not its business.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from backlight.commands.session import console
+from backlight.commands.session import CHECKPOINT_SECONDS, console
 from backlight.models.devices import choose_device
 from backlight.report.plots import Plot
 from backlight.runs.directory import RunDirectory
@@ -61,7 +62,7 @@ class Notebook:
             self._restore(directory.load_checkpoint() or {})
 
     def carry_out(self, trials: Mapping[str, Trial]) -> dict[str, dict[str, NDArray[Any]]]:
-        """Carry out trials, keeping what each gives before the next begins.
+        """Carry out trials, keeping what they give every few seconds, and in the end.
 
         Args:
             trials: By names that are theirs alone. A trial must not depend on those before it: it
@@ -76,15 +77,21 @@ class Notebook:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
+        kept = time.monotonic()
         with Progress(*columns, console=console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=len(trials))
-            for name, trial in trials.items():
-                bar.update(task, description=name)
-                if name not in self.results:
-                    with torch.random.fork_rng():
-                        self.results[name] = {key: np.asarray(a) for key, a in trial().items()}
-                    self._keep()
-                bar.advance(task)
+            try:
+                for name, trial in trials.items():
+                    bar.update(task, description=name)
+                    if name not in self.results:
+                        with torch.random.fork_rng():
+                            self.results[name] = {key: np.asarray(a) for key, a in trial().items()}
+                    bar.advance(task)
+                    if time.monotonic() - kept >= CHECKPOINT_SECONDS:
+                        self._keep()
+                        kept = time.monotonic()
+            finally:  # also when a trial fails, or is interrupted
+                self._keep()
         return {name: self.results[name] for name in trials}
 
     def arrays(self) -> dict[str, NDArray[Any]]:

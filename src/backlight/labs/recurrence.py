@@ -1,0 +1,284 @@
+"""How fast does the gradient shrink or grow on its way back through time?
+
+    backlight lab recurrence
+    backlight lab recurrence --radii 0.5 1 4 --num_steps 300
+
+For a network x(t) = W s(x(t-1)) + u(t), Pascanu et al. (2013) bound each step's Jacobian:
+
+    || d x(T) / d x(T-k) ||  <=  (gamma s_max)^k,    gamma = max s' (1 for tanh, 1/4 for sigmoid),
+
+with s_max the largest singular value of W. So gamma s_max < 1 is enough for vanishing, and > 1 is
+only necessary for exploding. A linear network ends with the spectral radius, rho^k <= ||W^k||,
+whatever it does at first. Random matrices with slopes s' along the way go, roughly, with
+ln(g sqrt(mean s'^2)) per step, where g^2 = ||W||_F^2 / width. An LSTM keeps its cell by the product
+of its forget gates; a transformer sees every earlier position in one step of attention.
+
+The measured rate is the slope of ln || d x(T) / d x(T-k) || with k, from T/2 to T.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import nn
+
+from backlight.config.labs import RecurrenceConfig
+from backlight.labs.intervals import estimate
+from backlight.labs.notebook import Findings, Notebook
+from backlight.labs.recurrence_shown import (
+    GATES,
+    LSTM,
+    TRANSFORMER,
+    recurrence_plots,
+    recurrence_remarks,
+)
+from backlight.labs.through_time import (
+    GAMMA,
+    Cell,
+    Matrix,
+    log_product_norms,
+    lstm_jacobians,
+    recurrent_matrix,
+    slopes_through_time,
+    transformer_norms,
+)
+from backlight.local import LocalGPTConfig
+from backlight.tables import Column, Table
+
+__all__ = ["experiment", "misfits"]
+
+_KINDS: tuple[tuple[Cell, Matrix], ...] = (
+    ("linear", "orthogonal"),
+    ("linear", "gaussian"),
+    ("linear", "non-normal"),
+    ("tanh", "orthogonal"),
+    ("tanh", "gaussian"),
+    ("sigmoid", "gaussian"),
+)
+_TENS, _EARLY = np.log(10), 60
+
+Arrays = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A network that is followed back through time."""
+
+    network: str
+    setting: str
+    cell: Cell | None = None
+    matrix: Matrix = "gaussian"
+    number: float = 0.0
+
+
+def experiment(config: RecurrenceConfig, notebook: Notebook) -> Findings:
+    """Follow each network's gradient back, with several seeds.
+
+    Args:
+        config: The options.
+        notebook: Where trials are carried out.
+
+    Returns:
+        Tables ``rates`` (one row for each network), ``bounds`` (the recurrent ones beside the
+        bound), ``norms`` (each network and lag) and ``early`` (linear networks of one radius at
+        their first lags), figures, and what the rates say.
+    """
+    cases, lags = _cases(config), _lags(config.num_steps)
+
+    def trial(case: Case, seed: int) -> Arrays:
+        generator = torch.Generator().manual_seed(seed)
+        if case.cell is not None:
+            return _recurrent(config, case, generator, notebook.device)
+        if case.network != TRANSFORMER:
+            return _lstm(config, case, seed, notebook.device)
+        transformer = LocalGPTConfig(
+            block_size=config.num_steps + 1,
+            n_layer=config.n_layer,
+            n_head=config.n_head,
+            n_embd=config.n_embd,
+        )
+        norms = transformer_norms(transformer, seed, notebook.device)
+        return {"log_norms": norms.log().numpy()[np.array(lags) - 1], "expected": np.array(0.0)}
+
+    def all_seeds(case: Case) -> Arrays:
+        trials = [trial(case, seed) for seed in config.all_seeds]
+        return {name: np.array([each[name] for each in trials]) for name in trials[0]}
+
+    found = notebook.carry_out(
+        {f"{case.network}, {case.setting}": partial(all_seeds, case) for case in cases}
+    )
+    by_case = list(found.values())
+    rates = _rates(cases, by_case, np.array(lags))
+    bounds = _bounds(cases, by_case, np.array(lags), rates)
+    norms = _norms(cases, by_case, np.array(lags), rates)
+    early = _early(config, norms)
+    return Findings(
+        tables=(rates, bounds, norms, early),
+        plots=recurrence_plots(config),
+        printed=("bounds", "rates"),
+        remarks=recurrence_remarks(config, rates, bounds, norms, early),
+    )
+
+
+def _cases(config: RecurrenceConfig) -> list[Case]:
+    recurrent = [
+        Case(
+            network=f"{cell}, {matrix}",
+            setting=f"radius {radius:g}",
+            cell=cell,
+            matrix=matrix,
+            number=radius,
+        )
+        for cell, matrix in _KINDS
+        for radius in config.radii
+    ]
+    lstms = [
+        Case(network=network, setting=f"forget bias {bias:g}", number=bias)
+        for network in (LSTM, GATES)
+        for bias in config.forget_biases
+    ]
+    transformer = Case(network=TRANSFORMER, setting=f"{config.n_layer} blocks")
+    return [*recurrent, *lstms, transformer]
+
+
+def _lags(num_steps: int) -> list[int]:
+    """Choose lags: every one at first, then 60 or so up to all steps."""
+    near, far = range(1, min(_EARLY, num_steps) + 1), np.linspace(1, num_steps, 60).astype(int)
+    return sorted({*near, *far.tolist(), num_steps})
+
+
+def _recurrent(
+    config: RecurrenceConfig, case: Case, generator: torch.Generator, device: torch.device
+) -> Arrays:
+    shape = (config.num_steps, config.width)
+    weights = recurrent_matrix(case.matrix, config.width, case.number, generator)
+    inputs = config.input_std * torch.randn(shape, dtype=torch.float64, generator=generator)
+    cell = cast("Cell", case.cell)
+    slopes = slopes_through_time(cell, weights.to(device), inputs.to(device))
+    jacobians = weights.to(device) * slopes.unsqueeze(1)
+    largest = torch.linalg.matrix_norm(weights, ord=2).log().item()
+    typical = (weights.square().sum() / config.width * slopes.square().mean().cpu()).log() / 2
+    expected = np.log(case.number) if cell == "linear" else typical.item()
+    return {
+        "log_norms": log_product_norms(jacobians, _lags(config.num_steps)).numpy(),
+        "log_largest": np.array(largest),
+        "bound": np.array(np.log(GAMMA[cell]) + largest),
+        "expected": np.array(expected),
+    }
+
+
+def _lstm(config: RecurrenceConfig, case: Case, seed: int, device: torch.device) -> Arrays:
+    torch.manual_seed(seed)
+    cell = nn.LSTMCell(config.width, config.width, dtype=torch.float64)
+    with torch.no_grad():
+        for bias in (cell.bias_ih, cell.bias_hh):
+            bias.zero_()
+        cell.bias_hh[config.width : 2 * config.width] = case.number
+    shape = (config.num_steps, config.width)
+    inputs = config.input_std * torch.randn(shape, dtype=torch.float64)
+    jacobians, gates = lstm_jacobians(cell.to(device), inputs.to(device))
+    lags = _lags(config.num_steps)
+    if case.network == GATES:
+        slowest = gates.log().flip(0).cumsum(dim=0).max(dim=1).values.cpu()
+        logs = slowest[torch.tensor(lags) - 1]
+    else:
+        logs = log_product_norms(jacobians, lags)
+    return {"log_norms": logs.numpy(), "expected": np.array(-np.logaddexp(0, -case.number))}
+
+
+def misfits(
+    lags: Float[np.ndarray, " lags"], log_norms: Float[np.ndarray, " lags"]
+) -> tuple[float, float]:
+    """Fit exponential and power decay, and say how far each is from what is there.
+
+    Args:
+        lags: k.
+        log_norms: ln of the norm at each.
+
+    Returns:
+        Root mean squares of what is left of ln norm by a line in k, and by a line in ln k.
+    """
+    left = [log_norms - np.polyval(np.polyfit(x, log_norms, 1), x) for x in (lags, np.log(lags))]
+    return float(np.sqrt(np.mean(left[0] ** 2))), float(np.sqrt(np.mean(left[1] ** 2)))
+
+
+def _rates(cases: Sequence[Case], found: Sequence[Arrays], lags: Column) -> Table:
+    """Fit each network's rate, beside what is expected, and say which law fits better."""
+    late, rows = lags >= lags[-1] / 2, list[dict[str, float]]()
+    for arrays in found:
+        logs = arrays["log_norms"]
+        rate = estimate(np.array([np.polyfit(lags[late], row[late], 1)[0] for row in logs]))
+        fits = np.array([misfits(lags.astype(np.float64), row) for row in logs]).mean(axis=0)
+        rows.append(
+            {
+                "expected": arrays["expected"].mean(),
+                "rate": rate.mean,
+                "rate_low": rate.low,
+                "rate_high": rate.high,
+                "log10_norm_at_T": logs[:, -1].mean() / _TENS,
+                "misfit_exponential": fits[0],
+                "misfit_power": fits[1],
+            }
+        )
+    rated: tuple[str, ...] = ("expected", "rate", "rate_low", "rate_high")
+    columns = {**_names(cases), **_stack(rows)}
+    return Table(name="rates", columns=columns, units=dict.fromkeys(rated, "1/step"))
+
+
+def _bounds(cases: Sequence[Case], found: Sequence[Arrays], lags: Column, rates: Table) -> Table:
+    """Lay the recurrent networks' rates beside Pascanu's bound."""
+    recurrent, rows = [case for case in cases if case.cell is not None], list[dict[str, float]]()
+    for case, arrays in zip(recurrent, found, strict=False):
+        over = arrays["log_norms"] > lags * (arrays["bound"][:, None] + 1e-9)
+        rows.append(
+            {
+                "spectral_radius": case.number,
+                "s_max": np.exp(arrays["log_largest"]).mean(),
+                "bound": arrays["bound"].mean(),
+                "share_over_bound": over.mean(),
+            }
+        )
+    measured = {name: rates[name][: len(recurrent)] for name in ("rate", "rate_low", "rate_high")}
+    columns = {**_names(recurrent), **_stack(rows), **measured}
+    units = dict.fromkeys(("bound", *measured), "1/step")
+    return Table(name="bounds", columns=columns, units=units)
+
+
+def _names(cases: Sequence[Case]) -> dict[str, Column]:
+    return {
+        "network": np.array([case.network for case in cases]),
+        "setting": np.array([case.setting for case in cases]),
+    }
+
+
+def _stack(rows: Sequence[Mapping[str, float]]) -> dict[str, Column]:
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def _norms(cases: Sequence[Case], found: Sequence[Arrays], lags: Column, rates: Table) -> Table:
+    """Lay out log10 of the norm at each lag, over seeds."""
+    over_seeds = [estimate(values / _TENS) for arrays in found for values in arrays["log_norms"].T]
+    return Table(
+        name="norms",
+        columns={
+            **{name: np.repeat(column, len(lags)) for name, column in _names(cases).items()},
+            "lag": np.tile(lags, len(cases)),
+            "log10_norm": np.array([value.mean for value in over_seeds]),
+            "low": np.array([value.low for value in over_seeds]),
+            "high": np.array([value.high for value in over_seeds]),
+            "expected": np.concatenate([lags * rate / _TENS for rate in rates["expected"]]),
+        },
+        units={"lag": "steps back"},
+    )
+
+
+def _early(config: RecurrenceConfig, norms: Table) -> Table:
+    """Keep the first lags of the linear networks with the smallest radius."""
+    linear = np.char.startswith(norms["network"].astype(np.str_), "linear")
+    kept = linear & (norms["setting"] == f"radius {min(config.radii):g}") & (norms["lag"] <= _EARLY)
+    return Table(name="early", columns=norms.select(kept).columns, units=norms.units)
