@@ -17,13 +17,18 @@ from .labs.running import lab
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results, load_results
+from .training.history import History
+from .training.reading import read_history
+from .training.watching import Watch, watch
 
 __all__ = [
     "Dictionary",
+    "History",
     "Results",
     "Subject",
     "TrainedDictionary",
     "TrainedWorld",
+    "Watch",
     "apply_rule",
     "attention_backward",
     "dictionary_from_object",
@@ -34,6 +39,7 @@ __all__ = [
     "load_results",
     "load_subject",
     "read_dictionary",
+    "read_history",
     "residual_paths",
     "sae",
     "split_layer_norm_gradient",
@@ -44,4 +50,5 @@ __all__ = [
     "tokens",
     "train_sae",
     "train_world",
+    "watch",
 ]

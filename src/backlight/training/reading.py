@@ -1,0 +1,232 @@
+"""From the log of a training run, ours or a plain one, to its history."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.errors import RunDirectoryError
+from backlight.training.history import STATISTICS, Event, History, ParameterInfo
+from backlight.training.lines import decode_number, read_lines
+from backlight.training.plain import plain_records
+
+__all__ = ["FORMAT", "HEADER", "LOG", "assemble", "read_history"]
+
+FORMAT = 1
+"""The version of the log's format."""
+
+HEADER, LOG = "watch.json", "steps.jsonl"
+"""The two files of a watched run."""
+
+_Record = Mapping[str, Any]
+
+
+def read_history(path: Path | str) -> History:
+    """Read the log of a training run, also while it is being written.
+
+    Args:
+        path: A directory that ``backlight.watch`` wrote, or a file of JSON lines with the norms of
+            the gradient by another tool: ``{"step": 1, "grad_norm": 0.3, "loss": 2.1}``, or
+            ``{"step": 1, "norms": {"first layer": 0.1, "second layer": 0.2}}`` from the input to
+            the loss.
+
+    Returns:
+        What it says.
+
+    Raises:
+        RunDirectoryError: If there is no such log, or it is damaged.
+    """
+    path = Path(path)
+    if path.name in (LOG, HEADER) and (path.parent / HEADER).is_file():
+        path = path.parent
+    if not path.is_dir():
+        parameters, records = plain_records(path, read_lines(path))
+        return assemble(parameters, records, source=str(path))
+    parameters = _read_header(path)
+    log = path / LOG
+    records = [record for _, record in read_lines(log)] if log.is_file() else []
+    return assemble(parameters, [*records, *_ranks(path)], source=str(path))
+
+
+def assemble(
+    parameters: Sequence[ParameterInfo], records: Iterable[_Record], *, source: str = ""
+) -> History:
+    """Put the records of a log together.
+
+    Of two records of one step, as a training that was resumed leaves them, the later counts.
+
+    Args:
+        parameters: What the header says of each parameter.
+        records: The lines, in the order in which they were written.
+        source: Where they were read from.
+
+    Returns:
+        The history.
+
+    Raises:
+        RunDirectoryError: If a record does not fit the parameters, or lacks a part.
+    """
+    sorted_out = _Sorted()
+    try:
+        for record in records:
+            sorted_out.add(record)
+        return sorted_out.history(tuple(parameters), source)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(
+            f"The log in {source!r} is damaged: a record does not have the parts or the lengths "
+            f"that the header says ({error})."
+        ) from error
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """The records by their kind and step."""
+
+    steps: dict[int, _Record] = field(default_factory=dict[int, _Record])
+    losses: dict[int, float] = field(default_factory=dict[int, float])
+    events: list[Event] = field(default_factory=list[Event])
+    activations: dict[int, Mapping[str, Any]] = field(default_factory=dict[int, Mapping[str, Any]])
+    ranks: dict[int, dict[int, object]] = field(default_factory=dict[int, dict[int, object]])
+
+    def add(self, record: _Record) -> None:
+        kind = record.get("kind")
+        if kind == "step":
+            self.steps[int(record["step"])] = record
+        elif kind == "loss":
+            pairs = zip(record["steps"], record["losses"], strict=True)
+            self.losses.update((int(step), _number(loss)) for step, loss in pairs)
+        elif kind == "event":
+            self.events.append(_event(record))
+        elif kind == "activations":
+            self.activations[int(record["step"])] = record["layers"]
+        elif kind == "rank":
+            self.ranks.setdefault(record["rank"], {})[int(record["step"])] = record["norm"]
+
+    def history(self, parameters: tuple[ParameterInfo, ...], source: str) -> History:
+        steps = sorted(self.steps)
+        records = [self.steps[step] for step in steps]
+        width = len(parameters)
+        tables = [cast("Mapping[str, list[Any]]", record["parameters"]) for record in records]
+        names = [name for name in STATISTICS if any(name in table for table in tables)]
+        norms = [table.get("norm") or [None] * width for table in tables]
+        layers = list(dict.fromkeys(name for seen in self.activations.values() for name in seen))
+        seen = sorted(self.activations)
+        return History(
+            parameters=parameters,
+            steps=_whole(steps),
+            statistics={
+                name: _table([table.get(name) or [None] * width for table in tables], width)
+                for name in names or ["norm"]
+            },
+            present=np.array(
+                [[cell is not None for cell in row] for row in norms], dtype=np.bool_
+            ).reshape(len(steps), width),
+            global_norm=_column([record.get("norm") for record in records]),
+            clipped_norm=_column([record.get("clipped_norm") for record in records]),
+            learning_rates=_ragged([record.get("learning_rates") or [] for record in records]),
+            scale=_column([record.get("scale") for record in records]),
+            loss_steps=_whole(sorted(self.losses)),
+            losses=_column([self.losses[step] for step in sorted(self.losses)]),
+            events=tuple(sorted(self.events, key=lambda event: event.step)),
+            rank_norms=_ragged(
+                [[self.ranks[rank].get(step) for rank in sorted(self.ranks)] for step in steps]
+            ),
+            activation_layers=tuple(layers),
+            activation_steps=_whole(seen),
+            activation_norms=_table(
+                [[self.activations[step].get(name) for name in layers] for step in seen],
+                len(layers),
+            ),
+            source=source,
+        )
+
+
+def _ranks(path: Path) -> Iterator[_Record]:
+    """Read what each process of a parallel training wrote of its own gradients."""
+    for place, file in enumerate(sorted(path.glob("rank_*.jsonl"))):
+        for _, record in read_lines(file):
+            yield {"kind": "rank", "rank": place, **record}
+
+
+def _read_header(path: Path) -> tuple[ParameterInfo, ...]:
+    file = path / HEADER
+    if not file.is_file():
+        raise RunDirectoryError(
+            f"{str(path)!r} holds no log of a training run: it has no {HEADER}. Name a directory "
+            "that backlight.watch wrote, or a file of JSON lines with grad_norm or norms."
+        )
+    try:
+        header = json.loads(file.read_text(encoding="utf-8"))
+        found = header["format"]
+        if found == FORMAT:
+            return tuple(_parameter(entry) for entry in header["parameters"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunDirectoryError(
+            f"{str(file)!r} is damaged: it does not say which parameters were watched."
+        ) from error
+    raise RunDirectoryError(
+        f"{str(file)!r} has format {found!r}, and this version of backlight reads {FORMAT}; "
+        "update backlight."
+    )
+
+
+def _parameter(entry: Mapping[str, Any]) -> ParameterInfo:
+    layer = entry["layer"]
+    return ParameterInfo(
+        name=str(entry["name"]),
+        module=str(entry["module"]),
+        kind=str(entry["kind"]),
+        shape=tuple(int(size) for size in entry["shape"]),
+        numel=int(entry["numel"]),
+        layer=None if layer is None else int(layer),
+        depth=int(entry["depth"]),
+        trainable=bool(entry["trainable"]),
+    )
+
+
+def _event(record: _Record) -> Event:
+    def text(name: str) -> str | None:
+        return None if record.get(name) is None else str(record[name])
+
+    return Event(
+        step=int(record["step"]),
+        what=str(record["what"]),
+        where=text("where") or "unknown",
+        module=text("module"),
+        parameter=text("parameter"),
+        snapshot=text("snapshot"),
+        text=text("text") or "",
+    )
+
+
+def _number(value: object) -> float:
+    number = decode_number(value)
+    return float("nan") if number is None else number
+
+
+def _whole(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)
+
+
+def _column(values: Sequence[object]) -> NDArray[np.float64]:
+    return np.array([_number(value) for value in values], dtype=np.float64)
+
+
+def _table(rows: Sequence[Sequence[object]], width: int) -> NDArray[np.float64]:
+    wrong = next((len(row) for row in rows if len(row) != width), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong} numbers for {width} names")
+    values = [[_number(value) for value in row] for row in rows]
+    return np.array(values, dtype=np.float64).reshape(len(rows), width)
+
+
+def _ragged(rows: Sequence[Sequence[object]]) -> NDArray[np.float64]:
+    """Lay rows out as a table; NaN where a row is shorter than the longest."""
+    table = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
+    for place, row in enumerate(rows):
+        table[place, : len(row)] = [_number(value) for value in row]
+    return table

@@ -1,0 +1,93 @@
+"""What is needed to see the first NaN again: weights and inputs, and which step they are of."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from backlight.runs.files import write_file
+from backlight.training.batches import Batch
+
+__all__ = ["save_snapshot"]
+
+
+def save_snapshot(
+    directory: Path, model: nn.Module, batch: Batch | None, facts: Mapping[str, Any]
+) -> str:
+    """Save a model's weights and the batch, as ``snapshot_step_N.safetensors`` and ``.json``.
+
+    The tensors are called ``weights/NAME`` (parameters and buffers), ``inputs/PLACE`` and
+    ``random/DEVICE``; what is no tensor is described in the JSON.
+
+    Args:
+        directory: The run directory.
+        model: The model, as it is now.
+        batch: The batch; None if unknown.
+        facts: What else the JSON says; ``taken_at_step`` gives the number in the names.
+
+    Returns:
+        The name of the JSON file.
+
+    Raises:
+        OSError: If there is no room.
+    """
+    name = f"snapshot_step_{facts['taken_at_step']:06d}"
+    tensors = {f"weights/{path}": tensor for path, tensor in _weights(model)}
+    others: dict[str, str] = {}
+    if batch is not None:
+        tensors |= {f"random/{device}": state for device, state in batch.random.items()}
+        for path, value in _leaves("inputs", (*batch.arguments, batch.keywords)):
+            if isinstance(value, Tensor):
+                tensors[path] = value
+            else:
+                others[path] = value if isinstance(value, str) else repr(value)[:200]
+    _save(directory / f"{name}.safetensors", tensors)
+    note = {
+        **facts,
+        "tensors": f"{name}.safetensors",
+        "training": batch.training if batch else model.training,
+        "autocast": {
+            kind: str(dtype) if enabled else None
+            for kind, (enabled, dtype) in (batch.autocast if batch else {}).items()
+        },
+        "inputs_that_are_no_tensors": others,
+    }
+    write_file(directory / f"{name}.json", (json.dumps(note, indent=1) + "\n").encode())
+    return f"{name}.json"
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # Copies one by one, since the format knows no shared and no strided memory.
+        save_file({name: _plain(tensor) for name, tensor in tensors.items()}, scratch)
+        scratch.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            scratch.unlink()
+        raise
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone().contiguous()
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in cast("Mapping[Any, Any]", value).items():
+            yield from _leaves(f"{path}/{name}", inner)
+    elif isinstance(value, (list, tuple)):
+        for place, inner in enumerate(cast("Sequence[Any]", value)):
+            yield from _leaves(f"{path}/{place}", inner)
+    else:
+        yield path, value

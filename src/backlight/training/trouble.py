@@ -1,0 +1,119 @@
+"""From the first bad gradient to an event that says where it came from, and a snapshot of it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import nn
+
+from backlight.errors import StorageError
+from backlight.training.alarm import Alarm
+from backlight.training.complaint import complain
+from backlight.training.history import Event
+from backlight.training.losses import LossMeter
+from backlight.training.outlets import Outlets
+from backlight.training.snapshot import save_snapshot
+from backlight.training.statistics import norms
+
+__all__ = ["Trouble"]
+
+
+class Trouble:
+    """Tells of gradients that are not finite, once, until they were fine again."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        alarm: Alarm,
+        losses: LossMeter,
+        outlets: Outlets,
+        *,
+        snapshot: bool,
+    ) -> None:
+        self._model = model
+        self._alarm = alarm
+        self._losses = losses
+        self._outlets = outlets
+        self._snapshot = snapshot
+
+    def look(self, step: int, *, untouched: bool) -> None:
+        """Look whether gradients were bad since the last look; this waits for the device.
+
+        Args:
+            step: The step that is under way, or the last.
+            untouched: The weights were not changed since its gradients.
+        """
+        began = self._alarm.began()
+        if began is not None:
+            self._tell(began, step, untouched=untouched)
+
+    def look_at_loss(self, step: int) -> None:
+        """Tell of a loss that is not finite, where the training ended before its gradient."""
+        if not self._losses.is_finite():
+            self._tell(step, step, untouched=True)
+
+    def skipped(self, step: int, scale: float) -> None:
+        """Tell of a step that the gradient scaler left out.
+
+        That is its way to find a factor, as long as the weights and the loss are finite.
+
+        Args:
+            step: The step.
+            scale: The factor at that step.
+        """
+        weights = list(self._model.parameters())
+        if self._losses.is_finite() and np.isfinite(norms(weights)).all():
+            self._outlets.tell_event(
+                Event(
+                    step=step,
+                    what="skipped",
+                    where="backward",
+                    text=f"Step {step} was left out by the gradient scaler: gradients multiplied "
+                    f"by {scale:g} were not finite.",
+                )
+            )
+        else:
+            self._tell(self._alarm.began() or step, step, untouched=True)
+        self._alarm.clear()
+
+    def over(self) -> None:
+        """Say that the gradients of a measured step were all finite."""
+        if self._alarm.told:
+            self._alarm.clear()
+
+    def _tell(self, began: int, step: int, *, untouched: bool) -> None:
+        cause = self._alarm.explain(
+            self._outlets.log.parameters,
+            began=began,
+            step=step,
+            untouched=untouched,
+            loss_is_finite=self._losses.was_finite(began),
+        )
+        late = "" if began == step else f" This was noticed at step {step}."
+        text = f"At step {began} {cause.text}.{late}"
+        facts = {
+            "first_non_finite_step": began,
+            "taken_at_step": step,
+            "weights_are_those_of_the_first_step": untouched and began == step,
+            "text": text,
+        }
+        self._outlets.tell_event(
+            Event(
+                step=began,
+                what="non_finite",
+                where=cause.where,
+                module=cause.module,
+                parameter=cause.parameter,
+                snapshot=self._save(facts),
+                text=text,
+            )
+        )
+
+    def _save(self, facts: Mapping[str, object]) -> str | None:
+        path = self._outlets.log.path
+        if path is None or not self._snapshot:
+            return None
+        try:
+            return save_snapshot(path, self._model, self._alarm.guilty(), facts)
+        except (OSError, StorageError) as error:
+            complain(f"The snapshot of the first bad step cannot be written ({error}).")
+            return None
