@@ -8,10 +8,13 @@ import tempfile
 from pathlib import Path
 
 import backlight
+from backlight.config import LABS
 
 DOCS = Path(__file__).parent
 COMMANDS = (
-    *("layers", "tokens", "flow", "sae", "train-sae", "train-world", "sites", "report", "demo"),
+    *("layers", "tokens", "flow", "sae", "train-sae", "train-world", "doctor", "lab"),
+    *(f"lab {name}" for name in LABS),
+    *("sites", "report", "demo"),
 )
 PICTURES = {
     "depth_profile.png": "depth_profile.png",
@@ -30,7 +33,7 @@ def main() -> None:
 def commands() -> str:
     """Collect the help of every command."""
     parts = ["# Commands", "", "Written by `make docs` from each command's `--help`.", ""]
-    for words in ([], *([command] for command in COMMANDS)):
+    for words in ([], *(command.split() for command in COMMANDS)):
         title = " ".join(["backlight", *words])
         parts += [f"## `{title}`", "", "```text", help_of(words), "```", ""]
     return "\n".join(parts)

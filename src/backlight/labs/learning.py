@@ -21,7 +21,15 @@ from backlight.data.characters import (
 from backlight.errors import ConfigError, DatasetError, NonFiniteError
 from backlight.local import LocalGPT, LocalGPTConfig
 
-__all__ = ["Lesson", "learn", "make_network", "open_text", "validation_loss"]
+__all__ = [
+    "DivergedError",
+    "Lesson",
+    "attempt",
+    "learn",
+    "make_network",
+    "open_text",
+    "validation_loss",
+]
 
 _BETAS, _WEIGHT_DECAY = (0.9, 0.999), 0.01  # AdamW's own
 _NUM_HELD_OUT, _AT_ONCE = 512, 64
@@ -102,6 +110,19 @@ class Lesson:
         return x.to(self.device), y.to(self.device)
 
 
+class DivergedError(NonFiniteError):
+    """A training diverged.
+
+    Attributes:
+        step: Whose loss is NaN or infinite.
+        losses: Of all steps, that one's included.
+    """
+
+    def __init__(self, message: str, *, step: int, losses: NDArray[np.float64]) -> None:
+        super().__init__(message)
+        self.step, self.losses = step, losses
+
+
 def learn(
     model: LocalGPT,
     lesson: Lesson,
@@ -119,7 +140,7 @@ def learn(
         The loss of each step's batch before the step, in nats per character.
 
     Raises:
-        NonFiniteError: If a loss is NaN or infinite; the message says at which step.
+        DivergedError: If a loss is NaN or infinite; the message says at which step.
     """
     config, observe = lesson.config, observe or {}
     optimizer = torch.optim.AdamW(
@@ -136,13 +157,48 @@ def learn(
         optimizer.step()
         losses.append(loss.item())
         if not np.isfinite(losses[-1]):
-            raise NonFiniteError(
+            raise DivergedError(
                 f"The training diverged: the loss is {losses[-1]} at step {step} ({_how(model)}, "
-                f"seed {lesson.seed}). Lower --learning_rate (now {config.learning_rate:g})."
+                f"seed {lesson.seed}). Lower --learning_rate (now {config.learning_rate:g}).",
+                step=step,
+                losses=np.array(losses),
             )
     if config.num_steps in observe:
         observe[config.num_steps]()
     return np.array(losses)
+
+
+def attempt(
+    model: LocalGPT,
+    lesson: Lesson,
+    *,
+    observe: Mapping[int, Callable[[], None]] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Train and test a network; a training that diverges is a result too.
+
+    Args:
+        model: It is changed.
+        lesson: As for ``learn``.
+        observe: As for ``learn``.
+
+    Returns:
+        ``losses``, with NaN for steps that were not done; ``validation_loss``, NaN after a
+        divergence; ``diverged_at``, the step, or -1; the number of steps if only the test failed.
+    """
+    losses, held_out, diverged_at = np.full(lesson.config.num_steps, np.nan), np.nan, -1
+    try:
+        losses = learn(model, lesson, observe=observe)
+    except DivergedError as error:
+        losses[: len(error.losses)], diverged_at = error.losses, error.step
+    else:
+        held_out = validation_loss(model, lesson.text)
+        if not np.isfinite(held_out):
+            held_out, diverged_at = np.nan, len(losses)
+    return {
+        "losses": losses,
+        "validation_loss": np.array(held_out),
+        "diverged_at": np.array(diverged_at),
+    }
 
 
 @torch.no_grad()

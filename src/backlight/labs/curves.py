@@ -1,0 +1,32 @@
+"""Losses of batches, averaged so that a curve can be read."""
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+__all__ = ["STEPS_IN_A_POINT", "curve", "known_mean"]
+
+STEPS_IN_A_POINT = 10
+
+
+def curve(
+    losses: Float[np.ndarray, "seeds steps"],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average over ten steps and over seeds.
+
+    Args:
+        losses: Of each step's batch; NaN where there is none.
+
+    Returns:
+        The middle of the steps of each point, and the mean over all losses there are in them.
+    """
+    starts = np.arange(0, losses.shape[1], STEPS_IN_A_POINT)
+    parts = np.split(losses, starts[1:], axis=1)
+    ends = starts + [part.shape[1] for part in parts]
+    return (starts + ends - 1) / 2, np.array([known_mean(part) for part in parts])
+
+
+def known_mean(values: Float[np.ndarray, "..."]) -> float:
+    """Average the values that are finite; NaN if none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan

@@ -1,0 +1,104 @@
+"""What does a simpler backward of the layer norms cost, and does it follow from their Jacobian?
+
+    backlight lab surrogate-norms
+    backlight lab surrogate-norms --text my.txt --methods fa --seeds 10
+
+A small GPT learns characters while the backward of all its norms is ``true``, or one of the
+surrogates (``backlight.local.norms`` has the formulas). All networks of a seed start from the same
+weights and see the same batches, so the cost of a surrogate is a difference within seeds:
+
+    cost = validation loss with the surrogate - validation loss with the true backward.
+
+Beside it stands what could be said beforehand, from the network that learned with the true
+backward: ``direction_lost``, 1 - cosine of surrogate and true gradient, and ``length_ratio``, both
+at each norm for the same gradient behind it; and ``gradient_angle``, between the gradients of
+weights with all norms replaced and with none. Two more are known afterwards, of the network that
+learned with the surrogate: ``own_direction_lost``, and ``sigma``, what its norms divide by.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.config.labs import SurrogateNormsConfig
+from backlight.labs.alignment import gradient_angles, matrix_gradients
+from backlight.labs.learning import Batch, Lesson, attempt, make_network, open_text
+from backlight.labs.norm_parts import take_norms_apart
+from backlight.labs.notebook import Findings, Notebook
+from backlight.labs.surrogate_costs import cost_tables
+from backlight.labs.surrogate_shown import cost_plots, cost_remarks
+from backlight.local import LocalGPT, surrogate_norm
+
+__all__ = ["experiment"]
+
+
+def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
+    """Train with every backward, and say what each costs.
+
+    Args:
+        config: The options.
+        notebook: Where trials are carried out.
+
+    Returns:
+        Tables ``costs`` (one row for each rule, attention and surrogate), ``contrasts`` (softmax
+        less sigmoid), ``predictions`` (at each norm), ``curves`` and ``seeds`` (everything),
+        figures, and what they say.
+    """
+    text = open_text(config)
+
+    def trial(seed: int, method: str, attention: str, backward: str) -> Mapping[str, NDArray[Any]]:
+        options = {"attn_mode": attention, "method": method, "norm_backward": backward}
+        model = make_network(config, text, seed, **options).to(notebook.device)
+        lesson = Lesson(config, text, seed, notebook.device)
+        found = attempt(model, lesson)
+        if found["diverged_at"] >= 0:
+            return found
+        rows = lesson.draw()
+        angles = _angles(model, rows, config.surrogates) if backward == "true" else {}
+        parts = take_norms_apart(model, text, rows, without_gain=False)
+        return {**found, **angles, **parts}
+
+    backwards = ("true", *config.surrogates)
+    ran: list[tuple[int, str, str, str]] = list(
+        product(config.all_seeds, config.methods, config.attn_modes, backwards)
+    )
+    names = [", ".join(map(str, words)) for words in ran]
+    trials = {name: partial(trial, *words) for name, words in zip(names, ran, strict=True)}
+    found = dict(zip(ran, notebook.carry_out(trials).values(), strict=True))
+    tables = cost_tables(config, found)
+    return Findings(
+        tables=tuple(tables.values()),
+        plots=cost_plots(config),
+        printed=("costs", *(["contrasts"] if len(config.attn_modes) > 1 else [])),
+        remarks=[
+            f"{len(text.train):,} characters to learn from, {config.num_steps} steps, "
+            f"{config.seeds} seed(s) from {config.seed} on, {len(ran)} trainings.",
+            *cost_remarks(config, found, tables["costs"], tables["contrasts"]),
+        ],
+    )
+
+
+def _angles(
+    model: LocalGPT, rows: Batch, surrogates: tuple[str, ...]
+) -> dict[str, NDArray[np.float64]]:
+    """Say how far each surrogate turns the gradients of weights.
+
+    Args:
+        model: It learned with the true backward.
+        rows: The batch.
+        surrogates: Their names.
+
+    Returns:
+        ``angle_{surrogate}``: of each weight matrix but the head's, to whose gradient no norm is on
+        the way back.
+    """
+    true, angles = matrix_gradients(model, rows), {}
+    for name in surrogates:
+        with surrogate_norm(model, name):
+            turned = gradient_angles(true, matrix_gradients(model, rows))
+        angles[f"angle_{name}"] = turned[:-1].cpu().numpy()
+    return angles
