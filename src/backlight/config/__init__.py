@@ -4,6 +4,7 @@ Each command has one frozen model. A YAML file and flags are merged word by word
 and all mistakes are told at once.
 """
 
+from backlight.config.doctor import DoctorConfig
 from backlight.config.labs import LABS, CharacterOptions, LabOptions, LnJacobianConfig
 from backlight.config.options import (
     SHIPPED,
@@ -25,6 +26,7 @@ __all__ = [
     "AggregateOptions",
     "CharacterOptions",
     "CorpusOptions",
+    "DoctorConfig",
     "FlowConfig",
     "LabOptions",
     "LayersConfig",

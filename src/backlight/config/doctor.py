@@ -1,0 +1,24 @@
+"""Options of ``backlight doctor``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from pydantic import Field
+
+from backlight.config.options import ModelOptions, TextOptions
+
+__all__ = ["DoctorConfig"]
+
+
+class DoctorConfig(TextOptions, ModelOptions):
+    """What is to be judged: the log of a training, or a model and one batch of text."""
+
+    run_dir: Annotated[Path | None, Parameter(parse=False)] = Field(
+        default=None,
+        description="Directory that backlight.watch wrote, or a file of JSON lines with step and "
+        "grad_norm or norms. Without it, one batch of --dataset goes through --model_name.",
+    )
+    html: Path | None = Field(
+        default=None, description="Also write what was found to this file, as one page."
+    )
