@@ -1,0 +1,88 @@
+"""``backlight doctor``: is the gradient of a training healthy, and if not, where and since when."""
+
+from pathlib import Path
+
+from backlight.commands.doctor_page import write_page
+from backlight.commands.doctor_text import print_diagnosis
+from backlight.config import ModelOptions, TextOptions
+from backlight.config.doctor import DoctorConfig
+from backlight.errors import ConfigError
+from backlight.training.history import History
+from backlight.training.reading import read_history
+from backlight.training.symptoms import Diagnosis, diagnose
+
+__all__ = ["doctor", "run"]
+
+
+def doctor(run_dir: Path | str, *, html: Path | str | None = None) -> Diagnosis:
+    """Judge a training by its log; nothing is printed.
+
+    The same as the command ``backlight doctor RUN_DIR``.
+
+    Args:
+        run_dir: A directory that ``backlight.watch`` wrote, or a file of JSON lines with gradient
+            norms.
+        html: A file for the page, None for none.
+
+    Returns:
+        The verdict, and what was found.
+    """
+    history = read_history(run_dir)
+    diagnosis = diagnose(history)
+    if html is not None:
+        write_page(Path(html), history, diagnosis, title=str(run_dir))
+    return diagnosis
+
+
+def run(config: DoctorConfig) -> int:
+    """Carry out ``backlight doctor`` and print the diagnosis.
+
+    Args:
+        config: Its options.
+
+    Returns:
+        The exit status: 0 if the verdict is healthy, else 1.
+    """
+    history, title = _examined(config)
+    diagnosis = diagnose(history)
+    print_diagnosis(diagnosis, title=title)
+    if config.html is not None:
+        write_page(config.html, history, diagnosis, title=title)
+    return 0 if diagnosis.is_healthy else 1
+
+
+def _examined(config: DoctorConfig) -> tuple[History, str]:
+    """Read or make the history that the options ask for.
+
+    Args:
+        config: The options.
+
+    Returns:
+        The history, and what to call it.
+
+    Raises:
+        ConfigError: If the options name both a log and a model, or none of them.
+    """
+    given = config.model_fields_set
+    if config.run_dir is None:
+        if "model_name" not in given:
+            raise ConfigError(
+                "Name what is to be judged: a run directory, or --model_name and --dataset."
+            )
+        return _probed(config)
+    idle = [
+        name for name in (*ModelOptions.model_fields, *TextOptions.model_fields) if name in given
+    ]
+    if idle:
+        raise ConfigError(
+            f"A log is judged by itself, so {', '.join(idle)} would have no effect; leave out the "
+            "run directory to judge a model."
+        )
+    return read_history(config.run_dir), str(config.run_dir)
+
+
+def _probed(config: DoctorConfig) -> tuple[History, str]:
+    # Reading a log needs no model code.
+    from backlight.commands.doctor_probe import probe
+
+    return probe(config), f"{config.model_name}, one batch of {config.dataset}"

@@ -1,0 +1,146 @@
+"""A diagnosis as one page: findings in words, and the history as pictures."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.commands.doctor_text import heading, meaning, recorded
+from backlight.commands.report import png
+from backlight.report.doctor import DoctorReport, Grid, Mark, draw_doctor
+from backlight.report.page import Paragraph, Picture, Section, page
+from backlight.runs.files import write_file
+from backlight.tables import Table
+from backlight.training.history import History
+from backlight.training.symptoms import Diagnosis, Finding
+
+__all__ = ["report_of", "write_page"]
+
+
+def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str) -> None:
+    """Write the page of a diagnosis.
+
+    Args:
+        path: The file.
+        history: What was recorded.
+        diagnosis: What was found in it.
+        title: What was examined.
+    """
+    content = page(
+        f"Doctor: {title}",
+        list(_sections(history, diagnosis)),
+        mark=diagnosis.verdict,
+        tone="good" if diagnosis.is_healthy else "bad",
+    )
+    write_file(path, content)
+
+
+def report_of(history: History, diagnosis: Diagnosis) -> DoctorReport:
+    """Collect what the pictures show.
+
+    Args:
+        history: What was recorded.
+        diagnosis: What was found in it.
+
+    Returns:
+        Tables and grids: by block where there are several, else by module.
+    """
+    layers, modules = history.layer_norms(), history.module_norms()
+    chosen = modules if len(layers.names) < 2 else None
+    names, norms, present = (
+        (chosen.names, chosen.norms, chosen.present)
+        if chosen is not None
+        else _blocks_and_rest(history)
+    )
+    broken = np.where(np.isfinite(norms), norms, np.inf)
+    return DoctorReport(
+        norms=Table(
+            name="norms",
+            columns={
+                "step": history.steps,
+                "norm": history.global_norm,
+                "clipped_norm": history.clipped_norm,
+            },
+        ),
+        losses=Table(name="losses", columns={"step": history.loss_steps, "loss": history.losses}),
+        gradients=Grid(names=names, steps=history.steps, values=np.where(present, broken, np.nan)),
+        updates=_updates(history),
+        marks=[
+            Mark(step=finding.since_step, number=number, severity=finding.severity)
+            for number, finding in enumerate(diagnosis.findings, start=1)
+        ],
+    )
+
+
+def _sections(history: History, diagnosis: Diagnosis) -> Iterator[Section]:
+    yield Section(
+        heading="",
+        paragraphs=[Paragraph(text=meaning(diagnosis)), Paragraph(text=recorded(diagnosis))],
+    )
+    for number, finding in enumerate(diagnosis.findings, start=1):
+        yield Section(
+            heading=f"{number}. {heading(finding)}",
+            paragraphs=list(_paragraphs(finding)),
+            mark=finding.verdict,
+            tone="bad" if finding.severity == "error" else "odd",
+        )
+    pictures = [
+        Picture(png=png(figure), caption=caption)
+        for _, caption, figure in draw_doctor(report_of(history, diagnosis))
+    ]
+    if pictures:
+        yield Section(heading="What was recorded", pictures=pictures)
+    told = [Paragraph(label="Not observed:", text=text) for text in diagnosis.not_observed]
+    told += [Paragraph(label="Note:", text=text) for text in diagnosis.notes]
+    if told:
+        yield Section(heading="What this does not say", paragraphs=told)
+
+
+def _paragraphs(finding: Finding) -> Iterator[Paragraph]:
+    yield Paragraph(label="Seen:", text=finding.evidence)
+    for each in finding.followed_by:
+        yield Paragraph(label="Then:", text=f"{each.title}: {each.place}, {each.when}.")
+    yield Paragraph(label="Likely:", text=finding.cause[0].upper() + finding.cause[1:])
+    yield Paragraph(label="Try:", text=finding.remedy[0].upper() + finding.remedy[1:])
+
+
+def _blocks_and_rest(
+    history: History,
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.bool_]]:
+    """Give the norms of blocks, with the modules outside of them where they belong by depth."""
+    blocks, modules = history.layer_norms(), history.module_norms()
+    first: dict[str, int] = {}
+    outside: set[str] = set()
+    for info in history.parameters:
+        inside = [name for name in blocks.names if info.module.startswith(f"{name}.")]
+        key = inside[0] if inside else info.module
+        first[key] = min(first.get(key, info.depth), info.depth)
+        if not inside:
+            outside.add(info.module)
+    columns: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {
+        name: (blocks.norms[:, place], blocks.present[:, place])
+        for place, name in enumerate(blocks.names)
+    }
+    columns |= {
+        name: (modules.norms[:, place], modules.present[:, place])
+        for place, name in enumerate(modules.names)
+        if name in outside and name not in columns
+    }
+    names = sorted(columns, key=lambda name: first.get(name, 0))
+    norms = np.stack([columns[name][0] for name in names], axis=1)
+    return names, norms, np.stack([columns[name][1] for name in names], axis=1)
+
+
+def _updates(history: History) -> Grid | None:
+    """Give the update-to-weight ratio of matrices."""
+    ratios = history.statistics.get("update_ratio")
+    columns = [place for place, info in enumerate(history.parameters) if len(info.shape) >= 2]
+    if ratios is None or not columns or not len(history.steps):
+        return None
+    columns.sort(key=lambda place: history.parameters[place].depth)
+    return Grid(
+        names=[history.parameters[place].name for place in columns],
+        steps=history.steps,
+        values=ratios[:, columns],
+    )

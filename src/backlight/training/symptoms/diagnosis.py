@@ -1,0 +1,171 @@
+"""From a history to a diagnosis: all symptoms, with consequences told under their causes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from backlight.training.history import History
+from backlight.training.symptoms.catalogue import SYMPTOMS
+from backlight.training.symptoms.depth import find_by_depth
+from backlight.training.symptoms.findings import Diagnosis, Finding
+from backlight.training.symptoms.losses import find_bad_losses
+from backlight.training.symptoms.missing import find_missing
+from backlight.training.symptoms.non_finite import find_non_finite
+from backlight.training.symptoms.readings import Readings
+from backlight.training.symptoms.spikes import find_spikes
+from backlight.training.symptoms.updates import find_bad_updates
+from backlight.training.symptoms.weights import find_bad_weights
+from backlight.training.symptoms.zeros import find_zeros
+
+__all__ = ["diagnose"]
+
+_FAMILIES = (
+    find_non_finite,
+    find_missing,
+    find_zeros,
+    find_bad_updates,
+    find_bad_weights,
+    find_by_depth,
+    find_spikes,
+    find_bad_losses,
+)
+_OF_THE_RUN = ("loss_flat", "loss_plateau")  # these have no step of their own
+_SLACK = 3  # recorded steps by which a consequence may be seen before its cause
+_ORDER = {name: place for place, name in enumerate(SYMPTOMS)}
+
+
+def diagnose(history: History) -> Diagnosis:
+    """Judge a training run by its history.
+
+    What is NaN or infinite is judged up to that step only: everything after it is a consequence.
+
+    Args:
+        history: What was recorded, at any time during the training or after it.
+
+    Returns:
+        The verdict, what was found, and what could not be judged.
+    """
+    readings = Readings(history=history)
+    broken = list(find_non_finite(readings))
+    first_broken = min((each.since_step for each in broken), default=None)
+    before = Readings(history=_until(history, first_broken))
+    found = [each for find in _FAMILIES[1:] for each in find(before)]
+    findings = tuple(sorted(_folded([*broken, *found], history), key=_importance))
+    first_error = next((each for each in findings if each.severity == "error"), None)
+    return Diagnosis(
+        verdict="healthy" if first_error is None else first_error.verdict,
+        findings=findings,
+        first_step=int(history.steps[0]) if len(history.steps) else None,
+        last_step=int(history.steps[-1]) if len(history.steps) else None,
+        num_steps=len(history.steps),
+        num_parameters=len(history.parameters),
+        not_observed=tuple(_not_observed(readings)),
+        notes=tuple(_notes(readings)),
+    )
+
+
+def _until(history: History, step: int | None) -> History:
+    """Keep what came before a step."""
+    if step is None:
+        return history
+    rows, losses = history.steps < step, history.loss_steps < step
+    return replace(
+        history,
+        steps=history.steps[rows],
+        statistics={name: values[rows] for name, values in history.statistics.items()},
+        present=history.present[rows],
+        global_norm=history.global_norm[rows],
+        clipped_norm=history.clipped_norm[rows],
+        learning_rates=history.learning_rates[rows],
+        scale=history.scale[rows],
+        loss_steps=history.loss_steps[losses],
+        losses=history.losses[losses],
+    )
+
+
+def _folded(findings: Sequence[Finding], history: History) -> Iterator[Finding]:
+    """Put each finding under the one that explains it, the root that began first."""
+    waiting = sorted(findings, key=lambda each: (each.since_step, _ORDER[each.symptom]))
+    cause = {place: _cause(place, waiting, history) for place in range(len(waiting))}
+    followers: dict[int, list[Finding]] = {}
+    for place, each in enumerate(waiting):
+        root = place
+        while (above := cause[root]) is not None:
+            root = above
+        if root != place:
+            followers.setdefault(root, []).append(each)
+    for place, each in enumerate(waiting):
+        if cause[place] is None:
+            yield replace(each, followed_by=tuple(followers.get(place, ())))
+
+
+def _cause(place: int, findings: Sequence[Finding], history: History) -> int | None:
+    """Find what explains a finding; of two that explain each other, the earlier one counts."""
+    own = findings[place]
+    for other, each in enumerate(findings):
+        if other == place or not _explains(each, own, history):
+            continue
+        if other < place or not _explains(own, each, history):
+            return other
+    return None
+
+
+def _explains(root: Finding, other: Finding, history: History) -> bool:
+    if other.symptom not in SYMPTOMS[root.symptom].explains or root.severity == "warning":
+        return False
+    if other.symptom in _OF_THE_RUN and root.until_step is None:
+        return True
+    earlier = np.flatnonzero(history.steps <= root.since_step)
+    slack = int(history.steps[max(0, len(earlier) - 1 - _SLACK)]) if len(earlier) else 0
+    return other.since_step >= min(slack, root.since_step)
+
+
+def _importance(finding: Finding) -> tuple[bool, int, int]:
+    return finding.severity == "warning", finding.since_step, _ORDER[finding.symptom]
+
+
+def _not_observed(readings: Readings) -> Iterator[str]:
+    history = readings.history
+    if not len(history.losses):
+        yield "No loss was seen, so its course is not judged (monitor.loss(value) tells it)."
+    elif len(history.losses) < 30:
+        count = len(history.losses)
+        seen = "1 loss was" if count == 1 else f"{count} losses were"
+        yield f"Only {seen} seen: too few to judge their course."
+    if not len(history.steps):
+        yield "No gradient was recorded."
+        return
+    if not history.parameters:
+        yield "Only the norm of the whole gradient is known, so no module can be named."
+    elif not readings.families:
+        yield "The model has no repeated blocks, so layers are not compared with each other."
+    if history.parameters and not readings.has("update_ratio"):
+        yield "Updates were not recorded, so the learning rate is not judged."
+    if history.parameters and not readings.has("weight_norm"):
+        yield "Weights were not recorded, so initialisation is not judged."
+    if len(history.steps) < 9:
+        yield f"Only {_steps(len(history.steps))} recorded: too few for a comparison with the past."
+
+
+def _steps(count: int) -> str:
+    return "1 step was" if count == 1 else f"{count} steps were"
+
+
+def _notes(readings: Readings) -> Iterator[str]:
+    history = readings.history
+    frozen = sum(not info.trainable for info in history.parameters)
+    if frozen:
+        yield f"{frozen} of {len(history.parameters)} parameters are frozen."
+    keys = _key_biases(readings)
+    if keys:
+        yield (
+            f"The gradients of {', '.join(keys[:2])}{' and others' if len(keys) > 2 else ''} are "
+            "next to zero, as they must be: a softmax does not see what is added to all its inputs."
+        )
+
+
+def _key_biases(readings: Readings) -> Sequence[str]:
+    endings = (".k_proj.bias", ".key.bias", ".wk.bias", ".to_k.bias")
+    infos = readings.history.parameters
+    return [info.name for info in infos if info.name.endswith(endings)]

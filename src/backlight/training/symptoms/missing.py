@@ -1,0 +1,146 @@
+"""Parameters that do not learn: no gradient, frozen, or never moved by the optimizer."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from backlight.training.symptoms.catalogue import finding
+from backlight.training.symptoms.findings import Finding
+from backlight.training.symptoms.readings import Readings, place_of
+from backlight.training.symptoms.robust import first_stretch
+
+__all__ = ["find_missing"]
+
+_MANY = 3  # groups, above which they are told together
+
+
+def find_missing(readings: Readings) -> Iterator[Finding]:
+    """Find parameters that take no part in learning although their like does.
+
+    Args:
+        readings: What was recorded.
+
+    Yields:
+        A finding for each place.
+    """
+    if not len(readings.steps) or not any(info.numel for info in readings.history.parameters):
+        return
+    yield from _without_gradient(readings)
+    yield from _frozen(readings)
+    yield from _unmoved(readings)
+
+
+def _without_gradient(readings: Readings) -> Iterator[Finding]:
+    history = readings.history
+    trainable = [place for place, info in enumerate(history.parameters) if info.trainable]
+    since: dict[int, list[int]] = {}
+    for column in trainable:
+        present = history.present[:, column]
+        if present[-1] or not history.present[-1].any():
+            continue
+        row = int(np.flatnonzero(present)[-1]) + 1 if present.any() else 0
+        if row == 0 or len(present) - row >= 3:  # experts may miss a few batches
+            since.setdefault(row, []).append(column)
+    for row, columns in since.items():
+        yield from _absent(readings, row, columns, trainable)
+
+
+def _absent(
+    readings: Readings, row: int, columns: Sequence[int], trainable: Sequence[int]
+) -> Iterator[Finding]:
+    infos, step = readings.history.parameters, int(readings.steps[row])
+    deepest = max(infos[column].depth for column in columns)
+    before = [column for column in trainable if infos[column].depth <= deepest]
+    absent = set(columns)
+    whole = sum(column in absent for column in before) == len(before)
+    if whole and len({infos[column].module for column in columns}) > 1:
+        last = [column for column in columns if infos[column].depth == deepest]
+        block = [column for column in columns if infos[column].layer == infos[last[0]].layer]
+        place = place_of(readings.history, block if infos[last[0]].layer is not None else last)
+        yield finding(
+            "cut_graph",
+            evidence=f"None of the {len(columns)} parameters from the input up to "
+            f"{infos[last[0]].module} has a gradient; the {len(trainable) - len(columns)} behind "
+            "it have.",
+            since_step=step,
+            place=place,
+        )
+        return
+    for group in _groups(readings, columns):
+        names = {infos[column].name for column in group}
+        siblings = _have_siblings(readings, group, absent)
+        yield finding(
+            "no_gradient",
+            evidence=f"{len(names)} parameters that are to be trained have no gradient"
+            + (", and the same ones of other blocks have one." if siblings else "."),
+            since_step=step,
+            place=place_of(readings.history, group),
+            severity="error" if siblings or row > 0 else "warning",
+            cause=None if siblings else "the module is not used for the loss, or is detached.",
+        )
+
+
+def _frozen(readings: Readings) -> Iterator[Finding]:
+    infos = readings.history.parameters
+    frozen = [column for column, info in enumerate(infos) if not info.trainable]
+    layers = {infos[column].layer for column in frozen} - {None}
+    trained = {info.layer for info in infos if info.trainable} - {None}
+    if not layers or not trained:
+        return
+    # To train only the last blocks is common; a frozen block between trained ones is not.
+    first = min(layer for layer in trained if layer is not None)
+    odd = [
+        column
+        for column in frozen
+        if (layer := infos[column].layer) is not None
+        and layer > first
+        and _have_siblings(readings, [column], set(frozen))
+    ]
+    for group in _groups(readings, odd):
+        yield finding(
+            "frozen",
+            evidence=f"{len(group)} parameters have requires_grad=False; the same ones of other "
+            "blocks are trained.",
+            since_step=int(readings.steps[0]),
+            place=place_of(readings.history, group),
+        )
+
+
+def _unmoved(readings: Readings) -> Iterator[Finding]:
+    history, infos = readings.history, readings.history.parameters
+    ratios, norms = readings.read("update_ratio"), readings.read("norm")
+    still = (ratios == 0) & history.present & (norms > 0)
+    others = (ratios > 0).any(axis=1)
+    rows = np.flatnonzero(others)
+    if len(rows) < 2:
+        return
+    columns = [
+        column
+        for column in range(len(infos))
+        if infos[column].trainable and still[rows, column].all()
+    ]
+    matrices = set(readings.matrices)
+    rounded = not any(column in matrices for column in columns)
+    for group in _groups(readings, columns):
+        stretch = first_stretch(still[rows][:, group].all(axis=1))
+        assert stretch is not None  # it holds in all of them
+        yield finding(
+            "rounded_away" if rounded else "never_moves",
+            evidence=f"{len(group)} parameters had a gradient and an update of exactly zero at "
+            f"all {len(rows)} recorded steps at which others moved.",
+            since_step=int(readings.steps[rows[0]]),
+            place=place_of(history, group),
+        )
+
+
+def _groups(readings: Readings, columns: Sequence[int]) -> list[list[int]]:
+    groups = readings.by_block(columns)
+    return groups if len(groups) <= _MANY else [list(columns)]
+
+
+def _have_siblings(readings: Readings, columns: Sequence[int], besides: set[int]) -> bool:
+    return any(
+        column in family and any(other not in besides for other in family)
+        for column in columns
+        for family in readings.name_families
+    )
