@@ -1,3 +1,4 @@
+from .commands.doctor import doctor
 from .commands.flow import flow
 from .commands.layers import layers
 from .commands.rules import apply_rule, surrogate_norm
@@ -13,13 +14,13 @@ from .decompose.residual import residual_paths
 from .dictionaries.collection import find_dictionaries, read_dictionary
 from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
-from .labs.running import lab
+from .labs.frame.running import lab
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results, load_results
-from .training.history import History
-from .training.reading import read_history
-from .training.watching import Watch, watch
+from .training.history.history import History
+from .training.history.reading import read_history
+from .training.watching.watch import Watch, watch
 
 __all__ = [
     "Dictionary",
@@ -32,6 +33,7 @@ __all__ = [
     "apply_rule",
     "attention_backward",
     "dictionary_from_object",
+    "doctor",
     "find_dictionaries",
     "flow",
     "lab",

@@ -13,9 +13,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from backlight.data.characters import Characters, characters_of, draw_batch, shipped_text
 from backlight.local import LocalGPT, LocalGPTConfig
-from backlight.training.history import History
-from backlight.training.schedules import Schedule
-from backlight.training.watching import watch
+from backlight.training.history.history import History
+from backlight.training.watching.schedules import Schedule
+from backlight.training.watching.watch import watch
 
 Step = Callable[[int], None]
 

@@ -7,8 +7,8 @@ from backlight.commands.doctor_text import print_diagnosis
 from backlight.config import ModelOptions, TextOptions
 from backlight.config.doctor import DoctorConfig
 from backlight.errors import ConfigError
-from backlight.training.history import History
-from backlight.training.reading import read_history
+from backlight.training.history.history import History
+from backlight.training.history.reading import read_history
 from backlight.training.symptoms import Diagnosis, diagnose
 
 __all__ = ["doctor", "run"]

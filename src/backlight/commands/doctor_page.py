@@ -12,7 +12,7 @@ from backlight.report.doctor import DoctorReport, Grid, Mark, draw_doctor
 from backlight.report.page import Paragraph, Picture, Section, page
 from backlight.runs.files import write_file
 from backlight.tables import Table
-from backlight.training.history import History
+from backlight.training.history.history import History
 from backlight.training.symptoms import Diagnosis, Finding
 
 __all__ = ["report_of", "write_page"]

@@ -10,9 +10,9 @@ from backlight.config.doctor import DoctorConfig
 from backlight.data.batches import Batch, tokenize
 from backlight.data.corpora import read_rows
 from backlight.models.subject import Subject
-from backlight.training.history import History, ParameterInfo
-from backlight.training.parameters import DepthOrder, describe_parameters
-from backlight.training.statistics import gradient_statistics, norms
+from backlight.training.history.history import History, ParameterInfo
+from backlight.training.measuring.statistics import gradient_statistics, norms
+from backlight.training.watching.parameters import DepthOrder, describe_parameters
 
 __all__ = ["probe", "probe_subject"]
 

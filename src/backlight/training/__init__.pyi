@@ -1,7 +1,7 @@
-from .history import STATISTICS, Event, History, ParameterInfo
-from .reading import read_history
-from .schedules import Schedule, every, log_spaced
-from .watching import Watch, watch
+from .history.history import STATISTICS, Event, History, ParameterInfo
+from .history.reading import read_history
+from .watching.schedules import Schedule, every, log_spaced
+from .watching.watch import Watch, watch
 
 __all__ = [
     "STATISTICS",

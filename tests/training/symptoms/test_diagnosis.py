@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backlight.training.history import Event
+from backlight.training.history.history import Event
 from backlight.training.symptoms import SYMPTOMS, diagnose
 from zoo.histories import changed, column, healthy
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from backlight.training.schedules import log_spaced
 from backlight.training.symptoms import diagnose
-from backlight.training.watching import watch
+from backlight.training.watching.schedules import log_spaced
+from backlight.training.watching.watch import watch
 from zoo.faults import FAULTS, post_norm_training
 from zoo.healthy import HEALTHY
 from zoo.small_training import local_training

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from backlight.training.history import History
+from backlight.training.history.history import History
 from backlight.training.symptoms.catalogue import SYMPTOMS
 from backlight.training.symptoms.depth import find_by_depth
 from backlight.training.symptoms.findings import Diagnosis, Finding

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.history import Event
+from backlight.training.history.history import Event
 from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding, Place
 from backlight.training.symptoms.readings import Readings, place_of

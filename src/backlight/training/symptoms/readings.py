@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.history import History, ParameterInfo
+from backlight.training.history.history import History, ParameterInfo
 from backlight.training.symptoms.findings import Place
 from backlight.training.symptoms.robust import middle, slope
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from backlight.training.batches import Batch
-from backlight.training.culprit import Cause, find_cause
-from backlight.training.history import ParameterInfo
-from backlight.training.statistics import norms
-from backlight.training.sticky import FirstNonFinite
+from backlight.training.alarm.batches import Batch
+from backlight.training.alarm.culprit import Cause, find_cause
+from backlight.training.alarm.sticky import FirstNonFinite
+from backlight.training.history.history import ParameterInfo
+from backlight.training.measuring.statistics import norms
 
 __all__ = ["Alarm"]
 

@@ -15,28 +15,28 @@ from torch.utils.hooks import RemovableHandle
 
 from backlight.errors import ConfigError
 from backlight.runs.provenance import provenance
-from backlight.training.activations import ActivationGradients
-from backlight.training.alarm import Alarm
-from backlight.training.backward import BackwardEnd
-from backlight.training.batches import remember
-from backlight.training.history import History
-from backlight.training.log import TrainingLog
-from backlight.training.losses import LossMeter
-from backlight.training.measuring import Measurement
-from backlight.training.outlets import Outlets
-from backlight.training.parameters import (
+from backlight.training.alarm.alarm import Alarm
+from backlight.training.alarm.batches import remember
+from backlight.training.history.history import History
+from backlight.training.measuring.measurement import Measurement
+from backlight.training.outlets.log import TrainingLog
+from backlight.training.outlets.outlets import Outlets
+from backlight.training.outlets.sinks import Sink
+from backlight.training.symptoms import Diagnosis, diagnose
+from backlight.training.watching.activations import ActivationGradients
+from backlight.training.watching.backward import BackwardEnd
+from backlight.training.watching.losses import LossMeter
+from backlight.training.watching.parameters import (
     DepthOrder,
     bare,
     blocks,
     describe_parameters,
     is_compiled,
 )
-from backlight.training.ranks import LocalNorms, rank
-from backlight.training.scaling import ScalerWatch
-from backlight.training.schedules import Schedule, make_schedule
-from backlight.training.sinks import Sink
-from backlight.training.symptoms import Diagnosis, diagnose
-from backlight.training.trouble import Trouble
+from backlight.training.watching.ranks import LocalNorms, rank
+from backlight.training.watching.scaling import ScalerWatch
+from backlight.training.watching.schedules import Schedule, make_schedule
+from backlight.training.watching.trouble import Trouble
 
 __all__ = ["Watch", "watch"]
 

@@ -6,13 +6,13 @@ import numpy as np
 from torch import nn
 
 from backlight.errors import StorageError
-from backlight.training.alarm import Alarm
-from backlight.training.complaint import complain
-from backlight.training.history import Event
-from backlight.training.losses import LossMeter
-from backlight.training.outlets import Outlets
-from backlight.training.snapshot import save_snapshot
-from backlight.training.statistics import norms
+from backlight.training.alarm.alarm import Alarm
+from backlight.training.alarm.snapshot import save_snapshot
+from backlight.training.history.history import Event
+from backlight.training.measuring.statistics import norms
+from backlight.training.outlets.complaint import complain
+from backlight.training.outlets.outlets import Outlets
+from backlight.training.watching.losses import LossMeter
 
 __all__ = ["Trouble"]
 

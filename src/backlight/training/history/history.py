@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.groups import GroupNorms, group_norms
+from backlight.training.history.groups import GroupNorms, group_norms
 
 __all__ = ["STATISTICS", "Event", "History", "ParameterInfo", "block_of"]
 

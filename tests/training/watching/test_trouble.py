@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from backlight.training import read_history, watch
-from backlight.training.alarm import Alarm
-from backlight.training.complaint import WatchWarning
-from backlight.training.reading import LOG
+from backlight.training.alarm.alarm import Alarm
+from backlight.training.history.reading import LOG
+from backlight.training.outlets.complaint import WatchWarning
 from zoo.watched import Stack, batches, global_norm, train
 
 
@@ -257,7 +257,7 @@ def test_a_full_disk_is_told_once_and_the_watch_goes_on_in_memory(tmp_path, monk
     def full(*words):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    place = "backlight.training.log.TrainingLog._" + (
+    place = "backlight.training.outlets.log.TrainingLog._" + (
         "write_header" if when == "start" else "append"
     )
     if when == "later":

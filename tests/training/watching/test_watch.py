@@ -444,10 +444,10 @@ def test_nothing_is_measured_outside_of_the_schedule(monkeypatch):
     optimizer = sgd(model)
     called = []
     monkeypatch.setattr(
-        "backlight.training.measuring.gradient_statistics",
+        "backlight.training.measuring.measurement.gradient_statistics",
         lambda *words, **names: called.append(monitor.steps + 1) or real(*words, **names),
     )
-    from backlight.training.statistics import gradient_statistics as real
+    from backlight.training.measuring.statistics import gradient_statistics as real
 
     monitor = watch(model, optimizer, schedule=log_spaced(2))
     train(model, optimizer, 12)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, distributed
 from torch.utils.hooks import RemovableHandle
 
-from backlight.training.complaint import complain
-from backlight.training.lines import encode_line
+from backlight.training.history.lines import encode_line
+from backlight.training.outlets.complaint import complain
 
 __all__ = ["LocalNorms", "rank"]
 

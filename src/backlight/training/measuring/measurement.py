@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.training.statistics import NEAR_ZERO, fused, gradient_statistics, norms
+from backlight.training.measuring.statistics import NEAR_ZERO, fused, gradient_statistics, norms
 
 __all__ = ["Measurement"]
 

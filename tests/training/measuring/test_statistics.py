@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backlight.training import statistics
-from backlight.training.statistics import gradient_statistics, norms
+from backlight.training.measuring import statistics
+from backlight.training.measuring.statistics import gradient_statistics, norms
 
 
 def naive(tensor, near_zero=1e-7):

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from backlight.training.groups import group_norms
-from backlight.training.history import Event, History, ParameterInfo, block_of
-from backlight.training.log import TrainingLog
-from backlight.training.measuring import Measurement
-from backlight.training.sinks import Sink, Sinks
-from backlight.training.status import StatusLine, describe_step
+from backlight.training.history.groups import group_norms
+from backlight.training.history.history import Event, History, ParameterInfo, block_of
+from backlight.training.measuring.measurement import Measurement
+from backlight.training.outlets.log import TrainingLog
+from backlight.training.outlets.sinks import Sink, Sinks
+from backlight.training.outlets.status import StatusLine, describe_step
 
 __all__ = ["Outlets"]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from backlight.training.batches import Batch, replay
-from backlight.training.history import ParameterInfo
+from backlight.training.alarm.batches import Batch, replay
+from backlight.training.history.history import ParameterInfo
 
 __all__ = ["Cause", "bad_weight", "find_cause"]
 

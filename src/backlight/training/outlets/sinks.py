@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
-from backlight.training.complaint import complain
+from backlight.training.outlets.complaint import complain
 
 __all__ = ["Sink", "Sinks"]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from backlight.training.statistics import fused
+from backlight.training.measuring.statistics import fused
 
 __all__ = ["FirstNonFinite"]
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backlight.runs.files import write_file
-from backlight.training.batches import Batch
+from backlight.training.alarm.batches import Batch
 
 __all__ = ["save_snapshot"]
 

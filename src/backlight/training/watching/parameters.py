@@ -7,7 +7,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
 from backlight.errors import ModelError
-from backlight.training.history import ParameterInfo
+from backlight.training.history.history import ParameterInfo
 
 __all__ = ["DepthOrder", "bare", "blocks", "describe_parameters", "is_compiled"]
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backlight.errors import RunDirectoryError
-from backlight.training.history import STATISTICS, ParameterInfo
-from backlight.training.lines import decode_number, encode_line, read_lines, whole_size
-from backlight.training.log import TrainingLog
-from backlight.training.reading import HEADER, LOG, assemble, read_history
+from backlight.training.history.history import STATISTICS, ParameterInfo
+from backlight.training.history.lines import decode_number, encode_line, read_lines, whole_size
+from backlight.training.history.reading import HEADER, LOG, assemble, read_history
+from backlight.training.outlets.log import TrainingLog
 
 PARAMETERS = tuple(
     ParameterInfo(name=f"h.{layer}.{name}", module=f"h.{layer}", layer=layer, depth=2 * layer + i)
@@ -250,7 +250,7 @@ def test_a_resumed_log_goes_on_behind_the_last_whole_line(tmp_path):
 
 
 def test_a_history_is_read_without_torch():
-    code = "import sys, backlight.training.reading; print('torch' in sys.modules)"
+    code = "import sys, backlight.training.history.reading; print('torch' in sys.modules)"
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

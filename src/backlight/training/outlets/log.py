@@ -8,10 +8,10 @@ from typing import Any, TextIO
 
 from backlight.errors import RunDirectoryError, StorageError
 from backlight.runs.files import write_file
-from backlight.training.complaint import complain
-from backlight.training.history import History, ParameterInfo
-from backlight.training.lines import encode_line, read_lines, whole_size
-from backlight.training.reading import FORMAT, HEADER, LOG, assemble, read_history
+from backlight.training.history.history import History, ParameterInfo
+from backlight.training.history.lines import encode_line, read_lines, whole_size
+from backlight.training.history.reading import FORMAT, HEADER, LOG, assemble, read_history
+from backlight.training.outlets.complaint import complain
 
 __all__ = ["TrainingLog"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError
-from backlight.training.history import STATISTICS, Event, History, ParameterInfo
-from backlight.training.lines import decode_number, read_lines
-from backlight.training.plain import plain_records
+from backlight.training.history.history import STATISTICS, Event, History, ParameterInfo
+from backlight.training.history.lines import decode_number, read_lines
+from backlight.training.history.plain import plain_records
 
 __all__ = ["FORMAT", "HEADER", "LOG", "assemble", "read_history"]
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 import numpy as np
 
 from backlight.errors import RunDirectoryError
-from backlight.training.history import ParameterInfo
-from backlight.training.lines import decode_number
+from backlight.training.history.history import ParameterInfo
+from backlight.training.history.lines import decode_number
 
 __all__ = ["plain_records"]
 

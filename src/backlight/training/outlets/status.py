@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from backlight.training.history import Event
+from backlight.training.history.history import Event
 
 __all__ = ["StatusLine", "describe_step"]
 

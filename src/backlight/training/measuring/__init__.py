@@ -1,0 +1,1 @@
+"""The numbers of one step, fused over all parameters."""

@@ -1,0 +1,1 @@
+"""The hooks in a training loop that stays the user's own."""
