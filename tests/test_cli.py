@@ -1,4 +1,5 @@
 import errno
+import json
 import re
 import subprocess
 import sys
@@ -352,3 +353,21 @@ def test_the_call_sae_stays_a_call_when_everything_is_loaded():
     )
 
     assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+def test_the_doctor_s_verdict_is_the_exit_status(tmp_path, capsys):
+    log = tmp_path / "norms.jsonl"
+    steps = [{"step": step, "grad_norm": 1.0 + step % 3 / 10} for step in range(1, 41)]
+    log.write_text("".join(f"{json.dumps(step)}\n" for step in steps))
+    assert cli.main(["doctor", str(log)]) == 0
+    assert "healthy" in capsys.readouterr().out
+    steps[-1]["grad_norm"] = 1e9
+    log.write_text("".join(f"{json.dumps(step)}\n" for step in steps))
+    assert cli.main(["doctor", str(log), "--html", str(tmp_path / "page.html")]) == 1
+    assert "since step 40" in capsys.readouterr().out
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_doctor_asks_what_it_is_to_judge(capsys):
+    assert cli.main(["doctor"]) == 2
+    assert "Name what is to be judged" in capsys.readouterr().err

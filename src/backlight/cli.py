@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from backlight.config import (
     LABS,
+    DoctorConfig,
     FlowConfig,
     LabOptions,
     LayersConfig,
@@ -30,6 +31,7 @@ __all__ = ["app", "main"]
 
 _USAGE, _INTERRUPTED = 2, 130
 
+_Doctor = Annotated[DoctorConfig, Parameter(name="*")]
 _Flow = Annotated[FlowConfig, Parameter(name="*")]
 _Layers = Annotated[LayersConfig, Parameter(name="*")]
 _Sae = Annotated[SaeConfig, Parameter(name="*")]
@@ -39,6 +41,7 @@ _TrainSae = Annotated[TrainSaeConfig, Parameter(name="*")]
 _TrainWorld = Annotated[TrainWorldConfig, Parameter(name="*")]
 
 _KINDS = (
+    DoctorConfig,
     FlowConfig,
     LayersConfig,
     SaeConfig,
@@ -166,6 +169,23 @@ def train_world(config: Path | None = None, *, options: _TrainWorld = TrainWorld
 
 
 @app.command
+def doctor(run_dir: Path | None = None, *, options: _Doctor = DoctorConfig()) -> int:
+    """Say whether the gradient of a training is healthy, and if not: where, since when, and why.
+
+    Reads what backlight.watch wrote, during or after the training, or a log of JSON lines such as
+    {"step": 1, "grad_norm": 0.3, "loss": 2.1}. Without one, a batch of --dataset goes through
+    --model_name, forward and backward. The exit status is 0 for healthy, 1 if there are findings.
+
+    Parameters
+    ----------
+    run_dir
+        The run directory or log.
+    """
+    where = {} if run_dir is None else {"run_dir": run_dir}
+    return _call("doctor", DoctorConfig.model_validate({**_given(options), **where}))
+
+
+@app.command
 def report(run_dir: Path) -> None:
     """Redraw every figure of a finished run from its files, without the model.
 
@@ -200,7 +220,7 @@ app.command(_lab)
 
 def _add_lab(name: str, kind: type[LabOptions]) -> None:
     def experiment(config: Path | None = None, *, options: Any = kind()) -> None:
-        importlib.import_module("backlight.labs.running").run(
+        importlib.import_module("backlight.labs.frame.running").run(
             name, _resolved(kind, config, options)
         )
 
@@ -227,13 +247,14 @@ def main(words: Sequence[str] | None = None) -> int:
             the traceback of an error.
 
     Returns:
-        The exit status: 0 done, 1 the run failed, 2 a user's mistake, 130 interrupted.
+        The exit status: 0 done, 1 the run failed or the doctor found something, 2 a user's
+        mistake, 130 interrupted.
     """
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
     _configure_logging()
     try:
-        app(
+        status = app(
             [word for word in words if word != "--debug"],
             exit_on_error=False,
             print_error=False,
@@ -249,7 +270,7 @@ def main(words: Sequence[str] | None = None) -> int:
             "backlight: stopped; go on with --resume if results were to be saved.", file=sys.stderr
         )
         return _INTERRUPTED
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _call(command: str, argument: Any) -> Any:

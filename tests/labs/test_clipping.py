@@ -3,9 +3,16 @@ import pytest
 import torch
 
 from backlight.config.labs import ClippingConfig
-from backlight.labs.clipping import experiment, strong_limits
-from backlight.labs.notebook import Notebook
-from backlight.labs.spiky_learning import METHODS, Clip, SpikyTask, cosine, match_thresholds
+from backlight.labs.clipping import experiment
+from backlight.labs.clipping.experiment import strong_limits
+from backlight.labs.clipping.spiky_learning import (
+    METHODS,
+    Clip,
+    SpikyTask,
+    cosine,
+    match_thresholds,
+)
+from backlight.labs.frame.notebook import Notebook
 
 CPU = torch.device("cpu")
 

@@ -5,16 +5,10 @@ import pytest
 import torch
 
 from backlight.config.labs import InitialisationConfig
-from backlight.labs.initialisation import (
-    expected_stack,
-    expected_stream,
-    experiment,
-    matrix_stds,
-    measure_stack,
-    measure_stream,
-    stds,
-)
-from backlight.labs.notebook import Notebook
+from backlight.labs.frame.notebook import Notebook
+from backlight.labs.initialisation import experiment
+from backlight.labs.initialisation.stacks import expected_stack, measure_stack, stds
+from backlight.labs.initialisation.streams import expected_stream, matrix_stds, measure_stream
 
 CPU = torch.device("cpu")
 

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from backlight.config.labs import NormPlacementConfig
-from backlight.labs.norm_placement import experiment, measure, wide_network
-from backlight.labs.notebook import Notebook
+from backlight.labs.frame.notebook import Notebook
+from backlight.labs.norm_placement import experiment
+from backlight.labs.norm_placement.wide_network import measure, wide_network
 
 CPU = torch.device("cpu")
 

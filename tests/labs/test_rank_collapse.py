@@ -7,8 +7,9 @@ import torch
 from backlight.config.labs import RankCollapseConfig
 from backlight.decompose.attention import attention_backward
 from backlight.decompose.visibility import Visibility
-from backlight.labs.notebook import Notebook
-from backlight.labs.rank_collapse import KINDS, Stack, energies, expected_share, experiment
+from backlight.labs.frame.notebook import Notebook
+from backlight.labs.rank_collapse import experiment
+from backlight.labs.rank_collapse.stack import KINDS, Stack, energies, expected_share
 
 
 def random(*shape):

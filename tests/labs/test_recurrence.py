@@ -5,9 +5,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from backlight.config.labs import RecurrenceConfig
-from backlight.labs.notebook import Notebook
-from backlight.labs.recurrence import experiment, misfits
-from backlight.labs.through_time import (
+from backlight.labs.frame.notebook import Notebook
+from backlight.labs.recurrence import experiment
+from backlight.labs.recurrence.tables import misfits
+from backlight.labs.recurrence.through_time import (
     GAMMA,
     log_product_norms,
     lstm_jacobians,

@@ -4,9 +4,9 @@ import torch
 
 from backlight.config.labs import SoftmaxScaleConfig
 from backlight.decompose.softmax import softmax_jacobian
-from backlight.labs.notebook import Notebook
+from backlight.labs.frame.notebook import Notebook
 from backlight.labs.softmax_scale import experiment
-from backlight.labs.softmax_theory import gap_density, jacobian_norms, median_gap, peaked
+from backlight.labs.softmax_scale.theory import gap_density, jacobian_norms, median_gap, peaked
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from scipy import stats
 
 from backlight.config.labs import SurrogateNormsConfig
 from backlight.data.characters import characters_of
-from backlight.labs import learning
-from backlight.labs.learning import (
+from backlight.labs.characters import learning
+from backlight.labs.characters.learning import (
     DivergedError,
     Lesson,
     attempt,
@@ -16,8 +16,8 @@ from backlight.labs.learning import (
     make_network,
     validation_loss,
 )
-from backlight.labs.notebook import Notebook
-from backlight.labs.running import lab
+from backlight.labs.frame.notebook import Notebook
+from backlight.labs.frame.running import lab
 from backlight.labs.surrogate_norms import experiment
 
 SENTENCES = "a rose is a rose is a rose; the sun is the sun. " * 40

@@ -1,8 +1,10 @@
 """Pictures as plain data: they survive JSON, and draw what their columns say."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from backlight.report.plot_drawing import draw_plots
 from backlight.report.plots import Panel, Plot, plots_from_json, plots_to_json
@@ -77,3 +79,22 @@ def test_categories_stand_side_by_side_and_are_never_joined():
     assert first.get_linestyle() == "None"
     assert (first.get_xdata() < second.get_xdata()).all()
     assert len(axes.collections) == 2
+
+
+@pytest.mark.parametrize("end", [1.02, 1.3, 3.0, 9.0, 20.0, 150.0, 1e4])
+def test_labels_along_a_logarithmic_axis_are_several_and_never_meet(end):
+    table = Table(name="curves", columns={"x": np.array([1.0, end]), "y": np.array([1.0, 2.0])})
+    panels = [Panel(table="curves", x="x", y="y", log="x")] * 3
+    plot = Plot(name="p", title="t", panels=panels, columns=3)
+    ((_, figure),) = draw_plots([plot], {"curves": table})
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_xlim()
+    axis = figure.axes[0].xaxis
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    labels = [tick.label1 for tick in ticks if low <= tick.get_loc() <= high]
+    boxes = sorted(
+        (box.x0, box.x1)
+        for box in (label.get_window_extent() for label in labels if label.get_text())
+    )
+    assert len(boxes) >= 2
+    assert all(left[1] < right[0] for left, right in pairwise(boxes))

@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from backlight.data.characters import characters_of, draw_batch
-from backlight.labs.learning import validation_loss
+from backlight.labs.characters.learning import validation_loss
 from backlight.local import LocalGPT, LocalGPTConfig
 
 pytestmark = pytest.mark.slow

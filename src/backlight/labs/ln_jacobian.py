@@ -22,9 +22,15 @@ from numpy.typing import NDArray
 from backlight.config import LnJacobianConfig
 from backlight.data.characters import Characters
 from backlight.decompose.surrogates import layer_norm_chance
-from backlight.labs.learning import Lesson, learn, make_network, open_text, validation_loss
-from backlight.labs.norm_parts import find_norms, take_norms_apart
-from backlight.labs.notebook import Findings, Notebook
+from backlight.labs.characters.learning import (
+    Lesson,
+    learn,
+    make_network,
+    open_text,
+    validation_loss,
+)
+from backlight.labs.characters.norm_parts import find_norms, take_norms_apart
+from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Table
 

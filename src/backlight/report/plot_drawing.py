@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Column, Table
@@ -17,6 +18,7 @@ _WIDTH, _HEIGHT = 5.6, 3.8
 _DODGE = 0.6  # of the room between two categories is used by the series
 _MANY_LABELS = 6
 _MANY_POINTS = 40  # above which lines have no marks
+_FEW_DECADES, _NARROW = 2.0, 0.7  # a narrow logarithmic axis may not even have a 1, a 2 and a 5
 
 
 def draw_plots(plots: Sequence[Plot], tables: Mapping[str, Table]) -> Iterator[tuple[str, Figure]]:
@@ -90,6 +92,7 @@ def _draw_series(
 def _finish(axes: Axes, panel: Panel, table: Table) -> None:
     if "x" in panel.log:
         axes.set_xscale("log")
+        _thin_out(axes)
     if "y" in panel.log:
         axes.set_yscale("log")
     axes.set_title(panel.title, size=9.5)
@@ -101,6 +104,17 @@ def _finish(axes: Axes, panel: Panel, table: Table) -> None:
     labels = [label for label in axes.get_legend_handles_labels()[1] if label]
     if labels:
         axes.legend(frameon=False, fontsize=7.5, ncols=2 if len(labels) > 5 else 1)
+
+
+def _thin_out(axes: Axes) -> None:
+    """Label so few places of a logarithmic x axis that no two labels meet."""
+    low, high = axes.get_xlim()
+    decades = np.log10(high / low)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if decades < _FEW_DECADES:
+        narrow = decades < _NARROW
+        axes.xaxis.set_major_locator(MaxNLocator(5) if narrow else LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _places(column: Column) -> tuple[Column, list[str]]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from backlight.labs.alignment import (
+from backlight.labs.characters.alignment import (
     angle,
     error_angles,
     gradient_angles,

@@ -7,7 +7,13 @@ import torch
 from backlight.config import CharacterOptions
 from backlight.data.characters import characters_of
 from backlight.errors import ConfigError, DatasetError, NonFiniteError
-from backlight.labs.learning import Lesson, learn, make_network, open_text, validation_loss
+from backlight.labs.characters.learning import (
+    Lesson,
+    learn,
+    make_network,
+    open_text,
+    validation_loss,
+)
 from backlight.local import RULES
 
 WORDS = "the quick brown fox jumps over the lazy dog. "

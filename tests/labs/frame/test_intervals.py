@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from backlight.labs.curves import curve
-from backlight.labs.intervals import estimate, holm
+from backlight.labs.frame.intervals import estimate, holm
 
 VALUES = np.array([0.3, -0.1, 0.4, 0.2, 0.35])
 
@@ -43,11 +42,3 @@ def test_seeds_that_agree_exactly_leave_no_doubt():
 def test_holm_multiplies_by_the_questions_that_are_left():
     corrected = holm(np.array([0.04, np.nan, 0.01, 0.03, 0.9]))
     np.testing.assert_allclose(corrected, [0.09, np.nan, 0.04, 0.09, 0.9])
-
-
-def test_a_curve_averages_over_ten_steps_and_over_the_seeds_that_got_there():
-    losses = np.arange(24.0).reshape(2, 12)
-    losses[1, 11] = np.nan
-    steps, means = curve(losses)
-    assert steps.tolist() == [4.5, 10.5]
-    assert means.tolist() == pytest.approx([(4.5 + 16.5) / 2, (10 + 11 + 22) / 3])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.labs.notebook import Notebook
+from backlight.labs.frame.notebook import Notebook
 from backlight.runs.directory import RunDirectory
 
 

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from backlight.config.labs.options import LabOptions, Several
-from backlight.config.labs.steps import ExactOptions
+from backlight.config.labs.options import ExactOptions, LabOptions, Several
 
 __all__ = ["InitialisationConfig", "NormPlacementConfig", "RankCollapseConfig"]
 

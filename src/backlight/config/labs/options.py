@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from backlight.config.options import RunOptions
 
-__all__ = ["CharacterOptions", "LabOptions", "Several"]
+__all__ = ["CharacterOptions", "ExactOptions", "LabOptions", "Several"]
 
 Several = Parameter(negative="")
 """Goes with an option of several words: ``--no-...`` would make no sense."""
@@ -52,3 +52,18 @@ class CharacterOptions(LabOptions):
     attn_modes: Annotated[tuple[Literal["softmax", "sigmoid"], ...], Several] = Field(
         default=("softmax", "sigmoid"), min_length=1, description="What makes scores to weights."
     )
+
+
+class ExactOptions(LabOptions):
+    """Options of experiments whose numbers are small, and exact: float64."""
+
+    device: str = Field(
+        default="cpu", description="cpu, cuda or cuda:N: mps has no 64-bit numbers."
+    )
+
+    @field_validator("device")
+    @classmethod
+    def _has_float64(cls, name: str) -> str:
+        if name in {"auto", "mps"}:
+            raise ValueError("write cpu, cuda or cuda:N: this experiment needs 64-bit numbers")
+        return name

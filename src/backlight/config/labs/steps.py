@@ -2,29 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from backlight.config.labs.options import LabOptions, Several
+from backlight.config.labs.options import ExactOptions, Several
 
 __all__ = ["ClippingConfig", "RecurrenceConfig", "SoftmaxScaleConfig"]
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-
-
-class ExactOptions(LabOptions):
-    """Options of experiments whose numbers are small, and exact: float64."""
-
-    device: str = Field(
-        default="cpu", description="cpu, cuda or cuda:N: mps has no 64-bit numbers."
-    )
-
-    @field_validator("device")
-    @classmethod
-    def _has_float64(cls, name: str) -> str:
-        if name in {"auto", "mps"}:
-            raise ValueError("write cpu, cuda or cuda:N: this experiment needs 64-bit numbers")
-        return name
 
 
 class RecurrenceConfig(ExactOptions):

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from backlight.labs.learning import Batch
+from backlight.labs.characters.learning import Batch
 from backlight.local import LocalGPT
 from backlight.local.linear import LinearFeedback
 

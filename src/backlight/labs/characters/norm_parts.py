@@ -19,7 +19,7 @@ from backlight.data.characters import Characters
 from backlight.decompose.norm import NormEnergies, layer_norm_energies, rms_norm_energies
 from backlight.decompose.norm_sums import sum_norm_energies
 from backlight.decompose.surrogates import SURROGATES
-from backlight.labs.learning import Batch as Rows
+from backlight.labs.characters.learning import Batch as Rows
 from backlight.local import LocalGPT
 from backlight.models.head import Head
 from backlight.models.sites import Site, Tap

@@ -1,8 +1,8 @@
 """What an experiment writes into: trials that are finished, then findings.
 
-An experiment is a module ``labs/{name}.py`` with one function ``experiment(config, notebook)``. It
-asks its notebook to carry out trials and gives findings; all the rest (directories, resuming,
-pictures, printing) is not its business.
+An experiment is a module or a package ``labs/{name}`` with one function ``experiment(config,
+notebook)``. It asks its notebook to carry out trials and gives findings; all the rest (directories,
+resuming, pictures, printing) is not its business.
 """
 
 import time

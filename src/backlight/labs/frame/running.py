@@ -14,7 +14,7 @@ from backlight.commands.report import rendered
 from backlight.commands.session import Clock, console, find_run, print_places, start_run
 from backlight.config import LABS, LabOptions, same_numbers
 from backlight.errors import ConfigError, nearest
-from backlight.labs.notebook import Findings, Notebook
+from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.report.plot_drawing import draw_plots
 from backlight.report.plots import plots_from_json, plots_to_json
 from backlight.runs.directory import RunDirectory

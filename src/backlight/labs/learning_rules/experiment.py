@@ -5,10 +5,10 @@
 
 A small GPT learns characters by each rule, once with softmax and once with sigmoid attention. All
 networks of a seed start from the same weights and see the same batches. Along the way, on one more
-batch, two angles are measured (``labs.alignment``): between the error that a linear map sends on
-and the one that backpropagation would (``error_angle``), and between the gradient of each weight
-matrix and backpropagation's at the same weights (``gradient_angle``). Below 90 degrees a step
-still leads downhill.
+batch, two angles are measured (``labs.characters.alignment``): between the error that a linear map
+sends on and the one that backpropagation would (``error_angle``), and between the gradient of each
+weight matrix and backpropagation's at the same weights (``gradient_angle``). Below 90 degrees a
+step still leads downhill.
 
 A validation loss means little by itself, so three yardsticks stand beside it: a model that knows
 nothing, one that knows how often each character occurs, and one that knows the last character.
@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 
 from backlight.config.labs import LearningRulesConfig
 from backlight.data.characters import Characters
-from backlight.labs.alignment import (
+from backlight.labs.characters.alignment import (
     error_angles,
     gradient_angles,
     matrix_gradients,
     matrix_names,
 )
-from backlight.labs.curves import curve, known_mean
-from backlight.labs.intervals import Estimate, estimate
-from backlight.labs.learning import Lesson, attempt, make_network, open_text
-from backlight.labs.learning_rules_shown import rule_plots, rule_remarks
-from backlight.labs.notebook import Findings, Notebook
+from backlight.labs.characters.curves import curve, known_mean
+from backlight.labs.characters.learning import Lesson, attempt, make_network, open_text
+from backlight.labs.frame.intervals import Estimate, estimate
+from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.learning_rules.shown import rule_plots, rule_remarks
 from backlight.tables import Table
 
 __all__ = ["experiment", "observed_steps", "yardsticks"]

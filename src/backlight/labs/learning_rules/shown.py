@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from backlight.config.labs import LearningRulesConfig
 from backlight.data.characters import Characters
-from backlight.labs.curves import STEPS_IN_A_POINT
+from backlight.labs.characters.curves import STEPS_IN_A_POINT
 from backlight.report.plots import Panel, Plot
 
 __all__ = ["rule_plots", "rule_remarks"]

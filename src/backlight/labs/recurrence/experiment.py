@@ -16,29 +16,26 @@ of its forget gates; a transformer sees every earlier position in one step of at
 The measured rate is the slope of ln || d x(T) / d x(T-k) || with k, from T/2 to T.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import nn
 
 from backlight.config.labs import RecurrenceConfig
-from backlight.labs.intervals import estimate
-from backlight.labs.notebook import Findings, Notebook
-from backlight.labs.recurrence_shown import (
+from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.recurrence.shown import (
     GATES,
     LSTM,
     TRANSFORMER,
     recurrence_plots,
     recurrence_remarks,
 )
-from backlight.labs.through_time import (
+from backlight.labs.recurrence.tables import EARLY, Arrays, recurrence_tables
+from backlight.labs.recurrence.through_time import (
     GAMMA,
+    Case,
     Cell,
     Matrix,
     log_product_norms,
@@ -48,9 +45,8 @@ from backlight.labs.through_time import (
     transformer_norms,
 )
 from backlight.local import LocalGPTConfig
-from backlight.tables import Column, Table
 
-__all__ = ["experiment", "misfits"]
+__all__ = ["experiment"]
 
 _KINDS: tuple[tuple[Cell, Matrix], ...] = (
     ("linear", "orthogonal"),
@@ -60,20 +56,6 @@ _KINDS: tuple[tuple[Cell, Matrix], ...] = (
     ("tanh", "gaussian"),
     ("sigmoid", "gaussian"),
 )
-_TENS, _EARLY = np.log(10), 60
-
-Arrays = Mapping[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A network that is followed back through time."""
-
-    network: str
-    setting: str
-    cell: Cell | None = None
-    matrix: Matrix = "gaussian"
-    number: float = 0.0
 
 
 def experiment(config: RecurrenceConfig, notebook: Notebook) -> Findings:
@@ -112,16 +94,12 @@ def experiment(config: RecurrenceConfig, notebook: Notebook) -> Findings:
     found = notebook.carry_out(
         {f"{case.network}, {case.setting}": partial(all_seeds, case) for case in cases}
     )
-    by_case = list(found.values())
-    rates = _rates(cases, by_case, np.array(lags))
-    bounds = _bounds(cases, by_case, np.array(lags), rates)
-    norms = _norms(cases, by_case, np.array(lags), rates)
-    early = _early(config, norms)
+    tables = recurrence_tables(config, cases, list(found.values()), np.array(lags))
     return Findings(
-        tables=(rates, bounds, norms, early),
+        tables=tuple(tables.values()),
         plots=recurrence_plots(config),
         printed=("bounds", "rates"),
-        remarks=recurrence_remarks(config, rates, bounds, norms, early),
+        remarks=recurrence_remarks(config, **tables),
     )
 
 
@@ -148,7 +126,7 @@ def _cases(config: RecurrenceConfig) -> list[Case]:
 
 def _lags(num_steps: int) -> list[int]:
     """Choose lags: every one at first, then 60 or so up to all steps."""
-    near, far = range(1, min(_EARLY, num_steps) + 1), np.linspace(1, num_steps, 60).astype(int)
+    near, far = range(1, min(EARLY, num_steps) + 1), np.linspace(1, num_steps, 60).astype(int)
     return sorted({*near, *far.tolist(), num_steps})
 
 
@@ -189,96 +167,3 @@ def _lstm(config: RecurrenceConfig, case: Case, seed: int, device: torch.device)
     else:
         logs = log_product_norms(jacobians, lags)
     return {"log_norms": logs.numpy(), "expected": np.array(-np.logaddexp(0, -case.number))}
-
-
-def misfits(
-    lags: Float[np.ndarray, " lags"], log_norms: Float[np.ndarray, " lags"]
-) -> tuple[float, float]:
-    """Fit exponential and power decay, and say how far each is from what is there.
-
-    Args:
-        lags: k.
-        log_norms: ln of the norm at each.
-
-    Returns:
-        Root mean squares of what is left of ln norm by a line in k, and by a line in ln k.
-    """
-    left = [log_norms - np.polyval(np.polyfit(x, log_norms, 1), x) for x in (lags, np.log(lags))]
-    return float(np.sqrt(np.mean(left[0] ** 2))), float(np.sqrt(np.mean(left[1] ** 2)))
-
-
-def _rates(cases: Sequence[Case], found: Sequence[Arrays], lags: Column) -> Table:
-    """Fit each network's rate, beside what is expected, and say which law fits better."""
-    late, rows = lags >= lags[-1] / 2, list[dict[str, float]]()
-    for arrays in found:
-        logs = arrays["log_norms"]
-        rate = estimate(np.array([np.polyfit(lags[late], row[late], 1)[0] for row in logs]))
-        fits = np.array([misfits(lags.astype(np.float64), row) for row in logs]).mean(axis=0)
-        rows.append(
-            {
-                "expected": arrays["expected"].mean(),
-                "rate": rate.mean,
-                "rate_low": rate.low,
-                "rate_high": rate.high,
-                "log10_norm_at_T": logs[:, -1].mean() / _TENS,
-                "misfit_exponential": fits[0],
-                "misfit_power": fits[1],
-            }
-        )
-    rated: tuple[str, ...] = ("expected", "rate", "rate_low", "rate_high")
-    columns = {**_names(cases), **_stack(rows)}
-    return Table(name="rates", columns=columns, units=dict.fromkeys(rated, "1/step"))
-
-
-def _bounds(cases: Sequence[Case], found: Sequence[Arrays], lags: Column, rates: Table) -> Table:
-    """Lay the recurrent networks' rates beside Pascanu's bound."""
-    recurrent, rows = [case for case in cases if case.cell is not None], list[dict[str, float]]()
-    for case, arrays in zip(recurrent, found, strict=False):
-        over = arrays["log_norms"] > lags * (arrays["bound"][:, None] + 1e-9)
-        rows.append(
-            {
-                "spectral_radius": case.number,
-                "s_max": np.exp(arrays["log_largest"]).mean(),
-                "bound": arrays["bound"].mean(),
-                "share_over_bound": over.mean(),
-            }
-        )
-    measured = {name: rates[name][: len(recurrent)] for name in ("rate", "rate_low", "rate_high")}
-    columns = {**_names(recurrent), **_stack(rows), **measured}
-    units = dict.fromkeys(("bound", *measured), "1/step")
-    return Table(name="bounds", columns=columns, units=units)
-
-
-def _names(cases: Sequence[Case]) -> dict[str, Column]:
-    return {
-        "network": np.array([case.network for case in cases]),
-        "setting": np.array([case.setting for case in cases]),
-    }
-
-
-def _stack(rows: Sequence[Mapping[str, float]]) -> dict[str, Column]:
-    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-
-
-def _norms(cases: Sequence[Case], found: Sequence[Arrays], lags: Column, rates: Table) -> Table:
-    """Lay out log10 of the norm at each lag, over seeds."""
-    over_seeds = [estimate(values / _TENS) for arrays in found for values in arrays["log_norms"].T]
-    return Table(
-        name="norms",
-        columns={
-            **{name: np.repeat(column, len(lags)) for name, column in _names(cases).items()},
-            "lag": np.tile(lags, len(cases)),
-            "log10_norm": np.array([value.mean for value in over_seeds]),
-            "low": np.array([value.low for value in over_seeds]),
-            "high": np.array([value.high for value in over_seeds]),
-            "expected": np.concatenate([lags * rate / _TENS for rate in rates["expected"]]),
-        },
-        units={"lag": "steps back"},
-    )
-
-
-def _early(config: RecurrenceConfig, norms: Table) -> Table:
-    """Keep the first lags of the linear networks with the smallest radius."""
-    linear = np.char.startswith(norms["network"].astype(np.str_), "linear")
-    kept = linear & (norms["setting"] == f"radius {min(config.radii):g}") & (norms["lag"] <= _EARLY)
-    return Table(name="early", columns=norms.select(kept).columns, units=norms.units)

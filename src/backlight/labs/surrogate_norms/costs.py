@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.config.labs import SurrogateNormsConfig
-from backlight.labs.curves import curve, known_mean
-from backlight.labs.intervals import estimate, holm
+from backlight.labs.characters.curves import curve, known_mean
+from backlight.labs.frame.intervals import estimate, holm
 from backlight.tables import Table
 
 __all__ = ["AFTERWARDS", "PREDICTIONS", "Found", "cost_tables"]

@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.config.labs import SurrogateNormsConfig
-from backlight.labs.alignment import gradient_angles, matrix_gradients
-from backlight.labs.learning import Batch, Lesson, attempt, make_network, open_text
-from backlight.labs.norm_parts import take_norms_apart
-from backlight.labs.notebook import Findings, Notebook
-from backlight.labs.surrogate_costs import cost_tables
-from backlight.labs.surrogate_shown import cost_plots, cost_remarks
+from backlight.labs.characters.alignment import gradient_angles, matrix_gradients
+from backlight.labs.characters.learning import Batch, Lesson, attempt, make_network, open_text
+from backlight.labs.characters.norm_parts import take_norms_apart
+from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.surrogate_norms.costs import cost_tables
+from backlight.labs.surrogate_norms.shown import cost_plots, cost_remarks
 from backlight.local import LocalGPT, surrogate_norm
 
 __all__ = ["experiment"]

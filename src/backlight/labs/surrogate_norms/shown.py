@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from backlight.config.labs import SurrogateNormsConfig
-from backlight.labs.curves import STEPS_IN_A_POINT
-from backlight.labs.surrogate_costs import AFTERWARDS, PREDICTIONS, Found
+from backlight.labs.characters.curves import STEPS_IN_A_POINT
+from backlight.labs.surrogate_norms.costs import AFTERWARDS, PREDICTIONS, Found
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Table
 

@@ -1,0 +1,117 @@
+"""Plain stacks of tanh and of ReLU layers at their first weights: measured and predicted."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["ACTIVATIONS", "STACK_WEIGHTS", "Arrays", "expected_stack", "measure_stack", "stds"]
+
+Arrays = Mapping[str, NDArray[np.float64]]
+"""What a network gave, measured or predicted, by name."""
+
+_SAMPLES = 64  # rows that a plain stack reads
+
+ACTIVATIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "tanh": (torch.tanh, lambda z: 1 - torch.tanh(z) ** 2),
+    "relu": (torch.relu, lambda z: (z > 0).to(z.dtype)),
+}
+"""Functions and their derivatives."""
+
+
+def stds(num_inputs: int, num_outputs: int) -> dict[str, float]:
+    """Give the standard deviation of a matrix's first weights.
+
+    Args:
+        num_inputs: What it reads.
+        num_outputs: What it writes.
+
+    Returns:
+        By the kind of first weights.
+    """
+    return {
+        "plain 0.02": 0.02,
+        "plain 1": 1.0,
+        "glorot": math.sqrt(2 / (num_inputs + num_outputs)),
+        "he": math.sqrt(2 / num_inputs),
+    }
+
+
+STACK_WEIGHTS = tuple(stds(1, 1))
+"""Kinds of first weights of plain stacks."""
+
+
+def measure_stack(
+    name: str, std: float, *, width: int, depth: int, seed: int, device: torch.device
+) -> Arrays:
+    """Draw a stack, go through it, and come back with a random gradient of size 1.
+
+    Args:
+        name: ``tanh`` or ``relu``.
+        std: Of its weights.
+        width: Of every layer.
+        depth: Layers.
+        seed: Of everything.
+        device: Where it runs, in float64.
+
+    Returns:
+        ``activation`` and ``gradient``: mean squares before the first layer and behind each.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(rows: int) -> Tensor:
+        return torch.randn(rows, width, dtype=torch.float64, generator=generator).to(device)
+
+    streams = [normal(_SAMPLES).requires_grad_()]
+    for _ in range(depth):
+        streams.append(ACTIVATIONS[name][0](streams[-1] @ (std * normal(width))))
+    gradients = torch.autograd.grad(streams[-1], streams, normal(_SAMPLES))
+    return {
+        "activation": np.array([stream.detach().square().mean().item() for stream in streams]),
+        "gradient": np.array([gradient.square().mean().item() for gradient in gradients]),
+    }
+
+
+def expected_stack(name: str, std: float, *, width: int, depth: int) -> Arrays:
+    """Predict what ``measure_stack`` finds, in the limit of wide networks.
+
+    Args:
+        name: ``tanh`` or ``relu``.
+        std: Of the weights.
+        width: Of every layer.
+        depth: Layers.
+
+    Returns:
+        ``activation`` and ``gradient``, likewise.
+    """
+    gain, squares, factors = width * std**2, [1.0], list[float]()
+    for _ in range(depth):
+        z = math.sqrt(gain * squares[-1])
+        if name == "relu":
+            squares.append(z**2 / 2)
+            factors.append(gain / 2)
+        else:
+            squares.append(_normal_mean(lambda x: np.tanh(x) ** 2, z))
+            factors.append(gain * _normal_mean(lambda x: (1 - np.tanh(x) ** 2) ** 2, z))
+    gradient = np.cumprod([1.0, *factors[::-1]])[::-1].astype(np.float64)
+    return {"activation": np.array(squares), "gradient": gradient}
+
+
+def _normal_mean(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], std: float
+) -> float:
+    """Average over N(0, std^2), by the trapezoid rule: some functions are narrow, some wide."""
+    narrow = np.linspace(-10 * min(1.0, std), 10 * min(1.0, std), 20_001)
+    wide = np.linspace(10 * min(1.0, std), 10 * std, 20_001) if std > 1 else narrow[:0]
+    density = partial(_density, std=std)
+    inner = np.trapezoid(function(narrow) * density(narrow), narrow)
+    outer = np.trapezoid(function(wide) * density(wide), wide) if len(wide) else 0.0
+    return float(inner + 2 * outer)  # what is averaged is even
+
+
+def _density(x: NDArray[np.float64], std: float) -> NDArray[np.float64]:
+    return np.exp(-((x / std) ** 2) / 2) / (std * math.sqrt(2 * math.pi))
