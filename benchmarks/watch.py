@@ -132,6 +132,7 @@ def _wandb(number: int) -> Callable[[Loop, Path], Any]:
 
         loop.step = logged
         yield
+        run.unwatch(loop.model)
         run.finish()
 
     return attach
