@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from backlight.config.labs import ClippingConfig
 from backlight.labs.clipping.spiky_learning import METHODS
-from backlight.labs.frame.intervals import estimate
+from backlight.labs.frame.intervals import estimate, estimate_columns
 from backlight.tables import Column, Table
 
 __all__ = ["STRENGTHS", "Arrays", "clipping_tables"]
@@ -102,9 +102,7 @@ def _directions(found: Sequence[Arrays]) -> Table:
             "method": np.repeat(shown, len(STRENGTHS)),
             "clip_at": np.tile(STRENGTHS, len(shown)),
             "theory_all_clipped": np.repeat(np.array(limits, dtype=np.float64), len(STRENGTHS)),
-            "cosine": np.array([value.mean for value in cosines]),
-            "cosine_low": np.array([value.low for value in cosines]),
-            "cosine_high": np.array([value.high for value in cosines]),
+            **estimate_columns("cosine", cosines),
         },
         units={"clip_at": "median norms"},
     )

@@ -1,5 +1,6 @@
 """Means over seeds with their t intervals, and p values of several questions at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["Estimate", "estimate", "holm"]
+from backlight.tables import Column
+
+__all__ = ["Estimate", "estimate", "estimate_columns", "holm"]
 
 _LEVEL = 0.95
 
@@ -53,6 +56,27 @@ def estimate(values: Float[np.ndarray, " seeds"]) -> Estimate:
     low, high = stats.t.interval(_LEVEL, len(known) - 1, loc=mean, scale=error)
     p = 2 * stats.t.sf(abs(mean) / error, len(known) - 1)
     return Estimate(mean=mean, low=float(low), high=float(high), p=float(p), count=len(known))
+
+
+def estimate_columns(
+    name: str, estimates: Sequence[Estimate], *, prefix: str | None = None
+) -> dict[str, Column]:
+    """Lay estimates out as columns of a table.
+
+    Args:
+        name: What the means are called.
+        estimates: One for each row.
+        prefix: What the ends of intervals begin with; None for ``{name}_``.
+
+    Returns:
+        The means, and the ends ``{prefix}low`` and ``{prefix}high``.
+    """
+    prefix = f"{name}_" if prefix is None else prefix
+    return {
+        name: np.array([each.mean for each in estimates]),
+        f"{prefix}low": np.array([each.low for each in estimates]),
+        f"{prefix}high": np.array([each.high for each in estimates]),
+    }
 
 
 def holm(p_values: Float[np.ndarray, " questions"]) -> NDArray[np.float64]:

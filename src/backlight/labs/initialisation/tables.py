@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.config.labs import InitialisationConfig
-from backlight.labs.frame.intervals import estimate
+from backlight.labs.frame.intervals import estimate, estimate_columns
 from backlight.labs.initialisation.stacks import (
     ACTIVATIONS,
     STACK_WEIGHTS,
@@ -171,9 +171,4 @@ def _rms(name: str, squares: Sequence[NDArray[np.float64]]) -> dict[str, Column]
 
 
 def _estimates(name: str, values: Sequence[NDArray[np.float64]]) -> dict[str, Column]:
-    found = [estimate(each) for each in values]
-    return {
-        name: np.array([each.mean for each in found]),
-        f"{name}_low": np.array([each.low for each in found]),
-        f"{name}_high": np.array([each.high for each in found]),
-    }
+    return estimate_columns(name, [estimate(each) for each in values])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from backlight.config.labs import NormPlacementConfig
 from backlight.labs.characters.curves import curve
-from backlight.labs.frame.intervals import estimate
+from backlight.labs.frame.intervals import estimate, estimate_columns
 from backlight.labs.norm_placement.training import kinds_of_training
 from backlight.labs.norm_placement.wide_network import PLACEMENTS, Arrays, Expected, wide_network
 from backlight.tables import Column, Table
@@ -77,9 +77,7 @@ def _slopes(config: NormPlacementConfig, found: ByPlacement) -> Table:
             "norm": np.array(placements),
             "xiong": np.array(papers),
             "wide_network": np.array(wide),
-            "measured": np.array([each.mean for each in estimates]),
-            "low": np.array([each.low for each in estimates]),
-            "high": np.array([each.high for each in estimates]),
+            **estimate_columns("measured", estimates, prefix=""),
         },
     )
 
@@ -186,8 +184,4 @@ def _curves(config: NormPlacementConfig, runs: NDArray[np.float64]) -> Table:
 def _over_seeds(name: str, measured: Sequence[NDArray[np.float64]]) -> dict[str, Column]:
     """Average over the first axis, with intervals."""
     estimates = [estimate(column) for values in measured for column in values.T]
-    return {
-        name: np.array([each.mean for each in estimates]),
-        "low": np.array([each.low for each in estimates]),
-        "high": np.array([each.high for each in estimates]),
-    }
+    return estimate_columns(name, estimates, prefix="")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.config.labs import RankCollapseConfig
-from backlight.labs.frame.intervals import estimate
+from backlight.labs.frame.intervals import estimate, estimate_columns
 from backlight.labs.rank_collapse.stack import KINDS, WITH_SKIP, Arrays, expected_share
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Column, Table
@@ -129,7 +129,7 @@ def _slopes(config: RankCollapseConfig, found: ByKind) -> Table:
             "quantity": np.array(names),
             "network": np.array(kinds),
             "predicted": np.array(predictions),
-            **_columns("measured", [estimate(values) for values in measured]),
+            **estimate_columns("measured", [estimate(values) for values in measured], prefix=""),
         },
     )
 
@@ -230,13 +230,5 @@ def _geometric(
         np.log(column) if column.min() > floor else np.full(len(column), np.nan)
         for column in columns
     ]
-    found = _columns(name, [estimate(column) for column in logs], f"{name}_")
+    found = estimate_columns(name, [estimate(column) for column in logs])
     return {key: np.exp(column) for key, column in found.items()}
-
-
-def _columns(name: str, estimates: Sequence[object], prefix: str = "") -> dict[str, Column]:
-    names = {name: "mean", f"{prefix}low": "low", f"{prefix}high": "high"}
-    return {
-        column: np.array([getattr(each, attribute) for each in estimates])
-        for column, attribute in names.items()
-    }

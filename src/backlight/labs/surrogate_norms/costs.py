@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backlight.config.labs import SurrogateNormsConfig
 from backlight.labs.characters.curves import curve, known_mean
-from backlight.labs.frame.intervals import estimate, holm
+from backlight.labs.frame.intervals import estimate, estimate_columns, holm
 from backlight.tables import Table
 
 __all__ = ["AFTERWARDS", "PREDICTIONS", "Found", "cost_tables"]
@@ -67,9 +67,7 @@ def _costs(config: SurrogateNormsConfig, found: Found) -> Table:
             "condition": np.array([f"{method}, {attention}" for method, attention, _ in ran]),
             "norm_backward": np.array([backward for _, _, backward in ran]),
             "validation_loss": np.array(losses),
-            "cost": np.array([one.mean for one in estimates]),
-            "cost_low": np.array([one.low for one in estimates]),
-            "cost_high": np.array([one.high for one in estimates]),
+            **estimate_columns("cost", estimates),
             "p": p,
             "p_holm": holm(p),
             "diverged": np.array([sum(int(t["diverged_at"]) >= 0 for t in of) for of in trials]),
@@ -98,9 +96,7 @@ def _contrasts(config: SurrogateNormsConfig, found: Found) -> Table:
         columns={
             "method": np.array([method for method, _ in ran], dtype=np.str_),
             "norm_backward": np.array([backward for _, backward in ran], dtype=np.str_),
-            "softmax_less_sigmoid": np.array([one.mean for one in estimates]),
-            "softmax_less_sigmoid_low": np.array([one.low for one in estimates]),
-            "softmax_less_sigmoid_high": np.array([one.high for one in estimates]),
+            **estimate_columns("softmax_less_sigmoid", estimates),
             "p": p,
             "p_holm": holm(p),
             "seeds": np.array([one.count for one in estimates], dtype=np.int64),
