@@ -33,7 +33,7 @@ def print_layers(config: LayersConfig, results: Results) -> None:
             shown.add_column(heading, justify="right", no_wrap=True)
     for heading in ("sign consistency", "effective dims", "top 1 % share"):
         shown.add_column(heading, justify="right")
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         cells = [str(table["layer"][row])]
         for mode in config.modes:
             cells += [_number(table[f"{mode}{end}"][row]) for end in ("", "_se", "_max")]

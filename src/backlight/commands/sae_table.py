@@ -45,7 +45,7 @@ def _print_layers(config: SaeConfig, results: Results) -> None:
     if "loss" in table.columns:
         shown.add_column("loss", justify="right")
     shown.add_column("largest features")
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         layer = table["layer"][row]
         own = top.select(top["layer"] == layer)
         cells = [str(layer), f"{quality['explained_variance'][row]:.3f}"]
@@ -73,7 +73,7 @@ def _print_top(config: SaeConfig, results: Results) -> None:
     for heading in ("layer", "feature", mode.replace("_", " "), errors, "fires at"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("where it mattered most", overflow="ellipsis", no_wrap=True)
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         if table[f"rank_{mode}"][row] > each:
             continue
         shown.add_row(

@@ -43,7 +43,7 @@ def _print_residual(table: Table) -> None:
         "block's input over that at its output.",
     )
     _head(shown, ("layer", "half", "direct", "transform", "share", "± se", "cosine", "growth"))
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         shown.add_row(
             str(table["layer"][row]),
             str(table["half"][row]),
@@ -77,7 +77,7 @@ def _print_norms(table: Table) -> None:
     )
     names = [name.replace("_", " ") for name in SURROGATES]
     _head(shown, ("layer", "norm", "sigma", "r mean", "r radial", *names))
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         if not np.isnan(table["head"][row]):
             continue
         shown.add_row(
@@ -107,7 +107,7 @@ def _print_attention(table: Table) -> None:
         own = table.select(table["layer"] == layer)
         cells = [f"{np.nanmean(own[name]):.3g}" for name in columns]
         cells += [f"{100 * np.nanmean(own[name]):.1f} %" for name in shares]
-        shown.add_row(_whole(float(layer)), str(len(own)), *cells)
+        shown.add_row(_whole(float(layer)), str(own.num_rows), *cells)
     console().print(shown)
 
 

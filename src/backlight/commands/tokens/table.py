@@ -93,7 +93,7 @@ def _largest(table: Table) -> str:
 
 
 def _structural(table: Table) -> str:
-    return f"{int((table['num_reaching'] == 0).sum())} of {len(table)}"
+    return f"{int((table['num_reaching'] == 0).sum())} of {table.num_rows}"
 
 
 def _print_geometry(results: Results) -> None:
@@ -113,7 +113,7 @@ def _print_geometry(results: Results) -> None:
         shown.add_column(heading, justify="right")
     shown.add_column("r answer", justify="right")
     shown.add_column("r loss", justify="right")
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         cells = [str(table["site"][row]), str(table["position"][row])]
         cells += [_number(table[name][row], ".3g") for name in ("norm", "norm_std")]
         cells += [_number(100 * table[name][row], ".1f", " %") for name in ("pc1", "pc2")]

@@ -122,7 +122,7 @@ def _print(table: Table) -> None:
         shown.add_column(
             escape(table.label(name)), justify="left" if is_text else "right", no_wrap=is_text
         )
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         between = "\n" if len(names) > _MANY_COLUMNS else " "
         shown.add_row(*(_cell(table, name, row, between) for name in names))
     console().print(shown)
