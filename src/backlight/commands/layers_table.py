@@ -1,6 +1,5 @@
 """The table that ``backlight layers`` prints at the end."""
 
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
@@ -22,8 +21,8 @@ def print_layers(config: LayersConfig, results: Results) -> None:
     table = results.tables["layers"]
     unit = table.units[config.modes[0]]
     shown = RichTable(
-        title=escape(f"{config.model_name}: {config.aggregate_by} at {config.site} ({unit})"),
-        caption=escape(_caption(config, results)),
+        title=f"{config.model_name}: {config.aggregate_by} at {config.site} ({unit})",
+        caption=_caption(config, results),
         caption_justify="left",
     )
     shown.add_column("layer", justify="right")

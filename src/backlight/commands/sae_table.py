@@ -1,6 +1,5 @@
 """The tables that ``backlight sae`` prints at the end."""
 
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
@@ -31,8 +30,8 @@ def _print_layers(config: SaeConfig, results: Results) -> None:
     how = "" if config.aggregate_by == "values" else f", splice {config.splice}"
     unit = table.units[config.modes[0]]
     shown = RichTable(
-        title=escape(f"{config.model_name}: {_WORDS[config.aggregate_by]} ({unit}){how}"),
-        caption=escape(_caption(config, results)),
+        title=f"{config.model_name}: {_WORDS[config.aggregate_by]} ({unit}){how}",
+        caption=_caption(config, results),
         caption_justify="left",
     )
     for heading in ("layer", "explained", "L0"):
@@ -82,7 +81,7 @@ def _print_top(config: SaeConfig, results: Results) -> None:
             _number(table[mode][row]),
             _number(table[error][row]),
             _percent(table["frequency"][row]),
-            escape(str(table["context"][row])),
+            str(table["context"][row]),
         )
     console().print(shown)
 

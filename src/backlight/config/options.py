@@ -1,10 +1,10 @@
 """Options that several commands share: which model, which text, what is measured, where it goes."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = [
     "SHIPPED",
@@ -20,6 +20,8 @@ __all__ = [
 SHIPPED = "city"
 """What the small model that the package ships is called."""
 
+_LARGEST = 2**53  # whole numbers up to here are exact as floats too
+
 Flag = Annotated[bool, Parameter(negative="")]
 """A flag that is off unless it is given."""
 
@@ -27,8 +29,23 @@ Flag = Annotated[bool, Parameter(negative="")]
 class _Options(BaseModel):
     # YAML reads `layers: 5` as a number; it means what the flag means.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
     )
+
+    @field_validator("*")
+    @classmethod
+    def _is_sensible(cls, value: Any) -> Any:
+        for part in value if isinstance(value, (list, tuple)) else ():
+            cls._is_sensible(part)
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"the number is larger than {_LARGEST:,}, which nothing here can be")
+        if isinstance(value, (str, Path)) and "\0" in str(value):
+            raise ValueError("there is a NUL character in it, which no name has")
+        return value
 
 
 class ModelOptions(_Options):

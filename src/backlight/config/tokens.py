@@ -1,6 +1,7 @@
 """Options of ``backlight tokens``."""
 
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -10,6 +11,8 @@ from pydantic import BeforeValidator, Field
 from backlight.config.options import SHIPPED, Flag, ModelOptions, RunOptions
 
 __all__ = ["TokensConfig"]
+
+_MOST_CHOICES = 1000
 
 
 def _one_pattern(found: Any) -> Any:
@@ -27,10 +30,10 @@ def _joined(parts: list[Any], how: str) -> str:
     texts = [str(_one_pattern(part)) for part in parts]
     if how == "OR":
         return " || ".join(texts)
-    return " || ".join(
-        " && ".join(part.strip() for part in choice)
-        for choice in product(*(text.split("||") for text in texts))
-    )
+    choices = [text.split("||") for text in texts]
+    if prod(map(len, choices)) > _MOST_CHOICES:
+        raise ValueError(f"the patterns, multiplied out, are more than {_MOST_CHOICES:,}")
+    return " || ".join(" && ".join(part.strip() for part in choice) for choice in product(*choices))
 
 
 def _one_list(found: Any) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
@@ -31,8 +30,8 @@ def print_flow(config: FlowConfig, results: Results) -> None:
     if "attention" in tables:
         _print_attention(tables["attention"])
     for name, reason in results.metadata.get("left_out", {}).items():
-        console().print(escape(f"Left out: {name}. {reason}"))
-    console().print(escape(_caption(config, results)))
+        console().print(f"Left out: {name}. {reason}")
+    console().print(_caption(config, results))
 
 
 def _print_residual(table: Table) -> None:
@@ -60,11 +59,9 @@ def _print_slope(slopes: Table, depth: Table) -> None:
     interval = "" if np.isnan(low) else f" (95 %: {low:+.4f} to {high:+.4f})"
     norms = depth["gradient_norm"]
     console().print(
-        escape(
-            f"Gradient norm at the embedding {norms[0]:.3g}, behind the last layer {norms[-1]:.3g} "
-            f"({depth.units['gradient_norm']}); slope of its logarithm per layer walked backward "
-            f"{slopes['slope'][0]:+.4f}{interval}: below 0 it vanishes, above 0 it explodes."
-        )
+        f"Gradient norm at the embedding {norms[0]:.3g}, behind the last layer {norms[-1]:.3g} "
+        f"({depth.units['gradient_norm']}); slope of its logarithm per layer walked backward "
+        f"{slopes['slope'][0]:+.4f}{interval}: below 0 it vanishes, above 0 it explodes."
     )
 
 
@@ -124,7 +121,7 @@ def _caption(config: FlowConfig, results: Results) -> str:
 
 
 def _empty(title: str, caption: str) -> RichTable:
-    return RichTable(title=escape(title), caption=escape(caption), caption_justify="left")
+    return RichTable(title=title, caption=caption, caption_justify="left")
 
 
 def _head(shown: RichTable, headings: Sequence[str]) -> None:
