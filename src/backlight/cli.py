@@ -275,6 +275,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("backlight: stopped; go on with --resume if results were to be saved.")
         return _INTERRUPTED
+    except SystemExit:  # so does rich, if nobody reads the help
+        return _PIPE
     except BrokenPipeError:  # the reader of what is printed has seen enough
         let_go(sys.stdout)
         return _PIPE

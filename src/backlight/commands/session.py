@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from backlight.config import RunOptions, same_numbers
-from backlight.errors import ConfigError, RunDirectoryError
+from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.foreign.streams import Unhindered
 from backlight.foreign.text import plain
 from backlight.runs.directory import RunDirectory
@@ -71,6 +71,9 @@ class _PlainConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(plain(text, lines=True), **options)
 
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # main ends as other commands do; rich would leave the process
+
 
 def console(*, stderr: bool = False, markup: bool = False) -> Console:
     """Open the terminal; where there is none, lines are long rather than broken.
@@ -116,7 +119,7 @@ def find_run(config: RunOptions, command: str) -> RunDirectory | None:
         differences = run.differences(options)
         if differences or not run.is_of(command):
             raise RunDirectoryError(
-                f"{str(run.path)!r} holds a run with other options ({'; '.join(differences)}); "
+                f"{quoted(run.path)} holds a run with other options ({'; '.join(differences)}); "
                 "resume with the same, or name another --output_dir."
             )
         return run

@@ -13,7 +13,7 @@ from backlight.commands.session import Clock, follow, start_run
 from backlight.config import CorpusOptions, RunOptions, TextOptions
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import read_rows
-from backlight.errors import ConfigError, RunDirectoryError
+from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
@@ -181,7 +181,7 @@ def _refuse_other_material(
     for what in parts:
         if before.get(what) != origin[what]:
             raise RunDirectoryError(
-                f"The {what} changed since the run in {str(directory.path)!r} began "
+                f"The {what} changed since the run in {quoted(directory.path)} began "
                 f"({_changes(before.get(what), origin[what])}); start anew with --overwrite."
             )
     if before.get("threads") != origin["threads"]:
@@ -196,7 +196,7 @@ def _changes(before: Any, now: Any) -> str:
     """Tell the first few values that differ between two records."""
     old, new = dict(_flat(before)), dict(_flat(now))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    told = [f"{name} {old.get(name)!r} then, {new.get(name)!r} now" for name in names]
+    told = [f"{name} {quoted(old.get(name))} then, {quoted(new.get(name))} now" for name in names]
     return "; ".join(told[:_NUM_CHANGES]) + ("; ..." if len(told) > _NUM_CHANGES else "")
 
 

@@ -101,7 +101,7 @@ def _of_the_system(error: OSError, said: str) -> str:
     if error.strerror is None:
         return f"Something cannot be read or written ({type(error).__name__}: {said})."
     if error.filename is None:
-        return f"Something cannot be read or written: {plain(error.strerror)}."
+        return f"What is printed, or a file, cannot be written or read: {plain(error.strerror)}."
     name = error.filename if isinstance(error.filename, (str, bytes)) else str(error.filename)
     return f"{quoted(name)} cannot be read or written: {plain(error.strerror)}."
 

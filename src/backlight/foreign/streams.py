@@ -3,6 +3,7 @@
 import codecs
 import io
 import os
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from backlight.foreign.text import sign
 __all__ = ["Unhindered", "complain", "flush", "let_go", "prepare_streams"]
 
 _NAME = "backlight"
+_NARROWEST = 20  # columns; in a narrower window, what is laid out for this many is broken
 _LIKENESSES = {
     "±": "+-",
     "·": ".",
@@ -56,6 +58,8 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_NAME)
+    if shutil.get_terminal_size().columns < _NARROWEST:
+        os.environ["COLUMNS"] = str(_NARROWEST)
 
 
 def complain(line: str) -> None:

@@ -18,7 +18,7 @@ from backlight.data.characters import (
     read_characters,
     shipped_text,
 )
-from backlight.errors import ConfigError, DatasetError, NonFiniteError
+from backlight.errors import ConfigError, DatasetError, NonFiniteError, quoted
 from backlight.local import LocalGPT, LocalGPTConfig
 
 __all__ = [
@@ -59,7 +59,7 @@ def open_text(config: CharacterOptions) -> Characters:
     try:
         return characters_of(config.text.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{str(config.text)!r} cannot be read as text: {error}.") from error
+        raise DatasetError(f"{quoted(config.text)} cannot be read as text: {error}.") from error
 
 
 def make_network(config: CharacterOptions, text: Characters, seed: int, **options: Any) -> LocalGPT:

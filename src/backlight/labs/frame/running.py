@@ -12,7 +12,7 @@ from backlight.commands.options import resolve
 from backlight.commands.report import rendered
 from backlight.commands.session import Clock, console, find_run, print_places, start_run
 from backlight.config import LABS, LabOptions, same_numbers
-from backlight.errors import ConfigError, nearest
+from backlight.errors import ConfigError, nearest, quoted
 from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.report.plot_drawing import draw_plots
 from backlight.report.plots import plots_from_json, plots_to_json
@@ -50,7 +50,7 @@ def lab(name: str, config: str | Path | None = None, **options: Any) -> Results:
     """
     if name not in LABS:
         hint = nearest(name, list(LABS), otherwise=f"There are {', '.join(LABS)}.")
-        raise ConfigError(f"There is no experiment {name!r}. {hint}")
+        raise ConfigError(f"There is no experiment {quoted(name)}. {hint}")
     return _carry_out(name, resolve(LABS[name], config, {"save_outputs": False, **options}))
 
 
