@@ -123,5 +123,7 @@ def test_a_damaged_file_is_named(tmp_path, name, content):
 def test_a_table_that_was_cut_is_named(run):
     (run / "tables" / "layers.csv").write_text("a,b\n1\n", encoding="utf-8")
 
-    with pytest.raises(UsageError, match=r"Line 2 of table 'layers' has 1 cells"):
+    with pytest.raises(RunDirectoryError, match=r"layers\.csv' is not as the run wrote it"):
         load_results(run)
+    with pytest.raises(UsageError, match=r"Line 2 of table 'layers' has 1 cells"):
+        load_results(run / "tables" / "layers.csv")
