@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-__all__ = ["Paragraph", "Picture", "Section", "page"]
+__all__ = ["GENERATOR", "Paragraph", "Picture", "Section", "page"]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --paper: #fff; --soft: #5a6472; --line: #d8dde5; }
@@ -94,6 +94,7 @@ def page(title: str, sections: Sequence[Section], *, mark: str = "", tone: str =
     lines = _Lines()
     lines.add("<!DOCTYPE html>")
     lines.add('<html lang="en"><head><meta charset="utf-8">')
+    lines.add(GENERATOR)
     lines.add('<meta name="viewport" content="width=device-width, initial-scale=1">')
     lines.add(f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>")
     lines.add(f"<h1>{escape(title)}{_badge(mark, tone)}</h1>")

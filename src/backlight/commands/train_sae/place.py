@@ -89,13 +89,13 @@ def _refuse_others(path: Path, *, replacing: bool) -> None:
 
 
 def _refuse_special(path: Path) -> None:
-    place, here = path.resolve(), Path.cwd()
+    place, here = path.resolve(), Path.cwd().resolve()
     reasons = {
         "does not end in a name": path.name in ("", ".."),
         "is a symbolic link": path.is_symlink(),
         "is a mount point": os.path.ismount(place),
-        "is the directory that you are in, or holds it": place == here or place in here.parents,
-        "is your home directory, or holds it": place == _home() or place in _home().parents,
+        "is the directory that you are in, or holds it": _is_or_holds(place, here),
+        "is your home directory, or holds it": _is_or_holds(place, _home()),
     }
     for reason, holds in reasons.items():
         if holds:
@@ -105,8 +105,15 @@ def _refuse_special(path: Path) -> None:
             )
 
 
+def _is_or_holds(place: Path, other: Path) -> bool:
+    return place == other or place in other.parents
+
+
 def _home() -> Path:
-    return Path(os.path.expanduser("~")).resolve()
+    try:
+        return Path.home().resolve()
+    except RuntimeError:  # this user has none
+        return Path("/")
 
 
 def _start(path: Path) -> str:
