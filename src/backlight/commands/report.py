@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from backlight.errors import ConfigError, RunDirectoryError
+from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.report.dimensions import NOUNS, Dimensions, Variant
 from backlight.report.features import FeaturesReport, draw_features
 from backlight.report.flow import FlowReport, draw_flow
@@ -17,7 +17,6 @@ from backlight.report.plot_drawing import draw_plots
 from backlight.report.plots import plots_from_json
 from backlight.report.tokens import TokensReport, draw_tokens
 from backlight.runs.directory import RunDirectory
-from backlight.runs.names import quoted
 from backlight.runs.results import Results, load_results
 from backlight.tables import Table
 
@@ -60,7 +59,7 @@ def run(path: Path) -> list[Path]:
     draw = _FIGURES.get(_LAB if command.startswith(_LAB) else command)
     if draw is None:
         raise RunDirectoryError(
-            f"The run in {quoted(str(path))} ({quoted(command)}) has no figures to draw."
+            f"The run in {quoted(path)} ({quoted(command)}) has no figures to draw."
         )
     directory.take_up()
     written = [
@@ -79,7 +78,7 @@ def _drawn(
             yield name, rendered(name, figure)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise RunDirectoryError(
-            f"The figures of the run in {quoted(str(path))} cannot be drawn: its files do not hold "
+            f"The figures of the run in {quoted(path)} cannot be drawn: its files do not hold "
             f"what they show ({type(error).__name__}: {quoted(str(error))}). Measure again."
         ) from error
 

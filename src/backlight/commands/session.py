@@ -22,11 +22,10 @@ from rich.progress import (
 from rich.text import Text
 
 from backlight.config import RunOptions, same_numbers
-from backlight.errors import ConfigError, RunDirectoryError, StateError
+from backlight.errors import ConfigError, RunDirectoryError, StateError, quoted
 from backlight.runs.directory import RunDirectory
 from backlight.runs.files import unwritable
 from backlight.runs.finding import find_latest
-from backlight.runs.names import quoted
 
 __all__ = [
     "CHECKPOINT_PATIENCE",
@@ -133,13 +132,13 @@ def _refuse_another(run: RunDirectory, command: str, options: Mapping[str, Any])
     if not run.is_of(command):
         there = quoted(run.provenance().get("command"))
         raise RunDirectoryError(
-            f"{quoted(str(run.path))} holds a run of another command ({there}, not {command!r}); "
+            f"{quoted(run.path)} holds a run of another command ({there}, not {command!r}); "
             "name another --output_dir."
         )
     differences = run.differences(options)
     if differences:
         raise RunDirectoryError(
-            f"{quoted(str(run.path))} holds a run with other options ({'; '.join(differences)}); "
+            f"{quoted(run.path)} holds a run with other options ({'; '.join(differences)}); "
             "resume with the same, or name another --output_dir."
         )
 

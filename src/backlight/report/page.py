@@ -7,6 +7,9 @@ from html import escape
 
 __all__ = ["GENERATOR", "Paragraph", "Picture", "Section", "page"]
 
+GENERATOR = '<meta name="generator" content="backlight">'
+"""What the first lines of each page say: only what says so may be replaced by another page."""
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --paper: #fff; --soft: #5a6472; --line: #d8dde5; }
 @media (prefers-color-scheme: dark) {

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,13 @@ def pack(state: Mapping[str, NDArray[Any]], owner: str) -> dict[str, NDArray[Any
     return {**state, _DIGEST: np.array(_digest(state)), _OWNER: np.array(owner)}
 
 
-def unpack(content: bytes, owner: str) -> dict[str, NDArray[Any]]:
+def unpack(content: bytes, owner: str, path: Path) -> dict[str, NDArray[Any]]:
     """Read what ``pack`` gave, after it was a file.
 
     Args:
         content: The file's content.
         owner: The SHA-256 of the run's ``config.yaml``.
+        path: The file, for messages.
 
     Returns:
         The state.
@@ -40,7 +42,7 @@ def unpack(content: bytes, owner: str) -> dict[str, NDArray[Any]]:
     Raises:
         ValueError: If it is no state, is not whole, or is another run's; the message says which.
     """
-    state = parse_arrays(content)
+    state = parse_arrays(content, path)
     digest, whose = state.pop(_DIGEST, None), state.pop(_OWNER, None)
     if digest is None or whose is None:
         raise ValueError("it says no digest of itself")

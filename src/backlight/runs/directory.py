@@ -12,14 +12,14 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
+from backlight.foreign.documents import read_json, read_yaml
 from backlight.runs.checkpoint import pack, unpack
 from backlight.runs.files import (
     digest_of,
     is_scratch,
     npy_bytes,
     npz_bytes,
-    parse_json,
     read_file,
     sweep,
     unwritable,
@@ -27,7 +27,7 @@ from backlight.runs.files import (
 )
 from backlight.runs.journal import JOURNAL, add_to_journal, begin_journal, read_journal
 from backlight.runs.lock import Lock, lock
-from backlight.runs.names import below, fault_of, quoted
+from backlight.runs.names import below, fault_of
 from backlight.runs.places import refuse_place
 from backlight.tables import Table
 
@@ -118,7 +118,7 @@ class RunDirectory:
         if run.exists():
             if not replacing:
                 raise RunDirectoryError(
-                    f"{quoted(str(path))} already holds a run. Give --overwrite to replace it, "
+                    f"{quoted(path)} already holds a run. Give --overwrite to replace it, "
                     "--resume to go on with it, or another --output_dir."
                 )
             run._refuse_changed_places()
@@ -128,7 +128,7 @@ class RunDirectory:
                 if (path / _MANIFEST).exists():
                     run.manifest()
             raise RunDirectoryError(
-                f"{quoted(str(path))} exists and holds files that are no run of backlight; name "
+                f"{quoted(path)} exists and holds files that are no run of backlight; name "
                 "another --output_dir."
             )
 
@@ -158,14 +158,14 @@ class RunDirectory:
             RunDirectoryError: If this is not a run directory.
         """
         try:
-            found = yaml.safe_load(read_file(self.path / CONFIG))
-        except (RunDirectoryError, ValueError, RecursionError, yaml.YAMLError) as error:
+            found = read_yaml(self.path / CONFIG, error=RunDirectoryError)
+        except RunDirectoryError as error:
             raise RunDirectoryError(
-                f"{quoted(str(self.path))} is not a run directory: its {CONFIG} cannot be read."
+                f"{quoted(self.path)} is not a run directory: its {CONFIG} cannot be read."
             ) from error
         if not isinstance(found, dict) or not isinstance(found.get(PROVENANCE), dict):
             raise RunDirectoryError(
-                f"{quoted(str(self.path))} is not a run directory: its {CONFIG} was not written "
+                f"{quoted(self.path)} is not a run directory: its {CONFIG} was not written "
                 "by backlight."
             )
         return found
@@ -184,16 +184,16 @@ class RunDirectory:
             RunDirectoryError: If the run is not finished, or the file is damaged.
         """
         try:
-            found = parse_json(read_file(self.path / _MANIFEST))
-        except (RunDirectoryError, ValueError) as error:
+            found = read_json(self.path / _MANIFEST, error=RunDirectoryError)
+        except RunDirectoryError as error:
             raise RunDirectoryError(
-                f"{quoted(str(self.path))} holds no finished run: its {_MANIFEST} cannot be read."
+                f"{quoted(self.path)} holds no finished run: its {_MANIFEST} cannot be read."
             ) from error
         digests = found.get("sha256") if isinstance(found, dict) else None
         files = found.get("files") if isinstance(found, dict) else None
         if not isinstance(digests, dict) or not isinstance(files, list) or set(digests) != {*files}:
             raise RunDirectoryError(
-                f"{quoted(str(self.path))} holds no finished run: its {_MANIFEST} does not list "
+                f"{quoted(self.path)} holds no finished run: its {_MANIFEST} does not list "
                 "each file with its SHA-256, so it was damaged, or not written by this backlight."
             )
         return found
@@ -202,7 +202,7 @@ class RunDirectory:
         """Say which of some options are not those of this run, as ``name: here -> asked``."""
         here = self.config()
         return [
-            f"{name}: {_brief(here.get(name))} -> {_brief(value)}"
+            f"{name}: {quoted(here.get(name))} -> {quoted(value)}"
             for name, value in options.items()
             if here.get(name) != value
         ]
@@ -239,13 +239,13 @@ class RunDirectory:
         known = self.manifest()["sha256"].get(name)
         if known is None or fault_of(name) is not None:
             raise RunDirectoryError(
-                f"The run in {quoted(str(self.path))} lists no file {quoted(name)}: it is another "
+                f"The run in {quoted(self.path)} lists no file {quoted(name)}: it is another "
                 "kind of run, or its manifest was edited."
             )
         content = read_file(self.path / name)
         if digest_of(content) != known:
             raise RunDirectoryError(
-                f"{quoted(str(self.path / name))} is not as the run wrote it: it was edited, cut "
+                f"{quoted(self.path / name)} is not as the run wrote it: it was edited, cut "
                 "or damaged. Put the original back, or measure again with --overwrite."
             )
         return content
@@ -269,7 +269,7 @@ class RunDirectory:
         if name not in self._own():
             if os.path.lexists(path):
                 raise RunDirectoryError(
-                    f"{quoted(str(path))} is there already and was not written by this run; move "
+                    f"{quoted(path)} is there already and was not written by this run; move "
                     "it away, or name another --output_dir."
                 )
             self._note(name)
@@ -317,14 +317,14 @@ class RunDirectory:
             return None
         owner = digest_of(read_file(self.path / CONFIG))
         try:
-            return unpack(read_file(path), owner)
+            return unpack(read_file(path), owner, path)
         except (RunDirectoryError, ValueError) as error:
             raise self.damaged_checkpoint(error) from error
 
     def damaged_checkpoint(self, reason: Exception) -> RunDirectoryError:
         """Say that the state of an unfinished run cannot be taken up."""
         return RunDirectoryError(
-            f"The checkpoint in {quoted(str(self.path))} is damaged ({reason}); delete it to start "
+            f"The checkpoint in {quoted(self.path)} is damaged ({reason}); delete it to start "
             "this run anew."
         )
 
@@ -382,7 +382,7 @@ class RunDirectory:
                 continue
             if not stat.S_ISREG(kind):
                 raise RunDirectoryError(
-                    f"{quoted(str(path))} is no longer the file that the run wrote, but a "
+                    f"{quoted(path)} is no longer the file that the run wrote, but a "
                     "directory or device; move it away, or name another --output_dir."
                 )
 
@@ -404,12 +404,6 @@ class RunDirectory:
             is_scratch(each.name) or (each.name == JOURNAL and bool(read_journal(self.path)))
             for each in self.path.iterdir()
         )
-
-
-def _brief(value: Any) -> str:
-    """Quote an option's value as Python writes it, at most 200 characters of it."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _without_nan(content: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import re
 import secrets
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import RunDirectoryError, StorageError
-from backlight.runs.names import quoted
+from backlight.errors import RunDirectoryError, StorageError, quoted
+from backlight.foreign.files import check_archive, open_foreign
 
 __all__ = [
     "digest_of",
@@ -25,7 +24,6 @@ __all__ = [
     "npy_bytes",
     "npz_bytes",
     "parse_arrays",
-    "parse_json",
     "read_file",
     "scratch_name",
     "sweep",
@@ -76,7 +74,7 @@ def write_file(path: Path, content: bytes) -> None:
 def unwritable(path: Path, error: OSError) -> StorageError:
     """Say that a file could not be written, and what is not lost."""
     return StorageError(
-        f"{quoted(str(path))} cannot be written: {error.strerror or error}. What was saved before "
+        f"{quoted(path)} cannot be written: {error.strerror or error}. What was saved before "
         "is intact; make room and go on with --resume."
     )
 
@@ -109,13 +107,11 @@ def read_file(path: Path) -> bytes:
         RunDirectoryError: If it is not there, cannot be read, or is a device or a pipe, which may
             never end.
     """
-    try:
-        if path.exists() and not path.is_file():
-            raise RunDirectoryError(f"{quoted(str(path))} cannot be read: it is no ordinary file.")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunDirectoryError(f"{quoted(str(path))} cannot be read: {reason}.") from error
+    with open_foreign(path, error=RunDirectoryError) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise RunDirectoryError(f"{quoted(path)} cannot be read: {error.strerror}.") from error
 
 
 def digest_of(content: bytes) -> str:
@@ -139,21 +135,24 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def parse_arrays(content: bytes) -> dict[str, NDArray[Any]]:
+def parse_arrays(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
     """Read the content of a ``.npz`` file, or of a ``.npy`` file under the name ``""``.
 
     Args:
         content: The bytes, of whatever origin; nothing in them is unpickled or run.
+        path: Where they stood, for messages.
 
     Returns:
         The arrays.
 
     Raises:
         ValueError: If they are no arrays; the message says why in a few words.
+        RunDirectoryError: If they would unpack to very much more than they are.
     """
     try:
         if not content.startswith(b"PK"):
             return {"": _array_of(io.BytesIO(content), len(content))}
+        check_archive(path, io.BytesIO(content), error=RunDirectoryError)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return dict(_members(archive))
     except (
@@ -193,21 +192,3 @@ def _array_of(file: Any, size: int) -> NDArray[Any]:
         raise ValueError("it was cut, or holds more than its header says")
     array = np.frombuffer(content, dtype=dtype).copy()
     return array.reshape(shape, order="F" if fortran else "C")
-
-
-def parse_json(content: bytes) -> Any:
-    """Read JSON.
-
-    Args:
-        content: The bytes, of whatever origin.
-
-    Returns:
-        What it says.
-
-    Raises:
-        ValueError: If it is none, or is nested too deeply.
-    """
-    try:
-        return json.loads(content)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error

@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from backlight.errors import RunDirectoryError
-from backlight.runs.names import quoted
+from backlight.errors import RunDirectoryError, quoted
 
 try:
     import fcntl
@@ -56,7 +55,7 @@ def lock(path: Path) -> Lock | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise RunDirectoryError(
-            f"Another process is writing the run in {quoted(str(path))}; wait until it is done, or "
+            f"Another process is writing the run in {quoted(path)}; wait until it is done, or "
             "name another --output_dir."
         ) from error
     except OSError:

@@ -2,18 +2,11 @@
 
 from pathlib import Path, PurePosixPath
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
 
-__all__ = ["below", "fault_of", "quoted"]
+__all__ = ["below", "fault_of"]
 
 _LONGEST_PART, _LONGEST = 200, 1000  # bytes, within what every file system takes
-_LONGEST_QUOTE = 200
-
-
-def quoted(value: object) -> str:
-    """Quote a foreign value, on one line and at most 200 characters of it."""
-    text = repr(value if len(str(value)) <= _LONGEST_QUOTE else f"{str(value)[:_LONGEST_QUOTE]}...")
-    return text if len(text) <= 2 * _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}...'"
 
 
 def fault_of(name: str) -> str | None:
@@ -56,14 +49,14 @@ def below(root: Path, name: str) -> Path:
     fault = fault_of(name)
     if fault is not None:
         raise RunDirectoryError(
-            f"{quoted(name)} cannot be the name of a file in {quoted(str(root))}: {fault}."
+            f"{quoted(name)} cannot be the name of a file in {quoted(root)}: {fault}."
         )
     path = root
     for part in PurePosixPath(name).parts:
         path /= part
         if Path(path).is_symlink():
             raise RunDirectoryError(
-                f"{quoted(str(path))} is a symbolic link, which backlight did not make; it writes "
+                f"{quoted(path)} is a symbolic link, which backlight did not make; it writes "
                 "and deletes nothing through links. Move it away, or name another directory."
             )
     return path

@@ -3,9 +3,8 @@
 import stat
 from pathlib import Path
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
 from backlight.runs.files import scratch_name
-from backlight.runs.names import quoted
 
 __all__ = ["refuse_place"]
 
@@ -23,7 +22,7 @@ def refuse_place(path: Path, *, what: str = "results") -> None:
     """
     if any(not character.isprintable() for character in str(path)):
         raise RunDirectoryError(
-            f"{quoted(str(path))} has characters that cannot be printed; name another directory."
+            f"{quoted(path)} has characters that cannot be printed; name another directory."
         )
     existing = _nearest(path.absolute(), path, what)
     probe = existing / scratch_name()
@@ -32,8 +31,8 @@ def refuse_place(path: Path, *, what: str = "results") -> None:
         probe.rmdir()
     except OSError as error:
         raise RunDirectoryError(
-            f"{quoted(str(path))} cannot be a directory for {what}: nothing can be written in "
-            f"{quoted(str(existing))} ({error.strerror}); name another --output_dir."
+            f"{quoted(path)} cannot be a directory for {what}: nothing can be written in "
+            f"{quoted(existing)} ({error.strerror}); name another --output_dir."
         ) from error
 
 
@@ -45,12 +44,12 @@ def _nearest(place: Path, path: Path, what: str) -> Path:
         except (FileNotFoundError, NotADirectoryError):
             if each.is_symlink():
                 raise RunDirectoryError(
-                    f"{quoted(str(each))} is a symbolic link to nothing; name another --output_dir."
+                    f"{quoted(each)} is a symbolic link to nothing; name another --output_dir."
                 ) from None
             continue
         except OSError as error:
             raise RunDirectoryError(
-                f"{quoted(str(path))} cannot be a directory for {what}: {error.strerror}; name "
+                f"{quoted(path)} cannot be a directory for {what}: {error.strerror}; name "
                 "another --output_dir."
             ) from error
         if not stat.S_ISDIR(status.st_mode):

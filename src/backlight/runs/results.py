@@ -1,20 +1,17 @@
 """Results read back: a whole run, or any one file of it, never by unpickling."""
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from numpy.typing import NDArray
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
+from backlight.foreign.documents import parse_json, parse_yaml
 from backlight.runs.directory import CONFIG, RunDirectory
-from backlight.runs.files import parse_arrays, parse_json, read_file
-from backlight.runs.names import quoted
+from backlight.runs.files import parse_arrays, read_file
 from backlight.tables import Table
 
 __all__ = ["CONSOLIDATED", "METADATA", "STATISTICS", "Results", "load_results"]
@@ -23,7 +20,6 @@ CONSOLIDATED = "consolidated_results.npz"
 METADATA = "metadata.json"
 STATISTICS = "feature_statistics.npz"
 
-_TABLES = "tables/"
 _LONGEST_REASON = 200
 _Read = TypeVar("_Read")
 
@@ -69,18 +65,18 @@ def load_results(path: str | Path) -> Results:
     path = Path(path).expanduser()
     if path.is_dir():
         return _read_run(path)
-    readers: dict[str, Callable[[bytes], Results]] = {
+    readers: dict[str, Callable[[bytes, Path], Results]] = {
         ".npz": _of_archive,
-        ".npy": lambda content: Results(data={path.stem: parse_arrays(content)[""]}),
-        ".csv": lambda content: Results(tables={path.stem: _table(path.stem, content)}),
-        ".json": lambda content: Results(metadata=_mapping(parse_json(content))),
-        ".yaml": lambda content: Results(config=_mapping(yaml.safe_load(content))),
+        ".npy": lambda content, file: Results(data={file.stem: parse_arrays(content, file)[""]}),
+        ".csv": lambda content, file: Results(tables={file.stem: _table(content, file)}),
+        ".json": lambda content, file: Results(metadata=_json(content, file)),
+        ".yaml": lambda content, file: Results(config=_yaml(content, file)),
     }
     if not path.exists():
-        raise RunDirectoryError(f"There is no run directory or file {quoted(str(path))}.")
+        raise RunDirectoryError(f"There is no run directory or file {quoted(path)}.")
     if path.suffix not in readers:
         raise RunDirectoryError(
-            f"{quoted(str(path))} is no result of backlight: results are run directories, or end "
+            f"{quoted(path)} is no result of backlight: results are run directories, or end "
             f"in {', '.join(readers)}."
         )
     return replace(_read(path, read_file(path), readers[path.suffix]), path=path)
@@ -91,40 +87,42 @@ def _read_run(path: Path) -> Results:
     run.config()  # says what is wrong if this is no run at all
     if not run.is_finished:
         raise RunDirectoryError(
-            f"The run in {quoted(str(path))} is not finished; go on with it by --resume."
+            f"The run in {quoted(path)} is not finished; go on with it by --resume."
         )
 
-    def read(name: str, parse: Callable[[bytes], _Read]) -> _Read:
+    def read(name: str, parse: Callable[[bytes, Path], _Read]) -> _Read:
         return _read(path / name, run.read(name), parse)
 
     files = [str(name) for name in run.manifest()["files"]]
-    stems = [file.removeprefix(_TABLES).removesuffix(".csv") for file in files if _is_table(file)]
-    config = read(CONFIG, lambda content: _mapping(yaml.safe_load(content)))
+    tables = [read(name, _table) for name in files if name.startswith("tables/")]
     return Results(
         path=path,
         data=read(CONSOLIDATED, _of_archive).data,
         statistics=read(STATISTICS, parse_arrays) if STATISTICS in files else {},
-        metadata=read(METADATA, lambda content: _mapping(parse_json(content))),
-        tables={stem: read(f"{_TABLES}{stem}.csv", partial(_table, stem)) for stem in stems},
-        config=config,
+        metadata=read(METADATA, _json),
+        tables={table.name: table for table in tables},
+        config=read(CONFIG, _yaml),
     )
 
 
-def _of_archive(content: bytes) -> Results:
-    return _of_arrays(parse_arrays(content))
+def _of_archive(content: bytes, path: Path) -> Results:
+    arrays = parse_arrays(content, path)
+    metadata = arrays.pop("metadata", None)
+    return Results(
+        data=arrays, metadata={} if metadata is None else _json(str(metadata).encode(), path)
+    )
 
 
-def _is_table(file: str) -> bool:
-    return file.startswith(_TABLES) and file.endswith(".csv")
+def _table(content: bytes, path: Path) -> Table:
+    return Table.from_csv(path.stem, content.decode())
 
 
-def _of_arrays(arrays: dict[str, NDArray[Any]]) -> Results:
-    metadata = _mapping(json.loads(str(arrays.pop("metadata")))) if "metadata" in arrays else {}
-    return Results(data=arrays, metadata=metadata)
+def _json(content: bytes, path: Path) -> Mapping[str, Any]:
+    return _mapping(parse_json(content.decode(), quoted(path), error=RunDirectoryError))
 
 
-def _table(name: str, content: bytes) -> Table:
-    return Table.from_csv(name, content.decode())
+def _yaml(content: bytes, path: Path) -> Mapping[str, Any]:
+    return _mapping(parse_yaml(content.decode(), quoted(path), error=RunDirectoryError))
 
 
 def _mapping(found: Any) -> Mapping[str, Any]:
@@ -133,9 +131,9 @@ def _mapping(found: Any) -> Mapping[str, Any]:
     return found
 
 
-def _read(path: Path, content: bytes, parse: Callable[[bytes], _Read]) -> _Read:
+def _read(path: Path, content: bytes, parse: Callable[[bytes, Path], _Read]) -> _Read:
     try:
-        return parse(content)
-    except (ValueError, KeyError, RecursionError, csv.Error, yaml.YAMLError) as error:
+        return parse(content, path)
+    except (ValueError, KeyError, AssertionError, csv.Error) as error:
         reason = " ".join(str(error).split())[:_LONGEST_REASON]
-        raise RunDirectoryError(f"{quoted(str(path))} cannot be read: {reason}.") from error
+        raise RunDirectoryError(f"{quoted(path)} cannot be read: {reason}.") from error

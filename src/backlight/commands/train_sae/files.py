@@ -17,11 +17,10 @@ from backlight.config import TrainSaeConfig
 from backlight.dictionaries.activations import Threshold
 from backlight.dictionaries.dictionary import Dictionary, LinearEncoder
 from backlight.dictionaries.formats import dictionary_learning, saelens
-from backlight.errors import StorageError
+from backlight.errors import StorageError, quoted
 from backlight.models.subject import Subject
 from backlight.runs.files import digest_of, write_file
 from backlight.runs.lock import lock
-from backlight.runs.names import quoted
 
 __all__ = ["rounded", "write_trained"]
 
@@ -79,7 +78,7 @@ def write_trained(trained: TrainedDictionary, config: TrainSaeConfig, subject: S
         put(scratch, path, replacing=config.overwrite)
         del held
     except OSError as error:
-        raise StorageError(f"{quoted(str(path))} cannot be written: {error.strerror}.") from error
+        raise StorageError(f"{quoted(path)} cannot be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

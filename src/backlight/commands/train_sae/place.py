@@ -8,10 +8,9 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
 from backlight.runs.files import digest_of, read_file, scratch_name
 from backlight.runs.lock import lock
-from backlight.runs.names import quoted
 from backlight.runs.places import refuse_place
 
 __all__ = ["TRAINING", "put", "refuse_occupied", "scratch_of"]
@@ -78,12 +77,12 @@ def _refuse_others(path: Path, *, replacing: bool) -> None:
     foreign = _foreign(path, told)
     if foreign is not None:
         raise RunDirectoryError(
-            f"{quoted(str(path))} holds files that were not written by train-sae, such as "
+            f"{quoted(path)} holds files that were not written by train-sae, such as "
             f"{quoted(foreign)}; name another --output_dir."
         )
     if told and not replacing:
         raise RunDirectoryError(
-            f"{quoted(str(path))} already holds a dictionary. Give --overwrite to replace it, or "
+            f"{quoted(path)} already holds a dictionary. Give --overwrite to replace it, or "
             "another --output_dir."
         )
 
@@ -100,7 +99,7 @@ def _refuse_special(path: Path) -> None:
     for reason, holds in reasons.items():
         if holds:
             raise RunDirectoryError(
-                f"{quoted(str(path))} {reason}; a dictionary takes the name of a whole directory. "
+                f"{quoted(path)} {reason}; a dictionary takes the name of a whole directory. "
                 "Name a new one, such as --output_dir runs/my_dictionary."
             )
 
