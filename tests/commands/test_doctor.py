@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from backlight import cli
 from backlight.commands.doctor import doctor, run
 from backlight.commands.doctor_page import report_of, write_page
 from backlight.config.doctor import DoctorConfig
