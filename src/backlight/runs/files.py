@@ -86,12 +86,9 @@ def sweep(root: Path) -> None:
         root: A directory; links in it are not followed. Files of other tools that end in ``.part``
             stay.
     """
-    for folder, folders, files in os.walk(root, followlinks=False):
+    for folder, _, files in os.walk(root, followlinks=False):
         for name in filter(is_scratch, files):
             Path(folder, name).unlink(missing_ok=True)
-        for name in filter(is_scratch, folders):
-            with suppress(OSError):  # it is not empty: not left by a probe
-                Path(folder, name).rmdir()
 
 
 def read_file(path: Path) -> bytes:

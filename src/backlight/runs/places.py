@@ -1,10 +1,10 @@
 """Where a directory of results can be made: asked before anything is computed."""
 
 import stat
+import tempfile
 from pathlib import Path
 
 from backlight.errors import RunDirectoryError, quoted
-from backlight.runs.files import scratch_name
 
 __all__ = ["refuse_place"]
 
@@ -25,10 +25,9 @@ def refuse_place(path: Path, *, what: str = "results") -> None:
             f"{quoted(path)} has characters that cannot be printed; name another directory."
         )
     existing = _nearest(path.absolute(), path, what)
-    probe = existing / scratch_name()
     try:
-        probe.mkdir()
-        probe.rmdir()
+        with tempfile.TemporaryFile(dir=existing):  # on Linux it never has a name
+            pass
     except OSError as error:
         raise RunDirectoryError(
             f"{quoted(path)} cannot be a directory for {what}: nothing can be written in "
