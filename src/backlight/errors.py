@@ -14,6 +14,7 @@ BacklightError
 |   +-- PromptError          a template, field, answer or position that is not there or does not fit
 |   +-- RunDirectoryError    a directory that exists, or is not a run, or is another run
 |   +-- DeviceError          a device that is not there
+|   +-- StateError           a saved state of a statistic that is not of its form
 +-- RunError                 a failure of the run: exit status 1, what was done so far is kept
     +-- NonFiniteError       NaN or infinity in the loss or in a gradient
     +-- StorageError         the disk is full, or the directory cannot be written
@@ -40,6 +41,7 @@ __all__ = [
     "RunDirectoryError",
     "RunError",
     "SilentSiteError",
+    "StateError",
     "StorageError",
     "TaskError",
     "UnknownLayerError",
@@ -181,6 +183,10 @@ class RunDirectoryError(UsageError):
 
 class DeviceError(UsageError):
     """A device or a number format was asked for that is not there."""
+
+
+class StateError(UsageError):
+    """A saved state lacks something, or holds what no statistic can have seen."""
 
 
 class NonFiniteError(RunError):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from backlight import cli
 from backlight.commands.doctor import doctor, run
 from backlight.commands.doctor_page import report_of, write_page
 from backlight.config.doctor import DoctorConfig
@@ -217,3 +218,20 @@ def test_histories_of_any_length_are_drawn(num_steps):
     }
 
     assert set(pictures) == (set() if num_steps == 0 else {"course", "gradients", "updates"})
+
+
+def test_a_page_replaces_a_page_and_nothing_else(tmp_path, capsys):
+    log, page = tmp_path / "log.jsonl", tmp_path / "page.html"
+    log.write_text('{"step": 1, "grad_norm": 0.3, "loss": 2.1}\n')
+    before = log.read_bytes()
+    (tmp_path / "link.html").symlink_to(log)
+    (tmp_path / "mine.html").write_text("<html>mine</html>")
+    (tmp_path / "folder.html").mkdir()
+
+    for name in ("log.jsonl", "link.html", "mine.html", "folder.html"):
+        assert cli.main(["doctor", str(log), "--html", str(tmp_path / name)]) == 2
+        assert f"{name}' is there already and is no page" in capsys.readouterr().err
+    assert log.read_bytes() == before
+    for _ in range(2):
+        assert cli.main(["doctor", str(log), "--html", str(page)]) in (0, 1)
+    assert page.read_bytes().startswith(b"<!DOCTYPE html>")

@@ -1,6 +1,7 @@
 """What `backlight train-world` learns, writes, prints and refuses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,9 @@ def test_a_run_that_was_killed_when_all_steps_were_done_is_finished(straight, re
         patch.setattr(command, "card_of", fatal)
         with pytest.raises(Killed):
             train_world(**recipe)
-    (recipe["output_dir"] / "final" / ".config.json.123.part").touch()  # as a kill leaves them
+    (
+        recipe["output_dir"] / "final" / f".backlight-{16 * '0'}.part"
+    ).touch()  # as a kill leaves them
     resumed = train_world(**recipe, resume=True)
     there = {str(file.relative_to(resumed.path)) for file in resumed.path.rglob("*.*")}
     assert not [name for name in there if name.endswith(".part")]
@@ -191,14 +194,32 @@ def test_it_is_offered_at_the_root():
     assert backlight.train_world is train_world
 
 
-def test_a_finished_run_is_neither_replaced_nor_resumed_unasked(recipe):
+def test_a_finished_run_is_not_replaced_unasked(recipe):
     train_world(**recipe)
     with pytest.raises(RunDirectoryError, match="already holds a run"):
         train_world(**recipe)
-    with pytest.raises(RunDirectoryError, match="is finished; there is nothing to go on with"):
-        train_world(**recipe, resume=True)
     train_world(**{**recipe, "num_steps": 1}, overwrite=True)
     assert not list((recipe["output_dir"] / "checkpoint-3").glob("*"))
+
+
+def test_to_resume_a_finished_training_says_so_and_gives_it_back(straight, tmp_path, caplog):
+    place = shutil.copytree(straight.path, tmp_path / "run")
+    cities = straight.path.parent / "cities.csv"
+    recipe = {**OPTIONS, "cities_csv": cities, "output_dir": place}
+    before = contents(straight.path)
+
+    with caplog.at_level("INFO"):
+        found = train_world(**recipe, resume=True)
+
+    assert "is finished: nothing is left to do" in caplog.text
+    assert contents(found.path) == before
+    assert found.metrics.to_csv() == straight.metrics.to_csv()
+    for name, weight in straight.model.state_dict().items():
+        torch.testing.assert_close(found.model.state_dict()[name], weight, rtol=0, atol=0)
+
+    (found.path / "final" / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(RunDirectoryError, match=r"model\.safetensors' is not as the run wrote it"):
+        train_world(**recipe, resume=True)
 
 
 def test_a_run_is_not_resumed_with_other_options_or_cities(recipe, monkeypatch):
@@ -218,7 +239,7 @@ def test_a_state_of_another_kind_is_refused(recipe, monkeypatch):
         with pytest.raises(Killed):
             train_world(**recipe)
     np.savez(recipe["output_dir"] / "checkpoint.npz", step=np.array(3))
-    with pytest.raises(RunDirectoryError, match="does not fit the model; start anew with"):
+    with pytest.raises(RunDirectoryError, match=r"is damaged .it says no digest of itself"):
         train_world(**recipe, resume=True)
 
 

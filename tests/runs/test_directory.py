@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -6,6 +7,7 @@ import yaml
 
 from backlight.errors import RunDirectoryError
 from backlight.runs.directory import PROVENANCE, RunDirectory
+from backlight.runs.finding import find_latest
 from backlight.tables import Table
 from zoo.folders import contents
 
@@ -56,6 +58,10 @@ def test_the_manifest_makes_a_run_finished_and_lists_its_files(tmp_path):
         "complete": True,
         "loss": None,
         "files": ["a.npy", "config.yaml", "tables/layers.csv"],
+        "sha256": {
+            name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+            for name in ("a.npy", "config.yaml", "tables/layers.csv")
+        },
     }
     assert set(contents(tmp_path)) == {
         "a.npy",
@@ -124,7 +130,7 @@ def test_overwriting_deletes_a_run_and_nothing_else(tmp_path):
 
     RunDirectory.create(tmp_path, OPTIONS, {"command": "layers"}, overwrite=True)
 
-    assert set(contents(tmp_path)) == {"config.yaml", "notes.txt"}
+    assert set(contents(tmp_path)) == {".written", "config.yaml", "notes.txt"}
 
 
 def test_overwriting_an_unfinished_run_forgets_its_checkpoint(tmp_path):
@@ -191,7 +197,7 @@ def test_the_newest_unfinished_run_with_the_same_options_is_found(tmp_path):
     begun(tmp_path / "other_command", started="2025-03-01T00:00:00+00:00", command="sae")
     finished(tmp_path / "done", started="2025-04-01T00:00:00+00:00")
 
-    assert RunDirectory.find_unfinished(tmp_path, "layers", OPTIONS).path == newest.path
+    assert find_latest(tmp_path, "layers", OPTIONS).path == newest.path
 
 
 def test_without_a_match_the_candidates_are_listed_with_what_differs(tmp_path):
@@ -204,7 +210,7 @@ def test_without_a_match_the_candidates_are_listed_with_what_differs(tmp_path):
         match=r"no unfinished run with these options in .* Unfinished are: "
         r".*first \(seed: 1 -> 0\), .*second \(seed: 2 -> 0\)\. Name one with --output_dir",
     ) as caught:
-        RunDirectory.find_unfinished(tmp_path, "layers", OPTIONS)
+        find_latest(tmp_path, "layers", OPTIONS)
 
     assert "done" not in str(caught.value)
 
@@ -213,7 +219,7 @@ def test_without_any_run_there_are_no_candidates(tmp_path):
     with pytest.raises(
         RunDirectoryError, match=r"no unfinished run with these options in '.*nowhere'\. Name one"
     ):
-        RunDirectory.find_unfinished(tmp_path / "nowhere", "layers", OPTIONS)
+        find_latest(tmp_path / "nowhere", "layers", OPTIONS)
 
 
 def test_directories_of_other_tools_are_no_candidates(tmp_path):
@@ -221,7 +227,7 @@ def test_directories_of_other_tools_are_no_candidates(tmp_path):
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "config.yaml").write_text("lr: 0.1\n", encoding="utf-8")
 
-    assert RunDirectory.find_unfinished(tmp_path, "layers", OPTIONS).path == run.path
+    assert find_latest(tmp_path, "layers", OPTIONS).path == run.path
 
 
 @pytest.mark.parametrize(
@@ -283,16 +289,19 @@ def test_overwriting_an_unfinished_run_deletes_what_it_wrote_and_nothing_else(tm
     RunDirectory.create(tmp_path / "run", {"a": 2}, {"command": "layers"}, overwrite=True)
 
     left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert left == {"config.yaml", "notes.txt"}
+    assert left == {".written", "config.yaml", "notes.txt"}
 
 
-def test_a_sweep_deletes_half_written_files(tmp_path):
+def test_taking_up_a_run_deletes_its_scraps_and_no_others(tmp_path):
     run = RunDirectory.create(tmp_path / "run", {"a": 1}, {"command": "layers"})
     run.write_text("tables/layers.csv", "whole")
+    theirs = [".layers.csv.77.part", ".backlight-1.part", "film.part"]
     for folder in (run.path, run.path / "tables"):
-        (folder / ".layers.csv.77.part").write_text("hal")
+        for name in (f".backlight-{16 * 'a'}.part", *theirs):
+            (folder / name).write_text("hal")
 
-    run.sweep()
+    run.take_up()
 
-    assert not list(run.path.rglob("*.part"))
+    left = sorted(str(part.relative_to(run.path)) for part in run.path.rglob("*.part"))
+    assert left == sorted([*theirs, *(f"tables/{name}" for name in theirs)])
     assert (run.path / "tables" / "layers.csv").read_text() == "whole"

@@ -15,7 +15,7 @@ from backlight.data.batches import Batch, Passages
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
 from backlight.models.subject import Subject
-from backlight.stats.base import Kept, prefixed, under, wide
+from backlight.stats.base import Kept, prefixed, taken, under, wide
 from backlight.stats.cluster import ClusterMean
 from backlight.stats.largest import LargestTokens
 from backlight.stats.second_moment import SecondMoment
@@ -84,11 +84,11 @@ class LayerFeatures:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state."""
         self.num_tokens, self.num_sequences, self.num_predicted = (
-            int(number) for number in state["numbers"]
+            int(number) for number in taken(state, "numbers", np.zeros(3, dtype=np.int64))
         )
-        self.nats = float(state["nats"])
+        self.nats = float(taken(state, "nats", np.zeros(())))
         if self.counts is not None:
-            self.counts = np.array(state["counts"], dtype=np.int64)
+            self.counts = taken(state, "counts", self.counts)
         for name, part in self._parts().items():
             part.restore(under(name, state))
 
@@ -133,7 +133,8 @@ class FeatureSurvey:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state."""
-        self.num_chunks, self.num_layers, self.num_steps = (int(n) for n in state["position"])
+        position = taken(state, "position", np.zeros(3, dtype=np.int64))
+        self.num_chunks, self.num_layers, self.num_steps = (int(n) for n in position)
         for layer, features in self.layers.items():
             features.restore(under(str(layer), state))
 

@@ -12,9 +12,11 @@ from backlight.analysis.finite import check_finite
 from backlight.capture.record import record, record_activations
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
+from backlight.errors import StateError, quoted
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.stats.bank import Bank
+from backlight.stats.base import taken
 from backlight.tasks.objective import NextToken, Reduction
 
 __all__ = ["Profile", "Progress", "Quantity", "profile"]
@@ -64,8 +66,9 @@ class Profile:
         """Take over a state."""
         own = ("counts", "nats")
         self.bank.restore({name: array for name, array in state.items() if name not in own})
-        self.num_batches, self.num_predicted = (int(count) for count in state["counts"])
-        self.nats = float(state["nats"])
+        counts = taken(state, "counts", np.zeros(2, dtype=np.int64))
+        self.num_batches, self.num_predicted = (int(count) for count in counts)
+        self.nats = float(taken(state, "nats", np.zeros(())))
 
     def merge(self, other: "Profile") -> None:
         """Take in what another profile of the same sites has seen of other passages."""
@@ -101,7 +104,9 @@ def profile(
 
     Raises:
         NonFiniteError: If the loss or the quantity is NaN or infinite.
+        StateError: If the state is of other sites or of another corpus.
     """
+    _refuse_other_state(state, sites, len(batches))
     for members in batches[state.num_batches :]:
         batch = Batch.of(passages, members).to(subject.device)
         tape = _record(subject, batch, sites, quantity, reduction)
@@ -114,6 +119,15 @@ def profile(
             state.num_predicted += batch.num_tokens - len(batch.passages)
         state.num_batches += 1
         yield Progress(state.num_batches, batch.num_tokens)
+
+
+def _refuse_other_state(state: Profile, sites: Sequence[Site], num_batches: int) -> None:
+    if state.num_batches > num_batches:
+        raise StateError(f"it has seen {state.num_batches} batches, and there are {num_batches}")
+    names = frozenset(site.name for site in sites)
+    if state.num_batches and state.bank.sites != names:
+        other = min(state.bank.sites ^ names)
+        raise StateError(f"it is of other sites: they differ in {quoted(other)}")
 
 
 def _record(

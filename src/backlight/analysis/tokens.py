@@ -20,7 +20,7 @@ from backlight.errors import FamilyProofError
 from backlight.models.head import Head
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.stats.base import under
+from backlight.stats.base import taken, under
 from backlight.tasks.answers import AnswerObjective, answered
 from backlight.tasks.grid import Grid
 from backlight.tasks.objective import LossGradient
@@ -92,8 +92,11 @@ class TokenSurvey:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state."""
-        self.num_batches = int(state["num_batches"])
-        self.nats, self.value, self.right = state["nats"], state["value"], state["right"]
+        self.num_batches = int(taken(state, "num_batches", np.zeros((), dtype=np.int64)))
+        self.nats, self.value = (
+            taken(state, name, self.nats, blanks=True) for name in ("nats", "value")
+        )
+        self.right = taken(state, "right", self.right)
         self.measured = under("measured", state)
         self.vectors = under("vectors", state)
 

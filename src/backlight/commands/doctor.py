@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backlight.commands.doctor_page import write_page
+from backlight.commands.doctor_page import refuse_page, write_page
 from backlight.commands.doctor_text import print_diagnosis
 from backlight.config import ModelOptions, TextOptions
 from backlight.config.doctor import DoctorConfig
@@ -27,6 +27,8 @@ def doctor(run_dir: Path | str, *, html: Path | str | None = None) -> Diagnosis:
     Returns:
         The verdict, and what was found.
     """
+    if html is not None:
+        refuse_page(Path(html))
     history = read_history(run_dir)
     diagnosis = diagnose(history)
     if html is not None:
@@ -43,6 +45,8 @@ def run(config: DoctorConfig) -> int:
     Returns:
         The exit status: 0 if the verdict is healthy, else 1.
     """
+    if config.html is not None:
+        refuse_page(config.html)
     history, title = _examined(config)
     diagnosis = diagnose(history)
     print_diagnosis(diagnosis, title=title)

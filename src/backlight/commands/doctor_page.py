@@ -1,5 +1,6 @@
 """A diagnosis as one page: findings in words, and the history as pictures."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,14 +9,38 @@ from numpy.typing import NDArray
 
 from backlight.commands.doctor_text import heading, meaning, recorded
 from backlight.commands.report import png
+from backlight.errors import ConfigError, quoted
 from backlight.report.doctor import DoctorReport, Grid, Mark, draw_doctor
-from backlight.report.page import Paragraph, Picture, Section, page
+from backlight.report.page import GENERATOR, Paragraph, Picture, Section, page
 from backlight.runs.files import write_file
 from backlight.tables import Table
 from backlight.training.history.history import History
 from backlight.training.symptoms import Diagnosis, Finding
 
-__all__ = ["report_of", "write_page"]
+__all__ = ["refuse_page", "report_of", "write_page"]
+
+_HEAD = 1000  # bytes, in which a page says who made it
+
+
+def refuse_page(path: Path) -> None:
+    """Refuse a file for a page that is something else, such as the log that is to be judged.
+
+    Args:
+        path: Where the page is to be written.
+
+    Raises:
+        ConfigError: If something is there that is no page of backlight.
+    """
+    if not os.path.lexists(path):
+        return
+    if not path.is_symlink() and path.is_file():
+        with path.open("rb") as file:
+            if GENERATOR.encode() in file.read(_HEAD):
+                return
+    raise ConfigError(
+        f"{quoted(path)} is there already and is no page that backlight made, so it is not "
+        "replaced; name another file with --html."
+    )
 
 
 def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str) -> None:
@@ -26,7 +51,12 @@ def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str
         history: What was recorded.
         diagnosis: What was found in it.
         title: What was examined.
+
+    Raises:
+        ConfigError: If something is there that is no page of backlight.
+        StorageError: If it cannot be written.
     """
+    refuse_page(path)
     content = page(
         f"Doctor: {title}",
         list(_sections(history, diagnosis)),

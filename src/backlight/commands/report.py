@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from backlight.errors import ConfigError, RunDirectoryError
+from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.report.dimensions import NOUNS, Dimensions, Variant
 from backlight.report.features import FeaturesReport, draw_features
 from backlight.report.flow import FlowReport, draw_flow
@@ -17,7 +17,7 @@ from backlight.report.plot_drawing import draw_plots
 from backlight.report.plots import plots_from_json
 from backlight.report.tokens import TokensReport, draw_tokens
 from backlight.report.visible import make_plain
-from backlight.runs.directory import PROVENANCE, RunDirectory
+from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results, load_results
 from backlight.tables import Table
 
@@ -51,18 +51,37 @@ def run(path: Path) -> list[Path]:
         The figures.
 
     Raises:
-        RunDirectoryError: If it is no finished run, or a run that has no figures.
+        RunDirectoryError: If it is no finished run, a run that has no figures, or one whose files
+            do not hold what its figures show.
     """
-    results = load_results(path)
-    command = results.config.get(PROVENANCE, {}).get("command")
-    command = _LAB if str(command).startswith(_LAB) else command
-    if command not in _FIGURES:
-        raise RunDirectoryError(f"The run in {str(path)!r} ({command}) has no figures to draw.")
     directory = RunDirectory(path)
-    return [
-        directory.write_bytes(name, rendered(name, figure))
-        for name, figure in _FIGURES[command](results)
+    command = str(directory.provenance().get("command")) if path.is_dir() else "one file"
+    results = load_results(path)
+    draw = _FIGURES.get(_LAB if command.startswith(_LAB) else command)
+    if draw is None:
+        raise RunDirectoryError(
+            f"The run in {quoted(path)} ({quoted(command)}) has no figures to draw."
+        )
+    directory.take_up()
+    written = [
+        directory.write_bytes(name, content) for name, content in _drawn(path, draw, results)
     ]
+    directory.list_again()
+    return written
+
+
+def _drawn(
+    path: Path, draw: Callable[[Results], Iterator[tuple[str, Figure]]], results: Results
+) -> Iterator[tuple[str, bytes]]:
+    """Draw the figures of a run, whose files may lack anything: they may be a stranger's."""
+    try:
+        for name, figure in draw(results):
+            yield name, rendered(name, figure)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise RunDirectoryError(
+            f"The figures of the run in {quoted(path)} cannot be drawn: its files do not hold "
+            f"what they show ({type(error).__name__}: {quoted(str(error))}). Measure again."
+        ) from error
 
 
 def layers_report(results: Results) -> LayersReport:

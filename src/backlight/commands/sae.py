@@ -21,7 +21,7 @@ from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.report import features_report
 from backlight.commands.sae_table import print_features
-from backlight.commands.session import Clock, find_run, follow, print_places
+from backlight.commands.session import Clock, find_run, follow, print_places, restore_checkpoint
 from backlight.commands.shelf import Shelf, find_source, shelve
 from backlight.commands.survey import Material, begin, gather
 from backlight.config import SaeConfig, SurveyConfig, same_numbers
@@ -155,9 +155,8 @@ def _measure(
 ) -> FeatureSurvey:
     sizes = {layer: (len(trial.counts), trial.widths[1]) for layer, trial in shelf.trials.items()}
     state = FeatureSurvey(plan, sizes)
-    saved = None if directory is None else directory.load_checkpoint()
-    if saved is not None:
-        state.restore(saved)
+    if directory is not None:
+        restore_checkpoint(directory, state.restore)
     follow(
         survey_features(
             material.subject,

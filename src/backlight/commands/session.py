@@ -1,10 +1,12 @@
 """What every survey shares: finding its run directory, showing progress, keeping checkpoints."""
 
+import logging
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,10 +23,12 @@ from rich.progress import (
 from rich.text import Text
 
 from backlight.config import RunOptions, same_numbers
-from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.errors import ConfigError, RunDirectoryError, StateError, quoted
 from backlight.foreign.streams import Unhindered
 from backlight.foreign.text import plain
 from backlight.runs.directory import RunDirectory
+from backlight.runs.files import unwritable
+from backlight.runs.finding import find_latest
 
 __all__ = [
     "CHECKPOINT_PATIENCE",
@@ -35,6 +39,7 @@ __all__ = [
     "find_run",
     "follow",
     "print_places",
+    "restore_checkpoint",
     "start_run",
 ]
 
@@ -48,6 +53,9 @@ CHECKPOINT_PATIENCE = 20
 """How many times as long as it took to keep a state it takes until it is kept again."""
 
 _PLAIN_WIDTH = 160
+_NOT_IN_A_NAME = re.compile(r"[^\w.,+=-]", re.ASCII)
+_LONGEST_NAME, _STAMP = 150, len("_20250101_000000")
+_logger = logging.getLogger(__name__)
 _OF_ONE = re.compile(r"layer_|figures/gradient_pca_")  # pictures of one layer or position
 
 
@@ -113,16 +121,11 @@ def find_run(config: RunOptions, command: str) -> RunDirectory | None:
         raise ConfigError("--overwrite says to replace a run, but not which: name --output_dir.")
     options = same_numbers(config)
     if config.output_dir is None:
-        return RunDirectory.find_unfinished(ROOT, command, options) if config.resume else None
+        return _told(find_latest(ROOT, command, options)) if config.resume else None
     run = RunDirectory(config.output_dir)
     if config.resume and run.exists():
-        differences = run.differences(options)
-        if differences or not run.is_of(command):
-            raise RunDirectoryError(
-                f"{quoted(run.path)} holds a run with other options ({'; '.join(differences)}); "
-                "resume with the same, or name another --output_dir."
-            )
-        return run
+        _refuse_another(run, command, options)
+        return _told(run)
     RunDirectory.refuse_occupied(run.path, replacing=config.overwrite)
     return None
 
@@ -142,9 +145,77 @@ def start_run(config: RunOptions, name: str, provenance: Mapping[str, Any]) -> R
     if path is None:
         if not config.save_outputs:
             return None
-        path = ROOT / f"{name}_{datetime.now().strftime('%Y%m%d_%H%M%S')}"
+        path = _new_directory(f"{name}_{datetime.now().strftime('%Y%m%d_%H%M%S')}")
     options = {**same_numbers(config), "save_outputs": True}
     return RunDirectory.create(path, options, provenance, overwrite=config.overwrite)
+
+
+def _refuse_another(run: RunDirectory, command: str, options: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run of another command, or with other options."""
+    if not run.is_of(command):
+        there = quoted(run.provenance().get("command"))
+        raise RunDirectoryError(
+            f"{quoted(run.path)} holds a run of another command ({there}, not {command!r}); "
+            "name another --output_dir."
+        )
+    differences = run.differences(options)
+    if differences:
+        raise RunDirectoryError(
+            f"{quoted(run.path)} holds a run with other options ({'; '.join(differences)}); "
+            "resume with the same, or name another --output_dir."
+        )
+
+
+def _told(run: RunDirectory) -> RunDirectory:
+    if run.is_finished:
+        _logger.info("The run in %s is finished: nothing is left to do.", run.path)
+    return run
+
+
+def _new_directory(name: str) -> Path:
+    """Make a directory for a run under a name that no other run has, also not at this moment."""
+    plain = _NOT_IN_A_NAME.sub("_", name)
+    stem = plain if len(plain) <= _LONGEST_NAME else f"{plain[:_LONGEST_NAME]}{plain[-_STAMP:]}"
+    for number in count(1):
+        path = ROOT / (stem if number == 1 else f"{stem}_{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not ROOT.is_dir():
+                raise RunDirectoryError(
+                    f"{str(ROOT)!r} is a file, not a directory for results; name another place "
+                    "with --output_dir."
+                ) from None
+            continue
+        except OSError as error:
+            raise unwritable(path, error) from error
+        return path
+    raise AssertionError("numbers have no end")
+
+
+def restore_checkpoint(
+    run: RunDirectory, restore: Callable[[dict[str, NDArray[Any]]], object]
+) -> bool:
+    """Let a state be taken up where a run was stopped.
+
+    Args:
+        run: The run.
+        restore: Takes over the state; it refuses one that is not of its form.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        RunDirectoryError: If it is damaged, or has another form than this version's.
+    """
+    saved = run.load_checkpoint()
+    if saved is None:
+        return False
+    try:
+        restore(saved)
+    except (StateError, KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+        raise run.damaged_checkpoint(error) from error
+    return True
 
 
 def follow(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from backlight.analysis.profile import Progress
-from backlight.commands.session import Clock, follow, start_run
+from backlight.commands.session import Clock, follow, restore_checkpoint, start_run
 from backlight.config import CorpusOptions, RunOptions, TextOptions
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import read_rows
@@ -111,7 +111,7 @@ def begin(
     if found is None:
         return start_run(config, name, origin)
     _refuse_other_material(found, origin, ("corpus", "model", *more))
-    found.sweep()
+    found.take_up()
     return found
 
 
@@ -132,9 +132,8 @@ def measure(
         directory: The run, None if nothing is written.
         title: What the progress bar says.
     """
-    saved = None if directory is None else directory.load_checkpoint()
-    if saved is not None:
-        state.restore(saved)
+    if directory is not None:
+        restore_checkpoint(directory, state.restore)
     tokens = material.passages.tokens
     done = [member for members in material.batches[: state.num_batches] for member in members]
     follow(

@@ -6,6 +6,7 @@ import os
 import stat
 import zipfile
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -124,7 +125,7 @@ def read_text(path: Path, *, error: type[BacklightError], most: int) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def check_archive(path: Path, file: IO[bytes], *, error: type[BacklightError]) -> None:
+def check_archive(path: Path, file: IO[bytes] | BytesIO, *, error: type[BacklightError]) -> None:
     """Refuse a zip archive (``.npz``, ``.pt``) that unpacks to very much more than it is.
 
     The size is what the archive says of its members, and reading one stops there. What is no zip

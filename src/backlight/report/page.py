@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 from backlight.foreign.text import html
 
-__all__ = ["Paragraph", "Picture", "Section", "page"]
+__all__ = ["GENERATOR", "Paragraph", "Picture", "Section", "page"]
+
+GENERATOR = '<meta name="generator" content="backlight">'
+"""What the first lines of each page say: only what says so may be replaced by another page."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --paper: #fff; --soft: #5a6472; --line: #d8dde5; }
@@ -95,6 +98,7 @@ def page(title: str, sections: Sequence[Section], *, mark: str = "", tone: str =
     lines = _Lines()
     lines.add("<!DOCTYPE html>")
     lines.add('<html lang="en"><head><meta charset="utf-8">')
+    lines.add(GENERATOR)
     lines.add('<meta name="viewport" content="width=device-width, initial-scale=1">')
     lines.add(f"<title>{html(title)}</title><style>{_STYLE}</style></head><body>")
     lines.add(f"<h1>{html(title)}{_badge(mark, tone)}</h1>")

@@ -2,7 +2,8 @@
 
 import json
 import logging
-import zipfile
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,34 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from backlight.errors import RunDirectoryError
-from backlight.runs.files import npy_bytes, npz_bytes, unwritable, write_file
+from backlight.errors import RunDirectoryError, quoted
+from backlight.foreign.documents import read_json, read_yaml
+from backlight.runs.checkpoint import pack, unpack
+from backlight.runs.files import (
+    digest_of,
+    is_scratch,
+    npy_bytes,
+    npz_bytes,
+    read_file,
+    sweep,
+    unwritable,
+    write_file,
+)
+from backlight.runs.journal import JOURNAL, add_to_journal, begin_journal, read_journal
+from backlight.runs.lock import Lock, lock
+from backlight.runs.names import below, fault_of
+from backlight.runs.places import refuse_place
 from backlight.tables import Table
 
-__all__ = ["PROVENANCE", "RunDirectory"]
+__all__ = ["CONFIG", "PROVENANCE", "RunDirectory"]
+
+CONFIG = "config.yaml"
+"""The options of a run and where it came from."""
 
 PROVENANCE = "provenance"
 """The key under which a run's ``config.yaml`` says where it came from; it is not an option."""
 
-_CONFIG, _MANIFEST, _CHECKPOINT = "config.yaml", "manifest.json", "checkpoint.npz"
-_JOURNAL = ".written"
+_MANIFEST, _CHECKPOINT = "manifest.json", "checkpoint.npz"
 _logger = logging.getLogger(__name__)
 
 
@@ -30,7 +48,8 @@ class RunDirectory:
 
     ``config.yaml`` (the options and where they came from) is written when the run starts;
     ``checkpoint.npz`` holds the state of an unfinished run; ``manifest.json`` is written last, so
-    its presence means that everything is there.
+    its presence means that everything is there. It lists every file with its SHA-256; until then
+    ``.written`` lists them. What is in neither is not the run's, and is never written or deleted.
 
     Attributes:
         path: Where it is.
@@ -38,7 +57,9 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._written: set[str] = set()
+        self._digests: dict[str, str] = {}
+        self._names: set[str] | None = None
+        self._lock: Lock | None = None
 
     @staticmethod
     def create(
@@ -60,14 +81,24 @@ class RunDirectory:
             The directory, with its config written.
 
         Raises:
-            RunDirectoryError: If something is there that may not be deleted.
+            RunDirectoryError: If something is there that may not be deleted, or another process
+                writes there.
+            StorageError: If it cannot be made.
         """
         RunDirectory.refuse_occupied(path, replacing=overwrite)
         run = RunDirectory(path)
-        if run.exists():
-            run._clear()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            run._lock = lock(path)
+            RunDirectory.refuse_occupied(path, replacing=overwrite)  # nobody was quicker
+            if run.exists():
+                run._clear()
+            sweep(path)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        run._begin_journal({CONFIG})
         config = {**options, PROVENANCE: dict(provenance)}
-        run.write_text(_CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        run.write_text(CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return run
 
     @staticmethod
@@ -79,58 +110,31 @@ class RunDirectory:
             replacing: An older run may be deleted.
 
         Raises:
-            RunDirectoryError: If there is a file, an older run, or files of somebody else.
+            RunDirectoryError: If there is a file, an older run, or files of somebody else, or if
+                nothing can be written there.
         """
-        if path.exists() and not path.is_dir():
-            raise RunDirectoryError(f"{str(path)!r} is a file, not a directory for results.")
-        is_run = RunDirectory(path).exists()
-        if is_run and not replacing:
+        refuse_place(path)
+        run = RunDirectory(path)
+        if run.exists():
+            if not replacing:
+                raise RunDirectoryError(
+                    f"{quoted(path)} already holds a run. Give --overwrite to replace it, "
+                    "--resume to go on with it, or another --output_dir."
+                )
+            run._refuse_changed_places()
+        elif path.is_dir() and not run._is_blank():
+            if (path / CONFIG).exists():
+                run.config()  # says what is wrong with it
+                if (path / _MANIFEST).exists():
+                    run.manifest()
             raise RunDirectoryError(
-                f"{str(path)!r} already holds a run. Give --overwrite to replace it, --resume to "
-                "go on with it, or another --output_dir."
+                f"{quoted(path)} exists and holds files that are no run of backlight; name "
+                "another --output_dir."
             )
-        if not is_run and path.is_dir() and any(path.iterdir()):
-            raise RunDirectoryError(
-                f"{str(path)!r} exists and holds files that are no run of backlight; name another "
-                "--output_dir."
-            )
-
-    @staticmethod
-    def find_unfinished(root: Path, command: str, options: Mapping[str, Any]) -> "RunDirectory":
-        """Find the newest unfinished run of a command with the same options.
-
-        Args:
-            root: The directory of run directories.
-            command: The command.
-            options: The options that can change a number.
-
-        Returns:
-            The run.
-
-        Raises:
-            RunDirectoryError: If there is none; the message lists the unfinished runs there are,
-                with what differs.
-        """
-        unfinished = [
-            RunDirectory(config.parent)
-            for config in root.glob(f"*/{_CONFIG}")
-            if not (config.parent / _MANIFEST).exists()
-        ]
-        runs = [run for run in unfinished if run.is_of(command)]
-        runs.sort(key=lambda run: (str(run.provenance().get("started")), run.path.name))
-        for run in reversed(runs):
-            if not run.differences(options):
-                return run
-        listed = [f"{run.path} ({'; '.join(run.differences(options))})" for run in runs]
-        raise RunDirectoryError(
-            f"There is no unfinished run with these options in {str(root)!r}. "
-            + (f"Unfinished are: {', '.join(listed)}. " if listed else "")
-            + "Name one with --output_dir, or start anew without --resume."
-        )
 
     def exists(self) -> bool:
-        """Tell whether a run was started here."""
-        return (self.path / _CONFIG).is_file()
+        """Tell whether backlight started a run here: a config alone may be anybody's."""
+        return (self.path / CONFIG).is_file() and CONFIG in self._own()
 
     def is_of(self, command: str) -> bool:
         """Tell whether a run of a command was started here, and not something of another tool."""
@@ -154,15 +158,15 @@ class RunDirectory:
             RunDirectoryError: If this is not a run directory.
         """
         try:
-            found = yaml.safe_load((self.path / _CONFIG).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            found = read_yaml(self.path / CONFIG, error=RunDirectoryError)
+        except RunDirectoryError as error:
             raise RunDirectoryError(
-                f"{str(self.path)!r} is not a run directory: its {_CONFIG} cannot be read."
+                f"{quoted(self.path)} is not a run directory: its {CONFIG} cannot be read."
             ) from error
         if not isinstance(found, dict) or not isinstance(found.get(PROVENANCE), dict):
             raise RunDirectoryError(
-                f"{str(self.path)!r} is not a run directory: its {_CONFIG} was not written by "
-                "backlight."
+                f"{quoted(self.path)} is not a run directory: its {CONFIG} was not written "
+                "by backlight."
             )
         return found
 
@@ -174,45 +178,103 @@ class RunDirectory:
         """Read what a finished run says of itself.
 
         Returns:
-            What ``manifest.json`` holds.
+            What ``manifest.json`` holds: ``files``, their ``sha256`` by name, and more.
 
         Raises:
             RunDirectoryError: If the run is not finished, or the file is damaged.
         """
         try:
-            found = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            found = read_json(self.path / _MANIFEST, error=RunDirectoryError)
+        except RunDirectoryError as error:
             raise RunDirectoryError(
-                f"{str(self.path)!r} holds no finished run: its {_MANIFEST} cannot be read."
+                f"{quoted(self.path)} holds no finished run: its {_MANIFEST} cannot be read."
             ) from error
-        return found if isinstance(found, dict) else {}
+        digests = found.get("sha256") if isinstance(found, dict) else None
+        files = found.get("files") if isinstance(found, dict) else None
+        if not isinstance(digests, dict) or not isinstance(files, list) or set(digests) != {*files}:
+            raise RunDirectoryError(
+                f"{quoted(self.path)} holds no finished run: its {_MANIFEST} does not list "
+                "each file with its SHA-256, so it was damaged, or not written by this backlight."
+            )
+        return found
 
     def differences(self, options: Mapping[str, Any]) -> list[str]:
         """Say which of some options are not those of this run, as ``name: here -> asked``."""
         here = self.config()
         return [
-            f"{name}: {here.get(name)!r} -> {value!r}"
+            f"{name}: {quoted(here.get(name))} -> {quoted(value)}"
             for name, value in options.items()
             if here.get(name) != value
         ]
 
-    def _clear(self) -> None:
-        """Delete the run, but no file that it did not write itself."""
-        self.config()  # refuses to delete what backlight did not write
-        _logger.info("Replacing the run in %s.", self.path)
-        listed = self.manifest().get("files", []) if self.is_finished else self._journal()
-        for name in (_MANIFEST, *listed, _CHECKPOINT, _JOURNAL, _CONFIG):
-            file = self.path / name
-            if file.resolve().is_relative_to(self.path.resolve()):
-                file.unlink(missing_ok=True)
+    def take_up(self) -> None:
+        """Go on with a run, or with its figures: no other process may, and scraps are deleted.
+
+        Raises:
+            RunDirectoryError: If another process writes it, or a file of it is no longer one.
+            StorageError: If nothing can be written there.
+        """
+        try:
+            self._lock = lock(self.path)
+            self._names = None
+            self._refuse_changed_places()
+            sweep(self.path)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        if not self.is_finished:
+            self._begin_journal(self._own())  # whole, if its last line was cut
+
+    def read(self, name: str) -> bytes:
+        """Read a file of a finished run, if it is as the run wrote it.
+
+        Args:
+            name: The file.
+
+        Returns:
+            Its content.
+
+        Raises:
+            RunDirectoryError: If it is not of the run, is not there, or was changed since.
+        """
+        known = self.manifest()["sha256"].get(name)
+        if known is None or fault_of(name) is not None:
+            raise RunDirectoryError(
+                f"The run in {quoted(self.path)} lists no file {quoted(name)}: it is another "
+                "kind of run, or its manifest was edited."
+            )
+        content = read_file(self.path / name)
+        if digest_of(content) != known:
+            raise RunDirectoryError(
+                f"{quoted(self.path / name)} is not as the run wrote it: it was edited, cut "
+                "or damaged. Put the original back, or measure again with --overwrite."
+            )
+        return content
 
     def write_bytes(self, name: str, content: bytes) -> Path:
-        """Write a file, whole or not at all."""
-        path = self.path / name
-        if name not in self._written and name not in (_CONFIG, _CHECKPOINT, _MANIFEST):
+        """Write a file, whole or not at all.
+
+        Args:
+            name: The file's name in the directory, which may come from anywhere.
+            content: What to write.
+
+        Returns:
+            The file.
+
+        Raises:
+            RunDirectoryError: If the name means something outside of the directory, or there is
+                a file of that name that is not the run's.
+            StorageError: If it cannot be written.
+        """
+        path = below(self.path, name)
+        if name not in self._own():
+            if os.path.lexists(path):
+                raise RunDirectoryError(
+                    f"{quoted(path)} is there already and was not written by this run; move "
+                    "it away, or name another --output_dir."
+                )
             self._note(name)
         write_file(path, content)
-        self._written.add(name)
+        self._digests[name] = digest_of(content)
         return path
 
     def write_text(self, name: str, text: str) -> Path:
@@ -238,21 +300,33 @@ class RunDirectory:
 
     def save_checkpoint(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Keep the state of an unfinished run; the one before is replaced only when it is whole."""
-        self.write_arrays(_CHECKPOINT, state)
+        owner = digest_of(read_file(self.path / CONFIG))
+        self.write_bytes(_CHECKPOINT, npz_bytes(pack(state, owner)))
 
     def load_checkpoint(self) -> dict[str, NDArray[Any]] | None:
-        """Read the state of an unfinished run; None if there is none yet."""
+        """Read the state of an unfinished run; None if there is none yet.
+
+        Returns:
+            The state, as it was kept, bit by bit.
+
+        Raises:
+            RunDirectoryError: If it is damaged, was edited, or is of another run.
+        """
         path = self.path / _CHECKPOINT
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
+        owner = digest_of(read_file(self.path / CONFIG))
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise RunDirectoryError(
-                f"The checkpoint in {str(self.path)!r} is damaged ({error}); delete it to start "
-                "this run anew."
-            ) from error
+            return unpack(read_file(path), owner, path)
+        except (RunDirectoryError, ValueError) as error:
+            raise self.damaged_checkpoint(error) from error
+
+    def damaged_checkpoint(self, reason: Exception) -> RunDirectoryError:
+        """Say that the state of an unfinished run cannot be taken up."""
+        return RunDirectoryError(
+            f"The checkpoint in {quoted(self.path)} is damaged ({reason}); delete it to start "
+            "this run anew."
+        )
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """List what was written in the manifest, which makes the run complete.
@@ -260,30 +334,76 @@ class RunDirectory:
         Args:
             summary: What else the manifest should say.
         """
-        files = sorted(self._written - {_CHECKPOINT, _MANIFEST} | {_CONFIG})
-        self.write_json(_MANIFEST, {**summary, "files": files})
-        for name in (_CHECKPOINT, _JOURNAL):
-            (self.path / name).unlink(missing_ok=True)
+        before = self.manifest()["sha256"] if self.is_finished else {}
+        names = self._own() - {_CHECKPOINT, _MANIFEST}
+        written = {**before, **self._digests}
+        digests = {
+            name: written[name] if name in written else digest_of(read_file(self.path / name))
+            for name in sorted(names)
+            if (self.path / name).is_file()
+        }
+        self.write_json(_MANIFEST, {**summary, "files": list(digests), "sha256": digests})
+        for name in sorted(self._own() & {_CHECKPOINT}):
+            below(self.path, name).unlink(missing_ok=True)
+        below(self.path, JOURNAL).unlink(missing_ok=True)
+        self._lock = None
 
-    def sweep(self) -> None:
-        """Delete what a run that was killed in the middle of a write has left half-written."""
-        for part in self.path.rglob(".*.part"):
-            part.unlink()
+    def list_again(self) -> None:
+        """Write the manifest anew after files of a finished run were drawn again."""
+        manifest = self.manifest()
+        self.finish({key: manifest[key] for key in manifest if key not in ("files", "sha256")})
+
+    def _own(self) -> set[str]:
+        """Give the names of the files that the run has written, or was about to."""
+        if self._names is None:
+            names = read_journal(self.path)
+            if self.is_finished:
+                try:
+                    names |= {*map(str, self.manifest()["files"]), _MANIFEST}
+                except RunDirectoryError:
+                    _logger.debug("The manifest in %s says nothing of its files.", self.path)
+            self._names = {name for name in names if fault_of(name) is None}  # else not written
+        return self._names
+
+    def _clear(self) -> None:
+        """Delete the run, but no file that it did not write itself; kill it where you like."""
+        _logger.info("Replacing the run in %s.", self.path)
+        self._begin_journal(self._own())  # what is deleted from now on is an unfinished run
+        for name in (_MANIFEST, *sorted(self._own() - {_MANIFEST, CONFIG})):
+            below(self.path, name).unlink(missing_ok=True)
+
+    def _refuse_changed_places(self) -> None:
+        """Refuse a run in which a name no longer is the file that was written under it."""
+        for name in sorted(self._own() | {JOURNAL}):
+            path = below(self.path, name)
+            try:
+                kind = path.lstat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if not stat.S_ISREG(kind):
+                raise RunDirectoryError(
+                    f"{quoted(path)} is no longer the file that the run wrote, but a "
+                    "directory or device; move it away, or name another --output_dir."
+                )
+
+    def _begin_journal(self, names: set[str]) -> None:
+        begin_journal(self.path, names)
+        self._names = set(names)
 
     def _note(self, name: str) -> None:
-        """List a file before it is written, so that an unfinished run knows what is its own."""
-        if self.is_finished:
-            return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / _JOURNAL).open("a", encoding="utf-8") as journal:
-                journal.write(f"{name}\n")
-        except OSError as error:
-            raise unwritable(self.path / name, error) from error
+        """List a file before it is written, so that a run knows what is its own."""
+        if (self.path / JOURNAL).is_file():
+            add_to_journal(self.path, name)
+            self._own().add(name)
+        else:
+            self._begin_journal({name, *self._own()})
 
-    def _journal(self) -> list[str]:
-        path = self.path / _JOURNAL
-        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    def _is_blank(self) -> bool:
+        """Tell whether there is nothing, but for what is left of runs killed as they began."""
+        return all(
+            is_scratch(each.name) or (each.name == JOURNAL and bool(read_journal(self.path)))
+            for each in self.path.iterdir()
+        )
 
 
 def _without_nan(content: Any) -> Any:

@@ -1,9 +1,13 @@
 """Files that are either whole or not there."""
 
+import hashlib
 import io
 import os
+import re
+import secrets
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import StorageError
+from backlight.errors import RunDirectoryError, StorageError, quoted
+from backlight.foreign.files import check_archive, open_foreign
 
-__all__ = ["npy_bytes", "npz_bytes", "unwritable", "write_file"]
+__all__ = [
+    "digest_of",
+    "is_scratch",
+    "npy_bytes",
+    "npz_bytes",
+    "parse_arrays",
+    "read_file",
+    "scratch_name",
+    "sweep",
+    "unwritable",
+    "write_file",
+]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say: equal arrays give equal files
+_SCRATCH = re.compile(r"\.backlight-[0-9a-f]{16}\.part")
+
+
+def scratch_name() -> str:
+    """Make the name of a half-written file; nobody else has or will have a file of that name."""
+    return f".backlight-{secrets.token_hex(8)}.part"
+
+
+def is_scratch(name: str) -> bool:
+    """Tell whether a name is one that ``scratch_name`` makes."""
+    return _SCRATCH.fullmatch(name) is not None
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -28,26 +55,65 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         StorageError: If it cannot be written; what was there before is still there.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    scratch = path.with_name(scratch_name())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
+        with scratch.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):  # its folder may not be there either
             scratch.unlink()
-        raise unwritable(path, error) from error
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
     """Say that a file could not be written, and what is not lost."""
     return StorageError(
-        f"{str(path)!r} cannot be written: {error.strerror}. What was saved before is intact; "
-        "make room and go on with --resume."
+        f"{quoted(path)} cannot be written: {error.strerror or error}. What was saved before "
+        "is intact; make room and go on with --resume."
     )
+
+
+def sweep(root: Path) -> None:
+    """Delete what a process that was killed in the middle of a write has left half-written.
+
+    Args:
+        root: A directory; links in it are not followed. Files of other tools that end in ``.part``
+            stay.
+    """
+    for folder, _, files in os.walk(root, followlinks=False):
+        for name in filter(is_scratch, files):
+            Path(folder, name).unlink(missing_ok=True)
+
+
+def read_file(path: Path) -> bytes:
+    """Read an ordinary file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        RunDirectoryError: If it is not there, cannot be read, or is a device or a pipe, which may
+            never end.
+    """
+    with open_foreign(path, error=RunDirectoryError) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise RunDirectoryError(f"{quoted(path)} cannot be read: {error.strerror}.") from error
+
+
+def digest_of(content: bytes) -> str:
+    """Give the SHA-256 of some bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def npy_bytes(array: NDArray[Any]) -> bytes:
@@ -64,3 +130,62 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
         for name, array in arrays.items():
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), npy_bytes(array))
     return buffer.getvalue()
+
+
+def parse_arrays(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
+    """Read the content of a ``.npz`` file, or of a ``.npy`` file under the name ``""``.
+
+    Args:
+        content: The bytes, of whatever origin; nothing in them is unpickled or run.
+        path: Where they stood, for messages.
+
+    Returns:
+        The arrays.
+
+    Raises:
+        ValueError: If they are no arrays; the message says why in a few words.
+        RunDirectoryError: If they would unpack to very much more than they are.
+    """
+    try:
+        if not content.startswith(b"PK"):
+            return {"": _array_of(io.BytesIO(content), len(content))}
+        check_archive(path, io.BytesIO(content), error=RunDirectoryError)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return dict(_members(archive))
+    except (
+        *(OSError, EOFError, KeyError, RuntimeError, OverflowError, MemoryError),  # also encryption
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        raise ValueError(f"it is damaged ({quoted(str(error))})") from error
+
+
+def _members(archive: zipfile.ZipFile) -> Iterator[tuple[str, NDArray[Any]]]:
+    for member in archive.infolist():
+        if not member.filename.endswith(".npy"):
+            raise ValueError(f"it holds {quoted(member.filename)}, which is no array")
+        with archive.open(member) as file:
+            yield member.filename.removesuffix(".npy"), _array_of(file, member.file_size)
+
+
+def _array_of(file: Any, size: int) -> NDArray[Any]:
+    """Read one array, whose header must not promise more than there is."""
+    header = np.lib.format.read_magic(file)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if header not in readers:
+        raise ValueError("it is no array of numpy")
+    shape, fortran, dtype = readers[header](file)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
+    num = 1
+    for length in shape:
+        num *= length
+    if min(shape, default=0) < 0 or num * dtype.itemsize > size:
+        raise ValueError("its header promises more numbers than it holds")
+    content = file.read()
+    if len(content) != num * dtype.itemsize:
+        raise ValueError("it was cut, or holds more than its header says")
+    array = np.frombuffer(content, dtype=dtype).copy()
+    return array.reshape(shape, order="F" if fortran else "C")

@@ -1,26 +1,18 @@
 """Results read back: a whole run, or any one file of it, never by unpickling."""
 
-import zipfile
-import zlib
+import csv
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError, quoted
-from backlight.foreign.documents import parse_json, read_json, read_yaml
-from backlight.foreign.files import (
-    MEGABYTE,
-    check_archive,
-    check_file,
-    open_foreign,
-    read_text,
-)
+from backlight.foreign.documents import parse_json, parse_yaml
 from backlight.foreign.text import html, plain
-from backlight.runs.directory import RunDirectory
+from backlight.runs.directory import CONFIG, RunDirectory
+from backlight.runs.files import parse_arrays, read_file
 from backlight.tables import Table
 
 __all__ = ["CONSOLIDATED", "METADATA", "STATISTICS", "Results", "load_results"]
@@ -30,17 +22,8 @@ METADATA = "metadata.json"
 STATISTICS = "feature_statistics.npz"
 
 _MOST_NAMES = 8  # of options or metadata that are told in a line
-_LARGEST = 512 * MEGABYTE  # a table or a piece of metadata
-_BROKEN = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    RuntimeError,  # an archive that is encrypted, or packed in a way that nobody knows
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_LONGEST_REASON = 200
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -108,6 +91,8 @@ class Results:
 def load_results(path: str | Path) -> Results:
     """Read a finished run directory, or one ``.npz``, ``.npy``, ``.csv``, ``.json`` or ``.yaml``.
 
+    Every file of a run that is read is first held against the SHA-256 in its manifest.
+
     Args:
         path: The directory or file.
 
@@ -115,82 +100,81 @@ def load_results(path: str | Path) -> Results:
         Its arrays, tables and metadata.
 
     Raises:
-        RunDirectoryError: If it cannot be read as what it is.
+        RunDirectoryError: If it cannot be read as what it is, or a file of a run is missing or was
+            changed.
     """
     path = Path(path).expanduser()
     if path.is_dir():
         return _read_run(path)
-    readers: dict[str, Callable[[Path], Results]] = {
-        ".npz": _read_npz,
-        ".npy": lambda file: Results(path=file, data={file.stem: _load(file)}),
-        ".csv": lambda file: Results(path=file, tables={file.stem: _read_table(file)}),
-        ".json": lambda file: Results(path=file, metadata=_read_json(file)),
-        ".yaml": lambda file: Results(path=file, config=_read_yaml(file)),
+    readers: dict[str, Callable[[bytes, Path], Results]] = {
+        ".npz": _of_archive,
+        ".npy": lambda content, file: Results(data={file.stem: parse_arrays(content, file)[""]}),
+        ".csv": lambda content, file: Results(tables={file.stem: _table(content, file)}),
+        ".json": lambda content, file: Results(metadata=_json(content, file)),
+        ".yaml": lambda content, file: Results(config=_yaml(content, file)),
     }
     if not path.exists():
         raise RunDirectoryError(f"There is no run directory or file {quoted(path)}.")
-    check_file(path, error=RunDirectoryError)
     if path.suffix not in readers:
         raise RunDirectoryError(
-            f"{quoted(path)} is no result of backlight: results are run directories, or end in "
-            f"{', '.join(readers)}."
+            f"{quoted(path)} is no result of backlight: results are run directories, or end "
+            f"in {', '.join(readers)}."
         )
-    return readers[path.suffix](path)
+    return replace(_read(path, read_file(path), readers[path.suffix]), path=path)
 
 
 def _read_run(path: Path) -> Results:
     run = RunDirectory(path)
-    config = run.config()
+    run.config()  # says what is wrong if this is no run at all
     if not run.is_finished:
         raise RunDirectoryError(
             f"The run in {quoted(path)} is not finished; go on with it by --resume."
         )
-    own = path / STATISTICS
+
+    def read(name: str, parse: Callable[[bytes, Path], _Read]) -> _Read:
+        return _read(path / name, run.read(name), parse)
+
+    files = [str(name) for name in run.manifest()["files"]]
+    tables = [read(name, _table) for name in files if name.startswith("tables/")]
     return Results(
         path=path,
-        data=_read_npz(path / CONSOLIDATED).data,
-        statistics=_read_npz(own).data if own.exists() else {},
-        metadata=_read_json(path / METADATA),
-        tables={file.stem: _read_table(file) for file in sorted(path.glob("tables/*.csv"))},
-        config=config,
+        data=read(CONSOLIDATED, _of_archive).data,
+        statistics=read(STATISTICS, parse_arrays) if STATISTICS in files else {},
+        metadata=read(METADATA, _json),
+        tables={table.name: table for table in tables},
+        config=read(CONFIG, _yaml),
     )
 
 
-def _read_npz(path: Path) -> Results:
-    arrays: dict[str, NDArray[Any]] = _load(path)
-    if "metadata" not in arrays:
-        return Results(path=path, data=arrays)
-    text, where = str(arrays.pop("metadata")), f"What {quoted(path)} says of itself"
-    metadata = _mapping(parse_json(text, where, error=RunDirectoryError), where)
-    return Results(path=path, data=arrays, metadata=metadata)
+def _of_archive(content: bytes, path: Path) -> Results:
+    arrays = parse_arrays(content, path)
+    metadata = arrays.pop("metadata", None)
+    return Results(
+        data=arrays, metadata={} if metadata is None else _json(str(metadata).encode(), path)
+    )
 
 
-def _read_table(path: Path) -> Table:
-    return Table.from_csv(path.stem, read_text(path, error=RunDirectoryError, most=_LARGEST))
+def _table(content: bytes, path: Path) -> Table:
+    return Table.from_csv(path.stem, content.decode())
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    return _mapping(read_json(path, error=RunDirectoryError, most=_LARGEST), quoted(path))
+def _json(content: bytes, path: Path) -> Mapping[str, Any]:
+    return _mapping(parse_json(content.decode(), quoted(path), error=RunDirectoryError))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    return _mapping(read_yaml(path, error=RunDirectoryError) or {}, quoted(path))
+def _yaml(content: bytes, path: Path) -> Mapping[str, Any]:
+    return _mapping(parse_yaml(content.decode(), quoted(path), error=RunDirectoryError))
 
 
-def _mapping(found: Any, where: str) -> dict[str, Any]:
+def _mapping(found: Any) -> Mapping[str, Any]:
     if not isinstance(found, dict):
-        raise RunDirectoryError(f"{where} holds {type(found).__name__}, not values by name.")
+        raise ValueError(f"it holds {type(found).__name__} where there should be names with values")
     return found
 
 
-def _load(path: Path) -> Any:
-    with open_foreign(path, error=RunDirectoryError) as file:
-        check_archive(path, file, error=RunDirectoryError)
-        try:
-            found = np.load(file, allow_pickle=False)
-            if isinstance(found, np.lib.npyio.NpzFile) != (path.suffix == ".npz"):
-                raise ValueError(f"it is no {path.suffix} file")
-            return dict(found) if path.suffix == ".npz" else found
-        except _BROKEN as error:
-            reason = quoted(str(error) or type(error).__name__)[1:-1]
-            raise RunDirectoryError(f"{quoted(path)} cannot be read: {reason}.") from error
+def _read(path: Path, content: bytes, parse: Callable[[bytes, Path], _Read]) -> _Read:
+    try:
+        return parse(content, path)
+    except (ValueError, KeyError, AssertionError, csv.Error) as error:
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise RunDirectoryError(f"{quoted(path)} cannot be read: {reason}.") from error

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -87,13 +88,19 @@ class Bank:
         }
 
     def restore(self, state: State) -> None:
-        """Forget what was seen and take over a state."""
+        """Forget what was seen and take over a state, of which it knows no more than its sites."""
         self._sites = {}
         for site in dict.fromkeys(key.partition("/")[0] for key in state):
             parts = under(site, state)
-            own = self._site(site, len(parts["moments/sum_square"]))
+            sums = np.atleast_1d(parts.get("moments/sum_square", np.zeros(0)))
+            own = self._site(site, len(sums))
             for name, statistic in own.statistics().items():
                 statistic.restore(under(name, parts))
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """Of which sites something was seen."""
+        return frozenset(self._sites)
 
     def result(self, site: str) -> SiteResult:
         """Compute the statistics of one site."""

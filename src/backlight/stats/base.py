@@ -10,7 +10,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Kept", "State", "Statistic", "as_array", "prefixed", "under", "wide"]
+from backlight.errors import StateError, quoted
+
+__all__ = ["Kept", "State", "Statistic", "as_array", "prefixed", "taken", "under", "wide"]
 
 State = Mapping[str, NDArray[Any]]
 """All that a statistic has seen, as plain arrays."""
@@ -78,6 +80,50 @@ def under(name: str, state: State) -> dict[str, NDArray[Any]]:
     """Take one part out of several states that were written as one."""
     start = f"{name}/"
     return {key[len(start) :]: array for key, array in state.items() if key.startswith(start)}
+
+
+def taken(
+    state: State,
+    name: str,
+    like: NDArray[Any],
+    *,
+    least: int = 0,
+    any_length: bool = False,
+    blanks: bool = False,
+) -> NDArray[Any]:
+    """Take one array out of a saved state, if it can be what was kept under that name.
+
+    Args:
+        state: The state; it may come from a file that somebody has changed.
+        name: The array.
+        like: An array of the shape and kind of number that it must have, such as the one it
+            replaces. Of real numbers any width is taken, and given back as it is.
+        least: The smallest whole number that can be there: 0 for counts.
+        any_length: There may be any number of rows.
+        blanks: There may be NaN, for what was not seen yet.
+
+    Returns:
+        A copy of the array.
+
+    Raises:
+        StateError: If it is missing, has another shape or kind, or holds what no statistic can
+            have seen: a whole number below ``least``, NaN or infinity.
+    """
+    if name not in state:
+        raise StateError(f"{quoted(name)} is missing")
+    array = np.array(state[name])
+    shape = (len(array), *like.shape[1:]) if any_length and array.ndim else like.shape
+    if array.dtype.kind != like.dtype.kind or array.shape != shape:
+        raise StateError(
+            f"{quoted(name)} is {array.dtype} {list(array.shape)} where {like.dtype} "
+            f"{list(shape)} belongs"
+        )
+    if array.dtype.kind == "i" and (array < least).any():
+        raise StateError(f"{quoted(name)} holds {array.min()}, which is no count")
+    odd = np.isinf(array) if blanks else ~np.isfinite(array)
+    if array.dtype.kind == "f" and odd.any():
+        raise StateError(f"{quoted(name)} holds NaN or infinity, which no sum can be")
+    return array
 
 
 def wide(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

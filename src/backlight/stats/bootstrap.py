@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, as_array
+from backlight.stats.base import State, as_array, taken
 
 __all__ = ["PoissonBootstrap"]
 
@@ -55,7 +55,7 @@ class PoissonBootstrap:
 
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
-        self._sums = np.array(state["sums"], dtype=np.float64)
+        self._sums = taken(state, "sums", self._sums)
 
     def replicates(self) -> NDArray[np.float64]:
         """Give the sums of each replicate, ``[replicates, width]``."""

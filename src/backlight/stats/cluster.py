@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, as_array
+from backlight.stats.base import State, as_array, taken
 
 __all__ = ["ClusterMean", "MeanResult", "clustered_standard_error"]
 
@@ -91,8 +91,8 @@ class ClusterMean:
 
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
-        self._sums = {name: np.array(state[name], dtype=np.float64) for name in _SUMS}
-        self._counts = {name: np.array(state[name], dtype=np.int64) for name in _COUNTS}
+        self._sums = {name: taken(state, name, self._sums[name]) for name in _SUMS}
+        self._counts = {name: taken(state, name, self._counts[name]) for name in _COUNTS}
 
     def result(self) -> MeanResult:
         """Compute the mean and its error."""

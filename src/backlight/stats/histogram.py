@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic
+from backlight.stats.base import State, Statistic, taken
 
 __all__ = ["HistogramResult", "LogHistogram"]
 
@@ -74,7 +74,7 @@ class LogHistogram(Statistic):
 
     def restore(self, state: State) -> None:
         """See ``Statistic.restore``."""
-        self._counts = np.array(state["counts"], dtype=np.int64)
+        self._counts = taken(state, "counts", self._counts)
 
     def result(self) -> HistogramResult:
         """List the filled range of bins in ascending order."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic
+from backlight.stats.base import State, Statistic, taken
 
 __all__ = ["LargestResult", "LargestTokens"]
 
@@ -87,9 +87,11 @@ class LargestTokens(Statistic):
 
     def restore(self, state: State) -> None:
         """See ``Statistic.restore``."""
-        self._vectors = np.array(state["vectors"])
-        self._passages = np.array(state["passages"])
-        self._positions = np.array(state["positions"])
+        vectors = taken(state, "vectors", self._vectors, any_length=True)
+        like = np.zeros(len(vectors), dtype=np.int64)
+        self._passages = taken(state, "passages", like)
+        self._positions = taken(state, "positions", like)
+        self._vectors = vectors
 
     def result(self) -> LargestResult:
         """List what is held."""

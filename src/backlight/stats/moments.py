@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic, as_array, prefixed, under, wide
+from backlight.stats.base import State, Statistic, as_array, prefixed, taken, under, wide
 from backlight.stats.cluster import ClusterMean
 
 __all__ = ["MomentResult", "Moments"]
@@ -84,8 +84,8 @@ class Moments(Statistic):
 
     def restore(self, state: State) -> None:
         """See ``Statistic.restore``."""
-        self._sum_square = np.array(state["sum_square"], dtype=np.float64)
-        self._max_abs = np.array(state["max_abs"], dtype=np.float64)
+        self._sum_square = taken(state, "sum_square", self._sum_square)
+        self._max_abs = taken(state, "max_abs", self._max_abs)
         for name, mean in self._means.items():
             mean.restore(under(name, state))
 

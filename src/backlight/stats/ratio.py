@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, as_array
+from backlight.stats.base import State, as_array, taken
 
 __all__ = ["RatioResult", "Ratios"]
 
@@ -89,8 +89,8 @@ class Ratios:
 
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
-        self._sums = {name: np.array(state[name], dtype=np.float64) for name in _SUMS}
-        self._num_sequences = np.array(state["num_sequences"], dtype=np.int64)
+        self._sums = {name: taken(state, name, self._sums[name]) for name in _SUMS}
+        self._num_sequences = taken(state, "num_sequences", self._num_sequences)
 
     def result(self) -> RatioResult:
         """Compute the ratios and their errors."""

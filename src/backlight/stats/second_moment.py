@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic, as_array, wide
+from backlight.stats.base import State, Statistic, as_array, taken, wide
 
 __all__ = ["DirectionMoments", "SecondMoment"]
 
@@ -98,11 +98,12 @@ class SecondMoment(Statistic):
 
     def restore(self, state: State) -> None:
         """See ``Statistic.restore``."""
-        self._vectors = {name: np.array(state[name], dtype=np.float64) for name in _VECTORS}
+        self._vectors = {name: taken(state, name, self._vectors[name]) for name in _VECTORS}
         width = len(self._vectors["sum"])
-        self._matrices = {name: _symmetric(state[name], width) for name in _MATRICES}
+        like = np.zeros(width * (width + 1) // 2)
+        self._matrices = {name: _symmetric(taken(state, name, like), width) for name in _MATRICES}
         self._num_tokens, self._num_sequences, self._squared_lengths = (
-            int(count) for count in state["counts"]
+            int(count) for count in taken(state, "counts", np.zeros(3, dtype=np.int64))
         )
 
     def along(self, rows: Float[Tensor, "directions width"]) -> DirectionMoments:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import Kept, State, as_array, prefixed, under, wide
+from backlight.stats.base import Kept, State, as_array, prefixed, taken, under, wide
 from backlight.stats.cluster import ClusterMean, MeanResult
 from backlight.stats.top import TopResult, TopTokens
 
@@ -103,7 +103,7 @@ class SparseMoments:
 
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
-        self._square = np.array(state["square"], dtype=np.float64)
+        self._square = taken(state, "square", self._square)
         for name, part in self._parts().items():
             part.restore(under(name, state))
 

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic
+from backlight.errors import StateError
+from backlight.stats.base import State, Statistic, taken
 
 __all__ = ["TopResult", "TopTokens"]
 
@@ -82,9 +83,11 @@ class TopTokens(Statistic):
 
     def restore(self, state: State) -> None:
         """See ``Statistic.restore``."""
-        self._values = np.array(state["values"])
-        self._passages = np.array(state["passages"])
-        self._positions = np.array(state["positions"])
+        self._passages = taken(state, "passages", self._passages, least=-1)
+        self._positions = taken(state, "positions", self._positions, least=-1)
+        self._values = taken(state, "values", self._values, blanks=True)
+        if (np.isnan(self._values) != (self._passages < 0)).any():
+            raise StateError("'values' are not there where 'passages' are")
 
     def result(self) -> TopResult:
         """List what is held."""

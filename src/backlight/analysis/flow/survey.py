@@ -19,7 +19,7 @@ from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
 from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall, Subject
-from backlight.stats.base import State, under
+from backlight.stats.base import State, taken, under
 from backlight.tables import Table
 from backlight.tasks.objective import NextToken, Reduction
 
@@ -71,8 +71,9 @@ class Flow:
         """Take over a state."""
         for name, view in self.views.items():
             view.restore(under(name, state))
-        self.num_batches, self.num_predicted = (int(count) for count in state["counts"])
-        self.nats = float(state["nats"])
+        counts = taken(state, "counts", np.zeros(2, dtype=np.int64))
+        self.num_batches, self.num_predicted = (int(count) for count in counts)
+        self.nats = float(taken(state, "nats", np.zeros(())))
 
     def merge(self, other: "Flow") -> None:
         """Take in what another, of the same views and layers, has seen of other passages."""

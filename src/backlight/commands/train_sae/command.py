@@ -17,7 +17,8 @@ from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.session import ROOT, Clock
 from backlight.commands.train_sae.corpus import divided, first_batches, passages_of, rows_of
-from backlight.commands.train_sae.files import refuse_occupied, rounded, write_trained
+from backlight.commands.train_sae.files import rounded, write_trained
+from backlight.commands.train_sae.place import refuse_occupied
 from backlight.commands.train_sae.table import print_trained, shown
 from backlight.commands.train_sae.trained import TrainedDictionary, in_a_name
 from backlight.config import TrainSaeConfig

@@ -1,7 +1,6 @@
 """The files of a trained dictionary: two formats, a card, and how it was learned."""
 
 import json
-import os
 import shutil
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -12,43 +11,20 @@ import torch
 from torch import Tensor
 
 from backlight.commands.train_sae.card import card_of, command_of
+from backlight.commands.train_sae.place import TRAINING, put, scratch_of
 from backlight.commands.train_sae.trained import TrainedDictionary
 from backlight.config import TrainSaeConfig
 from backlight.dictionaries.activations import Threshold
 from backlight.dictionaries.dictionary import Dictionary, LinearEncoder
 from backlight.dictionaries.formats import dictionary_learning, saelens
-from backlight.errors import RunDirectoryError, StorageError
+from backlight.errors import StorageError, quoted
 from backlight.models.subject import Subject
+from backlight.runs.files import digest_of, write_file
+from backlight.runs.lock import lock
 
-__all__ = ["refuse_occupied", "rounded", "write_trained"]
+__all__ = ["rounded", "write_trained"]
 
-_CARD, _TRAINING, _CURVE = "README.md", "training.json", "curve.csv"
-
-
-def refuse_occupied(path: Path, *, replacing: bool) -> None:
-    """Refuse a place for a new dictionary if something is there that may not be deleted.
-
-    Args:
-        path: The place.
-        replacing: A dictionary that was trained there before may be deleted.
-
-    Raises:
-        RunDirectoryError: If there is a file, another dictionary, or files of somebody else.
-    """
-    if path.exists() and not path.is_dir():
-        raise RunDirectoryError(f"{str(path)!r} is a file, not a directory for a dictionary.")
-    there = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
-    foreign = sorted(there - _own_files(path))
-    if foreign:
-        raise RunDirectoryError(
-            f"{str(path)!r} holds files that were not written by train-sae, such as "
-            f"{foreign[0]!r}; name another --output_dir."
-        )
-    if there and not replacing:
-        raise RunDirectoryError(
-            f"{str(path)!r} already holds a dictionary. Give --overwrite to replace it, or another "
-            "--output_dir."
-        )
+_CARD, _CURVE = "README.md", "curve.csv"
 
 
 def rounded(dictionary: Dictionary, dtype: torch.dtype) -> Dictionary:
@@ -94,12 +70,15 @@ def write_trained(trained: TrainedDictionary, config: TrainSaeConfig, subject: S
         StorageError: If it cannot be written; what was there before is still there.
     """
     path = trained.path
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    scratch = scratch_of(path)
     try:
+        scratch.mkdir(parents=True)
+        held = lock(scratch)
         _write_all(scratch, trained, config, subject)
-        _put(scratch, path)
+        put(scratch, path, replacing=config.overwrite)
+        del held
     except OSError as error:
-        raise StorageError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
+        raise StorageError(f"{quoted(path)} cannot be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -132,12 +111,13 @@ def _write_all(
         notes=notes,
         dtype=dtype,
     )
-    (folder / _CARD).write_text(card_of(trained, config, subject), encoding="utf-8")
-    (folder / _CURVE).write_text(trained.curve.to_csv(), encoding="utf-8")
-    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-    story = {**_story(trained, config), "files": [*files, _TRAINING]}
-    text = json.dumps(story, indent=2, default=str)
-    (folder / _TRAINING).write_text(text + "\n", encoding="utf-8")
+    write_file(folder / _CARD, card_of(trained, config, subject).encode())
+    write_file(folder / _CURVE, trained.curve.to_csv().encode())
+    files = sorted(file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    digests = {file.as_posix(): digest_of((folder / file).read_bytes()) for file in files}
+    listed = {"files": [*digests, TRAINING], "sha256": digests}
+    text = json.dumps({**_story(trained, config), **listed}, indent=2, default=str)
+    write_file(folder / TRAINING, f"{text}\n".encode())
 
 
 def _story(trained: TrainedDictionary, config: TrainSaeConfig) -> dict[str, Any]:
@@ -150,28 +130,3 @@ def _story(trained: TrainedDictionary, config: TrainSaeConfig) -> dict[str, Any]
         "loss": {**asdict(trained.recovery), "recovered": trained.recovery.share},
         "seconds": dict(trained.seconds),
     }
-
-
-def _put(scratch: Path, path: Path) -> None:
-    """Let a directory appear under its name, in place of an older one if there is one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    old = scratch.with_suffix(".old")
-    if path.is_dir():
-        path.rename(old)
-    try:
-        scratch.rename(path)
-    except OSError:
-        if old.is_dir():
-            old.rename(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _own_files(path: Path) -> set[str]:
-    """List the files of a dictionary that was trained at a place; none if there is none."""
-    try:
-        told = json.loads((path / _TRAINING).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    files = told.get("files") if isinstance(told, dict) else None
-    return set(map(str, files)) if isinstance(files, list) else set()

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from backlight.models.loading.city import pretrained_files
+from backlight.models.loading.city import pretrained_files, read_city_model
 from backlight.runs.directory import RunDirectory
 
-__all__ = ["FINAL", "checkpoint_name", "keep_files", "save_model"]
+__all__ = ["FINAL", "checkpoint_name", "load_final", "save_model"]
 
 FINAL = "final"
 """The folder of the trained model."""
@@ -29,12 +29,19 @@ def save_model(run: RunDirectory, name: str, model: Any, tokenizer: Any) -> None
         run.write_bytes(f"{name}/{file}", content)
 
 
-def keep_files(run: RunDirectory, name: str) -> None:
-    """Let a resumed run know of a folder that was written before it was stopped.
+def load_final(run: RunDirectory) -> Any:
+    """Load the model of a finished run.
 
     Args:
         run: The run.
-        name: The folder.
+
+    Returns:
+        The model.
+
+    Raises:
+        RunDirectoryError: If a file of it is missing, or is not as the run wrote it.
     """
-    for file in sorted((run.path / name).iterdir()):
-        run.write_bytes(f"{name}/{file.name}", file.read_bytes())
+    for file in run.manifest()["files"]:
+        if str(file).startswith(f"{FINAL}/"):
+            run.read(str(file))
+    return read_city_model(run.path / FINAL)

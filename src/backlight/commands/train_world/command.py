@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from backlight.commands.options import resolve
-from backlight.commands.session import Clock, find_run, follow, start_run
+from backlight.commands.session import Clock, find_run, follow, restore_checkpoint, start_run
 from backlight.commands.train_world.card import card_of
 from backlight.commands.train_world.checkpoints import (
     FINAL,
     checkpoint_name,
-    keep_files,
+    load_final,
     save_model,
 )
 from backlight.commands.train_world.metrics import Examination, Metrics
@@ -28,6 +28,7 @@ from backlight.errors import ConfigError, RunDirectoryError
 from backlight.models.loading.city import city_tokenizer, new_city_model
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
+from backlight.tables import Table
 from backlight.tasks.learning.training import Recipe, Step, WorldTraining
 from backlight.tasks.world import find_task
 
@@ -63,6 +64,8 @@ def run(config: TrainWorldConfig) -> None:
 def _train(config: TrainWorldConfig) -> TrainedWorld:
     clock = Clock()
     found = find_run(config, _COMMAND)
+    if found is not None and found.is_finished:
+        return _finished(found, clock)
     cities, digest = _cities_of(config)
     session = _prepare(config, cities)
     directory = _begin(config, found, digest, len(cities))
@@ -89,6 +92,20 @@ def _train(config: TrainWorldConfig) -> TrainedWorld:
     directory.write_text("README.md", card_of(trained, config, len(cities)))
     directory.finish({"seconds": clock.laps, "final": session.metrics.last()})
     return trained
+
+
+def _finished(run: RunDirectory, clock: Clock) -> TrainedWorld:
+    """Read a training back that has come to its end."""
+    results = Table.from_csv("metrics", run.read("tables/metrics.csv").decode())
+    model = load_final(run)
+    clock.lap("reading")
+    return TrainedWorld(
+        path=run.path,
+        model=model,
+        tokenizer=city_tokenizer(),
+        metrics=results,
+        seconds=clock.laps,
+    )
 
 
 def _prepare(config: TrainWorldConfig, cities: Cities) -> "_Session":
@@ -119,18 +136,16 @@ class _Session:
 
     def enter(self, run: RunDirectory) -> None:
         """Begin, or take up the state of a run that was stopped."""
-        state = run.load_checkpoint()
-        if state is None:
+        if restore_checkpoint(run, self._restore):
+            run.write_table(self.metrics.table())
+        else:
             save_model(run, checkpoint_name(0), self.training.model, self.training.tokenizer)
             self._examine(run)
-            return
+
+    def _restore(self, state: dict[str, NDArray[Any]]) -> None:
         self.training.load(state)
         self.metrics.load(state)
         self._num_rows, self._num_cities = state["counts"].tolist()
-        last = min(self.training.number, self._config.num_steps - 1)
-        for step in range(0, last + 1, self._config.checkpoint_every):
-            keep_files(run, checkpoint_name(step))
-        run.write_table(self.metrics.table())
 
     def steps(self, run: RunDirectory) -> Iterator[Step]:
         """Train, examine and save models."""
@@ -186,18 +201,12 @@ def _begin(
         made = start_run(config, "world", origin)
         assert made is not None, "a training always has a directory"
         return made
-    if found.is_finished:
-        raise RunDirectoryError(
-            f"The training in {str(found.path)!r} is finished; there is nothing to go on with."
-        )
     if found.provenance().get("cities") != cities:
         raise RunDirectoryError(
             f"The cities are no longer those that the run in {str(found.path)!r} learned about; "
             "start anew with --overwrite, or name another --output_dir."
         )
-    found.sweep()
-    for half_written in found.path.glob("*/.*.part"):
-        half_written.unlink()
+    found.take_up()
     return found
 
 

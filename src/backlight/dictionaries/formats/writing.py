@@ -1,16 +1,17 @@
 """Dictionaries on their way to disk: each file is either whole or not there."""
 
+import io
 import json
 import os
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from backlight.dictionaries.dictionary import Dictionary, LinearEncoder
@@ -49,8 +50,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     Raises:
         StorageError: If it cannot be written.
     """
-    text = json.dumps(values, indent=2) + "\n"
-    _replace(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    _write(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, dtype: torch.dtype) -> None:
@@ -64,12 +64,14 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, dtype: torch
     Raises:
         StorageError: If it cannot be written.
     """
-    ready = _ready(tensors, dtype)
-    _replace(path, lambda scratch: save_file(ready, scratch))
+    _write(path, save(_ready(tensors, dtype)))
 
 
 def write_state(path: Path, state: Mapping[str, Tensor], *, dtype: torch.dtype) -> None:
     """Write tensors as a ``.pt`` file; ``dtype`` is not for the numbers among them.
+
+    Equal tensors give equal bytes: torch names the folder in its archive after the file that it
+    writes to, so it writes to memory, where there is no name.
 
     Args:
         path: The file; its folder is made if needed.
@@ -81,7 +83,9 @@ def write_state(path: Path, state: Mapping[str, Tensor], *, dtype: torch.dtype) 
     """
     numbers = {name: value for name, value in state.items() if value.ndim == 0}
     arrays = _ready({name: value for name, value in state.items() if value.ndim > 0}, dtype)
-    _replace(path, lambda scratch: torch.save({**arrays, **numbers}, scratch))
+    buffer = io.BytesIO()
+    torch.save({**arrays, **numbers}, buffer)
+    _write(path, buffer.getvalue())
 
 
 def _ready(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
@@ -91,17 +95,17 @@ def _ready(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tenso
     }
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _write(path: Path, content: bytes) -> None:
+    scratch = path.with_name(f".backlight-{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.touch()
-        mode = scratch.stat().st_mode
-        write(scratch)
-        scratch.chmod(mode)  # safetensors makes files that nobody else may read
+        with scratch.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         scratch.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        with suppress(OSError):  # its folder may not be there either
+    except OSError as error:
+        raise StorageError(f"{quoted(path)} cannot be written: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):  # it is not there any more, or never was
             scratch.unlink()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StorageError(f"{quoted(path)} cannot be written: {reason}.") from error

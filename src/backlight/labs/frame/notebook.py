@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from backlight.commands.session import CHECKPOINT_SECONDS, console
+from backlight.commands.session import CHECKPOINT_SECONDS, console, restore_checkpoint
 from backlight.models.devices import choose_device
 from backlight.report.plots import Plot
 from backlight.runs.directory import RunDirectory
@@ -59,7 +59,7 @@ class Notebook:
         self.results: dict[str, dict[str, NDArray[Any]]] = {}
         self._directory = directory
         if directory is not None:
-            self._restore(directory.load_checkpoint() or {})
+            restore_checkpoint(directory, self._restore)
 
     def carry_out(self, trials: Mapping[str, Trial]) -> dict[str, dict[str, NDArray[Any]]]:
         """Carry out trials, keeping what they give every few seconds, and in the end.

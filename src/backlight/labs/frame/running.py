@@ -79,7 +79,7 @@ def _carry_out(name: str, config: LabOptions) -> Results:
         origin = {"command": command, **provenance(), "threads": torch.get_num_threads()}
         directory = start_run(config, f"lab_{name}", origin)
     else:
-        directory.sweep()
+        directory.take_up()
     module = importlib.import_module(f"backlight.labs.{name.replace('-', '_')}")
     notebook = Notebook(config.device, directory)
     findings = cast("_Experiment", module.experiment)(config, notebook)

@@ -18,7 +18,13 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-__all__ = ["VOCABULARY", "city_tokenizer", "new_city_model", "pretrained_files"]
+__all__ = [
+    "VOCABULARY",
+    "city_tokenizer",
+    "new_city_model",
+    "pretrained_files",
+    "read_city_model",
+]
 
 _SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
 _PRINTABLE = tuple(map(chr, range(ord("!"), ord("~") + 1)))
@@ -94,6 +100,18 @@ def new_city_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Qwen2ForCausalLM(config)
+
+
+def read_city_model(folder: Path) -> Qwen2ForCausalLM:
+    """Load a model of the city world from a folder that has the files of ``pretrained_files``.
+
+    Args:
+        folder: The folder, which was written by backlight.
+
+    Returns:
+        The model in float32.
+    """
+    return Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
 
 
 def pretrained_files(
