@@ -23,7 +23,7 @@ from backlight.commands.report import features_report
 from backlight.commands.sae_table import print_features
 from backlight.commands.session import Clock, find_run, follow, print_places
 from backlight.commands.shelf import Shelf, find_source, shelve
-from backlight.commands.survey import Material, begin, gather
+from backlight.commands.survey import Material, begin, gather, is_done
 from backlight.config import SaeConfig, SurveyConfig, same_numbers
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import format_layers
@@ -87,7 +87,7 @@ def _survey(
 ) -> Results:
     clock = Clock()
     found = find_run(config, "sae")
-    if found is not None and found.is_finished:
+    if is_done(config, found):
         return load_results(found.path)
     source = find_source(config, given)
 
@@ -201,6 +201,7 @@ def _results(
         statistics=_statistics(by_layer),
         metadata={
             "num_tokens": next(iter(by_layer.values())).num_tokens,
+            "text": passages.account(),
             **material.subject.note,
             **shelf.notes,
         },

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter
 from pydantic import BeforeValidator, Field
 
-from backlight.config.options import SHIPPED, Flag, ModelOptions, RunOptions
+from backlight.config.options import SHIPPED, Flag, Layers, Listed, ModelOptions, RunOptions
 
 __all__ = ["TokensConfig"]
 
 
 def _one_pattern(found: Any) -> Any:
     """Write nested patterns as one: a list is an AND, a mapping may say AND or OR."""
-    if isinstance(found, list):
+    if isinstance(found, (list, tuple)):
         return _joined(found, "AND")
     if isinstance(found, dict) and len(found) == 1 and set(found) <= {"AND", "OR"}:
         (how, parts), *_ = found.items()
@@ -33,14 +33,9 @@ def _joined(parts: list[Any], how: str) -> str:
     )
 
 
-def _one_list(found: Any) -> Any:
-    return ",".join(map(str, found)) if isinstance(found, list) else found
-
-
 _Anything = TypeVar("_Anything")
 _YamlOnly = Annotated[_Anything, Parameter(parse=False)]
 _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
-_Listed = Annotated[str, BeforeValidator(_one_list)]
 
 
 class TokensConfig(RunOptions, ModelOptions):
@@ -116,14 +111,14 @@ class TokensConfig(RunOptions, ModelOptions):
     )
     n_samples: int = Field(default=100, gt=0, description="How many prompts.")
     seed: int = Field(default=42, ge=0, description="Fixes which prompts, and their order.")
-    target_layers: _Listed = Field(
+    target_layers: Layers = Field(
         default="all", description="Such as 0-5, or 0,2,4, or all; a YAML list is the same."
     )
-    sites: _Listed = Field(
+    sites: Listed = Field(
         default="resid.post",
         description="Where to look in each layer, such as resid.post,mlp.out,attn.q.",
     )
-    target_positions: _Listed = Field(
+    target_positions: Listed = Field(
         default="auto",
         description="Where whole gradient vectors are kept for PCA: names that --list_positions "
         "shows. auto: the last token of each field and of the prompt.",

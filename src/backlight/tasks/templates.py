@@ -8,7 +8,7 @@ from math import isfinite
 from string import Formatter
 from typing import final
 
-from backlight.errors import PromptError, nearest
+from backlight.errors import PromptError, nearest, quoted
 from backlight.tasks.grid import ANSWER
 from backlight.tasks.prompts import Piece, Prompt
 from backlight.tasks.spans import BOS
@@ -58,7 +58,7 @@ _SIGNS = {
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A prompt with gaps, and what should or should not follow it.
+    """A prompt, mostly with gaps, and what should or should not follow it.
 
     ``{field}`` is filled in from each row of a table; ``{{`` and ``}}`` are braces. Every word and
     sign of the fixed text is a piece of its own, called by itself in lower case (``capital``,
@@ -77,12 +77,11 @@ class Template:
     answer: str
     wrong_answer: str | None = None
 
-    def __post_init__(self) -> None:
-        if not any(True for _ in self._fields(self.text)):
-            raise PromptError(
-                f"The template {self.text!r} has no field: write the words that differ as "
-                "{country}, and give a value of `country` for each prompt."
-            )
+    @property
+    def has_fields(self) -> bool:
+        """Whether prompt or answers have any field; without, there is one prompt to make."""
+        texts = (self.text, self.answer, self.wrong_answer or "")
+        return any(True for text in texts for _ in self._fields(text))
 
     def fill(self, rows: Sequence[Mapping[str, str]]) -> list[Prompt]:
         """Make a prompt of each row.
@@ -110,9 +109,11 @@ class Template:
         for text in (self.text, self.answer, self.wrong_answer or ""):
             for field in self._fields(text):
                 if field not in row:
-                    hint = nearest(field, list(row), otherwise=f"There are {', '.join(row)}.")
+                    there = ", ".join(row) or "none"
+                    hint = nearest(field, list(row), otherwise=f"There are {there[:400]}.")
                     raise PromptError(
-                        f"{text!r} has the field {field!r}, for which there are no values. {hint}"
+                        f"{quoted(text)} has the field {field!r}, for which there are no values. "
+                        f"{hint}"
                     )
 
     def _names(self) -> Iterator[str]:
@@ -161,13 +162,14 @@ def _parts(text: str) -> Iterator[tuple[str, str | None]]:
         for fixed, field, specification, conversion in Formatter().parse(text):
             if field is not None and (specification or conversion or not field.isidentifier()):
                 raise PromptError(
-                    f"{text!r} has a field {{{field}}} that is no plain name: write {{country}}, "
-                    "and {{ or }} for braces."
+                    f"{quoted(text)} has a field {{{field[:100]}}} that is no plain name: write "
+                    "{country}, and {{ or }} for braces."
                 )
             yield fixed, field
     except ValueError as error:
         raise PromptError(
-            f"{text!r} cannot be read: {error}. Fields are {{country}}; braces are {{{{ and }}}}."
+            f"{quoted(text)} cannot be read: {error}. Fields are {{country}}; braces are {{{{ "
+            "and }}."
         ) from error
 
 

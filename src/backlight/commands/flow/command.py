@@ -15,7 +15,7 @@ from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.report import flow_report, rendered
 from backlight.commands.session import Clock, find_run, print_places
-from backlight.commands.survey import Material, begin, gather, measure
+from backlight.commands.survey import Material, begin, gather, is_done, measure
 from backlight.config import FlowConfig, same_numbers
 from backlight.errors import UnsupportedSiteError
 from backlight.models.sites import format_layers, parse_layers
@@ -70,7 +70,7 @@ def run(config: FlowConfig) -> None:
 def _survey(config: FlowConfig, load: Callable[[FlowConfig], Subject]) -> Results:
     clock = Clock()
     found = find_run(config, _COMMAND)
-    if found is not None and found.is_finished:
+    if is_done(config, found):
         return load_results(found.path)
     material = gather(config, lambda: load(config), clock)
     layers = parse_layers(config.layers, material.subject.num_layers)
@@ -134,6 +134,7 @@ def _results(
             "loss_nats_per_token": state.nats / state.num_predicted,
             "num_tokens": material.passages.num_tokens,
             "num_passages": len(material.passages.tokens),
+            "text": material.passages.account(),
             **({"left_out": left_out} if left_out else {}),
             **material.subject.note,
         },
