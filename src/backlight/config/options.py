@@ -126,7 +126,9 @@ class TextOptions(_Options):
     )
     split: str = Field(default="train", description="Split of a hub dataset.")
     batch_size: int = Field(default=4, gt=0, description="Passages in a batch.")
-    max_length: int = Field(default=128, gt=1, description="Tokens after which a passage is cut.")
+    max_length: int = Field(
+        default=128, gt=1, le=2**31, description="Tokens after which a passage is cut."
+    )
     seed: int = Field(default=0, ge=0, description="Fixes the order of the batches.")
 
 

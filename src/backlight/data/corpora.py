@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -191,7 +192,7 @@ def read_rows(
         min_characters=min_characters,
         passage_length=passage_length,
     )
-    rows = list(islice(reader, num_samples))
+    rows = list(islice(reader, min(num_samples, sys.maxsize)))
     if not reader.num_rows:
         once = " (what was handed over may have been used up before)" * (dataset == IN_MEMORY)
         raise DatasetError(f"The dataset {quoted(dataset)} is empty: it has no rows{once}.")

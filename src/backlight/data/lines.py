@@ -127,11 +127,15 @@ def text_chunks(path: Path) -> Iterator[str]:
     """
     ends = io.IncrementalNewlineDecoder(None, translate=True)
     decoder: codecs.IncrementalDecoder | None = None
-    num_bytes = 0
+    num_bytes, is_bytewise = 0, False
     for raw in _raw_chunks(path):
         if decoder is None:
-            decoder = _decoder_of(raw, path)
+            name = _encoding_of(raw, path)
+            decoder, is_bytewise = codecs.getincrementaldecoder(name)("strict"), "utf-8" in name
         num_bytes += len(raw)
+        # Text in UTF-16 without a mark is mostly valid UTF-8, with a NUL beside each letter.
+        if is_bytewise and b"\0" in raw:
+            raise _no_text(path, raw, num_bytes)
         text = _decoded(decoder, raw, num_bytes, path)
         if "\0" in text:
             raise _no_text(path, raw, num_bytes)
@@ -153,12 +157,11 @@ def _raw_chunks(path: Path) -> Iterator[bytes]:
     yield b""
 
 
-def _decoder_of(first: bytes, path: Path) -> codecs.IncrementalDecoder:
+def _encoding_of(first: bytes, path: Path) -> str:
     for magic, what in _OTHERS:
         if first.startswith(magic):
             raise DatasetError(f"{quoted(path)} is no text but {what}.")
-    name = next((name for mark, name in _ENCODINGS if first.startswith(mark)), "utf-8")
-    return codecs.getincrementaldecoder(name)("strict")
+    return next((name for mark, name in _ENCODINGS if first.startswith(mark)), "utf-8")
 
 
 def _decoded(decoder: codecs.IncrementalDecoder, raw: bytes, num_bytes: int, path: Path) -> str:

@@ -10,7 +10,7 @@ from backlight.errors import DatasetError, quoted
 
 __all__ = ["Row", "field_of", "ids_of", "ids_of_mapping", "one_row"]
 
-Row: TypeAlias = str | Int[np.ndarray, " tokens"]
+Row: TypeAlias = str | Int[np.ndarray, " _"]
 """A text, or token ids."""
 
 _IDS, _MASK = "input_ids", "attention_mask"
@@ -69,7 +69,7 @@ def ids_of(value: object) -> Int[np.ndarray, " *shape"] | None:
     return None
 
 
-def ids_of_mapping(fields: Mapping[Any, Any], where: str) -> list[Int[np.ndarray, " tokens"]]:
+def ids_of_mapping(fields: Mapping[Any, Any], where: str) -> list[Int[np.ndarray, " _"]]:
     """Read the token ids that a tokenizer gave, without those that its mask calls pads.
 
     Args:
@@ -121,7 +121,7 @@ def field_of(fields: Mapping[Any, Any], text_column: str, where: str) -> Row:
     )
 
 
-def _passages(value: object, where: str) -> list[Int[np.ndarray, " tokens"]]:
+def _passages(value: object, where: str) -> list[Int[np.ndarray, " _"]]:
     if isinstance(value, _Listable):
         value = value.tolist()
     rows = list(value) if isinstance(value, Iterable) else [value]

@@ -77,6 +77,12 @@ class Template:
     answer: str
     wrong_answer: str | None = None
 
+    def __post_init__(self) -> None:
+        if not self.text:
+            raise PromptError("The template is empty: there must be a prompt before the answer.")
+        for _ in self._fields(self.text):  # what cannot be read is refused here
+            pass
+
     @property
     def has_fields(self) -> bool:
         """Whether prompt or answers have any field; without, there is one prompt to make."""

@@ -28,6 +28,11 @@ __all__ = ["draw_prompts", "prepare"]
 
 _TRAIN_SHARE = 0.7
 _PROMPT, _WRONG = "prompt", "wrong_answer"
+_WHAT = (
+    "Say what to ask: either task_type (a city task, such as distance) or template (any prompt, "
+    'such as "The capital of {country} is"), or fields or a fields_csv with columns `prompt` and '
+    "`answer`."
+)
 _NAME = re.compile(r"\{(\w+)\}")
 
 
@@ -47,11 +52,7 @@ def draw_prompts(config: TokensConfig) -> list[Prompt]:
     """
     has_prompts = config.fields is not None or config.fields_csv is not None
     if (config.task_type is None) == (config.template is None and not has_prompts):
-        raise ConfigError(
-            "Say what to ask: either task_type (a city task, such as distance) or template (any "
-            'prompt, such as "The capital of {country} is"), or give prompts as fields or '
-            "fields_csv, with a column `prompt` and a column `answer`."
-        )
+        raise ConfigError(_WHAT)
     if config.task_type is None:
         return _from_template(config)
     task = with_options(find_task(config.task_type), config.task_options)
@@ -131,9 +132,7 @@ def _template(config: TokensConfig, rows: Sequence[Mapping[str, str]]) -> Templa
     text, answer, wrong = config.template, config.answer, config.wrong_answer
     if text is None:
         if _PROMPT not in columns:
-            raise ConfigError(
-                f"There is no template, and the values have no column `{_PROMPT}`: give either."
-            )
+            raise ConfigError(_WHAT)
         text = f"{{{_PROMPT}}}"
         answer = answer or (f"{{{ANSWER}}}" if ANSWER in columns else None)
         wrong = wrong or (f"{{{_WRONG}}}" if _WRONG in columns else None)
