@@ -79,7 +79,7 @@ def read_given(
     if isinstance(source, np.ndarray) and source.ndim == 0:
         raise DatasetError(f"A single number is no dataset. {_KINDS}")
     try:
-        values = iter(source) if isinstance(source, Iterable) else (source[n] for n in _count())
+        values = iter(source)  # also what has numbered items alone
     except TypeError as error:
         raise DatasetError(f"{type(source).__name__} is no dataset. {_KINDS}") from error
     items = given.items(values)
@@ -94,13 +94,6 @@ def read_given(
         yield from _rows(item, text_column, f"row {number} of {_HERE}")
         if number == 0:
             _refuse_names_of_files(item)
-
-
-def _count() -> Iterator[int]:
-    number = 0
-    while True:
-        yield number
-        number += 1
 
 
 def _column(source: Any, text_column: str, split: str) -> Any:
