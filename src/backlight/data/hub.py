@@ -43,5 +43,6 @@ def read_hub(dataset: str, subset: str | None, *, text_column: str, split: str) 
             "or the path of a .txt or .jsonl file."
         ) from error
     except (DatasetsError, ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        reason = first if first.isprintable() else quoted(first)
         raise DatasetError(f"The dataset {quoted(dataset)} cannot be read: {reason}") from error

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ LONGEST = 2**27
 
 _CHUNK = 2**20
 _MARK = "\ufeff"
+_SHIFT = re.compile("\x1b\\$[()]?[@-F]")  # where double bytes begin in ISO-2022
 _ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -139,6 +141,11 @@ def text_chunks(path: Path) -> Iterator[str]:
         text = _decoded(decoder, raw, num_bytes, path)
         if "\0" in text:
             raise _no_text(path, raw, num_bytes)
+        if _SHIFT.search(text):
+            raise DatasetError(
+                f"{quoted(path)} is text in ISO-2022 (a Japanese, Korean or Chinese encoding of "
+                "7 bits), not UTF-8; convert it first: iconv -f ISO-2022-JP -t UTF-8 OLD > NEW"
+            )
         yield ends.decode(text, final=not raw)
 
 

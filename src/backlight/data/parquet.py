@@ -35,7 +35,7 @@ def read_parquet(path: Path, text_column: str) -> Iterator[Row]:
 
     where = quoted(path)
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             names = list(file.schema_arrow.names)
             if names.count(text_column) > 1:
                 raise DatasetError(f"{where} has two columns {quoted(text_column)}.")
@@ -46,7 +46,7 @@ def read_parquet(path: Path, text_column: str) -> Iterator[Row]:
     # What damaged files raise is of many kinds: also of unknown types, text that is not UTF-8, and
     # sizes for which no memory is there.
     except (arrow.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
+        reason = quoted(" ".join(str(error).split()))
         raise DatasetError(f"{where} is not a parquet file, or damaged: {reason}.") from error
 
 

@@ -15,6 +15,7 @@ from backlight.tasks.spans import BOS
 
 __all__ = ["Template"]
 
+_LONGEST = 2**16  # characters of a prompt
 _WORD = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 _SIGNS = {
     " ": "space",
@@ -115,8 +116,9 @@ class Template:
         for text in (self.text, self.answer, self.wrong_answer or ""):
             for field in self._fields(text):
                 if field not in row:
-                    there = ", ".join(row) or "none"
-                    hint = nearest(field, list(row), otherwise=f"There are {there[:400]}.")
+                    known = [name if name.isprintable() else quoted(name) for name in row]
+                    there = ", ".join(known) or "none"
+                    hint = nearest(field, known, otherwise=f"There are {there[:400]}.")
                     raise PromptError(
                         f"{quoted(text)} has the field {field!r}, for which there are no values. "
                         f"{hint}"
@@ -149,6 +151,12 @@ class Template:
             Piece(name=name, text=text, is_field=is_field)
             for name, (text, is_field) in zip(names, texts, strict=True)
         )
+        size = sum(len(text) for text, _ in texts)
+        if size > _LONGEST:
+            raise PromptError(
+                f"The prompt of row {number} has {size:,} characters, and a prompt may have "
+                f"{_LONGEST:,}: is a value of its fields a whole text?"
+            )
         wrong = self.wrong_answer
         return Prompt(
             pieces=pieces,
