@@ -22,7 +22,7 @@ from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.report import layers_report
 from backlight.commands.session import Clock, find_run, print_places
-from backlight.commands.survey import Material, begin, gather, is_done, measure
+from backlight.commands.survey import Material, begin, finished, gather, measure
 from backlight.config import LayersConfig, SurveyConfig, same_numbers
 from backlight.errors import UnsupportedSiteError
 from backlight.models.sites import (
@@ -81,8 +81,9 @@ def run(config: LayersConfig) -> None:
 def _survey(config: LayersConfig, load: Callable[[SurveyConfig], Subject]) -> Results:
     clock = Clock()
     found = find_run(config, "layers")
-    if is_done(config, found):
-        return load_results(found.path)
+    done = finished(config, found)
+    if done is not None:
+        return load_results(done.path)
 
     material = gather(config, lambda: load(config), clock)
     sites = survey_sites(material.subject, config.site, config.layers)

@@ -21,7 +21,7 @@ from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
 
-__all__ = ["Material", "begin", "gather", "is_done", "measure"]
+__all__ = ["Material", "begin", "finished", "gather", "measure"]
 
 _logger = logging.getLogger(__name__)
 
@@ -55,21 +55,21 @@ class Material:
     rows_sha256: str | None = None
 
 
-def is_done(config: CorpusOptions, found: RunDirectory | None) -> bool:
-    """Tell whether a run is finished, so that its results can be read back.
+def finished(config: CorpusOptions, found: RunDirectory | None) -> RunDirectory | None:
+    """Find a run that is finished, so that its results can be read back.
 
     Args:
         config: The options.
         found: An earlier run with these options, None if there is none.
 
     Returns:
-        Whether it is.
+        The run, None if it is not finished.
 
     Raises:
         RunDirectoryError: If it measured other data in memory than is given now.
     """
     if found is None or not found.is_finished:
-        return False
+        return None
     if isinstance(config.dataset, Given):
         before = found.provenance().get("corpus", {}).get("rows_sha256")
         if before != _read(config).fingerprint():
@@ -77,7 +77,7 @@ def is_done(config: CorpusOptions, found: RunDirectory | None) -> bool:
                 f"The finished run in {str(found.path)!r} measured other data in memory than was "
                 "given now; start anew with overwrite, or name another output_dir."
             )
-    return True
+    return found
 
 
 def gather(config: CorpusOptions, load: Callable[[], Subject], clock: Clock) -> Material:

@@ -1,5 +1,6 @@
 """Options of ``backlight tokens``."""
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,7 +23,7 @@ def _one_pattern(found: Any) -> Any:
     return found
 
 
-def _joined(parts: list[Any], how: str) -> str:
+def _joined(parts: Sequence[Any], how: str) -> str:
     """Join patterns; && binds tighter than ||, so an AND of ORs is multiplied out."""
     texts = [str(_one_pattern(part)) for part in parts]
     if how == "OR":
@@ -69,7 +70,9 @@ class TokensConfig(RunOptions, ModelOptions):
         description="Values of the fields: a list for each field, or a mapping for each prompt.",
     )
     fields_csv: Path | None = Field(
-        default=None, description="Values of the fields: a CSV file, one prompt for each row."
+        default=None,
+        description="Values of the fields, one prompt for each row: .csv, .tsv, .jsonl or .json. "
+        "Without a template, the columns prompt and answer are the prompts.",
     )
     answer: str | None = Field(
         default=None, description='What should follow a template: " {capital}".'

@@ -7,7 +7,6 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
 from backlight.errors import DatasetError, quoted
 from backlight.foreign.files import open_foreign
@@ -79,9 +78,9 @@ def read_whole(path: Path) -> str:
         if size > LONGEST:
             raise DatasetError(
                 f"{quoted(path)} has more than {LONGEST:,} characters, which is too much to read "
-                "in one piece; write JSON lines (.jsonl) instead."
+                "in one piece; cut it, or write JSON lines (.jsonl) instead of an array."
             )
-    return "".join(found)
+    return "".join(found).lstrip(_MARK)
 
 
 def split_lines(chunks: Iterable[str], path: Path) -> Iterator[str]:
@@ -153,7 +152,7 @@ def _raw_chunks(path: Path) -> Iterator[bytes]:
     """Give the bytes of a file, and at its end none."""
     is_packed = path.name.lower().endswith(".gz")
     with open_foreign(path, error=DatasetError) as file:
-        opened: IO[bytes] = gzip.GzipFile(fileobj=file) if is_packed else file
+        opened = gzip.GzipFile(fileobj=file) if is_packed else file
         try:
             while raw := opened.read(_CHUNK):
                 yield raw

@@ -47,7 +47,7 @@ def read_json_document(path: Path, text_column: str) -> Iterator[Row]:
     if not first.lstrip(" \t\n\ufeff").startswith("["):
         yield from _of_lines(split_lines(chain([first], chunks), path), path, text_column)
         return
-    items = _parsed(read_whole(path).lstrip("\ufeff"), quoted(path))
+    items = _parsed(read_whole(path), quoted(path))
     for number, item in enumerate(items, start=1):
         yield _row(item, text_column, f"row {number} of {quoted(path)}")
 
@@ -64,7 +64,7 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         DatasetError: If it is no JSON, or something in it is no object.
     """
-    text = read_whole(path).lstrip("\ufeff")
+    text = read_whole(path)
     if text.lstrip().startswith("["):
         found: Iterable[Any] = _parsed(text, quoted(path))
         placed = [(f"row {n} of {quoted(path)}", item) for n, item in enumerate(found, start=1)]
