@@ -35,10 +35,10 @@ def model_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def text_file(tmp_path_factory):
-    """Fourteen rows that count, of uneven length, among some that are too short."""
+    """Fourteen rows that count, of uneven length, among some that are blank."""
     rows = lines(14)
     path = tmp_path_factory.mktemp("text") / "rows.txt"
-    path.write_text("\n".join(["too short", *rows[:7], "", *rows[7:]]) + "\n", encoding="utf-8")
+    path.write_text("\n".join(["   ", *rows[:7], "", *rows[7:]]) + "\n", encoding="utf-8")
     return path
 
 

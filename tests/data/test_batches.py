@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backlight.data.batches import Batch, Passages, bucket, tokenize
+from backlight.data.corpora import Rows
 from backlight.errors import DatasetError
 from zoo.tokenizers import WordTokenizer
 
@@ -24,20 +25,36 @@ def test_rows_become_passages_in_their_order():
     assert [row.tolist() for row in passages.tokens] == [[3, 4, 5], [4, 3]]
     assert all(row.dtype == np.int64 for row in passages.tokens)
     assert passages.num_tokens == 5
-    assert passages.num_skipped == 0
+    assert (dict(passages.left_out), passages.num_cut) == ({}, 0)
 
 
-def test_a_passage_is_cut_after_max_length():
-    passages = tokenize(["a b c d"], WordTokenizer(), max_length=3)
+def test_a_passage_is_cut_after_max_length_and_counted():
+    passages = tokenize(["a b c d", "a b c", "a"], WordTokenizer(), max_length=3)
 
-    assert [row.tolist() for row in passages.tokens] == [[3, 4, 5]]
+    assert [row.tolist() for row in passages.tokens] == [[3, 4, 5], [3, 4, 5]]
+    assert passages.num_cut == 1
+    assert passages.account() == {
+        "num_passages": 2,
+        "num_tokens": 6,
+        "left_out": {"fewer_than_two_tokens": 1},
+        "num_cut": 1,
+        "num_unknown": 0,
+    }
+
+
+def test_what_was_left_out_before_is_told_too():
+    rows = Rows(rows=["a b", "c"], left_out={"blank": 3})
+
+    passages = tokenize(rows, WordTokenizer(), max_length=8)
+
+    assert passages.left_out == {"blank": 3, "fewer_than_two_tokens": 1}
 
 
 def test_a_row_of_one_token_is_skipped_and_counted():
     passages = tokenize(["a b", "c", "", "d e f"], WordTokenizer(), max_length=8)
 
     assert [len(row) for row in passages.tokens] == [2, 3]
-    assert passages.num_skipped == 2
+    assert passages.left_out == {"fewer_than_two_tokens": 2}
 
 
 def test_a_corpus_without_a_next_token_is_refused():

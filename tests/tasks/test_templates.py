@@ -128,8 +128,7 @@ def test_values_are_numbers_only_where_all_are():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("The capital is", r"The template 'The capital is' has no field: write the words that "),
-        ("{{country}} is", r"has no field: write the words that differ as \{country\}"),
+        ("", r"The template is empty: there must be a prompt before the answer"),
         ("of {country", r"'of \{country' cannot be read: expected '\}' before end of string\. Fi"),
         ("of country}", r"cannot be read: Single '\}' encountered in format string\. Fields are "),
         ("of {}", r"'of \{\}' has a field \{\} that is no plain name: write \{country\}, and \{\{"),
@@ -143,6 +142,28 @@ def test_values_are_numbers_only_where_all_are():
 def test_templates_that_cannot_be_filled_are_refused(text, told):
     with pytest.raises(PromptError, match=told):
         Template(text=text, answer=" x")
+
+
+@pytest.mark.parametrize("text", ["The capital is", "{{country}} is"])
+def test_a_template_without_a_field_is_one_prompt(text):
+    template = Template(text=text, answer=" Paris")
+
+    (prompt,) = template.fill([{}])
+
+    assert not template.has_fields
+    assert prompt.text == text.replace("{{", "{").replace("}}", "}")
+    assert not any(piece.is_field for piece in prompt.pieces)
+    assert (prompt.answer, prompt.values) == (" Paris", {})
+
+
+def test_a_field_of_the_answer_alone_makes_prompts_of_one_text():
+    template = Template(text="It is", answer=" {city}")
+
+    prompts = template.fill([{"city": "Paris"}, {"city": "Rome"}])
+
+    assert template.has_fields
+    assert [prompt.text for prompt in prompts] == ["It is", "It is"]
+    assert [prompt.answer for prompt in prompts] == [" Paris", " Rome"]
 
 
 def test_a_field_of_the_answer_that_cannot_be_read_is_refused():

@@ -6,9 +6,11 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from backlight.commands.model import load
+from backlight.commands.text import log_account
 from backlight.config.doctor import DoctorConfig
 from backlight.data.batches import Batch, tokenize
 from backlight.data.corpora import read_rows
+from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.training.history.history import History, ParameterInfo
 from backlight.training.measuring.statistics import gradient_statistics, norms
@@ -31,9 +33,14 @@ def probe(config: DoctorConfig) -> History:
         num_samples=config.batch_size,
         text_column=config.text_column,
         split=config.split,
+        min_characters=config.min_characters,
+        passage_length=config.max_length,
     )
     subject = load(config)
     passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
+    remedy = f"lower --max_length (now {config.max_length})"
+    refuse_unreadable(subject, passages.tokens, kind="passage", remedy=remedy)
+    log_account(passages.account(), config.max_length)
     return probe_subject(subject, Batch.of(passages, range(len(passages.tokens))))
 
 

@@ -22,7 +22,7 @@ from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.report import layers_report
 from backlight.commands.session import Clock, find_run, print_places
-from backlight.commands.survey import Material, begin, gather, measure
+from backlight.commands.survey import Material, begin, finished, gather, measure
 from backlight.config import LayersConfig, SurveyConfig, same_numbers
 from backlight.errors import UnsupportedSiteError, quoted
 from backlight.models.sites import (
@@ -81,8 +81,9 @@ def run(config: LayersConfig) -> None:
 def _survey(config: LayersConfig, load: Callable[[SurveyConfig], Subject]) -> Results:
     clock = Clock()
     found = find_run(config, "layers")
-    if found is not None and found.is_finished:
-        return load_results(found.path)
+    done = finished(config, found)
+    if done is not None:
+        return load_results(done.path)
 
     material = gather(config, lambda: load(config), clock)
     sites = survey_sites(material.subject, config.site, config.layers)
@@ -185,7 +186,12 @@ def _results(
     return Results(
         path=None if directory is None else directory.path,
         data=aggregated(config, _statistics(config, by_layer)),
-        metadata={"loss_nats_per_token": loss, "num_tokens": passages.num_tokens, **subject.note},
+        metadata={
+            "loss_nats_per_token": loss,
+            "num_tokens": passages.num_tokens,
+            "text": passages.account(),
+            **subject.note,
+        },
         tables={table.name: table for table in tables},
         config=same_numbers(config) if directory is None else directory.config(),
     )

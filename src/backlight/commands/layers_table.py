@@ -3,6 +3,7 @@
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
+from backlight.commands.text import account_lines
 from backlight.config import LayersConfig
 from backlight.runs.results import Results
 
@@ -58,6 +59,7 @@ def _caption(config: LayersConfig, results: Results) -> str:
             f"Loss {loss:.4f} nats per predicted token; gradients of the {config.loss_reduction} "
             "loss. ± se: standard error, clustered by passage."
         )
+    lines += account_lines(results.metadata, config.max_length)
     if "note" in results.metadata:
         lines.append(f"Model: {results.metadata['note']}.")
     if config.power is not None or config.normalize != "none":

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from backlight.config import merge, read_config
+from backlight.errors import ConfigError, quoted
 from backlight.runs.directory import PROVENANCE
 
 __all__ = ["resolve"]
@@ -24,7 +25,15 @@ def resolve(kind: type[_Config], config: str | Path | None, given: Mapping[str, 
 
     Returns:
         The checked options.
+
+    Raises:
+        ConfigError: If there is any mistake.
     """
     found = {} if config is None else read_config(Path(config).expanduser())
     found.pop(PROVENANCE, None)
+    if isinstance(found.get("dataset"), (list, dict)):
+        raise ConfigError(
+            f"dataset: a file of options names one dataset or one path (got "
+            f"{quoted(found['dataset'])}); texts themselves can be given in Python."
+        )
     return merge(kind, found, given)

@@ -23,7 +23,7 @@ from backlight.commands.report import features_report
 from backlight.commands.sae_table import print_features
 from backlight.commands.session import Clock, find_run, follow, print_places, restore_checkpoint
 from backlight.commands.shelf import Shelf, find_source, shelve
-from backlight.commands.survey import Material, begin, gather
+from backlight.commands.survey import Material, begin, finished, gather
 from backlight.config import SaeConfig, SurveyConfig, same_numbers
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import format_layers
@@ -87,8 +87,9 @@ def _survey(
 ) -> Results:
     clock = Clock()
     found = find_run(config, "sae")
-    if found is not None and found.is_finished:
-        return load_results(found.path)
+    done = finished(config, found)
+    if done is not None:
+        return load_results(done.path)
     source = find_source(config, given)
 
     material = gather(config, lambda: load(config), clock)
@@ -200,6 +201,7 @@ def _results(
         statistics=_statistics(by_layer),
         metadata={
             "num_tokens": next(iter(by_layer.values())).num_tokens,
+            "text": passages.account(),
             **material.subject.note,
             **shelf.notes,
         },

@@ -3,6 +3,7 @@
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
+from backlight.commands.text import account_lines
 from backlight.config import SaeConfig
 from backlight.runs.results import Results
 
@@ -103,6 +104,7 @@ def _caption(config: SaeConfig, results: Results) -> str:
             f"loss: nats per predicted token{', with the reconstruction in place' * spliced}; "
             f"gradients of the {config.loss_reduction} loss."
         )
+    lines += account_lines(results.metadata, config.max_length)
     if "note" in results.metadata:
         lines.append(f"Model: {results.metadata['note']}.")
     poor = results.metadata.get("poor_reconstruction", {})

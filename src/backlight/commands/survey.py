@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 
 from backlight.analysis.profile import Progress
 from backlight.commands.session import Clock, follow, restore_checkpoint, start_run
-from backlight.config import CorpusOptions, RunOptions, TextOptions
+from backlight.commands.text import log_account
+from backlight.config import CorpusOptions, RunOptions
 from backlight.data.batches import Passages, bucket, tokenize
-from backlight.data.corpora import read_rows
-from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.data.corpora import Rows, read_rows
+from backlight.data.given import Given
+from backlight.errors import RunDirectoryError, quoted
+from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
 
-__all__ = ["Material", "begin", "gather", "measure"]
+__all__ = ["Material", "begin", "finished", "gather", "measure"]
 
 _logger = logging.getLogger(__name__)
 
@@ -43,11 +46,38 @@ class Material:
         subject: The model.
         passages: The corpus.
         batches: The members of each batch.
+        rows_sha256: A hash of the text, None if it has a name.
     """
 
     subject: Subject
     passages: Passages
     batches: Sequence[Sequence[int]]
+    rows_sha256: str | None = None
+
+
+def finished(config: CorpusOptions, found: RunDirectory | None) -> RunDirectory | None:
+    """Find a run that is finished, so that its results can be read back.
+
+    Args:
+        config: The options.
+        found: An earlier run with these options, None if there is none.
+
+    Returns:
+        The run, None if it is not finished.
+
+    Raises:
+        RunDirectoryError: If it measured other data in memory than is given now.
+    """
+    if found is None or not found.is_finished:
+        return None
+    if isinstance(config.dataset, Given):
+        before = found.provenance().get("corpus", {}).get("rows_sha256")
+        if before != _read(config).fingerprint():
+            raise RunDirectoryError(
+                f"The finished run in {str(found.path)!r} measured other data in memory than was "
+                "given now; start anew with overwrite, or name another output_dir."
+            )
+    return found
 
 
 def gather(config: CorpusOptions, load: Callable[[], Subject], clock: Clock) -> Material:
@@ -63,21 +93,24 @@ def gather(config: CorpusOptions, load: Callable[[], Subject], clock: Clock) -> 
 
     Raises:
         ConfigError: If passages are longer than the model reads.
+        DatasetError: If there are tokens that the model has not.
     """
-    rows = read_rows(
-        config.dataset,
-        num_samples=config.num_samples,
-        text_column=config.text_column,
-        split=config.split,
-    )
+    rows = _read(config)
     clock.lap("dataset_preparation")
     subject = load()
     clock.lap("model_loading")
     passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
-    _refuse_longer_passages(subject, passages, config)
+    remedy = f"lower --max_length (now {config.max_length})"
+    refuse_unreadable(subject, passages.tokens, kind="passage", remedy=remedy)
+    log_account(passages.account(), config.max_length)
     batches = bucket(passages, batch_size=config.batch_size, seed=config.seed)
     clock.lap("dataset_preparation")
-    return Material(subject=subject, passages=passages, batches=batches)
+    return Material(
+        subject=subject,
+        passages=passages,
+        batches=batches,
+        rows_sha256=rows.fingerprint() if isinstance(config.dataset, Given) else None,
+    )
 
 
 def begin(
@@ -146,23 +179,22 @@ def measure(
     )
 
 
-def _refuse_longer_passages(subject: Subject, passages: Passages, config: TextOptions) -> None:
-    longest = max(len(passage) for passage in passages.tokens)
-    if subject.max_positions is not None and longest > subject.max_positions:
-        raise ConfigError(
-            f"{subject.name} reads at most {subject.max_positions} tokens, but there are "
-            f"passages of {longest}; lower --max_length (now {config.max_length})."
-        )
+def _read(config: CorpusOptions) -> Rows:
+    return read_rows(
+        config.dataset,
+        num_samples=config.num_samples,
+        text_column=config.text_column,
+        split=config.split,
+        min_characters=config.min_characters,
+        passage_length=config.max_length,
+    )
 
 
 def _origin(command: str, material: Material) -> dict[str, Any]:
     subject, passages = material.subject, material.passages
-    corpus = {
-        "num_passages": len(passages.tokens),
-        "num_skipped": passages.num_skipped,
-        "num_tokens": passages.num_tokens,
-        "tokens_sha256": passages.fingerprint(),
-    }
+    corpus = {**passages.account(), "tokens_sha256": passages.fingerprint()}
+    if material.rows_sha256 is not None:
+        corpus["rows_sha256"] = material.rows_sha256
     return {
         "command": command,
         **provenance(),

@@ -1,16 +1,32 @@
 """Options that several commands share: which model, which text, what is measured, where it goes."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+from operator import index
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, SupportsIndex
 
 from cyclopts import Parameter
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    field_validator,
+    model_validator,
+)
+
+from backlight.data.given import named_or_given
 
 __all__ = [
     "SHIPPED",
     "AggregateOptions",
     "CorpusOptions",
     "Flag",
+    "Layers",
+    "Listed",
     "ModelOptions",
     "RunOptions",
     "SurveyConfig",
@@ -26,6 +42,37 @@ Flag = Annotated[bool, Parameter(negative="")]
 """A flag that is off unless it is given."""
 
 
+def _listed(found: Any) -> Any:
+    """Write several names, or what else a command line has as one word, with commas."""
+    if isinstance(found, Iterable) and not isinstance(found, (str, bytes, dict)):
+        return ",".join(map(str, found))
+    return found
+
+
+def _layers(found: Any) -> Any:
+    """Write layers as on the command line, whatever they are given as in Python."""
+    if isinstance(found, bool):
+        raise ValueError("write layers such as 5, [0, 2], range(3), '0-5,7' or 'all'")
+    if isinstance(found, SupportsIndex):
+        with suppress(TypeError):  # an array or a tensor of several
+            return str(index(found))
+    if isinstance(found, (set, frozenset)):
+        found = sorted(found)
+    if isinstance(found, Iterable) and not isinstance(found, (str, bytes, dict)):
+        parts = [str(_layers(part)) for part in found]
+        if not parts:
+            raise ValueError("the list of layers is empty; name at least one, or write all")
+        return ",".join(parts)
+    return found
+
+
+Listed = Annotated[str, BeforeValidator(_listed)]
+"""Several names with commas between them, in Python and YAML also a list."""
+
+Layers = Annotated[str, BeforeValidator(_layers)]
+"""Layers as on the command line, in Python and YAML also a number or a list of numbers."""
+
+
 class _Options(BaseModel):
     # YAML reads `layers: 5` as a number; it means what the flag means.
     model_config = ConfigDict(
@@ -35,6 +82,17 @@ class _Options(BaseModel):
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paths_are_text(cls, given: Any) -> Any:
+        """Take paths also where names stand, such as a model's."""
+        if not isinstance(given, dict):
+            return given
+        return {
+            name: fspath(value) if isinstance(value, PathLike) else value
+            for name, value in given.items()
+        }
 
     @field_validator("*")
     @classmethod
@@ -78,15 +136,24 @@ class ModelOptions(_Options):
 class TextOptions(_Options):
     """Which text, and how it is cut into batches."""
 
-    dataset: str = Field(
+    dataset: Annotated[str, PlainValidator(named_or_given)] = Field(
         default="wikitext",
         description="shakespeare (shipped), wikitext, a hub dataset, or a path: .txt (a row is a "
-        "line), .jsonl, .jsonl.gz, .parquet.",
+        "line), .csv, .tsv, .json, .jsonl, all of these also with .gz, or .parquet. In Python also "
+        "texts, token ids, a datasets.Dataset or a table.",
     )
-    text_column: str = Field(default="text", description="Field that holds the text.")
+    text_column: str = Field(default="text", description="Field or column that holds the text.")
+    min_characters: int | None = Field(
+        default=None,
+        ge=0,
+        description="A row of text counts if it has more than so many characters without white "
+        "space around it. [default: 50 for wikitext and shakespeare, 0 for others: not blank]",
+    )
     split: str = Field(default="train", description="Split of a hub dataset.")
     batch_size: int = Field(default=4, gt=0, description="Passages in a batch.")
-    max_length: int = Field(default=128, gt=1, description="Tokens after which a passage is cut.")
+    max_length: int = Field(
+        default=128, gt=1, le=2**31, description="Tokens after which a passage is cut."
+    )
     seed: int = Field(default=0, ge=0, description="Fixes the order of the batches.")
 
 
@@ -94,7 +161,7 @@ class CorpusOptions(TextOptions):
     """How much of a text is measured."""
 
     num_samples: int = Field(
-        default=500, gt=0, description="How many rows of more than 50 characters to read."
+        default=500, gt=0, description="How many rows to read, those that do not count left out."
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from backlight.config.options import (
     CorpusOptions,
     Flag,
+    Layers,
     ModelOptions,
     RunOptions,
     SurveyConfig,
@@ -21,7 +22,9 @@ _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 class LayersConfig(SurveyConfig):
     """Options of ``backlight layers``."""
 
-    layers: str = Field(default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
+    layers: Layers = Field(
+        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; a list is the same."
+    )
     site: str = Field(
         default="mlp.out",
         description="Where to look in each layer: any kind that `backlight sites MODEL` lists.",
@@ -37,7 +40,7 @@ class SaeConfig(SurveyConfig):
         "their names, a path with {layer} in it, a hub id, or smollm2 (shipped, layer 15). "
         "[required]",
     )
-    layers: str = Field(
+    layers: Layers = Field(
         default="all",
         description="Such as 0-23, or 0,5,10; all: every layer that has a dictionary.",
     )
@@ -100,7 +103,9 @@ class FlowConfig(RunOptions, CorpusOptions, ModelOptions):
         description="What is looked at: what norms take out of the gradient, how it passes "
         "attention, or how it goes around and through the blocks.",
     )
-    layers: str = Field(default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
+    layers: Layers = Field(
+        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; a list is the same."
+    )
     loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
         default="sequence_mean",
         description="What the loss is before it is differentiated: each sequence's mean (batches "
@@ -116,4 +121,6 @@ class FlowConfig(RunOptions, CorpusOptions, ModelOptions):
 class SitesConfig(ModelOptions):
     """Options of ``backlight sites``."""
 
-    layers: str = Field(default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all.")
+    layers: Layers = Field(
+        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; a list is the same."
+    )

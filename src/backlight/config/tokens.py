@@ -1,5 +1,6 @@
 """Options of ``backlight tokens``."""
 
+from collections.abc import Sequence
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter
 from pydantic import BeforeValidator, Field
 
-from backlight.config.options import SHIPPED, Flag, ModelOptions, RunOptions
+from backlight.config.options import SHIPPED, Flag, Layers, Listed, ModelOptions, RunOptions
 
 __all__ = ["TokensConfig"]
 
@@ -17,7 +18,7 @@ _MOST_CHOICES = 1000
 
 def _one_pattern(found: Any) -> Any:
     """Write nested patterns as one: a list is an AND, a mapping may say AND or OR."""
-    if isinstance(found, list):
+    if isinstance(found, (list, tuple)):
         return _joined(found, "AND")
     if isinstance(found, dict) and len(found) == 1 and set(found) <= {"AND", "OR"}:
         (how, parts), *_ = found.items()
@@ -25,7 +26,7 @@ def _one_pattern(found: Any) -> Any:
     return found
 
 
-def _joined(parts: list[Any], how: str) -> str:
+def _joined(parts: Sequence[Any], how: str) -> str:
     """Join patterns; && binds tighter than ||, so an AND of ORs is multiplied out."""
     texts = [str(_one_pattern(part)) for part in parts]
     if how == "OR":
@@ -36,14 +37,9 @@ def _joined(parts: list[Any], how: str) -> str:
     return " || ".join(" && ".join(part.strip() for part in choice) for choice in product(*choices))
 
 
-def _one_list(found: Any) -> Any:
-    return ",".join(map(str, found)) if isinstance(found, list) else found
-
-
 _Anything = TypeVar("_Anything")
 _YamlOnly = Annotated[_Anything, Parameter(parse=False)]
 _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
-_Listed = Annotated[str, BeforeValidator(_one_list)]
 
 
 class TokensConfig(RunOptions, ModelOptions):
@@ -77,7 +73,9 @@ class TokensConfig(RunOptions, ModelOptions):
         description="Values of the fields: a list for each field, or a mapping for each prompt.",
     )
     fields_csv: Path | None = Field(
-        default=None, description="Values of the fields: a CSV file, one prompt for each row."
+        default=None,
+        description="Values of the fields, one prompt for each row: .csv, .tsv, .jsonl or .json. "
+        "Without a template, the columns prompt and answer are the prompts.",
     )
     answer: str | None = Field(
         default=None, description='What should follow a template: " {capital}".'
@@ -119,14 +117,14 @@ class TokensConfig(RunOptions, ModelOptions):
     )
     n_samples: int = Field(default=100, gt=0, description="How many prompts.")
     seed: int = Field(default=42, ge=0, description="Fixes which prompts, and their order.")
-    target_layers: _Listed = Field(
+    target_layers: Layers = Field(
         default="all", description="Such as 0-5, or 0,2,4, or all; a YAML list is the same."
     )
-    sites: _Listed = Field(
+    sites: Listed = Field(
         default="resid.post",
         description="Where to look in each layer, such as resid.post,mlp.out,attn.q.",
     )
-    target_positions: _Listed = Field(
+    target_positions: Listed = Field(
         default="auto",
         description="Where whole gradient vectors are kept for PCA: names that --list_positions "
         "shows. auto: the last token of each field and of the prompt.",

@@ -1,9 +1,9 @@
 """Passages of tokens, and how they are cut into batches that hold few pads."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +11,12 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backlight.data.corpora import Rows
+from backlight.data.encoding import CutsText, Encoder
+from backlight.data.rows import Row
 from backlight.errors import DatasetError
 
 __all__ = ["Batch", "Passages", "bucket", "tokenize"]
-
-_MIN_TOKENS = 2  # the shortest sequence that has a next token to predict
-
-
-@runtime_checkable
-class _Tokenizer(Protocol):
-    def __call__(self, text: str, *, truncation: bool, max_length: int) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +25,52 @@ class Passages:
 
     Attributes:
         tokens: Token ids of each passage, at least two.
-        num_skipped: How many rows had fewer than two tokens and are not here.
+        left_out: How many rows of the corpus are not here, by reason: ``blank``, ``too_short`` (of
+            too few characters), ``fewer_than_two_tokens``.
+        num_cut: How many passages were longer in the corpus and were cut.
+        num_unknown: How many tokens stand for what the tokenizer does not know.
     """
 
     tokens: Sequence[NDArray[np.int64]]
-    num_skipped: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    num_cut: int = 0
+    num_unknown: int = 0
+
+    @staticmethod
+    def of(
+        tokens: Sequence[NDArray[np.int64]], encoder: Encoder, left_out: Mapping[str, int]
+    ) -> "Passages":
+        """Put passages together with what was counted on the way to them.
+
+        Args:
+            tokens: The passages.
+            encoder: What made tokens of rows.
+            left_out: How many rows were left out before that, by reason.
+
+        Returns:
+            The corpus.
+        """
+        return Passages(
+            tokens=tokens,
+            left_out={**left_out, **encoder.left_out},
+            num_cut=encoder.num_cut,
+            num_unknown=encoder.num_unknown,
+        )
 
     @property
     def num_tokens(self) -> int:
         """All tokens of all passages."""
         return sum(len(passage) for passage in self.tokens)
+
+    def account(self) -> dict[str, Any]:
+        """Tell what became of the corpus, as plain numbers by name."""
+        return {
+            "num_passages": len(self.tokens),
+            "num_tokens": self.num_tokens,
+            "left_out": dict(self.left_out),
+            "num_cut": self.num_cut,
+            "num_unknown": self.num_unknown,
+        }
 
     def fingerprint(self) -> str:
         """Hash all tokens, so that two corpora can be told apart."""
@@ -96,35 +128,31 @@ class Batch:
         return int(self.lengths.sum())
 
 
-def tokenize(texts: Iterable[str], tokenizer: _Tokenizer, *, max_length: int) -> Passages:
-    """Turn rows of text into passages of at most ``max_length`` tokens.
+def tokenize(rows: Iterable[Row], tokenizer: CutsText, *, max_length: int) -> Passages:
+    """Turn rows into passages of at most ``max_length`` tokens.
 
-    Special tokens are added as the tokenizer does by itself; what is cut off is dropped.
+    Special tokens are added as the tokenizer does by itself, to token ids none; what is cut off is
+    dropped.
 
     Args:
-        texts: The rows.
+        rows: The rows.
         tokenizer: Called with the text, ``truncation`` and ``max_length``.
         max_length: The longest passage, in tokens.
 
     Returns:
-        The passages in the order of the rows.
+        The passages in the order of the rows, and how many rows were left out, before too.
 
     Raises:
-        DatasetError: If no row has two tokens.
+        DatasetError: If no row has two tokens, or token ids begin or end in pads.
     """
-    rows = [
-        np.asarray(
-            tokenizer(text, truncation=True, max_length=max_length)["input_ids"], dtype=np.int64
-        )
-        for text in texts
-    ]
-    kept = [row for row in rows if len(row) >= _MIN_TOKENS]
+    encoder = Encoder(tokenizer, max_length=max_length)
+    kept = list(encoder.passages(rows))
     if not kept:
         raise DatasetError(
-            f"None of the {len(rows)} passages has two tokens or more, so there is no next token "
-            "to predict."
+            f"None of the {encoder.num_rows} passages has two tokens or more, so there is no next "
+            "token to predict."
         )
-    return Passages(tokens=kept, num_skipped=len(rows) - len(kept))
+    return Passages.of(kept, encoder, rows.left_out if isinstance(rows, Rows) else {})
 
 
 def bucket(passages: Passages, *, batch_size: int, seed: int) -> list[tuple[int, ...]]:

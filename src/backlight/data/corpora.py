@@ -1,173 +1,267 @@
-"""Where text comes from: the shipped plays, files on disk, and datasets of the hub."""
+"""Where text comes from: the shipped plays, files, datasets of the hub, and data in memory."""
 
 import gzip
-import importlib.util
-import json
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import final, overload
 
-from backlight.errors import DatasetError
+from backlight.data.delimited import read_cells
+from backlight.data.given import IN_MEMORY, Given
+from backlight.data.hub import read_hub
+from backlight.data.lines import read_lines
+from backlight.data.memory import read_given
+from backlight.data.parquet import read_parquet
+from backlight.data.records import read_json_document, read_json_lines
+from backlight.data.rows import Row, field_of
+from backlight.errors import DatasetError, quoted
 
-__all__ = ["MIN_CHARACTERS", "read_rows"]
+__all__ = ["MIN_CHARACTERS", "RowReader", "Rows", "read_rows"]
 
-MIN_CHARACTERS = 50
-"""A row counts if, stripped of white space, it is longer than this."""
+MIN_CHARACTERS: Mapping[str, int] = {"wikitext": 50, "shakespeare": 50}
+"""Of these corpora a row counts if, stripped of white space, it is longer than this; of others if
+anything is left at all."""
 
 _WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")
-_SUFFIXES = (".txt", ".jsonl", ".jsonl.gz", ".parquet")
+_MARK = "\ufeff"
+_MOST_LEFT_OUT = 1_000_000  # one after another; what goes on like that is no text
+
+_Reader = Callable[[Path, str], Iterator[Row]]
+_READERS: Mapping[str, _Reader] = {
+    ".txt": lambda path, _: read_lines(path),
+    ".jsonl": read_json_lines,
+    ".json": read_json_document,
+    ".csv": lambda path, column: _cells(path, column),
+    ".tsv": lambda path, column: _cells(path, column),
+    ".parquet": read_parquet,
+}
+_UNPACKED = (".parquet",)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows(Sequence[Row]):
+    """Rows of a corpus that count, and how many before the last of them did not.
+
+    Attributes:
+        rows: Texts, or token ids.
+        left_out: How many rows did not count, by reason: ``blank``, ``too_short``.
+    """
+
+    rows: Sequence[Row]
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Row]: ...
+    def __getitem__(self, place: int | slice) -> Row | Sequence[Row]:
+        return self.rows[place]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def fingerprint(self) -> str:
+        """Hash all rows, so that two corpora can be told apart before there are tokens."""
+        digest = hashlib.sha256()
+        for row in self.rows:
+            content = row.encode() if isinstance(row, str) else row.astype("<i8").tobytes()
+            digest.update(len(content).to_bytes(8, "little") + content)
+        return digest.hexdigest()
+
+
+@final
+class RowReader:
+    """Goes through the rows of a corpus that count, and counts those that do not.
+
+    Attributes:
+        left_out: How many rows did not count so far, by reason: ``blank`` for those without
+            anything but white space, ``too_short`` for those of too few characters.
+        num_rows: How many rows were read so far, those that did not count included.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        *,
+        text_column: str = "text",
+        split: str = "train",
+        min_characters: int | None = None,
+        passage_length: int | None = None,
+    ) -> None:
+        """Find a corpus.
+
+        Args:
+            dataset: ``shakespeare`` (12 plays, shipped; a row is a paragraph), ``wikitext``
+                (wikitext-2-raw-v1), the path of a file (``.txt``, of which a row is a line,
+                ``.csv``, ``.tsv``, ``.jsonl``, ``.json``, all of these also with ``.gz``, or
+                ``.parquet``), the id of a dataset on the hub, or data in memory.
+            text_column: The field that holds the text, where rows have fields.
+            split: The split of a dataset from the hub.
+            min_characters: A row of text counts if it has more than these, white space around it
+                left out; None for 50 of ``wikitext`` and ``shakespeare``, 0 of others.
+            passage_length: Into passages of how many tokens one long row of token ids is cut.
+
+        Raises:
+            DatasetError: If there is no such corpus, or its rows cannot be read.
+        """
+        default = MIN_CHARACTERS.get(dataset, 0)
+        self.left_out: Counter[str] = Counter()
+        self.num_rows = 0
+        self._min_characters = default if min_characters is None else min_characters
+        self._rows = _open(dataset, text_column, split, passage_length)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Give the rows that count."""
+        num_in_vain = 0
+        for row in self._rows:
+            self.num_rows += 1
+            text = self._unmarked(row)
+            reason = None if text is None else self._reason(text)
+            if reason is None:
+                num_in_vain = 0
+                yield row if text is None else text
+                continue
+            self.left_out[reason] += 1
+            num_in_vain += 1
+            if num_in_vain == _MOST_LEFT_OUT:
+                raise DatasetError(
+                    f"None of {num_in_vain:,} rows one after another counts, up to row "
+                    f"{self.num_rows:,}: {self.told()}. Is it text?"
+                )
+
+    def told(self) -> str:
+        """Say how many rows did not count, and why."""
+        words = {"blank": "blank", "too_short": f"no longer than {self._min_characters} characters"}
+        return ", ".join(f"{number} {words[reason]}" for reason, number in self.left_out.items())
+
+    def _reason(self, text: str) -> str | None:
+        size = len(text.strip())
+        if size > self._min_characters:
+            return None
+        return "too_short" if size else "blank"
+
+    def _unmarked(self, row: Row) -> str | None:
+        """Take the byte order mark away that some programs leave; None for token ids."""
+        if not isinstance(row, str):
+            return None
+        try:
+            row.encode()
+        except UnicodeEncodeError as error:
+            raise DatasetError(
+                f"Row {self.num_rows} holds half a character (the lone surrogate "
+                f"U+{ord(row[error.start]):04X}, at {error.start}), which is no text; repair it."
+            ) from error
+        return row.lstrip(_MARK)
 
 
 def read_rows(
-    dataset: str, *, num_samples: int, text_column: str = "text", split: str = "train"
-) -> list[str]:
-    """Read the first rows of a corpus that are long enough to measure on.
+    dataset: str,
+    *,
+    num_samples: int,
+    text_column: str = "text",
+    split: str = "train",
+    min_characters: int | None = None,
+    passage_length: int | None = None,
+) -> Rows:
+    """Read the first rows of a corpus that count.
 
     Args:
-        dataset: ``shakespeare`` (12 plays, shipped; a row is a paragraph), ``wikitext``
-            (wikitext-2-raw-v1), the path of a ``.txt`` (a row is a line), ``.jsonl``,
-            ``.jsonl.gz`` or ``.parquet`` file, or the id of a dataset on the hub.
+        dataset: As for ``RowReader``, and so are the others.
         num_samples: How many rows to read; fewer if there are fewer.
         text_column: The field that holds the text, where rows have fields.
         split: The split of a dataset from the hub.
+        min_characters: How many characters are too few for a row.
+        passage_length: Into passages of how many tokens one long row of token ids is cut.
 
     Returns:
-        Rows of which more than 50 characters are left when white space around them is stripped.
+        The rows, and how many before the last of them were left out.
 
     Raises:
-        DatasetError: If the text cannot be found or read, or no row is long enough.
+        DatasetError: If the text cannot be found or read, or no row counts.
     """
-    num_rows = 0
-
-    def long_enough(row: str) -> bool:
-        nonlocal num_rows
-        num_rows += 1
-        return len(row.strip()) > MIN_CHARACTERS
-
-    rows = list(islice(filter(long_enough, _open(dataset, text_column, split)), num_samples))
-    if not num_rows:
-        raise DatasetError(f"The dataset {dataset!r} is empty: it has no rows.")
+    reader = RowReader(
+        dataset,
+        text_column=text_column,
+        split=split,
+        min_characters=min_characters,
+        passage_length=passage_length,
+    )
+    rows = list(islice(reader, min(num_samples, sys.maxsize)))
+    if not reader.num_rows:
+        once = " (what was handed over may have been used up before)" * (dataset == IN_MEMORY)
+        raise DatasetError(f"The dataset {quoted(dataset)} is empty: it has no rows{once}.")
     if not rows:
         raise DatasetError(
-            f"None of the {num_rows} rows of {dataset!r} is longer than {MIN_CHARACTERS} "
-            "characters, so there is nothing to measure on."
+            f"None of the {reader.num_rows} rows of {quoted(dataset)} counts ({reader.told()}), so "
+            "there is nothing to measure on"
+            + ("; see --min_characters." if reader.left_out["too_short"] else ".")
         )
-    return rows
+    return Rows(rows=rows, left_out=dict(reader.left_out))
 
 
-def _open(dataset: str, text_column: str, split: str) -> Iterator[str]:
+def _open(dataset: str, text_column: str, split: str, passage_length: int | None) -> Iterator[Row]:
+    if isinstance(dataset, Given):
+        return read_given(
+            dataset, text_column=text_column, split=split, passage_length=passage_length
+        )
+    if dataset == IN_MEMORY:
+        raise DatasetError(
+            "This is the config of a run whose text was handed over in Python, so the text is not "
+            "in any file: call it in Python with the same config and dataset=..."
+        )
     if dataset == "shakespeare":
         return _shakespeare()
     if dataset == "wikitext":
-        return _hub_rows(*_WIKITEXT, text_column=text_column, split=split)
-    suffix = next((end for end in _SUFFIXES if dataset.endswith(end)), None)
-    if suffix is not None:
-        return _file_rows(Path(dataset).expanduser(), suffix, text_column)
-    if Path(dataset).exists():
+        return read_hub(*_WIKITEXT, text_column=text_column, split=split)
+    kind = _kind_of(dataset)
+    if kind is not None:
+        return _READERS[kind](Path(dataset).expanduser(), text_column)
+    _refuse_what_is_no_id(dataset)
+    return read_hub(dataset, None, text_column=text_column, split=split)
+
+
+def _kind_of(dataset: str) -> str | None:
+    """Find by its ending which kind of file a name means; None if it means none."""
+    name = dataset.lower()
+    for ending in _READERS:
+        if name.endswith(ending) or (name.endswith(f"{ending}.gz") and ending not in _UNPACKED):
+            return ending
+    return None
+
+
+def _refuse_what_is_no_id(dataset: str) -> None:
+    path = Path(dataset).expanduser()
+    try:
+        exists = path.exists()
+    except OSError:  # too long for a path
+        exists = False
+    if dataset.strip() and exists:
+        endings = ", ".join(_READERS)
         raise DatasetError(
-            f"{dataset!r} is no text that backlight reads: its name must end in "
-            f"{', '.join(_SUFFIXES)}."
+            f"{quoted(dataset)} is no text that backlight reads: its name must end in {endings}, "
+            "or, for all but .parquet, in one of these and .gz."
         )
-    return _hub_rows(dataset, None, text_column=text_column, split=split)
+    if not dataset or any(sign.isspace() or not sign.isprintable() for sign in dataset):
+        raise DatasetError(
+            f"{quoted(dataset)} is neither the name of a dataset nor a path that backlight reads. "
+            "In Python, texts are given as a list: dataset=[text]."
+        )
+    if dataset.startswith(("/", ".", "~")) or dataset.count("/") > 1:
+        raise DatasetError(f"There is no file {quoted(dataset)}.")
 
 
-def _shakespeare() -> Iterator[str]:
+def _shakespeare() -> Iterator[Row]:
     packed = files("backlight.data").joinpath("shakespeare_plays.txt.gz").read_bytes()
     for paragraph in gzip.decompress(packed).decode("ascii").split("\n\n"):
         yield paragraph.strip("\n")
 
 
-def _file_rows(path: Path, suffix: str, text_column: str) -> Iterator[str]:
-    if not path.is_file():
-        raise DatasetError(f"There is no file {str(path)!r}.")
-    readers: dict[str, Callable[[], Iterator[str]]] = {
-        ".txt": lambda: _lines(path),
-        ".jsonl": lambda: _json_rows(_lines(path), path, text_column),
-        ".jsonl.gz": lambda: _json_rows(_lines(path, gzip.open), path, text_column),
-        ".parquet": lambda: _parquet_rows(path, text_column),
-    }
-    return readers[suffix]()
-
-
-def _lines(path: Path, opener: Callable[..., Any] = open) -> Iterator[str]:
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                yield line.rstrip("\n")
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{str(path)!r} is not UTF-8 text (byte {error.start}); convert it first."
-        ) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DatasetError(f"{str(path)!r} is not a whole gzip file: {error}.") from error
-
-
-def _json_rows(lines: Iterable[str], path: Path, text_column: str) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DatasetError(f"Line {number} of {str(path)!r} is not JSON: {error}.") from error
-        fields = record if isinstance(record, dict) else {}
-        yield _text_of(fields, text_column, f"line {number} of {str(path)!r}")
-
-
-def _parquet_rows(path: Path, text_column: str) -> Iterator[str]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise DatasetError("Reading .parquet needs pyarrow: pip install 'backlight[data]'")
-    import pyarrow as arrow
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(path)
-    except arrow.ArrowInvalid as error:
-        raise DatasetError(f"{str(path)!r} is not a parquet file: {error}.") from error
-    known = dict.fromkeys(file.schema_arrow.names)
-    if text_column not in known:
-        _text_of(known, text_column, repr(str(path)))
-    for group in file.iter_batches(columns=[text_column]):
-        for text in group.column(0).to_pylist():
-            yield _text_of({text_column: text}, text_column, repr(str(path)))
-
-
-def _hub_rows(dataset: str, subset: str | None, *, text_column: str, split: str) -> Iterator[str]:
-    if importlib.util.find_spec("datasets") is None:
-        raise DatasetError(
-            f"The dataset {dataset!r} comes from the hub, which needs another package: pip install "
-            "'backlight[data]'. Without: --dataset shakespeare, or the path of a text file."
-        )
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError
-
-    try:
-        rows = load_dataset(dataset, subset, split=split)
-    except (ConnectionError, DatasetNotFoundError, FileNotFoundError) as error:
-        raise DatasetError(
-            f"The dataset {dataset!r} is neither in the local cache nor could it be fetched from "
-            "the hub. Check the name and the network, or use --dataset shakespeare (shipped), or "
-            "the path of a .txt or .jsonl file."
-        ) from error
-    except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DatasetError(f"The dataset {dataset!r} cannot be read: {reason}") from error
-    for row in rows:
-        yield _text_of(dict(row), text_column, repr(dataset))
-
-
-def _text_of(fields: dict[str, Any], text_column: str, where: str) -> str:
-    if text_column not in fields:
-        raise DatasetError(
-            f"There is no field {text_column!r} in {where}, only "
-            f"{', '.join(map(repr, fields)) or 'none'}. Name it with --text_column."
-        )
-    text = fields[text_column]
-    if not isinstance(text, str):
-        raise DatasetError(
-            f"The field {text_column!r} in {where} holds {type(text).__name__}, not text."
-        )
-    return text
+def _cells(path: Path, text_column: str) -> Iterator[Row]:
+    for number, cells in read_cells(path, {text_column}):
+        yield field_of(cells, text_column, f"line {number} of {quoted(path)}")

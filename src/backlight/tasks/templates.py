@@ -8,13 +8,14 @@ from math import isfinite
 from string import Formatter
 from typing import final
 
-from backlight.errors import PromptError, nearest
+from backlight.errors import PromptError, nearest, quoted
 from backlight.tasks.grid import ANSWER
 from backlight.tasks.prompts import Piece, Prompt
 from backlight.tasks.spans import BOS
 
 __all__ = ["Template"]
 
+_LONGEST = 2**16  # characters of a prompt
 _WORD = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 _SIGNS = {
     " ": "space",
@@ -58,7 +59,7 @@ _SIGNS = {
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A prompt with gaps, and what should or should not follow it.
+    """A prompt, mostly with gaps, and what should or should not follow it.
 
     ``{field}`` is filled in from each row of a table; ``{{`` and ``}}`` are braces. Every word and
     sign of the fixed text is a piece of its own, called by itself in lower case (``capital``,
@@ -78,11 +79,16 @@ class Template:
     wrong_answer: str | None = None
 
     def __post_init__(self) -> None:
-        if not any(True for _ in self._fields(self.text)):
-            raise PromptError(
-                f"The template {self.text!r} has no field: write the words that differ as "
-                "{country}, and give a value of `country` for each prompt."
-            )
+        if not self.text:
+            raise PromptError("The template is empty: there must be a prompt before the answer.")
+        for _ in self._fields(self.text):  # what cannot be read is refused here
+            pass
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether prompt or answers have any field; without, there is one prompt to make."""
+        texts = (self.text, self.answer, self.wrong_answer or "")
+        return any(True for text in texts for _ in self._fields(text))
 
     def fill(self, rows: Sequence[Mapping[str, str]]) -> list[Prompt]:
         """Make a prompt of each row.
@@ -110,9 +116,12 @@ class Template:
         for text in (self.text, self.answer, self.wrong_answer or ""):
             for field in self._fields(text):
                 if field not in row:
-                    hint = nearest(field, list(row), otherwise=f"There are {', '.join(row)}.")
+                    known = [name if name.isprintable() else quoted(name) for name in row]
+                    there = ", ".join(known) or "none"
+                    hint = nearest(field, known, otherwise=f"There are {there[:400]}.")
                     raise PromptError(
-                        f"{text!r} has the field {field!r}, for which there are no values. {hint}"
+                        f"{quoted(text)} has the field {field!r}, for which there are no values. "
+                        f"{hint}"
                     )
 
     def _names(self) -> Iterator[str]:
@@ -142,6 +151,12 @@ class Template:
             Piece(name=name, text=text, is_field=is_field)
             for name, (text, is_field) in zip(names, texts, strict=True)
         )
+        size = sum(len(text) for text, _ in texts)
+        if size > _LONGEST:
+            raise PromptError(
+                f"The prompt of row {number} has {size:,} characters, and a prompt may have "
+                f"{_LONGEST:,}: is a value of its fields a whole text?"
+            )
         wrong = self.wrong_answer
         return Prompt(
             pieces=pieces,
@@ -161,13 +176,14 @@ def _parts(text: str) -> Iterator[tuple[str, str | None]]:
         for fixed, field, specification, conversion in Formatter().parse(text):
             if field is not None and (specification or conversion or not field.isidentifier()):
                 raise PromptError(
-                    f"{text!r} has a field {{{field}}} that is no plain name: write {{country}}, "
-                    "and {{ or }} for braces."
+                    f"{quoted(text)} has a field {{{field[:100]}}} that is no plain name: write "
+                    "{country}, and {{ or }} for braces."
                 )
             yield fixed, field
     except ValueError as error:
         raise PromptError(
-            f"{text!r} cannot be read: {error}. Fields are {{country}}; braces are {{{{ and }}}}."
+            f"{quoted(text)} cannot be read: {error}. Fields are {{country}}; braces are {{{{ "
+            "and }}."
         ) from error
 
 

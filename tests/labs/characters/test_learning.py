@@ -84,12 +84,14 @@ def test_text_comes_from_a_file_a_folder_or_the_package(tmp_path):
     assert open_text(CharacterOptions(text=tmp_path / "a.txt")).vocabulary == TEXT.vocabulary
     for name, content in TEXT.to_files().items():
         (tmp_path / name).write_bytes(content)
+    (tmp_path / "b.txt").write_bytes((tmp_path / "a.txt").read_text().encode("utf-16"))
+    assert open_text(CharacterOptions(text=tmp_path / "b.txt")).vocabulary == TEXT.vocabulary
     assert np.array_equal(open_text(CharacterOptions(data_dir=tmp_path)).train, TEXT.train)
     assert len(open_text(CharacterOptions()).train) > 1e6
 
 
 def test_a_text_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match=r"none\.txt' cannot be read as text"):
+    with pytest.raises(DatasetError, match=r"There is no file '.*none\.txt'"):
         open_text(CharacterOptions(text=tmp_path / "none.txt"))
 
 

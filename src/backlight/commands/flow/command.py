@@ -15,7 +15,7 @@ from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.report import flow_report, rendered
 from backlight.commands.session import Clock, find_run, print_places
-from backlight.commands.survey import Material, begin, gather, measure
+from backlight.commands.survey import Material, begin, finished, gather, measure
 from backlight.config import FlowConfig, same_numbers
 from backlight.errors import UnsupportedSiteError
 from backlight.models.sites import format_layers, parse_layers
@@ -70,8 +70,9 @@ def run(config: FlowConfig) -> None:
 def _survey(config: FlowConfig, load: Callable[[FlowConfig], Subject]) -> Results:
     clock = Clock()
     found = find_run(config, _COMMAND)
-    if found is not None and found.is_finished:
-        return load_results(found.path)
+    done = finished(config, found)
+    if done is not None:
+        return load_results(done.path)
     material = gather(config, lambda: load(config), clock)
     layers = parse_layers(config.layers, material.subject.num_layers)
     state, left_out = _views(config, material.subject, layers)
@@ -134,6 +135,7 @@ def _results(
             "loss_nats_per_token": state.nats / state.num_predicted,
             "num_tokens": material.passages.num_tokens,
             "num_passages": len(material.passages.tokens),
+            "text": material.passages.account(),
             **({"left_out": left_out} if left_out else {}),
             **material.subject.note,
         },

@@ -6,6 +6,7 @@ import numpy as np
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
+from backlight.commands.text import account_lines
 from backlight.config import FlowConfig
 from backlight.decompose.surrogates import SURROGATES
 from backlight.runs.results import Results
@@ -115,6 +116,7 @@ def _caption(config: FlowConfig, results: Results) -> str:
         f"{told['loss_nats_per_token']:.4f} nats per predicted token; gradients of the "
         f"{config.loss_reduction} loss. ± se: standard error, clustered by passage."
     ]
+    lines += account_lines(told, config.max_length)
     if "note" in told:
         lines.append(f"Model: {told['note']}.")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """The prompts that a config asks for: of a city task, or of a template and its values."""
 
-import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +10,14 @@ import numpy as np
 from backlight.analysis.tokens import PromptSet
 from backlight.config import SHIPPED, TokensConfig
 from backlight.data.cities import read_cities
+from backlight.data.delimited import read_cells
+from backlight.data.records import read_objects
 from backlight.data.world import CITIES
-from backlight.errors import ConfigError, PromptError
+from backlight.errors import ConfigError, DatasetError, PromptError, quoted
+from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.tasks.answers import AnswerObjective
-from backlight.tasks.grid import align
+from backlight.tasks.grid import ANSWER, align
 from backlight.tasks.prompts import Prompt
 from backlight.tasks.spans import OffsetTokenizer, locate
 from backlight.tasks.templates import Template
@@ -24,6 +27,13 @@ from backlight.tasks.world.strategies import read_sampling
 __all__ = ["draw_prompts", "prepare"]
 
 _TRAIN_SHARE = 0.7
+_PROMPT, _WRONG = "prompt", "wrong_answer"
+_WHAT = (
+    "Say what to ask: either task_type (a city task, such as distance) or template (any prompt, "
+    'such as "The capital of {country} is"), or fields or a fields_csv with columns `prompt` and '
+    "`answer`."
+)
+_NAME = re.compile(r"\{(\w+)\}")
 
 
 def draw_prompts(config: TokensConfig) -> list[Prompt]:
@@ -40,14 +50,11 @@ def draw_prompts(config: TokensConfig) -> list[Prompt]:
         ConfigError: If a value table cannot be read.
         PromptError: If template and values do not fit.
     """
-    if (config.task_type is None) == (config.template is None):
-        raise ConfigError(
-            "Say what to ask: either task_type (a city task, such as distance) or template (any "
-            'prompt, such as "The capital of {country} is").'
-        )
-    if config.template is not None:
-        return _from_template(config, config.template)
-    assert config.task_type is not None
+    has_prompts = config.fields is not None or config.fields_csv is not None
+    if (config.task_type is None) == (config.template is None and not has_prompts):
+        raise ConfigError(_WHAT)
+    if config.task_type is None:
+        return _from_template(config)
     task = with_options(find_task(config.task_type), config.task_options)
     sampling = read_sampling(config.sampling, config.city_groups)
     cities = read_cities(config.cities_csv or CITIES)
@@ -88,11 +95,8 @@ def prepare(config: TokensConfig, prompts: Sequence[Prompt], subject: Subject) -
             "tokens of a field cannot be found."
         )
     located = [locate(prompt, tokenizer) for prompt in prompts]
-    longest = max(len(tokens.ids) for tokens in located)
-    if subject.max_positions is not None and longest > subject.max_positions:
-        raise ConfigError(
-            f"A prompt has {longest} tokens, but {subject.name} reads {subject.max_positions}."
-        )
+    ids = [np.asarray(tokens.ids, dtype=np.int64) for tokens in located]
+    refuse_unreadable(subject, ids, kind="prompt", remedy="shorten it")
     return PromptSet(
         prompts=prompts,
         located=located,
@@ -107,16 +111,14 @@ def _of_split(prompt: Prompt, split: str) -> Prompt:
     return replace(prompt, values={**prompt.values, "split": split})
 
 
-def _from_template(config: TokensConfig, text: str) -> list[Prompt]:
-    if config.answer is None:
-        raise ConfigError('A template needs what should follow it, such as answer: " {capital}".')
+def _from_template(config: TokensConfig) -> list[Prompt]:
     if config.model_name == SHIPPED and config.experiment_dir is None:
         raise ConfigError(
             "The shipped city model reads questions about cities only; name the model of this "
             "template with --model_name."
         )
-    template = Template(text=text, answer=config.answer, wrong_answer=config.wrong_answer)
     rows = _rows(config)
+    template = _template(config, rows)
     if len(rows) > config.n_samples:
         random = np.random.default_rng(config.seed)
         chosen = sorted(random.permutation(len(rows))[: config.n_samples].tolist())
@@ -124,17 +126,38 @@ def _from_template(config: TokensConfig, text: str) -> list[Prompt]:
     return template.fill(rows)
 
 
+def _template(config: TokensConfig, rows: Sequence[Mapping[str, str]]) -> Template:
+    """Find what is asked: the template, or the columns that make whole prompts."""
+    columns = rows[0].keys() if rows else ()
+    text, answer, wrong = config.template, config.answer, config.wrong_answer
+    if text is None:
+        if _PROMPT not in columns:
+            raise ConfigError(_WHAT)
+        text = f"{{{_PROMPT}}}"
+        answer = answer or (f"{{{ANSWER}}}" if ANSWER in columns else None)
+        wrong = wrong or (f"{{{_WRONG}}}" if _WRONG in columns else None)
+    if answer is None:
+        raise ConfigError('A template needs what should follow it, such as answer: " {capital}".')
+    template = Template(text=text, answer=answer, wrong_answer=wrong)
+    if template.has_fields and rows == [{}]:
+        raise ConfigError(
+            "Give the values of the template's fields either as fields or as fields_csv."
+        )
+    return template
+
+
 def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
-    if (config.fields is None) == (config.fields_csv is None):
+    if config.fields is not None and config.fields_csv is not None:
         raise ConfigError(
             "Give the values of the template's fields either as fields or as fields_csv."
         )
     if config.fields_csv is not None:
-        return _read_rows(config.fields_csv)
+        return _read_rows(config.fields_csv, config.template or f"{{{_PROMPT}}}")
     fields = config.fields
+    if fields is None:
+        return [{}]
     if isinstance(fields, list):
         return list(fields)
-    assert fields is not None
     lengths = {name: len(values) for name, values in fields.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
@@ -142,16 +165,20 @@ def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
     return [dict(zip(fields, values, strict=True)) for values in zip(*fields.values(), strict=True)]
 
 
-def _read_rows(path: Path) -> list[Mapping[str, str]]:
+def _read_rows(path: Path, template: str) -> list[Mapping[str, str]]:
+    path = path.expanduser()
     try:
-        with path.expanduser().open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError as error:
-        raise ConfigError(f"There is no file {str(path)!r} with values of fields.") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{str(path)!r} cannot be read as CSV: {error}.") from error
-    for number, row in rows:
-        if None in row or None in row.values():
-            raise ConfigError(f"Line {number} of {str(path)!r} has not as many cells as headings.")
-    return [row for _, row in rows]
+        if path.name.lower().removesuffix(".gz").endswith((".jsonl", ".json")):
+            return [_texts(found, where) for where, found in read_objects(path)]
+        return [cells for _, cells in read_cells(path, set(_NAME.findall(template)))]
+    except DatasetError as error:
+        raise ConfigError(f"The values of fields cannot be had. {error}") from error
+
+
+def _texts(found: Mapping[str, object], where: str) -> dict[str, str]:
+    for name, value in found.items():
+        if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+            raise ConfigError(
+                f"The value of {quoted(name)} in {where} is {quoted(value)}, not text or a number."
+            )
+    return {name: str(value) for name, value in found.items()}

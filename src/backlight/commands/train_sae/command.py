@@ -16,7 +16,12 @@ from backlight.commands.layers import survey_sites
 from backlight.commands.model import load, settle
 from backlight.commands.options import resolve
 from backlight.commands.session import ROOT, Clock
-from backlight.commands.train_sae.corpus import divided, first_batches, passages_of, rows_of
+from backlight.commands.train_sae.corpus import (
+    divided,
+    first_batches,
+    passages_of,
+    refuse_unreadable_text,
+)
 from backlight.commands.train_sae.files import rounded, write_trained
 from backlight.commands.train_sae.place import refuse_occupied
 from backlight.commands.train_sae.table import print_trained, shown
@@ -77,10 +82,10 @@ def _train(config: TrainSaeConfig, load: Callable[[TrainSaeConfig], Subject]) ->
     clock, versions = Clock(), provenance()
     layer, path = _layer(config), _place(config)
     refuse_occupied(path, replacing=config.overwrite)
-    rows_of(config, 1)  # what cannot be read is known before the model is loaded
+    refuse_unreadable_text(config)  # before the model is loaded
     subject = load(config)
     site = _site(config, subject, layer)
-    passages = passages_of(config, subject.tokenizer)
+    passages = passages_of(config, subject)
     taught, held_out = divided(passages, config)
     clock.lap("loading")
     gathered = _gathered(config, subject, site, taught, with_first=False)
@@ -113,8 +118,7 @@ def _train(config: TrainSaeConfig, load: Callable[[TrainSaeConfig], Subject]) ->
             "provenance": versions,
             "model": dict(subject.facts),
             "corpus": {
-                "num_passages": len(passages.tokens),
-                "num_tokens": passages.num_tokens,
+                **passages.account(),
                 "num_held_out_tokens": held_out.num_tokens,
                 "tokens_sha256": passages.fingerprint(),
             },
@@ -150,11 +154,6 @@ def _site(config: TrainSaeConfig, subject: Subject, layer: int) -> Site:
         raise ConfigError(
             f"--k {config.k} is more than there are features ({num_features}): lower it, or raise "
             "--num_features."
-        )
-    if subject.max_positions is not None and config.max_length > subject.max_positions:
-        raise ConfigError(
-            f"{config.model_name} reads at most {subject.max_positions} tokens; lower --max_length "
-            f"(now {config.max_length})."
         )
     return site
 

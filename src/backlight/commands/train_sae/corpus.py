@@ -1,69 +1,77 @@
 """The text of ``backlight train-sae``: as much as was asked for, and what of it is held out."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.commands.text import log_account
 from backlight.config import TrainSaeConfig
-from backlight.data.batches import Passages, bucket, tokenize
-from backlight.data.corpora import read_rows
-from backlight.errors import ConfigError, DatasetError
-from backlight.models.subject import Tokenizer
+from backlight.data.batches import Passages, bucket
+from backlight.data.corpora import RowReader, read_rows
+from backlight.data.encoding import Encoder
+from backlight.errors import ConfigError, DatasetError, quoted
+from backlight.models.reading import refuse_unreadable
+from backlight.models.subject import Subject
 
-__all__ = ["divided", "first_batches", "passages_of", "rows_of"]
+__all__ = ["divided", "first_batches", "passages_of", "refuse_unreadable_text"]
 
 
-def rows_of(config: TrainSaeConfig, num_samples: int) -> list[str]:
-    """Read the first rows of the corpus.
+def refuse_unreadable_text(config: TrainSaeConfig) -> None:
+    """Read the first row of the corpus, so that what cannot be read is known at once.
 
     Args:
         config: The options.
-        num_samples: How many rows.
-
-    Returns:
-        The rows; fewer if there are fewer.
     """
-    return read_rows(
+    read_rows(
         config.dataset,
-        num_samples=num_samples,
+        num_samples=1,
         text_column=config.text_column,
         split=config.split,
+        min_characters=config.min_characters,
+        passage_length=config.max_length,
     )
 
 
-def passages_of(config: TrainSaeConfig, tokenizer: Tokenizer) -> Passages:
+def passages_of(config: TrainSaeConfig, subject: Subject) -> Passages:
     """Read as many passages as it takes to have the tokens that were asked for.
 
     Args:
         config: The options.
-        tokenizer: The model's.
+        subject: The model.
 
     Returns:
         The first passages of the corpus.
 
     Raises:
-        DatasetError: If the corpus has fewer tokens.
+        DatasetError: If the corpus has fewer tokens, or tokens that the model has not.
     """
+    reader = RowReader(
+        config.dataset,
+        text_column=config.text_column,
+        split=config.split,
+        min_characters=config.min_characters,
+        passage_length=config.max_length,
+    )
+    encoder = Encoder(subject.tokenizer, max_length=config.max_length)
     tokens: list[NDArray[np.int64]] = []
-    num_rows = num_tokens = 0
-    num_wanted = math.ceil(config.num_tokens / config.max_length)
-    while num_tokens < config.num_tokens:
-        rows = rows_of(config, num_wanted)
-        if len(rows) == num_rows:
-            raise DatasetError(
-                f"{config.dataset!r} has {num_tokens} tokens in passages of at most "
-                f"{config.max_length}, and {config.num_tokens} were asked for. Lower --num_tokens, "
-                "or name a longer text."
-            )
-        read = tokenize(rows[num_rows:], tokenizer, max_length=config.max_length)
-        num_rows, num_wanted = len(rows), 2 * num_wanted
-        for passage in read.tokens:
-            if num_tokens < config.num_tokens:
-                tokens.append(passage)
-                num_tokens += len(passage)
-    return Passages(tokens=tokens)
+    num_tokens = 0
+    for passage in encoder.passages(reader):
+        tokens.append(passage)
+        num_tokens += len(passage)
+        if num_tokens >= config.num_tokens:
+            break
+    else:
+        raise DatasetError(
+            f"{quoted(config.dataset)} has {num_tokens} tokens in passages of at most "
+            f"{config.max_length}, and {config.num_tokens} were asked for. Lower --num_tokens, or "
+            "name a longer text."
+        )
+    passages = Passages.of(tokens, encoder, reader.left_out)
+    remedy = f"lower --max_length (now {config.max_length})"
+    refuse_unreadable(subject, passages.tokens, kind="passage", remedy=remedy)
+    log_account(passages.account(), config.max_length)
+    return passages
 
 
 def divided(passages: Passages, config: TrainSaeConfig) -> tuple[Passages, Passages]:

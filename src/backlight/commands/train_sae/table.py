@@ -7,6 +7,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
+from backlight.commands.text import account_lines
 from backlight.commands.train_sae.trained import TrainedDictionary
 from backlight.config import TrainSaeConfig
 from backlight.foreign.text import plain
@@ -67,12 +68,14 @@ def print_trained(config: TrainSaeConfig, trained: TrainedDictionary) -> None:
 def _table(config: TrainSaeConfig, trained: TrainedDictionary) -> RichTable:
     quality, recovery = trained.quality, trained.recovery
     seconds = ", ".join(f"{name} {value:.0f}" for name, value in trained.seconds.items())
+    told = account_lines({"text": trained.origin["corpus"]}, config.max_length)
     caption = (
         f"On {quality.num_tokens:,} held-out tokens of {config.dataset}, the first of each passage "
         f"left out. Loss on {recovery.num_tokens:,} of them, nats per token: {recovery.clean:.3f} "
         f"as the model is, {recovery.spliced:.3f} with the reconstruction, {recovery.zeroed:.3f} "
         f"with zeros.\nSeconds: {seconds}."
     )
+    caption = "\n".join([caption, *told])
     table = RichTable(
         title=f"{trained.dictionary.num_features} features of {trained.site.name} of "
         f"{config.model_name}",

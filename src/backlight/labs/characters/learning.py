@@ -18,7 +18,8 @@ from backlight.data.characters import (
     read_characters,
     shipped_text,
 )
-from backlight.errors import ConfigError, DatasetError, NonFiniteError, quoted
+from backlight.data.lines import read_whole
+from backlight.errors import ConfigError, DatasetError, NonFiniteError
 from backlight.local import LocalGPT, LocalGPTConfig
 
 __all__ = [
@@ -56,10 +57,7 @@ def open_text(config: CharacterOptions) -> Characters:
         return read_characters(config.data_dir)
     if config.text is None:
         return characters_of(shipped_text())
-    try:
-        return characters_of(config.text.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{quoted(config.text)} cannot be read as text: {error}.") from error
+    return characters_of(read_whole(config.text))
 
 
 def make_network(config: CharacterOptions, text: Characters, seed: int, **options: Any) -> LocalGPT:

@@ -1,0 +1,140 @@
+"""Rows of a corpus: text, or token ids that somebody else has made of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int
+
+from backlight.errors import DatasetError, quoted
+
+__all__ = ["Row", "field_of", "ids_of", "ids_of_mapping", "one_row"]
+
+Row: TypeAlias = str | Int[np.ndarray, " _"]
+"""A text, or token ids."""
+
+_IDS, _MASK = "input_ids", "attention_mask"
+_NUM_NAMED = 12
+
+
+@runtime_checkable
+class _Listable(Protocol):
+    def tolist(self) -> Any: ...
+
+
+def one_row(value: object, where: str) -> Row:
+    """Take a value for a row.
+
+    Args:
+        value: A text, or token ids: a list, an array or a tensor with one axis.
+        where: What it is, for the message.
+
+    Returns:
+        The row.
+
+    Raises:
+        DatasetError: If it is neither.
+    """
+    if isinstance(value, str):
+        return str(value)
+    ids = ids_of(value)
+    if ids is None or ids.ndim != 1:
+        raise DatasetError(f"{where} holds {_kind(value)}, not text or token ids.")
+    return ids
+
+
+def ids_of(value: object) -> Int[np.ndarray, " *shape"] | None:
+    """Read token ids, of any number of axes; None if there is anything else.
+
+    Args:
+        value: Lists, arrays or tensors of whole numbers.
+
+    Returns:
+        The ids.
+    """
+    if isinstance(value, (str, bytes, Mapping)):
+        return None
+    if isinstance(value, _Listable) and not isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, (Sequence, np.ndarray)):
+        return None
+    try:
+        array = np.asarray(value)
+        if array.size == 0:
+            return array.astype(np.int64)
+        if array.dtype.kind == "i" or (array.dtype.kind == "u" and array.max() < 2**63):
+            return array.astype(np.int64)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return None
+
+
+def ids_of_mapping(fields: Mapping[Any, Any], where: str) -> list[Int[np.ndarray, " _"]]:
+    """Read the token ids that a tokenizer gave, without those that its mask calls pads.
+
+    Args:
+        fields: ``input_ids``, of one passage or of several, perhaps with ``attention_mask``.
+        where: What it is, for messages.
+
+    Returns:
+        The ids of each passage.
+
+    Raises:
+        DatasetError: If they are no ids, or the mask has another shape.
+    """
+    ids = _passages(fields[_IDS], f"{_IDS!r} of {where}")
+    if fields.get(_MASK) is None:
+        return ids
+    masks = _passages(fields[_MASK], f"{_MASK!r} of {where}")
+    if [len(row) for row in ids] != [len(row) for row in masks]:
+        raise DatasetError(f"In {where}, {_IDS} and {_MASK} have not the same shape.")
+    return [row[mask != 0] for row, mask in zip(ids, masks, strict=True)]
+
+
+def field_of(fields: Mapping[Any, Any], text_column: str, where: str) -> Row:
+    """Find the row that a record holds.
+
+    Args:
+        fields: The record.
+        text_column: The field that holds the text.
+        where: What it is, for messages.
+
+    Returns:
+        The row. A record without that field but with ``input_ids`` is taken for the ids that a
+        tokenizer gave.
+
+    Raises:
+        DatasetError: If there is no such field, or it holds no text.
+    """
+    if text_column in fields:
+        return one_row(fields[text_column], f"The field {quoted(text_column)} in {where}")
+    if _IDS in fields:
+        rows = ids_of_mapping(fields, where)
+        if len(rows) == 1:
+            return rows[0]
+    names = list(fields)
+    told = ", ".join(map(quoted, names[:_NUM_NAMED])) or "none"
+    more = f", and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    raise DatasetError(
+        f"There is no field {quoted(text_column)} in {where}, only {told[:400]}{more}. Name it "
+        "with --text_column."
+    )
+
+
+def _passages(value: object, where: str) -> list[Int[np.ndarray, " _"]]:
+    if isinstance(value, _Listable):
+        value = value.tolist()
+    rows = list(value) if isinstance(value, Iterable) else [value]
+    if not rows or isinstance(rows[0], (int, np.integer)):
+        rows = [rows]
+    found = [ids_of(row) for row in rows]
+    read = [row for row in found if row is not None and row.ndim == 1]
+    if len(read) < len(rows):
+        raise DatasetError(f"{where} holds something else than token ids.")
+    return read
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bytes):
+        return "bytes"
+    return type(value).__name__
