@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from backlight import errors
-from backlight.errors import BacklightError, RunError, UnknownSiteError, UsageError, nearest
+from backlight.errors import BacklightError, RunError, UnknownSiteError, UsageError, nearest, quoted
 
 CLASSES = [
     getattr(errors, name) for name in errors.__all__ if isinstance(getattr(errors, name), type)
@@ -46,3 +48,39 @@ def test_the_nearest_names_come_first():
 def test_nothing_close_is_said_otherwise():
     assert nearest("zzz", ["mlp.out"], otherwise="Ask for help.") == "Ask for help."
     assert not nearest("zzz", ["mlp.out"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 10**6,
+        "\x1b" * 10**6,
+        [["x" * 1000] * 1000] * 1000,
+        dict.fromkeys(range(1000), "y" * 100),
+        10**100_000,
+        -(10**3000),
+        [10**100_000],
+        Path("p" * 5000),
+        None,
+        float("nan"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_foreign_value_is_quoted_with_at_most_200_characters(value):
+    told = quoted(value)
+
+    assert 0 < len(told) <= 200
+    assert told.isprintable()
+
+
+def test_a_bomb_of_shared_lists_is_quoted_at_once():
+    bomb = [1]
+    for _ in range(60):
+        bomb = [bomb] * 10
+    assert len(quoted(bomb)) <= 200
+
+
+def test_what_is_short_is_quoted_as_python_writes_it():
+    assert quoted("a'b\n") == repr("a'b\n")
+    assert quoted([1, "a", None]) == "[1, 'a', None]"
+    assert quoted(Path("a/b")) == "'a/b'"

@@ -21,8 +21,10 @@ BacklightError
     +-- SilentSiteError      a site through which no gradient came back
 """
 
+import reprlib
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import PurePath
 
 __all__ = [
     "BacklightError",
@@ -45,7 +47,13 @@ __all__ = [
     "UnsupportedSiteError",
     "UsageError",
     "nearest",
+    "quoted",
 ]
+
+_LONGEST = 200  # characters of a foreign value in a message
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxtuple, _BRIEF.maxset, _BRIEF.maxdict = 3, 8, 8, 8, 8
+_BRIEF.maxstring = _BRIEF.maxother = _LONGEST
 
 
 def nearest(name: str, known: Sequence[str], *, otherwise: str = "") -> str:
@@ -59,8 +67,39 @@ def nearest(name: str, known: Sequence[str], *, otherwise: str = "") -> str:
     Returns:
         ``"Did you mean a or b?"``, or ``otherwise``.
     """
-    close = get_close_matches(name, known, n=3)
+    close = get_close_matches(name, known, n=3) if len(name) <= _LONGEST else []
     return f"Did you mean {' or '.join(close)}?" if close else otherwise
+
+
+def quoted(value: object) -> str:
+    """Quote a foreign value in a message: as Python writes it, with at most 200 characters.
+
+    Args:
+        value: Text, a path, a number, or lists and mappings of such; of any size.
+
+    Returns:
+        The quotation, without control codes. The middle of what is too long is left out, and a
+        large value is not walked through.
+    """
+    if isinstance(value, PurePath):
+        value = str(value)
+    if isinstance(value, str):
+        cut = value if len(value) <= 2 * _LONGEST else value[:_LONGEST] + value[-_LONGEST:]
+        told = repr(cut)
+    elif isinstance(value, int) and value.bit_length() > 4 * _LONGEST:
+        told = f"a number of about {value.bit_length() * 3 // 10} digits"
+    else:
+        told = repr(value) if value is None or isinstance(value, (int, float)) else _brief(value)
+    if len(told) <= _LONGEST:
+        return told
+    return f"{told[: _LONGEST // 2]}…{told[1 - _LONGEST // 2 :]}"
+
+
+def _brief(value: object) -> str:
+    try:
+        return _BRIEF.repr(value)
+    except ValueError:  # a whole number inside is too long for Python to write out
+        return f"a {type(value).__name__} with a number of very many digits"
 
 
 class BacklightError(Exception):
@@ -92,7 +131,7 @@ class UnknownSiteError(UsageError):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         hint = nearest(name, known, otherwise="See backlight sites MODEL.")
-        super().__init__(f"This model has no site {name!r} among its {len(known)}. {hint}")
+        super().__init__(f"This model has no site {quoted(name)} among its {len(known)}. {hint}")
         self.name = name
 
 
