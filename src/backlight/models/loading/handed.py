@@ -100,7 +100,8 @@ def check_contexts(device: torch.device) -> None:
             "torch.inference_mode() is on, in which no gradient is recorded. Call backlight "
             "outside of it."
         )
-    if torch.is_autocast_enabled(device.type):
+    # The meta device is none of autocast; what lies there is refused by what is said of weights.
+    if device.type != "meta" and torch.is_autocast_enabled(device.type):
         raise ModelError(
             "torch.autocast is on, but backlight measures in the number format of the model's "
             "weights. Call it outside of autocast, or load the model with the dtype that you want."
