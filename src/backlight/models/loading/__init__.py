@@ -25,14 +25,11 @@ from backlight.models.loading.handed import (
     check_weights,
     unwrapped,
 )
-from backlight.models.loading.pretrained import (
-    Source,
-    read_configuration,
-    read_model,
-    read_tokenizer,
-)
+from backlight.models.loading.pretrained import read_configuration, read_model
 from backlight.models.loading.reading import telling
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
+from backlight.models.loading.source import Source
+from backlight.models.loading.vocabulary import read_tokenizer
 from backlight.models.proof import (
     probe_tokens,
     probe_widths,
@@ -301,7 +298,6 @@ def _head(model: PreTrainedModel, family: Family) -> Head | None:
 
 def _describe(model: PreTrainedModel) -> dict[str, str]:
     config = model.config
-    revision = getattr(config, "_commit_hash", None)
     facts = {
         "architecture": type(model).__name__,
         "model_type": config.model_type,
@@ -313,7 +309,7 @@ def _describe(model: PreTrainedModel) -> dict[str, str]:
     quantizer = getattr(model, "hf_quantizer", None)
     if quantizer is not None:
         facts["quantization"] = str(quantizer.quantization_config.quant_method)
-    return {**facts, "revision": revision} if revision else facts
+    return facts
 
 
 def _weights_sample(model: PreTrainedModel) -> str:

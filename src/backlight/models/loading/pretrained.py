@@ -1,78 +1,24 @@
-"""Configuration, tokenizer and weights of a pretrained model, each as its files say, or refused."""
+"""Configuration and weights of a pretrained model, as its files say, or refused."""
 
 import copy
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer as RawTokenizer
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_MAPPING_NAMES,
 )
-from transformers.utils.hub import cached_file
 
 from backlight.errors import ModelError, quoted
+from backlight.models.loading.experts import check_experts
 from backlight.models.loading.inventory import Inventory, take_inventory
 from backlight.models.loading.reading import telling
+from backlight.models.loading.source import Source
 from backlight.models.loading.weights import check_formats, check_loaded, check_size
 
-__all__ = ["Source", "read_configuration", "read_model", "read_tokenizer"]
-
-_logger = logging.getLogger(__name__)
-_PROBE = "Once upon a time, 12.5 naïve cats' purring\n\n\tended:  if (x != y) { 日本 } …"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where a model comes from.
-
-    Attributes:
-        name: What the user called it.
-        path: What Transformers is asked for: a folder, or an id on the hub.
-        folder: The folder; None for a model of the hub.
-        options: ``revision`` and ``trust_remote_code``, as Transformers calls them.
-    """
-
-    name: str
-    path: str
-    folder: Path | None
-    options: Mapping[str, Any]
-
-    @property
-    def unfetched(self) -> str | None:
-        """What to say if the system cannot give it."""
-        if self.folder is not None:
-            return None
-        return (
-            f"The model {quoted(self.name)} is neither in the local cache nor could it be fetched "
-            "from the hub. Check the name and the network (and, for a gated model, `hf auth "
-            "login`), or name a local folder, or smollm2."
-        )
-
-    @property
-    def failed(self) -> str:
-        """How a sentence begins that says that something went wrong."""
-        return f"{quoted(self.name)[1:-1]} cannot be loaded"
-
-    def find(self, name: str) -> Path | None:
-        """Find one of the model's files on this machine."""
-        if self.folder is not None:
-            path = self.folder / name
-            return path if path.is_file() else None
-        revision = self.options["revision"]
-        found = cached_file(
-            self.path,
-            name,
-            revision=revision,
-            local_files_only=True,
-            _raise_exceptions_for_missing_entries=False,
-        )
-        return None if found is None else Path(found)
+__all__ = ["read_configuration", "read_model"]
 
 
 def read_configuration(source: Source) -> Any:
@@ -126,40 +72,6 @@ def _check_architecture(config: Any, source: Source) -> None:
             )
 
 
-def read_tokenizer(source: Source) -> tuple[Any, dict[str, str]]:
-    """Read a model's tokenizer.
-
-    Args:
-        source: The model.
-
-    Returns:
-        The tokenizer, and what reports should say of it. Where Transformers builds a tokenizer
-        that reads text otherwise than ``tokenizer.json`` does, that is told in the log, too.
-
-    Raises:
-        ModelError: If there is none, or it cannot be read.
-    """
-    with telling(f"The tokenizer of {source.failed}", unfetched=source.unfetched):
-        tokenizer = AutoTokenizer.from_pretrained(source.path, **source.options)
-        path = source.find("tokenizer.json")
-        ids = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
-        raw = None if path is None else RawTokenizer.from_file(str(path))
-    if raw is None:
-        return tokenizer, {}
-    raw.no_truncation()
-    raw.no_padding()
-    if raw.encode(_PROBE, add_special_tokens=False).ids == list(ids):
-        return tokenizer, {}
-    kind = type(tokenizer).__name__
-    _logger.warning(
-        "Transformers takes the tokenizer of %s for a %s, which reads text otherwise than its "
-        "tokenizer.json does: see tokenizer_class in its tokenizer_config.json.",
-        source.name,
-        kind,
-    )
-    return tokenizer, {"tokenizer": f"{kind}, which reads text otherwise than tokenizer.json"}
-
-
 def read_model(
     source: Source, config: Any, *, dtype: torch.dtype | None, **options: Any
 ) -> tuple[PreTrainedModel, dict[str, str]]:
@@ -186,7 +98,8 @@ def read_model(
         inventory = _inventory(source, config)
         if dtype is None and model.dtype != _dtype_of(inventory, config):
             model, told = _from_files(source, _dtype_of(inventory, config), options)
-    return model, check_loaded(model, told, inventory, source.name)
+    facts = check_loaded(model, told, inventory, source.name)
+    return model, facts if source.commit is None else {**facts, "revision": source.commit}
 
 
 def _from_files(
@@ -218,7 +131,9 @@ def _inventory(source: Source, config: Any) -> Inventory | None:
     if known is None:
         return None
     chosen = getattr(config, "transformers_weights", None)
-    return take_inventory(known.parent, chosen=chosen if isinstance(chosen, str) else None)
+    found = take_inventory(known.parent, chosen=chosen if isinstance(chosen, str) else None)
+    check_experts(found, source.name)
+    return found
 
 
 def _dtype_of(inventory: Inventory | None, config: Any) -> torch.dtype | str:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -42,10 +42,10 @@ def check_size(model: PreTrainedModel, inventory: Inventory, name: str) -> None:
 
 
 def check_formats(model: PreTrainedModel, inventory: Inventory, name: str) -> None:
-    """Refuse weights that were quantised by who does not say how.
+    """Refuse weights that were quantised by who does not say how, before they are read.
 
     Args:
-        model: The model.
+        model: The model; its weights need not be there yet.
         inventory: What the files hold.
         name: What the user called it.
 
@@ -57,11 +57,39 @@ def check_formats(model: PreTrainedModel, inventory: Inventory, name: str) -> No
     floating |= {key.removeprefix(prefix) for key in floating}
     for key, stored_as in inventory.unusual():
         if key in floating:
-            raise ModelError(
-                f"{quoted(key)} of {name} is stored as {stored_as}, and nothing says what these "
-                "numbers mean (no quantization_config in its config.json). Save the model in a "
-                "floating format."
-            )
+            raise ModelError(_about_format(key, stored_as, name))
+
+
+def _check_unused(
+    model: PreTrainedModel, inventory: Inventory, unexpected: Collection[str], name: str
+) -> None:
+    """Refuse unusual formats also where weights have other names in the files than in the model.
+
+    Args:
+        model: The model.
+        inventory: What the files hold.
+        unexpected: Names that the model has no place for.
+        name: What the user called it.
+
+    Raises:
+        ModelError: If something that is no floating tensor became part of the model's weights.
+    """
+    prefix = f"{model.base_model_prefix}."
+    buffers = {key.removeprefix(prefix) for key, _ in model.named_buffers()}
+    ignored = model._keys_to_ignore_on_load_unexpected or ()  # pyright: ignore[reportPrivateUsage]
+    patterns = (*ignored, r"(^|\.)position_ids$")
+    for key, stored_as in inventory.unusual():
+        is_used = key not in unexpected and key.removeprefix(prefix) not in buffers
+        if is_used and not any(re.search(pattern, key) for pattern in patterns):
+            raise ModelError(_about_format(key, stored_as, name))
+
+
+def _about_format(key: str, stored_as: str, name: str) -> str:
+    return (
+        f"{quoted(key)} of {name} is stored as {stored_as}, and nothing says what these numbers "
+        "mean (no quantization_config in its config.json that Transformers knows). Save the model "
+        "in a floating format."
+    )
 
 
 def check_loaded(
@@ -92,7 +120,7 @@ def check_loaded(
     if missing:
         raise ModelError(_about_missing(sorted(missing), unexpected, model, name))
     if inventory is not None and getattr(model, "hf_quantizer", None) is None:
-        check_formats(model, inventory, name)
+        _check_unused(model, inventory, unexpected, name)
     facts: dict[str, str] = {}
     if unexpected:
         facts["unused_weights"] = _listed(unexpected)
