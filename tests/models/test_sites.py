@@ -106,7 +106,7 @@ def test_a_site_is_found_by_its_name_in_each_dialect(pattern):
         ("blocks.1.attn.hook_q", "gpt2", "layers.1.attn.q"),
         ("blocks.1.hook_resid_mid", "llama", "layers.1.resid.mid"),
         ("blocks.1.hook_mlp_in", "llama", "layers.1.norm2.in"),
-        ("blocks.1.ln2.hook_normalized", "llama", "layers.1.norm2.out"),
+        ("blocks.1.ln2.hook_normalized", "gpt2", "layers.1.norm2.out"),
         ("model.layers.1.input_layernorm", "llama", "layers.1.norm1.out"),
         ("model.layers.1", "llama", "layers.1.resid.post"),
         ("transformer.h.1.attn", "gpt2", "layers.1.attn.out"),

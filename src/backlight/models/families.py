@@ -46,6 +46,9 @@ class Family:
         learned_positions: Positions are looked up, so there is a largest one.
         mlp_in: The module whose input is the MLP's.
         mlp_out: The module whose output is the MLP's.
+        query_scaled: The attention function is handed queries that are already divided by the root
+            of the head's width.
+        embedding_multiplier: The configuration value that multiplies the embeddings, None without.
         residual_multiplier: The configuration value that multiplies both outputs before they are
             added, None without.
         logit_multiplier: The configuration value that multiplies the logits, None without.
@@ -77,6 +80,8 @@ class Family:
     learned_positions: bool = False
     mlp_in: str = "mlp"
     mlp_out: str = "mlp"
+    query_scaled: bool = False
+    embedding_multiplier: str | None = None
     residual_multiplier: str | None = None
     logit_multiplier: str | None = None
     logit_divisor: str | None = None
@@ -111,6 +116,7 @@ _OPT = {
     "z": "self_attn.out_proj",
     "rotary": False,
     "learned_positions": True,
+    "query_scaled": True,
     "mlp_in": "fc1",
     "mlp_out": "fc2",
 }
@@ -161,7 +167,12 @@ FAMILIES: tuple[Family, ...] = (
         norm2_post="post_feedforward_layernorm",
         **_QK_NORM,
     ),
-    _family("granite", residual_multiplier="residual_multiplier", logit_divisor="logits_scaling"),
+    _family(
+        "granite",
+        embedding_multiplier="embedding_multiplier",
+        residual_multiplier="residual_multiplier",
+        logit_divisor="logits_scaling",
+    ),
     _family(
         "cohere",
         wiring="parallel",

@@ -20,32 +20,71 @@ def sites_of(family: Family, config: Any) -> Iterator[Site]:
     Yields:
         The sites: ``embed.out``, those of each layer, those of the final norm, ``logits``.
     """
-    width = int(config.hidden_size)
-    first, last = f"{family.blocks}.0", config.num_hidden_layers
-    yield Site(
-        name="embed.out",
-        tap=Tap(module=first, side="input"),
-        width=width,
-        transformer_lens="hook_embed" if family.rotary else None,
-    )
-    for layer in range(last):
+    yield _embedding(family, config)
+    for layer in range(config.num_hidden_layers):
         yield from _LayerSites(family=family, config=config, layer=layer).in_order()
     if family.final_norm is not None:
-        name = family.final_norm
-        yield Site(name="final_norm.in", tap=Tap(module=name, side="branch"), width=width)
-        yield Site(
-            name="final_norm.out",
-            tap=Tap(module=name, side="output"),
-            width=width,
-            transformers=name,
-            transformer_lens="ln_final.hook_normalized",
-        )
+        yield from _final_norm(family, family.final_norm, int(config.hidden_size))
+    changed = (family.logit_multiplier, family.logit_divisor, family.logit_cap)
+    is_plain = all(_value(config, name) in (None, 1.0) for name in changed)
     yield Site(
         name="logits",
         tap=Tap(module=family.head, side="logits"),
         width=int(config.vocab_size),
-        transformers=family.head,
+        transformers=family.head if is_plain else None,
     )
+
+
+def _value(config: Any, name: str | None) -> float | None:
+    """Read a number of the configuration; None where the family or the model has no such one."""
+    value = None if name is None else getattr(config, name)
+    return None if value is None else float(value)
+
+
+def _embedding(family: Family, config: Any) -> Site:
+    is_plain = family.rotary and _value(config, family.embedding_multiplier) in (None, 1.0)
+    refused = (
+        "hook_embed is the token embedding alone; what enters layer 0 here has positions, a factor "
+        "or a norm in it too. Ask for embed.out."
+    )
+    return Site(
+        name="embed.out",
+        tap=Tap(module=f"{family.blocks}.0", side="input"),
+        width=int(config.hidden_size),
+        transformer_lens="hook_embed" if is_plain else None,
+        refused={} if is_plain else {"hook_embed": refused},
+    )
+
+
+def _final_norm(family: Family, path: str, width: int) -> Iterator[Site]:
+    yield Site(name="final_norm.in", tap=Tap(module=path, side="branch"), width=width)
+    yield Site(
+        name="final_norm.out",
+        tap=Tap(module=path, side="output"),
+        width=width,
+        transformers=path,
+        **_normalized(family, "ln_final.hook_normalized", "final_norm.out"),
+    )
+
+
+def _normalized(family: Family, hook: str, name: str) -> dict[str, Any]:
+    """Name a norm's output as TransformerLens does, or say why that name is another tensor.
+
+    There ``hook_normalized`` is what a layer norm returns, but in an RMS norm it is what comes
+    before the gain, which is no site here.
+
+    Args:
+        family: The model's entry.
+        hook: The name in TransformerLens.
+        name: Our name of the norm's output.
+
+    Returns:
+        Fields of the site.
+    """
+    if family.norm_kind == "layer":
+        return {"transformer_lens": hook}
+    refused = f"{hook} is before the gain of an RMS norm; {name} is after it. Ask for {name}."
+    return {"refused": {hook: refused}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +143,13 @@ class _LayerSites:
         return f"{self.family.blocks}.{self.layer}" + (f".{module}" if module else "")
 
     def _site(self, kind: str, tap: Tap, width: int | None = None, **names: Any) -> Site:
+        # A multiplied tensor is not what the module returns, so it is not called by its path.
+        is_module = tap.side == "output" and tap.multiplier == 1.0
         return Site(
             name=f"layers.{self.layer}.{kind}",
             tap=tap,
             width=int(self.config.hidden_size) if width is None else width,
-            transformers=tap.module if tap.side == "output" else None,
+            transformers=tap.module if is_module else None,
             **names,
         )
 
@@ -116,9 +157,15 @@ class _LayerSites:
         return f"blocks.{self.layer}.{hook}"
 
     def _stream(self, moment: str, tap: Tap) -> Site:
-        return self._site(
-            f"resid.{moment}", tap, transformer_lens=self._lens(f"hook_resid_{moment}")
-        )
+        hook = self._lens(f"hook_resid_{moment}")
+        if self.family.wiring == "post_norm" and moment != "pre":
+            sum_ = f"layers.{self.layer}.{'norm1.in' if moment == 'mid' else 'norm2.in'}"
+            refused = (
+                f"{hook} is the sum before the norm, {sum_}; layers.{self.layer}.resid.{moment} is "
+                "after it. Ask for one of the two."
+            )
+            return self._site(f"resid.{moment}", tap, refused={hook: refused})
+        return self._site(f"resid.{moment}", tap, transformer_lens=hook)
 
     def _norm(self, name: str, module: str | None) -> Iterator[Site]:
         if module is None:
@@ -129,10 +176,11 @@ class _LayerSites:
         is_entry = name == "norm2" and self.family.wiring != "post_norm"
         entry = self._lens("hook_mlp_in") if is_entry else None
         yield self._site(f"{name}.in", Tap(module=path, side="branch"), transformer_lens=entry)
+        hook = self._lens(f"{lens[name]}.hook_normalized")
         yield self._site(
             f"{name}.out",
             Tap(module=path, side="output"),
-            transformer_lens=self._lens(f"{lens[name]}.hook_normalized"),
+            **_normalized(self.family, hook, f"layers.{self.layer}.{name}.out"),
         )
 
     def _attention(self) -> Iterator[Site]:
@@ -156,12 +204,7 @@ class _LayerSites:
             num_heads=self._num_heads,
             transformer_lens=self._lens("attn.hook_z"),
         )
-        yield self._site(
-            "attn.out",
-            Tap(module=self._path(family.attn_out), side="output"),
-            # In TransformerLens, hook_attn_out comes after a sandwich norm.
-            transformer_lens=None if family.norm1_post else self._lens("hook_attn_out"),
-        )
+        yield self._half("attn", family.attn, family.attn_out, family.norm1_post)
 
     def _query_key_norms(self) -> Iterator[Site]:
         switch = self.family.qk_norm_when
@@ -185,36 +228,76 @@ class _LayerSites:
     def _rotated(self, name: Literal["q", "k"], path: str, num_heads: int) -> Site:
         side: Literal["query", "key"] = "query" if name == "q" else "key"
         plain, rotated = self._lens(f"attn.hook_{name}"), self._lens(f"attn.hook_rot_{name}")
-        refused = (
-            f"{plain} is {name} before rotary positions; layers.{self.layer}.attn.{name} is after "
-            f"them, which TransformerLens calls {rotated}. Ask for that."
-        )
+        ours = f"layers.{self.layer}.attn.{name}"
+        refused: dict[str, str] = {}
+        if self.family.rotary:
+            refused[plain] = (
+                f"{plain} is {name} before rotary positions; {ours} is after them, which "
+                f"TransformerLens calls {rotated}. Ask for that."
+            )
+        elif name == "q" and self.family.query_scaled:
+            refused[plain] = (
+                f"{plain} is q before it is divided by the root of the head's width; {ours} is "
+                f"after that. Ask for {ours}."
+            )
+        lens = rotated if self.family.rotary else plain
         return self._site(
             f"attn.{name}",
             Tap(module=path, side=side, heads_first=True),
             num_heads * self._head_width,
             num_heads=num_heads,
-            transformer_lens=rotated if self.family.rotary else plain,
-            refused={plain: refused} if self.family.rotary else {},
+            transformer_lens=None if lens in refused else lens,
+            refused=refused,
         )
 
     def _mlp(self) -> Iterator[Site]:
         family = self.family
         yield self._site("mlp.in", Tap(module=self._path(family.mlp_in), side="branch"))
-        yield self._site(
-            "mlp.out",
-            Tap(module=self._path(family.mlp_out), side="output"),
-            transformer_lens=None if family.norm2_post else self._lens("hook_mlp_out"),
+        yield self._half("mlp", family.mlp_in, family.mlp_out, family.norm2_post)
+
+    def _half(self, half: str, whole: str, module: str, post_norm: str | None) -> Site:
+        """Give what attention or MLP returns.
+
+        Args:
+            half: Which of the two.
+            whole: The module that holds all of it.
+            module: The module that returns it; a part of ``whole`` where ``whole`` itself adds the
+                residual stream to it.
+            post_norm: The norm between it and the stream.
+
+        Returns:
+            The site.
+        """
+        path, name = self._path(whole), f"layers.{self.layer}.{half}.out"
+        refused = (
+            f"{path} returns the {half}'s output plus the residual stream. For the output alone "
+            f"ask for {name}, for the sum for what follows it in the stream."
+        )
+        return self._site(
+            f"{half}.out",
+            Tap(module=self._path(module), side="output"),
+            transformer_lens=None if self._is_changed(post_norm) else self._hook_out(half),
+            refused={path: refused} if module.startswith(f"{whole}.") else {},
         )
 
     def _contribution(self, half: str, module: str, post_norm: str | None) -> Site:
-        name = self.family.residual_multiplier
-        multiplier = 1.0 if name is None else float(getattr(self.config, name))
         return self._site(
             f"{half}.contribution",
-            Tap(module=self._path(post_norm or module), side="output", multiplier=multiplier),
-            transformer_lens=self._lens(f"hook_{half}_out") if post_norm else None,
+            Tap(module=self._path(post_norm or module), side="output", multiplier=self._multiplier),
+            transformer_lens=self._hook_out(half) if self._is_changed(post_norm) else None,
         )
+
+    def _hook_out(self, half: str) -> str:
+        """Name what TransformerLens adds to the stream: after a sandwich norm or a multiplier."""
+        return self._lens(f"hook_{half}_out")
+
+    def _is_changed(self, post_norm: str | None) -> bool:
+        return post_norm is not None or self._multiplier != 1.0
+
+    @property
+    def _multiplier(self) -> float:
+        value = _value(self.config, self.family.residual_multiplier)
+        return 1.0 if value is None else value
 
     @property
     def _num_heads(self) -> int:

@@ -153,7 +153,7 @@ def resolve_sites(pattern: str, sites: Mapping[str, Site]) -> tuple[Site, ...]:
         return _one_for_each_tensor(pattern, found)
     for site in sites.values():
         for name, reason in site.refused.items():
-            if any(_fits(form, pattern) for form in _forms(name)):
+            if any(_fits(form, pattern) for form in _path_forms(name)):
                 raise UnsupportedSiteError(reason)
     raise UnknownSiteError(pattern, _suggestions(pattern, sites))
 
@@ -168,8 +168,7 @@ def _names(site: Site) -> Iterator[str]:
     if site.transformer_lens is not None:
         yield from _forms(site.transformer_lens)
     if site.transformers is not None:
-        yield from _forms(site.transformers)
-        yield site.transformers.partition(".")[2]
+        yield from _path_forms(site.transformers)
 
 
 def _fits(name: str, pattern: str) -> bool:
@@ -186,6 +185,15 @@ def _forms(name: str) -> Iterator[str]:
         yield name[match.end() + 1 :]
 
 
+def _path_forms(path: str) -> Iterator[str]:
+    """Give a path in the forms of a name, also relative to each module above the blocks."""
+    yield from _forms(path)
+    parts = path.split(".")
+    number = next((place for place, part in enumerate(parts) if part.isdigit()), len(parts))
+    for start in range(1, number):
+        yield ".".join(parts[start:])
+
+
 def _one_for_each_tensor(pattern: str, found: Iterable[Site]) -> tuple[Site, ...]:
     """Drop second names of one tensor, unless the second name is what was asked for."""
     kept: list[Site] = []
@@ -200,6 +208,7 @@ def _one_for_each_tensor(pattern: str, found: Iterable[Site]) -> tuple[Site, ...
 
 def _suggestions(pattern: str, sites: Mapping[str, Site]) -> list[str]:
     """List the names that a misspelt pattern is compared with: kinds, if it names no layer."""
+    paths = [site.transformers for site in sites.values() if site.transformers is not None]
     if layer_of(pattern) is None:
-        return list(dict.fromkeys(kind_of(name) for name in sites))
-    return list(sites)
+        return list(dict.fromkeys(kind_of(name) for name in [*sites, *paths]))
+    return list(dict.fromkeys([*sites, *paths]))

