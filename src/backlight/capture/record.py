@@ -79,7 +79,7 @@ def record(
         return tensor
 
     with tapping(subject, _with_start(subject, sites), visit), torch.enable_grad():
-        output = subject.forward(_plain(batch.input_ids))
+        output = subject.forward(batch.input_ids)
         _refuse_missed(subject, sites, edges)
         loss = objective(output, batch, subject.head)
         going_back = True
@@ -126,19 +126,16 @@ def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) ->
         return tensor
 
     with suppress(_AllSeen), tapping(subject, sites, visit), torch.no_grad():
-        subject.forward(_plain(batch.input_ids))
+        subject.forward(batch.input_ids)
     _refuse_missed(subject, sites, activations)
     return Tape(batch=batch, activations=activations, gradients={}, nats=None, value=None)
-
-
-def _plain(tokens: Tensor) -> Tensor:
-    """Copy tokens that were made in inference mode; autograd may not keep those."""
-    return tokens.clone() if tokens.is_inference() else tokens
 
 
 def _go_back(
     subject: Subject, output: Tensor, loss: LossGradient, edges: Sequence[GradientEdge]
 ) -> tuple[Tensor | None, ...]:
+    if not output.requires_grad:
+        return (None,) * len(edges)
     try:
         return torch.autograd.grad(output, edges, grad_outputs=loss.gradient, allow_unused=True)
     except torch.OutOfMemoryError:
@@ -232,5 +229,5 @@ def _first_non_finite(subject: Subject, tokens: Tensor) -> str:
         if site.tap.side in _WATCHED and site.problem is None
     ]
     with tapping(subject, watched, visit):
-        subject.forward(_plain(tokens))
+        subject.forward(tokens)
     return f"the first site that is not finite is {first[0]}" if first else "all sites are finite"

@@ -41,6 +41,10 @@ def depended_on(
                 continue
             if not tensor.requires_grad:
                 tensor = tensor.detach().requires_grad_().clone()
+            if len(modules[module]) > 1:
+                # One part may be made of another (hidden = residual + attention): only an alias
+                # tells whether the part itself is used by who called the module.
+                tensor = tensor.view_as(tensor)
             if not going_back:
                 edges[module, member] = get_gradient_edge(tensor)
             output = with_member(output, member, tensor)

@@ -5,8 +5,9 @@ import random
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, final
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 
 from backlight.errors import ModelError
 
-__all__ = ["borrowed", "device_of"]
+__all__ = ["Lent", "borrowed", "device_of"]
 
 _OWN = frozenset(vars(nn.Module())) - {"_buffers", "_parameters"}  # torch's, or kept on their own
 _CONTAINERS = (dict, list, set, deque)
+_lent: ContextVar[frozenset[int]] = ContextVar("lent", default=frozenset())
 _SMALL = 1 << 16  # numbers of a tensor that is copied to be safe; larger ones are only watched
 
 
@@ -28,7 +30,8 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
     Afterwards, also after an error or Ctrl-C, it is as it was to the last bit: what needs a
     gradient, which modules are in training mode, buffers and attributes that a forward pass has
     written, and the random numbers of torch, numpy and Python. Inside, the number format is the
-    model's own: autocast and inference mode of the caller are off. Contexts can be nested.
+    model's own: autocast and inference mode of the caller are off. In a model that is borrowed
+    already, nothing is done.
 
     Args:
         model: The model.
@@ -40,6 +43,9 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
         ModelError: If a forward pass has written into weights or into a large buffer, which cannot
             be put back.
     """
+    if id(model) in _lent.get():
+        yield
+        return
     modules = list(model.modules())
     learning = [module for module in modules if module.training]
     loose = [parameter for parameter in _parameters(modules) if parameter.requires_grad]
@@ -48,6 +54,7 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
     put_random_back = _random_numbers(device)
     with ExitStack() as stack:
         _enter_plain_modes(stack, modules, device)
+        token = _lent.set(_lent.get() | {id(model)})
         try:
             # Not model.eval(): some override train() to merge weights, which costs their last bits.
             for module in learning:
@@ -56,6 +63,7 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
                 parameter.requires_grad_(requires_grad=False)
             yield
         finally:
+            _lent.reset(token)
             kept.give_back()
             for parameter in loose:
                 parameter.requires_grad_(requires_grad=True)
@@ -63,6 +71,25 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
                 module.training = True
             put_random_back()
     kept.check_large()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """Runs a model that is borrowed for as long as it takes.
+
+    Attributes:
+        model: The model.
+        forward: From token ids to what it gives.
+    """
+
+    model: nn.Module
+    forward: Callable[[Tensor], Tensor]
+
+    def __call__(self, input_ids: Tensor) -> Tensor:
+        """Run it; tokens made in inference mode are copied, as autograd may not keep those."""
+        with borrowed(self.model):
+            return self.forward(input_ids.clone() if input_ids.is_inference() else input_ids)
 
 
 def device_of(model: nn.Module) -> torch.device:

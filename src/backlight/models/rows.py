@@ -112,11 +112,11 @@ def fault_of(trial: Trial) -> Fault | None:
         The first fault, None if there is none.
     """
     moved = trial.moves()
-    if moved[CHANGED_ROW, :SHARED].any():
-        return "later tokens"
     others = [row for row in range(MANY[0]) if row != CHANGED_ROW]
     if moved[others].any():
         return "the other sequences of the batch"
+    if moved[CHANGED_ROW, :SHARED].any():
+        return "later tokens"
     return "the shape of the batch" if trial.differs_alone() else None
 
 

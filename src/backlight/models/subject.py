@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import UnsupportedSiteError
-from backlight.models.contract import Found, prove_contract
+from backlight.models.contract import prove_contract
 from backlight.models.families import Wiring
 from backlight.models.head import Head
-from backlight.models.lending import device_of
+from backlight.models.lending import Lent, device_of
+from backlight.models.logits import Found
 from backlight.models.sites import Site, Tap, layer_of
 
 __all__ = ["AttentionCall", "AttentionTap", "Subject", "Tokenizer", "subject_from_module"]
@@ -104,6 +105,11 @@ class Subject:
     head: Head | None = None
     tap_attention: Callable[[AttentionTap], AbstractContextManager[None]] = _no_attention_tap
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        # Whoever runs the model borrows it; a pass of which more is asked has done so already.
+        if not isinstance(self.forward, Lent):
+            object.__setattr__(self, "forward", Lent(self.model, self.forward))
 
     @property
     def device(self) -> torch.device:
