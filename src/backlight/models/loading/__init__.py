@@ -16,11 +16,11 @@ from backlight.models.devices import choose_device
 from backlight.models.families import Family, find_family
 from backlight.models.head import Head
 from backlight.models.layout import sites_of
+from backlight.models.lending import borrowed
 from backlight.models.loading.attention import kernel_of, tap_attention
 from backlight.models.loading.folder import check_folder, find_folder
 from backlight.models.loading.handed import (
     adapter_of,
-    check_contexts,
     check_head,
     check_weights,
     unwrapped,
@@ -32,7 +32,6 @@ from backlight.models.loading.source import Source
 from backlight.models.loading.vocabulary import read_tokenizer
 from backlight.models.proof import (
     probe_tokens,
-    probe_widths,
     prove_causal,
     prove_head,
     prove_sites,
@@ -67,14 +66,13 @@ def load_subject(
         trust_remote_code: Run code that comes with the model.
 
     Returns:
-        The subject, frozen and in evaluation mode.
+        The proven subject.
 
     Raises:
         ModelError: If the model cannot be found or read, is not a causal language model, or is
             another than its files say: weights are missing, damaged, or of another shape.
     """
     place = choose_device(device)
-    check_contexts(place)
     named = os.fspath(model_name)
     path = str(smollm2_folder()) if named == "smollm2" else named
     folder = find_folder(path)
@@ -113,8 +111,9 @@ def subject_from_transformers(
 ) -> Subject:
     """Put a loaded Transformers model under the light.
 
-    The model is frozen and put in evaluation mode. An architecture that is not in the table of
-    families gets the paths of its modules as sites.
+    The model is left as it was; it is frozen and in evaluation mode only while something is
+    measured. An architecture that is not in the table of families gets the paths of its modules as
+    sites, and is proven as ``subject_from_module`` proves any module.
 
     Args:
         model: A causal language model of Transformers, also in a ``PeftModel``, ``DataParallel``,
@@ -131,10 +130,8 @@ def subject_from_transformers(
         FamilyProofError: If the table of families does not hold for it.
     """
     wrapper, model = model, unwrapped(model)
-    check_contexts(model.device)
     name = name or model.name_or_path or type(model).__name__
     check_weights(model, name)
-    model.eval().requires_grad_(requires_grad=False)
     described = {**_describe(model), **_about_adapter(wrapper), **(facts or {})}
     family = find_family(model.config)
     with telling(f"{quoted(name)[1:-1]} cannot read a few tokens"):
@@ -179,28 +176,8 @@ def _of_family(
 def _unknown_architecture(
     model: PreTrainedModel, tokenizer: Tokenizer, name: str, facts: dict[str, str]
 ) -> Subject:
-    vocabulary = int(model.config.get_text_config().vocab_size)
     subject = subject_from_module(model, tokenizer, name=name, forward=_logits(model))
-    tokens = probe_tokens(subject, vocabulary)
-    with torch.no_grad():
-        shape = tuple(subject.forward(tokens).shape)
-    if len(shape) != 3 or shape[:2] != tuple(tokens.shape) or shape[2] < vocabulary:
-        raise ModelError(
-            f"{name} has no language-model head: {type(model).__name__} gives {list(shape)} for "
-            f"{list(tokens.shape)} tokens, not logits over its {vocabulary} tokens. Load it with "
-            "AutoModelForCausalLM."
-        )
-    prove_causal(subject, tokens)
-    widths = probe_widths(subject, tokens)
-    return Subject(
-        name=name,
-        model=model,
-        tokenizer=tokenizer,
-        forward=subject.forward,
-        sites={name: replace(subject.sites[name], width=width) for name, width in widths.items()},
-        num_layers=subject.num_layers,
-        facts=facts,
-    )
+    return replace(subject, facts=facts)
 
 
 @torch.no_grad()
@@ -219,8 +196,9 @@ def _prove_unwrapped(wrapper: nn.Module, model: PreTrainedModel, name: str) -> N
     if adapter is None:
         return
     tokens = torch.arange(3, 14, device=model.device)[None] % model.config.vocab_size
-    whole = adapter(input_ids=tokens, use_cache=False).logits
-    inside = _logits(model)(tokens)
+    with borrowed(adapter):
+        whole = adapter(input_ids=tokens, use_cache=False).logits
+        inside = _logits(model)(tokens)
     if whole.shape != inside.shape or not torch.allclose(whole, inside, rtol=1e-3, atol=1e-4):
         raise ModelError(
             f"The adapter of {name} works outside of the model's modules (a learned prompt, for "
@@ -243,7 +221,6 @@ def _hidden_states(model: PreTrainedModel, family: Family) -> Callable[[Tensor],
     trunk = model.get_submodule(family.trunk)
 
     def forward(input_ids: Tensor) -> Tensor:
-        check_contexts(input_ids.device)
         return trunk(input_ids=input_ids, use_cache=False)[0]
 
     return forward
@@ -251,7 +228,6 @@ def _hidden_states(model: PreTrainedModel, family: Family) -> Callable[[Tensor],
 
 def _logits(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     def forward(input_ids: Tensor) -> Tensor:
-        check_contexts(input_ids.device)
         output = model(input_ids=input_ids, use_cache=False)
         if isinstance(output, ModelOutput) and "logits" in output:
             return output["logits"]
@@ -316,5 +292,5 @@ def _weights_sample(model: PreTrainedModel) -> str:
     """Hash a few numbers of each parameter, enough to tell one checkpoint from another."""
     digest = hashlib.sha256()
     for parameter in model.parameters():
-        digest.update(parameter.flatten()[:8].float().cpu().numpy().tobytes())
+        digest.update(parameter.detach().flatten()[:8].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
