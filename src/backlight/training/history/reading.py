@@ -42,14 +42,21 @@ def read_history(path: Path | str) -> History:
         RunDirectoryError: If there is no such log, or it is damaged.
     """
     path = Path(path)
-    if path.name in (LOG, HEADER) and (path.parent / HEADER).is_file():
+    if path.name in (LOG, HEADER) and _is_watched(path.parent):
         path = path.parent
-    if not (path / HEADER).is_file():
+    if not _is_watched(path):
         return read_foreign(path)
     parameters = _read_header(path)
     log = path / LOG
     records = [record for _, record in read_lines(log)] if log.is_file() else []
     return assemble(parameters, [*records, *_ranks(path)], source=str(path))
+
+
+def _is_watched(path: Path) -> bool:
+    try:
+        return (path / HEADER).is_file()
+    except (OSError, ValueError):  # such as a name that is too long; opening it says so
+        return False
 
 
 def assemble(

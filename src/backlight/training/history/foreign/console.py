@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from backlight.training.history.foreign.words import meaning
 
-__all__ = ["Console"]
+__all__ = ["Console", "without_colours"]
 
 _LONGEST = 4000  # characters of a line that a person was meant to read
 _COLOURS = re.compile(
@@ -52,8 +52,7 @@ class Console:
         """
         if len(line) > _LONGEST or not _LIKE.search(line):
             return {}
-        if "\x1b" in line:
-            line = _COLOURS.sub("", line)
+        line = without_colours(line)
         braces = _DICT.search(line)
         if braces is not None:
             return {} if unended and "}" not in line else _of_dict(line[braces.start() :])
@@ -88,6 +87,11 @@ class Console:
             return length < self._shortest
         self._shortest = min(self._shortest, length)
         return False
+
+
+def without_colours(line: str) -> str:
+    """Leave out what steers a terminal."""
+    return _COLOURS.sub("", line) if "\x1b" in line else line
 
 
 @lru_cache(maxsize=4096)

@@ -31,6 +31,9 @@ class Events:
         try:
             self._loader: Any = import_module(_ROOM)
             self._arrays: Any = import_module("tensorboard.util.tensor_util")
+            self._checks: Any = import_module(
+                "tensorboard.compat.tensorflow_stub.pywrap_tensorflow"
+            )
         except ImportError as error:
             raise RunDirectoryError(
                 f"{shown(files[0])} is an event file of TensorBoard, and reading it needs the "
@@ -62,7 +65,7 @@ class Events:
                     f"Record {number} of {shown(path)} is no event of TensorBoard "
                     f"({str(error)[:100]})."
                 ) from error
-            self.notes += _left(path, place, number)
+            self.notes += self._left(path, place, number)
 
     def _scalars(self, values: Any) -> Iterator[tuple[str, float]]:
         for value in values:
@@ -78,20 +81,25 @@ class Events:
     def _decode_error() -> type[Exception]:
         return import_module("google.protobuf.message").DecodeError
 
+    def _left(self, path: Path, place: int, number: int) -> Iterator[str]:
+        """Say what the reader, which stops at a record that it cannot read, left out."""
+        size = path.stat().st_size
+        if place >= size:
+            return
+        with path.open("rb") as file:
+            file.seek(place)
+            head = file.read(_HEAD)
+        if self._is_torn(head, size - place):
+            yield "The last record is cut off, as while a log is being written."
+        else:
+            yield (
+                f"Record {number + 1} of {path.name[:100]!r} is damaged, and TensorBoard's reader "
+                f"stops there: {size - place:,} bytes are left out."
+            )
 
-def _left(path: Path, place: int, number: int) -> Iterator[str]:
-    """Say what the reader, which stops at the first record that it cannot read, left out."""
-    size = path.stat().st_size
-    if place >= size:
-        return
-    with path.open("rb") as file:
-        file.seek(place)
-        head = file.read(_HEAD)
-    needed = struct.unpack("<Q", head[:8])[0] + _FRAME if len(head) == _HEAD else size
-    if place + needed > size:
-        yield "The last record is cut off, as while a log is being written."
-    else:
-        yield (
-            f"Record {number + 1} of {path.name[:100]!r} is damaged, and TensorBoard's reader "
-            f"stops there: {size - place:,} bytes are left out."
-        )
+    def _is_torn(self, head: bytes, left: int) -> bool:
+        """Tell whether a record with a sound beginning is longer than the rest of the file."""
+        if len(head) < _HEAD:
+            return True
+        length, check = struct.unpack("<QI", head)
+        return self._checks.masked_crc32c(head[:8]) == check and length + _FRAME > left

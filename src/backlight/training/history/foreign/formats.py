@@ -14,17 +14,19 @@ class Format:
     Attributes:
         name: What it is called.
         keys: Names that its logs have.
-        line: What the first line that counts looks like.
+        line: What one of the first lines that count looks like.
+        file: What the file is called.
     """
 
     name: str
     keys: frozenset[str] = frozenset()
     line: re.Pattern[str] | None = None
+    file: str = ""
 
 
-def _format(name: str, *keys: str, line: str = "") -> Format:
+def _format(name: str, *keys: str, line: str = "", file: str = "") -> Format:
     pattern = re.compile(line, re.IGNORECASE) if line else None
-    return Format(name=name, keys=frozenset(keys), line=pattern)
+    return Format(name=name, keys=frozenset(keys), line=pattern, file=file)
 
 
 FORMATS = (
@@ -48,21 +50,25 @@ FORMATS = (
     _format("Keras", line=r"━| - loss: "),
     _format("NeMo", "reduced_train_loss"),
     _format("Lightning", "trainer/global_step"),
+    _format("Lightning", "epoch", "step", file="metrics.csv"),
 )
 
 
-def format_of(keys: Collection[str], line: str) -> str | None:
+def format_of(file: str, keys: Collection[str], sample: str) -> str | None:
     """Name the tool that wrote a log.
 
     Args:
+        file: What the file is called.
         keys: All names of its quantities.
-        line: The first line that counts; empty if the log has no lines.
+        sample: The first lines that count; empty if the log has no lines.
 
     Returns:
         The tool, None if it is not known.
     """
     names = set(keys)
     for each in FORMATS:
-        if each.keys <= names and (each.line is None or (line and each.line.search(line))):
+        if each.file not in ("", file) or not each.keys <= names:
+            continue
+        if each.line is None or each.line.search(sample):
             return each.name
     return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from backlight.errors import RunDirectoryError
 from backlight.training.history.foreign.columns import Columns
-from backlight.training.history.foreign.console import Console
+from backlight.training.history.foreign.console import Console, without_colours
 from backlight.training.history.foreign.delimited import Table, delimiter_of
 from backlight.training.history.foreign.documents import decode, document_rows
 from backlight.training.history.foreign.events import MARK, Events
@@ -25,8 +25,10 @@ __all__ = ["read_foreign"]
 
 _TABLES = (".csv", ".tsv")
 _PEEK = 40  # lines that are looked at to tell a document from lines
-_FIRST = 2000  # characters of the first line that counts
+_SAMPLE = 2000  # characters of lines that count, to tell the tool by
 _SHOWN_KEYS = 12
+_MOST_NOISE = 300_000  # lines, after which a log should have begun
+_SHOWN = 200  # characters of what else is wrong
 
 
 def read_foreign(path: Path) -> History:
@@ -41,7 +43,7 @@ def read_foreign(path: Path) -> History:
     Raises:
         RunDirectoryError: If there is no log, or nothing in it is understood.
     """
-    found = find_log(path) if path.is_dir() else Found(files=[path])
+    found = find_log(path) if _is_folder(path) else Found(files=[path])
     reader = _Reader(path=found.files[0])
     if MARK in head_of(found.files[0])[:100]:
         reader.read_events(Events(found.files))
@@ -52,8 +54,10 @@ def read_foreign(path: Path) -> History:
     if not columns.num_rows:
         raise _nothing(reader)
     run = one_run(columns)
+    if not len(run.series["loss"].steps) + len(run.series["norm"].steps) + len(columns.names):
+        raise _nothing(reader)
     told = Told(
-        tool=format_of(columns.keys(), reader.first_line) or reader.container,
+        tool=format_of(reader.path.name, columns.keys(), reader.sample) or reader.container,
         unit=reader.unit,
         unclear=reader.unclear,
         first_unclear=reader.first_unclear,
@@ -61,6 +65,13 @@ def read_foreign(path: Path) -> History:
         notes=tuple(filter(None, (found.note, *reader.notes))),
     )
     return put_together(columns, run, source=str(path), understood=tell(columns, run, told))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # opening it says what is wrong
+        return False
 
 
 @dataclass(slots=True)
@@ -72,7 +83,7 @@ class _Reader:
         columns: What was read.
         container: How it is written.
         unit: What rows are called.
-        first_line: The first line that counts.
+        sample: Some of the first lines that count.
         unclear: How many lines should have been rows, and cannot be read.
         first_unclear: The number of the first of these.
         noise: How many lines of a console say nothing of a step.
@@ -83,7 +94,7 @@ class _Reader:
     columns: Columns = field(init=False)
     container: str = ""
     unit: str = "line"
-    first_line: str = ""
+    sample: str = ""
     unclear: int = 0
     first_unclear: int = 0
     noise: int = 0
@@ -100,7 +111,8 @@ class _Reader:
     def read_text(self, text: Text) -> None:
         beginning = text.beginning()
         filled = [line for line in beginning.split("\n", _PEEK) if line.strip()]
-        first = filled[0].strip() if filled else ""
+        first = filled[0].strip(" \r") if filled else ""
+        self.notes += [] if filled else ["The file is empty."]
         delimiter = delimiter_of(first) or self._sure_delimiter(first)
         if _is_document(filled, whole="\n" in beginning):
             self.container, self.unit = "JSON", "entry"
@@ -138,23 +150,32 @@ class _Reader:
                 if rows is not None:
                     num_objects += 1
                     for row in rows:
-                        if add(number, row) and not self.first_line:
-                            self.first_line = line[:_FIRST]
+                        if add(number, row) and len(self.sample) < _SAMPLE:
+                            self.sample += line[:_SAMPLE] + "\n"
                     continue
             self._read_words(console, number, line, unended=text.unended)
+            if self.noise > _MOST_NOISE and not self.columns.num_rows:
+                self.notes.append(f"So much for its first {number:,} lines.")
+                break
         self.container = "JSON lines" if num_objects else "console lines"
         if text.unended and self.unclear and self.first_unclear == number:
             self.unclear = 0
             self.notes.append("The last line is cut off, as while a log is being written.")
 
     def _read_words(self, console: Console, number: int, line: str, *, unended: bool) -> None:
-        row = console.row(line, unended=unended)
-        if row and self.columns.add(number, row):
-            self.first_line = self.first_line or line[:_FIRST]
-        elif line.lstrip()[:1] == "{" and not row:
+        start = line.lstrip()[:2]
+        if start == '{"' and not _is_nearly_json(line):
             self.unclear += 1
             self.first_unclear = self.first_unclear or number
-        elif line.strip():
+            return
+        row = console.row(line, unended=unended)
+        if row and self.columns.add(number, row):
+            if len(self.sample) < _SAMPLE:
+                self.sample += without_colours(line[:_SAMPLE]) + "\n"
+        elif start[:1] == "{" and not row:
+            self.unclear += 1
+            self.first_unclear = self.first_unclear or number
+        elif not row and line.strip():
             self.noise += 1
 
     def _add_all(self, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
@@ -189,6 +210,11 @@ def _is_document(filled: list[str], *, whole: bool) -> bool:
     return alone and any(isinstance(inner, (list, dict)) for inner in value.values())
 
 
+def _is_nearly_json(line: str) -> bool:
+    """Tell whether a line is one whole object, though no JSON: some programs write ``nan``."""
+    return line.count("{") == 1 and line.rstrip().endswith("}")
+
+
 def _objects(line: str) -> list[Mapping[str, Any]] | None:
     """Decode the objects of a line, maybe several; None if it begins with none."""
     found: list[Mapping[str, Any]] = []
@@ -218,7 +244,9 @@ def _nothing(reader: _Reader) -> RunDirectoryError:
     elif names:
         has = f"{', '.join(names)}{f' and {more} others' if more > 0 else ''}"
     else:
-        has = "no line with names and numbers"
+        has = f"no {reader.unit} with names and numbers"
+    if reader.notes:
+        has += f" ({' '.join(reader.notes)[:_SHOWN]})"
     return RunDirectoryError(
         f"{shown(reader.path)} holds no norm of a gradient and no loss of a step: it has {has}. "
         f"Understood are, among others: {understood}."

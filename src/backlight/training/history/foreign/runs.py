@@ -57,6 +57,7 @@ class Run:
         begins: The row where the last one begins.
         num_replaced: How many numbers a resumed run replaced.
         num_without_step: How many rows have none.
+        num_repeated: How many losses and norms another one of the same step replaced.
         counted: Why rows are counted instead of steps; empty if they are not.
         unordered: Rows were not in the order of their steps.
     """
@@ -68,6 +69,7 @@ class Run:
     begins: int
     num_replaced: int
     num_without_step: int
+    num_repeated: int
     counted: str
     unordered: bool
 
@@ -97,14 +99,16 @@ def one_run(columns: Columns) -> Run:
     missing = int((steps < 0).sum())
     kept = cuts.kept(steps)
     row_steps = np.where(kept & (steps >= 0), steps, -1)
+    series = {field: _series(column, row_steps) for field, column in chosen.items()}
     return Run(
-        series={field: _series(column, row_steps) for field, column in chosen.items()},
+        series=series,
         row_steps=row_steps,
         others=others,
         num_runs=cuts.num_runs,
         begins=cuts.begins,
         num_replaced=int((~kept[cuts.begins :]).sum()),
         num_without_step=missing,
+        num_repeated=sum(_repeated(chosen[field], row_steps) for field in ("loss", "norm")),
         counted=counted,
         unordered=cuts.unordered,
     )
@@ -124,8 +128,10 @@ def _row_steps(columns: Columns) -> tuple[_Whole, str]:
     most = max((len(each.rows) for each in found), default=0)
     usual = [each for each in found if len(each.rows) >= _USUAL * most]
     best = min(usual, key=lambda each: each.rank, default=None)
-    if best is not None and 2 * len(best.rows) >= columns.num_rows:
-        return _spread(best, columns.num_rows), ""
+    if best is not None:
+        steps = _filled(_spread(best, columns.num_rows), found, columns.num_rows)
+        if 2 * (steps >= 0).sum() >= columns.num_rows:
+            return steps, ""
     epochs = next((each for each in columns.columns.values() if each.field == "epoch"), None)
     if best is None and epochs is not None and len(epochs.rows) == columns.num_rows:
         values = np.array(epochs.values)
@@ -145,6 +151,16 @@ def _counting(columns: Columns) -> _Whole:
 def _spread(column: Column, num_rows: int) -> _Whole:
     steps = np.full(num_rows, -1, dtype=np.int64)
     steps[np.array(column.rows, dtype=np.int64)] = np.array(column.values).astype(np.int64)
+    return steps
+
+
+def _filled(steps: _Whole, found: Sequence[Column], num_rows: int) -> _Whole:
+    """Give rows without a step that of another name that says the same wherever both are there."""
+    for column in sorted(found, key=lambda each: each.rank):
+        others = _spread(column, num_rows)
+        both = (steps >= 0) & (others >= 0)
+        if (steps[both] == others[both]).all():
+            steps = np.where(steps >= 0, steps, others)
     return steps
 
 
@@ -237,6 +253,15 @@ def _walked(
     if num_runs > 1 and in_epochs == num_runs - 1:
         return _Cuts(within_epochs=True)
     return _Cuts(begins=begins, num_runs=num_runs, resumed=tuple(resumed))
+
+
+def _repeated(column: Column | None, row_steps: _Whole) -> int:
+    """Count numbers that are not the last of their step."""
+    if column is None:
+        return 0
+    steps = row_steps[np.array(column.rows, dtype=np.int64)]
+    steps = steps[steps >= 0]
+    return len(steps) - len(np.unique(steps))
 
 
 def _series(column: Column | None, row_steps: _Whole) -> Series:

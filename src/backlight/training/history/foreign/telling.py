@@ -93,6 +93,9 @@ def _about_steps(columns: Columns, run: Run, told: Told) -> Iterator[str]:
     if run.num_replaced:
         rows = "1 row" if run.num_replaced == 1 else f"{run.num_replaced:,} rows"
         yield f"The run was resumed: {rows} of steps that were done again later count no more."
+    if run.num_repeated:
+        numbers = "1 is" if run.num_repeated == 1 else f"{run.num_repeated:,} are"
+        yield f"Of several numbers for one step the last counts ({numbers} left out)."
     if run.unordered:
         yield "Rows are not in the order of their steps and were sorted."
     if run.num_without_step:

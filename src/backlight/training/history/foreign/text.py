@@ -21,7 +21,7 @@ LONGEST = 4_000_000
 _CHUNK = 1 << 18
 _HEAD = 4096
 _GZIP = b"\x1f\x8b"
-_FREE, _RATIO = 20_000_000, 100  # bytes, above which a log cannot shrink to so small a part
+_FREE, _RATIO = 5_000_000, 100  # bytes, above which a log cannot shrink to so small a part
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -99,8 +99,6 @@ class Text:
             while piece := self._stream.read(_CHUNK):
                 if kept := piece.replace("\x00", ""):
                     return kept
-        except EOFError:  # a compressed log that is still being written
-            self.unended = True
         except (OSError, zlib.error) as error:
             raise RunDirectoryError(
                 f"{shown(self.path)} cannot be read to its end: {reason(error)}."
@@ -108,10 +106,10 @@ class Text:
         return ""
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Read line by line.
+        """Read the lines that are not empty.
 
         Yields:
-            The number of each line, from 1, and the line without its end.
+            The number of each, from 1, and the line without its end.
 
         Raises:
             RunDirectoryError: If a line is too long for a log.
@@ -125,9 +123,10 @@ class Text:
                     f"{shown(self.path)} is no log of steps: it has a line of more than "
                     f"{LONGEST:,} characters (near line {number + len(parts) + 1})."
                 )
-            for line in parts:
-                number += 1
-                yield number, line
+            for place, line in enumerate(parts, start=number + 1):
+                if line:
+                    yield place, line
+            number += len(parts)
         if rest:
             self.unended = True
             yield number + 1, rest
@@ -190,20 +189,24 @@ class _Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         with memoryview(buffer) as view:
-            count = self._stream.readinto(view)
-        self._count += count
+            try:
+                piece = self._stream.read1(len(view))
+            except EOFError:  # it is cut off, as while a log is being written
+                return 0
+            view[: len(piece)] = piece
+        self._count += len(piece)
         if self._count > self._most:
             raise RunDirectoryError(
                 f"{shown(self._path)} is no log: it unpacks to more than {self._most:,} bytes, "
                 f"over {_RATIO} times its size. Unpack it first if it is meant."
             )
-        return count
+        return len(piece)
 
 
 def _decoded(path: Path, raw: io.BufferedReader) -> io.TextIOWrapper:
     try:
         head = raw.peek(_HEAD)[:_HEAD]
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, zlib.error) as error:
         raise RunDirectoryError(f"{shown(path)} cannot be read: {reason(error)}.") from error
     name = next((name for magic, name in _BINARIES if head.startswith(magic)), None)
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None)
@@ -228,8 +231,10 @@ def _unmarked(head: bytes) -> str:
 
 
 def _is_binary(head: bytes) -> bool:
-    controls = sum(byte < 32 and byte not in b"\t\n\r\x0b\x0c\x1b\x08" for byte in head)
-    return controls > len(head) // 10
+    """Tell whether there is nothing but zeros, or many of the characters that no text has."""
+    rest = head.replace(b"\x00", b"")
+    controls = sum(byte < 32 and byte not in b"\t\n\r\x0b\x0c\x1b\x08" for byte in rest)
+    return controls > len(rest) // 10 or (not rest and len(head) > 0)
 
 
 def shown(path: Path) -> str:

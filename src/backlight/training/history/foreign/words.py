@@ -172,6 +172,7 @@ def split_of(key: str) -> bool:
     return _plain(key) in _SPLITS
 
 
+@lru_cache(maxsize=4096)
 def _plain(key: str) -> str:
     """Give a name in small letters, with underscores, without the name of a run before it."""
     key = key[:_LONGEST].strip()
