@@ -32,14 +32,14 @@ class Column:
 
     Attributes:
         key: The name, as the log writes it.
-        field: What it stands for.
+        quantity: What it stands for.
         rank: How good a name for this it is; 0 is the best.
         rows: Which rows have a number.
         values: The numbers.
     """
 
     key: str
-    field: Field
+    quantity: Field
     rank: int
     rows: "array[int]" = field(default_factory=lambda: array("q"))
     values: "array[float]" = field(default_factory=lambda: array("d"))
@@ -155,7 +155,7 @@ class Columns:
             if value.__class__ is int and 0 <= value < 1 << 53:
                 number = value
             else:
-                number = read_step(value) if column.field == "step" else read_number(value)
+                number = read_step(value) if column.quantity == "step" else read_number(value)
             if number is not None:
                 column.rows.append(place)
                 column.values.append(number)
@@ -180,8 +180,8 @@ class Columns:
         understood = [(key, self._column(key)) for key in keys if key != _NORMS]
         known = [(key, column) for key, column in understood if column is not None]
         plan = _Plan(
-            quantities=tuple(pair for pair in known if pair[1].field in _QUANTITIES),
-            coordinates=tuple(pair for pair in known if pair[1].field not in _QUANTITIES),
+            quantities=tuple(pair for pair in known if pair[1].quantity in _QUANTITIES),
+            coordinates=tuple(pair for pair in known if pair[1].quantity not in _QUANTITIES),
             summaries=tuple(key for key in keys if is_summary(key)),
             splits=tuple(key for key in keys if split_of(key)),
             evaluation=any(is_evaluation(key) for key in keys),
@@ -200,7 +200,7 @@ class Columns:
             if len(self.unknown) < _MOST_NAMES:
                 self.unknown[key[:200]] = None
             return None
-        self.columns[key] = Column(key=key, field=found[0], rank=found[1])
+        self.columns[key] = Column(key=key, quantity=found[0], rank=found[1])
         return self.columns[key]
 
     def _add_norms(self, line: int, place: int, found: object) -> bool:

@@ -28,7 +28,7 @@ _PAIR = re.compile(
 """Up to three words, and the number behind them."""
 
 _LIKE = re.compile(r"loss|norm|step|train|lr\b|learning", re.IGNORECASE)
-_COUNTED = re.compile(r"^\s{0,40}(\d{1,15})\s{0,9}(?:\||train\s{1,9}([\d.]{1,40})\s{0,9}$)")
+_COUNTED = re.compile(r"^\s{0,40}(\d{1,15})\s{0,9}(?:\||train\s{1,9}([\d.]{1,40})$)")
 _PART_OF_A_BAR = re.compile(r"^\s{0,9}(\d{1,12})/(\d{1,12})\s{0,9}[\[━]")  # Keras, in an epoch
 _NEUTRAL = frozenset({"info", "and", "with", "at", "for", "on", "in", "batch", "current", "the"})
 
@@ -69,7 +69,9 @@ class Console:
                 found.setdefault(key, match[2])
         counted = _COUNTED.match(line)
         if counted is not None:
-            found = {"step": counted[1]} | ({"loss": counted[2]} if counted[2] else {}) | found
+            found.setdefault("step", counted[1])
+            if counted[2] and not self._is_cut(counted, line, unended=unended):
+                found.setdefault("loss", counted[2])
         places = {key: value for key, value in found.items() if _is_place(key)}
         if len(places) == len(found):
             self._alone = places or self._alone

@@ -88,7 +88,9 @@ class Table:
                 continue
             if not cells or cells[:width] == self.names:  # a header again: the log was appended to
                 continue
-            if len(cells) == width and cells[-1]:
+            if len(cells) < width and self._text.unended:
+                cells = cells[:-1]
+            elif len(cells) == width and cells[-1]:
                 if self._text.unended and len(cells[-1]) < shortest:
                     cells[-1] = ""  # it may lack its last digits
                 shortest = min(shortest, len(cells[-1]))

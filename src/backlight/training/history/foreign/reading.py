@@ -16,9 +16,9 @@ from backlight.training.history.foreign.formats import format_of
 from backlight.training.history.foreign.putting import put_together
 from backlight.training.history.foreign.runs import one_run
 from backlight.training.history.foreign.telling import Told, tell
-from backlight.training.history.foreign.text import LONGEST, Text, head_of, opened, shown
+from backlight.training.history.foreign.text import Text, head_of, opened, shown
 from backlight.training.history.foreign.values import quoted
-from backlight.training.history.foreign.words import FIELDS
+from backlight.training.history.foreign.words import FIELDS, Field
 from backlight.training.history.history import History
 
 __all__ = ["read_foreign"]
@@ -27,6 +27,11 @@ _TABLES = (".csv", ".tsv")
 _PEEK = 40  # lines that are looked at to tell a document from lines
 _SAMPLE = 2000  # characters of lines that count, to tell the tool by
 _SHOWN_KEYS = 12
+_LABELS: tuple[tuple[Field, str], ...] = (
+    ("loss", "loss"),
+    ("norm", "norm of the gradient"),
+    ("step", "step"),
+)
 _MOST_NOISE = 300_000  # lines, after which a log should have begun
 _SHOWN = 200  # characters of what else is wrong
 
@@ -204,7 +209,7 @@ def _is_document(filled: list[str], *, whole: bool) -> bool:
         value, end = decode(first)
     except ValueError:
         if not whole:
-            return first[1:].lstrip().startswith('"') and len(first) > LONGEST
+            return first[1:].lstrip().startswith('"')
         return first == "{" or (len(filled) > 1 and filled[1].lstrip().startswith('"'))
     alone = not first[end:].strip() and len(filled) == 1
     return alone and any(isinstance(inner, (list, dict)) for inner in value.values())
@@ -235,10 +240,7 @@ def _nothing(reader: _Reader) -> RunDirectoryError:
     columns, skipped = reader.columns, reader.columns.skipped
     names = [quoted(key) for key in columns.keys()[:_SHOWN_KEYS]]
     more = len(columns.keys()) - len(names)
-    understood = "; ".join(
-        f"{label}: {', '.join(FIELDS[name][:4])}"
-        for name, label in (("loss", "loss"), ("norm", "norm of the gradient"), ("step", "step"))
-    )
+    understood = "; ".join(f"{label}: {', '.join(FIELDS[name][:4])}" for name, label in _LABELS)
     if skipped.unread:
         has = f"{skipped.unread:,} values such as {skipped.example} that are no numbers"
     elif names:

@@ -21,6 +21,7 @@ from backlight.training.history.foreign.words import Field
 
 __all__ = ["Run", "Series", "one_run"]
 
+_QUANTITIES: tuple[Field, ...] = ("loss", "norm", "clipped", "rate")
 _LEAST_BACK, _SHARE_BACK = 4, 8
 _USUAL = 0.9  # of the rows: a name of steps that so many have is as good as one that all have
 
@@ -83,13 +84,13 @@ def one_run(columns: Columns) -> Run:
     Returns:
         The run.
     """
-    chosen = {field: _best(columns, field) for field in ("loss", "norm", "clipped", "rate")}
+    chosen = {field: _best(columns, field) for field in _QUANTITIES}
     used = [column for column in chosen.values() if column is not None]
     names = {column.key for column in used}
     others = tuple(
         column.key
         for column in columns.columns.values()
-        if column.field in ("loss", "norm") and column.key not in names and len(column.rows)
+        if column.quantity in ("loss", "norm") and column.key not in names and len(column.rows)
     )
     steps, counted = _row_steps(columns)
     cuts = _Cuts.of(steps, _sequences(columns, used), _epochs(columns))
@@ -116,7 +117,7 @@ def one_run(columns: Columns) -> Run:
 
 def _best(columns: Columns, field: Field) -> Column | None:
     """Choose the column with the best name of those with about as many numbers as any."""
-    found = [each for each in columns.columns.values() if each.field == field and len(each.rows)]
+    found = [each for each in columns.columns.values() if each.quantity == field and len(each.rows)]
     most = max((len(each.rows) for each in found), default=0)
     usual = [each for each in found if 2 * len(each.rows) >= most]
     return min(usual, key=lambda each: each.rank, default=None)
@@ -124,7 +125,9 @@ def _best(columns: Columns, field: Field) -> Column | None:
 
 def _row_steps(columns: Columns) -> tuple[_Whole, str]:
     """Give each row its step, -1 if it has none; and why rows are counted, if they are."""
-    found = [each for each in columns.columns.values() if each.field == "step" and len(each.rows)]
+    found = [
+        each for each in columns.columns.values() if each.quantity == "step" and len(each.rows)
+    ]
     most = max((len(each.rows) for each in found), default=0)
     usual = [each for each in found if len(each.rows) >= _USUAL * most]
     best = min(usual, key=lambda each: each.rank, default=None)
@@ -132,7 +135,7 @@ def _row_steps(columns: Columns) -> tuple[_Whole, str]:
         steps = _filled(_spread(best, columns.num_rows), found, columns.num_rows)
         if 2 * (steps >= 0).sum() >= columns.num_rows:
             return steps, ""
-    epochs = next((each for each in columns.columns.values() if each.field == "epoch"), None)
+    epochs = next((each for each in columns.columns.values() if each.quantity == "epoch"), None)
     if best is None and epochs is not None and len(epochs.rows) == columns.num_rows:
         values = np.array(epochs.values)
         if _are_whole(values) and (np.diff(values) > 0).all():
@@ -165,7 +168,7 @@ def _filled(steps: _Whole, found: Sequence[Column], num_rows: int) -> _Whole:
 
 
 def _epochs(columns: Columns) -> _Numbers | None:
-    column = next((each for each in columns.columns.values() if each.field == "epoch"), None)
+    column = next((each for each in columns.columns.values() if each.quantity == "epoch"), None)
     if column is None or not len(column.rows):
         return None
     epochs = np.full(columns.num_rows, np.nan)

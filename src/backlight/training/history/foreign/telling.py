@@ -15,7 +15,6 @@ __all__ = ["Told", "tell"]
 _NAMES: tuple[tuple[Field, str], ...] = (
     ("loss", "loss"),
     ("norm", "gradient norm"),
-    ("rate", "learning rate"),
 )
 _MOST_NOTES = 4
 
@@ -67,15 +66,11 @@ def _quantities(columns: Columns, run: Run) -> str:
     cells = run.row_steps[np.array(columns.norm_cells[0], dtype=np.int64)]
     if len(columns.names):
         counts[f"gradient norms of {len(columns.names)} layers"] = len(np.unique(cells[cells >= 0]))
-    shown = [(label, count) for label, count in counts.items() if count]
-    if counts["gradient norm"] or counts["loss"] or columns.names:
-        shown = [pair for pair in shown if pair[0] != "learning rate"]
-    if not shown:
-        return "No steps"
     groups: dict[int, list[str]] = {}
-    for label, count in shown:
-        groups.setdefault(count, []).append(label)
-    (count, labels), *others = groups.items()
+    for label, count in counts.items():
+        if count:
+            groups.setdefault(count, []).append(label)
+    (count, labels), *others = sorted(groups.items(), reverse=True)
     text = f"{count:,} step{'s' if count != 1 else ''} of {' and '.join(labels)}"
     return "".join([text, *(f", {each:,} of {' and '.join(names)}" for each, names in others)])
 
