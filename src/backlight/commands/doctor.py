@@ -20,8 +20,8 @@ def doctor(run_dir: Path | str, *, html: Path | str | None = None) -> Diagnosis:
     The same as the command ``backlight doctor RUN_DIR``.
 
     Args:
-        run_dir: A directory that ``backlight.watch`` wrote, or a file of JSON lines with gradient
-            norms.
+        run_dir: A directory that ``backlight.watch`` wrote, or the log of another tool: a file, or
+            a folder that holds it.
         html: A file for the page, None for none.
 
     Returns:
@@ -49,7 +49,7 @@ def run(config: DoctorConfig) -> int:
         refuse_page(config.html)
     history, title = _examined(config)
     diagnosis = diagnose(history)
-    print_diagnosis(diagnosis, title=title)
+    print_diagnosis(diagnosis, title=title, understood=history.understood)
     if config.html is not None:
         write_page(config.html, history, diagnosis, title=title)
     return 0 if diagnosis.is_healthy else 1

@@ -104,10 +104,8 @@ def report_of(history: History, diagnosis: Diagnosis) -> DoctorReport:
 
 
 def _sections(history: History, diagnosis: Diagnosis) -> Iterator[Section]:
-    yield Section(
-        heading="",
-        paragraphs=[Paragraph(text=meaning(diagnosis)), Paragraph(text=recorded(diagnosis))],
-    )
+    told = [meaning(diagnosis), history.understood, recorded(diagnosis)]
+    yield Section(heading="", paragraphs=[Paragraph(text=text) for text in told if text])
     for number, finding in enumerate(diagnosis.findings, start=1):
         yield Section(
             heading=f"{number}. {heading(finding)}",

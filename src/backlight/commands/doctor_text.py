@@ -21,17 +21,21 @@ _MEANINGS = {
 _COLOURS = {"healthy": "green", "error": "red", "warning": "yellow"}
 
 
-def print_diagnosis(diagnosis: Diagnosis, *, title: str) -> None:
+def print_diagnosis(diagnosis: Diagnosis, *, title: str, understood: str = "") -> None:
     """Print the verdict, then each finding as a short paragraph, then what was not observed.
 
     Args:
         diagnosis: What was found.
         title: What was examined.
+        understood: What was understood of the log of another tool; empty if there is nothing to
+            say.
     """
     out = console(markup=True)
     colour = _COLOURS["healthy" if diagnosis.is_healthy else "error"]
     verdict = f"[bold {colour}]{diagnosis.verdict}[/]"
     out.print(f"{escape(title)}: {verdict}. {escape(meaning(diagnosis))}")
+    if understood:
+        out.print(escape(f"Read: {understood}"))
     out.print(escape(recorded(diagnosis)))
     for number, finding in enumerate(diagnosis.findings, start=1):
         mark = _COLOURS[finding.severity]

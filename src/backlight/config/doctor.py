@@ -16,8 +16,9 @@ class DoctorConfig(TextOptions, ModelOptions):
 
     run_dir: Annotated[Path | None, Parameter(parse=False)] = Field(
         default=None,
-        description="Directory that backlight.watch wrote, or a file of JSON lines with step and "
-        "grad_norm or norms. Without it, one batch of --dataset goes through --model_name.",
+        description="Directory that backlight.watch wrote, or the log of another tool: "
+        "trainer_state.json, JSON lines, CSV, event files of TensorBoard, console lines, or a "
+        "folder that holds it. Without it, one batch of --dataset goes through --model_name.",
     )
     html: Path | None = Field(
         default=None, description="Also write what was found to this file, as one page."

@@ -192,7 +192,6 @@ def test_a_plain_log_of_layers_is_read_from_the_input_to_the_loss(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"grad_norm": 1.0}\n{}\n', "Line 1 of .* has no whole number as its step"),
         ('{"step": 1}\n', "holds no norm of a gradient"),
         ("", "holds no norm of a gradient"),
         ('{"step": 1, "norms": [1]}\n', "norms in line 1 of .* are not numbers by names"),

@@ -116,6 +116,8 @@ class History:
         activation_steps: ``[A]``, at which steps.
         activation_norms: ``[A, blocks]``, the norm of the gradient at their outputs.
         source: Where it was read from; empty for memory.
+        understood: What was understood of a log that another tool wrote, and what was left out, in
+            a few sentences; empty for our own.
     """
 
     parameters: tuple[ParameterInfo, ...] = ()
@@ -134,6 +136,7 @@ class History:
     activation_steps: _Steps = field(default_factory=_no_steps)
     activation_norms: _Numbers = field(default_factory=_no_table)
     source: str = ""
+    understood: str = ""
 
     def module_norms(self) -> GroupNorms:
         """Sum the squares of the parameters of each module.

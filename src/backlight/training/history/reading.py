@@ -1,4 +1,4 @@
-"""From the log of a training run, ours or a plain one, to its history."""
+"""From the log of a training run, ours or that of another tool, to its history."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError
+from backlight.training.history.foreign.reading import read_foreign
 from backlight.training.history.history import STATISTICS, Event, History, ParameterInfo
 from backlight.training.history.lines import decode_number, read_lines
-from backlight.training.history.plain import plain_records
 
 __all__ = ["FORMAT", "HEADER", "LOG", "assemble", "read_history"]
 
@@ -29,10 +29,11 @@ def read_history(path: Path | str) -> History:
     """Read the log of a training run, also while it is being written.
 
     Args:
-        path: A directory that ``backlight.watch`` wrote, or a file of JSON lines with the norms of
-            the gradient by another tool: ``{"step": 1, "grad_norm": 0.3, "loss": 2.1}``, or
-            ``{"step": 1, "norms": {"first layer": 0.1, "second layer": 0.2}}`` from the input to
-            the loss.
+        path: A directory that ``backlight.watch`` wrote, or the log of another tool: a file, or a
+            folder that holds it. JSON lines and arrays, ``trainer_state.json``, CSV, event files
+            of TensorBoard and console lines are read; lines such as
+            ``{"step": 1, "norms": {"first layer": 0.1, "second layer": 0.2}}`` name layers from
+            the input to the loss.
 
     Returns:
         What it says.
@@ -41,15 +42,21 @@ def read_history(path: Path | str) -> History:
         RunDirectoryError: If there is no such log, or it is damaged.
     """
     path = Path(path)
-    if path.name in (LOG, HEADER) and (path.parent / HEADER).is_file():
+    if path.name in (LOG, HEADER) and _is_watched(path.parent):
         path = path.parent
-    if not path.is_dir():
-        parameters, records = plain_records(path, read_lines(path))
-        return assemble(parameters, records, source=str(path))
+    if not _is_watched(path):
+        return read_foreign(path)
     parameters = _read_header(path)
     log = path / LOG
     records = [record for _, record in read_lines(log)] if log.is_file() else []
     return assemble(parameters, [*records, *_ranks(path)], source=str(path))
+
+
+def _is_watched(path: Path) -> bool:
+    try:
+        return (path / HEADER).is_file()
+    except (OSError, ValueError):  # such as a name that is too long; opening it says so
+        return False
 
 
 def assemble(
@@ -75,7 +82,7 @@ def assemble(
         for record in records:
             sorted_out.add(record)
         return sorted_out.history(tuple(parameters), source)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RunDirectoryError(
             f"The log in {source!r} is damaged: a record does not have the parts or the lengths "
             f"that the header says ({error})."
@@ -154,11 +161,6 @@ def _ranks(path: Path) -> Iterator[_Record]:
 
 def _read_header(path: Path) -> tuple[ParameterInfo, ...]:
     file = path / HEADER
-    if not file.is_file():
-        raise RunDirectoryError(
-            f"{str(path)!r} holds no log of a training run: it has no {HEADER}. Name a directory "
-            "that backlight.watch wrote, or a file of JSON lines with grad_norm or norms."
-        )
     try:
         header = json.loads(file.read_text(encoding="utf-8"))
         found = header["format"]

@@ -1,0 +1,119 @@
+"""Steps that a program printed for people: one line of words and numbers each."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from backlight.training.history.foreign.words import meaning
+
+__all__ = ["Console", "without_colours"]
+
+_LONGEST = 4000  # characters of a line that a person was meant to read
+_COLOURS = re.compile(
+    r"\x1b\[[0-9;:?]{0,40}[ -/]{0,4}[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)"
+)
+_DICT = re.compile(r"\{\s{0,20}['\"]")
+_ITEM = re.compile(
+    r"(['\"])([^'\"{}]{1,200})\1\s{0,9}:\s{0,9}(?:(['\"])([^'\"{}]{0,200})\3|([^\s'\"{},\]]{1,200}))"
+)
+_WORD = r"[a-z_][\w/.\-]{0,60}"
+_NUMBER = (
+    r"\d{1,3}(?:,\d{3})+(?![\d.])|[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|inf(?:inity)?)"
+)
+_PAIR = re.compile(
+    rf"(?<![\w/.\-])({_WORD}(?:\ {_WORD}){{0,2}})(?:\s{{0,9}}[:=]\s{{0,20}}|\s{{1,20}})"
+    rf"(?:[\[(\#]\s{{0,20}}|tensor\(|np\.float\d\d\()?({_NUMBER})(?![\w%]|\.\d)",
+    re.IGNORECASE,
+)
+"""Up to three words, and the number behind them."""
+
+_LIKE = re.compile(r"loss|norm|step|train|lr\b|learning", re.IGNORECASE)
+_COUNTED = re.compile(r"^\s{0,40}(\d{1,15})\s{0,9}(?:\||train\s{1,9}([\d.]{1,40})$)")
+_PART_OF_A_BAR = re.compile(r"^\s{0,9}(\d{1,12})/(\d{1,12})\s{0,9}[\[━]")  # Keras, in an epoch
+_NEUTRAL = frozenset({"info", "and", "with", "at", "for", "on", "in", "batch", "current", "the"})
+
+
+class Console:
+    """Reads lines one after the other; a step may stand alone in the line above its numbers."""
+
+    def __init__(self) -> None:
+        self._alone: dict[str, str] = {}
+        self._shortest = _LONGEST
+
+    def row(self, line: str, *, unended: bool = False) -> Mapping[str, str]:
+        """Read the names and numbers of a line.
+
+        Args:
+            line: The line.
+            unended: It may be half a line.
+
+        Returns:
+            Names and numbers as they are written; empty if there is no quantity that is understood.
+        """
+        if len(line) > _LONGEST or not _LIKE.search(line):
+            return {}
+        line = without_colours(line)
+        braces = _DICT.search(line)
+        if braces is not None:
+            return {} if unended and "}" not in line else _of_dict(line[braces.start() :])
+        bar = _PART_OF_A_BAR.match(line)
+        if bar is not None and bar[1] != bar[2]:
+            return {}
+        return self._of_words(line.rstrip(), unended=unended)
+
+    def _of_words(self, line: str, *, unended: bool) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for match in _PAIR.finditer(line):
+            key = _understood(match[1])
+            if key is not None and not self._is_cut(match, line, unended=unended):
+                found.setdefault(key, match[2])
+        counted = _COUNTED.match(line)
+        if counted is not None:
+            found.setdefault("step", counted[1])
+            if counted[2] and not self._is_cut(counted, line, unended=unended):
+                found.setdefault("loss", counted[2])
+        places = {key: value for key, value in found.items() if _is_place(key)}
+        if len(places) == len(found):
+            self._alone = places or self._alone
+            return {}
+        if not places and line[:1].isspace():
+            return self._alone | found
+        return found
+
+    def _is_cut(self, match: re.Match[str], line: str, *, unended: bool) -> bool:
+        """Tell whether a number at the end of the last line is shorter than any before it."""
+        if match.end(2) != len(line):
+            return False
+        length = len(match[2])
+        if unended:
+            return length < self._shortest
+        self._shortest = min(self._shortest, length)
+        return False
+
+
+def without_colours(line: str) -> str:
+    """Leave out what steers a terminal."""
+    return _COLOURS.sub("", line) if "\x1b" in line else line
+
+
+@lru_cache(maxsize=4096)
+def _understood(words: str) -> str | None:
+    """Find the name in up to three words: all of them, or the last behind words without meaning."""
+    while meaning(words) is None:
+        first, _, words = words.partition(" ")
+        if not words or first.casefold() not in _NEUTRAL:
+            return None
+    return words
+
+
+def _is_place(key: str) -> bool:
+    found = meaning(key)
+    return found is not None and found[0] in ("step", "epoch")
+
+
+def _of_dict(text: str) -> Mapping[str, str]:
+    """Read a printed dictionary, of Python or JSON, of numbers or of text."""
+    return {
+        match[2]: match[4] if match[4] is not None else match[5].strip("[")
+        for match in _ITEM.finditer(text)
+    }

@@ -1,0 +1,132 @@
+"""Tables as text: a line of names, and a line of cells for each row."""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from backlight.errors import RunDirectoryError
+from backlight.training.history.foreign.text import Text, shown
+from backlight.training.history.foreign.words import is_evaluation, is_summary, meaning, split_of
+
+__all__ = ["Table", "delimiter_of"]
+
+_DELIMITERS = ",;\t|"
+_DECIMAL_COMMA = re.compile(r"^\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*$")
+_TAG = re.compile(r"tag-(.+?)(?: \(\d+\))?\.csv$")
+_WIDEST = 100_000  # names of columns
+_SHORTEST = 10_000  # characters: more than a number ever has
+
+
+def delimiter_of(line: str) -> str | None:
+    """Find what separates names in the first line of a table.
+
+    Args:
+        line: The line.
+
+    Returns:
+        The separator; None if the line does not name a quantity and something else.
+    """
+    for delimiter in sorted(_DELIMITERS, key=line.count, reverse=True):
+        names = _names(line, delimiter)
+        if len(names) >= 2 and any(_is_ours(name) for name in names) and not _numbers(names):
+            return delimiter
+    return None
+
+
+class Table:
+    """The rows of a table.
+
+    Attributes:
+        names: Of its columns.
+        ragged: How many rows had more cells than there are names, and were left out.
+    """
+
+    def __init__(self, text: Text, header: str, delimiter: str) -> None:
+        self.names = _renamed(_names(header, delimiter), text.path)
+        self.ragged = 0
+        self._text = text
+        self._delimiter = delimiter
+        if len(self.names) > _WIDEST:
+            raise RunDirectoryError(
+                f"{shown(text.path)} has {len(self.names):,} columns: it is no log of a training."
+            )
+
+    def rows(self, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """Read the rows.
+
+        Args:
+            lines: All lines behind the first.
+
+        Yields:
+            The number of each line, and the cells of the columns that may matter.
+
+        Raises:
+            RunDirectoryError: If a row is no row of a table.
+        """
+        number = 1
+
+        def told() -> Iterator[str]:
+            nonlocal number
+            for number, line in lines:  # noqa: B007
+                yield line + "\n"
+
+        picked = [(place, name) for place, name in enumerate(self.names) if _matters(name)]
+        width, shortest = len(self.names), _SHORTEST
+        reader = csv.reader(told(), delimiter=self._delimiter)
+        while True:
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                raise RunDirectoryError(
+                    f"Line {number} of {shown(self._text.path)} is no row of a table ({error})."
+                ) from error
+            if cells is None:
+                return
+            if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+                self.ragged += 1
+                continue
+            if not cells or cells[:width] == self.names:  # a header again: the log was appended to
+                continue
+            if len(cells) < width and self._text.unended:
+                cells = cells[:-1]
+            elif len(cells) == width and cells[-1]:
+                if self._text.unended and len(cells[-1]) < shortest:
+                    cells[-1] = ""  # it may lack its last digits
+                shortest = min(shortest, len(cells[-1]))
+            if self._delimiter != ",":
+                cells = [_with_point(cell) for cell in cells]
+            yield number, {name: cells[place] for place, name in picked if place < len(cells)}
+
+
+def _names(line: str, delimiter: str) -> list[str]:
+    try:
+        return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
+
+
+def _renamed(names: Sequence[str], path: Path) -> list[str]:
+    """Give the column of a TensorBoard download the name that only its file has."""
+    plain = [name.casefold() for name in names]
+    tag = _TAG.search(path.name)
+    if plain == ["wall time", "step", "value"] and tag is not None:
+        return [*names[:2], tag[1].replace("_", "/", 1)]
+    return list(names)
+
+
+def _numbers(names: Sequence[str]) -> bool:
+    """Tell whether a line holds cells rather than names."""
+    return any(re.match(r"[-+]?\.?\d", name) for name in names)
+
+
+def _is_ours(name: str) -> bool:
+    return meaning(name) is not None
+
+
+def _matters(name: str) -> bool:
+    return _is_ours(name) or is_evaluation(name) or is_summary(name) or split_of(name)
+
+
+def _with_point(cell: str) -> str:
+    return cell.replace(",", ".") if _DECIMAL_COMMA.match(cell) else cell
