@@ -41,7 +41,7 @@ def run(config: DoctorConfig) -> int:
         config: Its options.
 
     Returns:
-        The exit status: 0 if the verdict is healthy, else 1.
+        The exit status: 0 if the verdict is healthy, else 1, also if there is nothing to judge.
     """
     history, title = _examined(config)
     diagnosis = diagnose(history)

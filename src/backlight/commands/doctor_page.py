@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.commands.doctor_text import heading, meaning, recorded
+from backlight.commands.doctor_text import heading, meaning, recorded, tone
 from backlight.commands.report import png
 from backlight.report.doctor import DoctorReport, Grid, Mark, draw_doctor
 from backlight.report.page import Paragraph, Picture, Section, page
@@ -16,6 +16,8 @@ from backlight.training.history.history import History
 from backlight.training.symptoms import Diagnosis, Finding
 
 __all__ = ["report_of", "write_page"]
+
+_TONES = {"healthy": "good", "warning": "odd", "error": "bad"}
 
 
 def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str) -> None:
@@ -31,7 +33,7 @@ def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str
         f"Doctor: {title}",
         list(_sections(history, diagnosis)),
         mark=diagnosis.verdict,
-        tone="good" if diagnosis.is_healthy else "bad",
+        tone=_TONES[tone(diagnosis)],
     )
     write_file(path, content)
 
