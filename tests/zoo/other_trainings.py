@@ -3,6 +3,7 @@
 Units that are off, experts that rest, adapters that begin at zero, losses that do not fall.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ class Loop:
 
 def _mlp(*widths: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for wide, narrow in zip(widths, widths[1:], strict=False):
+    for wide, narrow in itertools.pairwise(widths):
         layers += [nn.Linear(wide, narrow), activation()]
     return nn.Sequential(*layers[:-1])
 
@@ -394,11 +395,14 @@ def distillation(seed: int) -> Loop:
 
 
 def curriculum(seed: int) -> Training:
-    """Texts whose case is forgotten come first, then texts with half the letters swapped."""
+    """More and more letters of a text are replaced by others, so the loss rises in the end."""
     training = local_training(seed, num_steps=200)
+    generator = torch.Generator().manual_seed(seed)
 
     def harder(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return (x, y) if step > 100 else (x % 20, y % 20)
+        replaced = torch.rand(y.shape, generator=generator) < max(0.0, step - 60) / 300
+        others = torch.randint(int(y.max()), y.shape, generator=generator)
+        return x, torch.where(replaced, others, y)
 
     training.change_batch = harder
     return training
@@ -442,7 +446,7 @@ def pixels(seed: int) -> Loop:
     """Convolutions of growing width, as in most models of pictures."""
     torch.manual_seed(seed)
     widths, layers = (1, 8, 16, 32, 64), list[nn.Module]()
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 4))
 
@@ -630,8 +634,8 @@ OTHERS: Mapping[str, Callable[[int], Any]] = {
     "action values": values,
     "preferences": preferences,
     "experts": experts,
-    "experts, skewed": partial(experts, skew=0.3),
-    "experts, skewed, zeros for None": partial(experts, skew=0.3, zeros=True),
+    "experts, skewed": partial(experts, skew=0.05),
+    "experts, skewed, zeros for None": partial(experts, skew=0.05, zeros=True),
     "experts, one of eight": partial(experts, chosen=1, zeros=True),
     "experts in one tensor": partial(experts, fused=True),
     "density": density,

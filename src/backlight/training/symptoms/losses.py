@@ -24,13 +24,14 @@ _RISE = 0.1  # of the loss, for a spike
 _TAIL = 3.0  # times what is seen ...
 _RARE = 0.98  # ... at one in fifty steps
 _SHORT, _SAMPLE = 2000, 20_000  # losses that are looked at one by one, and at most
+_SMALL_JUMP = 0.5  # of the loss, below which one that passes is no error
 _SCALED = 10.0  # times as large, for good
 _PLATEAU_LEAST = 100
 _NO_FALL = 0.04  # of all that the loss fell, at most in the rest of the run, for sure
 _FLAT_SHARE = 0.6  # of a run
 _SMOOTH = 40
 _SIGNED = 0.1  # share of losses that are zero or below, in what measures no error
-_AT_ZERO = 0.01  # of its largest, at the start: an error does not begin with nothing
+_AT_ZERO = 0.02  # of its largest, at the start: an error does not begin with nothing
 _FIRST = 3  # steps
 _UNLEARNED = 0.8  # of what guessing evenly costs
 _LEARNED = 0.01  # of its first fifth, below which nothing is left to learn
@@ -90,7 +91,7 @@ class Course:
     def begins_at_zero(self) -> bool:
         """The first losses are next to nothing against later ones."""
         return len(self.losses) > 0 and bool(
-            middle(self.losses[:5]) <= _AT_ZERO * min(1.0, float(self.losses.max()))
+            self.losses[:_FIRST].min() <= _AT_ZERO * min(1.0, float(self.losses.max()))
         )
 
     @property
@@ -192,6 +193,7 @@ def _spike(course: Course) -> Iterator[Finding]:
         return
     steps, losses = course.steps, course.losses
     jump = losses[row] - before
+    small = jump < _SMALL_JUMP * abs(before)
     back = np.flatnonzero(losses[row:] < before + jump / 2)
     scaled = losses[row] > _SCALED * before > 0
     stays = not len(back)
@@ -211,7 +213,7 @@ def _spike(course: Course) -> Iterator[Finding]:
         since_step=int(steps[row]),
         until_step=int(steps[row + back[0] - 1]) if len(back) else None,
         severity="warning"
-        if learned or (course.may_be_another and not (scaled and stays))
+        if learned or (small and not stays) or (course.may_be_another and not (scaled and stays))
         else None,
     )
 
@@ -235,7 +237,7 @@ def _first_spike(course: Course) -> tuple[int | None, float, float]:
         before = past(losses[:, None], rows, window=_WINDOW, least=_PAST)[0][:, 0]
         some = losses[rows] - before > _RISE * np.abs(before)
         rows, before = rows[some], before[some]
-        noise = _noise_before(losses, rows)
+        noise = np.maximum(_noise_before(losses, rows), course.noise / 2)
         odd = losses[rows] - before > _SURPRISE * np.maximum(noise, 1e-12)
         rows, before, noise = rows[odd], before[odd], noise[odd]
         factor = logs[rows] - np.log(np.where(before > 0, before, np.nan))

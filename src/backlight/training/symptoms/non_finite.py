@@ -150,7 +150,7 @@ def find_non_finite(found: NonFinite) -> Iterator[Finding]:
 
 def _lasting(found: NonFinite) -> Finding | None:
     """Tell of gradients that are not finite until the end."""
-    readings, row = found.readings, found.last_row
+    row = found.last_row
     event = _event_at_the_end(found, row)
     if event is not None:
         return _from_event(found, event, None)

@@ -100,7 +100,7 @@ class Readings:
 
     @cached_property
     def kin(self) -> tuple[tuple[int, ...], ...]:
-        """The columns of matrices whose names differ in any numbers: layers, and experts in them."""
+        """The columns of matrices whose names differ in numbers only: of layers, and of experts."""
         groups: dict[str, list[int]] = {}
         for column in self.matrices:
             name = _DIGITS.sub("*", self.history.parameters[column].name)

@@ -18,7 +18,6 @@ _EVERYWHERE = 0.6  # ... in this share of all matrices ...
 _ALIKE = 1.1  # ... and the smallest other entries of as many are the same, up to this factor
 _ENOUGH = 3  # matrices, whose smallest entries are not the same by chance
 _HALF = 2.0**-24  # the smallest number of float16
-_AVERAGED = 2.0**10  # ranks or micro-batches that gradients may be divided by after rounding
 _BELOW_TYPICAL = 1e-5  # of the usual entry: a floor that is lower takes hardly anything away
 
 
@@ -63,8 +62,8 @@ def _many_zeros(share: NDArray[np.float64]) -> NDArray[np.bool_]:
     known = np.isfinite(share)
     count = np.maximum(known.sum(axis=1), 1)
     filled = np.where(known, share, 0.0)
-    partly = known & (filled > _SOME) & (filled < 1)
-    return (filled.sum(axis=1) / count >= _LOST) & (partly.sum(axis=1) / count >= _EVERYWHERE)
+    some = known & (filled > _SOME)
+    return (filled.sum(axis=1) / count >= _LOST) & (some.sum(axis=1) / count >= _EVERYWHERE)
 
 
 def _floor(
@@ -77,8 +76,11 @@ def _floor(
     floor = float(known.min())
     alike = int((known <= _ALIKE * floor).sum())
     scale = readings.history.scale[row] if len(readings.history.scale) else np.nan
-    of_half = _HALF / _AVERAGED <= floor * (scale if scale > 0 else 1.0) <= _ALIKE * _HALF
-    if alike < _EVERYWHERE * len(known) or not (alike >= _ENOUGH or of_half):
+    of_half = bool(np.isclose(floor * (scale if scale > 0 else 1.0), _HALF, rtol=1e-3, atol=0))
+    # Where nearly all matrices have lost everything, only few are left to show the floor.
+    if alike < _EVERYWHERE * len(known) or not (of_half or alike >= _ENOUGH):
+        return float("nan")
+    if not of_half and len(known) < _EVERYWHERE * np.isfinite(share).sum():
         return float("nan")
     return floor if floor >= _BELOW_TYPICAL * _usual_entry(readings, row) else float("nan")
 
