@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from backlight.local import LocalGPT
+from zoo.other_trainings import Loop, experts, half_precision
 from zoo.small_training import Training, local_training, transformers_training
 
 WHOLE = ""  # the whole model
@@ -25,7 +26,7 @@ class Planted:
         late: By how many steps the doctor may be late: what cannot be seen in one step.
     """
 
-    training: Training
+    training: Training | Loop
     module: str = WHOLE
     parts: tuple[str, ...] = ()
     step: int = 1
@@ -153,6 +154,35 @@ def half_precision_underflow(seed: int) -> Planted:
     for parameter in training.model.parameters():
         parameter.register_hook(lambda gradient: (gradient * scale).half().float() / scale)
     return Planted(training=training, late=2)
+
+
+def float16_without_scaling(seed: int) -> Planted:
+    """Autocast to float16 without a scaler, and a loss that was divided by a hundred thousand."""
+    training = half_precision(seed)
+    training.scaler, loss = None, training.loss
+    training.loss = lambda step: loss(step) * 1e-5
+    return Planted(training=training, late=2)
+
+
+def dead_expert(seed: int) -> Planted:
+    """From one step on no token is sent to one of the experts."""
+    training, place = experts(seed, zeros=True, chosen=4), _Place(seed)
+    name = f"{place.block}.mlp"
+    favour = training.model.get_submodule(name).favour
+
+    def hand(step: int) -> None:
+        if step == place.step:
+            favour[2] = -1e4
+
+    training.before_step.append(hand)
+    return Planted(training=training, module=f"{name}.experts.2", step=place.step)
+
+
+def jump_after_skipped_steps(seed: int) -> Planted:
+    """A gradient scaler leaves steps out; later the learning rate is three hundred times as high."""
+    training, place = half_precision(seed), _Place(seed)
+    training.rate = lambda step: 300.0 if step >= place.step else min(1.0, step / 10)
+    return Planted(training=training, step=place.step, late=2)
 
 
 def label_noise(seed: int) -> Planted:
@@ -298,6 +328,9 @@ FAULTS: Mapping[str, Callable[[int], Planted]] = {
         gradient_masked,
         residual_scale,
         half_precision_underflow,
+        float16_without_scaling,
+        dead_expert,
+        jump_after_skipped_steps,
         label_noise,
         rate_too_high,
         rate_too_low,

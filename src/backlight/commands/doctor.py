@@ -43,7 +43,7 @@ def run(config: DoctorConfig) -> int:
         config: Its options.
 
     Returns:
-        The exit status: 0 if the verdict is healthy, else 1.
+        The exit status: 0 if the verdict is healthy, else 1, also if there is nothing to judge.
     """
     if config.html is not None:
         refuse_page(config.html)

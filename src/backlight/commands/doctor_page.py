@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.commands.doctor_text import heading, meaning, recorded
+from backlight.commands.doctor_text import heading, meaning, recorded, tone
 from backlight.commands.report import png
 from backlight.errors import ConfigError, quoted
 from backlight.report.doctor import DoctorReport, Grid, Mark, draw_doctor
@@ -43,6 +43,9 @@ def refuse_page(path: Path) -> None:
     )
 
 
+_TONES = {"healthy": "good", "warning": "odd", "error": "bad"}
+
+
 def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str) -> None:
     """Write the page of a diagnosis.
 
@@ -61,7 +64,7 @@ def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str
         f"Doctor: {title}",
         list(_sections(history, diagnosis)),
         mark=diagnosis.verdict,
-        tone="good" if diagnosis.is_healthy else "bad",
+        tone=_TONES[tone(diagnosis)],
     )
     write_file(path, content)
 

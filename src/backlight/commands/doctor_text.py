@@ -1,6 +1,7 @@
 """A diagnosis in plain words, for the terminal."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from rich.markup import escape
 from rich.padding import Padding
@@ -8,7 +9,7 @@ from rich.padding import Padding
 from backlight.commands.session import console
 from backlight.training.symptoms import Diagnosis, Finding
 
-__all__ = ["meaning", "print_diagnosis", "recorded"]
+__all__ = ["meaning", "print_diagnosis", "recorded", "tone"]
 
 _MEANINGS = {
     "healthy": "Nothing speaks against it.",
@@ -17,6 +18,7 @@ _MEANINGS = {
     "unstable": "Gradients are there, but the loss or the steps run wild, or lead nowhere.",
     "non-finite": "There are NaN or infinite numbers; nothing is learned from there on.",
     "dead": "Some parameters do not learn at all.",
+    "nothing to judge": "No gradient was read, so this is no sign of health.",
 }
 _COLOURS = {"healthy": "green", "error": "red", "warning": "yellow"}
 
@@ -31,7 +33,7 @@ def print_diagnosis(diagnosis: Diagnosis, *, title: str, understood: str = "") -
             say.
     """
     out = console(markup=True)
-    colour = _COLOURS["healthy" if diagnosis.is_healthy else "error"]
+    colour = _COLOURS[tone(diagnosis)]
     verdict = f"[bold {colour}]{diagnosis.verdict}[/]"
     out.print(f"{escape(title)}: {verdict}. {escape(meaning(diagnosis))}")
     if understood:
@@ -50,22 +52,33 @@ def print_diagnosis(diagnosis: Diagnosis, *, title: str, understood: str = "") -
         out.print(escape("\n".join(lines)))
 
 
+def tone(diagnosis: Diagnosis) -> Literal["healthy", "warning", "error"]:
+    """Say whether the verdict is a good one, a bad one, or none."""
+    if diagnosis.verdict == "nothing to judge":
+        return "warning"
+    return "healthy" if diagnosis.is_healthy else "error"
+
+
 def meaning(diagnosis: Diagnosis) -> str:
     """Say what the verdict means."""
     warnings = sum(finding.severity == "warning" for finding in diagnosis.findings)
     more = {0: "", 1: " There is one warning."}.get(warnings, f" There are {warnings} warnings.")
-    return _MEANINGS[diagnosis.verdict] + (more if diagnosis.is_healthy else "")
+    return _MEANINGS[diagnosis.verdict] + (more if tone(diagnosis) != "error" else "")
 
 
 def recorded(diagnosis: Diagnosis) -> str:
     """Say what was looked at."""
+    count = diagnosis.num_losses
+    losses = {0: "", 1: " 1 loss is known."}.get(count, f" {count} losses are known.")
     if not diagnosis.num_steps:
-        return "No step was recorded."
-    steps = (
-        "1 recorded step" if diagnosis.num_steps == 1 else f"{diagnosis.num_steps} recorded steps"
+        return f"No step was recorded.{losses}"
+    several = diagnosis.num_steps > 1
+    steps = f"{diagnosis.num_steps} recorded steps" if several else "1 recorded step"
+    span = f"{diagnosis.first_step}" + (f" to {diagnosis.last_step}" if several else "")
+    parameters = {0: "the gradient as a whole", 1: "1 parameter"}.get(
+        diagnosis.num_parameters, f"{diagnosis.num_parameters} parameters"
     )
-    span = f"{diagnosis.first_step} to {diagnosis.last_step}" if diagnosis.num_steps > 1 else "1"
-    return f"Looked at {steps} ({span}) of {diagnosis.num_parameters} parameters."
+    return f"Looked at {steps} ({span}) of {parameters}.{losses}"
 
 
 def heading(finding: Finding) -> str:

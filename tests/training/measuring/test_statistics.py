@@ -23,7 +23,14 @@ def naive(tensor, near_zero=1e-7):
         "zero": (flat == 0).double().mean().item(),
         "num_nan": flat.isnan().sum().item(),
         "num_inf": flat.isinf().sum().item(),
+        "smallest": smallest_of(flat),
     }
+
+
+def smallest_of(flat):
+    others = flat[flat != 0]
+    some = flat.isfinite().all() and 0 < len(others) < len(flat)
+    return others.abs().min().item() if some else math.nan
 
 
 def check(tensors, found, rtol, near_zero=1e-7):

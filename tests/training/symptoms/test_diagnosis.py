@@ -184,6 +184,7 @@ def test_branches_that_start_at_zero_are_no_finding():
 def test_zeros_everywhere_are_underflow_and_zeros_in_one_place_dead_units():
     history = healthy()
     zeros = {**history.statistics, "zero": np.full((60, 14), 0.3)}
+    zeros["smallest"] = np.full((60, 14), 2.0**-24)
     one = np.full((60, 14), 0.01)
     one[20:, column(history, "h.0.mlp.c_fc.weight")] = 0.8
 
@@ -415,11 +416,12 @@ def test_what_was_not_seen_is_told():
     assert "Only 4 steps were recorded" in told
 
 
-def test_an_empty_history_is_healthy_and_says_that_it_is_empty():
+def test_an_empty_history_leaves_nothing_to_judge():
     diagnosis = diagnose(healthy(num_steps=0))
 
-    assert diagnosis.is_healthy
-    assert "No gradient was recorded." in diagnosis.not_observed
+    assert diagnosis.verdict == "nothing to judge"
+    assert not diagnosis.is_healthy
+    assert "No gradient was read, so this says nothing about it." in diagnosis.not_observed
 
 
 def test_biases_of_keys_are_explained():

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
+from backlight.training.symptoms import robust
 from backlight.training.symptoms.robust import (
     first_stretch,
     middle,
+    past,
+    rises_above_past,
     slope,
-    surprise,
-    trailing_middle,
 )
 
 
@@ -18,31 +19,47 @@ def test_the_median_ignores_what_is_not_known():
     assert middle(np.empty((3, 0)), axis=1).shape == (3,)
 
 
+def column(values):
+    return np.asarray(values, dtype=float)[:, None]
+
+
 def test_what_came_before_does_not_hold_the_value_itself():
-    values = np.array([1.0, 1.0, 1.0, 9.0, 1.0])
+    centre, spread = past(column([1, 1, 1, 9, 1]), np.arange(5), window=3, least=2)
 
-    centre, spread = trailing_middle(values, window=3, least=2)
-
-    np.testing.assert_array_equal(centre, [np.nan, np.nan, 1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(centre[:, 0], [np.nan, np.nan, 1.0, 1.0, 1.0])
     np.testing.assert_array_equal(spread[2:], 0.0)
 
 
 def test_a_median_absolute_deviation_is_scaled_to_a_standard_deviation():
     values = np.random.default_rng(0).standard_normal(1000)
 
-    _, spread = trailing_middle(values, window=400, least=400)
+    _, spread = past(column(values), np.arange(1000), window=400, least=400)
 
     assert np.nanmean(spread) == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_surprise_is_counted_in_spreads_and_at_least_in_floors():
-    values = np.concatenate([np.tile([0.0, 1.0], 10), [11.0]])
+def test_it_does_not_matter_in_which_pieces_a_long_log_is_looked_at(monkeypatch):
+    values = np.random.default_rng(0).standard_normal((300, 2))
+    whole = past(values, np.arange(300), window=20, least=8)
+    slopes = slope(np.arange(2.0), values)
+    monkeypatch.setattr(robust, "_PIECE", 100)
 
-    jump, spreads = surprise(values, window=20, least=20, floor=0.1)
+    assert len(list(robust.in_pieces(300, 40))) == 150
+    np.testing.assert_array_equal(past(values, np.arange(300), window=20, least=8), whole)
+    np.testing.assert_array_equal(slope(np.arange(2.0), values), slopes)
 
-    assert jump[-1] == 10.5
-    assert spreads[-1] == pytest.approx(10.5 / (1.4826 * 0.5))
-    assert surprise(np.zeros(30), window=20, least=5, floor=0.1)[1][-1] == 0
+
+def test_the_median_is_that_of_numpy_where_all_is_known():
+    values = np.random.default_rng(0).standard_normal((7, 6, 5))
+
+    for axis in (None, 0, 1, 2):
+        np.testing.assert_allclose(middle(values, axis=axis), np.median(values, axis=axis))
+
+
+def test_rows_above_the_least_of_their_past_are_found():
+    values = column([np.nan, 5, 1, 2, 9, 2, np.nan, 9, 9])
+
+    assert rises_above_past(values, 6.0, window=3).tolist() == [4, 7, 8]
 
 
 def test_one_wild_layer_does_not_move_the_slope():

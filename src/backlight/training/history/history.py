@@ -22,6 +22,7 @@ STATISTICS = (
     "zero",
     "num_nan",
     "num_inf",
+    "smallest",
     "weight_norm",
     "update_ratio",
 )

@@ -12,7 +12,7 @@ from backlight.training.measuring.statistics import NEAR_ZERO, fused, gradient_s
 
 __all__ = ["Measurement"]
 
-_WITH_UNIT = ("mean", "std", "max_abs", "norm")
+_WITH_UNIT = ("mean", "std", "max_abs", "norm", "smallest")
 
 _Numbers = NDArray[np.float64]
 

@@ -23,6 +23,7 @@ GRADIENT_STATISTICS = (
     "zero",
     "num_nan",
     "num_inf",
+    "smallest",
 )
 """What is known of a gradient."""
 
@@ -51,12 +52,15 @@ def gradient_statistics(
     Returns:
         Each of ``GRADIENT_STATISTICS``, one number for each tensor: mean, population standard
         deviation, largest absolute value and 2-norm, as they are (NaN where an entry is); the
-        shares near zero and exactly zero; and how many entries are NaN and infinite.
+        shares near zero and exactly zero; how many entries are NaN and infinite; and the smallest
+        absolute value besides zero, of those with zeros and other finite entries (NaN for others;
+        of a large tensor, only the pieces that hold zeros are looked through).
     """
     sizes: list[int] = []
     owners: list[int] = []
     measured = [np.zeros((6, 0))]
     counts = np.zeros((2, len(tensors)))
+    smallest = np.full(len(tensors), np.inf)
     for places, pieces in _batches(tensors):
         owners += places
         sizes += [piece.numel() for piece in pieces]
@@ -64,9 +68,12 @@ def gradient_statistics(
         for column in np.flatnonzero(~np.isfinite(table[3])):
             nan, inf, table[4, column], table[5, column] = _count(pieces[column], near_zero)
             counts[:, places[column]] += nan, inf
+        some = np.flatnonzero((table[5] > 0) & np.isfinite(table[3]))
+        np.minimum.at(smallest, np.array(places)[some], _smallest([pieces[n] for n in some]))
         measured.append(table)
     table = np.concatenate(measured, axis=1)
-    return _join(table, np.array(sizes, float), np.array(owners, np.int64), counts)
+    joined = _join(table, np.array(sizes, float), np.array(owners, np.int64), counts)
+    return {**joined, "smallest": np.where(np.isfinite(smallest), smallest, np.nan)}
 
 
 @torch.no_grad()
@@ -150,6 +157,14 @@ def _count(piece: Tensor, near_zero: float) -> tuple[float, float, float, float]
     parts = (piece.isnan(), piece.isinf(), piece.abs() < near_zero, piece == 0)
     nan, inf, near, zero = (float(part.sum().item()) for part in parts)
     return nan, inf, near, zero
+
+
+def _smallest(pieces: list[Tensor]) -> _Numbers:
+    """Give the smallest absolute value besides zero of each piece, infinity where there is none."""
+    if not pieces:
+        return np.zeros(0)
+    sizes = (piece.abs().masked_fill_(piece == 0, torch.inf).amin() for piece in pieces)
+    return torch.stack(list(sizes)).cpu().double().numpy()
 
 
 def _join(

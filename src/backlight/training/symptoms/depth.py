@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding
+from backlight.training.symptoms.losses import Course
 from backlight.training.symptoms.readings import Readings, place_of
 from backlight.training.symptoms.robust import first_stretch, middle, slope
 
@@ -36,7 +37,7 @@ def growth_per_layer(readings: Readings) -> tuple[NDArray[np.float64], int]:
         ``[T]`` factors, above 1 if the gradient grows on its way back, NaN if there are no
         families; and how many layers apart the first and the last member are.
     """
-    families = readings.families
+    families = readings.chains
     slopes = np.full((len(readings.steps), len(families)), np.nan)
     extent = 0
     for place, family in enumerate(families):
@@ -94,7 +95,7 @@ def _trend(
         name,
         evidence=f"Walking back from the last layer to the first, norms change by a factor of "
         f"{growth[start]:.3g} per layer, {growth[start] ** extent:.2g} over {extent + 1} layers "
-        f"(median over {len(readings.families)} kinds of matrices){more}.",
+        f"(median over {len(readings.chains)} kinds of matrices){more}.",
         since_step=int(readings.steps[start]),
         until_step=readings.until(end),
     )
@@ -105,7 +106,7 @@ def _fades_at_first(readings: Readings, growth: NDArray[np.float64], start: int)
     rates = readings.history.learning_rates
     if start == 0 or not rates.size or int(readings.steps[start]) > _EARLY:
         return False
-    highest = np.nanmax(rates[: start + 1], axis=1)
+    highest = np.fmax.reduce(rates[: start + 1], axis=1)
     return bool(1 / growth[0] < _PER_LAYER and highest[0] >= 0.9 * highest.max() > 0)
 
 
@@ -169,6 +170,8 @@ def _beyond_trend(readings: Readings) -> NDArray[np.float64]:
 
 def _first_apart(readings: Readings, apart: NDArray[np.float64]) -> dict[int, list[list[int]]]:
     """Find branches whose gradients stand out from the first steps on, the most striking first."""
+    if not Course.of(readings).starts_unlearned:  # what has learned is not alike any more
+        return {1: [], -1: []}
     infos = readings.history.parameters
     weights = readings.against_siblings(readings.weights)[:1]
     alike = {
@@ -195,10 +198,12 @@ def _first_apart(readings: Readings, apart: NDArray[np.float64]) -> dict[int, li
 
 def _absolute(readings: Readings) -> Iterator[Finding]:
     norm = readings.history.global_norm
+    yield from _tiny(readings, norm)
+    # A loss that is a sum has a gradient of its size, which Adam and clipping do not mind.
+    huge = norm > _HUGE * np.maximum(1.0, _size_of_loss(readings))
     kinds = (
-        ("gradient_tiny", norm < _TINY, f"below {_TINY:g}"),
-        ("gradient_huge", norm > _HUGE, f"above {_HUGE:g}"),
-        ("gradient_large", (norm > _LARGE) & (norm <= _HUGE), f"above {_LARGE:g}"),
+        ("gradient_huge", huge, f"above {_HUGE:g}"),
+        ("gradient_large", (norm > _LARGE) & ~huge, f"above {_LARGE:g}"),
     )
     for name, holds, told in kinds:
         stretch = first_stretch(holds)
@@ -210,6 +215,42 @@ def _absolute(readings: Readings) -> Iterator[Finding]:
                 since_step=int(readings.steps[start]),
                 until_step=readings.until(end),
             )
+
+
+def _tiny(readings: Readings, norm: NDArray[np.float64]) -> Iterator[Finding]:
+    """Find gradients of next to nothing, where they are not the end of learning."""
+    stretch = first_stretch(norm < _TINY)
+    if stretch is None:
+        return
+    start, end = stretch
+    until, course = readings.until(end), Course.of(readings)
+    if until is not None and not norm[start : end + 1].any():
+        return  # batches without anything to learn from, as all rewards alike
+    # With a gradient of zero no loss falls: then it is another number that was logged.
+    other = course.has_fallen and not norm[start : end + 1].any()
+    excused = other or course.is_learned
+    yield finding(
+        "gradient_tiny",
+        evidence=f"The norm of the whole gradient is {norm[start]:.2g}, below {_TINY:g}"
+        + ("; the loss has fallen all the same." if excused else "."),
+        since_step=int(readings.steps[start]),
+        until_step=until,
+        severity="warning" if excused or until is not None else None,
+        cause="all is learned, or the number that was logged is not the norm of the gradient."
+        if excused
+        else None,
+    )
+
+
+def _size_of_loss(readings: Readings) -> NDArray[np.float64]:
+    """Give the absolute value of the loss of each recorded step; zero where it is not known."""
+    history = readings.history
+    places = np.searchsorted(history.loss_steps, history.steps)
+    places = np.minimum(places, max(0, len(history.losses) - 1))
+    if not len(history.losses):
+        return np.zeros(len(history.steps))
+    same = history.loss_steps[places] == history.steps
+    return np.where(same, np.nan_to_num(np.abs(history.losses[places])), 0.0)
 
 
 def _layers(readings: Readings, family: tuple[int, ...]) -> NDArray[np.float64]:

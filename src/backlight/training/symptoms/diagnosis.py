@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backlight.training.history.history import History
 from backlight.training.symptoms.catalogue import SYMPTOMS
 from backlight.training.symptoms.depth import find_by_depth
 from backlight.training.symptoms.findings import Diagnosis, Finding
-from backlight.training.symptoms.losses import find_bad_losses
+from backlight.training.symptoms.losses import LEAST_LOSSES, Course, find_bad_losses
 from backlight.training.symptoms.missing import find_missing
-from backlight.training.symptoms.non_finite import find_non_finite
+from backlight.training.symptoms.non_finite import NonFinite, find_non_finite, keep
 from backlight.training.symptoms.readings import Readings
 from backlight.training.symptoms.spikes import find_spikes
 from backlight.training.symptoms.updates import find_bad_updates
@@ -21,7 +22,6 @@ from backlight.training.symptoms.zeros import find_zeros
 __all__ = ["diagnose"]
 
 _FAMILIES = (
-    find_non_finite,
     find_missing,
     find_zeros,
     find_bad_updates,
@@ -38,50 +38,62 @@ _ORDER = {name: place for place, name in enumerate(SYMPTOMS)}
 def diagnose(history: History) -> Diagnosis:
     """Judge a training run by its history.
 
-    What is NaN or infinite is judged up to that step only: everything after it is a consequence.
+    What is NaN or infinite until the end is judged up to its first step only: everything after it
+    is a consequence. Single steps that are not finite, with finite ones after them, are left out.
+    Where steps begin again, the last run is judged.
 
     Args:
         history: What was recorded, at any time during the training or after it.
 
     Returns:
-        The verdict, what was found, and what could not be judged.
+        The verdict, what was found, and what could not be judged. Without any gradient a run is not
+        healthy: there is nothing to judge, unless the loss alone shows an error.
     """
+    with np.errstate(all="ignore"):  # what a stranger's log holds may have any size
+        return _diagnose(history)
+
+
+def _diagnose(whole: History) -> Diagnosis:
+    history = _last_run(whole)
     readings = Readings(history=history)
-    broken = list(find_non_finite(readings))
-    first_broken = min((each.since_step for each in broken), default=None)
-    before = Readings(history=_until(history, first_broken))
-    found = [each for find in _FAMILIES[1:] for each in find(before)]
+    non_finite = NonFinite(readings=readings)
+    broken = list(find_non_finite(non_finite))
+    lasting = [each.since_step for each in broken if each.until_step is None]
+    before = Readings(history=non_finite.before(min(lasting, default=None)))
+    found = [each for find in _FAMILIES for each in find(before)]
     findings = tuple(sorted(_folded([*broken, *found], history), key=_importance))
     first_error = next((each for each in findings if each.severity == "error"), None)
     return Diagnosis(
-        verdict="healthy" if first_error is None else first_error.verdict,
+        verdict=first_error.verdict
+        if first_error is not None
+        else "healthy"
+        if _is_any_gradient_known(history)
+        else "nothing to judge",
         findings=findings,
         first_step=int(history.steps[0]) if len(history.steps) else None,
         last_step=int(history.steps[-1]) if len(history.steps) else None,
         num_steps=len(history.steps),
+        num_losses=len(history.losses),
         num_parameters=len(history.parameters),
         not_observed=tuple(_not_observed(readings)),
-        notes=tuple(_notes(readings)),
+        notes=tuple(_notes(readings, non_finite, whole)),
     )
 
 
-def _until(history: History, step: int | None) -> History:
-    """Keep what came before a step."""
-    if step is None:
-        return history
-    rows, losses = history.steps < step, history.loss_steps < step
-    return replace(
-        history,
-        steps=history.steps[rows],
-        statistics={name: values[rows] for name, values in history.statistics.items()},
-        present=history.present[rows],
-        global_norm=history.global_norm[rows],
-        clipped_norm=history.clipped_norm[rows],
-        learning_rates=history.learning_rates[rows],
-        scale=history.scale[rows],
-        loss_steps=history.loss_steps[losses],
-        losses=history.losses[losses],
-    )
+def _is_any_gradient_known(history: History) -> bool:
+    known = np.isfinite(history.statistics.get("norm", np.empty(0))).any()
+    return bool(known or np.isfinite(history.global_norm).any())
+
+
+def _last_run(history: History) -> History:
+    """Keep what comes after the last place where steps do not rise."""
+    rows, losses = _rising(history.steps), _rising(history.loss_steps)
+    return history if rows.all() and losses.all() else keep(history, rows, losses)
+
+
+def _rising(steps: NDArray[np.int64]) -> NDArray[np.bool_]:
+    again = np.flatnonzero(np.diff(steps) <= 0)
+    return np.arange(len(steps)) > (again[-1] if len(again) else -1)
 
 
 def _folded(findings: Sequence[Finding], history: History) -> Iterator[Finding]:
@@ -116,8 +128,8 @@ def _explains(root: Finding, other: Finding, history: History) -> bool:
         return False
     if other.symptom in _OF_THE_RUN and root.until_step is None:
         return True
-    earlier = np.flatnonzero(history.steps <= root.since_step)
-    slack = int(history.steps[max(0, len(earlier) - 1 - _SLACK)]) if len(earlier) else 0
+    earlier = int(np.searchsorted(history.steps, root.since_step, side="right"))
+    slack = int(history.steps[max(0, earlier - 1 - _SLACK)]) if earlier else 0
     return other.since_step >= min(slack, root.since_step)
 
 
@@ -127,14 +139,9 @@ def _importance(finding: Finding) -> tuple[bool, int, int]:
 
 def _not_observed(readings: Readings) -> Iterator[str]:
     history = readings.history
-    if not len(history.losses):
-        yield "No loss was seen, so its course is not judged (monitor.loss(value) tells it)."
-    elif len(history.losses) < 30:
-        count = len(history.losses)
-        seen = "1 loss was" if count == 1 else f"{count} losses were"
-        yield f"Only {seen} seen: too few to judge their course."
-    if not len(history.steps):
-        yield "No gradient was recorded."
+    yield from _not_observed_of_losses(readings)
+    if not _is_any_gradient_known(history):
+        yield "No gradient was read, so this says nothing about it."
         return
     if not history.parameters:
         yield "Only the norm of the whole gradient is known, so no module can be named."
@@ -144,16 +151,41 @@ def _not_observed(readings: Readings) -> Iterator[str]:
         yield "Updates were not recorded, so the learning rate is not judged."
     if history.parameters and not readings.has("weight_norm"):
         yield "Weights were not recorded, so initialisation is not judged."
+    if readings.has("zero") and "smallest" not in history.statistics:
+        yield "The smallest entries were not recorded, so underflow is not judged."
     if len(history.steps) < 9:
         yield f"Only {_steps(len(history.steps))} recorded: too few for a comparison with the past."
+
+
+def _not_observed_of_losses(readings: Readings) -> Iterator[str]:
+    history, course = readings.history, Course.of(readings)
+    if not len(history.losses):
+        yield "No loss was seen, so its course is not judged (monitor.loss(value) tells it)."
+    elif len(history.losses) < LEAST_LOSSES:
+        count = len(history.losses)
+        seen = "1 loss was" if count == 1 else f"{count} losses were"
+        yield f"Only {seen} seen: too few to judge their course."
+    elif course.is_signed:
+        yield (
+            "The loss is zero or negative at times, as that of a policy gradient or of a density "
+            "is: it measures no error, so its course is not judged."
+        )
+    elif course.begins_at_zero:
+        yield "The loss begins at zero, so it measures no error, and its course is not judged."
 
 
 def _steps(count: int) -> str:
     return "1 step was" if count == 1 else f"{count} steps were"
 
 
-def _notes(readings: Readings) -> Iterator[str]:
+def _notes(readings: Readings, non_finite: NonFinite, whole: History) -> Iterator[str]:
     history = readings.history
+    if len(history.steps) < len(whole.steps) or len(history.losses) < len(whole.losses):
+        yield "Steps begin again in this log: only the last run is judged."
+    left_out = len(non_finite.skipped)
+    if left_out:
+        told = "1 step was" if left_out == 1 else f"{left_out} steps were"
+        yield f"{told} left out by the gradient scaler, which is its way to find a factor."
     frozen = sum(not info.trainable for info in history.parameters)
     if frozen:
         yield f"{frozen} of {len(history.parameters)} parameters are frozen."

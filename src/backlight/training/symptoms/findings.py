@@ -5,8 +5,10 @@ from typing import Literal
 
 __all__ = ["Diagnosis", "Finding", "Place", "Severity", "Verdict"]
 
-Verdict = Literal["healthy", "vanishing", "exploding", "unstable", "non-finite", "dead"]
-"""What a training run is: healthy, or what is wrong with it in a word."""
+Verdict = Literal[
+    "healthy", "vanishing", "exploding", "unstable", "non-finite", "dead", "nothing to judge"
+]
+"""What a training run is: healthy, what is wrong with it in a word, or unknown."""
 
 Severity = Literal["error", "warning"]
 """An error makes a run not healthy; a warning is worth a look."""
@@ -83,11 +85,13 @@ class Diagnosis:
     """The state of a training run.
 
     Attributes:
-        verdict: That of the first error; ``healthy`` if there is none.
+        verdict: That of the first error; if there is none, ``healthy``, or ``nothing to judge`` if
+            no gradient was read.
         findings: What is wrong, roots only: errors before warnings, then the earliest first.
         first_step: The first recorded step, None if none was recorded.
         last_step: The last recorded step.
         num_steps: How many steps were recorded.
+        num_losses: How many losses are known.
         num_parameters: How many parameters were watched.
         not_observed: What could not be judged, and why: one sentence each.
         notes: What looks odd and is as it should be: one sentence each.
@@ -98,13 +102,14 @@ class Diagnosis:
     first_step: int | None = None
     last_step: int | None = None
     num_steps: int = 0
+    num_losses: int = 0
     num_parameters: int = 0
     not_observed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def is_healthy(self) -> bool:
-        """No error was found."""
+        """A gradient was read, and no error was found."""
         return self.verdict == "healthy"
 
     def __str__(self) -> str:

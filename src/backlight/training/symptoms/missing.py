@@ -8,6 +8,7 @@ from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding
 from backlight.training.symptoms.readings import Readings, place_of
 from backlight.training.symptoms.robust import first_stretch
+from backlight.training.symptoms.usage import rests
 
 __all__ = ["find_missing"]
 
@@ -33,13 +34,17 @@ def find_missing(readings: Readings) -> Iterator[Finding]:
 def _without_gradient(readings: Readings) -> Iterator[Finding]:
     history = readings.history
     trainable = [place for place, info in enumerate(history.parameters) if info.trainable]
+    absent = ~history.present & history.present.any(axis=1)[:, None]
+    longer_than_chance = {
+        rest.column for rest in rests(readings, absent, history.present, trainable)
+    }
     since: dict[int, list[int]] = {}
     for column in trainable:
         present = history.present[:, column]
         if present[-1] or not history.present[-1].any():
             continue
         row = int(np.flatnonzero(present)[-1]) + 1 if present.any() else 0
-        if row == 0 or len(present) - row >= 3:  # experts may miss a few batches
+        if column in longer_than_chance or row == 0:
             since.setdefault(row, []).append(column)
     for row, columns in since.items():
         yield from _absent(readings, row, columns, trainable)

@@ -16,7 +16,9 @@ from backlight.training.symptoms.robust import middle, slope
 __all__ = ["Readings", "place_of"]
 
 _DIGITS = re.compile(r"\d+")
+_EXPERT = re.compile(r"(^|[._])experts?[._]\d+[._]", re.IGNORECASE)
 _NEIGHBOURS = 2  # siblings on each side that a parameter is compared with
+_GROWN = 0.3  # share of itself by which a weight moves in a step, once it is one
 _LEAST = 3  # members of a family, below which there is no comparing
 
 
@@ -26,8 +28,10 @@ class Readings:
 
     Matrices are parameters of two axes or more outside of embeddings. The norms of vectors (biases,
     gains) vary for many reasons, so they are not compared with each other. Siblings are the
-    parameters of one name in different blocks; in a model without blocks, those whose names differ
-    in numbers only, and in a plain log whose names have nothing in common, all.
+    parameters of one name and one shape in different blocks; in a model without blocks, those whose
+    names differ in numbers only, and in a plain log whose names have nothing in common, all.
+    Experts get what a router gives them, so the gradients of one and another say nothing of each
+    other: they are no siblings.
 
     Attributes:
         history: What was recorded.
@@ -61,15 +65,53 @@ class Readings:
         return tuple(tuple(columns) for columns in groups.values())
 
     @cached_property
-    def families(self) -> tuple[tuple[int, ...], ...]:
-        """The columns of siblings among matrices, each family from the input to the loss."""
+    def chains(self) -> tuple[tuple[int, ...], ...]:
+        """The columns of siblings among matrices of any shape, each from the input to the loss."""
         infos = self.history.parameters
-        matrices = set(self.matrices)
+        matrices = {each for each in self.matrices if not _EXPERT.search(infos[each].name)}
         all_families = [[each for each in one if each in matrices] for one in self.name_families]
         found = [tuple(columns) for columns in all_families if len(columns) >= _LEAST]
         if not found and not any(info.numel for info in infos) and len(infos) >= _LEAST:
             return (tuple(range(len(infos))),)
         return tuple(found)
+
+    @cached_property
+    def families(self) -> tuple[tuple[int, ...], ...]:
+        """The columns of siblings of one shape, each family from the input to the loss."""
+        infos, found = self.history.parameters, list[tuple[int, ...]]()
+        for chain in self.chains:
+            shapes: dict[tuple[int, ...], list[int]] = {}
+            for column in chain:
+                shapes.setdefault(infos[column].shape, []).append(column)
+            found += [tuple(columns) for columns in shapes.values() if len(columns) >= _LEAST]
+        return tuple(found)
+
+    @cached_property
+    def vocabulary(self) -> int | None:
+        """How many tokens there are, if it is a model of tokens; None if not, or unknown."""
+        infos = self.history.parameters
+        tables = {info.shape[0] for info in infos if "Embedding" in info.kind and info.shape}
+        matrices = (info for info in infos if len(info.shape) >= 2)
+        last = max(matrices, key=lambda info: info.depth, default=None)
+        if last is None or not tables:
+            return None
+        size = last.shape[0] if last.shape[0] in tables else max(tables)
+        return size if size >= 10 else None
+
+    @cached_property
+    def kin(self) -> tuple[tuple[int, ...], ...]:
+        """The columns of matrices whose names differ in numbers only: of layers, and of experts."""
+        groups: dict[str, list[int]] = {}
+        for column in self.matrices:
+            name = _DIGITS.sub("*", self.history.parameters[column].name)
+            groups.setdefault(name, []).append(column)
+        return tuple(tuple(columns) for columns in groups.values() if len(columns) > 1)
+
+    def bias_of(self, column: int) -> int | None:
+        """Give the column of the bias next to a matrix, None if it has none."""
+        infos = self.history.parameters
+        wanted = infos[column].name.removesuffix("weight") + "bias"
+        return next((place for place, info in enumerate(infos) if info.name == wanted), None)
 
     def read(self, name: str) -> NDArray[np.float64]:
         """Give a statistic, ``[T, P]``; NaN if it was not recorded."""
@@ -97,8 +139,19 @@ class Readings:
 
     @cached_property
     def update(self) -> NDArray[np.float64]:
-        """The median update-to-weight ratio of matrices, ``[T]``; zeros count."""
-        return middle(self.read("update_ratio")[:, list(self.matrices)], axis=1)
+        """The median update-to-weight ratio of matrices, ``[T]``; zeros count.
+
+        The first step of weights that begin at zero (one half of a low-rank adapter, a branch) is
+        all there is of them, so they count from when their steps are smaller than they are.
+        """
+        ratios = self.read("update_ratio")[:, list(self.matrices)].copy()
+        for column in np.flatnonzero(np.isclose(ratios, 1.0, rtol=0, atol=1e-6).any(axis=0)):
+            own = ratios[:, column]
+            moved = np.flatnonzero(own > 0)
+            if abs(own[moved[0]] - 1) <= 1e-6:
+                grown = np.flatnonzero((own > 0) & (own < _GROWN))
+                ratios[: grown[0] if len(grown) else None, column] = np.nan
+        return middle(ratios, axis=1)
 
     @cached_property
     def fan_ins(self) -> NDArray[np.float64]:

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding
+from backlight.training.symptoms.losses import noise_of
 from backlight.training.symptoms.readings import Readings, place_of
-from backlight.training.symptoms.robust import middle, surprise
+from backlight.training.symptoms.robust import in_pieces, middle, past, rises_above_past
 
 __all__ = ["find_spikes"]
 
@@ -21,6 +22,7 @@ _QUIET = np.log(3.0)  # ... while these hardly change
 _BEYOND = np.log(5.0)  # what makes some matrices the place of a jump of the whole
 _STILL = 0.03  # change of a norm from step to step, as a share, below which nothing is new
 _PILED = 3.0  # growth of the norm over ten steps
+_NOISY = 0.005  # share of the loss by which batches differ, at least
 _LIMIT = 100.0  # clipping by this factor at the usual step
 
 
@@ -41,26 +43,47 @@ def find_spikes(readings: Readings) -> Iterator[Finding]:
 def _explosion(readings: Readings) -> Iterator[Finding]:
     """Find the first explosion; of one that is in a place and in the whole, the place is told."""
     norms = readings.history.global_norm
-    logs = np.log(np.where(np.isfinite(norms) & (norms > 0), norms, np.nan))
-    jump, spreads = surprise(logs, window=_WINDOW, least=_PAST, floor=_FLOOR)
-    whole = (jump > _JUMP) & (spreads > _SURPRISE)
+    logs = np.log(np.where(np.isfinite(norms) & (norms > 0), norms, np.nan))[:, None]
     columns = list(readings.matrices)
-    own, strange = _jumps(readings.gradients[:, columns])
-    common = middle(own, axis=1)
-    beyond = own - common[:, None]
-    quiet = (common < _QUIET)[:, None]
-    alone = ((beyond > _OWN_JUMP) & (strange > _SURPRISE) & quiet).any(axis=1)
-    rows = np.flatnonzero(whole | alone)
-    if not len(rows):
-        return
-    row = int(rows[0])
-    places = np.flatnonzero(beyond[row] > _BEYOND)
-    if alone[row] or (0 < len(places) < len(columns) / 2 and common[row] < _QUIET):
-        place = int(places[np.argmax(own[row, places])])
+    own = readings.gradients[:, columns]
+    rows = np.union1d(
+        rises_above_past(logs, _JUMP, window=_WINDOW),
+        rises_above_past(own, _JUMP, window=_WINDOW),
+    )
+    for piece in in_pieces(len(rows), _WINDOW * (1 + len(columns))):
+        found = _first(readings, rows[piece], logs, own)
+        if found is not None:
+            yield found
+            return
+
+
+def _first(
+    readings: Readings,
+    rows: NDArray[np.int64],
+    logs: NDArray[np.float64],
+    own: NDArray[np.float64],
+) -> Finding | None:
+    """Look for an explosion in some rows."""
+    whole, strangeness = (each[:, 0] for each in _jumps(logs, rows, floor=_FLOOR))
+    jumps, strange = _jumps(own, rows, floor=2 * _FLOOR)
+    common = middle(jumps, axis=1) if own.shape[1] else np.zeros(len(rows))
+    beyond = jumps - common[:, None]
+    quiet = common < _QUIET
+    # What rests at times (an expert, a layer that is dropped) has no past to be compared with.
+    steady = strange > _SURPRISE
+    steady &= _always_there(own, rows)
+    alone = ((beyond > _OWN_JUMP) & (jumps > _JUMP) & steady & quiet[:, None]).any(axis=1)
+    hits = np.flatnonzero(((whole > _JUMP) & (strangeness > _SURPRISE)) | alone)
+    if not len(hits):
+        return None
+    hit, columns = int(hits[0]), list(readings.matrices)
+    row = int(rows[hit])
+    places = np.flatnonzero(beyond[hit] > _BEYOND)
+    if alone[hit] or (0 < len(places) < len(columns) / 2 and quiet[hit]):
+        place = int(places[np.argmax(jumps[hit, places])])
         chosen = [columns[each] for each in places]
-        yield _in_one_place(readings, row, chosen, own[row, place], common[row])
-    else:
-        yield _everywhere(readings, row, float(np.exp(jump[row])))
+        return _in_one_place(readings, row, chosen, jumps[hit, place], common[hit])
+    return _everywhere(readings, row, float(np.exp(whole[hit])))
 
 
 def _in_one_place(
@@ -97,13 +120,22 @@ def _end(readings: Readings, row: int, after: NDArray[np.float64]) -> int | None
     return int(readings.steps[row + max(1, int(back[0])) - 1]) if len(back) else None
 
 
-def _jumps(logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    own, strange = np.full(logs.shape, np.nan), np.full(logs.shape, np.nan)
-    for place in range(logs.shape[1]):
-        own[:, place], strange[:, place] = surprise(
-            logs[:, place], window=_WINDOW, least=_PAST, floor=2 * _FLOOR
-        )
-    return own, strange
+def _jumps(
+    logs: NDArray[np.float64], rows: NDArray[np.int64], *, floor: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compare rows with their past: differences from its median, and the same in its spreads."""
+    centre, spread = past(logs, rows, window=_WINDOW, least=_PAST)
+    jump = logs[rows] - centre
+    return jump, jump / np.maximum(spread, floor)
+
+
+def _always_there(logs: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell what had a gradient at all rows of its past."""
+    missing = np.cumsum(np.isnan(logs), axis=0)
+    before = missing[rows - 1] - np.where(
+        (rows > _WINDOW)[:, None], missing[np.maximum(rows - _WINDOW - 1, 0)], 0
+    )
+    return before == 0
 
 
 def _level(readings: Readings, columns: list[int], row: int) -> NDArray[np.float64]:
@@ -131,6 +163,8 @@ def _piled_up(readings: Readings) -> Iterator[Finding]:
     norm = readings.history.global_norm
     if not middle(change[: 2 * _WINDOW]) < _STILL or not norm[9] > _PILED * norm[0]:
         return
+    if not _batches_differ(readings):  # then gradients hardly change either, whatever is cleared
+        return
     yield finding(
         "gradients_pile_up",
         evidence=f"Norms of matrices change by {float(middle(change)):.1%} from step to step "
@@ -138,6 +172,11 @@ def _piled_up(readings: Readings) -> Iterator[Finding]:
         f"{norm[9]:.2g} in the first ten recorded steps.",
         since_step=int(steps[0]),
     )
+
+
+def _batches_differ(readings: Readings) -> bool:
+    losses = readings.history.losses[: 2 * _WINDOW]
+    return bool(noise_of(losses) > _NOISY * abs(middle(losses)))
 
 
 def _clipped(readings: Readings) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Steps that are too large or too small for the weights: the learning rate, all in all."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,9 +8,9 @@ from numpy.typing import NDArray
 
 from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding
-from backlight.training.symptoms.losses import is_flat
+from backlight.training.symptoms.losses import Course
 from backlight.training.symptoms.readings import Readings, place_of
-from backlight.training.symptoms.robust import first_stretch, middle
+from backlight.training.symptoms.robust import first_stretch, middle, past
 
 __all__ = ["find_bad_updates"]
 
@@ -18,6 +19,7 @@ _MOST = 0.3  # of the weights in one step, again and again
 _TINY = 1e-6  # of the weights in one step, at best: not seen in float32
 _SMALL = 1e-5  # the same, if the loss does not fall either
 _APART = np.log(30.0)  # how far a matrix moves in a step against its siblings
+_STILL = 0.1  # of the record: for less, nothing may move at its end
 _ALSO = np.log(5.0)  # the same, by its norm
 _JUMP = 10.0  # against all steps before
 _PAST = 8  # recorded steps that a jump needs behind it
@@ -43,12 +45,16 @@ def find_bad_updates(readings: Readings) -> Iterator[Finding]:
 
 
 def _stopped(readings: Readings) -> Iterator[Finding]:
+    """Find where nothing moves any more, for longer than a schedule's last steps."""
     ratios = readings.read("update_ratio")
     known = np.isfinite(ratios)
     some, moving = known.any(axis=1), (known & (ratios > 0)).any(axis=1)
-    still = np.asarray(some & ~moving)
-    stretch = first_stretch(still & (readings.history.global_norm > 0))
-    if stretch is None or len(still) < 3:
+    still = np.asarray(some & ~moving) & (readings.history.global_norm > 0)
+    if len(still) < 3:
+        return
+    # A rate that waits at zero before it warms up, or touches zero in the end, is meant.
+    stretch = first_stretch(still, least=max(3, math.ceil(_STILL * len(still))))
+    if stretch is None or (stretch[0] == 0 and stretch[1] < len(still) - 1):
         return
     start, end = stretch
     rates = readings.history.learning_rates
@@ -99,7 +105,7 @@ def _tiny(readings: Readings) -> Iterator[Finding]:
     if len(moving) < 10:
         return
     best = float(moving.max())
-    if best >= (_SMALL if is_flat(readings.history.losses) else _TINY):
+    if best >= (_SMALL if Course.of(readings).is_flat else _TINY):
         return
     yield finding(
         "update_tiny",
@@ -111,19 +117,21 @@ def _tiny(readings: Readings) -> Iterator[Finding]:
 
 def _jump(readings: Readings) -> Iterator[Finding]:
     update = np.where(readings.update > 0, readings.update, np.nan)
-    for row in range(_PAST, len(update)):
-        past = update[:row]
-        highest = np.nanmax(past) if np.isfinite(past).any() else np.nan
-        recent = middle(past[-_PAST:])
-        if update[row] >= _JUMP * recent and update[row] >= 2 * highest:
-            yield finding(
-                "rate_jump",
-                evidence=f"A step changed matrices by {update[row]:.1%} of their norm (median), "
-                f"the steps before by {float(recent):.1%}." + _rates(readings, row, before=row - 1),
-                since_step=int(readings.steps[row]),
-                until_step=readings.until(row + _end(update[row:] >= _JUMP / 2 * recent)),
-            )
-            return
+    highest = np.fmax.accumulate(np.concatenate([[np.nan], update]))[:-1]
+    rows = np.flatnonzero(update >= 2 * highest)
+    rows = rows[rows >= _PAST]
+    recent = past(update[:, None], rows, window=_PAST, least=1)[0][:, 0]
+    jumps = np.flatnonzero(update[rows] >= _JUMP * recent)
+    if not len(jumps):
+        return
+    row, usual = int(rows[jumps[0]]), float(recent[jumps[0]])
+    yield finding(
+        "rate_jump",
+        evidence=f"A step changed matrices by {update[row]:.1%} of their norm (median), "
+        f"the steps before by {usual:.1%}." + _rates(readings, row, before=row - 1),
+        since_step=int(readings.steps[row]),
+        until_step=readings.until(row + _end(update[row:] >= _JUMP / 2 * usual)),
+    )
 
 
 def _blocks(readings: Readings) -> Iterator[Finding]:
@@ -141,6 +149,8 @@ def _blocks(readings: Readings) -> Iterator[Finding]:
     ratio = readings.against_siblings(readings.updates)
     moved = readings.against_siblings(readings.updates + readings.weights)
     rate = moved - readings.against_siblings(readings.gradients)
+    by_depth = sorted(readings.matrices, key=lambda each: readings.history.parameters[each].depth)
+    ends = {*by_depth[:1], *by_depth[-1:]}
     for name, fast in (("layer_update_large", True), ("layer_update_small", False)):
         sign = 1 if fast else -1
         apart = (sign * moved > _APART) & (sign * ratio > _ALSO) & (sign * rate > _ALSO)
@@ -153,6 +163,8 @@ def _blocks(readings: Readings) -> Iterator[Finding]:
             start = min(starts[column][0] for column in group)
             end = max(starts[column][1] for column in group)
             factor = float(np.exp(sign * middle(moved[start : start + 3, group])))
+            # A new head on a body that was learned before has a rate of its own.
+            at_an_end = len(group) == 1 and group[0] in ends
             yield finding(
                 name,
                 evidence=f"It moves {factor:.0f} times {'further' if fast else 'less far'} in a "
@@ -162,6 +174,7 @@ def _blocks(readings: Readings) -> Iterator[Finding]:
                 since_step=int(readings.steps[start]),
                 until_step=readings.until(end),
                 place=place_of(readings.history, group),
+                severity="warning" if at_an_end else None,
             )
 
 
@@ -169,8 +182,9 @@ def _rates(readings: Readings, row: int, before: int | None = None) -> str:
     rates = readings.history.learning_rates
     if not rates.size or not np.isfinite(rates[row]).any():
         return ""
-    was = "" if before is None else f", was {np.nanmax(rates[before]):.2g}"
-    return f" The learning rate is {np.nanmax(rates[row]):.2g}{was}."
+    was = np.nan if before is None else np.fmax.reduce(rates[before])
+    told = f", was {was:.2g}" if np.isfinite(was) else ""
+    return f" The learning rate is {np.fmax.reduce(rates[row]):.2g}{told}."
 
 
 def _groups(readings: Readings, row: int) -> str:

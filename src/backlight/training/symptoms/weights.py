@@ -68,7 +68,7 @@ def _gradient(readings: Readings, group: list[int], row: int) -> str:
 def _too_sure(readings: Readings) -> Iterator[Finding]:
     """Compare the first loss with what guessing evenly among all tokens costs."""
     history = readings.history
-    size = _vocabulary(readings)
+    size = readings.vocabulary
     if size is None or not len(history.losses) or int(history.loss_steps[0]) > 3:
         return
     loss, even = float(history.losses[0]), float(np.log(size))
@@ -81,16 +81,3 @@ def _too_sure(readings: Readings) -> Iterator[Finding]:
         f"{even:.3g}; a linear map multiplies a signal by about {gain:.2g} (median).",
         since_step=int(readings.steps[0]),
     )
-
-
-def _vocabulary(readings: Readings) -> int | None:
-    """Give how many tokens there are, if it is a model of tokens."""
-    infos = readings.history.parameters
-    tables = {info.shape[0] for info in infos if "Embedding" in info.kind and info.shape}
-    last = max(
-        (info for info in infos if len(info.shape) >= 2), key=lambda info: info.depth, default=None
-    )
-    if last is None or not tables:
-        return None
-    size = last.shape[0] if last.shape[0] in tables else max(tables)
-    return size if size >= 10 else None
