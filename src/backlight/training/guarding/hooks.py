@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import Any
 from weakref import ref
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -94,6 +95,8 @@ class Hooks:
         if not self.working or os.getpid() != self._process:
             if of is not None and of is self._sweeper:
                 self.remove()
+            return None
+        if torch.jit.is_tracing():  # what is done now would become a part of what is traced
             return None
         found: list[Any] = []
         error = attempt(lambda: found.append(body(*words)))
