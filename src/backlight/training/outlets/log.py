@@ -17,7 +17,7 @@ from backlight.training.history.history import History, ParameterInfo
 from backlight.training.history.lines import encode_line, read_lines, whole_size
 from backlight.training.history.reading import FORMAT, HEADER, LOG, assemble, read_history
 
-__all__ = ["TrainingLog", "take_up"]
+__all__ = ["TrainingLog"]
 
 
 class TrainingLog:
@@ -36,13 +36,19 @@ class TrainingLog:
         path: Path | None,
         parameters: Sequence[ParameterInfo],
         facts: Mapping[str, Any],
+        *,
+        resume: bool,
     ) -> None:
-        """Open the file behind what is there already; see ``take_up``.
+        """Open the file, behind what is there already.
 
         Args:
             path: The run directory; None to keep everything in memory.
             parameters: What the header says of each parameter.
             facts: What else it says.
+            resume: Whether a log that is there is gone on with.
+
+        Raises:
+            RunDirectoryError: If the directory cannot be used.
         """
         self.path = path
         self._parameters = tuple(parameters)
@@ -51,6 +57,7 @@ class TrainingLog:
         self._memory: list[dict[str, Any]] = []
         self._file: TextIO | None = None
         if path is not None:
+            self._parameters = _take_up(path, self._parameters, resume=resume)
             self._attempt(lambda: self._open(path))
 
     @property
@@ -159,7 +166,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return [record for _, record in read_lines(log)] if log.is_file() else []
 
 
-def take_up(
+def _take_up(
     path: Path, parameters: Sequence[ParameterInfo], *, resume: bool
 ) -> tuple[ParameterInfo, ...]:
     """Refuse a path that holds the log of another run, or is no directory.

@@ -127,9 +127,11 @@ class Roster:
             self.infos[place] = replace(self.infos[place], elsewhere=True)
         return places, bool(news)
 
-    def _sign(self) -> tuple[object, ...]:
-        sizes = [len(group["params"]) for each in self._optimizers for group in each.param_groups]
-        return (*sizes, *[weight.requires_grad for weight in self.weights])
+    def _sign(self) -> tuple[int, ...]:
+        """Give what differs if a parameter was frozen, unfrozen, or given to an optimizer."""
+        groups = [group["params"] for each in self._optimizers for group in each.param_groups]
+        members = [id(weight) for weights in groups for weight in weights]
+        return (*members, *[weight.requires_grad for weight in self.weights])
 
     def _find_owners(self) -> dict[int, set[int]]:
         numbers = {id(weight): place for place, weight in enumerate(self.weights)}

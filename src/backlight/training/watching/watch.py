@@ -22,7 +22,7 @@ from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.history.history import Event, History
 from backlight.training.measuring.measurement import Measurement
-from backlight.training.outlets.log import TrainingLog, take_up
+from backlight.training.outlets.log import TrainingLog
 from backlight.training.outlets.outlets import Outlets
 from backlight.training.outlets.sinks import Sink
 from backlight.training.symptoms import Diagnosis, diagnose
@@ -92,11 +92,14 @@ class Watch:
                 "called one by one; leave out activations, or torch.compile."
             )
         path = None if run_dir is None else Path(run_dir).absolute()
-        parameters = describe_parameters(self._model)
         self._writes = rank() == 0
-        if path is not None and self._writes:
-            parameters = take_up(path, parameters, resume=steps_done > 0)
-        self._roster = Roster(self._model, parameters, self._optimizers)
+        log = TrainingLog(
+            path if self._writes else None,
+            describe_parameters(self._model),
+            _facts(self._schedule),
+            resume=steps_done > 0,
+        )
+        self._roster = Roster(self._model, log.parameters, self._optimizers)
         weights = self._roster.weights
         # Norms of distributed parameters are a joint work of all processes.
         self._measures = self._writes or any(isinstance(weight, DTensor) for weight in weights)
@@ -104,7 +107,6 @@ class Watch:
         self._measured = self._later = Measurement(weights)
         self._alarm = Alarm(self._model, weights)
         self._hooks = Hooks(self._model, self._failed)
-        log = TrainingLog(path if self._writes else None, parameters, _facts(self._schedule))
         self._outlets = Outlets(log, sinks if self._writes else (), status=status and self._writes)
         self._trouble = Trouble(
             self._model, self._alarm, self._losses, self._outlets, snapshot=snapshot
@@ -174,7 +176,8 @@ class Watch:
         Args:
             value: The loss; a tensor is not waited for.
         """
-        self._losses.tell(value, later=bool(self._stepped))
+        if self._hooks.working and self._hooks.at_home:
+            self._losses.tell(value, later=bool(self._stepped))
 
     def history(self) -> History:
         """Give all that is known so far, as ``read_history`` gives it from the disk."""
