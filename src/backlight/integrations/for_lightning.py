@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backlight.errors import ConfigError
 from backlight.integrations.extras import load_extra
 from backlight.training import Watch, watch
 
@@ -35,28 +34,19 @@ class LightningWatch(_Callback):
         self._options = options
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin to watch.
-
-        Raises:
-            ConfigError: If there are several optimizers.
-        """
-        if len(trainer.optimizers) != 1:
-            raise ConfigError(
-                f"LightningWatch watches one optimizer, and there are {len(trainer.optimizers)}; "
-                "call backlight.watch for each in configure_optimizers instead."
-            )
+        """Begin to watch; several optimizers are watched together."""
         precision = trainer.strategy.precision_plugin
         options: dict[str, Any] = {
             "scaler": getattr(precision, "scaler", None),
-            "steps_done": trainer.global_step,
+            "steps_done": trainer.global_step // len(trainer.optimizers),  # it counts each one's
             **self._options,
         }
-        self.monitor = watch(pl_module, trainer.optimizers[0], self._run_dir, **options)
+        self.monitor = watch(pl_module, trainer.optimizers, self._run_dir, **options)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         """Take the loss of a micro-batch, which Lightning has divided by their number."""
         del pl_module
-        if self.monitor is not None:
+        if self.monitor is not None and loss.numel() == 1:
             self.monitor.loss(loss.detach() * trainer.accumulate_grad_batches)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backlight.training.alarm.batches import Batch
 from backlight.training.alarm.culprit import Cause, find_cause
 from backlight.training.alarm.sticky import FirstNonFinite
 from backlight.training.history.history import ParameterInfo
-from backlight.training.measuring.statistics import norms
+from backlight.training.measuring.statistics import has_norm, norms
 
 __all__ = ["Alarm"]
 
@@ -35,13 +36,13 @@ class Alarm:
 
         Args:
             model: The model, without wrappers.
-            weights: Its parameters.
+            weights: Its parameters; a list that may grow.
             at_once: Read the flags at every step; by default where that means no waiting.
         """
         self._model = model
         self._weights = weights
-        self._bad_gradients = FirstNonFinite(len(weights))
-        self._bad_weights = FirstNonFinite(len(weights))
+        self._bad_gradients = FirstNonFinite()
+        self._bad_weights = FirstNonFinite()
         self.told = False
         self._guilty: Batch | None = None
         self.last: Batch | None = None
@@ -56,7 +57,11 @@ class Alarm:
     def see_gradients(self, gradients: Sequence[Tensor | None], step: int) -> None:
         """Look at the gradients that a backward pass left."""
         self._bad_gradients.see(gradients, step)
-        if self.at_once and self._guilty is None and self._bad_gradients.read().any():
+        if (
+            self.at_once
+            and self._guilty is None
+            and self._bad_gradients.read(len(self._weights)).any()
+        ):
             self._guilty = self.last
 
     def see_weights(self, step: int) -> None:
@@ -66,7 +71,7 @@ class Alarm:
 
     def began(self) -> int | None:
         """Tell the first step with a bad gradient that was not told yet; None if there is none."""
-        steps = self._bad_gradients.read()
+        steps = self._bad_gradients.read(len(self._weights))
         return None if self.told or not steps.any() else int(steps[steps > 0].min())
 
     def explain(
@@ -93,17 +98,17 @@ class Alarm:
         self.told = True
         at_hand = untouched and began == step
         if at_hand:
-            bad_weights = ~np.isfinite(norms(self._weights))
+            bad_weights = ~np.isfinite(norms([w for w in self._weights if has_norm(w)]))
+            bad_weights = _spread(bad_weights, [has_norm(weight) for weight in self._weights])
         else:
-            seen = self._bad_weights.read()
+            seen = self._bad_weights.read(len(self._weights))
             bad_weights = (seen > 0) & (seen <= began)
         return find_cause(
             self._model,
             parameters,
             bad_weights=bad_weights,
-            bad_gradients=self._bad_gradients.read() == began,
+            bad_gradients=self._bad_gradients.read(len(self._weights)) == began,
             batch=(self._guilty or self.last) if at_hand else None,
-            device=self.device,
             loss_is_finite=loss_is_finite,
         )
 
@@ -111,9 +116,20 @@ class Alarm:
         """Give the batch that was bad; the last one if that is not known."""
         return self._guilty or self.last
 
+    def move(self, step: int, other: int) -> None:
+        """Count gradients that were seen at one step as those of another."""
+        self._bad_gradients.move(step, other)
+
     def clear(self) -> None:
         """Begin anew: gradients are fine, or their overflow is the gradient scaler's business."""
         self.told = False
         self._guilty = None
         self._bad_gradients.reset()
         self._bad_weights.reset()
+
+
+def _spread(flags: NDArray[np.bool_], where: Sequence[bool]) -> NDArray[np.bool_]:
+    """Put flags where they belong; false elsewhere."""
+    spread = np.zeros(len(where), dtype=np.bool_)
+    spread[np.array(where)] = flags
+    return spread

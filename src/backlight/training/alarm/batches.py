@@ -1,14 +1,18 @@
 """The last batch that a model was trained on, to run it once more."""
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, cast
+import random
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Batch", "remember", "replay"]
+from backlight.training.alarm.inputs import Inputs, tensors
+
+__all__ = ["Batch", "remember", "replay", "scalars"]
 
 Watcher = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]
 """Is shown a module, what it was called with, and what it returned."""
@@ -20,35 +24,37 @@ class Batch:
 
     Attributes:
         step: The optimizer step that it was part of.
-        arguments: The positional inputs; references, not copies.
-        keywords: The named inputs.
+        inputs: What the model was called with.
         training: The model was in training mode.
         random: The state of the CPU's generator, and of the model's device if it has its own.
+        others: The states of Python's and of numpy's generator.
         autocast: For each kind of device, whether autocast was on, and its type.
+        results: The single numbers among what the model returned, once it did.
     """
 
     step: int
-    arguments: tuple[Any, ...]
-    keywords: Mapping[str, Any]
+    inputs: Inputs
     training: bool
     random: Mapping[str, Tensor]
+    others: tuple[Any, Any]
     autocast: Mapping[str, tuple[bool, torch.dtype]]
+    results: list[Tensor] = field(default_factory=list[Tensor])
 
 
 def remember(
     model: nn.Module, device: torch.device, arguments: Any, keywords: Any, step: int
 ) -> Batch:
-    """Keep references to what a model is called with."""
-    random = {"cpu": torch.get_rng_state()}
+    """Keep what a model is called with: tensors by reference, what holds them as a copy."""
+    states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
-        random["cuda"] = torch.cuda.get_rng_state(device)
+        states["cuda"] = torch.cuda.get_rng_state(device)
     kinds = {"cpu", device.type} - {"meta"}
     return Batch(
         step=step,
-        arguments=arguments,
-        keywords=keywords,
+        inputs=Inputs.of(arguments, keywords),
         training=model.training,
-        random=random,
+        random=states,
+        others=(random.getstate(), np.random.get_state()),
         autocast={
             kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
             for kind in kinds
@@ -57,48 +63,37 @@ def remember(
     )
 
 
-def replay(model: nn.Module, batch: Batch, device: torch.device, watcher: Watcher) -> None:
-    """Run a batch forward again, without a graph, and leave no trace of it.
+def replay(model: nn.Module, batch: Batch, watcher: Watcher) -> list[Tensor]:
+    """Run a batch forward again, without a graph, as it was: generators, mode, autocast, dropout.
 
-    The generators, the mode, autocast, and so dropout, are as they were; buffers, such as the
-    averages of batch norms, are put back.
+    This changes whatever a forward pass changes, so it is for a process of its own.
 
     Args:
         model: The model.
-        batch: What it was called with.
-        device: Where it is.
+        batch: What it was called with, on the CPU.
         watcher: Is shown each module in the order in which they come to their end.
+
+    Returns:
+        The single numbers among what the model returned.
     """
 
     def hook(module: nn.Module, arguments: Any, keywords: Any, output: Any) -> None:
         watcher(module, arguments, keywords, output)
 
+    torch.set_rng_state(batch.random["cpu"])
+    random.setstate(batch.others[0])
+    np.random.set_state(batch.others[1])
+    model.train(batch.training) if model.training != batch.training else None
+    for module in model.modules():
+        module._compiled_call_impl = None  # its hooks would not be called
+        module.register_forward_hook(hook, with_kwargs=True)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
-        stack.enter_context(_restored(model, device))
         for kind, (enabled, dtype) in batch.autocast.items():
             stack.enter_context(torch.autocast(kind, dtype=dtype, enabled=enabled))
-        for module in model.modules():
-            handle = module.register_forward_hook(hook, with_kwargs=True)
-            stack.callback(handle.remove)
-        torch.set_rng_state(batch.random["cpu"])
-        if "cuda" in batch.random:
-            torch.cuda.set_rng_state(batch.random["cuda"], device)
-        model.train(batch.training) if model.training != batch.training else None
-        model(*batch.arguments, **batch.keywords)
+        return scalars(model(*batch.inputs.arguments, **batch.inputs.keywords))
 
 
-@contextmanager
-def _restored(model: nn.Module, device: torch.device) -> Generator[None, None, None]:
-    """Put back buffers, modes and random states, whatever happens."""
-    modes = {module: module.training for module in model.modules()}
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cast("Any", devices)):
-        try:
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
-            for buffer, before in buffers:
-                buffer.copy_(before)
+def scalars(output: Any) -> list[Tensor]:
+    """Find the single numbers among what a model returned, without their graph."""
+    return [tensor.detach() for tensor in tensors(output) if tensor.numel() == 1]

@@ -1,16 +1,20 @@
 """Where the first NaN or infinity of a training run came from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor
 
+from backlight.errors import RunError
+from backlight.training.alarm.apart import do_apart
 from backlight.training.alarm.batches import Batch, replay
+from backlight.training.alarm.inputs import tensors
+from backlight.training.guarding.complaint import quoted
 from backlight.training.history.history import ParameterInfo
 
 __all__ = ["Cause", "bad_weight", "find_cause"]
@@ -63,7 +67,6 @@ def find_cause(
     bad_weights: NDArray[np.bool_],
     bad_gradients: NDArray[np.bool_],
     batch: Batch | None,
-    device: torch.device,
     loss_is_finite: bool,
 ) -> Cause:
     """Look for the cause: in the weights, then in the forward pass, then in the backward pass.
@@ -74,34 +77,33 @@ def find_cause(
         bad_weights: Which of them held NaN or infinity in the forward pass.
         bad_gradients: Which of their gradients do.
         batch: The batch; None if it is unknown, or the weights have changed since.
-        device: Where the model is.
         loss_is_finite: Whether the loss is, if it is known.
 
     Returns:
         The cause.
     """
     cause = bad_weight(parameters, bad_weights)
-    if cause is None and batch is not None:
-        cause = _in_forward(model, batch, device)
     if cause is not None:
         return cause
-    if not loss_is_finite and batch is not None:
+    cause, why_not = _in_forward(model, batch)
+    if cause is not None:
+        return cause
+    if loss_is_finite:
+        return _in_backward(parameters, bad_gradients, why_not)
+    if why_not is None:
         return Cause(
             where="forward",
             module="",
             text="the model's outputs are finite, but the loss computed from them is not",
         )
-    if not loss_is_finite:
-        return Cause(
-            where="forward",
-            text="the loss was not finite; the forward pass could not be repeated, since its "
-            "weights or its batch are not there any more",
-        )
-    return _in_backward(parameters, bad_gradients, replayed=batch is not None)
+    return Cause(
+        where="forward",
+        text=f"the loss was not finite; the forward pass could not be repeated, since {why_not}",
+    )
 
 
 def _in_backward(
-    parameters: Sequence[ParameterInfo], bad: NDArray[np.bool_], *, replayed: bool
+    parameters: Sequence[ParameterInfo], bad: NDArray[np.bool_], why_not: str | None
 ) -> Cause:
     """Blame the gradient that is the first to be bad on the way from the loss to the input."""
     names = [info for info, flag in zip(parameters, bad, strict=True) if flag]
@@ -110,8 +112,8 @@ def _in_backward(
     last = max(names, key=lambda info: info.depth)
     forward = (
         "the forward pass is finite"
-        if replayed
-        else "the forward pass could not be repeated with the weights of that step"
+        if why_not is None
+        else f"the forward pass could not be repeated, since {why_not}"
     )
     return Cause(
         where="backward",
@@ -122,8 +124,50 @@ def _in_backward(
     )
 
 
-def _in_forward(model: nn.Module, batch: Batch, device: torch.device) -> Cause | None:
-    """Blame the first module whose inputs are finite and whose output is not."""
+def _in_forward(model: nn.Module, batch: Batch | None) -> tuple[Cause | None, str | None]:
+    """Blame the first module whose inputs are finite and whose output is not.
+
+    Returns:
+        The cause, None if all outputs are finite; and why the pass could not be repeated, None if
+        it was.
+    """
+    if batch is None:
+        return None, "its weights or its batch are not there any more"
+    why_not = _obstacle(model, batch)
+    if why_not is not None:
+        return None, why_not
+    try:
+        found = do_apart(lambda: _repeat(model, batch))
+    except (RunError, OSError) as error:  # such as memory
+        return None, quoted(error)
+    if not found["same"]:
+        return None, "it did not give the same result once more"
+    if found["path"] is not None:
+        path = str(found["path"])
+        return Cause(
+            where="forward",
+            module=path,
+            text=f"the first module that turned finite inputs into an output that is not finite "
+            f"is {path or 'the model itself'} ({found['kind']})",
+        ), None
+    if _is_bad((batch.inputs.arguments, batch.inputs.keywords)):
+        return Cause(where="forward", module="", text="the batch itself held NaN or infinity"), None
+    return None, None
+
+
+def _obstacle(model: nn.Module, batch: Batch) -> str | None:
+    """Say why a batch cannot be run again without a risk for the training; None if it can."""
+    held = [*model.parameters(), *model.buffers()]
+    elsewhere = next((tensor.device.type for tensor in held if tensor.device.type != "cpu"), None)
+    if elsewhere is not None:
+        return f"that is done in a forked process, which cannot use the model's device, {elsewhere}"
+    if distributed.is_initialized() and distributed.get_world_size() > 1:
+        return "there are several processes, which could only do that together"
+    return batch.inputs.obstacle()
+
+
+def _repeat(model: nn.Module, batch: Batch) -> dict[str, Any]:
+    """Run a batch again, in a process of its own, and find the first module that breaks it."""
     found: list[str] = []
     paths = {module: path for path, module in model.named_modules()}
 
@@ -133,25 +177,25 @@ def _in_forward(model: nn.Module, batch: Batch, device: torch.device) -> Cause |
         if not found and _is_bad(output) and not _is_bad((arguments, keywords)):
             found.append(paths[module])
 
-    try:
-        replay(model, batch, device, watcher)
-    except RuntimeError as error:  # such as memory: the training goes on all the same
-        return Cause(where="unknown", text=f"the last batch could not be repeated ({error})")
-    if found:
-        kind = type(model.get_submodule(found[0])).__name__
-        return Cause(
-            where="forward",
-            module=found[0],
-            text=f"the first module that turned finite inputs into an output that is not finite "
-            f"is {found[0] or 'the model itself'} ({kind})",
-        )
-    if _is_bad((batch.arguments, batch.keywords)):
-        return Cause(where="forward", module="", text="the batch itself held NaN or infinity")
-    return None
+    results = replay(model, batch, watcher)
+    return {
+        "same": _alike(results, batch.results),
+        "path": found[0] if found else None,
+        "kind": type(model.get_submodule(found[0])).__name__ if found else None,
+    }
+
+
+def _alike(left: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
+    """Tell whether the numbers that two passes gave are the same, but for rounding."""
+    return len(left) == len(right) and all(
+        torch.allclose(a.double(), b.double(), rtol=1e-2, atol=1e-6, equal_nan=True)
+        for a, b in zip(left, right, strict=True)
+        if not a.is_complex()
+    )
 
 
 def _is_bad(value: Any) -> bool:
-    return any(_is_bad_tensor(tensor) for tensor in _tensors(value))
+    return any(_is_bad_tensor(tensor) for tensor in tensors(value))
 
 
 def _is_bad_tensor(tensor: Tensor) -> bool:
@@ -161,14 +205,3 @@ def _is_bad_tensor(tensor: Tensor) -> bool:
         return False
     # A mask that is added to scores is infinite on purpose.
     return not bool(((tensor == 0) | (tensor == -torch.inf)).all())
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in cast("Mapping[Any, Any]", value).values():
-            yield from _tensors(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in cast("Sequence[Any]", value):
-            yield from _tensors(inner)

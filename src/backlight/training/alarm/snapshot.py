@@ -7,11 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backlight.runs.files import write_file
 from backlight.training.alarm.batches import Batch
+from backlight.training.measuring.statistics import dense
 
 __all__ = ["save_snapshot"]
 
@@ -41,12 +43,12 @@ def save_snapshot(
     others: dict[str, str] = {}
     if batch is not None:
         tensors |= {f"random/{device}": state for device, state in batch.random.items()}
-        for path, value in _leaves("inputs", (*batch.arguments, batch.keywords)):
+        for path, value in _leaves("inputs", (*batch.inputs.arguments, batch.inputs.keywords)):
             if isinstance(value, Tensor):
                 tensors[path] = value
             else:
-                others[path] = value if isinstance(value, str) else repr(value)[:200]
-    _save(directory / f"{name}.safetensors", tensors)
+                others[path] = _described(value)
+    left_out = _save(directory / f"{name}.safetensors", tensors)
     note = {
         **facts,
         "tensors": f"{name}.safetensors",
@@ -56,25 +58,41 @@ def save_snapshot(
             for kind, (enabled, dtype) in (batch.autocast if batch else {}).items()
         },
         "inputs_that_are_no_tensors": others,
+        "left_out": left_out,
     }
     write_file(directory / f"{name}.json", (json.dumps(note, indent=1) + "\n").encode())
     return f"{name}.json"
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Save tensors, and name those that the format cannot hold."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Copies one by one, since the format knows no shared and no strided memory.
+    plain = {name: _plain(tensor) for name, tensor in tensors.items() if not tensor.is_meta}
     try:
-        # Copies one by one, since the format knows no shared and no strided memory.
-        save_file({name: _plain(tensor) for name, tensor in tensors.items()}, scratch)
+        save_file(plain, scratch)
         scratch.replace(path)
     except BaseException:
         with suppress(OSError):
             scratch.unlink()
         raise
+    return [name for name in tensors if name not in plain]
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().clone().contiguous()
+    tensor = tensor.detach()
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(dense(tensor).resolve_conj())
+    return dense(tensor).cpu().clone().contiguous()
+
+
+def _described(value: Any) -> str:
+    """Say what an input is, without calling what may be somebody else's ``__repr__``."""
+    if value is None or type(value) in (bool, int, float, complex, str):
+        return str(value)[:200]
+    return type(value).__name__
 
 
 def _weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from backlight.training.measuring.statistics import fused
+from backlight.training.measuring.statistics import fused, has_norm
 
 __all__ = ["FirstNonFinite"]
 
@@ -18,11 +18,10 @@ class FirstNonFinite:
     """Remembers the first step at which each of some tensors held NaN or infinity.
 
     A few fused operations a step, and no waiting for a device. A tensor whose 2-norm overflows
-    counts as infinite.
+    counts as infinite. The tensors may become more.
     """
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self) -> None:
         self._first: dict[torch.device, Tensor] = {}
 
     @torch.no_grad()
@@ -30,11 +29,11 @@ class FirstNonFinite:
         """Look at the tensors of one step.
 
         Args:
-            tensors: As many as there are; None for one that is missing at this step.
+            tensors: In the same order at each step; None for one that is missing at this step.
             step: The step, from 1.
         """
         groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-        local = [None if tensor is None else _local(tensor) for tensor in tensors]
+        local = [_local(t) if t is not None and has_norm(t) else None for t in tensors]
         for place, tensor in enumerate(local):
             if tensor is not None and tensor.numel():
                 groups.setdefault((tensor.device, tensor.dtype), []).append(place)
@@ -44,28 +43,52 @@ class FirstNonFinite:
             norms = torch.stack(list(fused._foreach_norm(present, 2, dtype=wide)))
             if device.type == "cpu" and math.isfinite(norms.sum().item()):
                 continue
-            if device not in self._first:
-                self._first[device] = torch.zeros(self._number, dtype=torch.int64, device=device)
-            first = self._first[device]
+            first = self._flags(device, len(local))
             index = torch.tensor(places, device=device)
             here = first[index]
             first[index] = torch.where((here == 0) & ~norms.isfinite(), step, here)
 
-    def read(self) -> NDArray[np.int64]:
-        """Tell the first bad step of each tensor, 0 for never; this waits for the devices."""
-        total = np.zeros(self._number, dtype=np.int64)
+    def read(self, number: int) -> NDArray[np.int64]:
+        """Tell the first bad step of each tensor; this waits for the devices.
+
+        Args:
+            number: How many tensors there are.
+
+        Returns:
+            The steps, 0 for never.
+        """
+        total = np.zeros(number, dtype=np.int64)
         for first in self._first.values():
-            steps = first.cpu().numpy()
-            total = np.where((total == 0) | ((steps > 0) & (steps < total)), steps, total)
+            steps = first.cpu().numpy()[:number]
+            here = total[: len(steps)]
+            total[: len(steps)] = np.where(
+                (here == 0) | ((steps > 0) & (steps < here)), steps, here
+            )
         return total
+
+    def move(self, step: int, other: int) -> None:
+        """Count what was seen at one step as seen at another."""
+        for first in self._first.values():
+            first[first == step] = other
 
     def reset(self) -> None:
         """Forget everything."""
         self._first.clear()
+
+    def _flags(self, device: torch.device, number: int) -> Tensor:
+        flags = self._first.get(device)
+        if flags is None or len(flags) < number:
+            fresh = torch.zeros(number, dtype=torch.int64, device=device)
+            if flags is not None:
+                fresh[: len(flags)] = flags
+            self._first[device] = flags = fresh
+        return flags
 
 
 def _local(tensor: Tensor) -> Tensor:
     """Give what this process holds of a tensor, without waiting for others."""
     if isinstance(tensor, DTensor):
         tensor = tensor.to_local()
-    return tensor._values() if tensor.is_sparse else tensor
+    if tensor.layout == torch.strided:
+        return tensor
+    return tensor._values() if tensor.is_sparse else tensor.values()

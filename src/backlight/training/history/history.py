@@ -57,7 +57,10 @@ class ParameterInfo:
         numel: How many numbers it has; 0 if unknown.
         layer: The number of the block it lies in, None outside of the blocks.
         depth: When its module was first used in a forward pass, counted from 0 at the input.
-        trainable: It takes part in training.
+        trainable: It takes part in training; where that changes, as it was in the end.
+        elsewhere: An optimizer that is not watched changes it, and none of those that are.
+        since: The step from which on the model has it; 0 for the beginning.
+        until: The step from which on the model does not have it any more; 0 if it has.
     """
 
     name: str
@@ -68,6 +71,9 @@ class ParameterInfo:
     layer: int | None = None
     depth: int = 0
     trainable: bool = True
+    elsewhere: bool = False
+    since: int = 0
+    until: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,8 @@ class Event:
 
     Attributes:
         step: The optimizer step.
-        what: ``non_finite``, or ``skipped`` (the gradient scaler left the step out).
+        what: ``non_finite``, ``skipped`` (the gradient scaler left the step out), or ``unwatched``
+            (the watch failed and has ended; the training has gone on).
         where: ``weight``, ``forward``, ``backward`` or ``unknown``.
         module: The path of the module where it began, None if unknown.
         parameter: The parameter where it began, None if unknown.

@@ -119,16 +119,19 @@ class _Sorted:
         width = len(parameters)
         tables = [cast("Mapping[str, list[Any]]", record["parameters"]) for record in records]
         names = [name for name in STATISTICS if any(name in table for table in tables)]
-        norms = [table.get("norm") or [None] * width for table in tables]
+        known = [sum(info.since <= step for info in parameters) for step in steps]
+
+        def rows(name: str) -> list[list[object]]:
+            cells = [table.get(name) or [None] * width for table in tables]
+            return [_padded(row, least, width) for row, least in zip(cells, known, strict=True)]
+
+        norms = rows("norm")
         layers = list(dict.fromkeys(name for seen in self.activations.values() for name in seen))
         seen = sorted(self.activations)
         return History(
             parameters=parameters,
             steps=_whole(steps),
-            statistics={
-                name: _table([table.get(name) or [None] * width for table in tables], width)
-                for name in names or ["norm"]
-            },
+            statistics={name: _table(rows(name), width) for name in names or ["norm"]},
             present=np.array(
                 [[cell is not None for cell in row] for row in norms], dtype=np.bool_
             ).reshape(len(steps), width),
@@ -187,6 +190,9 @@ def _parameter(entry: Mapping[str, Any]) -> ParameterInfo:
         layer=None if layer is None else int(layer),
         depth=int(entry["depth"]),
         trainable=bool(entry["trainable"]),
+        elsewhere=bool(entry.get("elsewhere", False)),
+        since=int(entry.get("since", 0)),
+        until=int(entry.get("until", 0)),
     )
 
 
@@ -216,6 +222,11 @@ def _whole(values: Sequence[int]) -> NDArray[np.int64]:
 
 def _column(values: Sequence[object]) -> NDArray[np.float64]:
     return np.array([_number(value) for value in values], dtype=np.float64)
+
+
+def _padded(row: Sequence[object], least: int, width: int) -> list[object]:
+    """Fill a row up that was written before the last parameters came."""
+    return [*row, *[None] * (width - len(row))] if least <= len(row) < width else list(row)
 
 
 def _table(rows: Sequence[Sequence[object]], width: int) -> NDArray[np.float64]:

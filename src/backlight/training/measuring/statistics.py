@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-__all__ = ["GRADIENT_STATISTICS", "NEAR_ZERO", "dense", "fused", "gradient_statistics", "norms"]
+__all__ = [
+    "GRADIENT_STATISTICS",
+    "NEAR_ZERO",
+    "dense",
+    "fused",
+    "gradient_statistics",
+    "has_norm",
+    "norms",
+]
 
 NEAR_ZERO = 1e-7
 """A gradient below this, in absolute value, counts as near zero."""
@@ -97,6 +105,17 @@ def dense(tensor: Tensor) -> Tensor:
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()
     return tensor.to_dense() if tensor.layout != torch.strided else tensor
+
+
+def has_norm(tensor: Tensor) -> bool:
+    """Tell whether a tensor holds real numbers that can be measured.
+
+    Numbers of one byte are a part of something else (scales, blocks) that only its owner knows.
+
+    Returns:
+        Whether it does.
+    """
+    return tensor.is_floating_point() and tensor.dtype.itemsize > 1 and not tensor.is_meta
 
 
 def _batches(tensors: Sequence[Tensor]) -> Iterator[tuple[list[int], list[Tensor]]]:

@@ -1,17 +1,21 @@
 """The log of a training run: a header, and one line for each thing that is known."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
+from weakref import finalize
 
 from backlight.errors import RunDirectoryError, StorageError
 from backlight.runs.files import write_file
+from backlight.training.guarding.complaint import complain, quoted
+from backlight.training.guarding.guard import attempt
 from backlight.training.history.history import History, ParameterInfo
 from backlight.training.history.lines import encode_line, read_lines, whole_size
 from backlight.training.history.reading import FORMAT, HEADER, LOG, assemble, read_history
-from backlight.training.outlets.complaint import complain
 
 __all__ = ["TrainingLog"]
 
@@ -21,7 +25,7 @@ class TrainingLog:
 
     Every line is handed to the system at once, so that a training that is killed loses at most the
     line that was being written. A full disk does not end the training: it is told once, and what
-    follows is kept in memory.
+    follows is kept in memory. So it is where the file is deleted or moved.
 
     Attributes:
         path: The run directory; None if there is none, or once it could not be written.
@@ -35,6 +39,17 @@ class TrainingLog:
         *,
         resume: bool,
     ) -> None:
+        """Open the file, behind what is there already.
+
+        Args:
+            path: The run directory; None to keep everything in memory.
+            parameters: What the header says of each parameter.
+            facts: What else it says.
+            resume: Whether a log that is there is gone on with.
+
+        Raises:
+            RunDirectoryError: If the directory cannot be used.
+        """
         self.path = path
         self._parameters = tuple(parameters)
         self._facts = dict(facts)
@@ -42,7 +57,7 @@ class TrainingLog:
         self._memory: list[dict[str, Any]] = []
         self._file: TextIO | None = None
         if path is not None:
-            _refuse(path, self._parameters, resume=resume)
+            self._parameters = _take_up(path, self._parameters, resume=resume)
             self._attempt(lambda: self._open(path))
 
     @property
@@ -54,11 +69,11 @@ class TrainingLog:
         """Replace what the header says of the parameters.
 
         Args:
-            parameters: As many as before, in the same order.
+            parameters: Those as before, in the same order, and others behind them.
         """
         self._parameters = tuple(parameters)
-        if self.path is not None:
-            path = self.path
+        path = self.path
+        if path is not None and (self._file is None or self._attempt(self._stay)):
             self._attempt(lambda: self._write_header(path))
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -75,7 +90,7 @@ class TrainingLog:
 
     def close(self) -> None:
         """Close the file; what is recorded from now on is kept in memory."""
-        if self._file is not None:
+        if self._file is not None and self._attempt(self._stay):
             self._attempt(self._file.close)
             self._file = None
 
@@ -85,7 +100,20 @@ class TrainingLog:
         if log.exists():
             with log.open("r+b") as file:
                 file.truncate(whole_size(file.read()))
-        self._file = log.open("a", encoding="utf-8")
+        self._file = log.open("a+", encoding="utf-8")
+        finalize(self, self._file.close)  # where nobody closes the watch
+
+    def _stay(self) -> None:
+        """Make sure that the file is still where it was."""
+        assert self._file is not None, "a file that is not open"
+        assert self.path is not None, "a file without a place"
+        here = os.fstat(self._file.fileno())
+        try:
+            there = (self.path / LOG).stat()
+        except FileNotFoundError as error:
+            raise StorageError(f"{str(self.path / LOG)!r} was deleted or moved") from error
+        if (here.st_ino, here.st_dev) != (there.st_ino, there.st_dev):
+            raise StorageError(f"{str(self.path / LOG)!r} was replaced")
 
     def _write_header(self, path: Path) -> None:
         parameters = [
@@ -96,27 +124,41 @@ class TrainingLog:
         write_file(path / HEADER, (json.dumps(header, indent=1) + "\n").encode())
 
     def _append(self, line: str) -> None:
+        self._stay()
         assert self._file is not None, "a line for a file that is not open"
         self._file.write(line)
         self._file.flush()
 
     def _attempt(self, write: Callable[[], object]) -> bool:
         """Write; if that fails, complain, and go on without the file."""
-        try:
-            write()
-        except (OSError, StorageError) as error:
-            self._give_up()
-            complain(f"The log of the gradients cannot be written ({error}); it is kept in memory.")
-            return False
-        return True
+        error = attempt(write)
+        if error is None:
+            return True
+        self._give_up()
+        complain(
+            f"The log of the gradients cannot be written ({quoted(error)}); it is kept in memory."
+        )
+        return False
 
     def _give_up(self) -> None:
         path, file, self.path, self._file = self.path, self._file, None, None
-        if file is not None:
-            with suppress(OSError):  # that it cannot be written is told anyway
-                file.close()
-        if path is not None and (path / LOG).is_file():
-            self._written = _records(path)
+        if file is None:
+            if path is not None:
+                attempt(lambda: self._written.extend(_records(path)))
+            return
+        attempt(lambda: self._written.extend(_read_back(file)))
+        attempt(file.close)
+
+
+def _read_back(file: TextIO) -> list[dict[str, Any]]:
+    """Read what was written into a file, wherever its directory is now."""
+    # Past the buffer, which still holds what could not be written.
+    content = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
+    found: list[dict[str, Any]] = []
+    for line in filter(None, content.split(b"\n")):
+        with suppress(ValueError):  # the last one may be torn
+            found.append(json.loads(line))
+    return found
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -124,21 +166,44 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return [record for _, record in read_lines(log)] if log.is_file() else []
 
 
-def _refuse(path: Path, parameters: Sequence[ParameterInfo], *, resume: bool) -> None:
-    """Refuse a path that holds the log of another run, or is no directory."""
+def _take_up(
+    path: Path, parameters: Sequence[ParameterInfo], *, resume: bool
+) -> tuple[ParameterInfo, ...]:
+    """Refuse a path that holds the log of another run, or is no directory.
+
+    Args:
+        path: The run directory.
+        parameters: Those of the model.
+        resume: Whether a log that is there is gone on with.
+
+    Returns:
+        The parameters in the order of the columns of the log that is there, those that an earlier
+        process saw go included.
+
+    Raises:
+        RunDirectoryError: If it cannot be used.
+    """
     if path.exists() and not path.is_dir():
         raise RunDirectoryError(f"{str(path)!r} is a file, not a directory for a log.")
-    if (path / HEADER).exists() and not resume:
+    if not (path / HEADER).exists():
+        return tuple(parameters)
+    if not resume:
         raise RunDirectoryError(
             f"{str(path)!r} already holds the log of a training run. Name another directory, or "
             "say with steps_done how many steps were done, to go on with it."
         )
-    if (path / HEADER).exists():
-        before = {(info.name, info.shape) for info in read_history(path).parameters}
-        differing = before ^ {(info.name, info.shape) for info in parameters}
-        if differing:
-            name, shape = min(differing)
-            raise RunDirectoryError(
-                f"{str(path)!r} holds the log of another model: they differ in {name} {shape}. "
-                "Name another directory."
-            )
+    before = read_history(path).parameters
+    ours = {(info.name, info.shape): info for info in parameters}
+    theirs = {(info.name, info.shape): info for info in before}
+    differing = {key for key, info in theirs.items() if not info.until and key not in ours}
+    differing |= ours.keys() - theirs.keys()
+    if differing:
+        name, shape = min(differing)
+        raise RunDirectoryError(
+            f"{str(path)!r} holds the log of another model: they differ in {name} {shape}. "
+            "Name another directory."
+        )
+    return tuple(
+        replace(ours[key], since=old.since, elsewhere=old.elsewhere) if key in ours else old
+        for key, old in theirs.items()
+    )

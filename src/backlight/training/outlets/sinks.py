@@ -1,9 +1,11 @@
 """Where else numbers may go: other people's dashboards."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Protocol, runtime_checkable
 
-from backlight.training.outlets.complaint import complain
+from backlight.training.guarding.complaint import complain, in_words
+from backlight.training.guarding.guard import attempt
 
 __all__ = ["Sink", "Sinks"]
 
@@ -33,23 +35,19 @@ class Sinks:
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         """Hand over the numbers of one step."""
         for sink in list(self._sinks):
-            try:
-                sink.write(step, numbers)
-            except Exception as error:  # noqa: BLE001 - other people's code, of any kind of failure, must not end a training
-                self._drop(sink, error)
+            self._attempt(sink, partial(sink.write, step, dict(numbers)))
 
     def close(self) -> None:
         """Close all."""
         for sink in list(self._sinks):
-            try:
-                sink.close()
-            except Exception as error:  # noqa: BLE001 - as above
-                self._drop(sink, error)
+            self._attempt(sink, sink.close)
         self._sinks.clear()
 
-    def _drop(self, sink: Sink, error: Exception) -> None:
-        self._sinks.remove(sink)
-        complain(
-            f"{type(sink).__name__} failed ({type(error).__name__}: {error}); it gets no more "
-            "numbers, and the training goes on."
-        )
+    def _attempt(self, sink: Sink, work: Callable[[], object]) -> None:
+        error = attempt(work)
+        if error is not None:
+            self._sinks.remove(sink)
+            complain(
+                f"{type(sink).__name__} failed ({in_words(error)}); it gets no more numbers, and "
+                "the training goes on."
+            )

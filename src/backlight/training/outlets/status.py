@@ -4,6 +4,8 @@ import math
 import sys
 from collections.abc import Sequence
 
+from backlight.training.guarding.complaint import complain, quoted
+from backlight.training.guarding.guard import attempt
 from backlight.training.history.history import Event
 
 __all__ = ["StatusLine", "describe_step"]
@@ -15,20 +17,39 @@ class StatusLine:
     """A line on stderr that is written again and again; silent where there is no terminal."""
 
     def __init__(self, *, shown: bool) -> None:
-        self._shown = shown and sys.stderr.isatty()
+        self._shown = shown and _is_terminal()
 
     def show(self, text: str) -> None:
         """Replace the line."""
         if self._shown:
-            sys.stderr.write(f"\r{text}{_TO_THE_END}")
-            sys.stderr.flush()
+            self._write(f"\r{text}{_TO_THE_END}")
 
     def close(self) -> None:
         """Leave the last line where it is, and go to the next."""
         if self._shown:
-            sys.stderr.write("\n")
-            sys.stderr.flush()
+            self._write("\n")
             self._shown = False
+
+    def _write(self, text: str) -> None:
+        """Write to the terminal; if it is not there any more, be silent from now on."""
+
+        def write() -> None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+        error = attempt(write)
+        if error is not None:
+            self._shown = False
+            complain(
+                f"The terminal is gone ({quoted(error)}); the line of the watch is not shown any "
+                "more."
+            )
+
+
+def _is_terminal() -> bool:
+    found: list[bool] = []
+    attempt(lambda: found.append(sys.stderr.isatty()))  # it may be closed, or None
+    return found == [True]
 
 
 def describe_step(

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from backlight.training.history.history import ParameterInfo
 from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding
 from backlight.training.symptoms.readings import Readings, place_of
-from backlight.training.symptoms.robust import first_stretch
 from backlight.training.symptoms.usage import rests
 
 __all__ = ["find_missing"]
@@ -33,7 +33,7 @@ def find_missing(readings: Readings) -> Iterator[Finding]:
 
 def _without_gradient(readings: Readings) -> Iterator[Finding]:
     history = readings.history
-    trainable = [place for place, info in enumerate(history.parameters) if info.trainable]
+    trainable = [place for place, info in enumerate(history.parameters) if _is_learning(info)]
     absent = ~history.present & history.present.any(axis=1)[:, None]
     longer_than_chance = {
         rest.column for rest in rests(readings, absent, history.present, trainable)
@@ -53,7 +53,8 @@ def _without_gradient(readings: Readings) -> Iterator[Finding]:
 def _absent(
     readings: Readings, row: int, columns: Sequence[int], trainable: Sequence[int]
 ) -> Iterator[Finding]:
-    infos, step = readings.history.parameters, int(readings.steps[row])
+    infos = readings.history.parameters
+    step = max(int(readings.steps[row]), min(infos[column].since for column in columns))
     deepest = max(infos[column].depth for column in columns)
     before = [column for column in trainable if infos[column].depth <= deepest]
     absent = set(columns)
@@ -87,9 +88,10 @@ def _absent(
 
 def _frozen(readings: Readings) -> Iterator[Finding]:
     infos = readings.history.parameters
-    frozen = [column for column, info in enumerate(infos) if not info.trainable]
+    there = [column for column, info in enumerate(infos) if not info.until]
+    frozen = [column for column in there if not infos[column].trainable]
     layers = {infos[column].layer for column in frozen} - {None}
-    trained = {info.layer for info in infos if info.trainable} - {None}
+    trained = {infos[column].layer for column in there if infos[column].trainable} - {None}
     if not layers or not trained:
         return
     # To train only the last blocks is common; a frozen block between trained ones is not.
@@ -106,9 +108,16 @@ def _frozen(readings: Readings) -> Iterator[Finding]:
             "frozen",
             evidence=f"{len(group)} parameters have requires_grad=False; the same ones of other "
             "blocks are trained.",
-            since_step=int(readings.steps[0]),
+            since_step=_frozen_since(readings, group),
             place=place_of(readings.history, group),
         )
+
+
+def _frozen_since(readings: Readings, columns: Sequence[int]) -> int:
+    """Give the first recorded step behind the last one at which any of them had a gradient."""
+    rows = np.flatnonzero(readings.history.present[:, columns].any(axis=1))
+    row = int(rows[-1]) + 1 if len(rows) else 0
+    return int(readings.steps[min(row, len(readings.steps) - 1)])
 
 
 def _unmoved(readings: Readings) -> Iterator[Finding]:
@@ -122,20 +131,27 @@ def _unmoved(readings: Readings) -> Iterator[Finding]:
     columns = [
         column
         for column in range(len(infos))
-        if infos[column].trainable and still[rows, column].all()
+        if _is_learning(infos[column])
+        and np.count_nonzero(later := readings.steps[rows] >= infos[column].since) >= 2
+        and still[rows[later], column].all()
     ]
     matrices = set(readings.matrices)
     rounded = not any(column in matrices for column in columns)
     for group in _groups(readings, columns):
-        stretch = first_stretch(still[rows][:, group].all(axis=1))
-        assert stretch is not None  # it holds in all of them
+        start = max(infos[column].since for column in group)
+        since = [int(step) for step in readings.steps[rows] if step >= start]
         yield finding(
             "rounded_away" if rounded else "never_moves",
             evidence=f"{len(group)} parameters had a gradient and an update of exactly zero at "
-            f"all {len(rows)} recorded steps at which others moved.",
-            since_step=int(readings.steps[rows[0]]),
+            f"all {len(since)} recorded steps at which others moved.",
+            since_step=since[0],
             place=place_of(history, group),
         )
+
+
+def _is_learning(info: ParameterInfo) -> bool:
+    """Tell whether a parameter is there, is to be trained, and is the watched optimizer's."""
+    return info.trainable and not info.elsewhere and not info.until
 
 
 def _groups(readings: Readings, columns: Sequence[int]) -> list[list[int]]:

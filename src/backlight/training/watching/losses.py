@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, SupportsFloat, cast
 
 from torch import Tensor
 
@@ -21,12 +21,13 @@ class LossMeter:
         current: The losses of the step that is under way; tensors are not waited for.
     """
 
-    def __init__(self, loss_of: Callable[[Any], Tensor | None] | None) -> None:
+    def __init__(self, loss_of: Callable[[Any], Tensor | float | None] | None) -> None:
         self._loss_of = loss_of or find_loss
-        self._seen: list[Tensor] = []
+        self._seen: list[Tensor | float] = []
         self._told = False
         self._parts_of_sum = False
         self.current: list[Tensor | float] = []
+        self._later: list[Tensor | float] = []
         self._done: list[tuple[int, list[Tensor | float], bool]] = []
 
     def see(self, output: Any, arguments: Mapping[str, Any]) -> None:
@@ -39,31 +40,48 @@ class LossMeter:
         """
         loss = self._loss_of(output)
         if loss is not None:
-            self._seen.append(loss.detach())
+            self._seen.append(_one_number(loss))
             self._parts_of_sum = arguments.get("num_items_in_batch") is not None
 
-    def tell(self, loss: Tensor | float) -> None:
-        """Take the loss that the user gives for a micro-batch of the coming step."""
-        if isinstance(loss, Tensor) and loss.numel() != 1:
-            raise UsageError(
-                f"A loss is one number, not a tensor of shape {tuple(loss.shape)}; give its mean."
-            )
+    def tell(self, loss: Tensor | float, *, later: bool = False) -> None:
+        """Take the loss that the user gives for a micro-batch of the coming step.
+
+        Args:
+            loss: One number.
+            later: It may be of this step, or of the one behind it; see ``count``.
+
+        Raises:
+            UsageError: If it is not one number.
+        """
+        number = _one_number(loss)
         if not self._told:
             self.current.clear()
+            self._later.clear()
         self._told = True
-        self.current.append(loss.detach() if isinstance(loss, Tensor) else loss)
+        (self._later if later else self.current).append(number)
 
-    def count(self) -> None:
-        """Count what was seen since the last backward pass: a backward pass has ended."""
+    def count(self, *, later: bool = False) -> None:
+        """Count what was seen since the last backward pass: a backward pass has ended.
+
+        Args:
+            later: Some optimizer has stepped already, so the pass is of this step only if another
+                one steps next (``join``), and else of the step behind it.
+        """
         if not self._told:
-            self.current += self._seen
+            (self._later if later else self.current).extend(self._seen)
         self._seen.clear()
+
+    def join(self) -> None:
+        """Count what came later as of this step."""
+        self.current += self._later
+        self._later = []
 
     def end_step(self, step: int) -> None:
         """Close a step."""
         if self.current:
             self._done.append((step, self.current, self._parts_of_sum and not self._told))
-        self.current, self._told = [], False
+        self.current, self._later = self._later, []
+        self._told = self._told and bool(self.current)
         self._seen.clear()
 
     def is_finite(self) -> bool:
@@ -84,6 +102,26 @@ class LossMeter:
             losses.append(total if is_sum else total / len(parts))
         self._done = []
         return steps, losses
+
+
+def _one_number(loss: Any) -> Tensor | float:
+    """Take a loss off its graph.
+
+    Returns:
+        The number.
+
+    Raises:
+        UsageError: If it is not one number.
+    """
+    if isinstance(loss, Tensor):
+        if loss.numel() != 1:
+            raise UsageError(
+                f"A loss is one number, not a tensor of shape {tuple(loss.shape)}; give its mean."
+            )
+        return loss.detach()
+    if isinstance(loss, bool) or not isinstance(loss, SupportsFloat):
+        raise UsageError(f"A loss is one number, not a {type(loss).__name__}.")
+    return float(loss)
 
 
 def find_loss(output: Any) -> Tensor | None:

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, distributed
-from torch.utils.hooks import RemovableHandle
 
+from backlight.training.guarding.complaint import complain, quoted
+from backlight.training.guarding.guard import attempt
+from backlight.training.guarding.hooks import Hooks
 from backlight.training.history.lines import encode_line
-from backlight.training.outlets.complaint import complain
 
 __all__ = ["LocalNorms", "rank"]
 
@@ -26,24 +28,28 @@ class LocalNorms:
     matter if another process does not watch.
     """
 
-    def __init__(
-        self, path: Path | None, parameters: Sequence[Tensor], due: Callable[[], bool]
-    ) -> None:
-        """Register the hooks.
+    def __init__(self, path: Path | None, hooks: Hooks, due: Callable[[], bool]) -> None:
+        """Begin without parameters.
 
         Args:
             path: The run directory; None if nothing is written.
-            parameters: Those that may get a gradient.
+            hooks: Those of the watch.
             due: Tells whether the step that is under way is measured.
         """
-        self._file = None if path is None else path / f"rank_{rank():04d}.jsonl"
+        self._path = path
+        self._hooks = hooks
         self._due = due
         self._norms: dict[int, Tensor] = {}
-        self._handles: list[RemovableHandle] = [
-            parameter.register_post_accumulate_grad_hook(self._hook(place))
-            for place, parameter in enumerate(parameters)
-            if parameter.requires_grad
-        ]
+        self._followed: set[int] = set()
+        self._written = False
+
+    def follow(self, parameters: Sequence[Tensor]) -> None:
+        """Register the hooks of the parameters that have none and may get a gradient."""
+        for place, parameter in enumerate(parameters):
+            if parameter.requires_grad and id(parameter) not in self._followed:
+                self._followed.add(id(parameter))
+                register = parameter.register_post_accumulate_grad_hook
+                self._hooks.add(register, self._hook(place))
 
     def write(self, step: int, scale: float) -> None:
         """Write the norm of a measured step, and begin anew.
@@ -54,21 +60,18 @@ class LocalNorms:
         """
         norm = math.hypot(*(float(norm) for norm in self._norms.values())) / scale
         self._norms.clear()
-        if self._file is None:
-            return
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(encode_line({"step": step, "norm": norm}))
-        except OSError as error:
-            self._file = None
-            complain(f"The norms of rank {rank()} cannot be written ({error}).")
+        if self._path is not None:
+            error = attempt(partial(self._write, self._path, {"step": step, "norm": norm}))
+            if error is not None:
+                self._path = None
+                complain(f"The norms of rank {rank()} cannot be written ({quoted(error)}).")
 
-    def remove(self) -> None:
-        """Take the hooks away."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+    def _write(self, path: Path, record: dict[str, object]) -> None:
+        if not self._written:  # later it is not made again: somebody took it away
+            path.mkdir(parents=True, exist_ok=True)
+        self._written = True
+        with (path / f"rank_{rank():04d}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(encode_line(record))
 
     def _hook(self, place: int) -> Callable[[Tensor], None]:
         def measure(parameter: Tensor) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 from torch import nn
 
-from backlight.errors import StorageError
 from backlight.training.alarm.alarm import Alarm
 from backlight.training.alarm.snapshot import save_snapshot
+from backlight.training.guarding.complaint import complain, quoted
+from backlight.training.guarding.guard import attempt
 from backlight.training.history.history import Event
-from backlight.training.measuring.statistics import norms
-from backlight.training.outlets.complaint import complain
+from backlight.training.measuring.statistics import has_norm, norms
 from backlight.training.outlets.outlets import Outlets
 from backlight.training.watching.losses import LossMeter
 
@@ -60,7 +60,7 @@ class Trouble:
             step: The step.
             scale: The factor at that step.
         """
-        weights = list(self._model.parameters())
+        weights = [weight for weight in self._model.parameters() if has_norm(weight)]
         if self._losses.is_finite() and np.isfinite(norms(weights)).all():
             self._outlets.tell_event(
                 Event(
@@ -112,8 +112,11 @@ class Trouble:
         path = self._outlets.log.path
         if path is None or not self._snapshot:
             return None
-        try:
-            return save_snapshot(path, self._model, self._alarm.guilty(), facts)
-        except (OSError, StorageError) as error:
-            complain(f"The snapshot of the first bad step cannot be written ({error}).")
+        found: list[str] = []
+        error = attempt(
+            lambda: found.append(save_snapshot(path, self._model, self._alarm.guilty(), facts))
+        )
+        if error is not None:
+            complain(f"The snapshot of the first bad step cannot be written ({quoted(error)}).")
             return None
+        return found[0]

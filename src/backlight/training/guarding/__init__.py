@@ -1,0 +1,1 @@
+"""What keeps a failure of the watch away from the training that it watches."""

@@ -1,0 +1,176 @@
+"""The hooks of a watch: each is guarded, and a copy of what they hang on has none that works."""
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from backlight.training.guarding.guard import attempt
+
+__all__ = ["Hook", "Hooks"]
+
+
+class Hooks:
+    """Registers all hooks of one watch, and lets no failure of theirs into the training.
+
+    The first failure ends them all. In a process that was forked since, they do nothing: its
+    training is another one.
+
+    Attributes:
+        working: They do something; false after a failure, and once they were taken away.
+    """
+
+    def __init__(self, module: nn.Module, failed: Callable[[Exception], None]) -> None:
+        """Begin without hooks.
+
+        Args:
+            module: What is watched.
+            failed: Called once, with the first failure, when the hooks do nothing any more.
+        """
+        self._failed = failed
+        self._module = module
+        self._handles: list[RemovableHandle] = []
+        self._alive: list[Hook] = []
+        self._sweeper: Hook | None = None
+        self._process = os.getpid()
+        self.working = True
+
+    @property
+    def at_home(self) -> bool:
+        """Whether this is the process in which the watch began."""
+        return os.getpid() == self._process
+
+    def add(
+        self, register: Callable[..., RemovableHandle], body: Callable[..., Any], **options: Any
+    ) -> RemovableHandle:
+        """Register a hook.
+
+        Args:
+            register: Such as ``module.register_forward_hook``.
+            body: What the hook does; what it returns, the hook returns.
+            options: Those of ``register``.
+
+        Returns:
+            The handle, for a hook that is taken away before the others.
+        """
+        hook = Hook(self, body)
+        hook.handle = register(hook, **options)
+        self._handles.append(hook.handle)
+        return hook.handle
+
+    def add_for_all(
+        self, register: Callable[..., RemovableHandle], body: Callable[..., Any]
+    ) -> None:
+        """Register a hook in a list of torch's own, which must not keep the watch alive.
+
+        Args:
+            register: Such as ``register_optimizer_step_pre_hook``.
+            body: What the hook does.
+        """
+        hook = Hook(self, body)
+        hook.handle = register(_Weak(hook))
+        self._handles.append(hook.handle)
+        self._alive.append(hook)
+
+    def once(self, tensor: Tensor, body: Callable[[Tensor], None]) -> None:
+        """Register a hook for the gradient of a tensor, with which it goes."""
+        tensor.register_hook(Hook(self, body))
+
+    def run(self, body: Callable[..., Any], *words: Any, of: "Hook | None" = None) -> Any:
+        """Do what a hook does, guarded.
+
+        Args:
+            body: What is done.
+            words: What it is called with.
+            of: The hook that does it, if torch may be in the middle of a list of hooks.
+
+        Returns:
+            What it returned; None if it failed, or the hooks do nothing any more.
+        """
+        if not self.working or os.getpid() != self._process:
+            if of is not None and of is self._sweeper:
+                self.remove()
+            return None
+        if torch.jit.is_tracing():  # what is done now would become a part of what is traced
+            return None
+        found: list[Any] = []
+        error = attempt(lambda: found.append(body(*words)))
+        if error is None:
+            return found[0]
+        self.working = False
+        self._take_away(of)
+        attempt(lambda: self._failed(error))
+        return None
+
+    def remove(self) -> None:
+        """Take all hooks away."""
+        self.working = False
+        self._take_away(None)
+
+    def drop(self, handle: RemovableHandle) -> None:
+        """Take one hook away."""
+        handle.remove()
+        self._handles = [each for each in self._handles if each is not handle]
+
+    def _take_away(self, running: "Hook | None") -> None:
+        """Take hooks away, those in the list that torch goes through now at the next forward pass.
+
+        Args:
+            running: The hook that torch is in; None if it is in none.
+        """
+        handle = None if running is None else running.handle
+        busy = None if handle is None else handle.hooks_dict_ref()
+        kept = [each for each in self._handles if busy is not None and _is_of(each, busy)]
+        for each in self._handles:
+            if each not in kept:
+                each.remove()
+        self._handles, self._alive, self._sweeper = kept, [], None
+        if kept:
+            self._sweeper = Hook(self, _nothing)
+            self._sweeper.handle = self._module.register_forward_pre_hook(self._sweeper)
+            self._handles.append(self._sweeper.handle)
+
+
+def _is_of(handle: RemovableHandle, hooks: object) -> bool:
+    return handle.hooks_dict_ref() is hooks
+
+
+def _nothing(*words: Any) -> None:
+    del words
+
+
+class Hook:
+    """What torch calls.
+
+    A copy of it (of the model, by ``copy.deepcopy`` or ``torch.save``) is a function of the
+    standard library that does nothing: the copy is not watched, and can be read without backlight.
+    """
+
+    def __init__(self, hooks: Hooks, body: Callable[..., Any]) -> None:
+        self.hooks = hooks
+        self.body = body
+        self.handle: RemovableHandle | None = None
+
+    def __call__(self, *words: Any) -> Any:
+        """Do it, guarded."""
+        return self.hooks.run(self.body, *words, of=self)
+
+    def __reduce__(self) -> Any:
+        return getattr, (nullcontext(), "__exit__")
+
+
+class _Weak:
+    """What a list that all share calls: a hook that does not outlive its watch."""
+
+    def __init__(self, hook: Hook) -> None:
+        self._hook = ref(hook)
+
+    def __call__(self, *words: Any) -> Any:
+        """Call the hook, if it is there still."""
+        hook = self._hook()
+        return None if hook is None else hook(*words)
