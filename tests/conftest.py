@@ -21,6 +21,11 @@ settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Name bytes by their number: packed ones hold the time, and workers must agree on names."""
+    return f"{len(val)}_bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def _same_numbers_each_time():
     torch.manual_seed(0)
