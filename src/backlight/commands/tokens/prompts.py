@@ -12,6 +12,7 @@ from backlight.config import SHIPPED, TokensConfig
 from backlight.data.cities import read_cities
 from backlight.data.world import CITIES
 from backlight.errors import ConfigError, PromptError
+from backlight.foreign.files import MEGABYTE, check_file
 from backlight.models.subject import Subject
 from backlight.tasks.answers import AnswerObjective
 from backlight.tasks.grid import align
@@ -24,6 +25,7 @@ from backlight.tasks.world.strategies import read_sampling
 __all__ = ["draw_prompts", "prepare"]
 
 _TRAIN_SHARE = 0.7
+_LARGEST = 64 * MEGABYTE
 
 
 def draw_prompts(config: TokensConfig) -> list[Prompt]:
@@ -143,6 +145,8 @@ def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
 
 
 def _read_rows(path: Path) -> list[Mapping[str, str]]:
+    if path.expanduser().exists():
+        check_file(path.expanduser(), error=ConfigError, most=_LARGEST)
     try:
         with path.expanduser().open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
