@@ -49,7 +49,7 @@ def _zip_bomb(file):
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in ("archive/data.pkl", "W_enc.npy", "b_enc.npy"):
             with archive.open(name, "w", force_zip64=True) as member:
-                for _ in range(16):
+                for _ in range(6):
                     member.write(bytes(16 * 2**20))
 
 

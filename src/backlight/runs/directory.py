@@ -12,6 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError
+from backlight.foreign.text import plain
 from backlight.runs.files import npy_bytes, npz_bytes, unwritable, write_file
 from backlight.tables import Table
 
@@ -67,7 +68,7 @@ class RunDirectory:
         if run.exists():
             run._clear()
         config = {**options, PROVENANCE: dict(provenance)}
-        run.write_text(_CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        run.write_text(_CONFIG, _as_yaml(config))
         return run
 
     @staticmethod
@@ -284,6 +285,14 @@ class RunDirectory:
     def _journal(self) -> list[str]:
         path = self.path / _JOURNAL
         return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def _as_yaml(config: Mapping[str, Any]) -> str:
+    """Write options as YAML; names that would steer who reads them are written by numbers."""
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    if plain(text, lines=True) == text:
+        return text
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=False)
 
 
 def _without_nan(content: Any) -> Any:
