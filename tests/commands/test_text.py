@@ -99,7 +99,7 @@ def test_data_in_memory_gives_the_numbers_of_the_same_text_on_disk(asked, model_
         ("0-1,2", [0, 1, 2]),
         (iter([1]), [1]),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_layers_may_be_written_as_python_has_them(asked, layers, expected):
     results = backlight.layers(**asked, dataset=TEXTS[:1], layers=layers)

@@ -14,7 +14,7 @@ from backlight.foreign.text import plain, sign
 
 __all__ = ["make_plain", "shorten", "visible"]
 
-_LONGEST = 300  # letters of a line
+_LONGEST, _LONGEST_INSIDE = 300, 80  # letters of a line around the panels, and in them
 
 
 def make_plain(figure: Figure) -> None:
@@ -33,7 +33,7 @@ def make_plain(figure: Figure) -> None:
         assert isinstance(text, Text)
         if id(text) not in numbers:
             text.set_parse_math(False)
-            _rewrite(text)
+            _rewrite(text, _LONGEST if text in figure.texts else _LONGEST_INSIDE)
     for axis in axes:
         if _is_labelled(axis):
             axis.set_major_formatter(_PlainLabels(axis.get_major_formatter()))
@@ -76,7 +76,7 @@ class _PlainLabels(Formatter):
         self._given = given
 
     def __call__(self, x: Any, pos: Any = None) -> str:
-        return _seen(self._given(x, pos))
+        return _seen(self._given(x, pos), _LONGEST_INSIDE)
 
 
 def _is_labelled(axis: Axis) -> bool:
@@ -93,15 +93,15 @@ def _numbers(axis: Axis) -> Iterator[Text]:
         yield from (tick.label1, tick.label2)
 
 
-def _rewrite(text: Text) -> None:
+def _rewrite(text: Text, longest: int) -> None:
     written = text.get_text()
-    seen = _seen(written)
+    seen = _seen(written, longest)
     if seen != written:
         text.set_text(seen)
 
 
-def _seen(text: str) -> str:
-    lines = (shorten(line, _LONGEST) for line in plain(text, lines=True).split("\n"))
+def _seen(text: str, longest: int) -> str:
+    lines = (shorten(line, longest) for line in plain(text, lines=True).split("\n"))
     return "\n".join("".join(map(_drawn, line)) for line in lines)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError, quoted
 from backlight.foreign.documents import read_json, read_yaml
+from backlight.foreign.text import plain
 from backlight.runs.checkpoint import pack, unpack
 from backlight.runs.files import (
     digest_of,
@@ -98,7 +99,7 @@ class RunDirectory:
             raise unwritable(path, error) from error
         run._begin_journal({CONFIG})
         config = {**options, PROVENANCE: dict(provenance)}
-        run.write_text(CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        run.write_text(CONFIG, _as_yaml(config))
         return run
 
     @staticmethod
@@ -404,6 +405,14 @@ class RunDirectory:
             is_scratch(each.name) or (each.name == JOURNAL and bool(read_journal(self.path)))
             for each in self.path.iterdir()
         )
+
+
+def _as_yaml(config: Mapping[str, Any]) -> str:
+    """Write options as YAML; names that would steer who reads them are written by numbers."""
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    if plain(text, lines=True) == text:
+        return text
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=False)
 
 
 def _without_nan(content: Any) -> Any:

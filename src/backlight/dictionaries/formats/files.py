@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Generator
@@ -104,7 +105,8 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     with _existing(path).open("rb") as stream:
         check_archive(path, stream, error=DictionaryError)
-    with _reading(path):
+    with _reading(path), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")  # it is refused
         mapped = zipfile.is_zipfile(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     if not isinstance(state, dict):
