@@ -9,6 +9,7 @@ import torch
 from backlight import cli
 from backlight.capture.record import record_activations
 from backlight.commands.train_sae import train_sae
+from backlight.commands.train_sae.place import scratch_of
 from backlight.config import TrainSaeConfig
 from backlight.data.batches import Batch, Passages
 from backlight.data.corpora import read_rows
@@ -301,3 +302,46 @@ def test_a_mistake_on_the_command_line_is_told_in_a_line(capsys):
 
     assert "layer" in capsys.readouterr().err
     assert TrainSaeConfig().layer is None
+
+
+def test_the_same_training_writes_the_same_bytes(recipe, tmp_path):
+    first = contents(train_sae(**recipe).path)
+    again = contents(train_sae(**{**recipe, "output_dir": tmp_path / "other"}).path)
+
+    for name in first:
+        if name != "training.json":  # has times
+            assert first[name] == again[name], name
+
+
+def test_a_dictionary_that_was_about_to_be_replaced_comes_back(recipe, capsys):
+    path = train_sae(**recipe).path
+    kept = contents(path)
+    old = scratch_of(path).with_suffix(".old")
+    path.rename(old)  # as a kill between two renames leaves it
+    scratch_of(path).mkdir()
+
+    with pytest.raises(RunDirectoryError, match=r"already holds a dictionary"):
+        train_sae(**recipe)
+
+    assert contents(path) == kept
+    assert [each.name for each in path.parent.iterdir()] == ["sae"]
+
+
+def test_a_file_of_a_dictionary_that_somebody_has_edited_is_not_replaced(recipe):
+    path = train_sae(**recipe).path
+    (path / "README.md").write_text("My notes")
+
+    with pytest.raises(RunDirectoryError, match=r"not written by train-sae, such as 'README\.md "):
+        train_sae(**recipe, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["link", "folder", "saelens/link"])
+def test_whatever_else_is_in_a_dictionary_stays(recipe, tmp_path, name):
+    path = train_sae(**recipe).path
+    if name == "folder":
+        (path / name).mkdir()
+    else:
+        (path / name).symlink_to(tmp_path)
+
+    with pytest.raises(RunDirectoryError, match=rf"not written by train-sae, such as '{name}'"):
+        train_sae(**recipe, overwrite=True)

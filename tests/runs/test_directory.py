@@ -305,3 +305,115 @@ def test_taking_up_a_run_deletes_its_scraps_and_no_others(tmp_path):
     left = sorted(str(part.relative_to(run.path)) for part in run.path.rglob("*.part"))
     assert left == sorted([*theirs, *(f"tables/{name}" for name in theirs)])
     assert (run.path / "tables" / "layers.csv").read_text() == "whole"
+
+
+def test_a_file_of_somebody_is_not_overwritten_by_a_new_name(tmp_path):
+    run = begun(tmp_path)
+    (tmp_path / "layer_7.npy").write_bytes(b"mine")
+
+    with pytest.raises(RunDirectoryError, match=r"layer_7\.npy' is there already and was not writ"):
+        run.write_array("layer_7.npy", np.zeros(3))
+    assert (tmp_path / "layer_7.npy").read_bytes() == b"mine"
+
+
+def test_a_manifest_of_somebody_is_not_overwritten(tmp_path):
+    run = begun(tmp_path)
+    (tmp_path / "manifest.json").write_text("mine")
+
+    with pytest.raises(RunDirectoryError, match=r"its manifest\.json cannot be read"):
+        run.finish({})
+    assert (tmp_path / "manifest.json").read_text() == "mine"
+
+
+def test_a_checkpoint_of_somebody_is_neither_deleted_nor_overwritten(tmp_path):
+    finished(tmp_path)
+    (tmp_path / "checkpoint.npz").write_bytes(b"mine")
+
+    run = RunDirectory.create(tmp_path, OPTIONS, {"command": "layers"}, overwrite=True)
+    with pytest.raises(RunDirectoryError, match=r"checkpoint\.npz' is there already"):
+        run.save_checkpoint({"counts": np.array([1])})
+
+    assert (tmp_path / "checkpoint.npz").read_bytes() == b"mine"
+
+
+def test_a_config_alone_is_no_run(tmp_path):
+    finished(tmp_path / "run")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "config.yaml").write_bytes((tmp_path / "run/config.yaml").read_bytes())
+
+    assert not RunDirectory(tmp_path / "copy").exists()
+    with pytest.raises(RunDirectoryError, match=r"holds files that are no run of backlight"):
+        RunDirectory.create(tmp_path / "copy", OPTIONS, {"command": "layers"}, overwrite=True)
+
+
+@pytest.mark.parametrize("left", [[".written"], [f".backlight-{16 * 'a'}.part"], []])
+def test_what_is_left_of_a_run_that_was_killed_as_it_began_is_nothing(tmp_path, left):
+    run = begun(tmp_path)
+    run.path.joinpath("config.yaml").unlink()
+    for name in {".written", *left} - {*left}:
+        (tmp_path / name).unlink()
+    for name in left:
+        (tmp_path / name).touch()
+
+    assert begun(tmp_path).exists()
+    assert set(contents(tmp_path)) == {".written", "config.yaml"}
+
+
+def test_a_journal_that_was_cut_is_whole_again_when_a_run_goes_on(tmp_path):
+    run = begun(tmp_path)
+    run.write_array("a.npy", np.arange(2))
+    with (tmp_path / ".written").open("a") as journal:
+        journal.write("tables/lay")  # killed in the middle of a line
+
+    again = RunDirectory(tmp_path)
+    again.take_up()
+    again.write_text("tables/layers.csv", "a\n")
+    again.finish({})
+
+    assert again.manifest()["files"] == ["a.npy", "config.yaml", "tables/layers.csv"]
+
+
+def test_a_file_that_was_edited_is_named(tmp_path):
+    run = finished(tmp_path)
+    (tmp_path / "tables" / "layers.csv").write_text("layer\n1\n")
+
+    assert run.read("layer_0_mean_gradients.npy")
+    with pytest.raises(RunDirectoryError, match=r"layers\.csv' is not as the run wrote it: it was"):
+        run.read("tables/layers.csv")
+    for name in ("tables/other.csv", "../secret"):
+        with pytest.raises(RunDirectoryError, match=r"lists no file "):
+            run.read(name)
+
+
+def test_a_file_that_is_drawn_again_is_listed_with_its_new_digest(tmp_path):
+    finished(tmp_path)
+
+    run = RunDirectory(tmp_path)
+    run.take_up()
+    run.write_bytes("figures/new.png", b"new")
+    run.write_text("tables/layers.csv", "layer\n1\n")
+    run.list_again()
+
+    assert run.read("figures/new.png") == b"new"
+    assert run.read("tables/layers.csv") == b"layer\n1\n"
+    assert run.manifest()["complete"] is True
+    assert not (tmp_path / ".written").exists()
+
+
+def test_files_of_a_run_that_went_on_are_all_listed(tmp_path):
+    begun(tmp_path).write_array("first.npy", np.arange(2))
+
+    run = RunDirectory(tmp_path)
+    run.take_up()
+    run.write_array("second.npy", np.arange(3))
+    run.finish({})
+
+    assert run.manifest()["files"] == ["config.yaml", "first.npy", "second.npy"]
+    assert np.array_equal(np.load(tmp_path / "first.npy"), np.arange(2))
+
+
+def test_a_finished_run_is_found_if_no_unfinished_one_is(tmp_path):
+    finished(tmp_path / "old", started="2025-01-01T00:00:00+00:00")
+    newest = finished(tmp_path / "new", started="2025-04-01T00:00:00+00:00")
+
+    assert find_latest(tmp_path, "layers", OPTIONS).path == newest.path

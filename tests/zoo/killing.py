@@ -36,7 +36,7 @@ class Forge:
         self._process = process
 
     def run(self, words: Sequence[object], *, folder: Path, kill_before: int = 0) -> Outcome:
-        """Run a command in a folder; kill it before its n-th file operation below it, 0 for none."""
+        """Run a command in a folder; kill it before its n-th file operation there, 0 for none."""
         job = {"words": [str(word) for word in words], "folder": str(folder), "n": kill_before}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -62,7 +62,9 @@ def _main() -> None:
     _load()
     for line in sys.stdin:
         job = json.loads(line)
-        print(json.dumps(_one(job["words"], Path(job["folder"]), job["n"])), flush=True)
+        told = _one(job["words"], Path(job["folder"]), job["n"])
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
 
 
 def _load() -> None:
@@ -100,7 +102,7 @@ def _one(words: list[str], folder: Path, n: int) -> dict[str, object]:
     _, ended = os.waitpid(child, 0)
     if os.WIFSIGNALED(ended):
         return {"status": None, "said": ""}
-    return json.loads(told)
+    return json.loads(told or '{"status": -1, "said": "a traceback"}')
 
 
 def _command(words: list[str], folder: Path, n: int) -> tuple[int, str]:
@@ -109,15 +111,9 @@ def _command(words: list[str], folder: Path, n: int) -> tuple[int, str]:
     os.chdir(folder)
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        try:
-            if n:
-                _arm(folder, n)
-            status = cli.main(words)
-        except BaseException as error:
-            import traceback
-
-            traceback.print_exc(file=said)
-            status = -1 if error else 0
+        if n:
+            _arm(folder, n)
+        status = cli.main(words)
     return status, said.getvalue()
 
 

@@ -29,6 +29,7 @@ from backlight.foreign.text import plain
 from backlight.runs.directory import RunDirectory
 from backlight.runs.files import unwritable
 from backlight.runs.finding import find_latest
+from backlight.runs.places import refuse_place
 
 __all__ = [
     "CHECKPOINT_PATIENCE",
@@ -121,6 +122,8 @@ def find_run(config: RunOptions, command: str) -> RunDirectory | None:
         raise ConfigError("--overwrite says to replace a run, but not which: name --output_dir.")
     options = same_numbers(config)
     if config.output_dir is None:
+        if config.save_outputs:
+            refuse_place(ROOT)
         return _told(find_latest(ROOT, command, options)) if config.resume else None
     run = RunDirectory(config.output_dir)
     if config.resume and run.exists():
@@ -181,11 +184,6 @@ def _new_directory(name: str) -> Path:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            if not ROOT.is_dir():
-                raise RunDirectoryError(
-                    f"{str(ROOT)!r} is a file, not a directory for results; name another place "
-                    "with --output_dir."
-                ) from None
             continue
         except OSError as error:
             raise unwritable(path, error) from error

@@ -135,7 +135,10 @@ class RunDirectory:
 
     def exists(self) -> bool:
         """Tell whether backlight started a run here: a config alone may be anybody's."""
-        return (self.path / CONFIG).is_file() and CONFIG in self._own()
+        try:
+            return (self.path / CONFIG).is_file() and CONFIG in self._own()
+        except OSError:  # the path is no possible one, which refuse_occupied says
+            return False
 
     def is_of(self, command: str) -> bool:
         """Tell whether a run of a command was started here, and not something of another tool."""
