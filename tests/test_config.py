@@ -6,6 +6,7 @@ from backlight.config import (
     LayersConfig,
     RunOptions,
     SitesConfig,
+    TokensConfig,
     explain,
     merge,
     read_config,
@@ -147,12 +148,12 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_file_that_is_no_yaml_is_told_in_one_line(tmp_path, content):
     (tmp_path / "bad.yaml").write_bytes(content)
 
-    with pytest.raises(ConfigError, match=r"^'.*bad\.yaml' cannot be read as YAML: .*$"):
+    with pytest.raises(ConfigError, match=r"^'.*bad\.yaml' cannot be read(:| as YAML:) .*$"):
         read_config(tmp_path / "bad.yaml")
 
 
 def test_a_folder_is_no_file_of_options(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot be read as YAML"):
+    with pytest.raises(ConfigError, match=r"is a folder, not a file"):
         read_config(tmp_path)
 
 
@@ -162,3 +163,63 @@ def test_a_file_that_holds_no_options_is_refused(tmp_path, content):
 
     with pytest.raises(ConfigError, match=r"must hold options such as `num_samples: 500`"):
         read_config(tmp_path / "list.yaml")
+
+
+@pytest.mark.parametrize("value", ["true", "yes", "1", "[]", "'no'", "{}"])
+def test_a_file_cannot_switch_on_the_code_of_a_model(value, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"trust_remote_code: {value}\n", encoding="utf-8")
+
+    found = read_config(path)
+    with pytest.raises(ConfigError, match=r"give --trust_remote_code yourself \(in Python trust"):
+        merge(LayersConfig, found, {"seed": 1})
+    assert merge(LayersConfig, found, {"trust_remote_code": True}).trust_remote_code
+    assert not merge(LayersConfig, found, {"trust_remote_code": False}).trust_remote_code
+
+
+@pytest.mark.parametrize("value", ["false", "off", "null", "~"])
+def test_a_file_may_say_that_no_code_is_run(value, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"trust_remote_code: {value}\n", encoding="utf-8")
+
+    found = {name: value or False for name, value in read_config(path).items()}
+    assert not merge(LayersConfig, found, {}).trust_remote_code
+
+
+def test_a_file_cannot_name_a_kernel_of_the_hub(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("attn_implementation: somebody/kernel\n", encoding="utf-8")
+
+    found = read_config(path)
+    with pytest.raises(ConfigError, match=r"'somebody/kernel', which is code of the hub.*yourself"):
+        merge(LayersConfig, found, {})
+    assert merge(LayersConfig, found, {"attn_implementation": "a/b"}).attn_implementation == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("num_samples", 10**30, "the number is larger than 9,007,199,254,740,992"),
+        ("seed", 10**30, "the number is larger than"),
+        ("power", float("inf"), "finite number"),
+        ("power", float("nan"), "finite number"),
+        ("model_name", "a\0b", "there is a NUL character in it"),
+        ("output_dir", "a\0b", "there is a NUL character in it"),
+    ],
+)
+def test_what_no_option_can_be_is_refused(option, value, told):
+    with pytest.raises(ConfigError, match=f"{option}: .*{told}"):
+        merge(LayersConfig, {option: value}, {})
+
+
+def test_many_mistakes_are_told_in_one_line_of_sensible_length():
+    found = {f"{number}{'x' * 5000}": "y" * 5000 for number in range(1000)}
+    with pytest.raises(ConfigError, match=r"and 995 more mistakes$") as caught:
+        merge(LayersConfig, {"num_samples": "9" * 10_000, **found}, {})
+
+    assert len(str(caught.value)) < 1500
+
+
+def test_patterns_that_multiply_out_to_very_many_are_refused():
+    with pytest.raises(ConfigError, match="the patterns, multiplied out, are more than 1,000"):
+        merge(TokensConfig, {"probe_train": ["a||b"] * 40}, {})

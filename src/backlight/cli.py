@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,12 +25,18 @@ from backlight.config import (
     TrainSaeConfig,
     TrainWorldConfig,
     explain,
+    merge,
 )
 from backlight.errors import BacklightError, ConfigError
+from backlight.foreign.failures import kinds_of_failures, tell
+from backlight.foreign.streams import Unhindered, complain, flush, let_go, prepare_streams
+from backlight.foreign.text import plain
 
 __all__ = ["app", "main"]
 
-_USAGE, _INTERRUPTED = 2, 130
+_FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
+_PIPE = 141  # as the shell has it for a command whose reader went away
+_LONGEST = 1200  # letters of a sentence
 
 _Doctor = Annotated[DoctorConfig, Parameter(name="*")]
 _Flow = Annotated[FlowConfig, Parameter(name="*")]
@@ -85,7 +92,7 @@ def sites(model: str | None = None, *, options: _Sites = SitesConfig()) -> None:
         The model, as for --model_name.
     """
     named = {} if model is None else {"model_name": model}
-    _call("sites", SitesConfig.model_validate({**_given(options), **named}))
+    _call("sites", merge(SitesConfig, {}, {**_given(options), **named}))
 
 
 @app.command
@@ -182,7 +189,7 @@ def doctor(run_dir: Path | None = None, *, options: _Doctor = DoctorConfig()) ->
         The run directory or log.
     """
     where = {} if run_dir is None else {"run_dir": run_dir}
-    return _call("doctor", DoctorConfig.model_validate({**_given(options), **where}))
+    return _call("doctor", merge(DoctorConfig, {}, {**_given(options), **where}))
 
 
 @app.command
@@ -195,7 +202,7 @@ def report(run_dir: Path) -> None:
         The run directory.
     """
     figures = _call("report", run_dir)
-    print(f"{len(figures)} figures redrawn in {run_dir}")
+    print(f"{len(figures)} figures redrawn in {plain(run_dir)}")
 
 
 @app.command
@@ -248,8 +255,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 done, 1 the run failed or the doctor found something, 2 a user's
-        mistake, 130 interrupted.
+        mistake, 130 interrupted, 141 nobody reads what is printed.
     """
+    prepare_streams()
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
     _configure_logging()
@@ -260,17 +268,46 @@ def main(words: Sequence[str] | None = None) -> int:
             print_error=False,
             result_action="return_value",  # else it would leave the process by itself
         )
+        flush()
     except (BacklightError, CycloptsError) as error:
-        if debug:
-            traceback.print_exc()
-        print(f"backlight: {_sentence(error)}", file=sys.stderr)
+        _complain(error, _sentence(error), debug)
         return error.exit_status if isinstance(error, BacklightError) else _USAGE
     except KeyboardInterrupt:
-        print(
-            "backlight: stopped; go on with --resume if results were to be saved.", file=sys.stderr
-        )
+        complain("backlight: stopped; go on with --resume if results were to be saved.")
         return _INTERRUPTED
+    except SystemExit:  # so does rich, if nobody reads the help
+        return _PIPE
+    except BrokenPipeError:  # the reader of what is printed has seen enough
+        let_go(sys.stdout)
+        return _PIPE
+    except kinds_of_failures() as error:
+        told = tell(error)
+        if told is None:
+            raise
+        _complain(error, told, debug)
+        return _FAILED
+    finally:
+        _end()
     return status if isinstance(status, int) else 0
+
+
+def _complain(error: BaseException, told: str, debug: bool) -> None:
+    if debug:
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        complain(plain("".join(lines).rstrip(), lines=True))
+    told = plain(told)
+    if len(told) > _LONGEST:
+        told = f"{told[: _LONGEST // 2]}…{told[-_LONGEST // 2 :]}"
+    complain(f"backlight: {told}")
+
+
+def _end() -> None:
+    """Leave nothing in the streams that Python could not write out when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            let_go(stream)
 
 
 def _call(command: str, argument: Any) -> Any:
@@ -296,12 +333,27 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record), lines=True)
+
+
 def _configure_logging() -> None:
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(Unhindered(sys.stderr))
+    handler.setFormatter(_Plain("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("backlight").setLevel(logging.INFO)
+    warnings.formatwarning = _warning
     # These libraries set their own levels when they are imported, from these variables.
     for library in ("TRANSFORMERS", "HF_HUB", "DATASETS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], file: str, line: int, source: str | None = None
+) -> str:
+    del source  # a line of code helps no user
+    return f"{plain(file)}:{line}: {category.__name__}: {plain(message)}\n"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ BacklightError
 """
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import PurePath
 
@@ -46,6 +46,7 @@ __all__ = [
     "UnknownSiteError",
     "UnsupportedSiteError",
     "UsageError",
+    "listed",
     "nearest",
     "quoted",
 ]
@@ -93,6 +94,17 @@ def quoted(value: object) -> str:
     if len(told) <= _LONGEST:
         return told
     return f"{told[: _LONGEST // 2]}…{told[1 - _LONGEST // 2 :]}"
+
+
+def listed(names: Iterable[object], *, most: int = 10) -> str:
+    """Quote the first few of some names, and say how many more there are; empty if none."""
+    names = list(names)
+    told = ", ".join(_cut(quoted(name), _LONGEST // 4) for name in names[:most])
+    return f"{told} and {len(names) - most:,} more" if len(names) > most else told
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _brief(value: object) -> str:

@@ -246,7 +246,7 @@ def test_fewer_tokens_than_five_are_all_named():
 
     table = top_token_table(found, "gradients", passages, str)
 
-    assert len(table) == 2 * 2 * WIDTH
+    assert table.num_rows == 2 * 2 * WIDTH
     assert set(table["rank"]) == {1, 2}
 
 

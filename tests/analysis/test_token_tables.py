@@ -74,8 +74,8 @@ def test_means_and_standard_errors_are_over_the_prompts_that_have_a_position():
 
     table = position_table(state, material, reachable_of(material))
 
-    assert len(table) == (3 + 1 + 1) * 8
-    for row in range(len(table)):
+    assert table.num_rows == (3 + 1 + 1) * 8
+    for row in range(table.num_rows):
         site, column = str(table["site"][row]), int(table["column"][row])
         head = table["head"][row]
         inner = 0 if np.isnan(head) else int(head) + 1

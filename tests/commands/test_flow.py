@@ -100,7 +100,7 @@ def test_only_the_layers_asked_for_are_told_but_depth_is_of_all(options):
 
     assert set(results.tables["residual"]["layer"]) == {1}
     assert set(results.tables["attention"]["layer"]) == {1}
-    assert len(results.tables["depth"]) == 4
+    assert results.tables["depth"].num_rows == 4
 
 
 def test_a_layer_beyond_the_model_is_an_error(options):

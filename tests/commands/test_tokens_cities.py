@@ -120,7 +120,7 @@ def test_groups_of_cities_can_be_told_to_come_together(city):
     )
 
     table = results.tables["prompts"]
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         regions = {table["city1_region"][row], table["city2_region"][row]}
         assert regions == {"Atlantis", "Korea"}
 

@@ -75,7 +75,7 @@ def test_the_same_word_may_be_key_and_value():
     ],
 )
 def test_json_that_is_no_use_is_one_sentence(text, told):
-    with pytest.raises(ConfigError, match=f"'x.json' is not JSON: .*{told}"):
+    with pytest.raises(ConfigError, match=f"'x.json' cannot be read as JSON: .*{told}"):
         parse_json(text, "'x.json'", error=ConfigError)
 
 

@@ -74,7 +74,7 @@ def test_bytes_that_are_no_text_are_refused_with_their_place(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"abc\xff\xfa")
 
-    with pytest.raises(ConfigError, match=r"is no text in UTF-8 \(byte 3\); save it as UTF-8"):
+    with pytest.raises(ConfigError, match=r"cannot be read: it is no text in UTF-8 \(byte 3\)"):
         read_text(path, error=ConfigError, most=1000)
 
 

@@ -82,4 +82,4 @@ def test_what_the_blocks_add_grows_with_depth_unless_it_is_scaled():
     assert added["plain 0.02"] == pytest.approx(1, abs=0.3)
     assert added["gpt2"] == pytest.approx(0, abs=0.3)
     assert {panel.table for plot in findings.plots for panel in plot.panels} <= set(tables)
-    assert len(tables["growth"]) == 2 * 4 * 2
+    assert tables["growth"].num_rows == 2 * 4 * 2

@@ -39,7 +39,7 @@ def findings(text):
 
 
 def rows(table, **values):
-    kept = np.ones(len(table), dtype=bool)
+    kept = np.ones(table.num_rows, dtype=bool)
     for column, value in values.items():
         kept &= table[column] == value
     return table.select(kept)

@@ -84,7 +84,7 @@ def test_prediction_measurement_and_training_stand_in_tables():
         "post-norm, warm-up",
     ]
     assert np.isfinite(tables["training"]["loss_at_the_end"]).all()
-    assert len(tables["layers"]) == 2 * 4
+    assert tables["layers"].num_rows == 2 * 4
     assert {panel.table for plot in findings.plots for panel in plot.panels} <= set(tables)
     assert "pre-norm: Xiong et al. -0.5, wide network" in findings.remarks[0]
 

@@ -54,7 +54,7 @@ def test_maps_show_the_heads_of_each_layer():
 
 def test_shrink_is_coloured_around_what_even_weights_pass():
     table, _ = tables_of()
-    figure = draw_heads(changed(table, shrink=np.full(len(table), 1e-7)), subtitle="tiny")
+    figure = draw_heads(changed(table, shrink=np.full(table.num_rows, 1e-7)), subtitle="tiny")
     mesh = next(each for each in figure.axes[0].collections if each.get_gid() == MAP)
 
     assert isinstance(mesh.norm, LogNorm)

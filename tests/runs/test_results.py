@@ -110,7 +110,7 @@ def test_a_file_of_another_kind_is_told_the_endings(tmp_path):
         ("a.npy", b""),
         ("a.json", b"{"),
         ("a.yaml", b"a: ["),
-        ("a.csv", b"\xff\xfe"),
+        ("a.csv", b"\xff\xfa"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, content):

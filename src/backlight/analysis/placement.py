@@ -13,7 +13,7 @@ from backlight.data.batches import Batch
 from backlight.dictionaries.dictionary import Card, Dictionary
 from backlight.dictionaries.normalization import Normalization
 from backlight.dictionaries.quality import Quality, Reconstruction
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
 from backlight.models.sites import Site, kind_of, layer_of, resolve_sites, sites_of_layers
 from backlight.models.subject import Subject
 
@@ -86,7 +86,8 @@ def place(card: Card, layer: int, subject: Subject, site: str | None = None) -> 
     """
     if site is None and card.reads is None:
         raise DictionaryError(
-            f"The files in {card.path!r} do not say at which site of the model the dictionary "
+            f"The files in {quoted(card.path)} do not say at which site of the model the "
+            "dictionary "
             "belongs; name it with --site, for example --site mlp.out or --site resid.post."
         )
     reads = _site(site or card.reads, layer, subject, card)
@@ -117,7 +118,8 @@ def try_out(subject: Subject, batch: Batch, dictionary: Dictionary, where: Place
     ):
         if width is not None and width != tensor.shape[1]:
             raise DictionaryError(
-                f"The dictionary in {dictionary.card.path!r} is for vectors of {width} numbers, "
+                f"The dictionary in {quoted(dictionary.card.path)} is for vectors of {width} "
+                "numbers, "
                 f"but {site.name} of {subject.name} has {tensor.shape[1]}: it belongs to another "
                 "model or another site."
             )
@@ -172,12 +174,12 @@ def _site(name: str | None, layer: int, subject: Subject, card: Card) -> Site:
         return own[0]
     if own:
         raise DictionaryError(
-            f"{name!r} is more than one site of layer {layer} "
+            f"{quoted(name)} is more than one site of layer {layer} "
             f"({', '.join(site.name for site in own[:4])}); name one with --site."
         )
     others = layer_of(found[0].name)
     raise DictionaryError(
-        f"The dictionary in {card.path!r} was taken for layer {layer}, but it belongs to "
+        f"The dictionary in {quoted(card.path)} was taken for layer {layer}, but it belongs to "
         + (f"layer {others} ({found[0].name})." if others is not None else f"{found[0].name}.")
     )
 

@@ -61,7 +61,6 @@ def run(output_dir: Path) -> None:
         console().print(
             f"\nbacklight {job.command} {words} --output_dir {place} --overwrite\n",
             soft_wrap=True,
-            markup=False,
         )
         where = {"output_dir": place, "overwrite": True}
         job.run(job.kind.model_validate({**job.options, **where}))

@@ -28,7 +28,7 @@ def print_diagnosis(diagnosis: Diagnosis, *, title: str) -> None:
         diagnosis: What was found.
         title: What was examined.
     """
-    out = console()
+    out = console(markup=True)
     colour = _COLOURS["healthy" if diagnosis.is_healthy else "error"]
     verdict = f"[bold {colour}]{diagnosis.verdict}[/]"
     out.print(f"{escape(title)}: {verdict}. {escape(meaning(diagnosis))}")

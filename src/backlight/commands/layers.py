@@ -24,7 +24,7 @@ from backlight.commands.report import layers_report
 from backlight.commands.session import Clock, find_run, print_places
 from backlight.commands.survey import Material, begin, finished, gather, measure
 from backlight.config import LayersConfig, SurveyConfig, same_numbers
-from backlight.errors import UnsupportedSiteError
+from backlight.errors import UnsupportedSiteError, quoted
 from backlight.models.sites import (
     Site,
     format_layers,
@@ -124,12 +124,13 @@ def survey_sites(subject: Subject, site: str, layers: str) -> tuple[Site, ...]:
     if len(by_layer) < len(sites):
         names = [each.name for each in sites if layer_of(each.name) == layer_of(sites[0].name)]
         raise UnsupportedSiteError(
-            f"{site!r} is more than one site in a layer ({', '.join(names[:4])}); name one."
+            f"{quoted(site)} is more than one site in a layer ({', '.join(names[:4])}); name one."
         )
     missing = [number for number in numbers if number not in by_layer]
     if missing:
         raise UnsupportedSiteError(
-            f"Layers {format_layers(missing)} have no {site!r}; name the others with --layers."
+            f"Layers {format_layers(missing)} have no {quoted(site)}; name the others with "
+            "--layers."
         )
     return tuple(by_layer[number] for number in numbers)
 

@@ -1,6 +1,5 @@
 """The table that ``backlight layers`` prints at the end."""
 
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
@@ -23,8 +22,8 @@ def print_layers(config: LayersConfig, results: Results) -> None:
     table = results.tables["layers"]
     unit = table.units[config.modes[0]]
     shown = RichTable(
-        title=escape(f"{config.model_name}: {config.aggregate_by} at {config.site} ({unit})"),
-        caption=escape(_caption(config, results)),
+        title=f"{config.model_name}: {config.aggregate_by} at {config.site} ({unit})",
+        caption=_caption(config, results),
         caption_justify="left",
     )
     shown.add_column("layer", justify="right")
@@ -34,7 +33,7 @@ def print_layers(config: LayersConfig, results: Results) -> None:
             shown.add_column(heading, justify="right", no_wrap=True)
     for heading in ("sign consistency", "effective dims", "top 1 % share"):
         shown.add_column(heading, justify="right")
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         cells = [str(table["layer"][row])]
         for mode in config.modes:
             cells += [_number(table[f"{mode}{end}"][row]) for end in ("", "_se", "_max")]

@@ -16,6 +16,7 @@ from backlight.report.layers import LayersReport, draw_layers
 from backlight.report.plot_drawing import draw_plots
 from backlight.report.plots import plots_from_json
 from backlight.report.tokens import TokensReport, draw_tokens
+from backlight.report.visible import make_plain
 from backlight.runs.directory import PROVENANCE, RunDirectory
 from backlight.runs.results import Results, load_results
 from backlight.tables import Table
@@ -176,6 +177,7 @@ def rendered(name: str, figure: Figure) -> bytes:
 def svg(figure: Figure) -> bytes:
     """Render a figure as a drawing; equal figures give equal bytes."""
     buffer = io.BytesIO()
+    make_plain(figure)
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "backlight"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
@@ -184,6 +186,7 @@ def svg(figure: Figure) -> bytes:
 def png(figure: Figure) -> bytes:
     """Render a figure; equal figures give equal bytes."""
     buffer = io.BytesIO()
+    make_plain(figure)
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
 

@@ -1,6 +1,5 @@
 """The tables that ``backlight sae`` prints at the end."""
 
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
@@ -32,8 +31,8 @@ def _print_layers(config: SaeConfig, results: Results) -> None:
     how = "" if config.aggregate_by == "values" else f", splice {config.splice}"
     unit = table.units[config.modes[0]]
     shown = RichTable(
-        title=escape(f"{config.model_name}: {_WORDS[config.aggregate_by]} ({unit}){how}"),
-        caption=escape(_caption(config, results)),
+        title=f"{config.model_name}: {_WORDS[config.aggregate_by]} ({unit}){how}",
+        caption=_caption(config, results),
         caption_justify="left",
     )
     for heading in ("layer", "explained", "L0"):
@@ -46,7 +45,7 @@ def _print_layers(config: SaeConfig, results: Results) -> None:
     if "loss" in table.columns:
         shown.add_column("loss", justify="right")
     shown.add_column("largest features")
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         layer = table["layer"][row]
         own = top.select(top["layer"] == layer)
         cells = [str(layer), f"{quality['explained_variance'][row]:.3f}"]
@@ -74,7 +73,7 @@ def _print_top(config: SaeConfig, results: Results) -> None:
     for heading in ("layer", "feature", mode.replace("_", " "), errors, "fires at"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("where it mattered most", overflow="ellipsis", no_wrap=True)
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         if table[f"rank_{mode}"][row] > each:
             continue
         shown.add_row(
@@ -83,7 +82,7 @@ def _print_top(config: SaeConfig, results: Results) -> None:
             _number(table[mode][row]),
             _number(table[error][row]),
             _percent(table["frequency"][row]),
-            escape(str(table["context"][row])),
+            str(table["context"][row]),
         )
     console().print(shown)
 

@@ -1,6 +1,7 @@
 """What every survey shares: finding its run directory, showing progress, keeping checkpoints."""
 
 import re
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -20,7 +21,9 @@ from rich.progress import (
 from rich.text import Text
 
 from backlight.config import RunOptions, same_numbers
-from backlight.errors import ConfigError, RunDirectoryError
+from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.foreign.streams import Unhindered
+from backlight.foreign.text import plain
 from backlight.runs.directory import RunDirectory
 
 __all__ = [
@@ -62,10 +65,30 @@ class _Step(Protocol):
     def resumable(self) -> bool: ...
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Open the terminal; where there is none, lines are long rather than broken."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=_PLAIN_WIDTH)
+class _PlainConsole(Console):
+    """A terminal to which all text goes as it is to be read: nothing in it steers or hides."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(plain(text, lines=True), **options)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # main ends as other commands do; rich would leave the process
+
+
+def console(*, stderr: bool = False, markup: bool = False) -> Console:
+    """Open the terminal; where there is none, lines are long rather than broken.
+
+    Args:
+        stderr: Write to standard error, where a line that cannot be written stops nothing.
+        markup: Read ``[bold]`` and the like; foreign text must then be escaped.
+
+    Returns:
+        The terminal.
+    """
+    file: Any = Unhindered(sys.stderr) if stderr else None
+    looks: dict[str, Any] = {"file": file, "highlight": False, "markup": markup, "emoji": False}
+    made = _PlainConsole(**looks)
+    return made if made.is_terminal else _PlainConsole(**looks, width=_PLAIN_WIDTH)
 
 
 def find_run(config: RunOptions, command: str) -> RunDirectory | None:
@@ -96,7 +119,7 @@ def find_run(config: RunOptions, command: str) -> RunDirectory | None:
         differences = run.differences(options)
         if differences or not run.is_of(command):
             raise RunDirectoryError(
-                f"{str(run.path)!r} holds a run with other options ({'; '.join(differences)}); "
+                f"{quoted(run.path)} holds a run with other options ({'; '.join(differences)}); "
                 "resume with the same, or name another --output_dir."
             )
         return run
@@ -147,14 +170,14 @@ def follow(
     """
     saved, pause = time.monotonic(), CHECKPOINT_SECONDS
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         _Speed(unit),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total_tokens, completed=done_tokens)
+        task = bar.add_task(plain(title), total=total_tokens, completed=done_tokens)
         for step in steps:
             bar.advance(task, step.num_tokens)
             if run is not None and step.resumable and time.monotonic() - saved >= pause:
@@ -185,7 +208,7 @@ def print_places(directory: RunDirectory, command: str) -> None:
         f"Again     backlight report {directory.path}   (redraws the figures)",
         f"          backlight {command} {directory.path}/config.yaml   (measures again)",
     ]
-    console().print("\n".join(lines), soft_wrap=True, markup=False)
+    console().print("\n".join(lines), soft_wrap=True)
 
 
 class Clock:

@@ -22,7 +22,7 @@ from backlight.config import SaeConfig
 from backlight.data.batches import Batch
 from backlight.dictionaries.collection import find_dictionaries
 from backlight.dictionaries.dictionary import Card, Dictionary
-from backlight.errors import ConfigError, DictionaryError
+from backlight.errors import ConfigError, DictionaryError, quoted
 from backlight.models.sites import format_layers, parse_layers
 from backlight.models.subject import Subject
 
@@ -177,7 +177,7 @@ def _layers(config: SaeConfig, subject: Subject, cards: Mapping[int, Card]) -> t
     if missing:
         raise DictionaryError(
             f"There is no dictionary for layers {', '.join(map(str, missing))} in "
-            f"{str(config.sae_path)!r}, only for layers {there}; name those with --layers."
+            f"{quoted(config.sae_path)}, only for layers {there}; name those with --layers."
         )
     return asked
 
@@ -195,7 +195,8 @@ def _fault(
     if not quality.explained_variance < LEAST_EXPLAINED:
         return None
     told = (
-        f"The dictionary in {dictionary.card.path!r} explains {quality.explained_variance:.2f} of "
+        f"The dictionary in {quoted(dictionary.card.path)} explains "
+        f"{quality.explained_variance:.2f} of "
         f"the variance at {where.writes.name} ({quality.explained_variance_with_first:.2f} with "
         f"first tokens), with {quality.l0:.0f} features per token. "
         f"{likely_cause(subject, batch, dictionary, where, quality)}"

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.model import load
@@ -31,7 +30,7 @@ def run(config: SitesConfig) -> None:
     """
     subject = load(config)
     numbers = parse_layers(config.layers, subject.num_layers)
-    title = escape(f"{config.model_name}: {subject.facts['architecture']}")
+    title = f"{config.model_name}: {subject.facts['architecture']}"
     shown = RichTable(title=title)
     for heading in ("site", "layers", "shape", "Transformers", "TransformerLens"):
         shown.add_column(heading, overflow="fold")
@@ -41,7 +40,7 @@ def run(config: SitesConfig) -> None:
         cells = [row.name, span, row.shape, row.transformers, row.transformer_lens]
         if len(layers) == 1:
             cells = [cell.replace("*", span, 1) for cell in cells]
-        shown.add_row(*map(escape, cells))
+        shown.add_row(*cells)
     shown.caption = (
         "Any of these names works as --site; * stands for any layer. Gradients are total "
         "derivatives, but at norm*.in, attn.in and mlp.in only what returns through that module."

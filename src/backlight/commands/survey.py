@@ -15,7 +15,7 @@ from backlight.config import CorpusOptions, RunOptions
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import Rows, read_rows
 from backlight.data.given import Given
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
@@ -74,7 +74,7 @@ def finished(config: CorpusOptions, found: RunDirectory | None) -> RunDirectory 
         before = found.provenance().get("corpus", {}).get("rows_sha256")
         if before != _read(config).fingerprint():
             raise RunDirectoryError(
-                f"The finished run in {str(found.path)!r} measured other data in memory than was "
+                f"The finished run in {quoted(found.path)} measured other data in memory than was "
                 "given now; start anew with overwrite, or name another output_dir."
             )
     return found
@@ -224,7 +224,7 @@ def _refuse_other_material(
     for what in parts:
         if before.get(what) != origin[what]:
             raise RunDirectoryError(
-                f"The {what} changed since the run in {str(directory.path)!r} began "
+                f"The {what} changed since the run in {quoted(directory.path)} began "
                 f"({_changes(before.get(what), origin[what])}); start anew with --overwrite."
             )
     if before.get("threads") != origin["threads"]:
@@ -239,7 +239,7 @@ def _changes(before: Any, now: Any) -> str:
     """Tell the first few values that differ between two records."""
     old, new = dict(_flat(before)), dict(_flat(now))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    told = [f"{name} {old.get(name)!r} then, {new.get(name)!r} now" for name in names]
+    told = [f"{name} {quoted(old.get(name))} then, {quoted(new.get(name))} now" for name in names]
     return "; ".join(told[:_NUM_CHANGES]) + ("; ..." if len(told) > _NUM_CHANGES else "")
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, SupportsIndex
 
 from cyclopts import Parameter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    field_validator,
+    model_validator,
+)
 
 from backlight.data.given import named_or_given
 
@@ -27,6 +35,8 @@ __all__ = [
 
 SHIPPED = "city"
 """What the small model that the package ships is called."""
+
+_LARGEST = 2**53  # whole numbers up to here are exact as floats too
 
 Flag = Annotated[bool, Parameter(negative="")]
 """A flag that is off unless it is given."""
@@ -66,7 +76,11 @@ Layers = Annotated[str, BeforeValidator(_layers)]
 class _Options(BaseModel):
     # YAML reads `layers: 5` as a number; it means what the flag means.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
     )
 
     @model_validator(mode="before")
@@ -79,6 +93,17 @@ class _Options(BaseModel):
             name: fspath(value) if isinstance(value, PathLike) else value
             for name, value in given.items()
         }
+
+    @field_validator("*")
+    @classmethod
+    def _is_sensible(cls, value: Any) -> Any:
+        for part in value if isinstance(value, (list, tuple)) else ():
+            cls._is_sensible(part)
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"the number is larger than {_LARGEST:,}, which nothing here can be")
+        if isinstance(value, (str, Path)) and "\0" in str(value):
+            raise ValueError("there is a NUL character in it, which no name has")
+        return value
 
 
 class ModelOptions(_Options):

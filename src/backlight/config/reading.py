@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from backlight.config.options import RunOptions
-from backlight.errors import ConfigError, nearest
+from backlight.errors import ConfigError, nearest, quoted
+from backlight.foreign.documents import read_yaml
+from backlight.foreign.text import plain
 
 __all__ = ["explain", "merge", "read_config", "same_numbers"]
+
+_MOST_MISTAKES = 6  # that are told one by one
+_LONGEST = 100  # letters of a name or value in a list of mistakes
 
 _Config = TypeVar("_Config", bound=BaseModel)
 
@@ -27,17 +31,11 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing, is not YAML, or is no mapping.
     """
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"There is no file {str(path)!r}.") from error
-    except (IsADirectoryError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).replace("\n", " ")
-        raise ConfigError(f"{str(path)!r} cannot be read as YAML: {reason}") from error
+    found = read_yaml(path, error=ConfigError)
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise ConfigError(f"{str(path)!r} must hold options such as `num_samples: 500`.")
+        raise ConfigError(f"{quoted(path)} must hold options such as `num_samples: 500`.")
     return {str(key): value for key, value in found.items()}
 
 
@@ -53,25 +51,51 @@ def merge(kind: type[_Config], from_file: Mapping[str, Any], given: Mapping[str,
         The checked options.
 
     Raises:
-        ConfigError: If there is any mistake; the message names all of them.
+        ConfigError: If there is any mistake, the message names all of them; or if the file says
+            that somebody's code is to be run, and what was given does not.
     """
+    _refuse_code({name: value for name, value in from_file.items() if name not in given})
     try:
         return kind.model_validate({**from_file, **given})
     except ValidationError as error:
         raise ConfigError(explain(kind, error)) from error
 
 
+def _refuse_code(options: Mapping[str, Any]) -> None:
+    """Refuse a file that says to run somebody's code: only who sits at the keyboard may."""
+    if options.get("trust_remote_code") not in (False, None):
+        raise ConfigError(
+            "The file says trust_remote_code, but a file cannot switch on code that comes with a "
+            "model. If you trust that code, give --trust_remote_code yourself (in Python "
+            "trust_remote_code=True)."
+        )
+    kernel = options.get("attn_implementation")
+    if isinstance(kernel, str) and "/" in kernel:
+        raise ConfigError(
+            f"The file says attn_implementation: {quoted(kernel)}, which is code of the hub, but a "
+            "file cannot switch on such code. If you trust it, give --attn_implementation yourself."
+        )
+
+
 def explain(kind: type[BaseModel], error: ValidationError) -> str:
     """Tell all mistakes in some options in one line, with the nearest name of unknown ones."""
     mistakes: list[str] = []
-    for mistake in error.errors():
-        name = ".".join(map(str, mistake["loc"]))
+    found = error.errors(include_url=False, include_context=False)
+    for mistake in found[:_MOST_MISTAKES]:
+        name = _shortened(plain(".".join(map(str, mistake["loc"]))))
         if mistake["type"] == "extra_forbidden":
             hint = nearest(name, list(kind.model_fields), otherwise="It does not exist.")
             mistakes.append(f"{name}: no such option. {hint}")
         else:
-            mistakes.append(f"{name}: {mistake['msg']} (got {mistake['input']!r})")
+            told = _shortened(mistake["msg"])
+            mistakes.append(f"{name}: {told} (got {_shortened(quoted(mistake['input']))})")
+    if len(found) > _MOST_MISTAKES:
+        mistakes.append(f"and {len(found) - _MOST_MISTAKES:,} more mistakes")
     return "; ".join(mistakes)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def same_numbers(config: BaseModel) -> dict[str, Any]:

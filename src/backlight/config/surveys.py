@@ -16,7 +16,7 @@ from backlight.config.options import (
 
 __all__ = ["FlowConfig", "LayersConfig", "SaeConfig", "SitesConfig"]
 
-_MEMORY = re.compile(r"^(\d+(?:\.\d+)?) ?([KMG]?)i?B$")
+_MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 
 
 class LayersConfig(SurveyConfig):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,6 +12,8 @@ from pydantic import BeforeValidator, Field
 from backlight.config.options import SHIPPED, Flag, Layers, Listed, ModelOptions, RunOptions
 
 __all__ = ["TokensConfig"]
+
+_MOST_CHOICES = 1000
 
 
 def _one_pattern(found: Any) -> Any:
@@ -28,10 +31,10 @@ def _joined(parts: Sequence[Any], how: str) -> str:
     texts = [str(_one_pattern(part)) for part in parts]
     if how == "OR":
         return " || ".join(texts)
-    return " || ".join(
-        " && ".join(part.strip() for part in choice)
-        for choice in product(*(text.split("||") for text in texts))
-    )
+    choices = [text.split("||") for text in texts]
+    if prod(map(len, choices)) > _MOST_CHOICES:
+        raise ValueError(f"the patterns, multiplied out, are more than {_MOST_CHOICES:,}")
+    return " || ".join(" && ".join(part.strip() for part in choice) for choice in product(*choices))
 
 
 _Anything = TypeVar("_Anything")

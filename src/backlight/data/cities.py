@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import CityError, StorageError
+from backlight.errors import CityError, StorageError, quoted
+from backlight.foreign.files import MEGABYTE, check_file
 
 __all__ = ["COLUMNS", "NUM_ID_DIGITS", "Cities", "read_cities", "write_cities"]
 
@@ -106,7 +107,7 @@ class Cities:
         if len(outside):
             row = int(outside[0])
             raise CityError(
-                f"The city {str(self.names[row])!r} has {name} = {values[row]}, beyond {limit}: "
+                f"The city {quoted(self.names[row])} has {name} = {values[row]}, beyond {limit}: "
                 f"coordinates are whole tenths of a degree, {name} from -{limit} to {limit}."
             )
 
@@ -116,14 +117,16 @@ class Cities:
             row = int(outside[0])
             city_id, name = int(self.city_ids[row]), str(self.names[row])
             raise CityError(
-                f"The city {name!r} has the id {city_id}, but ids have four digits, 0000 to 9999."
+                f"The city {quoted(name)} has the id {city_id}, but ids have four digits, 0000 "
+                "to 9999."
             )
         known, counts = np.unique(self.city_ids, return_counts=True)
         if (counts > 1).any():
             city_id = int(known[counts > 1][0])
             twice = self.names[self.city_ids == city_id][:2].tolist()
             raise CityError(
-                f"The id {city_id} belongs to {twice[0]!r} and to {twice[1]!r}, but each city "
+                f"The id {city_id} belongs to {quoted(twice[0])} and to {quoted(twice[1])}, "
+                "but each city "
                 "needs an id of its own."
             )
 
@@ -161,7 +164,7 @@ def read_cities(path: str | Path) -> Cities:
             regions=words["region"],
         )
     except CityError as error:
-        raise CityError(f"{str(path)!r}: {error}") from error
+        raise CityError(f"{quoted(path)}: {error}") from error
 
 
 def write_cities(cities: Cities, path: str | Path) -> None:
@@ -189,15 +192,15 @@ def _columns_of(path: Path) -> dict[str, list[tuple[int, str]]]:
     missing = [name for name in COLUMNS[1:] if name not in headings]
     if missing:
         raise CityError(
-            f"{str(path)!r} has no column {', '.join(map(repr, missing))}; a file of cities has "
+            f"{quoted(path)} has no column {', '.join(map(repr, missing))}; a file of cities has "
             f"the columns {', '.join(COLUMNS)}."
         )
     if len(rows) == 1:
-        raise CityError(f"{str(path)!r} holds no city, only headings.")
+        raise CityError(f"{quoted(path)} holds no city, only headings.")
     for line, row in rows:
         if len(row) != len(headings):
             raise CityError(
-                f"Line {line} of {str(path)!r} has {len(row)} cells, but there are "
+                f"Line {line} of {quoted(path)} has {len(row)} cells, but there are "
                 f"{len(headings)} columns."
             )
     place = {name: headings.index(name) for name in COLUMNS[1:]}
@@ -206,17 +209,18 @@ def _columns_of(path: Path) -> dict[str, list[tuple[int, str]]]:
 
 def _rows_of(path: Path) -> list[tuple[int, list[str]]]:
     if not path.is_file():
-        raise CityError(f"There is no file of cities {str(path)!r}.")
+        raise CityError(f"There is no file of cities {quoted(path)}.")
+    check_file(path, error=CityError, most=256 * MEGABYTE)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             return [(reader.line_num, row) for row in reader if row]
     except UnicodeDecodeError as error:
         raise CityError(
-            f"{str(path)!r} is not UTF-8 text (byte {error.start}); convert it first."
+            f"{quoted(path)} is not UTF-8 text (byte {error.start}); convert it first."
         ) from error
     except csv.Error as error:
-        raise CityError(f"{str(path)!r} is not a CSV file: {error}.") from error
+        raise CityError(f"{quoted(path)} is not a CSV file: {error}.") from error
 
 
 def _number(line: int, cell: str, column: str, path: Path) -> int:
@@ -224,12 +228,14 @@ def _number(line: int, cell: str, column: str, path: Path) -> int:
         number = int(cell)
     except ValueError as error:
         raise CityError(
-            f"Line {line} of {str(path)!r} has {cell!r} in the column {column!r}, which is not a "
+            f"Line {line} of {quoted(path)} has {quoted(cell)} in the column {quoted(column)}, "
+            "which is not a "
             "whole number."
         ) from error
     if abs(number) > 2**62:
         raise CityError(
-            f"Line {line} of {str(path)!r} has {cell!r} in the column {column!r}: too large."
+            f"Line {line} of {quoted(path)} has {quoted(cell)} in the column {quoted(column)}: "
+            "too large."
         )
     return number
 
@@ -243,4 +249,4 @@ def _replace(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             scratch.unlink()
-        raise StorageError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
+        raise StorageError(f"{quoted(path)} cannot be written: {error.strerror}.") from error

@@ -9,7 +9,7 @@ import torch
 from backlight.dictionaries.dictionary import Card, Dictionary
 from backlight.dictionaries.formats import format_of
 from backlight.dictionaries.search import Candidate, search
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
 
 __all__ = ["Collection", "find_dictionaries", "read_dictionary"]
 
@@ -73,7 +73,7 @@ def find_dictionaries(path: str | Path) -> Collection:
     for layer, there in found.items():
         if len(there) > 1:
             raise DictionaryError(
-                f"{str(path)!r} holds {len(there)} dictionaries for layer {layer}: "
+                f"{quoted(path)} holds {len(there)} dictionaries for layer {layer}: "
                 f"{_listed([candidate for _, candidate in there])}; name one of them, or a pattern "
                 "such as FOLDER/layer_{layer}/NAME."
             )
@@ -100,7 +100,7 @@ def read_dictionary(path: str | Path, *, dtype: torch.dtype, device: torch.devic
     candidates = search(str(path))
     if len(candidates) > 1:
         raise DictionaryError(
-            f"{str(path)!r} holds {len(candidates)} dictionaries: {_listed(candidates)}; name one."
+            f"{quoted(path)} holds {len(candidates)} dictionaries: {_listed(candidates)}; name one."
         )
     file = candidates[0].fetch()
     return format_of(file).read(file, dtype=dtype, device=device)
@@ -113,12 +113,13 @@ def _card(candidate: Candidate) -> tuple[Card, int]:
     layer = named if told is None else told
     if layer is None:
         raise DictionaryError(
-            f"Nothing says to which layer {str(candidate.file)!r} belongs: name its folder after "
+            f"Nothing says to which layer {quoted(candidate.file)} belongs: name its folder after "
             "the layer, such as layer_3."
         )
     if named is not None and named != layer:
         raise DictionaryError(
-            f"{str(candidate.file)!r} is in a folder of layer {named}, but its own files say layer "
+            f"{quoted(candidate.file)} is in a folder of layer {named}, but its own files say "
+            "layer "
             f"{layer}; rename the folder or mend the file."
         )
     return replace(card, layer=layer), layer

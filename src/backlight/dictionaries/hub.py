@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
 
 __all__ = ["fetch", "names_of"]
 
@@ -68,7 +68,8 @@ def _snapshot(repository: str, names: Sequence[str], *, local_files_only: bool) 
 
 def _unreachable(repository: str) -> DictionaryError:
     return DictionaryError(
-        f"There is no folder {repository!r}, and the hub's repository of that name is neither in "
+        f"There is no folder {quoted(repository)}, and the hub's repository of that name is "
+        "neither in "
         "the local cache nor could it be fetched: check the name and the network (and, for a gated "
         "one, `hf auth login`), or name a local folder."
     )

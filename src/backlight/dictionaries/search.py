@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from backlight.dictionaries import hub
 from backlight.dictionaries.formats import is_dictionary
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
 
 __all__ = ["Candidate", "search"]
 
@@ -63,7 +63,8 @@ def search(path: str) -> list[Candidate]:
     match = _HUB_NAME.fullmatch(path.rstrip("/"))
     if match is None or ".." in path.split("/"):
         raise DictionaryError(
-            f"There is no folder {path!r}: name one that holds dictionaries, a repository on the "
+            f"There is no folder {quoted(path)}: name one that holds dictionaries, a "
+            "repository on the "
             f"hub (owner/name), or {' or '.join(_SHIPPED)}."
         )
     return _on_hub(match["repository"], match["inside"] or "")
@@ -147,7 +148,7 @@ def _weights_below(folder: Path, depth: int = _MAX_DEPTH) -> Iterator[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise DictionaryError(f"{str(folder)!r} cannot be read: {error.strerror}.") from error
+        raise DictionaryError(f"{quoted(folder)} cannot be read: {error.strerror}.") from error
     weights = [entry for entry in entries if entry.is_file() and is_dictionary(entry)]
     yield from weights
     if not weights and depth:
@@ -193,5 +194,5 @@ def _layer_named(file: Path) -> int | None:
 
 def _nothing(place: str) -> DictionaryError:
     return DictionaryError(
-        f"There is no dictionary in {place!r}: a dictionary is a folder that holds {_FILES}."
+        f"There is no dictionary in {quoted(place)}: a dictionary is a folder that holds {_FILES}."
     )

@@ -80,7 +80,7 @@ def parse_json(text: str, where: str, *, error: type[BacklightError]) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object)
     except _UNREADABLE as reason:
-        raise error(f"{where} is not JSON: {_reason(reason)}.") from reason
+        raise error(f"{where} cannot be read as JSON: {_reason(reason)}.") from reason
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

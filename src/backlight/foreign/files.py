@@ -119,7 +119,7 @@ def read_text(path: Path, *, error: type[BacklightError], most: int) -> str:
         text = content.decode(code)
     except UnicodeDecodeError as reason:
         raise error(
-            f"{quoted(path)} is no text in UTF-8 (byte {reason.start}); save it as UTF-8."
+            f"{quoted(path)} cannot be read: it is no text in {code.upper()} (byte {reason.start})."
         ) from reason
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

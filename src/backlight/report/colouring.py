@@ -66,9 +66,9 @@ class Colouring:
             Numbers from dark to bright; of words, the ten most frequent by colour, then ``other``.
         """
         if column is None:
-            alone = np.full(len(prompts), _ALONE)
+            alone = np.full(prompts.num_rows, _ALONE)
             return Colouring(
-                label="", colours=alone, order=np.full(len(prompts), np.nan), groups={}
+                label="", colours=alone, order=np.full(prompts.num_rows, np.nan), groups={}
             )
         values = prompts[column]
         label = visible(prompts.label(column).removesuffix(" value"), blanks=False)
@@ -130,7 +130,7 @@ def split_markers(prompts: Table) -> tuple[Column, list[tuple[Line2D, str]]]:
         The marker of each, and a legend's entries; none if there are no two splits.
     """
     if "split" not in prompts.columns or len(np.unique(prompts["split"])) < 2:
-        return np.full(len(prompts), MARKERS["train"]), []
+        return np.full(prompts.num_rows, MARKERS["train"]), []
     markers = np.array([MARKERS.get(str(split), "s") for split in prompts["split"]])
     entries = [
         (Line2D([], [], marker=MARKERS.get(name, "s"), linestyle="none", color="#555555"), name)

@@ -81,7 +81,7 @@ def draw_doctor(report: DoctorReport) -> Iterator[tuple[str, str, Figure]]:
     Yields:
         The name, the caption and the figure of each picture.
     """
-    if len(report.norms) or len(report.losses):
+    if report.norms.num_rows or report.losses.num_rows:
         yield "course", _course_caption(report), _draw_course(report)
     if report.gradients.names and len(report.gradients.steps):
         caption = (
@@ -99,10 +99,10 @@ def draw_doctor(report: DoctorReport) -> Iterator[tuple[str, str, Figure]]:
 
 
 def _draw_course(report: DoctorReport) -> Figure:
-    both = len(report.losses) > 0 and len(report.norms) > 0
+    both = report.losses.num_rows > 0 and report.norms.num_rows > 0
     figure = Figure(figsize=(_WIDTH, 4.8 if both else 2.8), layout="constrained")
     panels = list(np.atleast_1d(figure.subplots(2 if both else 1, 1, sharex=True)))
-    if len(report.norms):
+    if report.norms.num_rows:
         axes = panels[0]
         draw_curve(axes, report.norms, "norm", colour="#2b6cb0", label="before clipping")
         if _is_clipped(report.norms):
@@ -111,7 +111,7 @@ def _draw_course(report: DoctorReport) -> Figure:
         axes.set_ylabel("gradient norm")
         if _ratio(report.norms["norm"]) > _WIDE:
             make_logarithmic(axes)
-    if len(report.losses):
+    if report.losses.num_rows:
         draw_curve(panels[-1], report.losses, "loss", colour="#2f855a", label="loss")
         panels[-1].set(ylabel="loss")
         if _ratio(report.losses["loss"]) > 6 * _WIDE:
@@ -269,6 +269,6 @@ def _ratio(values: NDArray[np.float64]) -> float:
 
 
 def _course_caption(report: DoctorReport) -> str:
-    loss = " and loss" if len(report.losses) else "; no loss was seen"
+    loss = " and loss" if report.losses.num_rows else "; no loss was seen"
     numbers = " Dotted lines and numbers: where findings begin." if report.marks else ""
     return f"Norm of the whole gradient{loss}.{numbers}"

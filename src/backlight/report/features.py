@@ -46,7 +46,7 @@ def draw_features(report: FeaturesReport) -> Iterator[tuple[str, Figure]]:
     """
     modes = list(dict.fromkeys(variant.mode for variant in report.shown.variants))
     yield "dictionary_quality.png", _quality(report)
-    if len(report.layers) > 1:
+    if report.layers.num_rows > 1:
         yield "depth_profile.png", _depth_profile(report, modes)
     for mode in modes:
         yield f"top_features_{mode}.png", _top(report, mode)

@@ -114,7 +114,7 @@ def _behind(table: Table) -> float:
 def _ends(rows: Table, column: str) -> tuple[float, float]:
     """Give the ends of a band: of one norm by its error, of heads the least and the largest."""
     values = rows[column]
-    if len(rows) > 1:
+    if rows.num_rows > 1:
         return float(values.min()), float(values.max())
     value, error = float(values[0]), _NORMAL_95 * float(rows[f"{column}_se"][0])
     low = max(value - error, _LEAST * value) if value > 0 and np.isfinite(error) else value - error

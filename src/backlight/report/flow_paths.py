@@ -73,10 +73,10 @@ class Paths:
         return Paths(
             depths=places[order],
             norms=norms[order],
-            num_layers=len(depth) - 1,
+            num_layers=depth.num_rows - 1,
             branches=tuple(
                 _branch(residual, row, is_parallel=residual["layer"][row] in parallel)
-                for row in range(len(residual))
+                for row in range(residual.num_rows)
                 if residual["half"][row] != "block"
             ),
         )

@@ -3,7 +3,8 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
+
+from backlight.foreign.text import html
 
 __all__ = ["Paragraph", "Picture", "Section", "page"]
 
@@ -95,8 +96,8 @@ def page(title: str, sections: Sequence[Section], *, mark: str = "", tone: str =
     lines.add("<!DOCTYPE html>")
     lines.add('<html lang="en"><head><meta charset="utf-8">')
     lines.add('<meta name="viewport" content="width=device-width, initial-scale=1">')
-    lines.add(f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>")
-    lines.add(f"<h1>{escape(title)}{_badge(mark, tone)}</h1>")
+    lines.add(f"<title>{html(title)}</title><style>{_STYLE}</style></head><body>")
+    lines.add(f"<h1>{html(title)}{_badge(mark, tone)}</h1>")
     for section in sections:
         _add_section(lines, section)
     lines.add("</body></html>")
@@ -106,17 +107,17 @@ def page(title: str, sections: Sequence[Section], *, mark: str = "", tone: str =
 def _add_section(lines: _Lines, section: Section) -> None:
     lines.add("<section>" if section.heading else "<div>")
     if section.heading:
-        lines.add(f"<h2>{escape(section.heading)}{_badge(section.mark, section.tone)}</h2>")
+        lines.add(f"<h2>{html(section.heading)}{_badge(section.mark, section.tone)}</h2>")
     for paragraph in section.paragraphs:
-        label = f"<strong>{escape(paragraph.label)}</strong> " if paragraph.label else ""
-        lines.add(f"<p>{label}{escape(paragraph.text)}</p>")
+        label = f"<strong>{html(paragraph.label)}</strong> " if paragraph.label else ""
+        lines.add(f"<p>{label}{html(paragraph.text)}</p>")
     for picture in section.pictures:
         content = base64.b64encode(picture.png).decode("ascii")
-        caption = escape(picture.caption)
+        caption = html(picture.caption)
         lines.add(f'<figure><img src="data:image/png;base64,{content}" alt="{caption}">')
         lines.add(f"<figcaption>{caption}</figcaption></figure>")
     lines.add("</section>" if section.heading else "</div>")
 
 
 def _badge(mark: str, tone: str) -> str:
-    return f' <span class="badge {escape(tone)}">{escape(mark)}</span>' if mark else ""
+    return f' <span class="badge {html(tone)}">{html(mark)}</span>' if mark else ""

@@ -49,7 +49,7 @@ def _draw(plot: Plot, tables: Mapping[str, Table]) -> Figure:
 
 
 def _draw_panel(axes: Axes, panel: Panel, table: Table) -> None:
-    kept = np.ones(len(table), dtype=bool)
+    kept = np.ones(table.num_rows, dtype=bool)
     for column, value in panel.where.items():
         kept &= table[column] == value
     table = table.select(kept)
@@ -128,7 +128,7 @@ def _places(column: Column) -> tuple[Column, list[str]]:
 def _series(table: Table, panel: Panel) -> dict[str, Column]:
     """Give each series' rows by its name, in the order of the table."""
     if panel.series is None:
-        return {"": np.ones(len(table), dtype=bool)}
+        return {"": np.ones(table.num_rows, dtype=bool)}
     values = list(dict.fromkeys(table[panel.series].tolist()))
     return {_name(value): table[panel.series] == value for value in values}
 

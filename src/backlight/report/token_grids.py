@@ -151,8 +151,8 @@ def _single(grids: Grids, kind: str) -> Figure:
         title=f"{_TITLES['gradient_norm']}, {kind}, in single prompts",
         subtitle=grids.title,
         caption=[
-            f"Some of the {len(grids.prompts):,} prompts, one by one, all on one scale. Above each "
-            "grid: the prompt, and after the arrow its right answer.",
+            f"Some of the {grids.prompts.num_rows:,} prompts, one by one, all on one scale. Above "
+            "each grid: the prompt, and after the arrow its right answer.",
             *_explain_uncoloured(kind, each),
         ],
         key=key_of(each),
@@ -203,7 +203,7 @@ def cells_of(table: Table, measure: str) -> Cells:
         Sites x positions.
     """
     sites = list(dict.fromkeys(str(site) for site in table["site"]))
-    shape = (len(sites), len(table) // len(sites))
+    shape = (len(sites), table.num_rows // len(sites))
     gradient = measure != "activation_norm"
     structural = (table["num_reaching"] == 0) & gradient
     first = slice(0, shape[1])
@@ -232,7 +232,7 @@ def _of_prompt(grids: Grids, table: Table, prompt: int) -> Cells:
 
 
 def _row_names(table: Table, sites: Sequence[str]) -> list[str]:
-    layers = table["layer"][:: len(table) // len(sites)]
+    layers = table["layer"][:: table.num_rows // len(sites)]
     return [
         site if np.isnan(layer) else str(int(layer))
         for site, layer in zip(sites, layers, strict=True)
@@ -265,7 +265,7 @@ def _add_bar(figure: Figure, panels: list[Axes], colours: Colours) -> None:
 
 def of_prompts(grids: Grids) -> str:
     """Say over how many prompts something is a mean."""
-    count = len(grids.prompts)
+    count = grids.prompts.num_rows
     return f"all {count:,} prompts" if count > 1 else "the only prompt"
 
 
@@ -274,7 +274,7 @@ def _caption(
 ) -> list[str]:
     return [
         f"{_MEANINGS[measure]} Mean over {of_prompts(grids)}; the first layer is at the bottom.",
-        *explain_labels(table, len(grids.prompts)),
+        *explain_labels(table, grids.prompts.num_rows),
         *_explain_uncoloured(kind, each),
     ]
 
@@ -307,8 +307,8 @@ def _some_prompts(prompts: Table) -> list[int]:
         if len(splits) == 2:
             rows = [np.flatnonzero(prompts["split"] == split)[:2] for split in splits]
             return [int(row) for row in np.concatenate(rows)]
-    count = min(_NUM_SINGLE, len(prompts))
-    return np.linspace(0, len(prompts) - 1, count).round().astype(int).tolist()
+    count = min(_NUM_SINGLE, prompts.num_rows)
+    return np.linspace(0, prompts.num_rows - 1, count).round().astype(int).tolist()
 
 
 def _prompt_title(prompts: Table, row: int) -> str:

@@ -81,7 +81,7 @@ def _lines(grids: Grids, kind: str, table: Table) -> Figure:
         caption=[
             f"Mean over {of_prompts(grids)}, with bars of 95 % (1.96 standard errors of a mean "
             "over independent prompts; no bar where only one has the position).",
-            *explain_labels(table, len(grids.prompts)),
+            *explain_labels(table, grids.prompts.num_rows),
             *_left_out(cells),
         ],
     )

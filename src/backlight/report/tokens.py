@@ -61,7 +61,7 @@ def draw_tokens(report: TokensReport) -> Iterator[tuple[str, Figure]]:
     yield from draw_single_prompts(grids)
     yield from draw_by_position(grids)
     yield from _vector_figures(report)
-    yield from draw_geometry_by_layer(report.geometry, report.title, len(report.prompts))
+    yield from draw_geometry_by_layer(report.geometry, report.title, report.prompts.num_rows)
 
 
 def _vector_figures(report: TokensReport) -> Iterator[tuple[str, Figure]]:

@@ -1,12 +1,42 @@
 """Any text as signs that can be seen in a figure: blanks, line breaks, foreign letters."""
 
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
-__all__ = ["shorten", "visible"]
+from backlight.foreign.text import plain, sign
 
-_SIGNS = {" ": "·", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+__all__ = ["make_plain", "shorten", "visible"]
+
+_LONGEST = 300  # letters of a line
+
+
+def make_plain(figure: Figure) -> None:
+    """Make all text of a figure text that is only read, before it is rendered.
+
+    Control codes, and letters that the typeface does not have, are written by their numbers; a
+    ``$`` is a dollar sign and no formula. Numbers that matplotlib itself writes beside an axis stay
+    as they are.
+
+    Args:
+        figure: The figure, with all that is drawn in it.
+    """
+    axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
+    numbers = {id(text) for axis in axes for text in _numbers(axis)}
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if id(text) not in numbers:
+            text.set_parse_math(False)
+            _rewrite(text)
+    for axis in axes:
+        if _is_labelled(axis):
+            axis.set_major_formatter(_PlainLabels(axis.get_major_formatter()))
 
 
 def visible(text: str, *, blanks: bool = True) -> str:
@@ -39,15 +69,52 @@ def shorten(text: str, most: int) -> str:
     return f"{text[: most - end - 1]}…{text[len(text) - end :]}"
 
 
+class _PlainLabels(Formatter):
+    """Labels that were given to an axis, made plain when they are written."""
+
+    def __init__(self, given: Formatter) -> None:
+        self._given = given
+
+    def __call__(self, x: Any, pos: Any = None) -> str:
+        return _seen(self._given(x, pos))
+
+
+def _is_labelled(axis: Axis) -> bool:
+    return isinstance(axis.get_major_formatter(), (FixedFormatter, FuncFormatter))
+
+
+def _numbers(axis: Axis) -> Iterator[Text]:
+    """List what matplotlib itself writes beside an axis, some of it as formulas."""
+    yield axis.offsetText
+    ticks = axis.get_minor_ticks()
+    if not _is_labelled(axis):
+        ticks += axis.get_major_ticks()
+    for tick in ticks:
+        yield from (tick.label1, tick.label2)
+
+
+def _rewrite(text: Text) -> None:
+    written = text.get_text()
+    seen = _seen(written)
+    if seen != written:
+        text.set_text(seen)
+
+
+def _seen(text: str) -> str:
+    lines = (shorten(line, _LONGEST) for line in plain(text, lines=True).split("\n"))
+    return "\n".join("".join(map(_drawn, line)) for line in lines)
+
+
+def _drawn(letter: str) -> str:
+    return letter if _has_glyph(letter) else sign(letter)
+
+
 def _sign(letter: str, *, blanks: bool) -> str:
-    if letter == " " and not blanks:
+    if letter == " ":
+        return "·" if blanks else letter
+    if letter.isprintable() and plain(letter) == letter and _has_glyph(letter):
         return letter
-    if letter in _SIGNS:
-        return _SIGNS[letter]
-    if letter.isprintable() and _has_glyph(letter):
-        return letter
-    number = ord(letter)
-    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+    return sign(letter)
 
 
 @cache

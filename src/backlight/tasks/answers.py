@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.data.batches import Batch
-from backlight.errors import PromptError
+from backlight.errors import PromptError, quoted
 from backlight.models.head import Head
 from backlight.tasks.objective import LossGradient, chunks, predicted_loss
 from backlight.tasks.prompts import Prompt
@@ -196,6 +196,7 @@ def _contrast(prompt: Prompt, tokens: PromptTokens) -> tuple[int, int]:
         if one != other:
             return place, other
     raise PromptError(
-        f"The answers {prompt.answer!r} and {prompt.wrong_answer!r} to {prompt.text!r} differ "
+        f"The answers {quoted(prompt.answer)} and {quoted(prompt.wrong_answer)} to "
+        f"{quoted(prompt.text)} differ "
         "in no token that both have, so their logits cannot be compared."
     )

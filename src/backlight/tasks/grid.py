@@ -11,7 +11,7 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import PromptError, nearest
+from backlight.errors import PromptError, nearest, quoted
 from backlight.tasks.prompts import Piece, Prompt
 from backlight.tasks.spans import OffsetTokenizer, PromptTokens
 
@@ -113,7 +113,7 @@ class Grid:
             names = list(self._by_name)
             hint = nearest(name, names, otherwise=f"There are {', '.join(names)}.")
             raise PromptError(
-                f"There is no position {name!r} in these prompts. {hint} "
+                f"There is no position {quoted(name)} in these prompts. {hint} "
                 "`backlight tokens CONFIG --list_positions` lists all."
             )
         return self._by_name[name]
@@ -171,7 +171,8 @@ def _refuse_one_name_for_two(names: Sequence[str]) -> None:
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
         raise PromptError(
-            f"Two positions of these prompts would be called {twice[0]!r}; rename the field or "
+            f"Two positions of these prompts would be called {quoted(twice[0])}; rename the "
+            "field or "
             "change the word that is called so."
         )
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import PromptError
+from backlight.errors import PromptError, quoted
 from backlight.tasks.prompts import Piece, Prompt
 
 __all__ = ["BOS", "OffsetTokenizer", "PromptTokens", "locate"]
@@ -108,17 +108,20 @@ def _answered(
         for edge, what in ((begin, "prompt and answer"), (end, "answer and ending")):
             if first < edge < last:
                 raise PromptError(
-                    f"The tokenizer makes one token, {tokenizer.decode([token])!r}, of the end of "
-                    f"{text!r} and the beginning of {answer!r} ({what}): end the prompt without a "
+                    f"The tokenizer makes one token, {quoted(tokenizer.decode([token]))}, of "
+                    "the end of "
+                    f"{quoted(text)} and the beginning of {quoted(answer)} ({what}): end the "
+                    "prompt without a "
                     "space and begin the answer with one."
                 )
     start = sum(last <= begin for _, last in offsets)
     stop = sum(last <= end for _, last in offsets)
     if stop == start:
-        raise PromptError(f"The answer to {text!r} is empty, so there is nothing to predict.")
+        raise PromptError(f"The answer to {quoted(text)} is empty, so there is nothing to predict.")
     if ids[:start] != alone:
         raise PromptError(
-            f"The tokenizer cuts {text!r} otherwise when {answer!r} follows; choose an answer that "
+            f"The tokenizer cuts {quoted(text)} otherwise when {quoted(answer)} follows; "
+            "choose an answer that "
             "leaves the prompt's tokens as they are, such as one that begins with a space."
         )
     ranges = list(_ranges(prompt.pieces))
@@ -126,7 +129,9 @@ def _answered(
     owners += [_owner(first, last, ranges, text) for first, last in offsets[num_front:start]]
     for piece in prompt.pieces:
         if piece.is_field and piece.name not in owners:
-            raise PromptError(f"The field {piece.name!r} has no token of its own in {text!r}.")
+            raise PromptError(
+                f"The field {quoted(piece.name)} has no token of its own in {quoted(text)}."
+            )
     return ids, owners, start, stop
 
 
@@ -177,7 +182,8 @@ def _owner(first: int, last: int, ranges: Sequence[tuple[Piece, int, int]], text
     fields = [piece.name for piece in touched if piece.is_field]
     if len(fields) > 1:
         raise PromptError(
-            f"The fields {' and '.join(fields)} share a token, {text[first:last]!r}, in {text!r}: "
+            f"The fields {' and '.join(fields)} share a token, {quoted(text[first:last])}, in "
+            f"{quoted(text)}: "
             "put something between them."
         )
     return fields[0] if fields else touched[0].name

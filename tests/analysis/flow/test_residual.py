@@ -32,7 +32,7 @@ def ratio(above, below):
 
 
 def row_of(table, **wanted):
-    keep = np.ones(len(table), dtype=bool)
+    keep = np.ones(table.num_rows, dtype=bool)
     for name, value in wanted.items():
         keep &= table[name] == value
     assert keep.sum() == 1

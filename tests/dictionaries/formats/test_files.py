@@ -143,13 +143,15 @@ def test_a_number_too_large_for_the_format_asked_for_is_refused(copied):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not JSON: Expecting value"),
-        (b"{'a': 1}", "is not JSON: Expecting property name"),
-        (b"\xff\xfe", "is not JSON: 'utf-8' codec"),
-        (b"[" * 100_000, "is not JSON: maximum recursion|is not JSON"),
+        (b"", "cannot be read as JSON: Expecting value"),
+        (b"{'a': 1}", "cannot be read as JSON: Expecting property name"),
+        (b"\xff\xfa", "cannot be read: it is no text in UTF-8"),
+        (b"[" * 100_000, "cannot be read as JSON: it is nested too deeply"),
         (b"[1]", "holds list, not a JSON object"),
+        (b'{"a": 1, "a": 2}', "the key 'a' is there twice"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "cannot be read as JSON: Exceeds the limit"),
     ],
-    ids=["empty", "python", "binary", "deep", "list"],
+    ids=["empty", "python", "binary", "deep", "list", "twice", "huge"],
 )
 def test_settings_that_are_no_json_object_are_refused(content, message, tmp_path):
     (tmp_path / "cfg.json").write_bytes(content)

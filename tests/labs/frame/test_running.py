@@ -29,7 +29,7 @@ def test_an_experiment_is_carried_out_from_the_command_line(tmp_path, capsys):
     assert "chance" in printed
     assert f"backlight lab ln-jacobian {run}/config.yaml" in printed.replace("\n", "")
     results = load_results(run)
-    assert len(results.tables["seeds"]) == 2 * 2 * 3
+    assert results.tables["seeds"].num_rows == 2 * 2 * 3
     picture = run / "ln_jacobian.png"
     before = picture.read_bytes()
     picture.unlink()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.session import console
@@ -32,8 +31,8 @@ def print_flow(config: FlowConfig, results: Results) -> None:
     if "attention" in tables:
         _print_attention(tables["attention"])
     for name, reason in results.metadata.get("left_out", {}).items():
-        console().print(escape(f"Left out: {name}. {reason}"))
-    console().print(escape(_caption(config, results)))
+        console().print(f"Left out: {name}. {reason}")
+    console().print(_caption(config, results))
 
 
 def _print_residual(table: Table) -> None:
@@ -44,7 +43,7 @@ def _print_residual(table: Table) -> None:
         "block's input over that at its output.",
     )
     _head(shown, ("layer", "half", "direct", "transform", "share", "± se", "cosine", "growth"))
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         shown.add_row(
             str(table["layer"][row]),
             str(table["half"][row]),
@@ -61,11 +60,9 @@ def _print_slope(slopes: Table, depth: Table) -> None:
     interval = "" if np.isnan(low) else f" (95 %: {low:+.4f} to {high:+.4f})"
     norms = depth["gradient_norm"]
     console().print(
-        escape(
-            f"Gradient norm at the embedding {norms[0]:.3g}, behind the last layer {norms[-1]:.3g} "
-            f"({depth.units['gradient_norm']}); slope of its logarithm per layer walked backward "
-            f"{slopes['slope'][0]:+.4f}{interval}: below 0 it vanishes, above 0 it explodes."
-        )
+        f"Gradient norm at the embedding {norms[0]:.3g}, behind the last layer {norms[-1]:.3g} "
+        f"({depth.units['gradient_norm']}); slope of its logarithm per layer walked backward "
+        f"{slopes['slope'][0]:+.4f}{interval}: below 0 it vanishes, above 0 it explodes."
     )
 
 
@@ -78,7 +75,7 @@ def _print_norms(table: Table) -> None:
     )
     names = [name.replace("_", " ") for name in SURROGATES]
     _head(shown, ("layer", "norm", "sigma", "r mean", "r radial", *names))
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         if not np.isnan(table["head"][row]):
             continue
         shown.add_row(
@@ -108,7 +105,7 @@ def _print_attention(table: Table) -> None:
         own = table.select(table["layer"] == layer)
         cells = [f"{np.nanmean(own[name]):.3g}" for name in columns]
         cells += [f"{100 * np.nanmean(own[name]):.1f} %" for name in shares]
-        shown.add_row(_whole(float(layer)), str(len(own)), *cells)
+        shown.add_row(_whole(float(layer)), str(own.num_rows), *cells)
     console().print(shown)
 
 
@@ -126,7 +123,7 @@ def _caption(config: FlowConfig, results: Results) -> str:
 
 
 def _empty(title: str, caption: str) -> RichTable:
-    return RichTable(title=escape(title), caption=escape(caption), caption_justify="left")
+    return RichTable(title=title, caption=caption, caption_justify="left")
 
 
 def _head(shown: RichTable, headings: Sequence[str]) -> None:

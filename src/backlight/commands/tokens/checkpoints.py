@@ -6,7 +6,7 @@ from pathlib import Path
 from backlight.commands.model import load
 from backlight.config import SHIPPED, TokensConfig
 from backlight.data.world import CITY_MODEL
-from backlight.errors import ModelError, nearest
+from backlight.errors import ModelError, nearest, quoted
 from backlight.models.subject import Subject
 
 __all__ = ["load_answering"]
@@ -54,7 +54,7 @@ def _root(experiment: Path) -> Path:
     """Find the checkpoints of an experiment, in a folder of their own or not."""
     experiment = experiment.expanduser()
     if not experiment.is_dir():
-        raise ModelError(f"There is no folder {str(experiment)!r} (experiment_dir).")
+        raise ModelError(f"There is no folder {quoted(experiment)} (experiment_dir).")
     own = experiment / "checkpoints"
     return own if own.is_dir() else experiment
 
@@ -65,9 +65,9 @@ def _found(checkpoint: str, root: Path) -> str:
     if name in there:
         return name
     if not there:
-        raise ModelError(f"There are no checkpoints in {str(root)!r}.")
+        raise ModelError(f"There are no checkpoints in {quoted(root)}.")
     raise ModelError(
-        f"There is no checkpoint {name!r} in {str(root)!r}; there are {', '.join(there)}. "
+        f"There is no checkpoint {quoted(name)} in {quoted(root)}; there are {', '.join(there)}. "
         f"{nearest(name, there)}"
     )
 

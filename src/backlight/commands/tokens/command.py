@@ -30,7 +30,7 @@ from backlight.commands.tokens.prompts import draw_prompts, prepare
 from backlight.commands.tokens.table import print_positions, print_tokens
 from backlight.config import TokensConfig, same_numbers
 from backlight.data.batches import bucket
-from backlight.errors import ConfigError, nearest
+from backlight.errors import ConfigError, nearest, quoted
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
@@ -146,7 +146,9 @@ def _refuse_unknown_colour(config: TokensConfig, prompts: Sequence[Prompt]) -> N
     known = prompt_columns(prompts)
     if config.color_by is not None and config.color_by not in known:
         hint = nearest(config.color_by, known, otherwise=f"They have {', '.join(known)}.")
-        raise ConfigError(f"The prompts have no value {config.color_by!r} to colour by. {hint}")
+        raise ConfigError(
+            f"The prompts have no value {quoted(config.color_by)} to colour by. {hint}"
+        )
 
 
 def _measure(config: TokensConfig, plan: _Plan, directory: RunDirectory | None) -> TokenSurvey:

@@ -56,7 +56,7 @@ def write_tokens(
 
     described = {
         **results.metadata,
-        "n_samples": len(results.tables["prompts"]),
+        "n_samples": results.tables["prompts"].num_rows,
         "target_layers": sorted(
             {layer for site, _ in targets if (layer := layer_of(site)) is not None}
         ),

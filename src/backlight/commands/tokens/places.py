@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from backlight.errors import UnsupportedSiteError
+from backlight.errors import UnsupportedSiteError, quoted
 from backlight.models.sites import (
     Site,
     format_layers,
@@ -52,7 +52,8 @@ def choose_sites(subject: Subject, patterns: str, layers: str) -> tuple[Site, ..
         missing = set(numbers) - {layer_of(site.name) for site in own}
         if own and missing:
             raise UnsupportedSiteError(
-                f"Layers {format_layers(sorted(missing))} have no {pattern.strip()!r}; leave them "
+                f"Layers {format_layers(sorted(missing))} have no {quoted(pattern.strip())}; "
+                "leave them "
                 "out of --target_layers."
             )
         chosen |= {site.name: site for site in (*own, *alone)}

@@ -1,12 +1,12 @@
 """What ``backlight tokens`` prints: the largest gradients, the shapes, and the positions."""
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.analysis.tokens import PromptSet
 from backlight.commands.session import console
 from backlight.config import TokensConfig
+from backlight.errors import quoted
 from backlight.runs.results import Results
 from backlight.tables import Table
 
@@ -40,7 +40,7 @@ def print_positions(material: PromptSet) -> None:
     grid = material.grid
     shown = RichTable(
         title=f"Positions of {len(material.prompts)} prompts",
-        caption=escape(f"For example {material.prompts[0].text!r}"),
+        caption=f"For example {quoted(material.prompts[0].text)}",
         caption_justify="left",
     )
     for heading in ("column", "position", "token", "prompts"):
@@ -49,10 +49,10 @@ def print_positions(material: PromptSet) -> None:
     for column, position in enumerate(grid.positions):
         shown.add_row(
             str(column),
-            escape(position.name),
-            escape(repr(position.label) if position.part == "token" else position.label),
+            position.name,
+            quoted(position.label) if position.part == "token" else position.label,
             str(int((grid.counts[:, column] > 0).sum())),
-            escape(", ".join(position.other_names)),
+            ", ".join(position.other_names),
         )
     console().print(shown)
 
@@ -62,8 +62,8 @@ def _print_layers(config: TokensConfig, results: Results) -> None:
     whole = table.select(np.isnan(table["head"]))
     unit = table.units["gradient_norm"]
     shown = RichTable(
-        title=escape(f"{_OBJECTIVES[config.objective]}: gradient norms ({unit}), largest first"),
-        caption=escape(_caption(results)),
+        title=f"{_OBJECTIVES[config.objective]}: gradient norms ({unit}), largest first",
+        caption=_caption(results),
         caption_justify="left",
     )
     shown.add_column("site", no_wrap=True)
@@ -71,14 +71,12 @@ def _print_layers(config: TokensConfig, results: Results) -> None:
     shown.add_column("zero by causality", justify="right", no_wrap=True)
     for site in dict.fromkeys(whole["site"].tolist()):
         own = whole.select(whole["site"] == site)
-        shown.add_row(escape(site), escape(_largest(own)), _structural(own))
+        shown.add_row(site, _largest(own), _structural(own))
     console().print(shown)
     right, loss = told["share_right"], told["loss_nats_per_token"]
     console().print(
-        escape(
-            f"{told['num_prompts']:,} prompts; loss {loss:.4f} nats per answer token; greedy "
-            f"answers right: {100 * right:.1f} %."
-        )
+        f"{told['num_prompts']:,} prompts; loss {loss:.4f} nats per answer token; greedy "
+        f"answers right: {100 * right:.1f} %."
     )
 
 
@@ -93,18 +91,16 @@ def _largest(table: Table) -> str:
 
 
 def _structural(table: Table) -> str:
-    return f"{int((table['num_reaching'] == 0).sum())} of {len(table)}"
+    return f"{int((table['num_reaching'] == 0).sum())} of {table.num_rows}"
 
 
 def _print_geometry(results: Results) -> None:
     table = results.tables["geometry"]
     shown = RichTable(
         title=f"Gradient vectors across prompts (PCA {results.config['pca']})",
-        caption=escape(
-            "90 %, 95 %: components that explain so much of the variance; rank: effective rank; "
-            "cosine: mean over pairs of prompts; r: correlation of the norm with the answer and "
-            "with the loss. Blank: zero by causality, or not a number."
-        ),
+        caption="90 %, 95 %: components that explain so much of the variance; rank: effective "
+        "rank; cosine: mean over pairs of prompts; r: correlation of the norm with the answer and "
+        "with the loss. Blank: zero by causality, or not a number.",
         caption_justify="left",
     )
     shown.add_column("site", no_wrap=True)
@@ -113,7 +109,7 @@ def _print_geometry(results: Results) -> None:
         shown.add_column(heading, justify="right")
     shown.add_column("r answer", justify="right")
     shown.add_column("r loss", justify="right")
-    for row in range(len(table)):
+    for row in range(table.num_rows):
         cells = [str(table["site"][row]), str(table["position"][row])]
         cells += [_number(table[name][row], ".3g") for name in ("norm", "norm_std")]
         cells += [_number(100 * table[name][row], ".1f", " %") for name in ("pc1", "pc2")]
@@ -124,7 +120,7 @@ def _print_geometry(results: Results) -> None:
         cells += [
             _number(table[name][row], ".2f") for name in ("mean_cosine", "r_answer", "r_loss")
         ]
-        shown.add_row(*map(escape, cells))
+        shown.add_row(*cells)
     console().print(shown)
 
 

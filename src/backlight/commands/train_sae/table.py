@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
@@ -11,6 +10,7 @@ from backlight.commands.session import console
 from backlight.commands.text import account_lines
 from backlight.commands.train_sae.trained import TrainedDictionary
 from backlight.config import TrainSaeConfig
+from backlight.foreign.text import plain
 
 __all__ = ["print_trained", "shown"]
 
@@ -33,14 +33,14 @@ def shown(
         The steps.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
+        TextColumn("{task.fields[state]}", markup=False),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(title), total=total, state="")
+        task = bar.add_task(plain(title), total=total, state="")
         for step in steps:
             num_tokens, state = describe(step)
             bar.update(task, advance=num_tokens, state=state)
@@ -62,7 +62,7 @@ def print_trained(config: TrainSaeConfig, trained: TrainedDictionary) -> None:
         f"Its features          backlight sae --model_name {config.model_name} "
         f"--sae_path {trained.saelens}",
     ]
-    console().print("\n".join(lines), soft_wrap=True, markup=False)
+    console().print("\n".join(lines), soft_wrap=True)
 
 
 def _table(config: TrainSaeConfig, trained: TrainedDictionary) -> RichTable:
@@ -77,11 +77,9 @@ def _table(config: TrainSaeConfig, trained: TrainedDictionary) -> RichTable:
     )
     caption = "\n".join([caption, *told])
     table = RichTable(
-        title=escape(
-            f"{trained.dictionary.num_features} features of {trained.site.name} of "
-            f"{config.model_name}"
-        ),
-        caption=escape(caption),
+        title=f"{trained.dictionary.num_features} features of {trained.site.name} of "
+        f"{config.model_name}",
+        caption=caption,
         caption_justify="left",
         show_header=False,
         min_width=_WIDTH,

@@ -23,7 +23,6 @@ def print_examination(rows: Sequence[Mapping[str, Any]]) -> None:
             f"mean {row['mean']:.4g}, exact {100 * row['exact']:.1f} %  "
             f"(always the same: {row['constant_median']:.4g}, {row['constant_mean']:.4g})",
             soft_wrap=True,
-            markup=False,
         )
 
 
@@ -39,4 +38,4 @@ def print_trained(trained: TrainedWorld) -> None:
         f"Metrics   {trained.path / 'tables' / 'metrics.csv'}",
         f"Card      {trained.path / 'README.md'}",
     ]
-    console().print("\n".join(lines), soft_wrap=True, markup=False)
+    console().print("\n".join(lines), soft_wrap=True)

@@ -15,7 +15,7 @@ from backlight.dictionaries.formats.places import input_of, layer_in, module_pat
 from backlight.dictionaries.formats.settings import Settings, read_settings
 from backlight.dictionaries.formats.weights import Weights
 from backlight.dictionaries.formats.writing import encoder_bias, write_json, write_state
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
 
 __all__ = ["DictionaryLearning", "write"]
 
@@ -131,7 +131,7 @@ def _card(settings: Settings, file: Path) -> Card:
     layer, named = trainer.find("layer", int), layer_in(writes or "")
     if layer is not None and named is not None and layer != named:
         raise DictionaryError(
-            f"{str(settings.path)!r} says layer {layer} and a submodule of layer {named}; mend it."
+            f"{quoted(settings.path)} says layer {layer} and a submodule of layer {named}; mend it."
         )
     return Card(
         format="dictionary_learning",
@@ -167,7 +167,7 @@ def _unpacked(state: dict[str, Any], file: Path) -> tuple[dict[str, Any], float]
         return state, 1.0
     inside, factor = state["ae"], state.get("norm_factor")
     if not isinstance(inside, dict) or not isinstance(factor, int | float | None):
-        raise DictionaryError(f"{str(file)!r} is no backup that dictionary_learning would write.")
+        raise DictionaryError(f"{quoted(file)} is no backup that dictionary_learning would write.")
     return inside, 1.0 if factor is None else float(factor)
 
 
@@ -229,7 +229,7 @@ def _activation(trainer: Settings, weights: Weights, kind: str, factor: float) -
         k = trainer.size("k")
         if "k" in weights.names and int(weights.number("k")) != k:
             raise DictionaryError(
-                f"{str(trainer.path)!r} says k is {k}, {str(weights.path)!r} says "
+                f"{quoted(trainer.path)} says k is {k}, {quoted(weights.path)} says "
                 f"{int(weights.number('k'))}; one of them belongs to another dictionary."
             )
         return TopK(k=min(k, features))

@@ -15,13 +15,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from backlight.dictionaries.formats.weights import Weights
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
+from backlight.foreign.files import check_archive, check_file
 
 __all__ = ["load_state", "open_npz", "open_safetensors"]
 
 _BROKEN = (
     OSError,
     EOFError,
+    MemoryError,
     RuntimeError,
     ValueError,
     KeyError,
@@ -74,6 +76,7 @@ def open_npz(
         Its arrays as tensors.
     """
     with _existing(path).open("rb") as stream:  # numpy leaves it open if it cannot be read
+        check_archive(path, stream, error=DictionaryError)
         with _reading(path):
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
@@ -99,12 +102,15 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         DictionaryError: If it is not there, is damaged, or holds more than plain values.
     """
-    with _reading(_existing(path)):
+    with _existing(path).open("rb") as stream:
+        check_archive(path, stream, error=DictionaryError)
+    with _reading(path):
         mapped = zipfile.is_zipfile(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     if not isinstance(state, dict):
         raise DictionaryError(
-            f"{str(path)!r} holds {type(state).__name__}, not tensors by name; save a state_dict()."
+            f"{quoted(path)} holds {type(state).__name__}, not tensors by name; save a "
+            "state_dict()."
         )
     return {str(name): value for name, value in state.items()}
 
@@ -116,22 +122,24 @@ def _reading(path: Path) -> Generator[None, None, None]:
     except _BROKEN as error:
         if _OBJECTS.search(str(error)):
             raise DictionaryError(
-                f"{str(path)!r} holds pickled Python objects, and loading those could run any "
+                f"{quoted(path)} holds pickled Python objects, and loading those could run any "
                 "code; save it again as plain tensors, such as a state_dict()."
             ) from error
         raise DictionaryError(
-            f"{str(path)!r} is damaged, incomplete or no {path.suffix} file "
+            f"{quoted(path)} is damaged, incomplete or no {path.suffix} file "
             f"({_first_line(error)}); copy or download it again."
         ) from error
 
 
 def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise DictionaryError(f"There is no file {str(path)!r}, which a dictionary needs.")
+    if not path.exists():
+        raise DictionaryError(f"There is no file {quoted(path)}, which a dictionary needs.")
+    check_file(path, error=DictionaryError)
     return path
 
 
 def _first_line(error: BaseException) -> str:
     if isinstance(error, pickle.UnpicklingError):
         return "it holds no tensors"  # torch advises to trust the file
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return quoted(line)[1:-1].rstrip(".")

@@ -16,7 +16,7 @@ from backlight.dictionaries.formats.files import open_npz, open_safetensors
 from backlight.dictionaries.formats.places import input_of, layer_in, module_path
 from backlight.dictionaries.formats.settings import read_settings
 from backlight.dictionaries.formats.weights import Weights
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
 
 __all__ = ["GemmaScope"]
 
@@ -98,7 +98,8 @@ def _dictionary(weights: Weights, card: Card) -> Dictionary:
     outputs = weights.shape(names["W_dec"])
     if len(sizes) != 2 or len(outputs) != 2:
         raise DictionaryError(
-            f"{names['W_enc']!r} and {names['W_dec']!r} in {str(weights.path)!r} are {list(sizes)} "
+            f"{quoted(names['W_enc'])} and {quoted(names['W_dec'])} in {quoted(weights.path)} "
+            f"are {list(sizes)} "
             f"and {list(outputs)}, but must be matrices; dictionaries across layers are not read."
         )
     (width, features), output_width = sizes, outputs[1]

@@ -18,7 +18,7 @@ from backlight.dictionaries.formats.settings import Settings
 from backlight.dictionaries.formats.weights import Weights
 from backlight.dictionaries.formats.writing import encoder_bias, write_json, write_safetensors
 from backlight.dictionaries.normalization import Normalization
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
 
 __all__ = ["SAELens", "write"]
 
@@ -140,7 +140,8 @@ def _autoencoder(settings: Settings, weights: Weights, card: Card) -> Dictionary
     width, features = settings.size("d_in"), settings.size("d_sae")
     if settings.section("metadata").find("hook_head_index", int) is not None:
         raise DictionaryError(
-            f"{card.path!r} reads one attention head of {card.reads}; backlight's sites are whole "
+            f"{quoted(card.path)} reads one attention head of {card.reads}; backlight's sites "
+            "are whole "
             "tensors, so use a dictionary of all heads."
         )
     rows = weights.matrix("W_dec", features, width)
@@ -205,7 +206,7 @@ def _activation(settings: Settings, weights: Weights, architecture: str) -> Acti
         k = settings.size("k")
         if k > features:
             raise DictionaryError(
-                f"k in {str(settings.path)!r} is {k}, but there are only {features} features."
+                f"k in {quoted(settings.path)} is {k}, but there are only {features} features."
             )
         return TopK(k=k, by_size=architecture == "abstopk")
     return Relu()
@@ -232,6 +233,6 @@ def _fold_scaling_factor(settings: Settings, weights: Weights, rows: Tensor) -> 
         rows.mul_(factor[:, None])
     elif not torch.allclose(factor, torch.ones_like(factor)):
         raise DictionaryError(
-            f"{str(weights.path)!r} holds a {name!r} that is not 1, while "
-            f"{str(settings.path)!r} does not say that it was fine-tuned; one of them is wrong."
+            f"{quoted(weights.path)} holds a {quoted(name)} that is not 1, while "
+            f"{quoted(settings.path)} does not say that it was fine-tuned; one of them is wrong."
         )

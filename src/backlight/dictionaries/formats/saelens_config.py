@@ -5,7 +5,7 @@ from pathlib import Path
 from backlight.dictionaries.dictionary import Card
 from backlight.dictionaries.formats.places import layer_in
 from backlight.dictionaries.formats.settings import Settings, read_settings
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
 
 __all__ = ["CONFIG", "TRANSCODERS", "card_of", "settings_of"]
 
@@ -67,7 +67,8 @@ def card_of(settings: Settings, file: Path) -> Card:
     architecture = settings.need("architecture", str)
     if architecture in _NOT_LINEAR:
         raise DictionaryError(
-            f"{str(file.parent)!r} is a {architecture} dictionary, which has no linear encoder and "
+            f"{quoted(file.parent)} is a {architecture} dictionary, which has no linear "
+            "encoder and "
             "decoder, so backlight cannot differentiate it; use one of another kind."
         )
     settings.choice("architecture", (*_AUTOENCODERS, *TRANSCODERS))

@@ -1,17 +1,20 @@
 """What a dictionary's authors say of it in a JSON file, checked at the door."""
 
-import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, listed, quoted
+from backlight.foreign.documents import read_json
+from backlight.foreign.files import MEGABYTE
 
 __all__ = ["Settings", "read_settings"]
 
 T = TypeVar("T", int, float, str, bool)
 
+_LARGEST = 16 * MEGABYTE
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -38,15 +41,17 @@ class Settings:
         accepted = (int, float) if kind is float else (kind,)
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             raise DictionaryError(
-                f"{self._say(name)} is {value!r}, which is not {_KINDS[kind]}; mend the file."
+                f"{self._say(name)} is {quoted(value)}, which is not {_KINDS[kind]}; mend the file."
             )
+        if kind is float and not abs(value) <= sys.float_info.max:
+            raise DictionaryError(f"{self._say(name)} is no finite number; mend the file.")
         return kind(value)
 
     def need(self, name: str, kind: type[T]) -> T:
         """Take a value that must be there."""
         value = self.find(name, kind)
         if value is None:
-            there = ", ".join(map(repr, self.values)) or "nothing"
+            there = listed(self.values) or "nothing"
             raise DictionaryError(
                 f"{self._say(name)} is missing: there is {there}; a file of another kind, or an "
                 "incomplete one, has that name."
@@ -65,7 +70,7 @@ class Settings:
         value = self.need(name, str) if otherwise is None else self.find(name, str) or otherwise
         if value not in known:
             raise DictionaryError(
-                f"{self._say(name)} is {value!r}, which backlight does not know; it knows "
+                f"{self._say(name)} is {quoted(value)}, which backlight does not know; it knows "
                 f"{', '.join(known)}."
             )
         return value
@@ -74,11 +79,13 @@ class Settings:
         """Take an object inside this one; an empty one if there is none."""
         value = self.values.get(name) or {}
         if not isinstance(value, dict):
-            raise DictionaryError(f"{self._say(name)} is {value!r}, not an object; mend the file.")
+            raise DictionaryError(
+                f"{self._say(name)} is {quoted(value)}, not an object; mend the file."
+            )
         return Settings(path=self.path, values=value, prefix=f"{self.prefix}{name}.")
 
     def _say(self, name: str) -> str:
-        return f"{self.prefix}{name} in {str(self.path)!r}"
+        return f"{self.prefix}{name} in {quoted(self.path)}"
 
 
 def read_settings(path: Path) -> Settings:
@@ -93,16 +100,11 @@ def read_settings(path: Path) -> Settings:
     Raises:
         DictionaryError: If it is not there, or is no JSON object.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DictionaryError(f"{str(path)!r} is not JSON: {error}.") from error
-    except FileNotFoundError as error:
+    if not path.exists():
         raise DictionaryError(
-            f"There is no file {str(path)!r}, which tells what the dictionary is."
-        ) from error
-    except OSError as error:
-        raise DictionaryError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+            f"There is no file {quoted(path)}, which tells what the dictionary is."
+        )
+    values = read_json(path, error=DictionaryError, most=_LARGEST)
     if not isinstance(values, dict):
-        raise DictionaryError(f"{str(path)!r} holds {type(values).__name__}, not a JSON object.")
+        raise DictionaryError(f"{quoted(path)} holds {type(values).__name__}, not a JSON object.")
     return Settings(path=path, values=values)

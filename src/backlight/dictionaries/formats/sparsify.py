@@ -11,7 +11,7 @@ from backlight.dictionaries.formats.base import Format
 from backlight.dictionaries.formats.files import open_safetensors
 from backlight.dictionaries.formats.places import input_of, layer_in, module_path
 from backlight.dictionaries.formats.settings import Settings, read_settings
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, quoted
 
 __all__ = ["Sparsify"]
 
@@ -56,7 +56,8 @@ class Sparsify(Format):
 def _card(settings: Settings, file: Path) -> Card:
     if settings.find("signed", bool):
         raise DictionaryError(
-            f"{str(file.parent)!r} has signed features, a kind that sparsify gave up and backlight "
+            f"{quoted(file.parent)} has signed features, a kind that sparsify gave up and "
+            "backlight "
             "does not read; use one without `signed`."
         )
     activation = settings.choice("activation", ("topk", "groupmax"), otherwise="topk")
@@ -85,12 +86,12 @@ def _activation(settings: Settings, features: int) -> Activation:
     if settings.find("activation", str) == "groupmax":
         if features % k:
             raise DictionaryError(
-                f"k in {str(settings.path)!r} is {k}, but {features} features do not make {k} "
+                f"k in {quoted(settings.path)} is {k}, but {features} features do not make {k} "
                 "equal groups."
             )
         return GroupMax(k=k)
     if k > features:
         raise DictionaryError(
-            f"k in {str(settings.path)!r} is {k}, but there are only {features} features."
+            f"k in {quoted(settings.path)} is {k}, but there are only {features} features."
         )
     return TopK(k=k)

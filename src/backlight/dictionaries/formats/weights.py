@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backlight.errors import DictionaryError
+from backlight.errors import DictionaryError, listed, quoted
 
 __all__ = ["Weights"]
 
@@ -67,7 +67,8 @@ class Weights:
         raw = self._raw(name)
         if raw.numel() != 1:
             raise DictionaryError(
-                f"The tensor {name!r} in {str(self.path)!r} is {list(raw.shape)}, but must be one "
+                f"The tensor {quoted(name)} in {quoted(self.path)} is {list(raw.shape)}, but "
+                "must be one "
                 "number."
             )
         return float(raw.item())
@@ -75,14 +76,19 @@ class Weights:
     def _raw(self, name: str) -> Tensor:
         if name not in self.names:
             raise DictionaryError(
-                f"There is no tensor {name!r} in {str(self.path)!r}, only "
-                f"{', '.join(map(repr, self.names)) or 'none'}; it is of another kind than is "
+                f"There is no tensor {quoted(name)} in {quoted(self.path)}, only "
+                f"{listed(self.names) or 'none'}; it is of another kind than is "
                 "told beside it, or incomplete."
             )
         raw = self.fetch(name)
         if not isinstance(raw, Tensor):
             raise DictionaryError(
-                f"{name!r} in {str(self.path)!r} is {type(raw).__name__}, not a tensor."
+                f"{quoted(name)} in {quoted(self.path)} is {type(raw).__name__}, not a tensor."
+            )
+        if raw.numel() * raw.element_size() > raw.untyped_storage().nbytes():
+            raise DictionaryError(
+                f"The tensor {quoted(name)} in {quoted(self.path)} says that it has "
+                f"{raw.numel():,} numbers, but the file holds fewer; it is damaged."
             )
         return raw.detach()
 
@@ -92,12 +98,13 @@ class Weights:
         if found != shape:
             hint = "; it is transposed" if found == shape[::-1] else ""
             raise DictionaryError(
-                f"The tensor {name!r} in {str(self.path)!r} is {list(found)}, but must be "
+                f"The tensor {quoted(name)} in {quoted(self.path)} is {list(found)}, but must be "
                 f"{list(shape)}{hint}."
             )
         if not raw.is_floating_point():
             raise DictionaryError(
-                f"The tensor {name!r} in {str(self.path)!r} holds {_name_of(raw.dtype)} numbers, "
+                f"The tensor {quoted(name)} in {quoted(self.path)} holds {_name_of(raw.dtype)} "
+                "numbers, "
                 "but must hold floating point numbers."
             )
         return raw
@@ -108,7 +115,7 @@ class Weights:
         kept.copy_(raw)
         if kept.numel() and not all(map(torch.isfinite, kept.aminmax())):
             raise DictionaryError(
-                f"The tensor {name!r} in {str(self.path)!r} holds NaN or infinity in "
+                f"The tensor {quoted(name)} in {quoted(self.path)} holds NaN or infinity in "
                 f"{_name_of(self.dtype)}; nothing can be measured with it."
             )
         return kept

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backlight.dictionaries.dictionary import Dictionary, LinearEncoder
-from backlight.errors import StorageError
+from backlight.errors import StorageError, quoted
 
 __all__ = ["encoder_bias", "write_json", "write_safetensors", "write_state"]
 
@@ -104,4 +104,4 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         with suppress(OSError):  # its folder may not be there either
             scratch.unlink()
         reason = getattr(error, "strerror", None) or str(error)
-        raise StorageError(f"{str(path)!r} cannot be written: {reason}.") from error
+        raise StorageError(f"{quoted(path)} cannot be written: {reason}.") from error

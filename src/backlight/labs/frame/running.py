@@ -6,14 +6,13 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from backlight.commands.options import resolve
 from backlight.commands.report import rendered
 from backlight.commands.session import Clock, console, find_run, print_places, start_run
 from backlight.config import LABS, LabOptions, same_numbers
-from backlight.errors import ConfigError, nearest
+from backlight.errors import ConfigError, nearest, quoted
 from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.report.plot_drawing import draw_plots
 from backlight.report.plots import plots_from_json, plots_to_json
@@ -51,7 +50,7 @@ def lab(name: str, config: str | Path | None = None, **options: Any) -> Results:
     """
     if name not in LABS:
         hint = nearest(name, list(LABS), otherwise=f"There are {', '.join(LABS)}.")
-        raise ConfigError(f"There is no experiment {name!r}. {hint}")
+        raise ConfigError(f"There is no experiment {quoted(name)}. {hint}")
     return _carry_out(name, resolve(LABS[name], config, {"save_outputs": False, **options}))
 
 
@@ -66,7 +65,7 @@ def run(name: str, config: LabOptions) -> None:
     for table in results.metadata["printed"]:
         _print(results.tables[table])
     for remark in results.metadata["remarks"]:
-        console().print(f"\n{remark}", markup=False)
+        console().print(f"\n{remark}")
     if results.path is not None:
         print_places(RunDirectory(results.path), f"lab {name}")
 
@@ -115,14 +114,12 @@ def _write(directory: RunDirectory, results: Results, clock: Clock) -> None:
 
 def _print(table: Table) -> None:
     """Print a table; what says how sure a column is stands in the same cell."""
-    shown = RichTable(title=escape(table.name.replace("_", " ")))
+    shown = RichTable(title=table.name.replace("_", " "))
     names = [name for name in table.columns if not _belongs_to_another(name, table)]
     for name in names:
         is_text = table[name].dtype.kind == "U"
-        shown.add_column(
-            escape(table.label(name)), justify="left" if is_text else "right", no_wrap=is_text
-        )
-    for row in range(len(table)):
+        shown.add_column(table.label(name), justify="left" if is_text else "right", no_wrap=is_text)
+    for row in range(table.num_rows):
         between = "\n" if len(names) > _MANY_COLUMNS else " "
         shown.add_row(*(_cell(table, name, row, between) for name in names))
     console().print(shown)
@@ -139,11 +136,11 @@ def _cell(table: Table, name: str, row: int, between: str) -> str:
         return f"{value}{between}± {spread}" if spread else value
     if value and {f"{name}_low", f"{name}_high"} <= table.columns.keys():
         low, high = (_number(table[f"{name}{end}"][row], digits=3) for end in ("_low", "_high"))
-        return escape(f"{value}{between}[{low}, {high}]") if low and high else value
+        return f"{value}{between}[{low}, {high}]" if low and high else value
     return value
 
 
 def _number(value: Any, *, digits: int = 4) -> str:
     if isinstance(value, np.floating):
         return "" if np.isnan(value) else f"{float(value):.{digits}g}"
-    return escape(str(value))
+    return str(value)

@@ -101,12 +101,12 @@ def initialisation_remarks(growth: Table, slopes: Table) -> list[str]:
         *(
             f"{growth['function'][row]}, {growth['weights'][row]}, factor of the "
             f"{growth['quantity'][row]}'s rms per layer: {told(growth, row)}."
-            for row in range(len(growth))
+            for row in range(growth.num_rows)
         ),
         *(
             f"Transformer, {slopes['weights'][row]}, {slopes['quantity'][row]}: "
             f"{told(slopes, row)}."
-            for row in range(len(slopes))
+            for row in range(slopes.num_rows)
         ),
         "Left out of the prediction: the gradient's way through the scores, which counts where "
         "weights are large (he), and that a mean of logarithms is below the logarithm of the mean.",

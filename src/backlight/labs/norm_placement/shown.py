@@ -106,7 +106,7 @@ def placement_remarks(config: NormPlacementConfig, slopes: Table, ends: Table) -
         f"{slopes['quantity'][row]}, {slopes['norm'][row]}-norm: Xiong et al. "
         f"{slopes['xiong'][row]:.3g}, wide network {slopes['wide_network'][row]:.3g}, measured "
         f"{slopes['measured'][row]:.3g} ({slopes['low'][row]:.3g} to {slopes['high'][row]:.3g})."
-        for row in range(len(slopes))
+        for row in range(slopes.num_rows)
     ]
     losses = [
         "; ".join(
@@ -115,7 +115,7 @@ def placement_remarks(config: NormPlacementConfig, slopes: Table, ends: Table) -
                 ends["training"][rows], ends["loss_at_the_end"][rows], strict=True
             )
         )
-        for rows in np.split(np.arange(len(ends)), len(config.learning_rates))
+        for rows in np.split(np.arange(ends.num_rows), len(config.learning_rates))
     ]
     return [
         *told,

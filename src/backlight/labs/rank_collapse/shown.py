@@ -91,7 +91,7 @@ def collapse_remarks(slopes: Table, found: ByKind) -> list[str]:
         f"{slopes['quantity'][row]}, {slopes['network'][row]}: predicted "
         f"{slopes['predicted'][row]:.3g}, measured {slopes['measured'][row]:.3g} "
         f"({slopes['low'][row]:.3g} to {slopes['high'][row]:.3g})."
-        for row in range(len(slopes))
+        for row in range(slopes.num_rows)
     ]
     alike = np.array(
         [trial["of_identical_tokens"] for trials in found.values() for trial in trials]

@@ -91,7 +91,7 @@ def recurrence_remarks(
         The sentences.
     """
     linear = np.char.startswith(bounds["network"].astype(np.str_), "linear")
-    errors = np.abs(rates["rate"] - rates["expected"])[: len(bounds)]
+    errors = np.abs(rates["rate"] - rates["expected"])[: bounds.num_rows]
     return [
         f"T = {config.num_steps}, {config.seeds} seed(s), 95 % t intervals over seeds; norms are "
         "spectral norms of exact products of Jacobians.",
@@ -145,7 +145,7 @@ def _interval(rates: Table, row: int) -> str:
 
 
 def _transformer(config: RecurrenceConfig, rates: Table, norms: Table) -> str:
-    row = len(rates) - 1
+    row = rates.num_rows - 1
     logs = norms.select(norms["network"] == TRANSFORMER)["log10_norm"]
     return (
         "Transformer: theory, no decay beyond the 1/T of even attention. From k = 1 to k = "

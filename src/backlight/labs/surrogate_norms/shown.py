@@ -175,6 +175,6 @@ def _significance(config: SurrogateNormsConfig, costs: Table, contrasts: Table) 
         return ["One seed: no intervals and no p values. Ask for several with --seeds."]
     return [
         f"p is of a paired t test over {config.seeds} seeds; p_holm is corrected for the "
-        f"{int(np.isfinite(costs['p']).sum())} costs and the {len(contrasts)} contrasts, each "
+        f"{int(np.isfinite(costs['p']).sum())} costs and the {contrasts.num_rows} contrasts, each "
         "table for itself. Intervals are not corrected."
     ]

@@ -25,7 +25,7 @@ randring       ``randring(c_0865,r=50,R=90,n=2)=``      ``c_1234,c_0007``
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from backlight.errors import TaskError, nearest
+from backlight.errors import TaskError, nearest, quoted
 from backlight.tasks.world.judgements import Crossing, Inside
 from backlight.tasks.world.lists import Center, Perimeter
 from backlight.tasks.world.pairs import Compass, Distance
@@ -85,6 +85,7 @@ def find_task(name: str) -> Task:
     if name not in TASKS:
         hint = nearest(name, list(TASKS))
         raise TaskError(
-            f"There is no task {name!r} among the {len(TASKS)}: {', '.join(TASKS)}. {hint}".strip()
+            f"There is no task {quoted(name)} among the {len(TASKS)}: {', '.join(TASKS)}. "
+            f"{hint}".strip()
         )
     return TASKS[name]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.data.cities import Cities
-from backlight.errors import CityError, nearest
+from backlight.errors import CityError, nearest, quoted
 
 __all__ = ["Group", "read_group"]
 
@@ -81,12 +81,13 @@ def read_group(filters: Mapping[str, Any]) -> Group:
         if name not in known:
             hint = nearest(name, known)
             raise CityError(
-                f"Groups of cities have no filter {name!r}, only {', '.join(known)}. {hint}".strip()
+                f"Groups of cities have no filter {quoted(name)}, only {', '.join(known)}. "
+                f"{hint}".strip()
             )
     for name, value in filters.items():
         fits, such_as = _FORMS[name]
         if value is not None and not fits(value):
-            raise CityError(f"The filter {name!r} is {such_as}, not {value!r}.")
+            raise CityError(f"The filter {quoted(name)} is {such_as}, not {quoted(value)}.")
     return Group(**filters)
 
 
@@ -123,25 +124,25 @@ def _named(cells: list[str], wanted: Sequence[str] | str | None, option: str) ->
     if isinstance(wanted, str):
         try:
             found = re.compile(wanted).search
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise CityError(
-                f"{wanted!r} for {option} is not a regular expression: {error}."
+                f"{quoted(wanted)} for {option} is not a regular expression: {error}."
             ) from error
         return np.array([found(cell) is not None for cell in cells], dtype=np.bool_)
     known = set(cells)
     for name in wanted:
         if name not in known:
             hint = nearest(str(name), sorted(known))
-            raise CityError(f"No city has {name!r} among its {option}. {hint}".strip())
+            raise CityError(f"No city has {quoted(name)} among its {option}. {hint}".strip())
     return np.array([cell in wanted for cell in cells], dtype=np.bool_)
 
 
 def _ends(axis: str, ends: Sequence[float]) -> tuple[float, float]:
     if axis not in {"x", "y"}:
-        raise CityError(f"Bounds of a group are given for x and y, not for {axis!r}.")
+        raise CityError(f"Bounds of a group are given for x and y, not for {quoted(axis)}.")
     if len(ends) != 2 or not ends[0] <= ends[1]:
         raise CityError(
             f"The bounds of {axis} are the least and the largest value, such as [-100, 250], "
-            f"not {ends!r}."
+            f"not {quoted(ends)}."
         )
     return ends[0], ends[1]

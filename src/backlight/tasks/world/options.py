@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import Field, field, fields
 from typing import TYPE_CHECKING, Any
 
-from backlight.errors import TaskError
+from backlight.errors import TaskError, quoted
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -66,8 +66,8 @@ def check_option(option: Field[Any], value: Any, task_type: str) -> None:
     wanted = _wanted(option, value)
     if wanted is not None:
         raise TaskError(
-            f"The option {option.name!r} of the task {task_type} must be {wanted}, "
-            f"not {list(value) if isinstance(value, tuple) else value!r}."
+            f"The option {quoted(option.name)} of the task {task_type} must be {wanted}, "
+            f"not {quoted(list(value) if isinstance(value, tuple) else value)}."
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.data.cities import Cities
-from backlight.errors import CityError, nearest
+from backlight.errors import CityError, nearest, quoted
 
 __all__ = ["Pattern", "matches", "regions_in", "select"]
 
@@ -49,7 +49,8 @@ def select(cities: Cities, pattern: Pattern) -> Cities:
     rows = np.flatnonzero(matches(cities, pattern))
     if len(rows) < 2:
         raise CityError(
-            f"The pattern {pattern!r} matches {len(rows)} of {len(cities)} cities, but a question "
+            f"The pattern {quoted(pattern)} matches {len(rows)} of {len(cities)} cities, but a "
+            "question "
             f"needs at least two; the regions are {regions_in(cities)}."
         )
     return cities.take(rows)
@@ -90,7 +91,7 @@ def _each(cities: Cities, patterns: Sequence[Any]) -> list[NDArray[np.bool_]]:
     for part in patterns:
         if not isinstance(part, str | Sequence | Mapping):
             raise CityError(
-                f"A part of a pattern is text, a list, or {{'AND': [...]}}, not {part!r}."
+                f"A part of a pattern is text, a list, or {{'AND': [...]}}, not {quoted(part)}."
             )
     return [matches(cities, part) for part in patterns]
 
@@ -101,10 +102,12 @@ def _matches_mapping(cities: Cities, pattern: Mapping[str, Any]) -> NDArray[np.b
     if others or operator not in {"AND", "OR"} or isinstance(parts, str):
         raise CityError(
             f"A pattern is {{'AND': [...]}} or {{'OR': [...]}} with a list of patterns, "
-            f"not {dict(pattern)!r}."
+            f"not {quoted(dict(pattern))}."
         )
     if not isinstance(parts, Sequence) or not parts:
-        raise CityError(f"{operator!r} of a pattern needs a list of patterns, not {parts!r}.")
+        raise CityError(
+            f"{quoted(operator)} of a pattern needs a list of patterns, not {quoted(parts)}."
+        )
     if operator == "AND":
         return _all(cities, parts)
     return np.logical_or.reduce(_each(cities, parts))
@@ -122,14 +125,15 @@ def _matches_text(cities: Cities, pattern: str) -> NDArray[np.bool_]:
 
 def _matches_part(cities: Cities, part: str, pattern: str) -> NDArray[np.bool_]:
     if not part:
-        raise CityError(f"The pattern {pattern!r} has nothing on one side of its && or ||.")
+        raise CityError(f"The pattern {quoted(pattern)} has nothing on one side of its && or ||.")
     column, regex = _column_and_regex(part)
     try:
         match = re.compile(regex).match
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         note = "; && and || cannot be part of a regex" if part != pattern.strip() else ""
         raise CityError(
-            f"{regex!r} in the pattern {pattern!r} is not a regular expression: {error}{note}."
+            f"{quoted(regex)} in the pattern {quoted(pattern)} is not a regular expression: "
+            f"{error}{note}."
         ) from error
     cells = getattr(cities, _COLUMNS[column]).tolist()
     known = {cell: match(str(cell)) is not None for cell in set(cells)}
@@ -144,7 +148,7 @@ def _column_and_regex(part: str) -> tuple[str, str]:
     if colon and _WORD.fullmatch(column):
         hint = nearest(column, list(_COLUMNS), otherwise="")
         raise CityError(
-            f"Cities have no column {column!r} for the pattern {part!r}, only "
+            f"Cities have no column {quoted(column)} for the pattern {quoted(part)}, only "
             f"{', '.join(_COLUMNS)}. {hint}".rstrip()
         )
     return "region", part

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
-from backlight.errors import PromptError
+from backlight.errors import PromptError, quoted
 from backlight.tasks.prompts import Piece, Prompt
 
 __all__ = ["BEGIN", "END", "compact", "loss_mask", "spell", "spell_row"]
@@ -68,7 +68,7 @@ def loss_mask(text: str) -> str:
     for place, pair in enumerate(pairwise(tokens)):
         if pair == (")", "="):
             return "0" * (place + 2) + "1" * (len(tokens) - place - 2)
-    raise PromptError(f"The row {text!r} has no ') =' after which an answer could begin.")
+    raise PromptError(f"The row {quoted(text)} has no ') =' after which an answer could begin.")
 
 
 @lru_cache(maxsize=1 << 16)

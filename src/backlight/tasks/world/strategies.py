@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backlight.errors import TaskError, nearest
+from backlight.errors import TaskError, nearest, quoted
 from backlight.tasks.world.groups import Group, read_group
 from backlight.tasks.world.sampling import (
     AllPairs,
@@ -46,12 +46,14 @@ def read_sampling(
     kind = options.get("type", "all_pairs")
     if kind not in _NEEDS:
         hint = nearest(str(kind), list(_NEEDS))
-        raise TaskError(f"There is no sampling {kind!r}, only {', '.join(_NEEDS)}. {hint}".strip())
+        raise TaskError(
+            f"There is no sampling {quoted(kind)}, only {', '.join(_NEEDS)}. {hint}".strip()
+        )
     needed = _NEEDS[kind]
     wanted = {"type", "ratio"} | ({needed} if needed else set[str]())
     for name in options:
         if name not in wanted:
-            raise TaskError(f"The sampling {kind} has no option {name!r}{_only(needed)}.")
+            raise TaskError(f"The sampling {kind} has no option {quoted(name)}{_only(needed)}.")
     if needed is None:
         return AllPairs()
     if not isinstance(options.get(needed), list) or not options[needed]:
@@ -80,14 +82,14 @@ def _ratio(part: Any) -> float:
 
 def _pair(names: Any, groups: Mapping[str, Mapping[str, Any]]) -> tuple[Group, Group]:
     if not isinstance(names, list) or len(names) != 2:
-        raise TaskError(f"A pair of groups has two names, such as [a, b], not {names!r}.")
+        raise TaskError(f"A pair of groups has two names, such as [a, b], not {quoted(names)}.")
     return _group(names[0], groups), _group(names[1], groups)
 
 
 def _group(name: Any, groups: Mapping[str, Mapping[str, Any]]) -> Group:
     if name not in groups:
         known = f"only {', '.join(groups)}" if groups else "for none is defined"
-        raise TaskError(f"There is no group {name!r}, {known}.")
+        raise TaskError(f"There is no group {quoted(name)}, {known}.")
     return read_group(groups[name])
 
 

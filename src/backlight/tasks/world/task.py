@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from backlight.data.cities import Cities
-from backlight.errors import TaskError, nearest
+from backlight.errors import TaskError, nearest, quoted
 from backlight.tasks.prompts import Prompt
 from backlight.tasks.world.form import city_text, read_form
 from backlight.tasks.world.marking import Marking
@@ -168,7 +168,7 @@ def with_options(task: TaskT, options: Mapping[str, Any]) -> TaskT:
             exist = f"only {', '.join(known)}" if known else "nor any other"
             hint = nearest(str(name), list(known))
             raise TaskError(
-                f"The task {task.task_type} has no option {name!r}, {exist}. {hint}".strip()
+                f"The task {task.task_type} has no option {quoted(name)}, {exist}. {hint}".strip()
             )
     values = {
         name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
