@@ -67,7 +67,7 @@ MISTAKES = [
     ({"site": "*.out"}, r"'\*\.out' is more than one site in a layer \(layers\.0\.norm1\.out, "),
     ({"site": "layers.1.mlp.out"}, r"Layers 0_2 have no 'layers\.1\.mlp\.out'"),
     ({"dataset": "empty.txt"}, r"The dataset 'empty\.txt' is empty: it has no rows"),
-    ({"dataset": "short.txt"}, r"None of the 2 rows of 'short\.txt' is longer than 50 characters"),
+    ({"dataset": "short.txt"}, r"None of the 2 passages has two tokens or more"),
     ({"dataset": "single.txt"}, r"None of the 1 passages has two tokens or more"),
     ({"dataset": "lost.txt"}, r"There is no file 'lost\.txt'"),
     ({"dataset": "foreign"}, r"'foreign' is no text that backlight reads"),

@@ -84,7 +84,7 @@ def quoted(value: object) -> str:
         The quotation, without control codes. The middle of what is too long is left out, and a
         large value is not walked through.
     """
-    if isinstance(value, PurePath):
+    if isinstance(value, (PurePath, str)):  # numpy has texts that write themselves otherwise
         value = str(value)
     if isinstance(value, str):
         cut = value if len(value) <= 2 * _LONGEST else value[:_LONGEST] + value[-_LONGEST:]

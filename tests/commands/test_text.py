@@ -259,9 +259,7 @@ def test_a_passage_beyond_learned_positions_is_refused_by_every_command(asked, n
     config = DoctorConfig(**{**options, "batch_size": 1})
 
     for measured in (backlight.layers, backlight.flow):
-        with pytest.raises(
-            ConfigError, match=r"reads at most 64 tokens, .* a passage of 65; lower"
-        ):
+        with pytest.raises(ConfigError, match=r"reads at most 64 tokens, .* passages of 65; lower"):
             measured(**options)
     with pytest.raises(ConfigError, match=r"reads at most 64 tokens"):
         backlight.train_sae(**options, layer=0, num_tokens=60)

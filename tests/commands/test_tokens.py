@@ -514,7 +514,7 @@ def test_mistakes_are_told_before_anything_is_measured(
 def test_prompts_that_are_too_long_for_the_model_are_refused(asked, place):
     folder = str(save_causal(place / "gpt2", "gpt2"))
 
-    with pytest.raises(ConfigError, match=r"gpt2' reads at most 64 tokens, .* a prompt of 67;"):
+    with pytest.raises(ConfigError, match=r"gpt2 reads at most 64 tokens, .* prompts of 67;"):
         backlight.tokens(**{**asked, "model_name": folder, "template": "the " * 63 + "{thing}"})
 
 
@@ -530,7 +530,7 @@ def test_a_task_that_does_not_exist_lists_those_that_do(place, model_folder):
 @pytest.mark.parametrize(
     ("content", "kind", "told"),
     [
-        (None, ConfigError, r"values of fields .* There is no file 'values\.csv'\."),
+        (None, ConfigError, r"There is no file 'values\.csv'\."),
         (b"thing,place\na,b,c\n", ConfigError, r"Line 2 of 'values\.csv' has not as many cells as"),
         (b"thing,place\na,b\n\nc\n", ConfigError, r"Line 4 of 'values\.csv' has not as many cells"),
         (b'thing,place\n"a\nb",c\nd\n', ConfigError, r"Line 4 of 'values\.csv' has not as many"),
@@ -628,3 +628,50 @@ def test_a_given_model_leaves_no_room_for_options_of_another(asked):
 
     with pytest.raises(ConfigError, match=r"A subject is given, so model_name, device would have"):
         backlight.tokens(**asked, subject=subject)
+
+
+def test_a_template_without_a_field_is_measured_as_one_prompt(asked, place):
+    options = {**asked, "template": "the light of", "answer": " a", "fields": None}
+
+    results = backlight.tokens(**options, output_dir="out")
+
+    assert results.metadata["num_prompts"] == 1
+    positions = results.tables["positions"]
+    assert {"the", "light", "of"} <= set(positions["position"].tolist())
+    assert np.isfinite(positions["gradient_norm"]).all()
+    assert np.isnan(positions["gradient_norm_se"]).all()
+    assert (place / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["prompts.jsonl", "prompts.json", "prompts.csv"])
+def test_whole_prompts_come_from_a_file(asked, place, name):
+    rows = [
+        {"prompt": "the light of", "answer": " a", "wrong_answer": " the"},
+        {"prompt": "every layer", "answer": " of", "wrong_answer": " a"},
+    ]
+    if name.endswith(".csv"):
+        lines = [";".join(rows[0]), *(";".join(row.values()) for row in rows)]
+        (place / name).write_text("\n".join(lines), encoding="utf-8")
+    elif name.endswith(".jsonl"):
+        (place / name).write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    else:
+        (place / name).write_text(json.dumps(rows), encoding="utf-8")
+    options = {
+        **{each: value for each, value in asked.items() if each not in ("template", "answer")},
+        "objective": "logit_difference",
+    }
+    del options["fields"]
+
+    found = backlight.tokens(**options, fields_csv=name)
+    expected = backlight.tokens(
+        **options,
+        template="{prompt}",
+        answer="{answer}",
+        wrong_answer="{wrong_answer}",
+        fields=rows,
+    )
+
+    assert found.metadata["num_prompts"] == 2
+    assert found.tables["positions"]["gradient_norm"].tolist() == (
+        expected.tables["positions"]["gradient_norm"].tolist()
+    )

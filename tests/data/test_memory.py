@@ -8,7 +8,7 @@ import pandas
 import pyarrow
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from backlight.data.corpora import read_rows
 from backlight.data.given import IN_MEMORY, Given, named_or_given
@@ -70,6 +70,7 @@ def test_texts_are_taken_in_every_form_that_people_have(data):
         np.array(IDS),
         torch.tensor(IDS),
         DataLoader(torch.tensor(IDS), batch_size=2),
+        DataLoader(TensorDataset(torch.tensor(IDS)), batch_size=2),
         {"input_ids": torch.tensor(IDS)},
         [{"input_ids": row} for row in IDS],
         datasets.Dataset.from_dict({"input_ids": IDS}),
@@ -155,6 +156,10 @@ def test_data_has_a_name_that_can_be_written_down():
         (set(TEXTS), r"A set is no dataset that can be read\. Give a list of texts"),
         (io.StringIO("text"), r"A StringIO is no dataset that can be read"),
         (np.array(3), r"A single number is no dataset"),
+        (
+            [(torch.tensor([1, 2]), torch.tensor([2, 3]))],
+            r"Row 0 .* is a tuple of 2, such as \(inp",
+        ),
         (object(), r"object is no dataset"),
         ({"a": 1, "b": 2}, r"a mapping of 'a', 'b', without 'text'\. Name .* with text_column"),
         (pandas.DataFrame({"t": TEXTS}), r"no field 'text' in the dataset, only 't'"),

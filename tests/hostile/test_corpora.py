@@ -145,6 +145,10 @@ REFUSED = {
     ("half an array", "a.json"): (b'["a", "b"', r"is not JSON"),
     ("two arrays", "a.json"): (b'["a b"] ["c d"]', r"is not JSON: Extra data"),
     ("an array over lines", "a.jsonl"): (b'[\n{"text": "a b"}\n]', r"Line 1 of .* is not JSON"),
+    ("a key twice", "a.jsonl"): (
+        b'{"text": "a b", "text": "c d"}',
+        r"the key 'text' is there twice",
+    ),
     ("single quotes", "a.jsonl"): (b"{'text': 'a b'}", r"Line 1 of .* is not JSON"),
     ("a number", "a.json"): (b"12", r"no field 'text' in line 1 .*, only none"),
     ("an array of numbers", "a.json"): (b"[1, 2]", r"no field 'text' in row 1"),

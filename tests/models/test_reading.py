@@ -102,7 +102,7 @@ def test_a_passage_beyond_the_positions_is_refused(positions):
     refuse(subject, [1] * 5)
     if positions:
         with pytest.raises(
-            ConfigError, match=r"reads at most 5 tokens, .* passage of 6; lower --m"
+            ConfigError, match=r"reads at most 5 tokens, .* passages of 6; lower --m"
         ):
             refuse(subject, [1] * 6)
 

@@ -74,7 +74,7 @@ def finished(config: CorpusOptions, found: RunDirectory | None) -> RunDirectory 
         before = found.provenance().get("corpus", {}).get("rows_sha256")
         if before != _read(config).fingerprint():
             raise RunDirectoryError(
-                f"The finished run in {str(found.path)!r} measured other data in memory than was "
+                f"The finished run in {quoted(found.path)} measured other data in memory than was "
                 "given now; start anew with overwrite, or name another output_dir."
             )
     return found
@@ -96,6 +96,7 @@ def gather(config: CorpusOptions, load: Callable[[], Subject], clock: Clock) -> 
         DatasetError: If there are tokens that the model has not.
     """
     rows = _read(config)
+    _tell_rest(config)
     clock.lap("dataset_preparation")
     subject = load()
     clock.lap("model_loading")
@@ -188,6 +189,16 @@ def _read(config: CorpusOptions) -> Rows:
         min_characters=config.min_characters,
         passage_length=config.max_length,
     )
+
+
+def _tell_rest(config: CorpusOptions) -> None:
+    source = config.dataset.source if isinstance(config.dataset, Given) else None
+    if isinstance(source, (list, tuple)) and len(source) > config.num_samples:
+        _logger.info(
+            "Of %s rows in memory the first %s that count are measured (num_samples).",
+            f"{len(source):,}",
+            f"{config.num_samples:,}",
+        )
 
 
 def _origin(command: str, material: Material) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def read_cells(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, dict[
     delimiter = given or _delimiter(first, wanted)
     with _large_cells():
         rows = _rows(chain(first, lines), delimiter, path)
-        headings = next((cells for _, cells in rows), [])
+        headings = [cell.strip() for cell in next((cells for _, cells in rows), [])]
         twice = next((name for name in headings if headings.count(name) > 1), None)
         if twice is not None:
             raise DatasetError(f"{quoted(path)} has two columns {quoted(twice)}; rename one.")
@@ -79,7 +79,7 @@ def _delimiter(first: Sequence[str], wanted: Collection[str]) -> str:
             names = next(csv.reader(first, delimiter=delimiter), [])
         except csv.Error:
             return 0, 0
-        return len(set(wanted) & set(names)), len(names)
+        return len(set(wanted) & {name.strip() for name in names}), len(names)
 
     return max(_DELIMITERS, key=found)
 

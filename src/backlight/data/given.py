@@ -62,7 +62,7 @@ def named_or_given(dataset: Any) -> str:
         The name; or a ``Given``.
     """
     if isinstance(dataset, str):
-        return dataset
+        return dataset if isinstance(dataset, Given) else str(dataset)
     if isinstance(dataset, PathLike):
         return str(fspath(dataset))
     if dataset is None or isinstance(dataset, (bool, bytes)) or callable(dataset):

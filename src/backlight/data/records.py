@@ -95,10 +95,19 @@ def _row(item: Any, text_column: str, where: str) -> Row:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise DatasetError(f"{where} is not JSON: {error}.") from error
-    except ValueError as error:  # a number of more digits than Python reads
+    except ValueError as error:  # a key twice, or a number of more digits than Python reads
         raise DatasetError(f"{where} is not JSON: {str(error)[:200]}.") from error
     except RecursionError as error:
         raise DatasetError(f"{where} is not JSON: it is nested too deeply.") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {quoted(twice)} is there twice")
+    return found

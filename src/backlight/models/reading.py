@@ -69,7 +69,7 @@ def reach_of(subject: Subject) -> Reach:
             output = subject.forward(torch.tensor([_PROBE], device=subject.device))
     except IndexError as error:
         raise ModelError(
-            f"{quoted(subject.name)} cannot read the tokens 0 and 1: {quoted(str(error))}. Is its "
+            f"{subject.name} cannot read the tokens 0 and 1: {quoted(str(error))}. Is its "
             "vocabulary empty?"
         ) from error
     finally:
@@ -113,8 +113,8 @@ def refuse_unreadable(
     longest = max(tokens, key=len)
     if reach.positions is not None and len(longest) > reach.positions:
         raise ConfigError(
-            f"{quoted(subject.name)} reads at most {reach.positions} tokens, but there is a {kind} "
-            f"of {len(longest)}; {remedy}."
+            f"{subject.name} reads at most {reach.positions} tokens, but there are {kind}s of "
+            f"{len(longest)}; {remedy}."
         )
     if reach.positions is None:
         _warn_beyond_training(subject, len(longest), kind)
@@ -133,7 +133,7 @@ def _refuse_foreign(
         )
     if vocabulary is not None and most >= vocabulary:
         raise DatasetError(
-            f"{where} has the token id {most}{_spelled(subject, most)}, but {quoted(subject.name)} "
+            f"{where} has the token id {most}{_spelled(subject, most)}, but {subject.name} "
             f"has {vocabulary} tokens, 0 to {vocabulary - 1}: the tokenizer is of another model, "
             "or tokens were added to it without model.resize_token_embeddings(len(tokenizer))."
         )
@@ -155,7 +155,7 @@ def _warn_beyond_training(subject: Subject, longest: int, kind: str) -> None:
             "the model was never trained.",
             kind,
             longest,
-            quoted(subject.name),
+            subject.name,
             declared,
         )
 
@@ -170,6 +170,6 @@ def _try(subject: Subject, ids: Int[np.ndarray, " _"], kind: str, remedy: str) -
     except (RuntimeError, IndexError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
-            f"{quoted(subject.name)} cannot read a {kind} of {len(ids)} tokens "
+            f"{subject.name} cannot read a {kind} of {len(ids)} tokens "
             f"({quoted(reason)}); {remedy}."
         ) from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from backlight.errors import UnknownLayerError, UnknownSiteError, UnsupportedSiteError
+from backlight.errors import UnknownLayerError, UnknownSiteError, UnsupportedSiteError, quoted
 
 __all__ = [
     "Site",
@@ -111,17 +111,20 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
         return tuple(range(num_layers))
     found: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
         if match is None:
             raise UnknownLayerError(
-                f"Layers {text!r} cannot be read at {part!r}: write 0-23, 0,5,10, 0-5,7 or all."
+                f"Layers {quoted(text)} cannot be read at {quoted(part)}: write 0-23, 0,5,10, "
+                "0-5,7 or all."
             )
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise UnknownLayerError(f"Layers {text!r}: the range {part.strip()} runs backwards.")
+            raise UnknownLayerError(
+                f"Layers {quoted(text)}: the range {part.strip()} runs backwards."
+            )
         if last >= num_layers:
             raise UnknownLayerError(
-                f"Layers {text!r} go beyond this model: it has {num_layers} layers, "
+                f"Layers {quoted(text)} go beyond this model: it has {num_layers} layers, "
                 f"0 to {num_layers - 1}."
             )
         found.update(range(first, last + 1))

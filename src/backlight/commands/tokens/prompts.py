@@ -14,6 +14,7 @@ from backlight.data.delimited import read_cells
 from backlight.data.records import read_objects
 from backlight.data.world import CITIES
 from backlight.errors import ConfigError, DatasetError, PromptError, quoted
+from backlight.foreign.files import MEGABYTE, check_file
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.tasks.answers import AnswerObjective
@@ -34,6 +35,7 @@ _WHAT = (
     "`answer`."
 )
 _NAME = re.compile(r"\{(\w+)\}")
+_LARGEST = 64 * MEGABYTE
 
 
 def draw_prompts(config: TokensConfig) -> list[Prompt]:
@@ -167,6 +169,7 @@ def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
 
 def _read_rows(path: Path, template: str) -> list[Mapping[str, str]]:
     path = path.expanduser()
+    check_file(path, error=ConfigError, most=_LARGEST)
     try:
         if path.name.lower().removesuffix(".gz").endswith((".jsonl", ".json")):
             return [_texts(found, where) for where, found in read_objects(path)]
