@@ -92,15 +92,16 @@ def test_a_model_of_fewer_layers_than_its_files_is_told(folder, caplog):
     assert "has no place for weights of its files: 'model.layers.2." in caplog.text
 
 
-def test_unused_weights_are_in_the_record_of_a_run(folder, text_file):
+def test_unused_weights_are_in_the_record_of_a_run(folder, text_file, tmp_path):
     weights(lambda t: {**t, "extra.weight": torch.zeros(3)})(folder)
 
-    found = backlight.layers(
-        model_name=str(folder), dataset=str(text_file), num_samples=1, layers="0", device="cpu"
+    place = tmp_path / "run"
+    backlight.layers(
+        model_name=str(folder), dataset=str(text_file), num_samples=1, output_dir=str(place)
     )
 
-    record = found.config
-    assert record["provenance"]["model"]["unused_weights"] == "'extra.weight'"
+    record = (place / "config.yaml").read_text(encoding="utf-8")
+    assert "unused_weights: '''extra.weight'''" in record
 
 
 @pytest.mark.parametrize(

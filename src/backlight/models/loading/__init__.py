@@ -98,7 +98,8 @@ def load_subject(
         **({"experts_implementation": "eager"} if dtype == "float64" else {}),
     )
     with telling(f"{source.failed} onto {place}"):
-        model.to(place)
+        movable: Any = model
+        movable.to(place)
     note = {"note": NOTE} if named == "smollm2" else {}
     facts = {**about_weights, **about_tokenizer, **note}
     return subject_from_transformers(model, tokenizer, name=named, facts=facts)
