@@ -180,7 +180,26 @@ def _parametrized_head():
     return model, nn.utils.parametrizations.weight_norm(model.lm_head)
 
 
-@pytest.mark.parametrize("make", [_head_with_hook, lambda: _parametrized_head()[0]])
+class _LowRank(nn.Module):
+    """A linear map with an adapter beside it, as peft has it."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base_layer = base
+        self.lora_A = nn.Linear(base.in_features, 2, bias=False)
+        self.lora_B = nn.Linear(2, base.out_features, bias=False)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_B(self.lora_A(x))
+
+
+def _adapted_head():
+    model = tiny_model("llama", torch.float64)
+    model.lm_head = _LowRank(model.lm_head).double()
+    return model
+
+
+@pytest.mark.parametrize("make", [_head_with_hook, lambda: _parametrized_head()[0], _adapted_head])
 def test_a_head_that_is_more_than_a_matrix_is_the_model_s_own(make):
     assert _agree(make()).head is None
 
