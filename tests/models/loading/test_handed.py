@@ -21,7 +21,7 @@ from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
 from backlight.errors import ModelError
 from backlight.models.loading import subject_from_transformers
-from backlight.models.loading.handed import unwrapped
+from backlight.models.loading.handed import check_tokenizer, unwrapped
 from backlight.models.sites import resolve_sites
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
@@ -243,6 +243,12 @@ def _without_layers():
     return AutoModelForCausalLM.from_config(config)
 
 
+def _compiled_in_place():
+    model = tiny_model("llama")
+    model.model.layers[1].compile(backend="eager")
+    return model
+
+
 def _made_in_inference_mode():
     with torch.inference_mode():
         return tiny_model("llama")
@@ -297,12 +303,19 @@ _T5 = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_siz
         (_on_meta, r"not in memory \(it is on the meta device"),
         (_partly_on_meta, r"model\.layers\.1\..* not in memory"),
         (_without_layers, r"has no layers"),
+        (_compiled_in_place, r"model\.layers\.1 of .* was compiled in place"),
         (_made_in_inference_mode, r"was made in torch\.inference_mode\(\)"),
     ],
 )
 def test_what_is_no_causal_language_model_is_one_sentence(make, sentence):
     with pytest.raises(ModelError, match=sentence):
         _subject(make())
+
+
+@pytest.mark.parametrize("thing", [None, "gpt2", b"", {"a": 1}, len])
+def test_what_is_no_tokenizer_is_one_sentence(thing):
+    with pytest.raises(ModelError, match=r"A tokenizer is needed, .* not a"):
+        check_tokenizer(thing)
 
 
 @pytest.mark.parametrize("thing", ["gpt2", None, {"model": 3}, nn.Linear])

@@ -22,6 +22,7 @@ from backlight.models.loading.handed import (
     adapter_of,
     check_contexts,
     check_head,
+    check_tokenizer,
     check_weights,
     unwrapped,
 )
@@ -132,6 +133,7 @@ def subject_from_transformers(
         FamilyProofError: If the table of families does not hold for it.
     """
     wrapper, model = model, unwrapped(model)
+    check_tokenizer(tokenizer)
     check_contexts(model.device)
     name = name or model.name_or_path or type(model).__name__
     check_weights(model, name)
