@@ -182,6 +182,15 @@ def test_a_missing_weight_is_named_even_if_transformers_would_not_mention_it(fol
     _refused(folder, f"missing in its files .*'{_DOWN}'")
 
 
+def test_weights_that_an_architecture_leaves_aside_are_kept_with_the_facts(tmp_path, caplog):
+    save_causal(tmp_path, "gpt_neox")
+    mask = "gpt_neox.layers.0.attention.masked_bias"  # old checkpoints of Pythia hold it
+    weights(lambda t: {**t, mask: torch.tensor(-1e9)})(tmp_path)
+
+    assert _load(tmp_path).facts["ignored_weights"] == f"'{mask}'"
+    assert caplog.messages == []
+
+
 def test_experts_must_all_be_there_and_alike(tmp_path):
     save_causal(tmp_path, "mixtral")
     first = "model.layers.2.block_sparse_moe.experts.0.w1.weight"
