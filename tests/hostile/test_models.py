@@ -239,6 +239,22 @@ _OTHERS = {
     "padding side": (edited(_TOKENS, lambda c: {**c, "padding_side": "up"}), "okenizer"),
     "special tokens": (written("special_tokens_map.json", "{"), "okenizer"),
     "added tokens": (written("added_tokens.json", "{"), "okenizer"),
+    "code of its own": (
+        both(
+            configured(model_type="own", auto_map={"AutoConfig": "own.Own"}),
+            written("own.py", "open('victim', 'w')"),
+        ),
+        "cannot be loaded",
+    ),
+    "code for the tokenizer": (
+        both(
+            edited(_TOKENS, lambda c: {**c, "auto_map": {"AutoTokenizer": ["own.Own", None]}}),
+            edited(_TOKENS, lambda c: {**c, "tokenizer_class": "Own"}),
+            written("own.py", "open('victim', 'w')"),
+            dropped(TOKENIZER),
+        ),
+        "okenizer",
+    ),
     "generation nested": (written(_GENERATION, DEEP), "cannot be loaded"),
     "generation an array": (written(_GENERATION, "[]"), "cannot be loaded"),
 }
@@ -282,6 +298,32 @@ def test_a_broken_folder_is_one_sentence(broken, monkeypatch, change, sentence):
 
     assert told.status == 2
     assert re.search(sentence, told.err), told.err
+    assert not (place / "victim").exists()
+
+
+HARMLESS = {
+    "a broken chat template": written("chat_template.jinja", "{% for"),
+    "a broken processor": written("processor_config.json", "{"),
+    "a generation config that is cut": written(_GENERATION, '{"max'),
+    "no generation config": dropped(_GENERATION),
+    "a link that leads nowhere beside the files": replaced(
+        "LICENSE", lambda path: path.symlink_to("nowhere")
+    ),
+    "a pipe that is not read": replaced("log", os.mkfifo),
+    "more weights": weights(lambda tensors: {**tensors, "\x1b[2Jmore": torch.zeros(3)}),
+    "two kinds of weights": lambda folder: torch.save({"a": Evil("victim")}, folder / _BIN),
+    "shards": sharded(),
+}
+
+
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
+def test_what_does_no_harm_is_no_error(broken, monkeypatch, change):
+    place = broken(change)
+    monkeypatch.chdir(place)
+
+    told = attack(["sites", str(place / "broken"), "--device", "cpu"], place=place, ok=True)
+
+    assert told.status == 0, told.err
     assert not (place / "victim").exists()
 
 

@@ -39,6 +39,13 @@ def test_the_table_holds_for_the_model(name):
     assert all(parameter.requires_grad for parameter in model.parameters())  # as it was
 
 
+@pytest.mark.parametrize("name", ["gpt2", "opt", "gpt_neox"])
+def test_a_value_that_an_architecture_does_not_know_changes_nothing(name):
+    subject = subject_from_transformers(tiny_model(name, num_key_value_heads=2), WordTokenizer())
+
+    assert subject.sites["layers.0.attn.k"].num_heads == 4
+
+
 def test_attention_taps_exist_where_the_interface_is_used():
     with_queries = {
         name

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from backlight.capture.record import record
+from backlight.data.batches import Batch, Passages
 from backlight.errors import UnknownSiteError, UnsupportedSiteError
 from backlight.models.families import find_family
 from backlight.models.loading import subject_from_transformers
@@ -99,6 +101,20 @@ def test_the_halves_in_transformer_lens_are_what_is_added_to_the_stream(name):
         else:
             assert_close(pre + attention, sites[f"{prefix}resid.mid"])
             assert_close(sites[f"{prefix}resid.mid"] + mlp, sites[f"{prefix}resid.post"])
+
+
+def test_the_gradient_at_what_granite_adds_is_that_of_its_mlp_over_the_multiplier():
+    subject = _run("granite")[0]
+    batch = Batch.of(Passages(tokens=[_TOKENS[0].numpy()]), [0])
+    sites = [
+        resolve_sites(name, subject.sites)[0]
+        for name in ("blocks.1.hook_mlp_out", "model.layers.1.mlp")
+    ]
+
+    tape = record(subject, batch, sites)
+
+    added, returned = (tape.gradients[site.name] for site in sites)
+    assert_close(added * 0.22, returned)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

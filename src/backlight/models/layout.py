@@ -305,7 +305,10 @@ class _LayerSites:
 
     @property
     def _num_key_value_heads(self) -> int:
-        return int(getattr(self.config, "num_key_value_heads", None) or self._num_heads)
+        # An architecture without grouped heads ignores such a value in a configuration file.
+        is_known = hasattr(type(self.config), "num_key_value_heads")
+        grouped = self.config.num_key_value_heads if is_known else None
+        return int(grouped or self._num_heads)
 
     @property
     def _head_width(self) -> int:

@@ -21,7 +21,7 @@ from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
 from backlight.errors import ModelError
 from backlight.models.loading import subject_from_transformers
-from backlight.models.loading.handed import unwrapped
+from backlight.models.loading.handed import check_tokenizer, unwrapped
 from backlight.models.sites import resolve_sites
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
@@ -180,7 +180,26 @@ def _parametrized_head():
     return model, nn.utils.parametrizations.weight_norm(model.lm_head)
 
 
-@pytest.mark.parametrize("make", [_head_with_hook, lambda: _parametrized_head()[0]])
+class _LowRank(nn.Module):
+    """A linear map with an adapter beside it, as peft has it."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base_layer = base
+        self.lora_A = nn.Linear(base.in_features, 2, bias=False)
+        self.lora_B = nn.Linear(2, base.out_features, bias=False)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_B(self.lora_A(x))
+
+
+def _adapted_head():
+    model = tiny_model("llama", torch.float64)
+    model.lm_head = _LowRank(model.lm_head).double()
+    return model
+
+
+@pytest.mark.parametrize("make", [_head_with_hook, lambda: _parametrized_head()[0], _adapted_head])
 def test_a_head_that_is_more_than_a_matrix_is_the_model_s_own(make):
     assert _agree(make()).head is None
 
@@ -222,6 +241,12 @@ def _without_layers():
     config = _config("llama")
     config.num_hidden_layers = 0
     return AutoModelForCausalLM.from_config(config)
+
+
+def _compiled_in_place():
+    model = tiny_model("llama")
+    model.model.layers[1].compile(backend="eager")
+    return model
 
 
 def _made_in_inference_mode():
@@ -278,12 +303,19 @@ _T5 = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_siz
         (_on_meta, r"not in memory \(it is on the meta device"),
         (_partly_on_meta, r"model\.layers\.1\..* not in memory"),
         (_without_layers, r"has no layers"),
+        (_compiled_in_place, r"model\.layers\.1 of .* was compiled in place"),
         (_made_in_inference_mode, r"was made in torch\.inference_mode\(\)"),
     ],
 )
 def test_what_is_no_causal_language_model_is_one_sentence(make, sentence):
     with pytest.raises(ModelError, match=sentence):
         _subject(make())
+
+
+@pytest.mark.parametrize("thing", [None, "gpt2", b"", {"a": 1}, len])
+def test_what_is_no_tokenizer_is_one_sentence(thing):
+    with pytest.raises(ModelError, match=r"A tokenizer is needed, .* not a"):
+        check_tokenizer(thing)
 
 
 @pytest.mark.parametrize("thing", ["gpt2", None, {"model": 3}, nn.Linear])

@@ -92,15 +92,16 @@ def test_a_model_of_fewer_layers_than_its_files_is_told(folder, caplog):
     assert "has no place for weights of its files: 'model.layers.2." in caplog.text
 
 
-def test_unused_weights_are_in_the_record_of_a_run(folder, text_file):
+def test_unused_weights_are_in_the_record_of_a_run(folder, text_file, tmp_path):
     weights(lambda t: {**t, "extra.weight": torch.zeros(3)})(folder)
 
-    found = backlight.layers(
-        model_name=str(folder), dataset=str(text_file), num_samples=1, layers="0", device="cpu"
+    place = tmp_path / "run"
+    backlight.layers(
+        model_name=str(folder), dataset=str(text_file), num_samples=1, output_dir=str(place)
     )
 
-    record = found.config
-    assert record["provenance"]["model"]["unused_weights"] == "'extra.weight'"
+    record = (place / "config.yaml").read_text(encoding="utf-8")
+    assert "unused_weights: '''extra.weight'''" in record
 
 
 @pytest.mark.parametrize(
@@ -179,6 +180,15 @@ def test_a_missing_weight_is_named_even_if_transformers_would_not_mention_it(fol
     weights(lambda t: {key: value for key, value in t.items() if key != _DOWN})(folder)
 
     _refused(folder, f"missing in its files .*'{_DOWN}'")
+
+
+def test_weights_that_an_architecture_leaves_aside_are_kept_with_the_facts(tmp_path, caplog):
+    save_causal(tmp_path, "gpt_neox")
+    mask = "gpt_neox.layers.0.attention.masked_bias"  # old checkpoints of Pythia hold it
+    weights(lambda t: {**t, mask: torch.tensor(-1e9)})(tmp_path)
+
+    assert _load(tmp_path).facts["ignored_weights"] == f"'{mask}'"
+    assert caplog.messages == []
 
 
 def test_experts_must_all_be_there_and_alike(tmp_path):

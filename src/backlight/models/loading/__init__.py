@@ -22,6 +22,7 @@ from backlight.models.loading.folder import check_folder, find_folder
 from backlight.models.loading.handed import (
     adapter_of,
     check_head,
+    check_tokenizer,
     check_weights,
     unwrapped,
 )
@@ -96,7 +97,8 @@ def load_subject(
         **({"experts_implementation": "eager"} if dtype == "float64" else {}),
     )
     with telling(f"{source.failed} onto {place}"):
-        model.to(place)
+        movable: Any = model
+        movable.to(place)
     note = {"note": NOTE} if named == "smollm2" else {}
     facts = {**about_weights, **about_tokenizer, **note}
     return subject_from_transformers(model, tokenizer, name=named, facts=facts)
@@ -130,6 +132,7 @@ def subject_from_transformers(
         FamilyProofError: If the table of families does not hold for it.
     """
     wrapper, model = model, unwrapped(model)
+    check_tokenizer(tokenizer)
     name = name or model.name_or_path or type(model).__name__
     check_weights(model, name)
     described = {**_describe(model), **_about_adapter(wrapper), **(facts or {})}

@@ -11,8 +11,16 @@ from transformers import PreTrainedModel
 
 from backlight.errors import ModelError, quoted
 from backlight.models.families import Family
+from backlight.models.subject import Tokenizer
 
-__all__ = ["adapter_of", "check_contexts", "check_head", "check_weights", "unwrapped"]
+__all__ = [
+    "adapter_of",
+    "check_contexts",
+    "check_head",
+    "check_tokenizer",
+    "check_weights",
+    "unwrapped",
+]
 
 _ASK = "Load it with AutoModelForCausalLM."
 
@@ -108,6 +116,22 @@ def check_contexts(device: torch.device) -> None:
         )
 
 
+def check_tokenizer(tokenizer: object) -> None:
+    """Refuse what cannot turn text into tokens and back.
+
+    Args:
+        tokenizer: What was handed over as a tokenizer.
+
+    Raises:
+        ModelError: If it cannot be called, or has no ``decode``.
+    """
+    if not isinstance(tokenizer, Tokenizer):
+        raise ModelError(
+            "A tokenizer is needed, something that is called with text and decodes token ids (such "
+            f"as AutoTokenizer.from_pretrained gives), not a {type(tokenizer).__name__}."
+        )
+
+
 def check_weights(model: PreTrainedModel, name: str) -> None:
     """Refuse a model whose weights are not here, or through which no gradient passes.
 
@@ -117,7 +141,7 @@ def check_weights(model: PreTrainedModel, name: str) -> None:
 
     Raises:
         ModelError: If it reads and writes with two stacks, is sharded, offloaded, quantised without
-            a gradient, or was made in inference mode.
+            a gradient, compiled in place, or was made in inference mode.
     """
     if model.config.is_encoder_decoder:
         raise ModelError(
@@ -125,6 +149,12 @@ def check_weights(model: PreTrainedModel, name: str) -> None:
             "next-token loss of causal language models."
         )
     for path, module in model.named_modules():
+        if module._compiled_call_impl is not None:  # pyright: ignore[reportPrivateUsage]
+            raise ModelError(
+                f"{path or 'All'} of {name} was compiled in place (module.compile()), so it could "
+                "pass by what is hooked into it. Hand over a model that was not; "
+                "torch.compile(model) leaves it as it is."
+            )
         kind = type(module)
         if kind.__module__.startswith(("torch.ao.nn", "torch.nn.quantized", "torch.nn.intrinsic")):
             raise ModelError(

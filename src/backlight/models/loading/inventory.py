@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from backlight.errors import ModelError, quoted
-from backlight.foreign.files import MEGABYTE, check_file
+from backlight.foreign.files import MEGABYTE, open_foreign
 from backlight.models.loading.folder import read_object
 
 __all__ = ["Inventory", "Stored", "take_inventory"]
@@ -162,7 +162,7 @@ def _as_name(value: object) -> str | None:
 
 
 def _open(file: Path) -> dict[str, Stored]:
-    check_file(file, error=ModelError)
+    open_foreign(file, error=ModelError).close()  # may it be read at all
     return _safetensors(file) if file.suffix == ".safetensors" else _pickled(file)
 
 

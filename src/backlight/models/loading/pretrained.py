@@ -106,7 +106,7 @@ def _from_files(
     source: Source, dtype: torch.dtype | str, options: Mapping[str, Any]
 ) -> tuple[PreTrainedModel, Mapping[str, Any]]:
     with telling(source.failed, unfetched=source.unfetched):
-        return AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.path,
             dtype=dtype,
             output_loading_info=True,
@@ -114,6 +114,7 @@ def _from_files(
             **options,
             **source.options,
         )
+        return loaded
 
 
 def _inventory(source: Source, config: Any) -> Inventory | None:

@@ -6,6 +6,7 @@ import logging
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import torch
@@ -61,13 +62,14 @@ def _convert(source: Path, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         place, name = str(source.parent), source.name
-        model, told = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             place,
             gguf_file=name,
             dtype=torch.float32,
             quantization_config=GgufConfig(dequantize=True),
             output_loading_info=True,
         )
+        model, told = loaded
         check_loaded(model, told, None, name)
         model.save_pretrained(scratch)
         AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(scratch)

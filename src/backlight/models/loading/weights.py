@@ -104,8 +104,9 @@ def check_loaded(
         name: What the user called it.
 
     Returns:
-        What reports should say: weights of the files that the model has no place for, other files
-        with weights, weights that are not finite. Each is told in the log, too.
+        What reports should say: weights of the files that the model has no place for, or leaves
+        aside by design, other files with weights, weights that are not finite. All but those left
+        aside are told in the log, too.
 
     Raises:
         ModelError: If weights are missing, have another shape, or are stored as whole numbers or in
@@ -125,6 +126,9 @@ def check_loaded(
     if unexpected:
         facts["unused_weights"] = _listed(unexpected)
         _logger.warning("%s has no place for weights of its files: %s.", name, _listed(unexpected))
+    ignored = sorted(_ignored(model, inventory))
+    if ignored:
+        facts["ignored_weights"] = _listed(ignored)  # by design of the architecture, so not a word
     if inventory is not None and inventory.unread:
         facts["unread_files"] = ", ".join(inventory.unread)
         _logger.warning("Of %s, %s was not read.", name, facts["unread_files"])
@@ -183,6 +187,17 @@ def _common_prefix(missing: list[str], unexpected: list[str]) -> str | None:
                 num_found = sum(prefix + other in there for other in missing)
                 return prefix if 2 * num_found > len(missing) else None
     return None
+
+
+def _ignored(model: PreTrainedModel, inventory: Inventory | None) -> Iterator[str]:
+    """Find weights of the files that an architecture tells Transformers to leave aside."""
+    patterns = model._keys_to_ignore_on_load_unexpected or ()  # pyright: ignore[reportPrivateUsage]
+    there = {*dict(model.named_parameters()), *dict(model.named_buffers())}
+    prefix = f"{model.base_model_prefix}."
+    for name in () if inventory is None else inventory.tensors:
+        is_there = name in there or f"{prefix}{name}" in there
+        if not is_there and any(re.search(pattern, name) for pattern in patterns):
+            yield name
 
 
 def _listed(names: list[str]) -> str:
