@@ -148,8 +148,8 @@ def expected_gradients(model, logits_of, stream_of, paths, batch):
         for path in paths:
 
             def hook(module, inputs, output, path=path, edges=edges):
-                # Taken here, and of a copy where that is easy: what is written into the tensor later
-                # is another matter.
+                # Taken here, of a copy where that is easy: what is written into it later is another
+                # matter.
                 output = output.clone() if isinstance(output, torch.Tensor) else output
                 edges.setdefault(path, get_gradient_edge(stream_of(output)))
                 return output

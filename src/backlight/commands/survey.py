@@ -14,6 +14,7 @@ from backlight.config import CorpusOptions, RunOptions, TextOptions
 from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import read_rows
 from backlight.errors import ConfigError, RunDirectoryError
+from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
@@ -137,14 +138,16 @@ def measure(
         state.restore(saved)
     tokens = material.passages.tokens
     done = [member for members in material.batches[: state.num_batches] for member in members]
-    follow(
-        survey(),
-        state,
-        directory,
-        title=title,
-        total_tokens=material.passages.num_tokens,
-        done_tokens=sum(len(tokens[member]) for member in done),
-    )
+    # Borrowed once for all passes, which then need not do so one by one.
+    with borrowed(material.subject.model):
+        follow(
+            survey(),
+            state,
+            directory,
+            title=title,
+            total_tokens=material.passages.num_tokens,
+            done_tokens=sum(len(tokens[member]) for member in done),
+        )
 
 
 def _refuse_longer_passages(subject: Subject, passages: Passages, config: TextOptions) -> None:
