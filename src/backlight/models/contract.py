@@ -113,6 +113,11 @@ def _refuse_unready(model: nn.Module, name: str) -> None:
             raise ModelError(f"{path} of {name} has no shape yet: call the model once before.")
         if tensor.is_meta:
             raise ModelError(f"{path} of {name} is on the meta device: it has no numbers yet.")
+        if tensor.is_inference():
+            raise ModelError(
+                f"{path} of {name} was made in torch.inference_mode, where no gradient can be "
+                "taken of what it is used in. Make the model outside of it."
+            )
 
 
 def _rows(seen: Pass, where: Found, shape: tuple[int, int]) -> Tensor:

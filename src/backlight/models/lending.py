@@ -49,7 +49,11 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
         return
     modules = list(model.modules())
     learning = [module for module in modules if module.training]
-    loose = [parameter for parameter in _parameters(modules) if parameter.requires_grad]
+    loose = [
+        parameter
+        for parameter in _parameters(modules)
+        if parameter.requires_grad and not parameter.is_inference()
+    ]
     kept = _Kept.of(modules)
     device = device_of(model)
     put_random_back = _random_numbers(device)
@@ -162,6 +166,8 @@ class _Kept:
 
     def give_back(self) -> None:
         """Put everything back that is not as it was; what is as it was is not touched."""
+        if self._written() is not None:
+            return  # what a model notes about weights that it has changed must stay true of them
         for held, own in self.attributes:
             for name in [name for name in held if name not in own and name not in _OWN]:
                 del held[name]
@@ -179,13 +185,19 @@ class _Kept:
 
     def check_large(self) -> None:
         """Refuse a model whose forward pass writes what was not copied."""
+        written = self._written()
+        if written is not None:
+            raise ModelError(
+                f"A forward pass of this model writes into {written[:200]}, also in evaluation "
+                "mode, so the model cannot be given back as it was. Measure a copy of it "
+                "(copy.deepcopy); if it does so only the first time, run it once before."
+            )
+
+    def _written(self) -> str | None:
         for name, tensor, version in self.large:
             if tensor._version != version:
-                raise ModelError(
-                    f"A forward pass of this model writes into {name[:200]} ({tensor.numel()} "
-                    "numbers), also in evaluation mode, so the model cannot be given back as it "
-                    "was. Measure a copy of it (copy.deepcopy), or let it write only in training."
-                )
+                return f"{name} ({tensor.numel()} numbers)"
+        return None
 
 
 @lru_cache(maxsize=4096)
@@ -238,9 +250,17 @@ def _enter_plain_modes(
     for kind in {"cpu", device.type} - {"meta"}:
         if torch.is_autocast_enabled(kind):
             stack.enter_context(torch.autocast(kind, enabled=False))
+    if any(map(_is_compiled, modules)):
+        # Compiled code does not call hooks that came later.
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
     if device.type == "cuda" and any(isinstance(module, nn.RNNBase) for module in modules):
         # cuDNN goes back through recurrent modules in training mode only.
         stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    held = vars(module)
+    return held.get("_compiled_call_impl") is not None or "_orig_mod" in held.get("_modules", ())
 
 
 def _random_numbers(device: torch.device) -> Callable[[], None]:
