@@ -135,29 +135,32 @@ def expected_gradients(model, logits_of, stream_of, paths, batch):
     Args:
         model: The model; it is run as everybody runs it, one unpadded sequence at a time.
         logits_of: From its output, and the numbers of sequences and tokens, to logits.
-        stream_of: From a module's output likewise to what is looked at, a row for each token.
+        stream_of: From a module's output to the tensor that is looked at.
         paths: The modules.
         batch: The passages.
 
     Returns:
-        For each path and passage the gradient, ``[positions, width]``.
+        For each path and passage the gradient, as the model has the tensor.
     """
     found = {path: [] for path in paths}
     for row, length in enumerate(batch.lengths.tolist()):
-        kept, handles = {}, []
+        edges, handles = {}, []
         for path in paths:
 
-            def hook(module, inputs, output, path=path, kept=kept):
-                kept[path] = output
+            def hook(module, inputs, output, path=path, edges=edges):
+                # Taken here, of a copy where that is easy: what is written into it later is another
+                # matter.
+                output = output.clone() if isinstance(output, torch.Tensor) else output
+                edges.setdefault(path, get_gradient_edge(stream_of(output)))
+                return output
 
             handles.append(model.get_submodule(path).register_forward_hook(hook))
         ids = batch.input_ids[row : row + 1, :length]
         logits = logits_of(model(ids), 1, length)
+        loss = nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:])
+        gradients = torch.autograd.grad(loss, [edges[path] for path in paths])
         for handle in handles:
             handle.remove()
-        loss = nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:])
-        tensors = {path: stream_of(kept[path]) for path in paths}
-        edges = [get_gradient_edge(tensor) for tensor in tensors.values()]
-        for path, gradient in zip(paths, torch.autograd.grad(loss, edges), strict=True):
+        for path, gradient in zip(paths, gradients, strict=True):
             found[path].append(gradient)
     return found

@@ -69,6 +69,10 @@ def record(
         if not tensor.requires_grad:
             # The clone may be written to in place by the block; the leaf below it may not.
             tensor = tensor.detach().requires_grad_().clone()
+        elif site.tap.written:
+            # Many tensors are views (of a linear map's output), and writing into a view leads the
+            # way back around the point where it passed.
+            tensor = tensor.clone()
         if going_back:
             return tensor  # a checkpointed block is run again, and must find what it found before
         if site.name in asked:

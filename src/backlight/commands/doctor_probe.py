@@ -83,11 +83,11 @@ def _unfrozen(model: torch.nn.Module) -> Generator[None, None, None]:
     """Let all parameters of a borrowed model have gradients while the context lasts."""
     try:
         for parameter in model.parameters():
-            parameter.requires_grad_()
+            parameter.requires_grad = True
         yield
     finally:
         for parameter in model.parameters():
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
 
 
 def _history(

@@ -9,12 +9,12 @@ sequence may change what belongs to them and nothing else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from backlight.errors import ModelError
-from backlight.models.dependence import depended_on
+from backlight.models.dependence import Fate, fates_of
 from backlight.models.lending import borrowed, device_of
 from backlight.models.logits import Found, find_logits, prove_logits
 from backlight.models.outputs import Member, member_of
@@ -113,6 +113,11 @@ def _refuse_unready(model: nn.Module, name: str) -> None:
             raise ModelError(f"{path} of {name} has no shape yet: call the model once before.")
         if tensor.is_meta:
             raise ModelError(f"{path} of {name} is on the meta device: it has no numbers yet.")
+        if tensor.is_inference():
+            raise ModelError(
+                f"{path} of {name} was made in torch.inference_mode, where no gradient can be "
+                "taken of what it is used in. Make the model outside of it."
+            )
 
 
 def _rows(seen: Pass, where: Found, shape: tuple[int, int]) -> Tensor:
@@ -153,14 +158,19 @@ def _find_sites(
         if path and not isinstance(module, _CONTAINERS)
     }
     fitting = {module: _fitting(module, passes) for module in paths.values()}
-    asked = {module: found for module, found in fitting.items() if not isinstance(found, str)}
+    parts = {
+        module: [each.member for each in found]
+        for module, found in fitting.items()
+        if not isinstance(found, str)
+    }
     try:
-        depends = depended_on(
-            logits, tokens, {module: [each.member for each in asked[module]] for module in asked}
-        )
+        fates = fates_of(logits, tokens, parts)
     except RuntimeError as error:
         raise ModelError(no_way_back(name, error)) from error
-    return {path: _one(path, module, fitting[module], depends) for path, module in paths.items()}
+    return {
+        path: _chosen(path, module, fitting[module], fates.get(module))
+        for path, module in paths.items()
+    }
 
 
 def _fitting(module: nn.Module, passes: Sequence[Pass]) -> list[Found] | str:
@@ -207,25 +217,21 @@ def _fitting(module: nn.Module, passes: Sequence[Pass]) -> list[Found] | str:
     return found or reason
 
 
-def _one(
-    path: str,
-    module: nn.Module,
-    found: list[Found] | str,
-    depends: Mapping[nn.Module, Mapping[Member, bool] | None],
+def _chosen(
+    path: str, module: nn.Module, found: list[Found] | str, fates: Mapping[Member, Fate] | None
 ) -> Found | str:
+    """Choose the part of a module's output that is meant, or say why there is none."""
     who = f"{path} ({type(module).__name__})"
     if isinstance(found, str):
         return f"{who} {found}"
-    seen = depends.get(module)
-    if seen is None:
+    if fates is None:
         return without_gradient(who)
-    if len(found) == 1:
-        return found[0]
-    used = [each for each in found if seen.get(each.member, False)]
-    if len(used) == 1:
-        return used[0]
-    which = ", ".join(str(each.member) for each in found)
-    return (
-        f"{who} gives several tensors with a row for each token ({which[:100]}), and which one is "
-        "meant is not said. Name a module in it or around it."
-    )
+    used = [each for each in found if fates[each.member].used]
+    if len(found) > 1 and len(used) != 1:
+        which = ", ".join(str(each.member) for each in found)
+        return (
+            f"{who} gives several tensors with a row for each token ({which[:100]}), and which one "
+            "is meant is not said. Name a module in it or around it."
+        )
+    one = found[0] if len(found) == 1 else used[0]
+    return replace(one, written=fates[one.member].written)

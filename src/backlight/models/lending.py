@@ -7,7 +7,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast, final
+from functools import lru_cache, partial
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from backlight.errors import ModelError
 
 __all__ = ["Lent", "borrowed", "device_of"]
 
-_OWN = frozenset(vars(nn.Module())) - {"_buffers", "_parameters"}  # torch's, or kept on their own
-_CONTAINERS = (dict, list, set, deque)
+_OWN = frozenset(vars(nn.Module())) - {"_buffers"}  # what nn.Module itself holds
+_KINDS = (Tensor, torch.Generator, random.Random, np.random.Generator, dict, list, set, deque)
 _lent: ContextVar[frozenset[int]] = ContextVar("lent", default=frozenset())
 _SMALL = 1 << 16  # numbers of a tensor that is copied to be safe; larger ones are only watched
 
@@ -48,7 +49,11 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
         return
     modules = list(model.modules())
     learning = [module for module in modules if module.training]
-    loose = [parameter for parameter in _parameters(modules) if parameter.requires_grad]
+    loose = [
+        parameter
+        for parameter in _parameters(modules)
+        if parameter.requires_grad and not parameter.is_inference()
+    ]
     kept = _Kept.of(modules)
     device = device_of(model)
     put_random_back = _random_numbers(device)
@@ -60,13 +65,13 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
             for module in learning:
                 module.training = False
             for parameter in loose:
-                parameter.requires_grad_(requires_grad=False)
+                parameter.requires_grad = False
             yield
         finally:
             _lent.reset(token)
             kept.give_back()
             for parameter in loose:
-                parameter.requires_grad_(requires_grad=True)
+                parameter.requires_grad = True
             for module in learning:
                 module.training = True
             put_random_back()
@@ -115,7 +120,7 @@ class _Kept:
     containers: list[tuple[Any, Any]]
     small: list[tuple[Tensor, int, Tensor]]
     large: list[tuple[str, Tensor, int]]
-    generators: list[Callable[[], None]]
+    generators: list[Callable[[], object]]
 
     @staticmethod
     def of(modules: Sequence[nn.Module]) -> "_Kept":
@@ -127,7 +132,7 @@ class _Kept:
             kept.attributes.append((held, own))
             for name, value in own.items():
                 kept.keep(value, f"{name} of {type(module).__name__}")
-            for name, buffer in module._buffers.items():
+            for name, buffer in held.get("_buffers", {}).items():
                 kept.keep(buffer, f"{name} of {type(module).__name__}")
         for parameter in _parameters(modules):
             if not parameter.is_inference():
@@ -136,19 +141,20 @@ class _Kept:
 
     def keep(self, value: Any, name: str) -> None:
         """Keep one value, if it is of a kind that can be written into."""
-        if isinstance(value, Tensor):
+        kind = _kind_of(type(value))
+        if kind is None:
+            return
+        if kind is Tensor:
             self._keep_tensor(value, name)
-        elif isinstance(value, _CONTAINERS):
-            self.containers.append((value, copy.copy(cast("Any", value))))
-        elif isinstance(value, torch.Generator):
-            state = value.get_state()
-            self.generators.append(lambda: value.set_state(state) and None)
-        elif isinstance(value, random.Random):
-            numbers = value.getstate()
-            self.generators.append(lambda: value.setstate(numbers))
-        elif isinstance(value, np.random.Generator):
-            bits, inner = value.bit_generator, copy.deepcopy(value.bit_generator.state)
-            self.generators.append(lambda: setattr(bits, "state", inner))
+        elif kind is torch.Generator:
+            self.generators.append(partial(value.set_state, value.get_state()))
+        elif kind is random.Random:
+            self.generators.append(partial(value.setstate, value.getstate()))
+        elif kind is np.random.Generator:
+            bits = value.bit_generator
+            self.generators.append(partial(setattr, bits, "state", copy.deepcopy(bits.state)))
+        else:
+            self.containers.append((value, copy.copy(value)))
 
     def _keep_tensor(self, tensor: Tensor, name: str) -> None:
         if tensor.is_inference() or tensor.is_meta or tensor.layout != torch.strided:
@@ -160,6 +166,8 @@ class _Kept:
 
     def give_back(self) -> None:
         """Put everything back that is not as it was; what is as it was is not touched."""
+        if self._written() is not None:
+            return  # what a model notes about weights that it has changed must stay true of them
         for held, own in self.attributes:
             for name in [name for name in held if name not in own and name not in _OWN]:
                 del held[name]
@@ -177,26 +185,38 @@ class _Kept:
 
     def check_large(self) -> None:
         """Refuse a model whose forward pass writes what was not copied."""
+        written = self._written()
+        if written is not None:
+            raise ModelError(
+                f"A forward pass of this model writes into {written[:200]}, also in evaluation "
+                "mode, so the model cannot be given back as it was. Measure a copy of it "
+                "(copy.deepcopy); if it does so only the first time, run it once before."
+            )
+
+    def _written(self) -> str | None:
         for name, tensor, version in self.large:
             if tensor._version != version:
-                raise ModelError(
-                    f"A forward pass of this model writes into {name[:200]} ({tensor.numel()} "
-                    "numbers), also in evaluation mode, so the model cannot be given back as it "
-                    "was. Measure a copy of it (copy.deepcopy), or let it write only in training."
-                )
+                return f"{name} ({tensor.numel()} numbers)"
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _kind_of(cls: type) -> type | None:
+    """Tell which of the kinds that can be written into a class is; asking a value can be slow."""
+    return next((kind for kind in _KINDS if issubclass(cls, kind)), None)
 
 
 def _refill(container: Any, members: Any) -> None:
     """Give a container its members back, if they are others than before."""
-    now, before = _members(container), _members(members)
-    if len(now) == len(before) and all(a is b for a, b in zip(now, before, strict=True)):
+    if _identities(container) == _identities(members):
         return
     container.clear()
     (container.extend if isinstance(container, list | deque) else container.update)(members)
 
 
-def _members(container: Any) -> list[Any]:
-    return [*container, *container.values()] if isinstance(container, dict) else list(container)
+def _identities(container: Any) -> list[int]:
+    found = list(map(id, container))
+    return found + list(map(id, container.values())) if isinstance(container, dict) else found
 
 
 def _same(tensor: Tensor, before: Tensor) -> bool:
@@ -209,7 +229,7 @@ def _parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     """List all parameters, tied ones once; ``nn.Module.parameters`` takes five times as long."""
     found: dict[int, nn.Parameter] = {}
     for module in modules:
-        for parameter in module._parameters.values():
+        for parameter in vars(module).get("_parameters", {}).values():
             if parameter is not None:
                 found[id(parameter)] = parameter
     return list(found.values())
@@ -230,9 +250,17 @@ def _enter_plain_modes(
     for kind in {"cpu", device.type} - {"meta"}:
         if torch.is_autocast_enabled(kind):
             stack.enter_context(torch.autocast(kind, enabled=False))
+    if any(map(_is_compiled, modules)):
+        # Compiled code does not call hooks that came later.
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
     if device.type == "cuda" and any(isinstance(module, nn.RNNBase) for module in modules):
         # cuDNN goes back through recurrent modules in training mode only.
         stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    held = vars(module)
+    return held.get("_compiled_call_impl") is not None or "_orig_mod" in held.get("_modules", ())
 
 
 def _random_numbers(device: torch.device) -> Callable[[], None]:

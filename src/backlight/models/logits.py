@@ -21,11 +21,13 @@ class Found:
         member: Which part of the output.
         axes: Which axes of it are batch and positions.
         width: How many numbers there are for each token.
+        written: It is written into after it has passed.
     """
 
     member: Member
     axes: Axes
     width: int
+    written: bool = False
 
 
 def find_logits(many: object, few: object, name: str) -> Found:

@@ -28,7 +28,7 @@ MANY = (3, 7)
 is known by what becomes of it, whatever sizes the model has."""
 ALONE = (1, 5)
 """Of the second: the last sequence by itself, cut short."""
-CHANGED_ROW, SHARED = 1, 4
+CHANGED_ROW, SHARED = 1, 3
 """The sequence whose tokens are changed, and how many of its first ones are not."""
 
 

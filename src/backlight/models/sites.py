@@ -39,6 +39,7 @@ class Tap:
         axes: Which axes of the tensor are batch and positions, where it is no row for each token.
         member: Which part of the module's output it is (a place, a key or a field); None for the
             output itself, or the first of a tuple.
+        written: The tensor is written into in place after it has passed, so a copy takes its place.
         multiplier: The site is this times the tensor (a residual multiplier), so its gradient is
             the tensor's divided by it.
     """
@@ -47,6 +48,7 @@ class Tap:
     side: Side
     axes: tuple[int, int] = (0, 1)
     member: str | int | None = None
+    written: bool = False
     multiplier: float = 1.0
 
 

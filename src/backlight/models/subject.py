@@ -169,7 +169,7 @@ def _module_site(path: str, found: Found | str) -> Site:
         tap = Tap(module=path, side="output")
         return Site(name=path, tap=tap, width=None, transformers=path, problem=found)
     axes = (0, 1) if found.axes == (0, 0) else found.axes
-    tap = Tap(module=path, side="output", axes=axes, member=found.member)
+    tap = Tap(module=path, side="output", axes=axes, member=found.member, written=found.written)
     return Site(name=path, tap=tap, width=found.width, transformers=path)
 
 

@@ -32,6 +32,7 @@ _RAISED = (
     RuntimeError,
     TypeError,
     ValueError,
+    Warning,
 )  # what a model may raise when it is called in a way that it is not made for
 
 
