@@ -192,13 +192,15 @@ def test_a_broken_array_names_the_line(read):
     [
         (
             '{"schritt": 1, "verlust": 2.0}\n',
-            r"it has 'schritt', 'verlust'\. Understood are, among",
+            r"'schritt', 'verlust' \(No steps: 1 row without loss or norm\)\. Understood are",
         ),
-        ('{"step": 1}\n', r"holds no norm of a gradient and no loss of a step: it has 'step'\."),
+        ('{"step": 1}\n', r"holds no norm of a gradient and no loss of a step: it has 'step' "),
         ('{"step": 1, "lr": 0.1}\n', r"holds no norm of a gradient and no loss"),
         ('{"step": 1, "loss": "low"}\n', r"it has 1 values such as 'low' that are no numbers"),
-        ("", r"it has no line with names and numbers \(The file is empty\.\)"),
+        ("", r"it has no line with names and numbers \(The file is empty\)"),
         ("a,b\n1,2\n", r"no line with names and numbers"),
+        ('{"train_loss": 1.7, "train_runtime": 9.0}\n', r"\(No steps: 1 row of summary\)\. Und"),
+        ('{"step": 1, "eval_loss": 1.7}\n', r"\(No steps: 1 row of evaluation\)\. Understood"),
         ('{"step": 1, "norms": [1]}\n', "norms in line 1 of .* are not numbers by names"),
         ('{"step": 1, "norms": {"a": "x"}}\n', "norms in line 1 of .* are not numbers by names"),
         (
@@ -220,6 +222,60 @@ def test_what_is_not_understood_is_said_in_a_sentence(text, message, read):
 def test_a_table_without_a_known_column_lists_its_columns(read):
     with pytest.raises(RunDirectoryError, match=r"it has 'schritt', 'verlust'"):
         read("schritt,verlust\n1,2\n", "log.csv")
+
+
+ALIKE = {
+    "NaN for nothing": "\n".join(
+        json.dumps({"step": s, "loss": x, "grad_norm": n, "eval_loss": e, "train_runtime": t})
+        for s, x, n, e, t in [
+            *((s, x, n, np.nan, np.nan) for s, x, n, _ in CURVE),
+            (300, np.nan, np.nan, 1.9, np.nan),
+            (600, np.nan, np.nan, np.nan, 99.0),
+        ]
+    ),
+    "a comment before the names": "# run 7\n#step,loss,grad_norm\n"
+    + "".join(f"{s},{x},{n}\n" for s, x, n, _ in CURVE),
+    "a separator before the names": "sep=;\nstep;loss;grad_norm\n"
+    + "".join(f"{s};{x};{n}\n" for s, x, n, _ in CURVE),
+    "blanks between cells": "step   loss  grad_norm\n"
+    + "".join(f"{s:5d}  {x:9.5f} {n}\n" for s, x, n, _ in CURVE),
+    "a table in Markdown": "| Step | Training Loss | Eval Loss | Grad Norm |\n|---|---|---|---|\n"
+    + "".join(f"| {s} | {x} | 9.0 | {n} |\n" for s, x, n, _ in CURVE),
+    "a row for each quantity": "step,metric,value\n"
+    + "".join(f"{s},train/loss,{x}\n{s},train/grad_norm,{n}\n{s},x,0\n" for s, x, n, _ in CURVE),
+    "an object for each quantity": "".join(
+        json.dumps({"name": name, "value": value, "step": s}) + "\n"
+        for s, x, n, _ in CURVE
+        for name, value in (("loss", x), ("grad_norm", n), ("eval/loss", 9.0))
+    ),
+    "a step before a dictionary": "".join(
+        f"Step {s}: {{'loss': {x}, 'grad_norm': {n}}}\n" for s, x, n, _ in CURVE
+    ),
+    "text before an object": "".join(
+        f'{s} INFO {{"step": {s}, "loss": {x}, "grad_norm": {n}}}\n' for s, x, n, _ in CURVE
+    ),
+    "logfmt": "".join(
+        f'level=info msg="a step" step={s} loss={x} grad_norm={n}\n' for s, x, n, _ in CURVE
+    ),
+    "flags": "".join(
+        json.dumps({"step": s, "is_eval": flag, "loss": value, "grad_norm": n}) + "\n"
+        for s, x, n, _ in CURVE
+        for flag, value in ((False, x), (True, 9.0))
+    ),
+    "a configuration first": json.dumps({"config": {"lr": 0.1, "steps": 1000}, "model": "gpt"})
+    + "\n"
+    + json_lines(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_ways_of_writing_that_mean_the_same(name, read):
+    history = read(ALIKE[name], "log.txt")
+
+    assert history.loss_steps.tolist() == history.steps.tolist() == STEPS
+    assert history.losses.tolist() == LOSSES
+    assert history.global_norm.tolist() == NORMS
+    assert history.understood.startswith("60 steps of loss and gradient norm, ")
 
 
 def test_names_of_layers_are_read_from_the_input_to_the_loss(read):
