@@ -93,10 +93,10 @@ def test_what_is_no_number_is_absent_and_not_nan(written, read):
 
 
 def test_values_that_are_no_numbers_are_counted_and_told(read):
-    history = read(json_lines() + '{"step": 900, "loss": "n/a", "grad_norm": 0.5}\n')
+    history = read(json_lines() + '{"step": 900, "loss": "low", "grad_norm": 0.5}\n')
 
     assert history.understood == (
-        "61 steps of gradient norm, 60 of loss, JSON lines. Left out: 1 value such as 'n/a', no "
+        "61 steps of gradient norm, 60 of loss, JSON lines. Left out: 1 value such as 'low', no "
         "number."
     )
 
@@ -129,6 +129,14 @@ def test_encodings_and_line_ends_do_not_matter(content, read):
 
     assert history.loss_steps.tolist() == STEPS
     assert history.losses.tolist() == LOSSES
+
+
+@pytest.mark.parametrize("more", [{"lr": [0.1, 0.2]}, {"train": {"x": 1}}, {"steps": {"a": [1]}}])
+def test_a_log_of_one_step_is_one_row(more, read):
+    history = read(json.dumps({"step": 7, "loss": 2.0, "grad_norm": 0.5, **more}))
+
+    assert history.steps.tolist() == [7]
+    assert history.losses.tolist() == [2.0]
 
 
 def test_a_log_is_read_through_gzip(read):
@@ -262,6 +270,14 @@ ALIKE = {
         for s, x, n, _ in CURVE
         for flag, value in ((False, x), (True, 9.0))
     ),
+    "names in camel case": "".join(
+        json.dumps({"globalStep": s, "trainLoss": x, "gradNorm": n}) + "\n" for s, x, n, _ in CURVE
+    ),
+    "objects by steps": json.dumps({s: {"loss": x, "grad_norm": n} for s, x, n, _ in CURVE}),
+    "columns inside": json.dumps(
+        {"config": {"lr": 1}, "history": {"step": STEPS, "loss": LOSSES, "grad_norm": NORMS}}
+    ),
+    "lists with names first": json.dumps([["step", "loss", "grad_norm"], *(r[:3] for r in CURVE)]),
     "a configuration first": json.dumps({"config": {"lr": 0.1, "steps": 1000}, "model": "gpt"})
     + "\n"
     + json_lines(),

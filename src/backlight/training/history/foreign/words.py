@@ -44,7 +44,6 @@ FIELDS: Mapping[Field, tuple[str, ...]] = {
         "lm_loss",
         "ce_loss",
         "cross_entropy_loss",
-        "crossentropyloss",
         "loss_step",
         "reduced_train_loss",
         "loss_metrics/global_avg_loss",
@@ -65,7 +64,6 @@ FIELDS: Mapping[Field, tuple[str, ...]] = {
         "batch_loss",
         "running_loss",
         "cross_entropy",
-        "crossentropy",
         "nll_loss",
         "nll",
         "mlm_loss",
@@ -162,6 +160,7 @@ _FLAGS = frozenset(
 )
 _LONG = (("metric", "name", "tag", "key"), ("value", "val"))
 _SPACE = re.compile(r"[\s\-.]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
 _RUN_NAME = re.compile(r"^.{1,200} - ")  # exports of the Weights & Biases page: "run - train/loss"
 _RANKS: Mapping[str, tuple[Field, int]] = {
     word: (field, rank) for field, words in FIELDS.items() for rank, word in enumerate(words)
@@ -232,4 +231,4 @@ def _plain(key: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _shortened(key: str) -> str:
-    return _SPACE.sub("_", _RUN_NAME.sub("", key).strip().casefold())
+    return _SPACE.sub("_", _CAMEL.sub("_", _RUN_NAME.sub("", key).strip()).casefold())
