@@ -171,8 +171,8 @@ def _read_header(path: Path) -> tuple[ParameterInfo, ...]:
             f"{str(file)!r} is damaged: it does not say which parameters were watched."
         ) from error
     raise RunDirectoryError(
-        f"{str(file)!r} has format {str(found)[:20]}, and this version of backlight reads {FORMAT}; "
-        "update backlight."
+        f"{str(file)!r} has format {repr(found)[:20]}, and this version of backlight reads "
+        f"{FORMAT}; update backlight."
     )
 
 
