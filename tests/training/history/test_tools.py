@@ -183,6 +183,15 @@ def test_a_traceback_in_between_is_counted(read):
     assert history.understood.endswith("JSON lines. 2 other lines.")
 
 
+def test_a_text_in_which_no_log_begins_is_not_read_to_its_end(read, monkeypatch):
+    from backlight.training.history.foreign import reading
+
+    monkeypatch.setattr(reading, "_MOST_NOISE", 100)
+    with pytest.raises(RunDirectoryError, match=r"So much for its first 101 lines"):
+        read("x\n" * 500 + json_lines())
+    assert read("x\n" * 90 + json_lines()).losses.tolist() == LOSSES
+
+
 def test_two_objects_on_a_line_are_two_rows(read):
     rows = json_lines().splitlines()
 
