@@ -126,7 +126,6 @@ REFUSED = {
     "a spoiled gzip file": gzip.compress(json_lines().encode())[:40] + bytes(200),
     "a gzip bomb of one line": gzip.compress(b"1" * 30_000_000, 1),
     "a gzip bomb of empty lines": gzip.compress(b"\n" * 30_000_000, 1),
-    "a gzip bomb of short lines": gzip.compress(b"x\n" * 15_000_000, 1),
     "gzip in gzip": gzip.compress(gzip.compress(json_lines().encode())),
 }
 

@@ -93,10 +93,10 @@ def test_what_is_no_number_is_absent_and_not_nan(written, read):
 
 
 def test_values_that_are_no_numbers_are_counted_and_told(read):
-    history = read(json_lines() + '{"step": 900, "loss": "n/a", "grad_norm": 0.5}\n')
+    history = read(json_lines() + '{"step": 900, "loss": "low", "grad_norm": 0.5}\n')
 
     assert history.understood == (
-        "61 steps of gradient norm, 60 of loss, JSON lines. Left out: 1 value such as 'n/a', no "
+        "61 steps of gradient norm, 60 of loss, JSON lines. Left out: 1 value such as 'low', no "
         "number."
     )
 
@@ -129,6 +129,14 @@ def test_encodings_and_line_ends_do_not_matter(content, read):
 
     assert history.loss_steps.tolist() == STEPS
     assert history.losses.tolist() == LOSSES
+
+
+@pytest.mark.parametrize("more", [{"lr": [0.1, 0.2]}, {"train": {"x": 1}}, {"steps": {"a": [1]}}])
+def test_a_log_of_one_step_is_one_row(more, read):
+    history = read(json.dumps({"step": 7, "loss": 2.0, "grad_norm": 0.5, **more}))
+
+    assert history.steps.tolist() == [7]
+    assert history.losses.tolist() == [2.0]
 
 
 def test_a_log_is_read_through_gzip(read):
@@ -175,6 +183,15 @@ def test_a_traceback_in_between_is_counted(read):
     assert history.understood.endswith("JSON lines. 2 other lines.")
 
 
+def test_a_text_in_which_no_log_begins_is_not_read_to_its_end(read, monkeypatch):
+    from backlight.training.history.foreign import reading
+
+    monkeypatch.setattr(reading, "_MOST_NOISE", 100)
+    with pytest.raises(RunDirectoryError, match=r"So much for its first 101 lines"):
+        read("x\n" * 500 + json_lines())
+    assert read("x\n" * 90 + json_lines()).losses.tolist() == LOSSES
+
+
 def test_two_objects_on_a_line_are_two_rows(read):
     rows = json_lines().splitlines()
 
@@ -192,13 +209,15 @@ def test_a_broken_array_names_the_line(read):
     [
         (
             '{"schritt": 1, "verlust": 2.0}\n',
-            r"it has 'schritt', 'verlust'\. Understood are, among",
+            r"'schritt', 'verlust' \(No steps: 1 row without loss or norm\)\. Understood are",
         ),
-        ('{"step": 1}\n', r"holds no norm of a gradient and no loss of a step: it has 'step'\."),
+        ('{"step": 1}\n', r"holds no norm of a gradient and no loss of a step: it has 'step' "),
         ('{"step": 1, "lr": 0.1}\n', r"holds no norm of a gradient and no loss"),
         ('{"step": 1, "loss": "low"}\n', r"it has 1 values such as 'low' that are no numbers"),
-        ("", r"it has no line with names and numbers \(The file is empty\.\)"),
+        ("", r"it has no line with names and numbers \(The file is empty\)"),
         ("a,b\n1,2\n", r"no line with names and numbers"),
+        ('{"train_loss": 1.7, "train_runtime": 9.0}\n', r"\(No steps: 1 row of summary\)\. Und"),
+        ('{"step": 1, "eval_loss": 1.7}\n', r"\(No steps: 1 row of evaluation\)\. Understood"),
         ('{"step": 1, "norms": [1]}\n', "norms in line 1 of .* are not numbers by names"),
         ('{"step": 1, "norms": {"a": "x"}}\n', "norms in line 1 of .* are not numbers by names"),
         (
@@ -220,6 +239,68 @@ def test_what_is_not_understood_is_said_in_a_sentence(text, message, read):
 def test_a_table_without_a_known_column_lists_its_columns(read):
     with pytest.raises(RunDirectoryError, match=r"it has 'schritt', 'verlust'"):
         read("schritt,verlust\n1,2\n", "log.csv")
+
+
+ALIKE = {
+    "NaN for nothing": "\n".join(
+        json.dumps({"step": s, "loss": x, "grad_norm": n, "eval_loss": e, "train_runtime": t})
+        for s, x, n, e, t in [
+            *((s, x, n, np.nan, np.nan) for s, x, n, _ in CURVE),
+            (300, np.nan, np.nan, 1.9, np.nan),
+            (600, np.nan, np.nan, np.nan, 99.0),
+        ]
+    ),
+    "a comment before the names": "# run 7\n#step,loss,grad_norm\n"
+    + "".join(f"{s},{x},{n}\n" for s, x, n, _ in CURVE),
+    "a separator before the names": "sep=;\nstep;loss;grad_norm\n"
+    + "".join(f"{s};{x};{n}\n" for s, x, n, _ in CURVE),
+    "blanks between cells": "step   loss  grad_norm\n"
+    + "".join(f"{s:5d}  {x:9.5f} {n}\n" for s, x, n, _ in CURVE),
+    "a table in Markdown": "| Step | Training Loss | Eval Loss | Grad Norm |\n|---|---|---|---|\n"
+    + "".join(f"| {s} | {x} | 9.0 | {n} |\n" for s, x, n, _ in CURVE),
+    "a row for each quantity": "step,metric,value\n"
+    + "".join(f"{s},train/loss,{x}\n{s},train/grad_norm,{n}\n{s},x,0\n" for s, x, n, _ in CURVE),
+    "an object for each quantity": "".join(
+        json.dumps({"name": name, "value": value, "step": s}) + "\n"
+        for s, x, n, _ in CURVE
+        for name, value in (("loss", x), ("grad_norm", n), ("eval/loss", 9.0))
+    ),
+    "a step before a dictionary": "".join(
+        f"Step {s}: {{'loss': {x}, 'grad_norm': {n}}}\n" for s, x, n, _ in CURVE
+    ),
+    "text before an object": "".join(
+        f'{s} INFO {{"step": {s}, "loss": {x}, "grad_norm": {n}}}\n' for s, x, n, _ in CURVE
+    ),
+    "logfmt": "".join(
+        f'level=info msg="a step" step={s} loss={x} grad_norm={n}\n' for s, x, n, _ in CURVE
+    ),
+    "flags": "".join(
+        json.dumps({"step": s, "is_eval": flag, "loss": value, "grad_norm": n}) + "\n"
+        for s, x, n, _ in CURVE
+        for flag, value in ((False, x), (True, 9.0))
+    ),
+    "names in camel case": "".join(
+        json.dumps({"globalStep": s, "trainLoss": x, "gradNorm": n}) + "\n" for s, x, n, _ in CURVE
+    ),
+    "objects by steps": json.dumps({s: {"loss": x, "grad_norm": n} for s, x, n, _ in CURVE}),
+    "columns inside": json.dumps(
+        {"config": {"lr": 1}, "history": {"step": STEPS, "loss": LOSSES, "grad_norm": NORMS}}
+    ),
+    "lists with names first": json.dumps([["step", "loss", "grad_norm"], *(r[:3] for r in CURVE)]),
+    "a configuration first": json.dumps({"config": {"lr": 0.1, "steps": 1000}, "model": "gpt"})
+    + "\n"
+    + json_lines(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_ways_of_writing_that_mean_the_same(name, read):
+    history = read(ALIKE[name], "log.txt")
+
+    assert history.loss_steps.tolist() == history.steps.tolist() == STEPS
+    assert history.losses.tolist() == LOSSES
+    assert history.global_norm.tolist() == NORMS
+    assert history.understood.startswith("60 steps of loss and gradient norm, ")
 
 
 def test_names_of_layers_are_read_from_the_input_to_the_loss(read):

@@ -85,7 +85,7 @@ def assemble(
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RunDirectoryError(
             f"The log in {source!r} is damaged: a record does not have the parts or the lengths "
-            f"that the header says ({error})."
+            f"that the header says ({str(error)[:200]})."
         ) from error
 
 
@@ -174,8 +174,8 @@ def _read_header(path: Path) -> tuple[ParameterInfo, ...]:
             f"{str(file)!r} is damaged: it does not say which parameters were watched."
         ) from error
     raise RunDirectoryError(
-        f"{str(file)!r} has format {found!r}, and this version of backlight reads {FORMAT}; "
-        "update backlight."
+        f"{str(file)!r} has format {repr(found)[:20]}, and this version of backlight reads "
+        f"{FORMAT}; update backlight."
     )
 
 

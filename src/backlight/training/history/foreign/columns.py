@@ -1,5 +1,6 @@
 """The numbers of a log by their names, as arrays: a log may have a million lines."""
 
+import math
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from backlight.training.history.foreign.words import (
     Field,
     is_evaluation,
     is_summary,
+    long_pair,
     meaning,
     split_of,
 )
@@ -20,8 +22,11 @@ from backlight.training.history.foreign.words import (
 __all__ = ["Column", "Columns", "Skipped"]
 
 _QUANTITIES = ("loss", "norm", "clipped", "rate")
-_HELD_OUT = frozenset({"eval", "evaluate", "evaluation", "val", "valid", "validation", "test"})
-_MOST_PLANS, _MOST_NAMES, _MOST_CELLS = 2000, 10_000, 40_000_000
+_HELD_OUT = frozenset(
+    {"eval", "evaluate", "evaluation", "val", "valid", "validation", "test", "dev", "true"}
+)
+_MOST_NAMES, _MOST_CELLS = 10_000, 40_000_000
+_A_PLAN, _MOST_PLANNED = 1000, 5_000_000  # characters of names of rows that are kept in mind
 _DEPTH = 3  # of mappings inside of mappings whose names are joined
 _NORMS = "norms"
 
@@ -72,8 +77,9 @@ class _Plan:
     coordinates: tuple[tuple[str, Column], ...]
     summaries: tuple[str, ...]
     splits: tuple[str, ...]
-    evaluation: bool
+    evaluations: tuple[str, ...]
     norms: bool
+    pair: tuple[str, str] | None
 
 
 class Columns:
@@ -103,6 +109,7 @@ class Columns:
         )
         self._path = path
         self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._planned_size = 0
 
     @property
     def num_rows(self) -> int:
@@ -125,7 +132,11 @@ class Columns:
                 break
         keys = tuple(row)
         plan = self._plans.get(keys) or self._planned(keys)
-        if (plan.summaries or plan.splits) and self._is_no_step(plan, row):
+        if plan.pair is not None:
+            name, value = plan.pair
+            others = {key: row[key] for key in keys if key not in plan.pair}
+            return self.add(line, {**others, f"{row[name]}": row[value]})
+        if (plan.summaries or plan.evaluations or plan.splits) and self._is_no_step(plan, row):
             return False
         place, counts = len(self.lines), False
         for key, column in plan.quantities:
@@ -138,8 +149,8 @@ class Columns:
         if plan.norms and self._add_norms(line, place, row[_NORMS]):
             counts = True
         if not counts:
-            self.skipped.evaluations += plan.evaluation
-            self.skipped.others += not plan.evaluation
+            self.skipped.evaluations += bool(plan.evaluations)
+            self.skipped.others += not plan.evaluations
             return False
         self._add_coordinates(plan, place, row)
         self.lines.append(line)
@@ -161,8 +172,15 @@ class Columns:
                 column.values.append(number)
 
     def _is_no_step(self, plan: _Plan, row: Mapping[str, Any]) -> bool:
-        if any(not is_blank(row[key]) for key in plan.summaries):
+        if any(_is_finite(row[key]) for key in plan.summaries):
             self.skipped.summaries += 1
+            return True
+        # A table without blanks has NaN where a row says nothing.
+        seen = [read_number(row[key]) for key, _ in plan.quantities] if plan.evaluations else []
+        if all(value is None or value != value for value in seen) and any(
+            _is_finite(row[key]) for key in plan.evaluations
+        ):
+            self.skipped.evaluations += 1
             return True
         if any(str(row[key])[:20].strip().casefold() in _HELD_OUT for key in plan.splits):
             self.skipped.evaluations += 1
@@ -179,16 +197,20 @@ class Columns:
     def _planned(self, keys: tuple[str, ...]) -> _Plan:
         understood = [(key, self._column(key)) for key in keys if key != _NORMS]
         known = [(key, column) for key, column in understood if column is not None]
+        quantities = tuple(pair for pair in known if pair[1].quantity in _QUANTITIES)
         plan = _Plan(
-            quantities=tuple(pair for pair in known if pair[1].quantity in _QUANTITIES),
+            quantities=quantities,
             coordinates=tuple(pair for pair in known if pair[1].quantity not in _QUANTITIES),
             summaries=tuple(key for key in keys if is_summary(key)),
             splits=tuple(key for key in keys if split_of(key)),
-            evaluation=any(is_evaluation(key) for key in keys),
+            evaluations=tuple(key for key in keys if is_evaluation(key)),
             norms=_NORMS in keys,
+            pair=None if quantities else long_pair(keys),
         )
-        if len(self._plans) >= _MOST_PLANS:
+        self._planned_size += sum(map(len, keys)) + _A_PLAN
+        if self._planned_size > _MOST_PLANNED:
             self._plans.clear()
+            self._planned_size = 0
         self._plans[keys] = plan
         return plan
 
@@ -232,6 +254,11 @@ class Columns:
             f"The norms in line {line} of {shown(self._path)} are not numbers by names of layers, "
             'such as {"first layer": 0.1, "second layer": 0.2}.'
         )
+
+
+def _is_finite(value: object) -> bool:
+    number = read_number(value)
+    return number is not None and math.isfinite(number)
 
 
 def _flat(row: Mapping[str, Any], before: str, depth: int) -> "list[tuple[str, Any]]":

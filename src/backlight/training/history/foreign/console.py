@@ -55,7 +55,12 @@ class Console:
         line = without_colours(line)
         braces = _DICT.search(line)
         if braces is not None:
-            return {} if unended and "}" not in line else _of_dict(line[braces.start() :])
+            if unended and "}" not in line:
+                return {}
+            before = line[: braces.start()]
+            places = {match[1]: match[2] for match in _PAIR.finditer(before)} if before else {}
+            places = {key: value for key, value in places.items() if _is_place(key)}
+            return places | _of_dict(line[braces.start() :])
         bar = _PART_OF_A_BAR.match(line)
         if bar is not None and bar[1] != bar[2]:
             return {}
@@ -111,7 +116,7 @@ def _is_place(key: str) -> bool:
     return found is not None and found[0] in ("step", "epoch")
 
 
-def _of_dict(text: str) -> Mapping[str, str]:
+def _of_dict(text: str) -> dict[str, str]:
     """Read a printed dictionary, of Python or JSON, of numbers or of text."""
     return {
         match[2]: match[4] if match[4] is not None else match[5].strip("[")

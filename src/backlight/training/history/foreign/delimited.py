@@ -7,13 +7,20 @@ from pathlib import Path
 
 from backlight.errors import RunDirectoryError
 from backlight.training.history.foreign.text import Text, shown
-from backlight.training.history.foreign.words import is_evaluation, is_summary, meaning, split_of
+from backlight.training.history.foreign.words import (
+    is_evaluation,
+    is_summary,
+    long_pair,
+    meaning,
+    split_of,
+)
 
-__all__ = ["Table", "delimiter_of"]
+__all__ = ["Table", "delimiter_of", "header_of"]
 
-_DELIMITERS = ",;\t|"
+_DELIMITERS = ",;\t| "
 _DECIMAL_COMMA = re.compile(r"^\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*$")
 _TAG = re.compile(r"tag-(.+?)(?: \(\d+\))?\.csv$")
+_TESTS = (is_evaluation, is_summary, split_of)
 _WIDEST = 100_000  # names of columns
 _SHORTEST = 10_000  # characters: more than a number ever has
 
@@ -27,10 +34,32 @@ def delimiter_of(line: str) -> str | None:
     Returns:
         The separator; None if the line does not name a quantity and something else.
     """
-    for delimiter in sorted(_DELIMITERS, key=line.count, reverse=True):
+    for delimiter in sorted(_DELIMITERS[:-1], key=line.count, reverse=True):
         names = _names(line, delimiter)
-        if len(names) >= 2 and any(_is_ours(name) for name in names) and not _numbers(names):
+        if len(names) >= 2 and _are_ours(names) and not _numbers(names):
             return delimiter
+    words = line.split()
+    blank = len(words) >= 2 and all(_is_ours(word) or is_evaluation(word) for word in words)
+    return " " if blank and not _numbers(words) else None
+
+
+def header_of(lines: Sequence[str]) -> tuple[str, str, int] | None:
+    """Find the line of names, which may stand behind or in comments.
+
+    Args:
+        lines: The first lines that are not empty.
+
+    Returns:
+        The names, what separates them, and how many lines stand before them; None if it is no
+        table.
+    """
+    for place, line in enumerate(lines):
+        header = line.strip(" \r").lstrip("#").strip(" ")
+        delimiter = delimiter_of(header)
+        if delimiter is not None:
+            return header, delimiter, place
+        if not line.startswith(("#", "sep=")):
+            break
     return None
 
 
@@ -69,9 +98,14 @@ class Table:
         def told() -> Iterator[str]:
             nonlocal number
             for number, line in lines:  # noqa: B007
-                yield line + "\n"
+                yield (" ".join(line.split()) if self._delimiter == " " else line) + "\n"
 
-        picked = [(place, name) for place, name in enumerate(self.names) if _matters(name)]
+        pair = long_pair(self.names) or ()
+        picked = [
+            (place, name)
+            for place, name in enumerate(self.names)
+            if _is_ours(name) or any(test(name) for test in _TESTS) or name in pair
+        ]
         width, shortest = len(self.names), _SHORTEST
         reader = csv.reader(told(), delimiter=self._delimiter)
         while True:
@@ -100,6 +134,7 @@ class Table:
 
 
 def _names(line: str, delimiter: str) -> list[str]:
+    line = " ".join(line.split()) if delimiter == " " else line
     try:
         return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
     except csv.Error:
@@ -124,8 +159,8 @@ def _is_ours(name: str) -> bool:
     return meaning(name) is not None
 
 
-def _matters(name: str) -> bool:
-    return _is_ours(name) or is_evaluation(name) or is_summary(name) or split_of(name)
+def _are_ours(names: Sequence[str]) -> bool:
+    return any(map(_is_ours, names)) or long_pair(names) is not None
 
 
 def _with_point(cell: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 from backlight.errors import RunDirectoryError
 from backlight.training.history.foreign.text import LONGEST, Text, shown
+from backlight.training.history.foreign.values import read_number
+from backlight.training.history.foreign.words import meaning
 
 __all__ = ["decode", "document_rows"]
 
@@ -14,6 +16,9 @@ Row = tuple[int, Mapping[str, Any]]
 
 _HOLDERS = ("log_history", "history", "logs", "rows", "steps", "data", "metrics")
 """The names under which an object may hold the array of its steps."""
+
+_INNER = ("history", "logs", "metrics", "train", "training")
+"""The names under which an object may hold an object of columns."""
 
 _DECODER = json.JSONDecoder()
 _ROUGH = json.JSONDecoder(parse_int=float)  # a whole number of more than 4,300 digits
@@ -104,11 +109,17 @@ def _of_object(scanner: "_Scanner") -> Iterator[Mapping[str, Any]]:
 def _entries(scanner: "_Scanner") -> Iterator[Mapping[str, Any]]:
     """Read the entries of an array; what is no object is an empty row."""
     scanner.take("[")
+    names: list[str] = []
     while not scanner.take("]"):
         value = scanner.value()
         if value is _ENDED:
             return
-        yield cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+        if isinstance(value, list) and not names and all(isinstance(each, str) for each in value):
+            names = cast("list[str]", value)  # a table: names first, then lists of cells
+        elif isinstance(value, list):
+            yield dict(zip(names, value, strict=False))
+        else:
+            yield cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
         if not scanner.take(",") and scanner.peek() not in ("]", ""):
             raise scanner.broken("a comma is missing")
 
@@ -117,7 +128,7 @@ def _by_columns(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Turn an object of lists, or of mappings from numbers of rows, into rows.
 
     ``{"loss": [2.1, 2.0]}`` is what Keras keeps, ``{"loss": {"0": 2.1, "1": 2.0}}`` what pandas
-    writes.
+    writes, and ``{"10": {"loss": 2.1}}`` goes by steps.
 
     Args:
         found: The values of the object.
@@ -125,6 +136,17 @@ def _by_columns(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     Yields:
         Rows; the object itself if it holds none.
     """
+    if any(meaning(key) and read_number(value) is not None for key, value in found.items()):
+        yield dict(found)  # one step
+        return
+    inner = next((found[key] for key in _INNER if isinstance(found.get(key), dict)), None)
+    if inner is not None:
+        yield from _by_columns(cast("dict[str, Any]", inner))
+        return
+    if found and all(key.isdecimal() and isinstance(row, dict) for key, row in found.items()):
+        for key, row in found.items():
+            yield {"step": key, **row}
+        return
     lists = {
         key: list(cast("dict[str, Any]", value).values()) if isinstance(value, dict) else value
         for key, value in found.items()

@@ -8,14 +8,14 @@ from typing import Any
 from backlight.errors import RunDirectoryError
 from backlight.training.history.foreign.columns import Columns
 from backlight.training.history.foreign.console import Console, without_colours
-from backlight.training.history.foreign.delimited import Table, delimiter_of
+from backlight.training.history.foreign.delimited import Table, header_of
 from backlight.training.history.foreign.documents import decode, document_rows
 from backlight.training.history.foreign.events import MARK, Events
 from backlight.training.history.foreign.folders import Found, find_log
 from backlight.training.history.foreign.formats import format_of
 from backlight.training.history.foreign.putting import put_together
 from backlight.training.history.foreign.runs import one_run
-from backlight.training.history.foreign.telling import Told, tell
+from backlight.training.history.foreign.telling import Told, tell, without_steps
 from backlight.training.history.foreign.text import Text, head_of, opened, shown
 from backlight.training.history.foreign.values import quoted
 from backlight.training.history.foreign.words import FIELDS, Field
@@ -118,28 +118,29 @@ class _Reader:
         filled = [line for line in beginning.split("\n", _PEEK) if line.strip()]
         first = filled[0].strip(" \r") if filled else ""
         self.notes += [] if filled else ["The file is empty."]
-        delimiter = delimiter_of(first) or self._sure_delimiter(first)
+        table = header_of(filled[:10]) or self._sure_table(first)
         if _is_document(filled, whole="\n" in beginning):
             self.container, self.unit = "JSON", "entry"
             self._add_all(document_rows(text))
-        elif delimiter is not None:
-            self._read_table(text, first, delimiter)
+        elif table is not None:
+            self._read_table(text, *table)
         else:
             self._read_lines(text)
         if text.unended and self.unit == "entry":
             self.notes.append("Its end is cut off, as while a log is being written.")
 
-    def _sure_delimiter(self, first: str) -> str | None:
-        if self.path.suffix.casefold() not in _TABLES or first[:1] in ("{", "["):
+    def _sure_table(self, first: str) -> tuple[str, str, int] | None:
+        if self.path.suffix.casefold() not in _TABLES or not first or first[:1] in ("{", "["):
             return None
-        return max(",;\t|", key=first.count)
+        return first, max(",;\t|", key=first.count), 0
 
-    def _read_table(self, text: Text, first: str, delimiter: str) -> None:
+    def _read_table(self, text: Text, header: str, delimiter: str, before: int) -> None:
         self.container, lines = "CSV", text.lines()
         for _, line in lines:
-            if line.strip():
+            before -= bool(line.strip())
+            if before < 0:
                 break
-        table = Table(text, first, delimiter)
+        table = Table(text, header, delimiter)
         self._add_all(table.rows(lines))
         for name in table.names:
             if name not in self.columns.columns:
@@ -247,8 +248,8 @@ def _nothing(reader: _Reader) -> RunDirectoryError:
         has = f"{', '.join(names)}{f' and {more} others' if more > 0 else ''}"
     else:
         has = f"no {reader.unit} with names and numbers"
-    if reader.notes:
-        has += f" ({' '.join(reader.notes)[:_SHOWN]})"
+    notes = " ".join([*reader.notes, *without_steps(columns)])
+    has += f" ({notes[:_SHOWN].rstrip('.')})" if notes else ""
     return RunDirectoryError(
         f"{shown(reader.path)} holds no norm of a gradient and no loss of a step: it has {has}. "
         f"Understood are, among others: {understood}."

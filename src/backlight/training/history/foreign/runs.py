@@ -85,7 +85,7 @@ def one_run(columns: Columns) -> Run:
         The run.
     """
     chosen = {field: _best(columns, field) for field in _QUANTITIES}
-    used = [column for column in chosen.values() if column is not None]
+    used = [column for field in ("loss", "norm") if (column := chosen[field]) is not None]
     names = {column.key for column in used}
     others = tuple(
         column.key
@@ -100,7 +100,9 @@ def one_run(columns: Columns) -> Run:
     missing = int((steps < 0).sum())
     kept = cuts.kept(steps)
     row_steps = np.where(kept & (steps >= 0), steps, -1)
-    series = {field: _series(column, row_steps) for field, column in chosen.items()}
+    series: dict[Field, Series] = {
+        field: _series(column, row_steps) for field, column in chosen.items()
+    }
     return Run(
         series=series,
         row_steps=row_steps,

@@ -10,7 +10,7 @@ from backlight.training.history.foreign.runs import Run
 from backlight.training.history.foreign.values import quoted
 from backlight.training.history.foreign.words import Field
 
-__all__ = ["Told", "tell"]
+__all__ = ["Told", "tell", "without_steps"]
 
 _NAMES: tuple[tuple[Field, str], ...] = (
     ("loss", "loss"),
@@ -100,7 +100,8 @@ def _about_steps(columns: Columns, run: Run, told: Told) -> Iterator[str]:
 _IN_IT = {"no step is": " in the log"}
 
 
-def _skipped(columns: Columns, told: Told) -> Iterator[str]:
+def without_steps(columns: Columns) -> Iterator[str]:
+    """Count the rows that are no steps, by reason."""
     skipped = columns.skipped
     parts = [
         (skipped.evaluations, "of evaluation"),
@@ -110,6 +111,11 @@ def _skipped(columns: Columns, told: Told) -> Iterator[str]:
     some = [f"{_rows(count)} {what}" for count, what in parts if count]
     if some:
         yield f"No steps: {', '.join(some)}."
+
+
+def _skipped(columns: Columns, told: Told) -> Iterator[str]:
+    skipped = columns.skipped
+    yield from without_steps(columns)
     if told.unclear:
         lines = "1 line" if told.unclear == 1 else f"{told.unclear:,} lines"
         yield f"Left out: {lines} that cannot be read (the first is line {told.first_unclear:,})."

@@ -8,6 +8,7 @@ __all__ = ["is_blank", "quoted", "read_number", "read_step", "whole"]
 _LARGEST = 2.0**53  # beyond it, whole numbers have no exact float
 _WRAPPED = re.compile(r"^(?:tensor|(?:np|numpy)\.\w+|array)\(\s*\[?\s*([^\s,)\]]+)")
 _OF_ALL = re.compile(r"^\s*(\d+)\s*/\s*\d+\s*$")
+_NOTHING = frozenset({"", "none", "null", "n/a", "na", "<na>"})
 _LONGEST_NUMBER = 400  # characters; what is longer is no number, or not worth the time
 _LONGEST_QUOTE = 60
 
@@ -57,8 +58,10 @@ def whole(number: float) -> bool:
 
 
 def is_blank(value: object) -> bool:
-    """Tell whether nothing was written: null, or text without a character that shows."""
-    return value is None or (isinstance(value, str) and not value.strip())
+    """Tell whether a value is a way of writing nothing: null, blanks, dashes, ``None``, ``n/a``."""
+    if isinstance(value, str):
+        return value[:_LONGEST_NUMBER].strip(" \t-:").casefold() in _NOTHING
+    return value is None
 
 
 def quoted(value: object) -> str:

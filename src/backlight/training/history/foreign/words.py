@@ -1,11 +1,11 @@
 """What logs call things: the names of steps, losses, norms, learning rates and epochs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["FIELDS", "Field", "is_evaluation", "is_summary", "meaning", "split_of"]
+__all__ = ["FIELDS", "Field", "is_evaluation", "is_summary", "long_pair", "meaning", "split_of"]
 
 Field = Literal["step", "epoch", "loss", "norm", "clipped", "rate"]
 
@@ -14,15 +14,23 @@ FIELDS: Mapping[Field, tuple[str, ...]] = {
         "global_step",
         "step",
         "steps",
+        "global_steps",
         "current_steps",
+        "current_step",
+        "step_num",
+        "step_idx",
         "optimizer_step",
         "update_step",
         "update_steps",
+        "opt_step",
+        "gradient_step",
+        "gradient_steps",
         "global_step/max_steps",
         "iteration",
         "iterations",
         "iter",
         "iters",
+        "iter_num",
         "it",
         "itr",
         "n_iter",
@@ -36,7 +44,6 @@ FIELDS: Mapping[Field, tuple[str, ...]] = {
         "lm_loss",
         "ce_loss",
         "cross_entropy_loss",
-        "crossentropyloss",
         "loss_step",
         "reduced_train_loss",
         "loss_metrics/global_avg_loss",
@@ -45,6 +52,10 @@ FIELDS: Mapping[Field, tuple[str, ...]] = {
         "samples/train_loss",
         "loss/train",
         "loss_train",
+        "loss/total",
+        "loss_total",
+        "loss_mean",
+        "loss_avg",
         "loss/train/total",
         "total_loss",
         "avg_loss",
@@ -53,8 +64,10 @@ FIELDS: Mapping[Field, tuple[str, ...]] = {
         "batch_loss",
         "running_loss",
         "cross_entropy",
-        "crossentropy",
         "nll_loss",
+        "nll",
+        "mlm_loss",
+        "mse_loss",
         "pg_loss",
         "policy_loss",
         "loss_epoch",
@@ -67,6 +80,16 @@ FIELDS: Mapping[Field, tuple[str, ...]] = {
         "total_grad_norm",
         "global_grad_norm",
         "grad_norm_total",
+        "grad_norm/total",
+        "grad_norm/global",
+        "grad_norm/all",
+        "global_norm",
+        "gradient_global_norm",
+        "gradients_norm",
+        "avg_grad_norm",
+        "mean_grad_norm",
+        "grad_l2_norm",
+        "grad_norm_l2",
         "grad_norm_step",
         "gradnorm",
         "grad/norm",
@@ -118,15 +141,26 @@ _PREFIXES = (
     "optim/",
     "optimizer/",
     "actor/",
+    "policy/",
     "data/",
+    "debug/",
+    "stats/",
+    "perf/",
+    "grads/",
+    "gradients/",
 )
 _EVALUATION = re.compile(
     r"(?:^|metrics/)(?:eval|evaluation|val|valid|validation|test|dev)(?:[_/]|$)"
     r"|[_/](?:val|valid|validation|eval|evaluation|test|dev)$"
 )
 _SUMMARY = frozenset({"train_runtime", "train/train_runtime", "train_samples_per_second"})
-_SPLITS = frozenset({"split", "mode", "phase", "stage", "subset"})
+_SPLITS = frozenset({"split", "mode", "phase", "stage", "subset", "type", "kind", "event"})
+_FLAGS = frozenset(
+    {"eval", "is_eval", "evaluation", "is_evaluation", "validation", "is_validation"}
+)
+_LONG = (("metric", "name", "tag", "key"), ("value", "val"))
 _SPACE = re.compile(r"[\s\-.]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
 _RUN_NAME = re.compile(r"^.{1,200} - ")  # exports of the Weights & Biases page: "run - train/loss"
 _RANKS: Mapping[str, tuple[Field, int]] = {
     word: (field, rank) for field, words in FIELDS.items() for rank, word in enumerate(words)
@@ -134,7 +168,6 @@ _RANKS: Mapping[str, tuple[Field, int]] = {
 _LONGEST = 200  # characters of a name
 
 
-@lru_cache(maxsize=4096)
 def meaning(key: str) -> tuple[Field, int] | None:
     """Tell what a name stands for.
 
@@ -145,6 +178,11 @@ def meaning(key: str) -> tuple[Field, int] | None:
         The quantity and how good a name for it this is, 0 being the best; None for a name that is
         not understood.
     """
+    return _meaning(key[:_LONGEST])
+
+
+@lru_cache(maxsize=4096)
+def _meaning(key: str) -> tuple[Field, int] | None:
     word = _plain(key)
     for stripped in range(3):
         if word in _RANKS:
@@ -168,12 +206,29 @@ def is_summary(key: str) -> bool:
 
 
 def split_of(key: str) -> bool:
-    """Tell whether a name says which part of the data a line is about, such as ``mode``."""
-    return _plain(key) in _SPLITS
+    """Tell whether a name says which part of the data a line is about: ``mode``, ``is_eval``."""
+    return _plain(key) in _SPLITS | _FLAGS
+
+
+def long_pair(keys: Sequence[str]) -> tuple[str, str] | None:
+    """Find the two names of rows that hold one quantity each, such as ``metric`` and ``value``.
+
+    Args:
+        keys: The names of a row.
+
+    Returns:
+        What names the quantity, and what holds its number; None if rows are not of this kind.
+    """
+    plain = {_plain(key): key for key in keys}
+    names, values = ([plain[word] for word in words if word in plain] for words in _LONG)
+    return (names[0], values[0]) if names and values else None
+
+
+def _plain(key: str) -> str:
+    """Give a name in small letters, with underscores, without the name of a run before it."""
+    return _shortened(key[:_LONGEST].strip())
 
 
 @lru_cache(maxsize=4096)
-def _plain(key: str) -> str:
-    """Give a name in small letters, with underscores, without the name of a run before it."""
-    key = key[:_LONGEST].strip()
-    return _SPACE.sub("_", _RUN_NAME.sub("", key).strip().casefold())
+def _shortened(key: str) -> str:
+    return _SPACE.sub("_", _CAMEL.sub("_", _RUN_NAME.sub("", key).strip()).casefold())
