@@ -299,7 +299,8 @@ def _where(found: NonFinite, row: int, columns: NDArray[np.int64]) -> tuple[NDAr
     known = readings.has("weight_norm")
     broken = np.flatnonzero(weights[row]) if known else columns[:0]
     before = np.flatnonzero(weights[row - 1]) if known and row else columns[:0]
-    numbers = int(np.nansum(readings.read("num_nan")[row] + readings.read("num_inf")[row]))
+    counts = readings.read("num_nan")[row] + readings.read("num_inf")[row]
+    numbers = int(counts[np.isfinite(counts) & (counts < 2.0**62)].sum())
     counted = f"{numbers:,} numbers in " if numbers else ""
     told = f"{counted}the gradients of {len(columns)} of {len(history.parameters)} parameters"
     if 0 < len(before) < len(history.parameters):
