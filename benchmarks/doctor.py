@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from backlight.training.symptoms import Diagnosis, diagnose
 from zoo.faults import FAULTS, Planted
 from zoo.healthy import HEALTHY
+from zoo.other_trainings import OTHERS, Loop
 from zoo.small_training import Training
 
 VERDICTS = ("healthy", "vanishing", "exploding", "unstable", "non-finite", "dead")
@@ -34,7 +35,8 @@ def main() -> None:
         faults = {name: make for name, make in FAULTS.items() if words.only in name}
         show(*confusion(faults, seeds))
     if words.part in ("all", "healthy"):
-        healthy = {name: make for name, make in HEALTHY.items() if words.only in name}
+        kinds = {**HEALTHY, **OTHERS}
+        healthy = {name: make for name, make in kinds.items() if words.only in name}
         show(*silence(healthy, seeds))
 
 
@@ -69,22 +71,24 @@ def confusion(
 
 
 def silence(
-    healthy: dict[str, Callable[[int], Training]], seeds: Sequence[int]
+    healthy: dict[str, Callable[[int], Training | Loop]], seeds: Sequence[int]
 ) -> tuple[list[str], list[str]]:
     """Train without any fault with each seed, and list what was found all the same."""
-    rows, found = ["| healthy training | last losses | silent |", "| --- | --- | --- |"], []
+    head = "| healthy training | first and last losses | healthy | silent |"
+    rows, found = [head, "| --- | --- | --- | --- |"], []
     for name, make in healthy.items():
-        silent, losses = 0, []
+        fine, silent, losses = 0, 0, []
         for seed in seeds:
             history = make(seed).watched()
             diagnosis = diagnose(history)
-            silent += not diagnosis.findings
-            losses.append(f"{history.losses[-5:].mean():.2f}")
+            fine, silent = fine + diagnosis.is_healthy, silent + (not diagnosis.findings)
+            losses.append(f"{history.losses[0]:.2f} to {history.losses[-5:].mean():.2f}")
             if diagnosis.findings:
                 evidence = diagnosis.findings[0].evidence
                 found.append(f"{name}, seed {seed}: {diagnosis}. {evidence}")
             print(f"{name}, seed {seed}: {diagnosis}", file=sys.stderr, flush=True)
-        rows.append(f"| {name} | {', '.join(losses)} | {silent}/{len(seeds)} |")
+        counts = f"{fine}/{len(seeds)} | {silent}/{len(seeds)}"
+        rows.append(f"| {name} | {', '.join(losses)} | {counts} |")
     return rows, ["", *found]
 
 

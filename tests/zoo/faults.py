@@ -179,7 +179,7 @@ def dead_expert(seed: int) -> Planted:
 
 
 def jump_after_skipped_steps(seed: int) -> Planted:
-    """A gradient scaler leaves steps out; later the learning rate is three hundred times as high."""
+    """A gradient scaler leaves steps out; later the learning rate is 300 times as high."""
     training, place = half_precision(seed), _Place(seed)
     training.rate = lambda step: 300.0 if step >= place.step else min(1.0, step / 10)
     return Planted(training=training, step=place.step, late=2)

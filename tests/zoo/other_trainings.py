@@ -400,7 +400,7 @@ def curriculum(seed: int) -> Training:
     generator = torch.Generator().manual_seed(seed)
 
     def harder(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        replaced = torch.rand(y.shape, generator=generator) < max(0.0, step - 60) / 300
+        replaced = torch.rand(y.shape, generator=generator) < max(0.0, step - 60) / 800
         others = torch.randint(int(y.max()), y.shape, generator=generator)
         return x, torch.where(replaced, others, y)
 
@@ -410,7 +410,7 @@ def curriculum(seed: int) -> Training:
 
 def half_precision(seed: int, *, dtype: torch.dtype = torch.float16) -> Loop:
     """Autocast, and for float16 a gradient scaler, which first looks for its factor."""
-    training = local_training(seed, n_embd=64)
+    training = local_training(seed)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**24, growth_interval=40)
 
     def loss(step: int) -> Tensor:
@@ -421,7 +421,7 @@ def half_precision(seed: int, *, dtype: torch.dtype = torch.float16) -> Loop:
     return Loop(
         model=training.model,
         loss=loss,
-        num_steps=100,
+        num_steps=80,
         rate=warmed_up(10),
         scaler=scaler if dtype == torch.float16 else None,
         tells=False,

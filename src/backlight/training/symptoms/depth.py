@@ -219,13 +219,14 @@ def _absolute(readings: Readings) -> Iterator[Finding]:
 
 def _tiny(readings: Readings, norm: NDArray[np.float64]) -> Iterator[Finding]:
     """Find gradients of next to nothing, where they are not the end of learning."""
-    stretch = first_stretch(norm < _TINY)
+    tiny, rows = norm < _TINY, np.arange(len(norm))
+    lasting = tiny & (rows > np.max(np.flatnonzero(~tiny), initial=-1))
+    # Batches without anything to learn from, as all rewards alike, have no gradient.
+    stretch = first_stretch(lasting) or first_stretch(tiny & (norm > 0))
     if stretch is None:
         return
     start, end = stretch
     until, course = readings.until(end), Course.of(readings)
-    if until is not None and not norm[start : end + 1].any():
-        return  # batches without anything to learn from, as all rewards alike
     # With a gradient of zero no loss falls: then it is another number that was logged.
     other = course.has_fallen and not norm[start : end + 1].any()
     excused = other or course.is_learned

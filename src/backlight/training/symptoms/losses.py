@@ -24,6 +24,7 @@ _RISE = 0.1  # of the loss, for a spike
 _TAIL = 3.0  # times what is seen ...
 _RARE = 0.98  # ... at one in fifty steps
 _SHORT, _SAMPLE = 2000, 20_000  # losses that are looked at one by one, and at most
+_LONG = 10  # losses, for which an odd batch does not last
 _SMALL_JUMP = 0.5  # of the loss, below which one that passes is no error
 _SCALED = 10.0  # times as large, for good
 _PLATEAU_LEAST = 100
@@ -198,7 +199,8 @@ def _spike(course: Course) -> Iterator[Finding]:
     scaled = losses[row] > _SCALED * before > 0
     stays = not len(back)
     # What stays up and is learned from there on was made harder: other data, another weight.
-    learned = stays and not scaled and _falls(losses[row:])
+    long = stays or back[0] >= _LONG
+    learned = long and not scaled and _falls(losses[row:])
     yield finding(
         "loss_spike",
         cause="the loss is on another scale from this step on (a sum instead of a mean, another "

@@ -20,6 +20,10 @@ _WHERE = {
     "backward": "It is the first module on the way back whose gradient is not finite",
     "unknown": "Where it began is not known",
 }
+_PASSED = (
+    "an overflow or an odd batch whose step was left out, by a gradient scaler or by the loop: the "
+    "numbers after it are finite, so the weights are."
+)
 _OFTEN = 0.1  # share of steps that are not finite, above which they do not count as passing
 _NEAR = 3  # recorded steps by which an event may lie before the first bad one that is recorded
 
@@ -221,6 +225,7 @@ def _passing(found: NonFinite, lasting: Finding | None) -> Iterator[Finding]:
         each,
         until_step=max(each.since_step, last),
         severity="error" if often else "warning",
+        cause=each.cause if often else _PASSED,
     )
 
 
@@ -235,6 +240,7 @@ def _passing_losses(found: NonFinite, lasting: Finding | None) -> Iterator[Findi
     if not len(places):
         return
     first = int(history.loss_steps[places[0]])
+    often = len(places) >= _NEAR and bool(bad.mean() > _OFTEN)
     told = "1 loss was" if len(places) == 1 else f"{len(places)} losses were"
     yield finding(
         "loss_non_finite",
@@ -242,7 +248,8 @@ def _passing_losses(found: NonFinite, lasting: Finding | None) -> Iterator[Findi
         f"of {len(history.losses)}; those after them were finite again.",
         since_step=first,
         until_step=int(history.loss_steps[places[-1]]),
-        severity="error" if len(places) >= _NEAR and bad.mean() > _OFTEN else "warning",
+        severity="error" if often else "warning",
+        cause=None if often else _PASSED,
     )
 
 
@@ -299,7 +306,8 @@ def _where(found: NonFinite, row: int, columns: NDArray[np.int64]) -> tuple[NDAr
     known = readings.has("weight_norm")
     broken = np.flatnonzero(weights[row]) if known else columns[:0]
     before = np.flatnonzero(weights[row - 1]) if known and row else columns[:0]
-    numbers = int(np.nansum(readings.read("num_nan")[row] + readings.read("num_inf")[row]))
+    counts = readings.read("num_nan")[row] + readings.read("num_inf")[row]
+    numbers = int(counts[np.isfinite(counts) & (counts < 2.0**62)].sum())
     counted = f"{numbers:,} numbers in " if numbers else ""
     told = f"{counted}the gradients of {len(columns)} of {len(history.parameters)} parameters"
     if 0 < len(before) < len(history.parameters):

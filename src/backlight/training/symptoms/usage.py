@@ -16,7 +16,8 @@ LEAST_REST = 3
 _CHANCE = 0.01  # that some place rests for so long though it is used now and then
 _USED = 0.99  # how often a place is used, at most: all have a batch without any gradient
 _PRIOR = 2.0  # steps that the usage of like places counts for
-_HALF = 0.5  # of the record, for which one of many has to rest
+_HALF = 0.5  # of the record, for which one of many has to rest ...
+_QUARTER, _LONGER = 0.25, 10  # ... or less, but that many times as long as ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,8 @@ def rests(
     An expert that gets no token and a layer that is dropped rest at times, and are used again. A
     rest that lasts until the end is told if it is longer than the past of the parameter, and the
     usage of those like it, let expect; of many of a kind that are chosen among (experts), whose
-    usage has its tides, if it is half of the record besides. A rest that has ended is told if it
+    usage has its tides, if it is half of the record besides, or a quarter and ten times as long as
+    any before. A rest that has ended is told if it
     was the only one. What rests from the start and then does not has begun at zero: branches,
     low-rank adapters, a part of the loss that comes in later.
 
@@ -73,10 +75,23 @@ def rests(
         if len(columns) * (1 - rate) ** length >= _CHANCE:
             continue
         if rest.end == count - 1:
-            if not of_many or length >= _HALF * count:
+            if not of_many or _is_no_tide(resting[:, column], rest):
                 yield rest
         elif rest.start > 0 and not of_many and resting[:, column].sum() == length:
             yield rest
+
+
+def _is_no_tide(resting: NDArray[np.bool_], rest: Rest) -> bool:
+    length, earlier = rest.end - rest.start + 1, resting[: rest.start]
+    if length >= _HALF * len(resting):
+        return True
+    longest = 1 + (_longest_of(earlier) if earlier.any() else 0)
+    return length >= _QUARTER * len(resting) and length >= _LONGER * longest
+
+
+def _longest_of(resting: NDArray[np.bool_]) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], resting, [False]]).astype(np.int8)))
+    return int((edges[1::2] - edges[::2]).max())
 
 
 def _longest(resting: NDArray[np.bool_], column: int) -> Rest:
