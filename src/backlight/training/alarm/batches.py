@@ -1,6 +1,7 @@
 """The last batch that a model was trained on, to run it once more."""
 
 import random
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -88,6 +89,8 @@ def replay(model: nn.Module, batch: Batch, watcher: Watcher) -> list[Tensor]:
         module._compiled_call_impl = None  # its hooks would not be called
         module.register_forward_hook(hook, with_kwargs=True)
     with ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.no_grad())
         for kind, (enabled, dtype) in batch.autocast.items():
             stack.enter_context(torch.autocast(kind, dtype=dtype, enabled=enabled))

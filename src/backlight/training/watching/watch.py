@@ -146,10 +146,8 @@ class Watch:
             skipped=lambda optimizer: self._hooks.run(self._skipped, optimizer),
         )
         self._backward.follow(self._roster.weights)
-        # torch.compiler.disable loads the compiler, so it is left alone where nothing is compiled.
-        untraced: Any = torch.compiler.disable if compiled else _as_it_is
-        add(model.register_forward_pre_hook, untraced(self._before_forward), with_kwargs=True)
-        add(model.register_forward_hook, untraced(self._after_forward), with_kwargs=True)
+        add(model.register_forward_pre_hook, self._before_forward, with_kwargs=True)
+        add(model.register_forward_hook, self._after_forward, with_kwargs=True)
         for optimizer in self._optimizers:
             add(optimizer.register_step_pre_hook, self._before_step)
             add(optimizer.register_step_post_hook, self._after_step)
@@ -486,10 +484,6 @@ def watch(
         status=status,
         steps_done=steps_done,
     )
-
-
-def _as_it_is(hook: Callable[..., Any]) -> Callable[..., Any]:
-    return hook
 
 
 def _learning_rates(optimizers: Sequence[Optimizer]) -> list[float]:
