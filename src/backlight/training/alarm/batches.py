@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ def replay(model: nn.Module, batch: Batch, watcher: Watcher) -> list[Tensor]:
     np.random.set_state(batch.others[1])
     model.train(batch.training) if model.training != batch.training else None
     for module in model.modules():
-        module._compiled_call_impl = None  # its hooks would not be called
+        cast("Any", module)._compiled_call_impl = None  # its hooks would not be called
         module.register_forward_hook(hook, with_kwargs=True)
     with ExitStack() as stack:
         if "torch._dynamo" in sys.modules:

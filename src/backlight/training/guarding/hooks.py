@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 import torch
@@ -26,15 +26,19 @@ class Hooks:
         working: They do something; false after a failure, and once they were taken away.
     """
 
-    def __init__(self, module: nn.Module, failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, module: nn.Module, failed: Callable[[Exception], None], *, compiled: bool
+    ) -> None:
         """Begin without hooks.
 
         Args:
             module: What is watched.
+            compiled: It was given to ``torch.compile`` before.
             failed: Called once, with the first failure, when the hooks do nothing any more.
         """
         self._failed = failed
         self._module = module
+        self._compiled = compiled
         self._handles: list[RemovableHandle] = []
         self._alive: list[Hook] = []
         self._sweeper: Hook | None = None
@@ -60,7 +64,7 @@ class Hooks:
         Returns:
             The handle, for a hook that is taken away before the others.
         """
-        hook = Hook(self, body)
+        hook = _BreakingHook(self, body) if self._compiled else Hook(self, body)
         hook.handle = register(hook, **options)
         self._handles.append(hook.handle)
         return hook.handle
@@ -98,7 +102,9 @@ class Hooks:
             if of is not None and of is self._sweeper:
                 self.remove()
             return None
-        if torch.jit.is_tracing():  # what is done now would become a part of what is traced
+        if cast(
+            "Any", torch.jit
+        ).is_tracing():  # what is done now would become a part of what is traced
             return None
         found: list[Any] = []
         self._running.append(of)
@@ -154,13 +160,25 @@ class Hook:
         self.body = body
         self.handle: RemovableHandle | None = None
 
-    @untraced
     def __call__(self, *words: Any) -> Any:
-        """Do it, guarded."""
+        """Do it, guarded; nothing where a compiler traces the model, whose graph stays whole."""
+        return None if torch.compiler.is_compiling() else self._run(*words)
+
+    @untraced
+    def _run(self, *words: Any) -> Any:
         return self.hooks.run(self.body, *words, of=self)
 
     def __reduce__(self) -> Any:
         return getattr, (nullcontext(), "__exit__")
+
+
+class _BreakingHook(Hook):
+    """A hook that is called by a compiled model too, between the pieces of its graph."""
+
+    @untraced
+    def __call__(self, *words: Any) -> Any:
+        """Do it, guarded."""
+        return self._run(*words)
 
 
 class _Weak:

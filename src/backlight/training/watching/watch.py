@@ -106,7 +106,7 @@ class Watch:
         self._losses = LossMeter(loss_of)
         self._measured = self._later = Measurement(weights)
         self._alarm = Alarm(self._model, weights)
-        self._hooks = Hooks(self._model, self._failed)
+        self._hooks = Hooks(self._model, self._failed, compiled=compiled)
         self._outlets = Outlets(log, sinks if self._writes else (), status=status and self._writes)
         self._trouble = Trouble(
             self._model, self._alarm, self._losses, self._outlets, snapshot=snapshot
@@ -382,6 +382,8 @@ class Watch:
         due, stepped, self._stepped = self._due, self._stepped, []
         if due:
             self._tell(stepped)
+        elif self._activations is not None:
+            self._activations.take()
         following = self._later
         self._later = self._measured = (
             Measurement(self._roster.weights) if following is self._measured else following
