@@ -38,7 +38,8 @@ class LightningWatch(_Callback):
         precision = trainer.strategy.precision_plugin
         options: dict[str, Any] = {
             "scaler": getattr(precision, "scaler", None),
-            "steps_done": trainer.global_step // len(trainer.optimizers),  # it counts each one's
+            # It counts the steps of each optimizer.
+            "steps_done": trainer.global_step // max(1, len(trainer.optimizers)),
             **self._options,
         }
         self.monitor = watch(pl_module, trainer.optimizers, self._run_dir, **options)

@@ -48,7 +48,7 @@ WRAPS = {
 @pytest.mark.parametrize(("kind", "port"), [("ddp", 29713), ("fsdp2", 29714)])
 def test_two_processes_give_the_numbers_of_one(tmp_path, kind, port):
     code = textwrap.dedent(SCRIPT).format(
-        tests=str(Path(__file__).parents[1]),
+        tests=str(Path(__file__).parents[2]),
         run=str(tmp_path / "run"),
         port=port,
         wrap=WRAPS[kind],

@@ -325,7 +325,7 @@ def test_a_broken_sink_is_let_go_of_and_the_others_go_on():
 def test_a_killed_training_leaves_a_readable_log(tmp_path):
     code = f"""
         import sys, torch
-        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from backlight.training import watch
         from zoo.watched import Stack, batches
         model = Stack()

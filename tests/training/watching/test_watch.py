@@ -394,6 +394,26 @@ def test_a_compiled_model_is_watched(place):
         watch(called, sgd(called), activations=True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["around", "inside"])
+def test_a_model_that_is_compiled_while_it_is_watched_stays_in_one_piece(place):
+    model, plain = Stack(), Stack()
+    for watched in (model, plain):
+        optimizer = sgd(watched)
+        with watch(watched, optimizer, schedule=1) as monitor:
+            called = watched
+            if watched is model and place == "around":
+                called = torch.compile(watched, backend="aot_eager", fullgraph=True)
+            elif watched is model:
+                watched.compile(backend="aot_eager", fullgraph=True)
+            train(called, optimizer, 3)
+            norms = monitor.history().global_norm
+        if watched is model:
+            compiled_norms = norms
+    same(compiled_norms, norms)
+    assert all(map(torch.equal, model.parameters(), plain.parameters()))
+
+
 def test_sparse_gradients_are_watched():
     class Sparse(Stack):
         def __init__(self, sparse):

@@ -241,7 +241,12 @@ def a_sink_closes_the_watch(t):
         def close(self):
             t.monitors[0].close()
 
-    simple(t, net(), options={"sinks": [Sink()]}, run_dir="run")
+    model = net()
+    optimizer = sgd(model)
+    with t.watch(model, optimizer, "run", sinks=[Sink()]):
+        optimizer.register_step_post_hook(lambda *words: t.keep("a hook behind ours"))
+        steps(model, optimizer)
+    t.keep(model, optimizer)
 
 
 @scenario

@@ -94,6 +94,7 @@ def _alone_with(writer: int) -> int:
     nothing = os.open(os.devnull, os.O_RDWR)
     for terminal in (0, 1, 2):
         os.dup2(nothing, terminal)
+    sys.stdout = sys.stderr = os.fdopen(1, "w")  # what they were may be a file or a connection
     os.closerange(3, writer)
     os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
     return writer

@@ -1,10 +1,11 @@
 """The last batch that a model was trained on, to run it once more."""
 
 import random
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -85,9 +86,11 @@ def replay(model: nn.Module, batch: Batch, watcher: Watcher) -> list[Tensor]:
     np.random.set_state(batch.others[1])
     model.train(batch.training) if model.training != batch.training else None
     for module in model.modules():
-        module._compiled_call_impl = None  # its hooks would not be called
+        cast("Any", module)._compiled_call_impl = None  # its hooks would not be called
         module.register_forward_hook(hook, with_kwargs=True)
     with ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.no_grad())
         for kind, (enabled, dtype) in batch.autocast.items():
             stack.enter_context(torch.autocast(kind, dtype=dtype, enabled=enabled))

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from backlight.training.guarding.guard import attempt
+from backlight.training.guarding.untraced import untraced
 
 __all__ = ["Hook", "Hooks"]
 
@@ -25,18 +26,23 @@ class Hooks:
         working: They do something; false after a failure, and once they were taken away.
     """
 
-    def __init__(self, module: nn.Module, failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, module: nn.Module, failed: Callable[[Exception], None], *, compiled: bool
+    ) -> None:
         """Begin without hooks.
 
         Args:
             module: What is watched.
+            compiled: It was given to ``torch.compile`` before.
             failed: Called once, with the first failure, when the hooks do nothing any more.
         """
         self._failed = failed
         self._module = module
+        self._compiled = compiled
         self._handles: list[RemovableHandle] = []
         self._alive: list[Hook] = []
         self._sweeper: Hook | None = None
+        self._running: list[Hook | None] = []
         self._process = os.getpid()
         self.working = True
 
@@ -58,7 +64,7 @@ class Hooks:
         Returns:
             The handle, for a hook that is taken away before the others.
         """
-        hook = Hook(self, body)
+        hook = _BreakingHook(self, body) if self._compiled else Hook(self, body)
         hook.handle = register(hook, **options)
         self._handles.append(hook.handle)
         return hook.handle
@@ -96,36 +102,38 @@ class Hooks:
             if of is not None and of is self._sweeper:
                 self.remove()
             return None
-        if torch.jit.is_tracing():  # what is done now would become a part of what is traced
+        if cast(
+            "Any", torch.jit
+        ).is_tracing():  # what is done now would become a part of what is traced
             return None
         found: list[Any] = []
-        error = attempt(lambda: found.append(body(*words)))
-        if error is None:
-            return found[0]
-        self.working = False
-        self._take_away(of)
-        attempt(lambda: self._failed(error))
+        self._running.append(of)
+        try:
+            error = attempt(lambda: found.append(body(*words)))
+            if error is None:
+                return found[0]
+            self.working = False
+            self._take_away()
+            attempt(lambda: self._failed(error))
+        finally:
+            self._running.pop()
         return None
 
     def remove(self) -> None:
         """Take all hooks away."""
         self.working = False
-        self._take_away(None)
+        self._take_away()
 
     def drop(self, handle: RemovableHandle) -> None:
         """Take one hook away."""
         handle.remove()
         self._handles = [each for each in self._handles if each is not handle]
 
-    def _take_away(self, running: "Hook | None") -> None:
-        """Take hooks away, those in the list that torch goes through now at the next forward pass.
-
-        Args:
-            running: The hook that torch is in; None if it is in none.
-        """
-        handle = None if running is None else running.handle
-        busy = None if handle is None else handle.hooks_dict_ref()
-        kept = [each for each in self._handles if busy is not None and _is_of(each, busy)]
+    def _take_away(self) -> None:
+        """Take hooks away; at the next forward pass, those in lists that torch goes through now."""
+        running = [hook.handle for hook in self._running if hook is not None and hook.handle]
+        busy = {id(handle.hooks_dict_ref()) for handle in running}
+        kept = [each for each in self._handles if id(each.hooks_dict_ref()) in busy]
         for each in self._handles:
             if each not in kept:
                 each.remove()
@@ -134,10 +142,6 @@ class Hooks:
             self._sweeper = Hook(self, _nothing)
             self._sweeper.handle = self._module.register_forward_pre_hook(self._sweeper)
             self._handles.append(self._sweeper.handle)
-
-
-def _is_of(handle: RemovableHandle, hooks: object) -> bool:
-    return handle.hooks_dict_ref() is hooks
 
 
 def _nothing(*words: Any) -> None:
@@ -157,11 +161,24 @@ class Hook:
         self.handle: RemovableHandle | None = None
 
     def __call__(self, *words: Any) -> Any:
-        """Do it, guarded."""
+        """Do it, guarded; nothing where a compiler traces the model, whose graph stays whole."""
+        return None if torch.compiler.is_compiling() else self._run(*words)
+
+    @untraced
+    def _run(self, *words: Any) -> Any:
         return self.hooks.run(self.body, *words, of=self)
 
     def __reduce__(self) -> Any:
         return getattr, (nullcontext(), "__exit__")
+
+
+class _BreakingHook(Hook):
+    """A hook that is called by a compiled model too, between the pieces of its graph."""
+
+    @untraced
+    def __call__(self, *words: Any) -> Any:
+        """Do it, guarded."""
+        return self._run(*words)
 
 
 class _Weak:
@@ -170,6 +187,7 @@ class _Weak:
     def __init__(self, hook: Hook) -> None:
         self._hook = ref(hook)
 
+    @untraced
     def __call__(self, *words: Any) -> Any:
         """Call the hook, if it is there still."""
         hook = self._hook()

@@ -106,7 +106,7 @@ class Watch:
         self._losses = LossMeter(loss_of)
         self._measured = self._later = Measurement(weights)
         self._alarm = Alarm(self._model, weights)
-        self._hooks = Hooks(self._model, self._failed)
+        self._hooks = Hooks(self._model, self._failed, compiled=compiled)
         self._outlets = Outlets(log, sinks if self._writes else (), status=status and self._writes)
         self._trouble = Trouble(
             self._model, self._alarm, self._losses, self._outlets, snapshot=snapshot
@@ -146,10 +146,8 @@ class Watch:
             skipped=lambda optimizer: self._hooks.run(self._skipped, optimizer),
         )
         self._backward.follow(self._roster.weights)
-        # torch.compiler.disable loads the compiler, so it is left alone where nothing is compiled.
-        untraced: Any = torch.compiler.disable if compiled else _as_it_is
-        add(model.register_forward_pre_hook, untraced(self._before_forward), with_kwargs=True)
-        add(model.register_forward_hook, untraced(self._after_forward), with_kwargs=True)
+        add(model.register_forward_pre_hook, self._before_forward, with_kwargs=True)
+        add(model.register_forward_hook, self._after_forward, with_kwargs=True)
         for optimizer in self._optimizers:
             add(optimizer.register_step_pre_hook, self._before_step)
             add(optimizer.register_step_post_hook, self._after_step)
@@ -384,6 +382,8 @@ class Watch:
         due, stepped, self._stepped = self._due, self._stepped, []
         if due:
             self._tell(stepped)
+        elif self._activations is not None:
+            self._activations.take()
         following = self._later
         self._later = self._measured = (
             Measurement(self._roster.weights) if following is self._measured else following
@@ -486,10 +486,6 @@ def watch(
         status=status,
         steps_done=steps_done,
     )
-
-
-def _as_it_is(hook: Callable[..., Any]) -> Callable[..., Any]:
-    return hook
 
 
 def _learning_rates(optimizers: Sequence[Optimizer]) -> list[float]:
