@@ -327,27 +327,15 @@ def test_what_is_no_model_at_all_is_one_sentence(thing):
 
 
 @pytest.mark.parametrize(
-    ("context", "sentence"),
-    [
-        (torch.inference_mode, r"inference_mode\(\) is on, .* outside of it"),
-        (lambda: torch.autocast("cpu", torch.bfloat16), r"autocast is on, .* the dtype that you"),
-    ],
+    "context",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    ids=["no_grad", "inference_mode", "autocast"],
 )
-def test_contexts_that_change_the_numbers_are_refused(context, sentence):
-    model = tiny_model("llama")
-    subject = _subject(model)
-
-    with context(), pytest.raises(ModelError, match=sentence):
-        _subject(model)
-    with context(), pytest.raises(ModelError, match=sentence):
-        _measured(subject)
-
-
-def test_no_grad_around_the_call_changes_nothing():
+def test_a_context_around_the_call_changes_nothing(context):
     model = tiny_model("llama", torch.float64)
     expected, _ = _measured(_subject(model))
 
-    with torch.no_grad():
+    with context():
         found, _ = _measured(_subject(model))
 
     assert all(map(torch.equal, found, expected))
