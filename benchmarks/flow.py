@@ -65,6 +65,7 @@ def main() -> None:
         print(json.dumps(run_alone(words)))
         return
     subject = load_subject("smollm2", device="cpu")
+    subject.model.requires_grad_(requires_grad=False)  # for the bare floors
     passages = read_passages(subject, words.dataset, words.passages)
     batches = bucket(passages, batch_size=BATCH_SIZE, seed=0)
     lines = [
@@ -171,6 +172,7 @@ def run_alone(words: argparse.Namespace) -> dict[str, float]:
     """Run one contender and report the peak of its memory, in megabytes."""
     kernel = "eager" if words.job.startswith("eager") else None
     subject = load_subject("smollm2", device="cpu", attn_implementation=kernel)
+    subject.model.requires_grad_(requires_grad=False)  # for the bare floors
     passages = long_passage(subject, words)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading the model
     before = resident("VmRSS")

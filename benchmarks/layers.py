@@ -56,6 +56,7 @@ Batches = Sequence[tuple[int, ...]]
 def main() -> None:
     words = _arguments()
     subject = load_subject("smollm2", device="cpu")
+    subject.model.requires_grad_(requires_grad=False)  # for the bare floors
     sites = resolve_sites("mlp.out", subject.sites)
     passages = read_passages(subject, words.dataset, words.passages)
     if words.job:

@@ -204,6 +204,7 @@ def random_numbers(
 
 def load_replace(words: argparse.Namespace) -> tuple[Subject, Passages, tuple[int, ...]]:
     subject = load_subject("smollm2", device="cpu")
+    subject.model.requires_grad_(requires_grad=False)  # for the bare floors
     found = read_passages(subject, "shakespeare", 2000).tokens
     whole = [tokens for tokens in found if len(tokens) == LENGTH][: BATCH_SIZE * words.batches]
     assert len(whole) == BATCH_SIZE * words.batches, "the corpus has too few long passages"

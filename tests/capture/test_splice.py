@@ -34,7 +34,7 @@ def another(subject, batch, site):
 
 def as_in_model(site, values, tensor):
     values = values / site.tap.multiplier
-    if site.tap.heads_first:
+    if site.tap.axes == (0, 2):
         batch, heads, positions, width = tensor.shape
         return values.reshape(batch, positions, heads, width).transpose(1, 2)
     return values.reshape(tensor.shape)

@@ -137,10 +137,18 @@ def test_the_probe_leaves_the_model_as_it_was_and_gives_autograds_norms(model_fo
     subject = load_subject(str(model_folder), device="cpu")
     rows = text_file.read_text().splitlines()[1:4]
     passages = tokenize(rows, subject.tokenizer, max_length=20)
+    frozen, gathered = list(subject.model.parameters())[:2]
+    frozen.requires_grad_(requires_grad=False)
+    gathered.grad = torch.ones_like(gathered)  # half-way through a step
     history = probe_subject(subject, Batch.of(passages, range(3)))
 
-    assert all(not each.requires_grad and each.grad is None for each in subject.model.parameters())
-    subject.model.requires_grad_(requires_grad=True)
+    flags = [each.requires_grad for each in subject.model.parameters()]
+    assert not flags[0]
+    assert all(flags[1:])
+    assert (gathered.grad == 1).all()
+    assert all(each.grad is None for each in subject.model.parameters() if each is not gathered)
+    gathered.grad = None
+    frozen.requires_grad_()
     losses = []
     for tokens in passages.tokens:
         ids = torch.from_numpy(tokens)[None]

@@ -9,7 +9,8 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
-from backlight.errors import NonFiniteError, SilentSiteError
+from backlight.errors import ModelError, NonFiniteError, SilentSiteError, UnsupportedSiteError
+from backlight.models.contract import no_way_back, without_gradient
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
@@ -35,9 +36,10 @@ def record(
 ) -> Tape:
     """Run a batch forward and backward and keep the gradient at each site.
 
-    The model's parameters are frozen, so nothing needs a gradient until the earliest site, whose
-    tensor is made a leaf: below it no graph is built and nothing is walked back. Gradients are
-    those of the tensors as they were when they passed, also where a block adds into them in place.
+    The model's parameters are frozen for as long as it lasts, so nothing needs a gradient until the
+    earliest site, whose tensor is made a leaf: below it no graph is built and nothing is walked
+    back. Gradients are those of the tensors as they were when they passed, also where a block adds
+    into them in place. Afterwards the model is as it was, to the last bit.
 
     Args:
         subject: The model.
@@ -52,32 +54,45 @@ def record(
     Raises:
         NonFiniteError: If the loss is NaN or infinite; the message says where that began.
         SilentSiteError: If the loss does not depend on one of the sites.
+        UnsupportedSiteError: If a site passes more than once or not at all, or where it passes no
+            gradient can be taken.
     """
     edges: dict[str, GradientEdge] = {}
     activations: dict[str, Tensor] = {}
     asked = {site.name for site in sites}
     kept = _kept(asked, keep_activations)
+    going_back = False
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            raise UnsupportedSiteError(without_gradient(site.name))
         if not tensor.requires_grad:
             # The clone may be written to in place by the block; the leaf below it may not.
             tensor = tensor.detach().requires_grad_().clone()
+        elif site.tap.written:
+            # Many tensors are views (of a linear map's output), and writing into a view leads the
+            # way back around the point where it passed.
+            tensor = tensor.clone()
+        if going_back:
+            return tensor  # a checkpointed block is run again, and must find what it found before
         if site.name in asked:
+            _refuse_second_pass(subject, site, edges)
             edges[site.name] = get_gradient_edge(tensor)
         if site.name in kept:
             activations[site.name] = _activation(site, tensor, batch)
         return tensor
 
-    with torch.enable_grad(), tapping(subject, _with_start(subject, sites), visit):
+    with tapping(subject, _with_start(subject, sites), visit), torch.enable_grad():
         output = subject.forward(batch.input_ids)
-    loss = objective(output, batch, subject.head)
+        _refuse_missed(subject, sites, edges)
+        loss = objective(output, batch, subject.head)
+        going_back = True
+        gradients = (
+            _go_back(subject, output, loss, [edges[site.name] for site in sites])
+            if _first_bad(loss) is None
+            else ()
+        )
     _check_finite(subject, batch, loss)
-    gradients = torch.autograd.grad(
-        output,
-        [edges[site.name] for site in sites],
-        grad_outputs=loss.gradient,
-        allow_unused=True,
-    )
     return Tape(
         batch=batch,
         activations=activations,
@@ -90,7 +105,6 @@ def record(
     )
 
 
-@torch.no_grad()
 def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) -> Tape:
     """Run a batch forward, no further than the last site, and keep a copy of each site's tensor.
 
@@ -101,19 +115,54 @@ def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) ->
 
     Returns:
         A tape without gradients and without a loss.
+
+    Raises:
+        UnsupportedSiteError: If a site passes more than once before the last one, or not at all.
     """
     activations: dict[str, Tensor] = {}
     asked = {site.name for site in sites}
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
+        _refuse_second_pass(subject, site, activations)
         activations[site.name] = _activation(site, tensor, batch)
         if activations.keys() == asked:
             raise _AllSeen
         return tensor
 
-    with suppress(_AllSeen), tapping(subject, sites, visit):
+    with suppress(_AllSeen), tapping(subject, sites, visit), torch.no_grad():
         subject.forward(batch.input_ids)
+    _refuse_missed(subject, sites, activations)
     return Tape(batch=batch, activations=activations, gradients={}, nats=None, value=None)
+
+
+def _go_back(
+    subject: Subject, output: Tensor, loss: LossGradient, edges: Sequence[GradientEdge]
+) -> tuple[Tensor | None, ...]:
+    if not output.requires_grad:
+        return (None,) * len(edges)
+    try:
+        return torch.autograd.grad(output, edges, grad_outputs=loss.gradient, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise ModelError(no_way_back(subject.name, error)) from error
+
+
+def _refuse_second_pass(subject: Subject, site: Site, seen: Collection[str]) -> None:
+    if site.name in seen:
+        raise UnsupportedSiteError(
+            f"{site.name} passes more than once in one forward pass of {subject.name}, so no "
+            "single tensor is meant. Give each use a module of its own (nn.Identity will do)."
+        )
+
+
+def _refuse_missed(subject: Subject, sites: Sequence[Site], seen: Collection[str]) -> None:
+    for site in sites:
+        if site.name not in seen:
+            raise UnsupportedSiteError(
+                f"{site.name} did not pass in this forward pass of {subject.name}, so there is "
+                "nothing to look at. Leave it out, or name another module."
+            )
 
 
 def _kept(asked: Collection[str], wish: bool | Collection[str]) -> Collection[str]:
@@ -149,12 +198,17 @@ def _gradient(site: Site, gradient: Tensor | None, batch: Batch) -> Tensor:
     return per_token(site, gradient, batch.input_ids.shape)
 
 
+def _first_bad(loss: LossGradient) -> int | None:
+    """Find the first sequence whose loss is not finite, None if all are."""
+    bad = ~(loss.nats.isfinite() & loss.value.isfinite())
+    return int(bad.nonzero()[0, 0]) if bad.any() else None
+
+
 def _check_finite(subject: Subject, batch: Batch, loss: LossGradient) -> None:
     """Name the passage whose loss is not finite, and the first layer where it went wrong."""
-    bad = ~(loss.nats.isfinite() & loss.value.isfinite())
-    if not bad.any():
+    row = _first_bad(loss)
+    if row is None:
         return
-    row = int(bad.nonzero()[0, 0])
     alone = batch.input_ids[row : row + 1, : int(batch.lengths[row])]
     raise NonFiniteError(
         f"The loss of passage {batch.passages[row]} is {loss.nats[row].item()}: "
@@ -173,7 +227,11 @@ def _first_non_finite(subject: Subject, tokens: Tensor) -> str:
             first.append(site.name)
         return tensor
 
-    watched = [site for site in subject.sites.values() if site.tap.side in _WATCHED]
+    watched = [
+        site
+        for site in subject.sites.values()
+        if site.tap.side in _WATCHED and site.problem is None
+    ]
     with tapping(subject, watched, visit):
         subject.forward(tokens)
     return f"the first site that is not finite is {first[0]}" if first else "all sites are finite"

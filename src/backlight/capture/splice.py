@@ -55,6 +55,7 @@ def splicing(
 
 def _as_in_model(site: Site, values: Tensor, tensor: Tensor) -> Tensor:
     """Lay one row of numbers per token out as the model has them: ``per_token`` backwards."""
-    if site.tap.heads_first:
-        return values.reshape(tensor.transpose(1, 2).shape).transpose(1, 2)
-    return values.reshape(tensor.shape)
+    if site.tap.axes == (0, 1):
+        return values.reshape(tensor.shape)
+    in_front = tensor.movedim(site.tap.axes, (0, 1))
+    return values.reshape(in_front.shape).movedim((0, 1), site.tap.axes)

@@ -1,8 +1,12 @@
 """One batch of text forward and backward through a model: a history of a single step."""
 
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from backlight.commands.model import load
@@ -10,6 +14,7 @@ from backlight.commands.text import log_account
 from backlight.config.doctor import DoctorConfig
 from backlight.data.batches import Batch, tokenize
 from backlight.data.corpora import read_rows
+from backlight.models.lending import borrowed
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.training.history.history import History, ParameterInfo
@@ -47,7 +52,7 @@ def probe(config: DoctorConfig) -> History:
 def probe_subject(subject: Subject, batch: Batch) -> History:
     """Measure the gradient of all parameters of a model on one batch.
 
-    The parameters are left as they were: frozen, and without gradients.
+    The model is left as it was, with the gradients that were in ``.grad`` before.
 
     Args:
         subject: The model.
@@ -57,27 +62,42 @@ def probe_subject(subject: Subject, batch: Batch) -> History:
         A history of one step, with the mean loss over predicted tokens, in nats.
     """
     model, batch = subject.model, batch.to(subject.device)
-    model.requires_grad_(requires_grad=True)
-    order = DepthOrder(model)
-    try:
-        logits = model(input_ids=batch.input_ids, use_cache=False).logits
+    with borrowed(model), _unfrozen(model), torch.enable_grad():
+        order = DepthOrder(model)
+        try:
+            logits = model(input_ids=batch.input_ids, use_cache=False).logits
+        finally:
+            order.stop()
         predicted = batch.valid[:, 1:]
         loss = functional.cross_entropy(
             logits[:, :-1][predicted].float(), batch.input_ids[:, 1:][predicted]
         )
-        loss.backward()
+        parameters = list(model.parameters())
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         infos = order.apply(describe_parameters(model))
-        return _history(model, loss.item(), infos)
+    return _history(parameters, gradients, loss.item(), infos)
+
+
+@contextmanager
+def _unfrozen(model: torch.nn.Module) -> Generator[None, None, None]:
+    """Let all parameters of a borrowed model have gradients while the context lasts."""
+    try:
+        for parameter in model.parameters():
+            parameter.requires_grad = True
+        yield
     finally:
-        order.stop()
-        model.zero_grad(set_to_none=True)
-        model.requires_grad_(requires_grad=False)
+        for parameter in model.parameters():
+            parameter.requires_grad = False
 
 
-def _history(model: torch.nn.Module, loss: float, infos: tuple[ParameterInfo, ...]) -> History:
-    parameters = list(model.parameters())
-    present = [place for place, each in enumerate(parameters) if each.grad is not None]
-    gradients = [grad for each in parameters if (grad := each.grad) is not None]
+def _history(
+    parameters: Sequence[Tensor],
+    found: Sequence[Tensor | None],
+    loss: float,
+    infos: tuple[ParameterInfo, ...],
+) -> History:
+    present = [place for place, each in enumerate(found) if each is not None]
+    gradients = [each for each in found if each is not None]
     statistics: dict[str, NDArray[np.float64]] = {}
     for name, values in gradient_statistics(gradients).items():
         statistics[name] = np.full((1, len(parameters)), np.nan)

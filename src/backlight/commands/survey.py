@@ -16,6 +16,7 @@ from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import Rows, read_rows
 from backlight.data.given import Given
 from backlight.errors import RunDirectoryError, quoted
+from backlight.models.lending import borrowed
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
@@ -171,14 +172,16 @@ def measure(
         state.restore(saved)
     tokens = material.passages.tokens
     done = [member for members in material.batches[: state.num_batches] for member in members]
-    follow(
-        survey(),
-        state,
-        directory,
-        title=title,
-        total_tokens=material.passages.num_tokens,
-        done_tokens=sum(len(tokens[member]) for member in done),
-    )
+    # Borrowed once for all passes, which then need not do so one by one.
+    with borrowed(material.subject.model):
+        follow(
+            survey(),
+            state,
+            directory,
+            title=title,
+            total_tokens=material.passages.num_tokens,
+            done_tokens=sum(len(tokens[member]) for member in done),
+        )
 
 
 def _read(config: CorpusOptions) -> Rows:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from backlight.errors import UnsupportedSiteError
+from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 
 __all__ = ["Blocks"]
@@ -105,7 +106,7 @@ def _returns_tuple(subject: Subject, block: nn.Module) -> bool:
 
     handle = block.register_forward_hook(hook)
     try:
-        with torch.no_grad():
+        with borrowed(subject.model), torch.no_grad():
             subject.forward(torch.zeros(1, 1, dtype=torch.long, device=subject.device))
     except _SeenError:
         pass

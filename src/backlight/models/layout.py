@@ -144,7 +144,7 @@ class _LayerSites:
             yield self._rotated("k", path, self._num_key_value_heads)
             yield self._site(
                 "attn.v",
-                Tap(module=path, side="value", heads_first=True),
+                Tap(module=path, side="value", axes=(0, 2)),
                 self._num_key_value_heads * self._head_width,
                 num_heads=self._num_key_value_heads,
                 transformer_lens=self._lens("attn.hook_v"),
@@ -176,7 +176,7 @@ class _LayerSites:
                     Tap(
                         module=self._path(module),
                         side="output",
-                        heads_first=self.family.qk_norm_heads_first,
+                        axes=(0, 2) if self.family.qk_norm_heads_first else (0, 1),
                     ),
                     heads[name] * self._head_width,
                     num_heads=heads[name],
@@ -191,7 +191,7 @@ class _LayerSites:
         )
         return self._site(
             f"attn.{name}",
-            Tap(module=path, side=side, heads_first=True),
+            Tap(module=path, side=side, axes=(0, 2)),
             num_heads * self._head_width,
             num_heads=num_heads,
             transformer_lens=rotated if self.family.rotary else plain,

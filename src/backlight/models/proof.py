@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from backlight.errors import FamilyProofError, ModelError
+from backlight.models.lending import borrowed
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
 
-__all__ = ["probe_tokens", "probe_widths", "prove_causal", "prove_head", "prove_sites"]
+__all__ = ["probe_tokens", "prove_causal", "prove_head", "prove_sites"]
 
 _POSITIONS = 11  # a prime, so that it is not taken for a number of heads
 _SHARED = 6
@@ -43,7 +44,8 @@ def prove_causal(subject: Subject, tokens: Tensor) -> None:
     Raises:
         ModelError: If it does.
     """
-    output = subject.forward(tokens)[:, :_SHARED]
+    with borrowed(subject.model):
+        output = subject.forward(tokens)[:, :_SHARED]
     if not _close(output[0], output[1]):
         raise ModelError(
             f"{subject.name} is not a causal language model: a token's output changes with the "
@@ -64,8 +66,9 @@ def prove_head(subject: Subject, tokens: Tensor, logits_of: Callable[[Tensor], T
         FamilyProofError: If the logits differ.
     """
     assert subject.head is not None
-    own = logits_of(tokens)
-    ours = subject.head.logits(subject.forward(tokens))
+    with borrowed(subject.model):
+        own = logits_of(tokens)
+        ours = subject.head.logits(subject.forward(tokens))
     if not _close(ours, own):
         raise FamilyProofError(
             f"The head of {subject.name} is not what the table of architectures says: logits "
@@ -101,48 +104,13 @@ def prove_sites(subject: Subject, tokens: Tensor) -> None:
             raise _broken(subject, f"{before} is not {after}")
 
 
-@torch.no_grad()
-def probe_widths(subject: Subject, tokens: Tensor) -> dict[str, int]:
-    """Find which plain modules give a tensor per token, and how wide it is.
-
-    Args:
-        subject: A model without an entry in the table.
-        tokens: Some sequences.
-
-    Returns:
-        The width of each module that returns a tensor with a row for each token.
-    """
-    widths: dict[str, int] = {}
-    handles = [
-        subject.model.get_submodule(site.tap.module).register_forward_hook(
-            lambda _, __, output, name=site.name: widths.update(_width(name, output, tokens))
-        )
-        for site in subject.sites.values()
-    ]
-    try:
-        subject.forward(tokens)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return widths
-
-
-def _width(name: str, output: object, tokens: Tensor) -> Mapping[str, int]:
-    if isinstance(output, tuple) and output:
-        output = output[0]
-    if isinstance(output, Tensor) and output.shape[:2] == tokens.shape and output.dim() > 2:
-        return {name: output[0, 0].numel()}
-    return {}
-
-
 def _see(subject: Subject, sites: Sequence[Site], tokens: Tensor) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
         if site.name in seen:
             raise _broken(subject, f"{site.name} passes twice")
-        positions = tensor.dim() - 2 if site.tap.heads_first else 1
-        if tensor.dim() == 4 and tensor.shape[positions] != tokens.shape[1]:
+        if tensor.dim() == 4 and tensor.shape[site.tap.axes[1]] != tokens.shape[1]:
             raise _broken(subject, f"{site.name} has its heads on another axis")
         # The product is a copy: some blocks add in place into what a tap has shown.
         seen[site.name] = per_token(site, tensor * site.tap.multiplier, tokens.shape)

@@ -15,6 +15,7 @@ __all__ = [
     "kind_of",
     "layer_of",
     "parse_layers",
+    "refuse_problems",
     "resolve_sites",
     "sites_of_layers",
 ]
@@ -35,14 +36,19 @@ class Tap:
             derivative. ``branch`` is the module's input as this module alone sees it: its gradient
             is only what returns through the module. ``query``, ``key`` and ``value`` are what the
             attention module hands to the attention function. ``logits`` are never held.
-        heads_first: The tensor is ``[batch, heads, positions, head_width]``.
+        axes: Which axes of the tensor are batch and positions, where it is no row for each token.
+        member: Which part of the module's output it is (a place, a key or a field); None for the
+            output itself, or the first of a tuple.
+        written: The tensor is written into in place after it has passed, so a copy takes its place.
         multiplier: The site is this times the tensor (a residual multiplier), so its gradient is
             the tensor's divided by it.
     """
 
     module: str
     side: Side
-    heads_first: bool = False
+    axes: tuple[int, int] = (0, 1)
+    member: str | int | None = None
+    written: bool = False
     multiplier: float = 1.0
 
 
@@ -57,6 +63,7 @@ class Site:
         num_heads: Into how many heads its width is divided; 1 where it is not.
         transformers: The path of the Transformers module, or None if it has none.
         transformer_lens: The name of the hook in TransformerLens, or None if it has none.
+        problem: Why its tensor cannot be looked at, None if it can.
         refused: Foreign names that look like this site and are another tensor, with the reason.
     """
 
@@ -66,6 +73,7 @@ class Site:
     num_heads: int = 1
     transformers: str | None = None
     transformer_lens: str | None = None
+    problem: str | None = None
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -162,8 +170,35 @@ def resolve_sites(pattern: str, sites: Mapping[str, Site]) -> tuple[Site, ...]:
 
 
 def sites_of_layers(sites: Iterable[Site], layers: Sequence[int]) -> tuple[Site, ...]:
-    """Keep the sites that lie in the given layers."""
-    return tuple(site for site in sites if layer_of(site.name) in layers)
+    """Keep the sites that lie in the given layers.
+
+    Args:
+        sites: Some sites.
+        layers: The layers.
+
+    Returns:
+        Those that lie there.
+
+    Raises:
+        UnsupportedSiteError: If one of those cannot be looked at.
+    """
+    kept = tuple(site for site in sites if layer_of(site.name) in layers)
+    refuse_problems(kept)
+    return kept
+
+
+def refuse_problems(sites: Iterable[Site]) -> None:
+    """Refuse sites whose tensor cannot be looked at.
+
+    Args:
+        sites: Those that were asked for.
+
+    Raises:
+        UnsupportedSiteError: If there is one; the message says why.
+    """
+    for site in sites:
+        if site.problem is not None:
+            raise UnsupportedSiteError(site.problem)
 
 
 def _names(site: Site) -> Iterator[str]:

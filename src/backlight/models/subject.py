@@ -1,6 +1,6 @@
 """The model under the light: what is run, what can be tapped, and how its tokens are read."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import UnsupportedSiteError
+from backlight.models.contract import prove_contract
 from backlight.models.families import Wiring
 from backlight.models.head import Head
+from backlight.models.lending import Lent, device_of
+from backlight.models.logits import Found
 from backlight.models.sites import Site, Tap, layer_of
 
 __all__ = ["AttentionCall", "AttentionTap", "Subject", "Tokenizer", "subject_from_module"]
@@ -75,7 +78,8 @@ class Subject:
 
     Attributes:
         name: What the user called it.
-        model: The whole model: frozen, in evaluation mode.
+        model: The whole model, as its owner has it; it is frozen and in evaluation mode only while
+            a pass runs (``backlight.models.lending``).
         tokenizer: Its tokenizer.
         forward: From token ids ``[batch, positions]`` to what ``head`` reads, or to the logits if
             ``head`` is None. Sequences are padded on the right and no mask is given: in a causal
@@ -102,10 +106,15 @@ class Subject:
     tap_attention: Callable[[AttentionTap], AbstractContextManager[None]] = _no_attention_tap
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def __post_init__(self) -> None:
+        # Whoever runs the model borrows it; a pass of which more is asked has done so already.
+        if not isinstance(self.forward, Lent):
+            object.__setattr__(self, "forward", Lent(self.model, self.forward))
+
     @property
     def device(self) -> torch.device:
         """Where the model's parameters are."""
-        return next(self.model.parameters()).device
+        return device_of(self.model)
 
     @property
     def note(self) -> dict[str, str]:
@@ -118,49 +127,53 @@ def subject_from_module(
     tokenizer: Tokenizer,
     *,
     name: str = "model",
-    forward: Callable[[Tensor], Tensor] | None = None,
+    forward: Callable[[Tensor], Any] | None = None,
 ) -> Subject:
     """Put any causal language model under the light; its sites are its modules' outputs.
 
-    The model is frozen and put in evaluation mode. It is not proven to be causal: call
-    ``backlight.models.proof.prove_causal`` for that.
+    The model is tried with a few tokens: where its logits are and where each module's output has
+    a row of numbers for each token is found and proven, whatever the order of the axes. It is left
+    as it was; it is frozen and in evaluation mode only while something is measured.
 
     Args:
-        model: A module that maps token ids ``[batch, positions]`` to logits
-            ``[batch, positions, vocabulary]``, or to an object with ``logits``.
+        model: A module that maps token ids ``[batch, positions]`` to logits, or to something that
+            holds them and no other tensor like them, or has them as ``logits``.
         tokenizer: What turns text into tokens and back.
         name: What reports should call it.
         forward: How to get logits from token ids, if not by calling the model with them.
 
     Returns:
-        A subject whose sites are called by the paths of its modules.
+        A subject whose sites are called by the paths of its modules. A site whose module gives no
+        row for each token, or is used several times in a pass, says so when it is asked for.
+
+    Raises:
+        ModelError: If the model cannot be run, gives no logits for each token, is not causal, or
+            gives other logits in other company or the next time.
     """
-    model.eval().requires_grad_(requires_grad=False)
-
-    def logits(input_ids: Tensor) -> Tensor:
-        output = model(input_ids)
-        return output if isinstance(output, Tensor) else output.logits
-
-    sites = {site.name: site for site in _module_sites(model)}
+    contract = prove_contract(model, forward or model, name)
+    sites = {path: _module_site(path, found) for path, found in contract.sites.items()}
     numbers = [number for path in sites if (number := layer_of(path)) is not None]
     return Subject(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        forward=forward or logits,
+        forward=contract.logits,
         sites=sites,
         num_layers=max(numbers, default=-1) + 1,
         facts={"architecture": type(model).__name__, "dtype": _dtype_of(model)},
     )
 
 
-def _module_sites(model: nn.Module) -> Iterator[Site]:
-    for path, _ in model.named_modules():
-        if path:
-            yield Site(
-                name=path, tap=Tap(module=path, side="output"), width=None, transformers=path
-            )
+def _module_site(path: str, found: Found | str) -> Site:
+    if isinstance(found, str):
+        tap = Tap(module=path, side="output")
+        return Site(name=path, tap=tap, width=None, transformers=path, problem=found)
+    axes = (0, 1) if found.axes == (0, 0) else found.axes
+    tap = Tap(module=path, side="output", axes=axes, member=found.member, written=found.written)
+    return Site(name=path, tap=tap, width=found.width, transformers=path)
 
 
 def _dtype_of(model: nn.Module) -> str:
-    return str(next(model.parameters()).dtype).removeprefix("torch.")
+    for tensor in (*model.parameters(), *model.buffers()):
+        return str(tensor.dtype).removeprefix("torch.")
+    return "none"

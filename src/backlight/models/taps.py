@@ -1,4 +1,8 @@
-"""Hooks that show the tensors of some sites to a visitor, and are gone afterwards."""
+"""Hooks that show the tensors of some sites to a visitor, and are gone afterwards.
+
+Every pass that measures something runs inside of ``tapping``, so that is where the model is
+borrowed: frozen and in evaluation mode for as long as it is tapped, and as it was afterwards.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -10,7 +14,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from backlight.errors import UnsupportedSiteError
-from backlight.models.sites import Site
+from backlight.models.lending import borrowed
+from backlight.models.outputs import member_of, with_member
+from backlight.models.sites import Site, refuse_problems
 from backlight.models.subject import AttentionCall, AttentionTap, Subject
 
 __all__ = ["Visitor", "per_token", "tapping"]
@@ -24,7 +30,7 @@ _ATTENTION = ("query", "key", "value")
 
 @contextmanager
 def tapping(subject: Subject, sites: Iterable[Site], visit: Visitor) -> Generator[None, None, None]:
-    """Show each site's tensor to a visitor while the context lasts.
+    """Show each site's tensor to a visitor while the context lasts, and lend it the model.
 
     Args:
         subject: The model.
@@ -35,9 +41,11 @@ def tapping(subject: Subject, sites: Iterable[Site], visit: Visitor) -> Generato
         Nothing; the hooks are removed at the end, also if the body fails.
 
     Raises:
-        UnsupportedSiteError: If a site is never held (``logits``), or a module's input or output
-            is not a tensor.
+        UnsupportedSiteError: If a site is never held (``logits``), was found at load to hold
+            nothing that can be looked at, or a module's input or output is not a tensor.
     """
+    sites = list(sites)
+    refuse_problems(sites)
     outward: defaultdict[str, list[Site]] = defaultdict(list)
     inward: defaultdict[str, list[Site]] = defaultdict(list)
     attention: defaultdict[str, list[Site]] = defaultdict(list)
@@ -49,7 +57,7 @@ def tapping(subject: Subject, sites: Iterable[Site], visit: Visitor) -> Generato
             )
         kind = inward if site.tap.side in _INWARD else outward
         (attention if site.tap.side in _ATTENTION else kind)[site.tap.module].append(site)
-    with ExitStack() as stack:
+    with borrowed(subject.model), ExitStack() as stack:
         for path, members in outward.items():
             module = subject.model.get_submodule(path)
             _hold(stack, module.register_forward_hook(_output_hook(members, visit)))
@@ -73,14 +81,22 @@ def per_token(
     Args:
         site: Which site the tensor (or its gradient) belongs to.
         tensor: As the model has it: ``[batch, positions, width]``, with a split or flattened
-            width or batch, or with the heads before the positions.
+            width or batch, or with its axes in another order.
         batch: How many sequences and positions there are.
 
     Returns:
         The same numbers, ``[batch, positions, width]``.
+
+    Raises:
+        UnsupportedSiteError: If the tensor has no row of numbers for each token.
     """
-    if site.tap.heads_first:
-        tensor = tensor.transpose(1, 2)
+    if site.tap.axes != (0, 1):
+        tensor = tensor.movedim(site.tap.axes, (0, 1))
+    if tuple(tensor.shape[:2]) != tuple(batch) and tensor.shape[0] != batch[0] * batch[1]:
+        raise UnsupportedSiteError(
+            f"{site.name} holds {list(tensor.shape)} numbers for {batch[0]} sequences of "
+            f"{batch[1]} tokens: that is no row for each token."
+        )
     return tensor.reshape(*batch, -1)
 
 
@@ -91,14 +107,18 @@ def _hold(stack: ExitStack, handle: RemovableHandle) -> None:
 def _output_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
     def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
         del inputs
-        if isinstance(output, Tensor):
-            return _visit_all(sites, output, visit)
-        if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
-            return (_visit_all(sites, output[0], visit), *output[1:])
-        raise UnsupportedSiteError(
-            f"{sites[0].name} cannot be tapped: {type(module).__name__} returns "
-            f"{type(output).__name__}, not a tensor. Name a module inside it."
-        )
+        for site in sites:
+            member = site.tap.member
+            if member is None and isinstance(output, tuple):
+                member = 0
+            tensor = member_of(output, member)
+            if not isinstance(tensor, Tensor):
+                raise UnsupportedSiteError(
+                    f"{site.name} cannot be tapped: {type(module).__name__} returns "
+                    f"{type(output).__name__}, not a tensor. Name a module inside it."
+                )
+            output = with_member(output, member, visit(site, tensor))
+        return output
 
     return hook
 

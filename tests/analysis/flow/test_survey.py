@@ -125,7 +125,7 @@ def test_loss_and_predicted_tokens_are_those_of_the_corpus():
     for tokens in passages.tokens:
         ids = torch.from_numpy(tokens)[None]
         loss = subject.model(input_ids=ids, labels=ids, use_cache=False).loss
-        nats += float(loss) * (len(tokens) - 1)
+        nats += loss.item() * (len(tokens) - 1)
     assert state.nats == pytest.approx(nats, rel=1e-5)
 
 

@@ -120,7 +120,6 @@ def _subject(model: LocalGPT, text: Characters, paths: list[str]) -> Subject:
         for path in paths
         for side in ("branch", "output")
     ]
-    model.eval().requires_grad_(requires_grad=False)
     return Subject(
         name=f"LocalGPT ({model.config.method}, {model.config.attn_mode})",
         model=model,

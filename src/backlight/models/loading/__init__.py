@@ -20,7 +20,6 @@ from backlight.models.loading.attention import kernel_of, tap_attention
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
 from backlight.models.proof import (
     probe_tokens,
-    probe_widths,
     prove_causal,
     prove_head,
     prove_sites,
@@ -54,7 +53,7 @@ def load_subject(
         trust_remote_code: Run code that comes with the model.
 
     Returns:
-        The subject, frozen and in evaluation mode.
+        The proven subject.
 
     Raises:
         ModelError: If the model cannot be found or read, or is not a causal language model.
@@ -88,8 +87,9 @@ def subject_from_transformers(
 ) -> Subject:
     """Put a loaded Transformers model under the light.
 
-    The model is frozen and put in evaluation mode. An architecture that is not in the table of
-    families gets the paths of its modules as sites.
+    The model is left as it was; it is frozen and in evaluation mode only while something is
+    measured. An architecture that is not in the table of families gets the paths of its modules as
+    sites, and is proven as ``subject_from_module`` proves any module.
 
     Args:
         model: A causal language model.
@@ -104,7 +104,6 @@ def subject_from_transformers(
         ModelError: If the model is not causal.
         FamilyProofError: If the table of families does not hold for it.
     """
-    model.eval().requires_grad_(requires_grad=False)
     name = name or model.name_or_path or type(model).__name__
     described = {**_describe(model), **(facts or {})}
     family = find_family(model.config)
@@ -138,18 +137,7 @@ def _unknown_architecture(
     model: PreTrainedModel, tokenizer: Tokenizer, name: str, facts: dict[str, str]
 ) -> Subject:
     subject = subject_from_module(model, tokenizer, name=name, forward=_logits(model))
-    tokens = probe_tokens(subject, model.config.vocab_size)
-    prove_causal(subject, tokens)
-    widths = probe_widths(subject, tokens)
-    return Subject(
-        name=name,
-        model=model,
-        tokenizer=tokenizer,
-        forward=subject.forward,
-        sites={name: replace(subject.sites[name], width=width) for name, width in widths.items()},
-        num_layers=subject.num_layers,
-        facts=facts,
-    )
+    return replace(subject, facts=facts)
 
 
 def _hidden_states(model: PreTrainedModel, family: Family) -> Callable[[Tensor], Tensor]:
@@ -201,7 +189,7 @@ def _weights_sample(model: PreTrainedModel) -> str:
     """Hash a few numbers of each parameter, enough to tell one checkpoint from another."""
     digest = hashlib.sha256()
     for parameter in model.parameters():
-        digest.update(parameter.flatten()[:8].float().cpu().numpy().tobytes())
+        digest.update(parameter.detach().flatten()[:8].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

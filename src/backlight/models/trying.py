@@ -1,0 +1,121 @@
+"""A few tokens run through a model that is not known, to see what each of its modules gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backlight.errors import ModelError
+from backlight.models.outputs import Member, members
+from backlight.models.rows import ALONE, CHANGED_ROW, MANY, SHARED
+
+__all__ = [
+    "GIVE_FORWARD",
+    "Pass",
+    "alone",
+    "changed",
+    "hookable",
+    "padded",
+    "run_tokens",
+    "some_tokens",
+]
+
+GIVE_FORWARD = "Give forward=, a function from token ids to logits [batch, positions, vocabulary]."
+_RAISED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    Warning,
+)  # what a model may raise when it is called in a way that it is not made for
+
+
+@dataclass(slots=True)
+class Pass:
+    """What came out of one forward pass.
+
+    Attributes:
+        output: What the model gave.
+        outputs: For each module, the tensors of each of its calls.
+    """
+
+    output: object = None
+    outputs: dict[nn.Module, list[dict[Member, Tensor]]] = field(
+        default_factory=dict[nn.Module, list[dict[Member, Tensor]]]
+    )
+
+
+def hookable(module: nn.Module) -> bool:
+    """Tell whether a module can be looked at: those of TorchScript take no hooks."""
+    return not isinstance(module, torch.jit.ScriptModule)
+
+
+def some_tokens(device: torch.device) -> Tensor:
+    """Make some tokens from the ids 1 to 3: 0 is a pad in many models, and there may be few."""
+    generator = torch.Generator().manual_seed(5)
+    return torch.randint(1, 4, MANY, generator=generator).to(device)
+
+
+def changed(tokens: Tensor) -> Tensor:
+    """Change each of the last tokens of one sequence to another one."""
+    other = tokens.clone()
+    other[CHANGED_ROW, SHARED:] = other[CHANGED_ROW, SHARED:] % 3 + 1
+    return other
+
+
+def padded(tokens: Tensor) -> Tensor:
+    """Put pads in the place of the last tokens of one sequence."""
+    other = tokens.clone()
+    other[CHANGED_ROW, SHARED:] = 0
+    return other
+
+
+def alone(tokens: Tensor) -> Tensor:
+    """Take the beginning of the last sequence by itself."""
+    return tokens[-1:, : ALONE[1]]
+
+
+def run_tokens(
+    model: nn.Module, forward: Callable[[Tensor], object], tokens: Tensor, name: str
+) -> Pass:
+    """Run some tokens, and keep a copy of what each module gives.
+
+    Args:
+        model: The model.
+        forward: From token ids to what it gives.
+        tokens: The tokens.
+        name: What messages call it.
+
+    Returns:
+        What came out.
+
+    Raises:
+        ModelError: If it cannot be run.
+    """
+    seen = Pass()
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        del inputs
+        copies = {member: tensor.detach().clone() for member, tensor in members(output)}
+        seen.outputs.setdefault(module, []).append(copies)
+
+    handles = [module.register_forward_hook(hook) for module in model.modules() if hookable(module)]
+    try:
+        with torch.no_grad():
+            seen.output = forward(tokens)
+    except _RAISED as error:
+        told = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(
+            f"Calling {name} with token ids of shape {list(tokens.shape)} failed: "
+            f"{type(error).__name__}: {told}. {GIVE_FORWARD}"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
