@@ -88,17 +88,18 @@ def load_subject(
     source = Source(name=named, path=path, folder=folder, options=options)
     config = read_configuration(source)
     tokenizer, about_tokenizer = read_tokenizer(source)
-    model, about_weights = read_model(
-        source,
-        config,
-        dtype=None if dtype == "auto" else getattr(torch, dtype),
-        attn_implementation=attn_implementation,
-        # The grouped product over experts that Transformers prefers does not exist in float64.
-        **({"experts_implementation": "eager"} if dtype == "float64" else {}),
-    )
-    with telling(f"{source.failed} onto {place}"):
-        movable: Any = model
-        movable.to(place)
+    with torch.inference_mode(mode=False):  # else no gradient could pass the weights
+        model, about_weights = read_model(
+            source,
+            config,
+            dtype=None if dtype == "auto" else getattr(torch, dtype),
+            attn_implementation=attn_implementation,
+            # The grouped product over experts that Transformers prefers does not exist in float64.
+            **({"experts_implementation": "eager"} if dtype == "float64" else {}),
+        )
+        with telling(f"{source.failed} onto {place}"):
+            movable: Any = model
+            movable.to(place)
     note = {"note": NOTE} if named == "smollm2" else {}
     facts = {**about_weights, **about_tokenizer, **note}
     return subject_from_transformers(model, tokenizer, name=named, facts=facts)
@@ -179,8 +180,32 @@ def _of_family(
 def _unknown_architecture(
     model: PreTrainedModel, tokenizer: Tokenizer, name: str, facts: dict[str, str]
 ) -> Subject:
+    _check_logits(model, name)
     subject = subject_from_module(model, tokenizer, name=name, forward=_logits(model))
     return replace(subject, facts=facts)
+
+
+@torch.no_grad()
+def _check_logits(model: PreTrainedModel, name: str) -> None:
+    """Check that a model gives logits over its vocabulary for each token, and not some classes.
+
+    Args:
+        model: A model that is not in the table.
+        name: What reports call it.
+
+    Raises:
+        ModelError: If it gives something else.
+    """
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    tokens = torch.arange(3, 25, device=model.device).reshape(2, 11) % vocabulary
+    with borrowed(model):
+        shape = tuple(_logits(model)(tokens).shape)
+    if len(shape) != 3 or shape[:2] != tuple(tokens.shape) or shape[2] < vocabulary:
+        raise ModelError(
+            f"{name} has no language-model head: {type(model).__name__} gives {list(shape)} for "
+            f"{list(tokens.shape)} tokens, not logits over its {vocabulary} tokens. Load it with "
+            "AutoModelForCausalLM."
+        )
 
 
 @torch.no_grad()

@@ -15,7 +15,6 @@ from backlight.models.subject import Tokenizer
 
 __all__ = [
     "adapter_of",
-    "check_contexts",
     "check_head",
     "check_tokenizer",
     "check_weights",
@@ -92,28 +91,6 @@ def _about_stranger(model: object) -> str:
         f"{kind} is no model of Transformers. Give it to backlight.subject_from_module, which "
         "takes any module."
     )
-
-
-def check_contexts(device: torch.device) -> None:
-    """Refuse to measure where torch records no gradient, or changes the number format.
-
-    Args:
-        device: Where the model is.
-
-    Raises:
-        ModelError: If ``torch.inference_mode`` or ``torch.autocast`` is on.
-    """
-    if torch.is_inference_mode_enabled():
-        raise ModelError(
-            "torch.inference_mode() is on, in which no gradient is recorded. Call backlight "
-            "outside of it."
-        )
-    # The meta device is none of autocast; what lies there is refused by what is said of weights.
-    if device.type != "meta" and torch.is_autocast_enabled(device.type):
-        raise ModelError(
-            "torch.autocast is on, but backlight measures in the number format of the model's "
-            "weights. Call it outside of autocast, or load the model with the dtype that you want."
-        )
 
 
 def check_tokenizer(tokenizer: object) -> None:
