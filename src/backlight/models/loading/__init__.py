@@ -88,7 +88,7 @@ def load_subject(
     source = Source(name=named, path=path, folder=folder, options=options)
     config = read_configuration(source)
     tokenizer, about_tokenizer = read_tokenizer(source)
-    with torch.inference_mode(mode=False):  # else no gradient could pass the weights
+    with torch.inference_mode(mode=False):  # no gradient could pass weights that are made in it
         model, about_weights = read_model(
             source,
             config,
@@ -180,24 +180,16 @@ def _of_family(
 def _unknown_architecture(
     model: PreTrainedModel, tokenizer: Tokenizer, name: str, facts: dict[str, str]
 ) -> Subject:
-    _check_logits(model, name)
+    _prove_language_model(model, name)
     subject = subject_from_module(model, tokenizer, name=name, forward=_logits(model))
     return replace(subject, facts=facts)
 
 
 @torch.no_grad()
-def _check_logits(model: PreTrainedModel, name: str) -> None:
-    """Check that a model gives logits over its vocabulary for each token, and not some classes.
-
-    Args:
-        model: A model that is not in the table.
-        name: What reports call it.
-
-    Raises:
-        ModelError: If it gives something else.
-    """
+def _prove_language_model(model: PreTrainedModel, name: str) -> None:
+    """Refuse a model that gives something else than scores of its vocabulary for each token."""
     vocabulary = int(model.config.get_text_config().vocab_size)
-    tokens = torch.arange(3, 25, device=model.device).reshape(2, 11) % vocabulary
+    tokens = (torch.arange(22, device=model.device).reshape(2, 11) * 7 + 3) % vocabulary
     with borrowed(model):
         shape = tuple(_logits(model)(tokens).shape)
     if len(shape) != 3 or shape[:2] != tuple(tokens.shape) or shape[2] < vocabulary:
