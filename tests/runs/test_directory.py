@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, StorageError
 from backlight.runs.directory import PROVENANCE, RunDirectory
 from backlight.runs.finding import find_latest
 from backlight.tables import Table
@@ -417,3 +417,17 @@ def test_a_finished_run_is_found_if_no_unfinished_one_is(tmp_path):
     newest = finished(tmp_path / "new", started="2025-04-01T00:00:00+00:00")
 
     assert find_latest(tmp_path, "layers", OPTIONS).path == newest.path
+
+
+def test_a_run_that_was_moved_away_is_told(tmp_path):
+    run = begun(tmp_path / "run")
+    run.path.rename(tmp_path / "elsewhere")
+
+    for write in (
+        lambda: run.save_checkpoint({"counts": np.array([1])}),
+        lambda: run.write_text("a.txt", "a"),
+        lambda: run.finish({}),
+    ):
+        with pytest.raises(StorageError, match=r"the run directory was moved or deleted while"):
+            write()
+    assert not run.path.exists()
