@@ -431,3 +431,28 @@ def test_a_run_that_was_moved_away_is_told(tmp_path):
         with pytest.raises(StorageError, match=r"the run directory was moved or deleted while"):
             write()
     assert not run.path.exists()
+
+
+@pytest.mark.parametrize("num_deleted", range(4))
+def test_a_run_that_was_killed_while_it_was_replaced_can_be_replaced(
+    tmp_path, monkeypatch, num_deleted
+):
+    finished(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    real, done = type(tmp_path).unlink, []
+
+    def unlink(self, **options):
+        if len(done) == num_deleted:
+            raise KeyboardInterrupt
+        done.append(self)
+        real(self, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(tmp_path), "unlink", unlink)
+        RunDirectory.create(tmp_path, OPTIONS, {"command": "layers"}, overwrite=True)
+        raise KeyboardInterrupt  # there was nothing left to delete
+
+    with pytest.raises(RunDirectoryError, match="already holds a run"):
+        begun(tmp_path)
+    RunDirectory.create(tmp_path, OPTIONS, {"command": "layers"}, overwrite=True)
+    assert set(contents(tmp_path)) == {".written", "config.yaml", "notes.txt"}
