@@ -86,7 +86,10 @@ class Table(Mapping[str, Column]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """Show the first rows in a notebook."""
+        return self.to_html()
+
+    def to_html(self) -> str:
+        """Show the first rows as a page does: for notebooks."""
         heads = "".join(f"<th>{html(self._heading(name))}</th>" for name in self)
         columns = [column[:_MOST_ROWS].tolist() for column in self.values()]
         rows = [

@@ -56,12 +56,10 @@ def test_a_failure_is_one_sentence_and_its_traceback_is_for_debug(error, told, m
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("a"), KeyError("a"), RuntimeError("a"), TypeError("a")]
-)
-def test_a_fault_of_ours_shows_itself(error, monkeypatch):
+@pytest.mark.parametrize("kind", [ValueError, KeyError, RuntimeError, TypeError])
+def test_a_fault_of_ours_shows_itself(kind, monkeypatch):
     def fail(*_):
-        raise error
+        raise kind("a")
 
     monkeypatch.setattr(cli, "_call", fail)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError, quoted
-from backlight.foreign.documents import parse_json, read_json, read_yaml
+from backlight.foreign.documents import parse_json, read_json
 from backlight.foreign.files import (
     MEGABYTE,
     check_archive,
@@ -20,6 +20,7 @@ from backlight.foreign.files import (
     read_text,
 )
 from backlight.foreign.text import html, plain
+from backlight.foreign.yaml_text import read_yaml
 from backlight.runs.directory import RunDirectory
 from backlight.tables import Table
 
@@ -75,7 +76,7 @@ class Results:
         where = "not saved" if self.path is None else f"saved in {html(self.path)}"
         told = "".join(f"<li>{html(name)}: {html(text)}</li>" for name, text in self._told())
         tables = "".join(
-            f"<details><summary>{html(name)}</summary>{table._repr_html_()}</details>"
+            f"<details><summary>{html(name)}</summary>{table.to_html()}</details>"
             for name, table in self.tables.items()
         )
         return f"<p>Results, {where}</p><ul>{told}</ul>{tables}"
