@@ -145,7 +145,7 @@ def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
 
 
 def _read_rows(path: Path) -> list[Mapping[str, str]]:
-    if path.expanduser().exists():
+    if path.expanduser().exists() and not path.is_dir():
         check_file(path.expanduser(), error=ConfigError, most=_LARGEST)
     try:
         with path.expanduser().open(encoding="utf-8-sig", newline="") as file:
