@@ -13,8 +13,9 @@ import yaml
 from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError, StorageError, quoted
-from backlight.foreign.documents import read_json, read_yaml
+from backlight.foreign.documents import read_json
 from backlight.foreign.text import plain
+from backlight.foreign.yaml_text import read_yaml
 from backlight.runs.checkpoint import pack, unpack
 from backlight.runs.files import (
     digest_of,
