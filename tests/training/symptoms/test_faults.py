@@ -58,7 +58,6 @@ def test_at_most_one_in_twenty_healthy_trainings_has_findings():
         "ReLU discriminator",
         "sparse autoencoder, L1",
         "GAN, generator",
-        "LoRA, three steps",
         "layers dropped at random",
         "VAE, KL from zero",
         "action values",
