@@ -282,8 +282,8 @@ OF_FIELDS = {
     ("JSON lines", "a.jsonl"): ('{"thing": "light", "place": "layer", "size": 2}\n', None),
     ("an array", "a.json"): ('[{"thing": "light", "place": "layer"}]', None),
     ("quoted line end", "a.csv"): ('thing,place,note\nlight,layer,"a\nb"\n', None),
-    ("no rows", "a.csv"): ("thing,place\n", r"no values for the template's fields"),
-    ("nothing", "a.jsonl"): ("", r"no values for the template's fields"),
+    ("no rows", "a.csv"): ("thing,place\n", r"holds no prompts: there is no row"),
+    ("nothing", "a.jsonl"): ("", r"holds no prompts: there is no row"),
     ("another heading", "a.csv"): ("thing,plce\nlight,layer\n", r"Did you mean plce"),
     ("no value", "a.csv"): ("thing,place\nlight,\n", r"'place' has no value in row 1"),
     ("a value is missing", "a.jsonl"): (

@@ -72,9 +72,9 @@ def _fitted(cells: list[str], width: int) -> list[str]:
     Returns:
         The row.
     """
-    if len(cells) > width and not any(cells[width:]):
-        return cells[:width]
-    return cells if any(cells) else [""] * width
+    if not any(map(str.strip, cells)):
+        return [""] * width
+    return cells if any(map(str.strip, cells[width:])) else cells[:width]
 
 
 def _rows(lines: Iterable[str], delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:

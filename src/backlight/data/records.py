@@ -58,7 +58,7 @@ def read_json_document(path: Path, text_column: str) -> Iterator[Row]:
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read the objects of a file of JSON lines, or of one JSON array.
+    """Read the objects of a file of JSON lines, of one JSON array, or one that holds an array.
 
     Args:
         path: The file.
@@ -70,15 +70,17 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         DatasetError: If it is no JSON, or something in it is no object.
     """
     text = read_whole(path)
-    if text.lstrip().startswith("["):
-        found: Iterable[Any] = _parsed(text, quoted(path))
-        placed = [(f"row {n} of {quoted(path)}", item) for n, item in enumerate(found, start=1)]
-    else:
+    lines = text.split("\n")
+    named_so = ".jsonl" in path.name.lower() and not text.lstrip().startswith("[")
+    if named_so or _are_lines(_beginning(lines)):
         placed = [
-            (where, _parsed(line, where.capitalize()))
-            for number, line in enumerate(text.split("\n"), start=1)
+            (where, _parsed(line, where[0].upper() + where[1:]))
+            for number, line in enumerate(lines, start=1)
             if line.strip() and (where := f"line {number} of {quoted(path)}")
         ]
+    else:
+        found = _items(_parsed(text, quoted(path)), "")
+        placed = [(f"row {n} of {quoted(path)}", item) for n, item in enumerate(found, start=1)]
     for where, item in placed:
         if not isinstance(item, dict):
             raise DatasetError(f"There is {type(item).__name__} in {where}, not an object.")

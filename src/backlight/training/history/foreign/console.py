@@ -36,7 +36,7 @@ _HELD_OUT = re.compile(
     r"(?![\w/.\-]|\ (?:tokens|samples|examples|labels)\b)|^\W{0,9}test(?:ing)?\b",
     re.IGNORECASE,
 )
-_WHOLE_EPOCH = re.compile(r"\| train \|")  # fairseq, behind the steps of an epoch
+_WHOLE_EPOCH = "| train |"  # fairseq, behind the steps of an epoch
 _TRAIN = re.compile(r"(?<![\w/.\-])train", re.IGNORECASE)
 _NEUTRAL = frozenset(
     {
@@ -73,8 +73,7 @@ class Console:
             before = line[: braces.start()]
             places = {match[1]: match[2] for match in _PAIR.finditer(before)} if before else {}
             places = {key: value for key, value in places.items() if _is_place(key)}
-            batch = _BATCH.search(before)
-            places |= {"step": batch[1]} if batch else {}
+            places |= _batch_of(before)
             return _marked(before, places | _of_dict(line[braces.start() :]))
         bar = _PART_OF_A_BAR.match(line)
         if bar is not None and bar[1] != bar[2]:
@@ -89,9 +88,7 @@ class Console:
             if key is not None and not self._is_cut(match, line, unended=unended):
                 found.setdefault(key, match[2])
                 begins = begins if _is_place(key) else min(begins, match.start(2))
-        batch = _BATCH.search(line)
-        if batch is not None:
-            found["step"] = batch[1]
+        found |= _batch_of(line)
         counted = _COUNTED.match(line)
         if counted is not None:
             found.setdefault("step", counted[1])
@@ -103,7 +100,7 @@ class Console:
             return {}
         if not places and line[:1].isspace():
             return self._alone | found
-        if _WHOLE_EPOCH.search(line):
+        if _WHOLE_EPOCH in line:
             return {f"train {key}": value for key, value in found.items()}
         return _marked(line[:begins], found)
 
@@ -123,8 +120,16 @@ def without_colours(line: str) -> str:
     return _COLOURS.sub("", line) if "\x1b" in line else line
 
 
+def _batch_of(line: str) -> dict[str, str]:
+    batch = _BATCH.search(line) if "batch=" in line or "Iter(" in line else None
+    return {"step": batch[1]} if batch else {}
+
+
 def _marked(before: str, found: dict[str, str]) -> dict[str, str]:
     """Mark the numbers of a line as those of an evaluation, if the text before them says so."""
+    small = before.lower()
+    if "val" not in small and "test" not in small:
+        return found
     ends = [match.end() for match in _HELD_OUT.finditer(before)]
     if not ends or _TRAIN.search(before, ends[-1]):
         return found
