@@ -293,8 +293,8 @@ ALIKE = {
         for s, x, n, _ in CURVE
     ),
     "words that only look like evaluation": "".join(
-        f"[test-run] eval.py train/valid.py step {s} | valid tokens 4,096 | loss {x} | "
-        f"grad norm {n} | val loss 9.0\n"
+        f"[test-run] eval.py train/valid.py step {s} | val loss 9.0 | valid tokens 4,096 | "
+        f"loss {x} | grad norm {n} | val loss 9.0\n"
         for s, x, n, _ in CURVE
     ),
     "names in camel case": "".join(

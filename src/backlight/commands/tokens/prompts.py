@@ -170,6 +170,7 @@ def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
 def _read_rows(path: Path, template: str) -> list[Mapping[str, str]]:
     path = path.expanduser()
     check_file(path, error=ConfigError, most=_LARGEST)
+    rows: list[Mapping[str, str]]
     try:
         if path.name.lower().removesuffix(".gz").endswith((".jsonl", ".json")):
             rows = [_texts(found, where) for where, found in read_objects(path)]

@@ -82,12 +82,14 @@ class Console:
 
     def _of_words(self, line: str, *, unended: bool) -> Mapping[str, str]:
         found: dict[str, str] = {}
-        begins = len(line)
+        spent, begins = 0, len(line)
         for match in _PAIR.finditer(line):
             key = _understood(match[1])
             if key is not None and not self._is_cut(match, line, unended=unended):
                 found.setdefault(key, match[2])
                 begins = begins if _is_place(key) else min(begins, match.start(2))
+            elif match.end() < begins and _is_quantity(match[1].rpartition(" ")[2]):
+                spent = match.end()  # "val loss 2.1", in front of the loss of the step
         found |= _batch_of(line)
         counted = _COUNTED.match(line)
         if counted is not None:
@@ -102,7 +104,7 @@ class Console:
             return self._alone | found
         if _WHOLE_EPOCH in line:
             return {f"train {key}": value for key, value in found.items()}
-        return _marked(line[:begins], found)
+        return _marked(line[spent:begins], found)
 
     def _is_cut(self, match: re.Match[str], line: str, *, unended: bool) -> bool:
         """Tell whether a number at the end of the last line is shorter than any before it."""
@@ -144,6 +146,10 @@ def _understood(words: str) -> str | None:
         if not words or not (first.casefold() in _NEUTRAL or first.endswith(".py")):
             return None
     return words
+
+
+def _is_quantity(word: str) -> bool:
+    return meaning(word) is not None and not _is_place(word)
 
 
 def _is_place(key: str) -> bool:
