@@ -544,8 +544,8 @@ def test_a_task_that_does_not_exist_lists_those_that_do(place, model_folder):
             ConfigError,
             r"'values\.csv' is not UTF-8 text \(byte 12, 0xFF",
         ),
-        (b"", PromptError, r"There are no values for the template's fields\."),
-        (b"thing,place,goal\n", PromptError, r"There are no values for the template's fields\."),
+        (b"", ConfigError, r"'values\.csv' holds no prompts"),
+        (b"thing,place,goal\n", ConfigError, r"'values\.csv' holds no prompts"),
         (b"thing,plce,goal\na,b,c\n", PromptError, r"field 'place', .*Did you mean plce\?"),
         (b"thing,place,goal\na,,c\n", PromptError, r"The field 'place' has no value in row 1\."),
     ],
@@ -555,6 +555,16 @@ def test_mistakes_in_a_table_of_values_are_told(asked, place, content, kind, tol
         (place / "values.csv").write_bytes(content)
 
     with pytest.raises(kind, match=told):
+        backlight.tokens(**{**asked, "fields": None}, fields_csv="values.csv")
+
+
+@pytest.mark.parametrize("content", ["", "thing,place,goal\n", "thing,place,goal\n,,\n \n"])
+def test_a_table_without_rows_is_told(asked, place, content):
+    (place / "values.csv").write_text(content)
+
+    with pytest.raises(
+        ConfigError, match=r"'values\.csv' holds no prompts: there is no row with v"
+    ):
         backlight.tokens(**{**asked, "fields": None}, fields_csv="values.csv")
 
 

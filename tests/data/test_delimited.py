@@ -46,6 +46,23 @@ def test_a_cell_may_be_longer_than_python_allows_by_itself(tmp_path):
     assert csv.field_size_limit() == before
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["id,text,,\n1,a,,\n2,b,,\n", "id,text\n1,a,\n2,b,,\n", "id,text,\n1,a,\n2,b,\n"],
+    ids=["blank_headings", "blank_cells", "both"],
+)
+def test_blank_columns_of_a_spreadsheet_do_not_count(tmp_path, content):
+    rows = cells_of(tmp_path / "a.csv", content)
+
+    assert rows == [{"id": "1", "text": "a"}, {"id": "2", "text": "b"}]
+
+
+def test_a_row_of_blank_cells_is_blank_however_many_it_has(tmp_path):
+    rows = cells_of(tmp_path / "a.csv", "id,text,n\n1,a,2\n,\n,,,,\n")
+
+    assert rows[1:] == [{"id": "", "text": "", "n": ""}] * 2
+
+
 def test_quoted_line_ends_are_of_the_cell(tmp_path):
     rows = cells_of(tmp_path / "a.csv", 'text,id\r\n"one\r\ntwo, ""three""",1\r\n')
 

@@ -147,11 +147,11 @@ def test_data_has_a_name_that_can_be_written_down():
         ([b"text"], r"Row 0 of the dataset holds bytes, not text or token ids"),
         ([1.5, 2.0], r"Row 0 of the dataset holds float, not text"),
         ([True, False], r"Row 0 of the dataset holds bool, not text"),
-        ([TEXTS], r"Row 0 of the dataset holds list, not text"),
-        ([[1.0, 2.0]], r"Row 0 of the dataset holds list, not text"),
-        ([[2**70, 1]], r"Row 0 of the dataset holds list, not text"),
-        (["fine", None], r"Row 1 of the dataset holds NoneType, not text"),
-        (pandas.Series(["fine", float("nan")]), r"Row 1 of the dataset holds float, not text"),
+        ([TEXTS], r"Row 0 of the dataset holds a list of str, not text"),
+        ([[1.0, 2.0]], r"Row 0 of the dataset holds a list of float, not text"),
+        ([[2**70, 1]], r"Row 0 of the dataset holds a list of int, not text"),
+        ([[{"role": "user", "content": "a"}]], r"a list of dict, .*apply_chat_template\(mess"),
+        ([None, None], r"None of the 2 rows .* \(2 blank\)"),
         ([1, 2, "three"], r"holds token ids, but at 2 there is str"),
         (set(TEXTS), r"A set is no dataset that can be read\. Give a list of texts"),
         (io.StringIO("text"), r"A StringIO is no dataset that can be read"),
@@ -176,6 +176,24 @@ def test_data_has_a_name_that_can_be_written_down():
 def test_what_is_no_data_is_told(data, told):
     with pytest.raises(DatasetError, match=told):
         rows_of(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ["a b", None, "c d"],
+        pandas.Series(["a b", float("nan"), "c d"]),
+        pandas.DataFrame({"text": pandas.array(["a b", None, "c d"], dtype="string")}),
+        datasets.Dataset.from_dict({"text": ["a b", None, "c d"]}),
+        pyarrow.array(["a b", None, "c d"]),
+        pyarrow.chunked_array([["a b"], [None, "c d"]]),
+    ],
+    ids=lambda data: type(data).__name__,
+)
+def test_nulls_are_blank_rows(data):
+    rows = read_rows(named_or_given(data), num_samples=9)
+
+    assert (list(rows), rows.left_out) == (["a b", "c d"], {"blank": 1})
 
 
 @pytest.mark.parametrize("data", [None, True, b"text", print], ids=str)

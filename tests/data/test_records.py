@@ -34,6 +34,16 @@ def test_what_python_writes_is_read_back(tmp_path, texts, ascii_only, indent):
         assert [found for _, found in read_objects(path)] == objects
 
 
+@pytest.mark.parametrize(
+    "content", [{"a": 1}, [{"a": 1}], {"data": [{"a": 1}], "version": 2}], ids=["one", "all", "in"]
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_objects_may_stand_in_a_document(tmp_path, content, indent):
+    (tmp_path / "a.json").write_text(json.dumps(content, indent=indent))
+
+    assert [found for _, found in read_objects(tmp_path / "a.json")] == [{"a": 1}]
+
+
 @SHARED
 @given(content=st.text(st.sampled_from('[]{}",:0eE-+.\\ud8 \n\r\ttextnul'), max_size=30))
 def test_any_text_is_rows_or_one_sentence(tmp_path, content):

@@ -309,3 +309,16 @@ def test_a_tokenizer_without_offsets_is_refused():
 
     with pytest.raises(PromptError, match=r"does not tell where its tokens stand in the text"):
         locate(prompt_of("of {country}", " b", country="Peru"), Slow())
+
+
+@pytest.mark.parametrize("half", ["text", "answer", "wrong_answer"])
+def test_half_a_character_is_refused(half):
+    texts = {"text": "a", "answer": " b", "wrong_answer": " c"} | {half: "a \ud800"}
+    prompt = Prompt(
+        pieces=(Piece(name="a", text=texts["text"]),),
+        answer=texts["answer"],
+        wrong_answer=texts["wrong_answer"],
+    )
+
+    with pytest.raises(PromptError, match=r"holds half a character \(the lone surrogate U\+D800\)"):
+        locate(prompt, bpe_tokenizer(merges=400))

@@ -332,5 +332,61 @@ LOGS = {
         ),
         tool="NeMo",
     ),
+    "fairseq with summaries": Log(
+        text=_each(f"{_OLD} | INFO | train_inner | epoch 001: {{s}} / 900 loss={{x}}, "
+                   "nll_loss=9.1, num_updates={s}, lr={r}, gnorm={n}, clip=0",
+                   f"{_OLD} | INFO | valid | epoch 001 | valid on 'valid' subset | loss 9.4 | "
+                   "nll_loss 9.2 | wps 9 | num_updates 600",
+                   f"{_OLD} | INFO | train | epoch 001 | loss 9.4 | num_updates 600 | gnorm 9.5"),
+        tool="fairseq", told="No steps: 1 row of evaluation.",
+    ),
+    "Composer": Log(
+        text=_each("[batch={s}/900]:\n\t Train time/batch: {i}\n\t Train loss/train/total: {x}\n"
+                   "\t Train metrics/train/LanguageCrossEntropy: 9.1\n"
+                   "\t Train l2_norm/grad/global: {n}",
+                   "[Eval batch=1/8] Eval on eval data:\n\t Eval metrics/eval/CrossEntropy: 9.2"),
+        tool="Composer",
+    ),
+    "XTuner": Log(
+        text=_each("Iter(train) [{s:5d}/900]  lr: {r}  eta: 0:12:34  time: 1.23  memory: 9123  "
+                   "loss: {x}  grad_norm: {n}  tflops: 9",
+                   "Iter(val) [10/100]  eta: 0:12:34  loss: 9.3"),
+        tool="console lines", told="No steps: 1 row of evaluation.",
+    ),
+    "MaxText": Log(
+        text=_each("completed step: {s}, seconds: 1.234, Tokens/s/device: 1234.5, loss: {x}, "
+                   "total_weights: 65536"),
+        tool="console lines", norms=False,
+    ),
+    "Levanter": Log(
+        text=_objects(
+            lambda s, x, n, r: {
+                "_step": s, "train/loss": x, "grad/norm/total": n, "grad/norm/embeddings": 9.0,
+                "optim/learning_rate": r,
+            },
+            {"_step": 600, "eval/loss": 9.0},
+        ),
+        tool="Weights & Biases", told="No steps: 1 row of evaluation.",
+    ),
+    "TRL, PPO": Log(
+        text=_each("{{'eps': 37, 'objective/kl': 0.1, 'objective/scores': 9.0, "
+                   "'policy/approxkl_avg': 0.1, 'loss/policy_avg': {x}, 'loss/value_avg': 9.1, "
+                   "'val/ratio': 1.0, 'lr': {r}, 'episode': {s}, 'epoch': 0.1}}"),
+        tool="console lines", steps="rows", norms=False,
+    ),
+    "W&B, PPO": Log(
+        text="_step,ppo/loss/policy,ppo/loss/value,ppo/loss/total,ppo/learning_rate\n"
+             + _each("{s},9.1,9.2,{x},{r}"),
+        tool="Weights & Biases", norms=False, told="not used: 'ppo/loss/policy'", file="log.csv",
+    ),
+    "Comet": Log(
+        text="metricName,metricValue,step,epoch,timestamp\n"
+             + _each("loss,{x},{s},0,17\ngrad_norm,{n},{s},0,17\nval_loss,9.1,{s},0,17"),
+        tool="CSV", told="No steps: 60 rows of evaluation.", file="log.csv",
+    ),
+    "TensorBoard download under another name": Log(
+        text="Wall time,Step,Value\n" + _each("17.5,{s},{x}"), tool="CSV", norms=False,
+        file="train_loss.csv",
+    ),
 }  # fmt: skip
 """One log for each way of writing."""

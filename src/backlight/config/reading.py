@@ -87,7 +87,7 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
             hint = nearest(name, list(kind.model_fields), otherwise="It does not exist.")
             mistakes.append(f"{name}: no such option. {hint}")
         else:
-            told = _shortened(mistake["msg"])
+            told = _shortened(mistake["msg"].removeprefix("Value error, "))
             mistakes.append(f"{name}: {told} (got {_shortened(quoted(mistake['input']))})")
     if len(found) > _MOST_MISTAKES:
         mistakes.append(f"and {len(found) - _MOST_MISTAKES:,} more mistakes")

@@ -30,8 +30,8 @@ def read_cells(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, dict[
         The number of each row's last line, and its cells by heading.
 
     Raises:
-        DatasetError: If it cannot be read, has a heading twice, or a row has not as many cells as
-            there are headings.
+        DatasetError: If it cannot be read, has a heading twice, or a row has more or fewer cells
+            than there are headings, blank ones at its end left out.
     """
     lines = read_lines(path)
     first = list(islice(lines, 1))
@@ -45,17 +45,36 @@ def read_cells(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, dict[
     with _large_cells():
         rows = _rows(chain(first, lines), delimiter, path)
         headings = [cell.strip() for cell in next((cells for _, cells in rows), [])]
-        twice = next((name for name in headings if headings.count(name) > 1), None)
+        twice = next((name for name in headings if name and headings.count(name) > 1), None)
         if twice is not None:
             raise DatasetError(f"{quoted(path)} has two columns {quoted(twice)}; rename one.")
-        for number, cells in rows:
+        for number, row in rows:
+            cells = _fitted(row, len(headings))
             if len(cells) != len(headings):
                 raise DatasetError(
                     f"Line {number + skipped} of {quoted(path)} has not as many cells as headings "
                     f"({len(cells)}, not {len(headings)}); a cell that has {quoted(delimiter)} in "
                     'it must stand in quotes: "like this".'
                 )
-            yield number + skipped, dict(zip(headings, cells, strict=True))
+            named = zip(headings, cells, strict=True)
+            yield number + skipped, {name: cell for name, cell in named if name}
+
+
+def _fitted(cells: list[str], width: int) -> list[str]:
+    """Cut blank cells off behind the last heading, and fill rows up that have nothing but blanks.
+
+    Spreadsheets write both for cells that were used once.
+
+    Args:
+        cells: A row.
+        width: How many headings there are.
+
+    Returns:
+        The row.
+    """
+    if not any(map(str.strip, cells)):
+        return [""] * width
+    return cells if any(map(str.strip, cells[width:])) else cells[:width]
 
 
 def _rows(lines: Iterable[str], delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -178,8 +178,8 @@ def _decoded(decoder: codecs.IncrementalDecoder, raw: bytes, num_bytes: int, pat
         place = num_bytes - len(error.object) + error.start
         name = error.encoding.upper().replace("_", "-")
         how = (
-            "if it was cut off, mend it; if it is in another encoding, convert it first, such as "
-            "with: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW"
+            "if it was cut off, mend it; if it is in another encoding, convert it first: iconv -f "
+            "ENCODING -t UTF-8 OLD > NEW (ENCODING is WINDOWS-1252, GB18030, SHIFT_JIS, ...)"
         )
         raise DatasetError(
             f"{quoted(path)} is not {name} text (byte {place}, 0x{error.object[error.start]:02X}: "

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -33,13 +33,10 @@ class _Frame(Protocol):
 
 
 @runtime_checkable
-class _ArrowTable(Protocol):
-    """A table of pyarrow."""
+class _Arrow(Protocol):
+    """A table or a column of pyarrow."""
 
-    @property
-    def column_names(self) -> list[str]: ...
-
-    def to_pylist(self) -> list[dict[str, Any]]: ...
+    def to_pylist(self) -> list[Any]: ...
 
 
 @runtime_checkable
@@ -83,11 +80,9 @@ def read_given(
     except TypeError as error:
         raise DatasetError(f"{type(source).__name__} is no dataset. {_KINDS}") from error
     items = given.items(values)
-    first = next(items, None)
-    if first is None:
-        return
-    items = chain([first], items)
-    if _is_number(first):
+    first = list(islice(items, 1))
+    items = chain(first, items)
+    if first and _is_number(first[0]):
         yield from _stream(source, items, passage_length)
         return
     for number, item in enumerate(items):
@@ -110,7 +105,7 @@ def _column(source: Any, text_column: str, split: str) -> Any:
             f"The dataset is a mapping of {told[:400]}, without {quoted(text_column)}. Name the "
             "column of the texts with text_column, or one of several splits with split."
         )
-    if isinstance(source, _ArrowTable):
+    if isinstance(source, _Arrow):
         return source.to_pylist()
     if isinstance(source, _Frame) and not isinstance(source, np.ndarray):
         names = [str(name) for name in source.columns]

@@ -1,16 +1,18 @@
 """Rows out of JSON: an object or a text on each line, or one array of them."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from backlight.data.lines import read_lines, read_whole, split_lines, text_chunks
 from backlight.data.rows import Row, field_of, one_row
 from backlight.errors import DatasetError, quoted
 
 __all__ = ["read_json_document", "read_json_lines", "read_objects"]
+
+_MOST_BLANK = 1000  # lines at the beginning of a file
 
 
 def read_json_lines(path: Path, text_column: str) -> Iterator[Row]:
@@ -30,10 +32,11 @@ def read_json_lines(path: Path, text_column: str) -> Iterator[Row]:
 
 
 def read_json_document(path: Path, text_column: str) -> Iterator[Row]:
-    """Read a ``.json`` file: an array of objects or texts, or, as many write them, JSON lines.
+    """Read a ``.json`` file: one value, or, as many write them, JSON lines.
 
     Args:
-        path: The file.
+        path: The file: an array of objects or texts; an object that holds one such array, or the
+            list of the texts; or lines.
         text_column: The field of the objects.
 
     Yields:
@@ -44,16 +47,18 @@ def read_json_document(path: Path, text_column: str) -> Iterator[Row]:
     """
     chunks = text_chunks(path)
     first = next((chunk for chunk in chunks if chunk.strip(" \t\n\ufeff")), "")
-    if not first.lstrip(" \t\n\ufeff").startswith("["):
-        yield from _of_lines(split_lines(chain([first], chunks), path), path, text_column)
+    lines = split_lines(chain([first], chunks), path)
+    beginning = _beginning(lines)
+    if _are_lines(beginning):
+        yield from _of_lines(chain(beginning, lines), path, text_column)
         return
-    items = _parsed(read_whole(path), quoted(path))
+    items = _items(_parsed(read_whole(path), quoted(path)), text_column)
     for number, item in enumerate(items, start=1):
         yield _row(item, text_column, f"row {number} of {quoted(path)}")
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read the objects of a file of JSON lines, or of one JSON array.
+    """Read the objects of a file of JSON lines, of one JSON array, or one that holds an array.
 
     Args:
         path: The file.
@@ -65,19 +70,63 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         DatasetError: If it is no JSON, or something in it is no object.
     """
     text = read_whole(path)
-    if text.lstrip().startswith("["):
-        found: Iterable[Any] = _parsed(text, quoted(path))
-        placed = [(f"row {n} of {quoted(path)}", item) for n, item in enumerate(found, start=1)]
-    else:
+    lines = text.split("\n")
+    named_so = ".jsonl" in path.name.lower() and not text.lstrip().startswith("[")
+    if named_so or _are_lines(_beginning(lines)):
         placed = [
-            (where, _parsed(line, where.capitalize()))
-            for number, line in enumerate(text.split("\n"), start=1)
+            (where, _parsed(line, where[0].upper() + where[1:]))
+            for number, line in enumerate(lines, start=1)
             if line.strip() and (where := f"line {number} of {quoted(path)}")
         ]
+    else:
+        found = _items(_parsed(text, quoted(path)), "")
+        placed = [(f"row {n} of {quoted(path)}", item) for n, item in enumerate(found, start=1)]
     for where, item in placed:
         if not isinstance(item, dict):
             raise DatasetError(f"There is {type(item).__name__} in {where}, not an object.")
         yield where, item
+
+
+def _beginning(lines: Iterable[str]) -> list[str]:
+    """Take lines until two of them are not blank."""
+    taken: list[str] = []
+    for line in lines:
+        taken.append(line)
+        if sum(bool(each.strip()) for each in taken[-2:]) == 2 or len(taken) == _MOST_BLANK:
+            break
+    return taken
+
+
+def _are_lines(beginning: Sequence[str]) -> bool:
+    """Tell lines that are an object each from one value that may fill the file."""
+    filled = [line for line in beginning if line.strip()]
+    if not filled or filled[0].lstrip().startswith("["):
+        return not filled
+    if len(filled) == 1:
+        return False
+    try:
+        json.loads(filled[0])
+    except (ValueError, RecursionError):
+        return not filled[0].rstrip().endswith(("{", ",", "["))
+    return True
+
+
+def _items(value: Any, text_column: str) -> Iterable[Any]:
+    """Find the rows in a document: its array, or the one array that its object holds."""
+    if isinstance(value, list):
+        return cast("list[Any]", value)
+    if not isinstance(value, dict):
+        return [value]
+    found = cast("dict[str, Any]", value)
+    if text_column in found:
+        texts = found[text_column]
+        if isinstance(texts, dict):  # pandas writes the numbers of rows with them
+            return cast("dict[str, Any]", texts).values()
+        several = isinstance(texts, list) and any(isinstance(text, str) for text in texts)
+        return texts if several else [found]
+    held = [each for each in found.values() if isinstance(each, list) and each]
+    records = [each for each in held if isinstance(each[0], (dict, str))]
+    return records[0] if len(records) == 1 and "input_ids" not in found else [found]
 
 
 def _of_lines(lines: Iterable[str], path: Path, text_column: str) -> Iterator[Row]:
@@ -88,9 +137,9 @@ def _of_lines(lines: Iterable[str], path: Path, text_column: str) -> Iterator[Ro
 
 
 def _row(item: Any, text_column: str, where: str) -> Row:
-    if isinstance(item, str):
-        return one_row(item, where)
-    return field_of(item if isinstance(item, dict) else {}, text_column, where)
+    if isinstance(item, dict):
+        return field_of(item, text_column, where)
+    return one_row(item, where[0].upper() + where[1:])
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -1,7 +1,8 @@
 """Rows of a corpus: text, or token ids that somebody else has made of it."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -30,16 +31,18 @@ def one_row(value: object, where: str) -> Row:
         where: What it is, for the message.
 
     Returns:
-        The row.
+        The row; an empty text for what tables hold where there is none.
 
     Raises:
         DatasetError: If it is neither.
     """
     if isinstance(value, str):
         return str(value)
+    if _is_nothing(value):
+        return ""
     ids = ids_of(value)
     if ids is None or ids.ndim != 1:
-        raise DatasetError(f"{where} holds {_kind(value)}, not text or token ids.")
+        raise DatasetError(f"{where} holds {_kind(value)}, not text or token ids.{_advice(value)}")
     return ids
 
 
@@ -134,7 +137,25 @@ def _passages(value: object, where: str) -> list[Int[np.ndarray, " _"]]:
     return read
 
 
+def _is_nothing(value: object) -> bool:
+    """Tell whether a value is a null: None, the NaN of pandas, or its NA."""
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return value is None or is_nan or type(value).__name__ == "NAType"
+
+
 def _kind(value: object) -> str:
-    if isinstance(value, bytes):
-        return "bytes"
-    return type(value).__name__
+    name = type(value).__name__
+    if isinstance(value, list) and value:
+        return f"a list of {type(cast('list[object]', value)[0]).__name__}"
+    return name
+
+
+def _advice(value: object) -> str:
+    """Say how a chat becomes a text; empty if it is none."""
+    first = cast("list[object]", value)[0] if isinstance(value, list) and value else None
+    if not isinstance(first, Mapping) or not {"role", "content", "from", "value"} & set(first):
+        return ""
+    return (
+        " A chat is made a text by its model's template: "
+        "tokenizer.apply_chat_template(messages, tokenize=False)."
+    )

@@ -75,13 +75,16 @@ def locate(prompt: Prompt, tokenizer: OffsetTokenizer) -> PromptTokens:
 
     Raises:
         PromptError: If the tokenizer tells no offsets, if a token lies in two fields or in prompt
-            and answer, or if the prompt is cut otherwise when no answer follows.
+            and answer, if the prompt is cut otherwise when no answer follows, or if it holds half
+            a character.
     """
     if not tokenizer.is_fast:
         raise PromptError(
             "This tokenizer does not tell where its tokens stand in the text (it is not a fast "
             "one), so the tokens of a field cannot be found."
         )
+    for text in (prompt.text, prompt.answer, prompt.wrong_answer or ""):
+        _refuse_halves(text)
     alone = _encode(prompt.text, tokenizer)[0]
     ids, owners, start, stop = _answered(prompt, prompt.answer, tokenizer, alone)
     wrong: list[int] = []
@@ -95,6 +98,16 @@ def locate(prompt: Prompt, tokenizer: OffsetTokenizer) -> PromptTokens:
         stop=stop,
         wrong_ids=tuple(wrong),
     )
+
+
+def _refuse_halves(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"{quoted(text)} holds half a character (the lone surrogate "
+            f"U+{ord(text[error.start]):04X}), which is no text; repair it."
+        ) from error
 
 
 def _answered(

@@ -279,6 +279,24 @@ ALIKE = {
         for s, x, n, _ in CURVE
         for flag, value in ((False, x), (True, 9.0))
     ),
+    "the part of the data": "".join(
+        json.dumps({name: part, "step": s, "loss": value, "grad_norm": n}) + "\n"
+        for s, x, n, _ in CURVE
+        for name, part, value in (
+            ("dataset", "train", x), ("dataset", "valid", 9.0), ("event", "eval_step", 9.0)
+        )
+    ),
+    "evaluation in words": "".join(
+        f"[train] step {s} loss {x} grad_norm {n}\n[eval] step {s}, loss 9.0\n"
+        f"Validation: {{'step': {s}, 'loss': 9.0}}\nTest set: step {s} average loss: 9.0\n"
+        f"Evaluating | step={s} | loss=9.0\nstep {s}: val loss 9.0\n"
+        for s, x, n, _ in CURVE
+    ),
+    "words that only look like evaluation": "".join(
+        f"[test-run] eval.py train/valid.py step {s} | val loss 9.0 | valid tokens 4,096 | "
+        f"loss {x} | grad norm {n} | val loss 9.0\n"
+        for s, x, n, _ in CURVE
+    ),
     "names in camel case": "".join(
         json.dumps({"globalStep": s, "trainLoss": x, "gradNorm": n}) + "\n" for s, x, n, _ in CURVE
     ),

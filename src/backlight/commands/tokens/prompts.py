@@ -170,12 +170,18 @@ def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
 def _read_rows(path: Path, template: str) -> list[Mapping[str, str]]:
     path = path.expanduser()
     check_file(path, error=ConfigError, most=_LARGEST)
+    rows: list[Mapping[str, str]]
     try:
         if path.name.lower().removesuffix(".gz").endswith((".jsonl", ".json")):
-            return [_texts(found, where) for where, found in read_objects(path)]
-        return [cells for _, cells in read_cells(path, set(_NAME.findall(template)))]
+            rows = [_texts(found, where) for where, found in read_objects(path)]
+        else:
+            found = (cells for _, cells in read_cells(path, set(_NAME.findall(template))))
+            rows = [cells for cells in found if any(cell.strip() for cell in cells.values())]
     except DatasetError as error:
         raise ConfigError(f"The values of fields cannot be had. {error}") from error
+    if not rows:
+        raise ConfigError(f"{quoted(path)} holds no prompts: there is no row with values in it.")
+    return rows
 
 
 def _texts(found: Mapping[str, object], where: str) -> dict[str, str]:

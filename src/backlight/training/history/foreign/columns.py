@@ -22,9 +22,7 @@ from backlight.training.history.foreign.words import (
 __all__ = ["Column", "Columns", "Skipped"]
 
 _QUANTITIES = ("loss", "norm", "clipped", "rate")
-_HELD_OUT = frozenset(
-    {"eval", "evaluate", "evaluation", "val", "valid", "validation", "test", "dev", "true"}
-)
+_HELD_OUT = frozenset({"evaluate", "validate", "true"})
 _MOST_NAMES, _MOST_CELLS = 10_000, 40_000_000
 _A_PLAN, _MOST_PLANNED = 1000, 5_000_000  # characters of names of rows that are kept in mind
 _DEPTH = 3  # of mappings inside of mappings whose names are joined
@@ -182,7 +180,7 @@ class Columns:
         ):
             self.skipped.evaluations += 1
             return True
-        if any(str(row[key])[:20].strip().casefold() in _HELD_OUT for key in plan.splits):
+        if any(_is_held_out(row[key]) for key in plan.splits):
             self.skipped.evaluations += 1
             return True
         return False
@@ -259,6 +257,12 @@ class Columns:
 def _is_finite(value: object) -> bool:
     number = read_number(value)
     return number is not None and math.isfinite(number)
+
+
+def _is_held_out(value: object) -> bool:
+    """Tell whether a value names held-out data, or says that a row is about it."""
+    word = str(value)[:40].strip().casefold()
+    return word in _HELD_OUT or is_evaluation(word)
 
 
 def _flat(row: Mapping[str, Any], before: str, depth: int) -> "list[tuple[str, Any]]":

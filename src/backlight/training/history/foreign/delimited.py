@@ -145,8 +145,8 @@ def _renamed(names: Sequence[str], path: Path) -> list[str]:
     """Give the column of a TensorBoard download the name that only its file has."""
     plain = [name.casefold() for name in names]
     tag = _TAG.search(path.name)
-    if plain == ["wall time", "step", "value"] and tag is not None:
-        return [*names[:2], tag[1].replace("_", "/", 1)]
+    if plain == ["wall time", "step", "value"]:
+        return [*names[:2], tag[1].replace("_", "/", 1) if tag else path.stem[:200]]
     return list(names)
 
 

@@ -47,6 +47,7 @@ FORMATS = (
     _format("torchtune", line=r"\bStep \d+ \| loss:"),
     _format("nanochat", line=r"\bstep \d+(?:/\d+)? \([\d.]+%\) \| loss"),
     _format("OLMo", line=r"train/CrossEntropyLoss|train/CE.loss|total_grad_norm="),
+    _format("Composer", line=r"\[batch=\d+/\d+\]|\bl2_norm/grad/global: |\bloss/train/total: "),
     _format("Keras", line=r"━| - loss: "),
     _format("NeMo", "reduced_train_loss"),
     _format("Lightning", "trainer/global_step"),

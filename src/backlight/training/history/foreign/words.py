@@ -70,6 +70,8 @@ FIELDS: Mapping[Field, tuple[str, ...]] = {
         "mse_loss",
         "pg_loss",
         "policy_loss",
+        "loss/policy",
+        "loss/policy_avg",
         "loss_epoch",
     ),
     "norm": (
@@ -93,6 +95,7 @@ FIELDS: Mapping[Field, tuple[str, ...]] = {
         "grad_norm_step",
         "gradnorm",
         "grad/norm",
+        "grad/norm/total",
         "gradient/norm",
         "gradients/norm",
         "grad_2_0_norm_total",
@@ -142,6 +145,7 @@ _PREFIXES = (
     "optimizer/",
     "actor/",
     "policy/",
+    "ppo/",
     "data/",
     "debug/",
     "stats/",
@@ -154,11 +158,13 @@ _EVALUATION = re.compile(
     r"|[_/](?:val|valid|validation|eval|evaluation|test|dev)$"
 )
 _SUMMARY = frozenset({"train_runtime", "train/train_runtime", "train_samples_per_second"})
-_SPLITS = frozenset({"split", "mode", "phase", "stage", "subset", "type", "kind", "event"})
+_SPLITS = frozenset(
+    {"split", "mode", "phase", "stage", "subset", "type", "kind", "event", "dataset"}
+)
 _FLAGS = frozenset(
     {"eval", "is_eval", "evaluation", "is_evaluation", "validation", "is_validation"}
 )
-_LONG = (("metric", "name", "tag", "key"), ("value", "val"))
+_LONG = (("metric", "metric_name", "name", "tag", "key"), ("value", "metric_value", "val"))
 _SPACE = re.compile(r"[\s\-.]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
 _RUN_NAME = re.compile(r"^.{1,200} - ")  # exports of the Weights & Biases page: "run - train/loss"
