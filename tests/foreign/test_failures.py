@@ -65,7 +65,7 @@ def test_a_fault_of_ours_shows_itself(error, monkeypatch):
 
     monkeypatch.setattr(cli, "_call", fail)
 
-    with pytest.raises(kind):
+    with pytest.raises(type(error)):
         cli.main(["sites", "x"])
 
 
