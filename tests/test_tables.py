@@ -208,6 +208,11 @@ def test_a_table_becomes_a_data_frame_that_keeps_its_units():
     assert TABLE["layer"][0] == 0
 
 
+def test_a_table_is_no_array_of_its_names():
+    with pytest.raises(TypeError, match=r"no array; use dict\(table\), table\[column\] or "):
+        np.asarray(TABLE)
+
+
 def test_without_pandas_it_is_said_how_to_get_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="becomes a DataFrame with pandas: pip install pandas"):

@@ -88,7 +88,7 @@ def quoted(value: object) -> str:
         value = str(value)
     if isinstance(value, str):
         cut = value if len(value) <= 2 * _LONGEST else value[:_LONGEST] + value[-_LONGEST:]
-        told = repr(cut)
+        told = repr(str(cut))  # numpy's text says its type too
     elif isinstance(value, int) and value.bit_length() > 4 * _LONGEST:
         told = f"a number of about {value.bit_length() * 3 // 10} digits"
     else:

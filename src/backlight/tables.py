@@ -74,6 +74,10 @@ class Table(Mapping[str, Column]):
 
     __hash__ = None  # type: ignore[assignment]  # columns can change
 
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        """Refuse to be one array: numpy and pandas would take the names for the values."""
+        raise TypeError("A table is no array; use dict(table), table[column] or table.to_pandas().")
+
     def __repr__(self) -> str:
         rows = "1 row" if self.num_rows == 1 else f"{self.num_rows:,} rows"
         lines = [f"Table {plain(self.name)!r}, {rows}:"]
@@ -86,7 +90,10 @@ class Table(Mapping[str, Column]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """Show the first rows in a notebook."""
+        return self.to_html()
+
+    def to_html(self) -> str:
+        """Show the first rows as a page does: for notebooks."""
         heads = "".join(f"<th>{html(self._heading(name))}</th>" for name in self)
         columns = [column[:_MOST_ROWS].tolist() for column in self.values()]
         rows = [

@@ -75,6 +75,19 @@ def test_a_finding_is_told_with_its_consequences(plain_log, tmp_path, capsys):
     assert "1. NaN or infinity: the whole model, since step 40" in out
 
 
+def test_a_log_without_a_gradient_leaves_with_one_and_its_page_says_so(tmp_path, capsys):
+    path = tmp_path / "log.jsonl"
+    lines = [{"step": s, "loss": 3.0 + 1.0 / s} for s in range(1, 40)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert run(DoctorConfig(run_dir=path, html=tmp_path / "page.html")) == 1
+
+    out = capsys.readouterr().out
+    assert "nothing to judge. No gradient was read, so this is no sign of health." in out
+    assert "No step was recorded. 39 losses are known." in out
+    assert "badge odd" in (tmp_path / "page.html").read_text()
+
+
 def test_the_python_call_gives_the_diagnosis(plain_log):
     assert doctor(plain_log([[0.1, 0.1, 0.1]] * 4)).is_healthy
 

@@ -296,7 +296,7 @@ def test_the_largest_features_of_every_mode_are_in_the_table(asked, plain, monke
     table = results.tables["top_features"]
     for layer in (0, 1):
         own = table.select(table["layer"] == layer)
-        assert 3 <= len(own) <= 6
+        assert 3 <= own.num_rows <= 6
         for mode in ("mean", "mean_abs"):
             sizes = np.abs(results.statistics[f"layer_{layer}_{mode}"])
             order = np.argsort(-sizes, kind="stable")

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from backlight.errors import ConfigError
-from backlight.foreign.documents import parse_json, parse_yaml, read_json, read_yaml
+from backlight.foreign.documents import parse_json, read_json
+from backlight.foreign.yaml_text import parse_yaml, read_yaml
 
 _BOMB = "seed: [&a [1,1,1,1,1,1,1,1,1,1], " + ", ".join(
     f"&{new} [{','.join([f'*{old}'] * 10)}]" for old, new in zip("abcdefg", "bcdefgh", strict=True)

@@ -30,6 +30,7 @@ from backlight.foreign.failures import kinds_of_failures, tell
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply to be followed"),
         (RuntimeError("Could not determine home directory."), "A path cannot be followed"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "is damaged, or of another kind"),
+        (ImportError("No module named 'einops'"), r"A package is missing, .* 'einops'"),
         (EOFError(), r"is damaged, or of another kind than its name says \(EOFError: \)"),
         (zipfile.BadZipFile("\x1b[2J\nx"), r"\(BadZipFile: \\x1b\[2J\\nx\)"),
         (pickle.UnpicklingError("x" * 5000), "UnpicklingError: x{200,300}…"),
@@ -56,12 +57,10 @@ def test_a_failure_is_one_sentence_and_its_traceback_is_for_debug(error, told, m
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("a"), KeyError("a"), RuntimeError("a"), TypeError("a")]
-)
-def test_a_fault_of_ours_shows_itself(error, monkeypatch):
+@pytest.mark.parametrize("kind", [ValueError, KeyError, RuntimeError, TypeError])
+def test_a_fault_of_ours_shows_itself(kind, monkeypatch):
     def fail(*_):
-        raise error
+        raise kind("a")
 
     monkeypatch.setattr(cli, "_call", fail)
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backlight.foreign.text import html, plain
+from backlight.foreign.text import html, markdown, plain
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,8 @@ def test_plain_text_is_left_as_it_is_when_it_is_made_plain_again(text):
 
 def test_markup_is_read_on_a_page_and_not_obeyed():
     assert html("<b a='1'>&\x1b") == "&lt;b a=&#x27;1&#x27;&gt;&amp;\\x1b"
+
+
+def test_a_name_on_a_page_of_markdown_is_only_a_name():
+    assert markdown("a_b/C-1.5 (x)") == "a_b/C-1.5 (x)"
+    assert markdown("[x](y)`<b>|*\x1b") == r"\[x\](y)\`&lt;b>\|\*\\x1b"

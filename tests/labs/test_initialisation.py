@@ -76,7 +76,7 @@ def test_what_the_blocks_add_grows_with_depth_unless_it_is_scaled():
     slopes = tables["slopes"]
     added = {
         str(slopes["weights"][row]): slopes["measured"][row]
-        for row in range(len(slopes))
+        for row in range(slopes.num_rows)
         if "add" in slopes["quantity"][row]
     }
     assert added["plain 0.02"] == pytest.approx(1, abs=0.3)

@@ -51,7 +51,7 @@ def tables(findings):
 
 def test_there_is_one_row_for_each_rule_and_attention(findings):
     rules = tables(findings)["rules"]
-    assert len(rules) == 12
+    assert rules.num_rows == 12
     for rule, attention in zip(rules["rule"], rules["attention"], strict=True):
         seeds = rows(tables(findings)["seeds"], rule=rule, attention=attention)
         row = rows(rules, rule=rule, attention=attention)

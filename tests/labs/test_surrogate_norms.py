@@ -55,8 +55,8 @@ def rows(table, **values):
 
 def test_a_cost_is_a_paired_comparison_over_seeds(findings):
     costs, seeds = table(findings, "costs"), table(findings, "seeds")
-    assert len(costs) == 2 * 5
-    assert len(seeds) == 3 * 2 * 5
+    assert costs.num_rows == 2 * 5
+    assert seeds.num_rows == 3 * 2 * 5
     for attention in ("softmax", "sigmoid"):
         true = rows(seeds, attention=attention, norm_backward="true")["validation_loss"]
         for name in ("center_scale", "scale", "projected", "identity"):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, StorageError
 from backlight.runs.directory import PROVENANCE, RunDirectory
 from backlight.runs.finding import find_latest
 from backlight.tables import Table
@@ -417,3 +417,42 @@ def test_a_finished_run_is_found_if_no_unfinished_one_is(tmp_path):
     newest = finished(tmp_path / "new", started="2025-04-01T00:00:00+00:00")
 
     assert find_latest(tmp_path, "layers", OPTIONS).path == newest.path
+
+
+def test_a_run_that_was_moved_away_is_told(tmp_path):
+    run = begun(tmp_path / "run")
+    run.path.rename(tmp_path / "elsewhere")
+
+    for write in (
+        lambda: run.save_checkpoint({"counts": np.array([1])}),
+        lambda: run.write_text("a.txt", "a"),
+        lambda: run.finish({}),
+    ):
+        with pytest.raises(StorageError, match=r"the run directory was moved or deleted while"):
+            write()
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize("num_deleted", range(3))
+def test_a_run_that_was_killed_while_it_was_replaced_can_be_replaced(
+    tmp_path, monkeypatch, num_deleted
+):
+    finished(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    real, done = type(tmp_path).unlink, []
+
+    def unlink(self, **options):
+        if len(done) == num_deleted:
+            raise KeyboardInterrupt
+        done.append(self)
+        real(self, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "unlink", unlink)
+        with pytest.raises(KeyboardInterrupt):
+            RunDirectory.create(tmp_path, OPTIONS, {"command": "layers"}, overwrite=True)
+
+    with pytest.raises(RunDirectoryError, match="already holds a run"):
+        begun(tmp_path)
+    RunDirectory.create(tmp_path, OPTIONS, {"command": "layers"}, overwrite=True)
+    assert set(contents(tmp_path)) == {".written", "config.yaml", "notes.txt"}

@@ -1,11 +1,13 @@
 import json
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from backlight.errors import RunDirectoryError, UsageError
 from backlight.runs.directory import RunDirectory
-from backlight.runs.results import CONSOLIDATED, METADATA, load_results
+from backlight.runs.results import CONSOLIDATED, METADATA, Results, load_results
 from backlight.tables import Table
 
 OPTIONS = {"model_name": "tiny"}
@@ -127,3 +129,33 @@ def test_a_table_that_was_cut_is_named(run):
         load_results(run)
     with pytest.raises(UsageError, match=r"Line 2 of table 'layers' has 1 cells"):
         load_results(run / "tables" / "layers.csv")
+
+
+def test_results_tell_what_they_hold_and_become_data_frames(run):
+    pytest.importorskip("pandas")
+    results = load_results(run)
+
+    told, shown, frames = repr(results), results._repr_html_(), results.to_pandas()
+
+    assert told.startswith("Results, saved in ")
+    assert f"tables['layers']: {results.tables['layers'].num_rows} row" in told
+    assert "<summary>layers</summary><table>" in shown
+    assert list(frames) == list(results.tables)
+    assert frames["layers"].attrs["units"] == dict(results.tables["layers"].units)
+
+
+def test_names_of_others_are_no_markup_in_what_results_show():
+    results = Results(metadata={"<script>\x1b": 1}, path=Path("<b>"))
+
+    assert "<script" not in results._repr_html_()
+    assert "<b>" not in results._repr_html_()
+    assert "\x1b" not in repr(results) + results._repr_html_()
+
+
+def test_an_archive_that_is_a_bomb_is_not_read(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("x.npy", bytes(300 * 2**20))
+
+    with pytest.raises(RunDirectoryError, match=r"would unpack to 300 MB"):
+        load_results(path)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def refuse_page(path: Path) -> None:
     )
 
 
+_LARGEST = 1e100
 _TONES = {"healthy": "good", "warning": "odd", "error": "bad"}
 
 
@@ -60,9 +62,11 @@ def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str
         StorageError: If it cannot be written.
     """
     refuse_page(path)
+    with np.errstate(all="ignore"):  # what a stranger's log holds may have any size
+        sections = list(_sections(history, diagnosis))
     content = page(
         f"Doctor: {title}",
-        list(_sections(history, diagnosis)),
+        sections,
         mark=diagnosis.verdict,
         tone=_TONES[tone(diagnosis)],
     )
@@ -79,6 +83,9 @@ def report_of(history: History, diagnosis: Diagnosis) -> DoctorReport:
     Returns:
         Tables and grids: by block where there are several, else by module.
     """
+    if "norm" not in history.statistics:
+        unknown = np.full(history.present.shape, np.nan)
+        history = replace(history, statistics={**history.statistics, "norm": unknown})
     layers, modules = history.layer_norms(), history.module_norms()
     chosen = modules if len(layers.names) < 2 else None
     names, norms, present = (
@@ -87,21 +94,28 @@ def report_of(history: History, diagnosis: Diagnosis) -> DoctorReport:
         else _blocks_and_rest(history)
     )
     broken = np.where(np.isfinite(norms), norms, np.inf)
+    steps = np.concatenate([history.steps, history.loss_steps])
+    first, last = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
     return DoctorReport(
         norms=Table(
             name="norms",
             columns={
                 "step": history.steps,
-                "norm": history.global_norm,
-                "clipped_norm": history.clipped_norm,
+                "norm": _drawable(history.global_norm),
+                "clipped_norm": _drawable(history.clipped_norm),
             },
         ),
-        losses=Table(name="losses", columns={"step": history.loss_steps, "loss": history.losses}),
-        gradients=Grid(names=names, steps=history.steps, values=np.where(present, broken, np.nan)),
+        losses=Table(
+            name="losses", columns={"step": history.loss_steps, "loss": _drawable(history.losses)}
+        ),
+        gradients=Grid(
+            names=names, steps=history.steps, values=np.where(present, _drawable(broken), np.nan)
+        ),
         updates=_updates(history),
         marks=[
             Mark(step=finding.since_step, number=number, severity=finding.severity)
             for number, finding in enumerate(diagnosis.findings, start=1)
+            if first <= finding.since_step <= last
         ],
     )
 
@@ -173,5 +187,12 @@ def _updates(history: History) -> Grid | None:
     return Grid(
         names=[history.parameters[place].name for place in columns],
         steps=history.steps,
-        values=ratios[:, columns],
+        values=_drawable(ratios[:, columns]),
     )
+
+
+def _drawable(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take numbers that no axis can hold for infinite, or for zero."""
+    sizes = np.abs(values)
+    limited = np.where(sizes > _LARGEST, np.inf * np.sign(values), values)
+    return np.where(sizes < 1 / _LARGEST, 0.0, limited)

@@ -17,6 +17,7 @@ from backlight.data.corpora import read_rows
 from backlight.models.lending import borrowed
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
+from backlight.training.guarding.hooks import Hooks
 from backlight.training.history.history import History, ParameterInfo
 from backlight.training.measuring.statistics import gradient_statistics, norms
 from backlight.training.watching.parameters import DepthOrder, describe_parameters
@@ -63,11 +64,13 @@ def probe_subject(subject: Subject, batch: Batch) -> History:
     """
     model, batch = subject.model, batch.to(subject.device)
     with borrowed(model), _unfrozen(model), torch.enable_grad():
-        order = DepthOrder(model)
+        hooks = Hooks(model, _failed)
+        order = DepthOrder(model, hooks)
+        order.begin()
         try:
             logits = model(input_ids=batch.input_ids, use_cache=False).logits
         finally:
-            order.stop()
+            hooks.remove()
         predicted = batch.valid[:, 1:]
         loss = functional.cross_entropy(
             logits[:, :-1][predicted].float(), batch.input_ids[:, 1:][predicted]
@@ -75,7 +78,12 @@ def probe_subject(subject: Subject, batch: Batch) -> History:
         parameters = list(model.parameters())
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         infos = order.apply(describe_parameters(model))
-    return _history(parameters, gradients, loss.item(), infos)
+    return _history(parameters, gradients, loss.item(), tuple(infos))
+
+
+def _failed(error: Exception) -> None:
+    """Leave depths as the modules were registered: nobody's training depends on this pass."""
+    del error
 
 
 @contextmanager

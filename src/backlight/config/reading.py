@@ -8,8 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from backlight.config.options import RunOptions
 from backlight.errors import ConfigError, nearest, quoted
-from backlight.foreign.documents import read_yaml
 from backlight.foreign.text import plain
+from backlight.foreign.yaml_text import read_yaml
 
 __all__ = ["explain", "merge", "read_config", "same_numbers"]
 

@@ -130,14 +130,15 @@ def _rows(item: Any, text_column: str, where: str) -> Iterator[Row]:
             yield field_of(item, text_column, where)
         else:
             yield from ids_of_mapping(item, where)
-    elif isinstance(item, tuple) and item and not _is_number(item[0]):
+    elif isinstance(item, tuple) and not _is_number(next(iter(item), 0)):
         # What data loaders give: a batch alone, or pairs, of which the other would be measured too.
         if len(item) > 1:
             raise DatasetError(
                 f"{where.capitalize()} is a tuple of {len(item)}, such as (inputs, targets): give "
                 "the token ids of the inputs alone."
             )
-        yield from _rows(item[0], text_column, where)
+        for only in item:
+            yield from _rows(only, text_column, where)
     else:
         ids = ids_of(item)
         if ids is not None and ids.ndim == 3 and len(ids) == 1:

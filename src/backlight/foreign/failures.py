@@ -25,6 +25,7 @@ _OURS = (
     RecursionError,
     UnicodeError,
     EOFError,
+    ImportError,
     csv.Error,
     json.JSONDecodeError,
     pickle.UnpicklingError,
@@ -89,6 +90,8 @@ def tell(error: BaseException) -> str | None:
         return f"Something that was read is nested too deeply to be followed ({said})."
     if isinstance(error, OSError):
         return _of_the_system(error, said)
+    if isinstance(error, ImportError):
+        return f"A package is missing, or is too old: {said}"
     if isinstance(error, RuntimeError):
         return f"A path cannot be followed: {said}" if _HOME.search(said) else None
     return (

@@ -5,14 +5,16 @@ its way to a terminal, a page, a figure or an error: by the console of the comma
 ``page`` and by what renders figures. What is left are letters that can be seen.
 """
 
+import re
 import unicodedata
 from functools import cache
 from html import escape
 
-__all__ = ["html", "plain", "sign"]
+__all__ = ["html", "markdown", "plain", "sign"]
 
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # called letters or signs, but there is nothing to see
+_MARKS = re.compile(r"[\\`*\[\]|]")
 _MOST_MARKS = 4  # accents on one letter; no script needs more, and a heap of them hides other lines
 
 
@@ -45,6 +47,11 @@ def plain(text: object, *, lines: bool = False) -> str:
 def html(text: object) -> str:
     """Write a text for a page: plain, and its markup is only read."""
     return escape(plain(text, lines=True))
+
+
+def markdown(text: object) -> str:
+    """Write a text for a page of Markdown: plain, without links, markup or code."""
+    return _MARKS.sub(r"\\\g<0>", plain(text)).replace("<", "&lt;")
 
 
 def sign(letter: str) -> str:

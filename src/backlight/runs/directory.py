@@ -12,9 +12,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from backlight.errors import RunDirectoryError, quoted
-from backlight.foreign.documents import read_json, read_yaml
+from backlight.errors import RunDirectoryError, StorageError, quoted
+from backlight.foreign.documents import read_json
 from backlight.foreign.text import plain
+from backlight.foreign.yaml_text import read_yaml
 from backlight.runs.checkpoint import pack, unpack
 from backlight.runs.files import (
     digest_of,
@@ -267,9 +268,14 @@ class RunDirectory:
         Raises:
             RunDirectoryError: If the name means something outside of the directory, or there is
                 a file of that name that is not the run's.
-            StorageError: If it cannot be written.
+            StorageError: If it cannot be written, or the run directory is no longer there.
         """
         path = below(self.path, name)
+        if name != CONFIG and not (self.path / CONFIG).is_file():
+            raise StorageError(
+                f"{quoted(path)} cannot be written: the run directory was moved or deleted while "
+                f"the run was going on (its {CONFIG} is gone). Put it back and go on with --resume."
+            )
         if name not in self._own():
             if os.path.lexists(path):
                 raise RunDirectoryError(
@@ -304,7 +310,8 @@ class RunDirectory:
 
     def save_checkpoint(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Keep the state of an unfinished run; the one before is replaced only when it is whole."""
-        owner = digest_of(read_file(self.path / CONFIG))
+        config = self.path / CONFIG
+        owner = digest_of(read_file(config)) if config.is_file() else ""  # writing says it is gone
         self.write_bytes(_CHECKPOINT, npz_bytes(pack(state, owner)))
 
     def load_checkpoint(self) -> dict[str, NDArray[Any]] | None:

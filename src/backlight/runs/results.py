@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError, quoted
-from backlight.foreign.documents import parse_json, parse_yaml
+from backlight.foreign.documents import parse_json
 from backlight.foreign.text import html, plain
+from backlight.foreign.yaml_text import parse_yaml
 from backlight.runs.directory import CONFIG, RunDirectory
 from backlight.runs.files import parse_arrays, read_file
 from backlight.tables import Table
@@ -58,7 +59,7 @@ class Results:
         where = "not saved" if self.path is None else f"saved in {html(self.path)}"
         told = "".join(f"<li>{html(name)}: {html(text)}</li>" for name, text in self._told())
         tables = "".join(
-            f"<details><summary>{html(name)}</summary>{table._repr_html_()}</details>"
+            f"<details><summary>{html(name)}</summary>{table.to_html()}</details>"
             for name, table in self.tables.items()
         )
         return f"<p>Results, {where}</p><ul>{told}</ul>{tables}"

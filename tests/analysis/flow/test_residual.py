@@ -125,7 +125,7 @@ def test_slopes_are_those_of_the_log_norms_walked_backward_with_an_interval_arou
     # A passage whose only token in a group is its last one has no gradient there.
     live = [sum(length - 1 > start for length in LENGTHS) for start in (0, 1, 2, 4, 8)]
     assert slopes["num_sequences"].tolist() == [6, *live] == [6, 6, 5, 5, 4, 2]
-    for row in range(len(slopes)):
+    for row in range(slopes.num_rows):
         start = slopes["position_first"][row]
         norms = depth if row == 0 else groups.select(groups["position_first"] == start)
         slope = np.polyfit([3, 2, 1, 0], np.log(norms["gradient_norm"]), 1)[0]

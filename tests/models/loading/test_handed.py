@@ -279,6 +279,15 @@ _BERT = BertConfig(
     intermediate_size=64,
     vocab_size=99,
 )
+_PERSIMMON = CONFIG_MAPPING["persimmon"](
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    vocab_size=99,
+    bos_token_id=1,
+    eos_token_id=2,
+)
 _T5 = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_size=99)
 
 
@@ -305,6 +314,10 @@ _T5 = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_siz
         (
             lambda: AutoModelForTokenClassification.from_config(_BERT),
             r"no language-model head: BertForTokenClassification gives \[2, 11, 2\]",
+        ),
+        (
+            lambda: AutoModelForTokenClassification.from_config(_PERSIMMON),
+            r"no language-model head: PersimmonForTokenClassification gives \[2, 11, 2\]",
         ),
         (lambda: BertModel(_BERT), r"BertModel gives no logits"),
         (lambda: T5ForConditionalGeneration(_T5), r"an encoder and a decoder \(T5For"),
@@ -346,14 +359,17 @@ def test_what_is_no_model_at_all_is_one_sentence(thing):
     [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
     ids=["no_grad", "inference_mode", "autocast"],
 )
-def test_a_context_around_the_call_changes_nothing(context):
+def test_a_context_around_the_call_changes_no_number(context):
     model = tiny_model("llama", torch.float64)
-    expected, _ = _measured(_subject(model))
+    subject = _subject(model)
+    expected, _ = _measured(subject)
 
     with context():
-        found, _ = _measured(_subject(model))
+        found, _ = _measured(subject)
+        anew, _ = _measured(_subject(model))
 
     assert all(map(torch.equal, found, expected))
+    assert all(map(torch.equal, anew, expected))
 
 
 def test_a_model_whose_parts_are_undressed_computes_what_the_whole_does():

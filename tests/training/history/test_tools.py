@@ -327,3 +327,20 @@ def test_a_giant_of_layers_is_refused(read, monkeypatch):
     monkeypatch.setattr(columns, "_MOST_CELLS", 100)
     with pytest.raises(RunDirectoryError, match=r"names 11 layers over 10 steps: more than can be"):
         read("\n".join(json.dumps({"step": s, "norms": {f"l{s}": 1.0, "x": 1}}) for s in range(50)))
+
+
+@pytest.mark.slow
+def test_a_long_log_is_never_held_as_a_whole(tmp_path):
+    import tracemalloc
+
+    path = tmp_path / "log.jsonl"
+    with path.open("w") as file:
+        for step in range(1, 40_001):
+            file.write(f'{{"step": {step}, "loss": {1 / step}, "grad_norm": 1.0}}\n')
+    tracemalloc.start()
+    history = read_history(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert len(history.steps) == 40_000
+    assert peak < 25_000_000  # the objects of the lines alone would take more

@@ -13,6 +13,7 @@ from backlight.training.watching.schedules import log_spaced
 from backlight.training.watching.watch import watch
 from zoo.faults import FAULTS, post_norm_training
 from zoo.healthy import HEALTHY
+from zoo.other_trainings import OTHERS
 from zoo.small_training import local_training
 
 FAST = ("nan_in_a_weight", "cut_graph", "rate_of_one_block")
@@ -49,6 +50,32 @@ def test_at_most_one_in_twenty_healthy_trainings_has_findings():
     odd = {name: str(each) for name, each in diagnoses.items() if each.findings}
     assert len(diagnoses) == 20
     assert len(odd) <= 1, odd
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ReLU discriminator",
+        "sparse autoencoder, L1",
+        "GAN, generator",
+        "layers dropped at random",
+        "VAE, KL from zero",
+        "action values",
+    ],
+)
+def test_a_healthy_training_of_another_kind_is_healthy(name):
+    diagnosis = diagnose(OTHERS[name](7).watched())
+
+    assert diagnosis.is_healthy, str(diagnosis)
+
+
+@pytest.mark.slow
+def test_at_most_one_in_twenty_healthy_trainings_of_other_kinds_is_not_healthy():
+    diagnoses = {name: diagnose(make(12).watched()) for name, make in OTHERS.items()}
+
+    odd = {name: str(each) for name, each in diagnoses.items() if not each.is_healthy}
+    assert len(diagnoses) > 40
+    assert len(odd) <= 2, odd
 
 
 @pytest.mark.slow

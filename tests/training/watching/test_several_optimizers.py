@@ -213,6 +213,14 @@ def test_what_is_no_model_is_refused():
         checked_model(Stack().forward)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+def test_a_scripted_model_is_refused():
+    scripted = torch.jit.script(nn.Linear(2, 2))
+    for model in (scripted, nn.Sequential(scripted)):
+        with pytest.raises(ModelError, match="a scripted module, which runs outside of Python"):
+            checked_model(model)
+
+
 def test_an_optimizer_that_is_given_twice_counts_once():
     model = Stack()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)

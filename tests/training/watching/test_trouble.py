@@ -238,6 +238,24 @@ def test_the_snapshot_reproduces_the_first_bad_step(tmp_path):
     assert not [file for file in (tmp_path / "run").iterdir() if file.name.endswith(".part")]
 
 
+def test_many_bad_steps_do_not_fill_the_disk(tmp_path):
+    model = Stack()
+    optimizer = sgd(model)
+    with watch(model, optimizer, tmp_path / "run", schedule=1):
+        for step in range(12):
+            tokens, targets = batches(12)[step]
+            (model(tokens, targets)["loss"] * (math.inf if step % 2 else 1)).backward()
+            if step % 2 == 0:
+                optimizer.step()
+            optimizer.zero_grad()
+    events = read_history(tmp_path / "run").events
+    assert len(events) > 3
+    assert [event.snapshot is not None for event in events] == [True] * 3 + [False] * (
+        len(events) - 3
+    )
+    assert len(list((tmp_path / "run").glob("*.safetensors"))) == 3
+
+
 def test_no_snapshot_is_taken_where_none_is_wanted(tmp_path):
     model = broken(2, backward=False)
     optimizer = sgd(model)

@@ -2,6 +2,7 @@
 
 from backlight.commands.train_sae.trained import TrainedDictionary
 from backlight.config import TrainSaeConfig
+from backlight.foreign.text import markdown, plain
 from backlight.models.subject import Subject
 
 __all__ = ["card_of", "command_of"]
@@ -42,13 +43,14 @@ def card_of(trained: TrainedDictionary, config: TrainSaeConfig, subject: Subject
     """
     quality, recovery = trained.quality, trained.recovery
     num_features, width = trained.dictionary.rows.shape
-    model = f"{subject.name} ({subject.facts['note']})" if "note" in subject.facts else subject.name
+    name, text = markdown(subject.name), markdown(config.dataset)
+    model = f"{name} ({subject.facts['note']})" if "note" in subject.facts else name
     corpus = trained.origin["corpus"]
     known = [_LICENCES[name] for name in (config.model_name, config.dataset) if name in _LICENCES]
     licences = " ".join(
         ["The weights were learned from activations of that model on that text.", *known]
     )
-    return f"""# {num_features} features of {trained.site.name} of {subject.name}
+    return f"""# {num_features} features of {trained.site.name} of {name}
 
 A sparse autoencoder of {width} dimensions, a BatchTopK dictionary (Bussmann et al. 2024, arXiv
 2412.06410) with one threshold: a feature fires where its pre-activation is above it. The rows of
@@ -57,11 +59,11 @@ the decoder have norm 1. Weights: {config.save_dtype}.
 - model: {model}
 - site: `{trained.site.name}` (Transformers `{trained.site.transformers}`, TransformerLens
   `{trained.site.transformer_lens}`)
-- text: {config.dataset}, {corpus["num_tokens"]:,} tokens in passages of at most {config.max_length}
+- text: {text}, {corpus["num_tokens"]:,} tokens in passages of at most {config.max_length}
   tokens, special tokens as the tokenizer sets them
 - held out, to be measured on: the last {corpus["num_held_out_tokens"]:,} of these tokens
 - left out of the training: the first token of each passage
-- made by: `{command_of(config)}`
+- made by: `{plain(command_of(config)).replace("`", "?")}`
 
 | on the held-out text | |
 | --- | --- |

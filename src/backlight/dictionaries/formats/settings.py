@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, cast, final
 
 from backlight.errors import DictionaryError, listed, quoted
 from backlight.foreign.documents import read_json
@@ -43,7 +43,7 @@ class Settings:
             raise DictionaryError(
                 f"{self._say(name)} is {quoted(value)}, which is not {_KINDS[kind]}; mend the file."
             )
-        if kind is float and not abs(value) <= sys.float_info.max:
+        if kind is float and not abs(cast("float", value)) <= sys.float_info.max:
             raise DictionaryError(f"{self._say(name)} is no finite number; mend the file.")
         return kind(value)
 

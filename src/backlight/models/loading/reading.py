@@ -2,6 +2,8 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from types import TracebackType
+from typing import final
 
 from transformers.utils import logging as transformers_logging
 
@@ -10,41 +12,70 @@ from backlight.errors import BacklightError, ModelError
 __all__ = ["telling"]
 
 _LONGEST = 200  # characters of a foreign message
+_BUGS = (AssertionError, AttributeError, NameError)  # in a line of ours; compiled code has others
+
+
+@final
+class telling:  # noqa: N801 - read as a verb: with telling(...)
+    """Lets the libraries work quietly, and turns whatever they raise into one sentence.
+
+    A model's files decide which line of foreign code stumbles and over what, and the readers of
+    tokenizers raise ``Exception`` itself; so what counts is not the kind of an error but where it
+    was raised. An error of ours passes, and so does a bug in a line of ours.
+    """
+
+    def __init__(self, what: str, *, unfetched: str | None = None) -> None:
+        """Say how sentences begin.
+
+        Args:
+            what: Such as ``my-model cannot be loaded``.
+            unfetched: The whole sentence for a failure of the system (no such file, no network)
+                where the model does not lie in a folder; None where it does.
+        """
+        self._what = what
+        self._unfetched = unfetched
+        self._quiet = _quiet()
+
+    def __enter__(self) -> None:
+        self._quiet.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._quiet.__exit__(None, None, None)
+        if not isinstance(error, Exception) or isinstance(error, BacklightError):
+            return
+        if isinstance(error, _BUGS) and _is_in_our_line(traceback):
+            return
+        if isinstance(error, OSError) and self._unfetched is not None:
+            raise ModelError(self._unfetched) from error
+        raise ModelError(f"{self._what}: {_reason(error)}") from error
 
 
 @contextmanager
-def telling(what: str, *, unfetched: str | None = None) -> Generator[None, None, None]:
-    """Let the libraries work quietly, and turn whatever they raise into one sentence.
-
-    Args:
-        what: How the sentence begins, such as ``my-model cannot be loaded``.
-        unfetched: The whole sentence for a failure of the system (no such file, no network) where
-            the model does not lie in a folder; None where it does.
-
-    Yields:
-        Nothing; Transformers talks as before at the end, also if the body fails.
-
-    Raises:
-        ModelError: If the body raises anything but an error of ours.
-    """
+def _quiet() -> Generator[None, None, None]:
+    """Let Transformers be quiet, and talk as before at the end."""
     verbosity = transformers_logging.get_verbosity()
     had_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield
-    except BacklightError:
-        raise
-    # Broad because a model's files decide which line of foreign code stumbles, and because the
-    # readers of tokenizers raise Exception itself. The cause stays for --debug.
-    except Exception as error:
-        if isinstance(error, OSError) and unfetched is not None:
-            raise ModelError(unfetched) from error
-        raise ModelError(f"{what}: {_reason(error)}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
         if had_bar:
             transformers_logging.enable_progress_bar()
+
+
+def _is_in_our_line(traceback: TracebackType | None) -> bool:
+    """Tell whether an error came out of a line of backlight, or of compiled code called there."""
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    where = "" if traceback is None else str(traceback.tb_frame.f_globals.get("__name__"))
+    return where.partition(".")[0] == "backlight"
 
 
 def _reason(error: Exception) -> str:

@@ -123,8 +123,8 @@ SYMPTOMS: Mapping[str, Symptom] = {
     "underflow": Symptom(
         title="small gradients are rounded to zero",
         verdict="vanishing",
-        cause="half precision: what is below 6e-8 in float16 becomes zero, and the loss is not "
-        "scaled up enough.",
+        cause="half precision: what is below 6e-8 in float16 becomes zero (the scale of the loss "
+        "moves this limit), and the loss is not scaled up enough.",
         remedy="scale the loss (torch.amp.GradScaler), or compute in bfloat16, which has the range "
         "of float32.",
         explains=(*_LOSS, "zero_gradient", "dead_units", "layer_gradient_small"),
@@ -352,7 +352,7 @@ SYMPTOMS: Mapping[str, Symptom] = {
         verdict="unstable",
         severity="warning",
         cause="the same batch again and again: a data loader that is started anew in every step, "
-        "or a sampler that is not shuffled.",
+        "or a sampler that is not shuffled; or the log has a running mean of the loss.",
         remedy="compare the batches of two steps; ignore this if the data is one batch.",
     ),
 }

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -18,13 +19,18 @@ def checked_model(model: object) -> nn.Module:
         The model.
 
     Raises:
-        ModelError: If it is not a ``torch.nn.Module``.
+        ModelError: If it is not a ``torch.nn.Module``, or one that is scripted.
     """
-    if isinstance(model, nn.Module):
-        return model
-    raise ModelError(
-        f"A {type(model).__name__} is no torch.nn.Module; give the model that is trained."
-    )
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"A {type(model).__name__} is no torch.nn.Module; give the model that is trained."
+        )
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise ModelError(
+            "This model is, or holds, a scripted module, which runs outside of Python where it has "
+            "no hooks; train and watch the model that it was made from."
+        )
+    return model
 
 
 def unwrapped(given: object) -> list[Optimizer]:

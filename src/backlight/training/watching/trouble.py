@@ -17,6 +17,10 @@ from backlight.training.watching.losses import LossMeter
 __all__ = ["Trouble"]
 
 
+_MOST_SNAPSHOTS = 3
+"""A training that goes on through many bad steps must not fill the disk."""
+
+
 class Trouble:
     """Tells of gradients that are not finite, once, until they were fine again."""
 
@@ -33,7 +37,7 @@ class Trouble:
         self._alarm = alarm
         self._losses = losses
         self._outlets = outlets
-        self._snapshot = snapshot
+        self._snapshots_left = _MOST_SNAPSHOTS if snapshot else 0
 
     def look(self, step: int, *, untouched: bool) -> None:
         """Look whether gradients were bad since the last look; this waits for the device.
@@ -110,8 +114,9 @@ class Trouble:
 
     def _save(self, facts: Mapping[str, object]) -> str | None:
         path = self._outlets.log.path
-        if path is None or not self._snapshot:
+        if path is None or not self._snapshots_left:
             return None
+        self._snapshots_left -= 1
         found: list[str] = []
         error = attempt(
             lambda: found.append(save_snapshot(path, self._model, self._alarm.guilty(), facts))

@@ -84,7 +84,7 @@ def one_run(columns: Columns) -> Run:
     Returns:
         The run.
     """
-    chosen = {field: _best(columns, field) for field in _QUANTITIES}
+    chosen: dict[Field, Column | None] = {field: _best(columns, field) for field in _QUANTITIES}
     used = [column for field in ("loss", "norm") if (column := chosen[field]) is not None]
     names = {column.key for column in used}
     others = tuple(
