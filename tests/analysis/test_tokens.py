@@ -240,7 +240,7 @@ def test_losses_and_answers_are_those_of_the_plain_model():
         logits = subject.model(input_ids=torch.from_numpy(tokens.ids)[None]).logits[0]
         rows = logits[tokens.start - 1 : tokens.stop - 1]
         targets = torch.from_numpy(tokens.ids[tokens.start : tokens.stop])
-        total = float(cross_entropy(rows, targets, reduction="sum"))
+        total = cross_entropy(rows, targets, reduction="sum").item()
         assert state.nats[row] == pytest.approx(total, rel=1e-9)
         assert state.right[row] == bool((rows.argmax(dim=1) == targets).all())
     assert state.right[1::2].all()

@@ -56,6 +56,7 @@ _STEERING = re.compile(
 _FORMULA = re.compile(r"[=+\-@]")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|-inf", re.IGNORECASE)
 _NAME = "$\\frac$ [red]\x1b[31m\u202e <b>=1"
+_FOLDER = "$\\frac$ [red] <b>=1"  # a directory for results must be printable
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,8 @@ def place(tmp_path_factory):
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>"
     ).save_pretrained(model)
-    rows = [" ".join(POISON[start:] + POISON[:start]) for start in range(0, len(POISON), 2)]
+    texts = [text for text in POISON if "\0" not in text]  # NUL in a file of text is refused
+    rows = [" ".join(texts[start:] + texts[:start]) for start in range(0, len(texts), 2)]
     (folder / f"{_NAME}.txt").write_text("\n".join(rows), encoding="utf-8")
     dictionary = random_dictionary(32, dtype=torch.float32)
     saelens.write(
@@ -137,19 +139,19 @@ def measured(place):
 
 
 def test_layers(run, measured):
-    done = run("layers", *measured, "--output_dir", f"runs/{_NAME} layers")
+    done = run("layers", *measured, "--output_dir", f"runs/{_FOLDER} layers")
 
     assert "[red]" in done.out
     assert r"\x1b[31m\u202e" in done.out
-    assert run("report", f"runs/{_NAME} layers").out.count("figures redrawn") == 1
+    assert run("report", f"runs/{_FOLDER} layers").out.count("figures redrawn") == 1
 
 
 def test_flow(run, measured):
-    run("flow", *measured, "--output_dir", f"runs/{_NAME} flow")
+    run("flow", *measured, "--output_dir", f"runs/{_FOLDER} flow")
 
 
 def test_features(run, measured, place):
-    words = _words(sae_path=place / f"{_NAME} sae", output_dir=f"runs/{_NAME} sae")
+    words = _words(sae_path=place / f"{_NAME} sae", output_dir=f"runs/{_FOLDER} sae")
 
     done = run("sae", *measured, *words, "--allow_poor_reconstruction")
 
@@ -170,14 +172,14 @@ def test_prompts(run, place):
         "fields": [{"thing": one, "other": two} for one, two in pairs],
         "target_layers": "1",
         "color_by": "thing",
-        "output_dir": f"runs/{_NAME} tokens",
+        "output_dir": f"runs/{_FOLDER} tokens",
     }
     (place / "runs").mkdir(exist_ok=True)
     path = place / "runs" / "prompts.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
 
     run("tokens", str(path))
-    run("report", f"runs/{_NAME} tokens")
+    run("report", f"runs/{_FOLDER} tokens")
     assert "a <script>alert" in run("tokens", str(path), "--list_positions").out
 
 
