@@ -64,7 +64,7 @@ def test_a_fault_of_ours_shows_itself(kind, monkeypatch):
 
     monkeypatch.setattr(cli, "_call", fail)
 
-    with pytest.raises(type(error)):
+    with pytest.raises(kind):
         cli.main(["sites", "x"])
 
 
