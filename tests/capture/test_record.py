@@ -349,6 +349,35 @@ def test_a_site_without_influence_on_the_loss_is_an_error_not_a_zero():
         record(subject, some_batch(), [subject.sites["used"], subject.sites["unused"]])
 
 
+class HandedOn(nn.Module):
+    """A language model whose branch begins with an identity, as in TransformerLens."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(99, 8)
+        self.branch_in = nn.Identity()
+        self.inner, self.out = nn.Linear(8, 8), nn.Linear(8, 99)
+
+    def forward(self, input_ids):
+        hidden = self.embedding(input_ids)
+        return self.out(hidden + self.inner(self.branch_in(input=hidden)))
+
+
+@pytest.mark.parametrize("asked", [["branch_in"], ["embedding", "branch_in"]])
+def test_what_a_module_only_hands_on_has_the_gradient_of_its_output_alone(asked):
+    model = HandedOn()
+    subject, batch = subject_from_module(model, WordTokenizer()), some_batch((1,))
+
+    found = record(subject, batch, [subject.sites[name] for name in asked])
+
+    hidden = model.embedding(batch.input_ids).detach()
+    branch = hidden.clone().requires_grad_()
+    logits = model.out(hidden + model.inner(branch))
+    loss = nn.functional.cross_entropy(logits[0, :-1], batch.input_ids[0, 1:])
+    (expected,) = torch.autograd.grad(loss, branch)
+    torch.testing.assert_close(found.gradients["branch_in"], expected)
+
+
 def test_any_module_gets_the_gradients_of_its_own_loss():
     model = SideRoom()
     subject, batch = subject_from_module(model, WordTokenizer()), some_batch((1,))

@@ -180,6 +180,10 @@ _STORED = {
     "index empty": (sharded(lambda _: ""), "is not JSON"),
     "index an array": (sharded(lambda _: []), "holds a list"),
     "index without a map": (sharded(lambda _: {}), "has no weight_map"),
+    "index without metadata": (
+        sharded(lambda i: {"weight_map": i["weight_map"]}),
+        'has no metadata.*Add "metadata"',
+    ),
     "index with a list": (sharded(lambda _: {"weight_map": [1]}), "has no weight_map"),
     "index of numbers": (sharded(lambda _: {"weight_map": {"a": 3}}), "do not lie beside it"),
     "index elsewhere": (sharded(lambda _: {"weight_map": {"a": "../w"}}), "do not lie beside it"),

@@ -238,6 +238,17 @@ def test_putting_a_model_under_the_light_leaves_it_as_it_was(kind):
     assert state_of(model) == before
 
 
+def test_hooks_that_a_forward_pass_adds_are_taken_off_again():
+    model = tiny_model("llama")
+    tokens = some_batch().input_ids
+    model.config.output_hidden_states = True  # Transformers then hooks into its layers, once
+
+    subject_from_transformers(model, WordTokenizer())
+
+    assert not any(module._forward_hooks for module in model.modules())
+    assert len(model(input_ids=tokens).hidden_states) == model.config.num_hidden_layers + 1
+
+
 class _InTheMiddle(BaseException):
     pass
 

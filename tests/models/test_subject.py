@@ -6,6 +6,7 @@ from torch import nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from backlight.errors import DeviceError, ModelError, UnsupportedSiteError
+from backlight.models.contract import check_module
 from backlight.models.loading import load_subject, subject_from_transformers
 from backlight.models.proof import probe_tokens, prove_causal
 from backlight.models.sites import resolve_sites
@@ -33,6 +34,32 @@ def test_the_sites_of_any_module_are_its_modules():
 
     assert list(subject.sites) == ["embedding", "mixer", "out"]
     prove_causal(subject, probe_tokens(subject, 99))
+
+
+@pytest.mark.parametrize("vocabulary", [2, 3, 4])
+def test_a_model_of_very_few_tokens_is_a_model(vocabulary):
+    model = TinyRecurrent()
+    model.embedding, model.out = nn.Embedding(vocabulary, 8), nn.Linear(8, vocabulary)
+
+    assert not any(
+        site.problem for site in subject_from_module(model, WordTokenizer()).sites.values()
+    )
+
+
+@pytest.mark.parametrize("vocabulary", [2, 3])
+def test_a_model_of_very_few_tokens_that_looks_ahead_is_refused(vocabulary):
+    model = TinyRecurrent()
+    model.embedding, model.out = nn.Embedding(vocabulary, 8), nn.Linear(16, vocabulary)
+    model.mixer = nn.GRU(8, 8, batch_first=True, bidirectional=True)
+
+    with pytest.raises(ModelError, match="not a causal language model"):
+        subject_from_module(model, WordTokenizer())
+
+
+@pytest.mark.parametrize("thing", ["gpt2", None, len, TinyRecurrent])
+def test_what_is_no_module_is_one_sentence(thing):
+    with pytest.raises(ModelError, match=r"A torch\.nn\.Module is needed, not a"):
+        check_module(thing)
 
 
 def test_an_unknown_architecture_keeps_module_paths_with_their_widths():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from backlight.errors import ModelError
 from backlight.models.dependence import Fate, fates_of
-from backlight.models.lending import borrowed, device_of
+from backlight.models.lending import borrowed
 from backlight.models.logits import Found, find_logits, prove_logits
 from backlight.models.outputs import Member, member_of
 from backlight.models.rows import ALONE, MANY, Trial, axes_of, fault_of, in_rows
@@ -29,7 +29,7 @@ from backlight.models.trying import (
     some_tokens,
 )
 
-__all__ = ["Contract", "no_way_back", "prove_contract", "without_gradient"]
+__all__ = ["Contract", "check_module", "no_way_back", "prove_contract", "without_gradient"]
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
@@ -64,9 +64,10 @@ def prove_contract(model: nn.Module, forward: Callable[[Tensor], object], name: 
             other company, at other lengths or the next time.
     """
     name = name[:200]
+    check_module(model)
     _refuse_unready(model, name)
     with borrowed(model):
-        tokens = some_tokens(device_of(model))
+        tokens = some_tokens(model)
         passes = [
             run_tokens(model, forward, ids, name)
             for ids in (tokens, changed(tokens), alone(tokens), tokens, padded(tokens))
@@ -105,6 +106,22 @@ def no_way_back(name: str, error: RuntimeError) -> str:
             "activations cannot be taken. Use use_reentrant=False; the numbers are the same."
         )
     return f"The backward pass through {name} failed: {str(error).strip().splitlines()[0][:200]}"
+
+
+def check_module(model: object) -> None:
+    """Refuse what is no module of torch.
+
+    Args:
+        model: What was handed over as a model.
+
+    Raises:
+        ModelError: If it is something else.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"A torch.nn.Module is needed, not a {type(model).__name__}: the module whose parts "
+            "are measured. How it is called can be given as forward=."
+        )
 
 
 def _refuse_unready(model: nn.Module, name: str) -> None:

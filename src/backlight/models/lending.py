@@ -19,6 +19,7 @@ from backlight.errors import ModelError
 __all__ = ["Lent", "borrowed", "device_of"]
 
 _OWN = frozenset(vars(nn.Module())) - {"_buffers"}  # what nn.Module itself holds
+_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks")
 _KINDS = (Tensor, torch.Generator, random.Random, np.random.Generator, dict, list, set, deque)
 _lent: ContextVar[frozenset[int]] = ContextVar("lent", default=frozenset())
 _SMALL = 1 << 16  # numbers of a tensor that is copied to be safe; larger ones are only watched
@@ -111,6 +112,8 @@ class _Kept:
     Attributes:
         attributes: What each module holds, and the same as it was.
         containers: Lists and the like, and their members.
+        hooks: Those of each module and the same as they were: Transformers adds some in the pass
+            in which hidden states are asked for.
         small: Tensors, their versions and copies.
         large: Names of tensors that are not copied, and their versions.
         generators: What sets generators of random numbers back.
@@ -118,6 +121,7 @@ class _Kept:
 
     attributes: list[tuple[dict[str, Any], dict[str, Any]]]
     containers: list[tuple[Any, Any]]
+    hooks: list[tuple[dict[int, Any], dict[int, Any]]]
     small: list[tuple[Tensor, int, Tensor]]
     large: list[tuple[str, Tensor, int]]
     generators: list[Callable[[], object]]
@@ -125,13 +129,14 @@ class _Kept:
     @staticmethod
     def of(modules: Sequence[nn.Module]) -> "_Kept":
         """Keep all that some modules hold."""
-        kept = _Kept(attributes=[], containers=[], small=[], large=[], generators=[])
+        kept = _Kept(attributes=[], containers=[], hooks=[], small=[], large=[], generators=[])
         for module in modules:
             held = vars(module)
             own = {name: value for name, value in held.items() if name not in _OWN}
             kept.attributes.append((held, own))
             for name, value in own.items():
                 kept.keep(value, f"{name} of {type(module).__name__}")
+            kept.hooks.extend((held[name], dict(held[name])) for name in _HOOKS)
             for name, buffer in held.get("_buffers", {}).items():
                 kept.keep(buffer, f"{name} of {type(module).__name__}")
         for parameter in _parameters(modules):
@@ -176,6 +181,10 @@ class _Kept:
                     held[name] = value
         for container, members in self.containers:
             _refill(container, members)
+        for hooks, before in self.hooks:
+            if hooks != before:
+                hooks.clear()
+                hooks.update(before)
         for tensor, version, before in self.small:
             if tensor._version != version or not _same(tensor, before):
                 with torch.no_grad():

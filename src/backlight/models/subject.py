@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from backlight.errors import UnsupportedSiteError
+from backlight.errors import ModelError, UnsupportedSiteError
 from backlight.models.contract import prove_contract
 from backlight.models.families import Wiring
 from backlight.models.head import Head
@@ -16,7 +16,14 @@ from backlight.models.lending import Lent, device_of
 from backlight.models.logits import Found
 from backlight.models.sites import Site, Tap, layer_of
 
-__all__ = ["AttentionCall", "AttentionTap", "Subject", "Tokenizer", "subject_from_module"]
+__all__ = [
+    "AttentionCall",
+    "AttentionTap",
+    "Subject",
+    "Tokenizer",
+    "check_tokenizer",
+    "subject_from_module",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +129,22 @@ class Subject:
         return {name: text for name, text in self.facts.items() if name == "note"}
 
 
+def check_tokenizer(tokenizer: object) -> None:
+    """Refuse what cannot turn text into tokens and back.
+
+    Args:
+        tokenizer: What was handed over as a tokenizer.
+
+    Raises:
+        ModelError: If it cannot be called, or has no ``decode``.
+    """
+    if not isinstance(tokenizer, Tokenizer):
+        raise ModelError(
+            "A tokenizer is needed, something that is called with text and decodes token ids (such "
+            f"as AutoTokenizer.from_pretrained gives), not a {type(tokenizer).__name__}."
+        )
+
+
 def subject_from_module(
     model: nn.Module,
     tokenizer: Tokenizer,
@@ -148,8 +171,10 @@ def subject_from_module(
 
     Raises:
         ModelError: If the model cannot be run, gives no logits for each token, is not causal, or
-            gives other logits in other company or the next time.
+            gives other logits in other company or the next time; if what is given is no module, or
+            no tokenizer.
     """
+    check_tokenizer(tokenizer)
     contract = prove_contract(model, forward or model, name)
     sites = {path: _module_site(path, found) for path, found in contract.sites.items()}
     numbers = [number for path in sites if (number := layer_of(path)) is not None]

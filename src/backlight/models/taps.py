@@ -60,7 +60,8 @@ def tapping(subject: Subject, sites: Iterable[Site], visit: Visitor) -> Generato
     with borrowed(subject.model), ExitStack() as stack:
         for path, members in outward.items():
             module = subject.model.get_submodule(path)
-            _hold(stack, module.register_forward_hook(_output_hook(members, visit)))
+            hook = _output_hook(members, visit)
+            _hold(stack, module.register_forward_hook(hook, with_kwargs=True))
         for path, members in inward.items():
             module = subject.model.get_submodule(path)
             # A branch is an alias of what the input taps leave, so the inputs come first.
@@ -105,8 +106,8 @@ def _hold(stack: ExitStack, handle: RemovableHandle) -> None:
 
 
 def _output_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
-    def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
-        del inputs
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        given = (*args, *kwargs.values())
         for site in sites:
             member = site.tap.member
             if member is None and isinstance(output, tuple):
@@ -117,6 +118,9 @@ def _output_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
                     f"{site.name} cannot be tapped: {type(module).__name__} returns "
                     f"{type(output).__name__}, not a tensor. Name a module inside it."
                 )
+            if any(tensor is each for each in given):
+                # An identity hands on its input, which others may read too; its output is its own.
+                tensor = tensor.view_as(tensor)
             output = with_member(output, member, visit(site, tensor))
         return output
 

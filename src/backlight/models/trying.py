@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import ModelError
+from backlight.models.lending import device_of
 from backlight.models.outputs import Member, members
 from backlight.models.rows import ALONE, CHANGED_ROW, MANY, SHARED
 
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 GIVE_FORWARD = "Give forward=, a function from token ids to logits [batch, positions, vocabulary]."
+_HIGHEST = 3  # of the ids that are tried
 _RAISED = (
     ArithmeticError,
     AssertionError,
@@ -56,16 +58,21 @@ def hookable(module: nn.Module) -> bool:
     return not isinstance(module, torch.jit.ScriptModule)
 
 
-def some_tokens(device: torch.device) -> Tensor:
-    """Make some tokens from the ids 1 to 3: 0 is a pad in many models, and there may be few."""
+def some_tokens(model: nn.Module) -> Tensor:
+    """Make some tokens, with the ids 1 to 3 (0 is often a pad) or, if there are fewer, 0 and 1."""
     generator = torch.Generator().manual_seed(5)
-    return torch.randint(1, 4, MANY, generator=generator).to(device)
+    # An id that is not there ends the process on a GPU, so it is not tried out.
+    embeddings = (module for module in model.modules() if isinstance(module, nn.Embedding))
+    first = next(embeddings, None)
+    low, high = (1, 4) if first is None or first.num_embeddings > _HIGHEST else (0, 2)
+    return torch.randint(low, high, MANY, generator=generator).to(device_of(model))
 
 
 def changed(tokens: Tensor) -> Tensor:
     """Change each of the last tokens of one sequence to another one."""
     other = tokens.clone()
-    other[CHANGED_ROW, SHARED:] = other[CHANGED_ROW, SHARED:] % 3 + 1
+    last, highest = other[CHANGED_ROW, SHARED:], int(tokens.max())
+    other[CHANGED_ROW, SHARED:] = last % _HIGHEST + 1 if highest == _HIGHEST else 1 - last
     return other
 
 

@@ -21,8 +21,9 @@ from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
 from backlight.errors import ModelError
 from backlight.models.loading import subject_from_transformers
-from backlight.models.loading.handed import check_tokenizer, unwrapped
+from backlight.models.loading.handed import unwrapped
 from backlight.models.sites import resolve_sites
+from backlight.models.subject import check_tokenizer
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 
@@ -100,7 +101,7 @@ def test_a_lora_acts_as_it_does_in_the_wrapped_model(options):
 
     subject = _agree(model)
 
-    assert subject.facts["adapter"] == "default (PeftType.LORA)"
+    assert subject.facts["adapter"] == "default (LORA)"
 
 
 def test_a_base_model_with_a_lora_in_its_head_is_measured_with_the_lora():
@@ -120,6 +121,13 @@ def test_a_learned_prompt_is_refused():
 
     with pytest.raises(ModelError, match="works outside of the model's modules"):
         _subject(model)
+
+
+def test_a_mixed_adapter_is_unwrapped():
+    peft = pytest.importorskip("peft")
+    lora = peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+
+    _agree(peft.PeftMixedModel(tiny_model("llama", torch.float64), lora))
 
 
 def test_wrappers_may_be_nested():
@@ -243,6 +251,12 @@ def _without_layers():
     return AutoModelForCausalLM.from_config(config)
 
 
+def _with_layers_taken_out():
+    model = tiny_model("llama")
+    model.model.layers = model.model.layers[:2]
+    return model
+
+
 def _compiled_in_place():
     model = tiny_model("llama")
     model.model.layers[1].compile(backend="eager")
@@ -316,6 +330,7 @@ _T5 = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_siz
         (_on_meta, r"not in memory \(it is on the meta device"),
         (_partly_on_meta, r"model\.layers\.1\..* not in memory"),
         (_without_layers, r"has no layers"),
+        (_with_layers_taken_out, r"speaks of 3 layers, but 'model\.layers' holds fewer"),
         (_compiled_in_place, r"model\.layers\.1 of .* was compiled in place"),
         (_made_in_inference_mode, r"was made in torch\.inference_mode\(\)"),
     ],

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 import backlight
 from backlight.errors import ModelError
 from backlight.models.loading import load_subject
 from zoo.broken_models import WEIGHTS, both, configured, edited, pickled, sharded, weight, weights
-from zoo.folders import save_causal
+from zoo.folders import save_causal, save_tokenizer
 from zoo.models import CONFIGS
 
 _DOWN = "model.layers.1.mlp.down_proj.weight"
@@ -189,6 +189,33 @@ def test_weights_that_an_architecture_leaves_aside_are_kept_with_the_facts(tmp_p
 
     assert _load(tmp_path).facts["ignored_weights"] == f"'{mask}'"
     assert caplog.messages == []
+
+
+def _save_other(folder, model_type, **options):
+    """Save a small model that is not in the table of architectures."""
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 99}
+    config = CONFIG_MAPPING[model_type](
+        **{**size, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, **options}
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    save_tokenizer(folder)
+    return folder
+
+
+def test_a_model_that_changes_its_weights_in_the_first_pass_is_read(tmp_path):
+    _save_other(tmp_path, "rwkv", attention_hidden_size=32, intermediate_size=64, rescale_every=1)
+
+    assert "rwkv.blocks.1.attention" in _load(tmp_path).sites
+
+
+def test_a_table_of_whole_numbers_with_another_name_in_the_files_is_no_quantised_weight(tmp_path):
+    few = {"num_attention_heads": 4, "head_dim": 8, "q_lora_rank": 16, "moe_intermediate_size": 16}
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1}
+    _save_other(tmp_path, "deepseek_v4", **few, **experts, num_hash_layers=1)
+    stored = load_file(tmp_path / WEIGHTS)
+    assert not all(value.is_floating_point() for value in stored.values())
+
+    assert _load(tmp_path).num_layers == 2
 
 
 def test_experts_must_all_be_there_and_alike(tmp_path):

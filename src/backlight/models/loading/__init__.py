@@ -22,7 +22,6 @@ from backlight.models.loading.folder import check_folder, find_folder
 from backlight.models.loading.handed import (
     adapter_of,
     check_head,
-    check_tokenizer,
     check_weights,
     unwrapped,
 )
@@ -37,7 +36,12 @@ from backlight.models.proof import (
     prove_head,
     prove_sites,
 )
-from backlight.models.subject import Subject, Tokenizer, subject_from_module
+from backlight.models.subject import (
+    Subject,
+    Tokenizer,
+    check_tokenizer,
+    subject_from_module,
+)
 
 __all__ = ["load_subject", "subject_from_transformers"]
 
@@ -100,6 +104,9 @@ def load_subject(
         with telling(f"{source.failed} onto {place}"):
             movable: Any = model
             movable.to(place)
+        if find_family(config) is None:
+            with telling(f"{quoted(named)[1:-1]} cannot read a few tokens"):
+                _settle(model)
     note = {"note": NOTE} if named == "smollm2" else {}
     facts = {**about_weights, **about_tokenizer, **note}
     return subject_from_transformers(model, tokenizer, name=named, facts=facts)
@@ -170,11 +177,18 @@ def _of_family(
         ),
     )
     tokens = probe_tokens(subject, model.config.vocab_size)
-    prove_causal(subject, tokens)
-    if head is not None:
-        prove_head(subject, tokens, _logits(model))
-    prove_sites(subject, tokens)
+    with borrowed(model):  # once for all
+        prove_causal(subject, tokens)
+        if head is not None:
+            prove_head(subject, tokens, _logits(model))
+        prove_sites(subject, tokens)
     return subject
+
+
+@torch.no_grad()
+def _settle(model: PreTrainedModel) -> None:
+    """Run a model that nobody else has yet: RWKV rescales its weights in the first pass."""
+    model(input_ids=torch.ones(1, 2, dtype=torch.long, device=model.device), use_cache=False)
 
 
 def _unknown_architecture(
@@ -215,7 +229,8 @@ def _prove_unwrapped(wrapper: nn.Module, model: PreTrainedModel, name: str) -> N
     adapter = adapter_of(wrapper)
     if adapter is None:
         return
-    tokens = torch.arange(3, 14, device=model.device)[None] % model.config.vocab_size
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    tokens = torch.arange(3, 14, device=model.device)[None] % vocabulary
     with borrowed(adapter):
         whole = adapter(input_ids=tokens, use_cache=False).logits
         inside = _logits(model)(tokens)
@@ -230,7 +245,9 @@ def _about_adapter(wrapper: nn.Module) -> dict[str, str]:
     adapter = adapter_of(wrapper)
     if adapter is None:
         return {}
-    return {"adapter": ", ".join(f"{key} ({kind.peft_type})" for key, kind in _configs(adapter))}
+    return {
+        "adapter": ", ".join(f"{key} ({kind.peft_type.value})" for key, kind in _configs(adapter))
+    }
 
 
 def _configs(adapter: Any) -> list[tuple[str, Any]]:

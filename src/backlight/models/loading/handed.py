@@ -11,12 +11,10 @@ from transformers import PreTrainedModel
 
 from backlight.errors import ModelError, quoted
 from backlight.models.families import Family
-from backlight.models.subject import Tokenizer
 
 __all__ = [
     "adapter_of",
     "check_head",
-    "check_tokenizer",
     "check_weights",
     "unwrapped",
 ]
@@ -65,7 +63,9 @@ def _inside(model: object) -> object:
     if isinstance(model, torch._dynamo.OptimizedModule):  # pyright: ignore[reportPrivateUsage]
         return model._orig_mod  # pyright: ignore[reportPrivateUsage]
     if _is_adapter(model):
-        return model.get_base_model()  # pyright: ignore[reportAttributeAccessIssue]
+        base: Any = model.base_model  # pyright: ignore[reportAttributeAccessIssue]
+        # Around what puts layers into the model, or around the model itself (a learned prompt).
+        return base if isinstance(base, PreTrainedModel) else base.model
     return None
 
 
@@ -91,22 +91,6 @@ def _about_stranger(model: object) -> str:
         f"{kind} is no model of Transformers. Give it to backlight.subject_from_module, which "
         "takes any module."
     )
-
-
-def check_tokenizer(tokenizer: object) -> None:
-    """Refuse what cannot turn text into tokens and back.
-
-    Args:
-        tokenizer: What was handed over as a tokenizer.
-
-    Raises:
-        ModelError: If it cannot be called, or has no ``decode``.
-    """
-    if not isinstance(tokenizer, Tokenizer):
-        raise ModelError(
-            "A tokenizer is needed, something that is called with text and decodes token ids (such "
-            f"as AutoTokenizer.from_pretrained gives), not a {type(tokenizer).__name__}."
-        )
 
 
 def check_weights(model: PreTrainedModel, name: str) -> None:
@@ -185,3 +169,9 @@ def check_head(model: PreTrainedModel, family: Family, name: str) -> None:
         )
     if f"{family.blocks}.0" not in modules:
         raise ModelError(f"{name} has no layers ({quoted(family.blocks)} is empty).")
+    asked = model.config.num_hidden_layers
+    if f"{family.blocks}.{asked - 1}" not in modules:
+        raise ModelError(
+            f"The config of {name} speaks of {asked} layers, but {quoted(family.blocks)} holds "
+            "fewer: set config.num_hidden_layers too where layers are taken out."
+        )

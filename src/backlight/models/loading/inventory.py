@@ -141,7 +141,8 @@ def _shards(index: Path) -> list[Path]:
     Raises:
         ModelError: If the index is not one, or names what is not there.
     """
-    places = read_object(index, most=256 * MEGABYTE).get("weight_map")
+    found = read_object(index, most=256 * MEGABYTE)
+    places = found.get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ModelError(f"{quoted(index)} has no weight_map that says which file holds what.")
     names: list[Any] = list(dict.fromkeys(map(_as_name, places.values())))
@@ -153,6 +154,11 @@ def _shards(index: Path) -> list[Path]:
         raise ModelError(
             f"{quoted(index)} names {quoted(missing[0])}, which is not there ({len(missing)} of "
             f"{len(names)} files are missing). Fetch the model again."
+        )
+    if not isinstance(found.get("metadata"), dict):
+        raise ModelError(
+            f"{quoted(index)} has no metadata, without which Transformers does not read the "
+            'files. Add "metadata": {} beside weight_map.'
         )
     return [index.parent / name for name in names]
 

@@ -76,11 +76,18 @@ def _check_unused(
     """
     prefix = f"{model.base_model_prefix}."
     buffers = {key.removeprefix(prefix) for key, _ in model.named_buffers()}
+    # What Transformers renames keeps its last part, such as the table of experts of DeepSeek-V4.
+    whole = {
+        (key.rpartition(".")[2], tuple(buffer.shape))
+        for key, buffer in model.named_buffers()
+        if not buffer.is_floating_point()
+    }
     ignored = model._keys_to_ignore_on_load_unexpected or ()  # pyright: ignore[reportPrivateUsage]
     patterns = (*ignored, r"(^|\.)position_ids$")
     for key, stored_as in inventory.unusual():
         is_used = key not in unexpected and key.removeprefix(prefix) not in buffers
-        if is_used and not any(re.search(pattern, key) for pattern in patterns):
+        is_whole = (key.rpartition(".")[2], inventory.tensors[key].shape) in whole
+        if is_used and not is_whole and not any(re.search(pattern, key) for pattern in patterns):
             raise ModelError(_about_format(key, stored_as, name))
 
 
