@@ -9,6 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.foreign.files import expanded
 from backlight.report.dimensions import NOUNS, Dimensions, Variant
 from backlight.report.features import FeaturesReport, draw_features
 from backlight.report.flow import FlowReport, draw_flow
@@ -54,6 +55,7 @@ def run(path: Path) -> list[Path]:
         RunDirectoryError: If it is no finished run, a run that has no figures, or one whose files
             do not hold what its figures show.
     """
+    path = expanded(path, error=RunDirectoryError)
     directory = RunDirectory(path)
     command = str(directory.provenance().get("command")) if path.is_dir() else "one file"
     results = load_results(path)

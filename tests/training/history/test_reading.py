@@ -232,7 +232,7 @@ def test_a_log_is_not_written_over_another(tmp_path):
     with pytest.raises(RunDirectoryError, match="is a file, not a directory for a log"):
         write(tmp_path / "file")
     with pytest.raises(
-        RunDirectoryError, match=r"the log of another model: they differ in h.0.bias"
+        RunDirectoryError, match=r"the log of another model: they differ in 'h.0.bias'"
     ):
         TrainingLog(tmp_path / "run", PARAMETERS[:1], {}, resume=True)
 

@@ -177,7 +177,7 @@ class _Session:
 
 
 def _cities_of(config: TrainWorldConfig) -> tuple[Cities, str]:
-    path = (config.cities_csv or CITIES).expanduser()
+    path = config.cities_csv or CITIES
     return read_cities(path), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
