@@ -221,3 +221,22 @@ def test_the_home_of_nobody_is_said(read):
         read_cities("~nobody_of_that_name/cities.csv")
     with pytest.raises(backlight.errors.ConfigError, match="nobody of that name has a home"):
         backlight.layers(output_dir="~nobody_of_that_name/run")
+
+
+def test_names_of_modules_steer_no_sentence(tmp_path):
+    model = Stack()
+    evil = "\x1b[31m\u202e[red]<b>" + "x" * 300
+    model.add_module(evil, torch.nn.Linear(2, 2))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with watch(model, optimizer, tmp_path / "run", schedule=1):
+        for step in range(1, 30):
+            model.zero_grad()
+            loss = sum(parameter.pow(2).sum() for parameter in model.parameters())
+            (loss * 1e-30 if step > 3 else loss).backward()
+            getattr(model, evil).weight.grad.zero_()
+            optimizer.step()
+    told = str(backlight.doctor(tmp_path / "run"))
+    assert "[red]<b>xx" in told
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+    assert "x" * 200 not in told
