@@ -192,7 +192,7 @@ def _columns_of(path: Path) -> dict[str, list[tuple[int, str]]]:
     missing = [name for name in COLUMNS[1:] if name not in headings]
     if missing:
         raise CityError(
-            f"{quoted(path)} has no column {', '.join(map(repr, missing))}; a file of cities has "
+            f"{quoted(path)} has no column {', '.join(map(quoted, missing))}; a file of cities has "
             f"the columns {', '.join(COLUMNS)}."
         )
     if len(rows) == 1:
