@@ -64,7 +64,9 @@ class Table(Mapping[str, Column]):
         except KeyError:
             there = ", ".join(map(str, self.columns)) or "none"
             hint = nearest(str(column), list(self.columns), otherwise=f"There are {there}.")
-            raise KeyError(f"The table {self.name} has no column {column!r}. {hint}") from None
+            raise KeyError(
+                f"The table {self.name} has no column {quoted(column)}. {hint}"
+            ) from None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Table):

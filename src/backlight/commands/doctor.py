@@ -7,6 +7,7 @@ from backlight.commands.doctor_text import print_diagnosis
 from backlight.config import ModelOptions, TextOptions
 from backlight.config.doctor import DoctorConfig
 from backlight.errors import ConfigError
+from backlight.foreign.files import expanded
 from backlight.training.history.history import History
 from backlight.training.history.reading import read_history
 from backlight.training.symptoms import Diagnosis, diagnose
@@ -27,12 +28,13 @@ def doctor(run_dir: Path | str, *, html: Path | str | None = None) -> Diagnosis:
     Returns:
         The verdict, and what was found.
     """
-    if html is not None:
-        refuse_page(Path(html))
+    page = None if html is None else expanded(html, error=ConfigError)
+    if page is not None:
+        refuse_page(page)
     history = read_history(run_dir)
     diagnosis = diagnose(history)
-    if html is not None:
-        write_page(Path(html), history, diagnosis, title=str(run_dir))
+    if page is not None:
+        write_page(page, history, diagnosis, title=str(run_dir))
     return diagnosis
 
 

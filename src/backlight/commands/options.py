@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from backlight.config import merge, read_config
 from backlight.errors import ConfigError, quoted
+from backlight.foreign.files import expanded
 from backlight.runs.directory import PROVENANCE
 
 __all__ = ["resolve"]
@@ -29,7 +30,7 @@ def resolve(kind: type[_Config], config: str | Path | None, given: Mapping[str, 
     Raises:
         ConfigError: If there is any mistake.
     """
-    found = {} if config is None else read_config(Path(config).expanduser())
+    found = {} if config is None else read_config(expanded(config, error=ConfigError))
     found.pop(PROVENANCE, None)
     if isinstance(found.get("dataset"), (list, dict)):
         raise ConfigError(

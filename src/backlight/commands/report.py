@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.errors import ConfigError, RunDirectoryError, listed, quoted
+from backlight.foreign.files import expanded
 from backlight.report.dimensions import NOUNS, Dimensions, Variant
 from backlight.report.features import FeaturesReport, draw_features
 from backlight.report.flow import FlowReport, draw_flow
@@ -54,6 +55,7 @@ def run(path: Path) -> list[Path]:
         RunDirectoryError: If it is no finished run, a run that has no figures, or one whose files
             do not hold what its figures show.
     """
+    path = expanded(path, error=RunDirectoryError)
     directory = RunDirectory(path)
     command = str(directory.provenance().get("command")) if path.is_dir() else "one file"
     results = load_results(path)
@@ -63,9 +65,10 @@ def run(path: Path) -> list[Path]:
             f"The run in {quoted(path)} ({quoted(command)}) has no figures to draw."
         )
     directory.take_up()
-    written = [
-        directory.write_bytes(name, content) for name, content in _drawn(path, draw, results)
-    ]
+    with np.errstate(all="ignore"):  # a stranger's numbers may have any size
+        written = [
+            directory.write_bytes(name, content) for name, content in _drawn(path, draw, results)
+        ]
     directory.list_again()
     return written
 
@@ -226,8 +229,10 @@ def _colour(asked: str | None, prompts: Table) -> str | None:
     if asked is None:
         return "answer_value" if "answer_value" in prompts.columns else None
     if asked not in prompts.columns:
-        known = ", ".join(prompts.columns)
-        raise ConfigError(f"There is no value {asked!r} to colour by; the prompts have {known}.")
+        known = listed(prompts.columns)
+        raise ConfigError(
+            f"There is no value {quoted(asked)} to colour by; the prompts have {known}."
+        )
     return asked
 
 

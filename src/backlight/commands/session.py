@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +27,7 @@ from backlight.config import RunOptions, same_numbers
 from backlight.errors import ConfigError, RunDirectoryError, StateError, quoted
 from backlight.foreign.streams import Unhindered
 from backlight.foreign.text import plain
-from backlight.runs.directory import RunDirectory
+from backlight.runs.directory import CONFIG, RunDirectory
 from backlight.runs.files import unwritable
 from backlight.runs.finding import find_latest
 from backlight.runs.places import refuse_place
@@ -268,14 +269,15 @@ def print_places(directory: RunDirectory, command: str) -> None:
     files = [str(name) for name in directory.manifest()["files"]]
     pictures = [name for name in files if name.endswith((".png", ".svg"))]
     overviews = [name for name in pictures if not _OF_ONE.match(name)]
+    place, config = (shlex.quote(str(path)) for path in (directory.path, directory.path / CONFIG))
     lines = [
         "",
         f"Results   {directory.path}",
         f"Figures   {len(pictures)}, overviews:",
         *(f"          {directory.path / name}" for name in overviews),
         "Tables    " + ", ".join(name for name in files if name.endswith(".csv")),
-        f"Again     backlight report {directory.path}   (redraws the figures)",
-        f"          backlight {command} {directory.path}/config.yaml   (measures again)",
+        f"Again     backlight report {place}   (redraws the figures)",
+        f"          backlight {command} {config}   (measures again)",
     ]
     console().print("\n".join(lines), soft_wrap=True)
 

@@ -103,6 +103,11 @@ class _Options(BaseModel):
             raise ValueError(f"the number is larger than {_LARGEST:,}, which nothing here can be")
         if isinstance(value, (str, Path)) and "\0" in str(value):
             raise ValueError("there is a NUL character in it, which no name has")
+        if isinstance(value, Path):
+            try:
+                return value.expanduser()
+            except RuntimeError:
+                raise ValueError("nobody of that name has a home directory here") from None
         return value
 
 

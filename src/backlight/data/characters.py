@@ -20,7 +20,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.errors import DatasetError
+from backlight.errors import DatasetError, quoted
 
 __all__ = ["Characters", "characters_of", "draw_batch", "read_characters", "shipped_text"]
 
@@ -124,7 +124,7 @@ def read_characters(folder: Path) -> Characters:
         DatasetError: If a file is missing or damaged, or a number stands for no character.
     """
     if not folder.is_dir():
-        raise DatasetError(f"There is no folder {str(folder)!r}.")
+        raise DatasetError(f"There is no folder {quoted(folder)}.")
     vocabulary = _vocabulary(folder)
     train, val = (_numbers(folder / name, vocabulary) for name in (_TRAIN, _VAL))
     return Characters(vocabulary=vocabulary, train=train, val=val)
@@ -167,7 +167,7 @@ def _encode(text: str, vocabulary: Sequence[str]) -> NDArray[np.uint16]:
     number_of = {character: number for number, character in enumerate(vocabulary)}
     unknown = sorted(set(text) - number_of.keys())
     if unknown:
-        listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        listed = ", ".join(map(quoted, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         raise DatasetError(
             f"{len(unknown)} characters of the text are not in the vocabulary of "
             f"{len(vocabulary)}: {listed}."
@@ -178,16 +178,18 @@ def _encode(text: str, vocabulary: Sequence[str]) -> NDArray[np.uint16]:
 def _numbers(path: Path, vocabulary: Sequence[str]) -> NDArray[np.uint16]:
     if not path.is_file():
         raise DatasetError(
-            f"There is no {path.name} in {str(path.parent)!r}; a folder in nanoGPT's form has "
+            f"There is no {path.name} in {quoted(path.parent)}; a folder in nanoGPT's form has "
             f"{_TRAIN}, {_VAL} and {_META} or {_PICKLE}."
         )
     content = path.read_bytes()
     if len(content) % 2:
-        raise DatasetError(f"{str(path)!r} is cut off: it has {len(content)} bytes, an odd number.")
+        raise DatasetError(
+            f"{quoted(path)} is cut off: it has {len(content)} bytes, an odd number."
+        )
     numbers = np.frombuffer(content, dtype="<u2").astype(np.uint16)
     if len(numbers) and int(numbers.max()) >= len(vocabulary):
         raise DatasetError(
-            f"{str(path)!r} holds the number {int(numbers.max())}, and its vocabulary has only "
+            f"{quoted(path)} holds the number {int(numbers.max())}, and its vocabulary has only "
             f"{len(vocabulary)} characters."
         )
     return numbers
@@ -199,7 +201,7 @@ def _vocabulary(folder: Path) -> tuple[str, ...]:
     if (folder / _PICKLE).is_file():
         return _characters_in(_read_pickle(folder / _PICKLE), folder / _PICKLE)
     raise DatasetError(
-        f"There is neither {_META} nor {_PICKLE} in {str(folder)!r}, so nobody knows which "
+        f"There is neither {_META} nor {_PICKLE} in {quoted(folder)}, so nobody knows which "
         "character a number stands for."
     )
 
@@ -210,10 +212,10 @@ def _characters_in(meta: object, path: Path) -> tuple[str, ...]:
     if isinstance(found, Mapping) and set(found) == set(range(len(found))):
         found = [found[number] for number in range(len(found))]
     if not isinstance(found, list) or not found:
-        raise DatasetError(f"{str(path)!r} does not say in 'itos' which characters there are.")
+        raise DatasetError(f"{quoted(path)} does not say in 'itos' which characters there are.")
     characters = [item for item in found if isinstance(item, str) and len(item) == 1]
     if len(set(characters)) != len(found):
-        raise DatasetError(f"In {str(path)!r}, 'itos' must be single characters, each once.")
+        raise DatasetError(f"In {quoted(path)}, 'itos' must be single characters, each once.")
     return tuple(characters)
 
 
@@ -221,7 +223,7 @@ def _read_json(path: Path) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DatasetError(f"{str(path)!r} is not JSON: {error}.") from error
+        raise DatasetError(f"{quoted(path)} is not JSON: {quoted(str(error))}.") from error
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -240,6 +242,7 @@ def _read_pickle(path: Path) -> object:
             return _PlainUnpickler(file).load()
     except (*_DAMAGED, OverflowError, MemoryError) as error:
         raise DatasetError(
-            f"{str(path)!r} is not the pickle of a plain dictionary ({error}), and nothing else is "
+            f"{quoted(path)} is not the pickle of a plain dictionary ({quoted(str(error))}), and "
+            "nothing else is "
             f"read. Prepare the folder anew, with {_META}."
         ) from error

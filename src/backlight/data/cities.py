@@ -2,7 +2,7 @@
 
 import csv
 import io
-import os
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import CityError, StorageError, quoted
-from backlight.foreign.files import MEGABYTE, check_file
+from backlight.foreign.files import MEGABYTE, check_file, expanded
 
 __all__ = ["COLUMNS", "NUM_ID_DIGITS", "Cities", "read_cities", "write_cities"]
 
@@ -144,7 +144,7 @@ def read_cities(path: str | Path) -> Cities:
     Raises:
         CityError: If there is no such file, or it is not a table of at least one city.
     """
-    path = Path(path).expanduser()
+    path = expanded(path, error=CityError)
     columns = _columns_of(path)
     numbers = {
         name: np.array([_number(*cell, name, path) for cell in columns[name]], np.int64)
@@ -183,7 +183,7 @@ def write_cities(cities: Cities, path: str | Path) -> None:
     columns = (cities.names, cities.x, cities.y, cities.country_codes, cities.regions)
     lists = [column.tolist() for column in (*columns, cities.city_ids)]
     writer.writerows(zip(range(len(cities)), *lists, strict=True))
-    _replace(Path(path).expanduser(), text.getvalue().encode())
+    _replace(expanded(path, error=CityError), text.getvalue().encode())
 
 
 def _columns_of(path: Path) -> dict[str, list[tuple[int, str]]]:
@@ -192,7 +192,7 @@ def _columns_of(path: Path) -> dict[str, list[tuple[int, str]]]:
     missing = [name for name in COLUMNS[1:] if name not in headings]
     if missing:
         raise CityError(
-            f"{quoted(path)} has no column {', '.join(map(repr, missing))}; a file of cities has "
+            f"{quoted(path)} has no column {', '.join(map(quoted, missing))}; a file of cities has "
             f"the columns {', '.join(COLUMNS)}."
         )
     if len(rows) == 1:
@@ -241,10 +241,11 @@ def _number(line: int, cell: str, column: str, path: Path) -> int:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    scratch = path.with_name(f".backlight-{secrets.token_hex(8)}.part")  # nobody else's
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(content)
+        with scratch.open("xb") as file:
+            file.write(content)
         scratch.replace(path)
     except OSError as error:
         with suppress(OSError):

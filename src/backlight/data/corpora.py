@@ -20,6 +20,7 @@ from backlight.data.parquet import read_parquet
 from backlight.data.records import read_json_document, read_json_lines
 from backlight.data.rows import Row, field_of
 from backlight.errors import DatasetError, quoted
+from backlight.foreign.files import expanded
 
 __all__ = ["MIN_CHARACTERS", "RowReader", "Rows", "read_rows"]
 
@@ -221,7 +222,7 @@ def _open(dataset: str, text_column: str, split: str, passage_length: int | None
         return read_hub(*_WIKITEXT, text_column=text_column, split=split)
     kind = _kind_of(dataset)
     if kind is not None:
-        return _READERS[kind](Path(dataset).expanduser(), text_column)
+        return _READERS[kind](expanded(dataset, error=DatasetError), text_column)
     _refuse_what_is_no_id(dataset)
     return read_hub(dataset, None, text_column=text_column, split=split)
 
@@ -236,7 +237,7 @@ def _kind_of(dataset: str) -> str | None:
 
 
 def _refuse_what_is_no_id(dataset: str) -> None:
-    path = Path(dataset).expanduser()
+    path = expanded(dataset, error=DatasetError)
     try:
         exists = path.exists()
     except OSError:  # too long for a path

@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from backlight.data.cities import Cities
 from backlight.data.regions import REGION_OF_COUNTRY
-from backlight.errors import CityError
+from backlight.errors import CityError, quoted
 
 __all__ = ["ATLANTIS", "build_cities", "in_ascii"]
 
@@ -94,7 +94,9 @@ def in_ascii(name: str) -> str:
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     if not plain.isascii():
         foreign = next(letter for letter in plain if not letter.isascii())
-        raise CityError(f"The letter {foreign!r} of the city {name!r} has no counterpart in ASCII.")
+        raise CityError(
+            f"The letter {quoted(foreign)} of the city {quoted(name)} has no counterpart in ASCII."
+        )
     return plain
 
 

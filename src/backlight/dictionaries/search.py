@@ -12,6 +12,7 @@ from types import MappingProxyType
 from backlight.dictionaries import hub
 from backlight.dictionaries.formats import is_dictionary
 from backlight.errors import DictionaryError, quoted
+from backlight.foreign.files import expanded
 
 __all__ = ["Candidate", "search"]
 
@@ -55,7 +56,7 @@ def search(path: str) -> list[Candidate]:
     """
     if path in _SHIPPED:
         return _local(_shipped(path))
-    place = Path(path).expanduser().absolute()
+    place = expanded(path, error=DictionaryError).absolute()
     if _PLACEHOLDER in path and (root := _fixed_part(place)).is_dir():
         return _matching(root, place.relative_to(root))
     if place.exists():

@@ -16,6 +16,7 @@ __all__ = [
     "MEGABYTE",
     "check_archive",
     "check_file",
+    "expanded",
     "open_foreign",
     "read_bytes",
     "read_text",
@@ -39,6 +40,17 @@ _CODES = (
 )
 _ROOMY = 256 * MEGABYTE  # an archive may say that it unpacks to this without being asked more
 _RATIO = 20  # and beyond that to so many times its own size: numbers do not pack any better
+
+
+def expanded(path: str | Path, *, error: type[BacklightError]) -> Path:
+    """Write out the ``~`` of a path; raises a BacklightError if it is nobody's home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as reason:
+        raise error(
+            f"{quoted(path)} begins with the home directory of a user who has none here; write "
+            "./ in front if that is a name."
+        ) from reason
 
 
 def check_file(path: Path, *, error: type[BacklightError], most: int | None = None) -> None:

@@ -57,7 +57,8 @@ def prepare_streams() -> None:
         sys.stderr = _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_NAME)
+            with suppress(OSError, ValueError):  # closed, or full: what is printed says so
+                stream.reconfigure(errors=_NAME)
     if shutil.get_terminal_size().columns < _NARROWEST:
         os.environ["COLUMNS"] = str(_NARROWEST)
 

@@ -10,11 +10,12 @@ import unicodedata
 from functools import cache
 from html import escape
 
-__all__ = ["html", "markdown", "plain", "sign"]
+__all__ = ["brief", "html", "markdown", "plain", "sign"]
 
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # called letters or signs, but there is nothing to see
 _MARKS = re.compile(r"[\\`*\[\]|]")
+_LONGEST = 200
 _MOST_MARKS = 4  # accents on one letter; no script needs more, and a heap of them hides other lines
 
 
@@ -42,6 +43,12 @@ def plain(text: object, *, lines: bool = False) -> str:
         kept = (lines and letter == "\n") or (marks <= _MOST_MARKS and _is_seen(letter))
         shown.append(letter if kept else sign(letter))
     return "".join(shown)
+
+
+def brief(text: object) -> str:
+    """Write a name within a sentence: plain, and without the middle of what is too long."""
+    told = plain(text)
+    return told if len(told) <= _LONGEST else f"{told[: _LONGEST // 2]}…{told[1 - _LONGEST // 2 :]}"
 
 
 def html(text: object) -> str:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backlight.errors import ConfigError
+from backlight.errors import ConfigError, quoted
 from backlight.local.feedback import check_saved_matrix
 from backlight.local.swapping import Change, find_module
 
@@ -59,7 +59,8 @@ class _Channel:
         missing = [point for point in self.points if point not in self.widths]
         if missing:
             raise ConfigError(
-                f"The feedback point {missing[0]!r} did not run before {self.head_path!r}: no "
+                f"The feedback point {quoted(missing[0])} did not run before "
+                f"{quoted(self.head_path)}: no "
                 "error can reach it."
             )
         widths = [self.widths[point] for point in self.points]
@@ -72,7 +73,7 @@ class _Channel:
             self.head.direct_feedback = drawn.to(device=error.device, dtype=like.dtype)
         elif matrix.shape != shape:
             raise ConfigError(
-                f"The matrix of direct feedback on {self.head_path!r} is of shape "
+                f"The matrix of direct feedback on {quoted(self.head_path)} is of shape "
                 f"{tuple(matrix.shape)}; these feedback points need {shape}."
             )
 
@@ -84,13 +85,14 @@ class _Channel:
         """Give what reaches a point in place of its gradient."""
         if self.error is None:
             raise ConfigError(
-                f"No error came through {self.head_path!r} before {path!r} needed it: the loss "
+                f"No error came through {quoted(self.head_path)} before {quoted(path)} needed "
+                "it: the loss "
                 "must come from the head's output, and the head must not be recomputed."
             )
         if self.error.shape[:-1] != shape[:-1]:
             raise ConfigError(
                 f"An error of shape {tuple(self.error.shape)} does not fit the feedback point "
-                f"{path!r}, of shape {tuple(shape)}: all axes but the last must agree."
+                f"{quoted(path)}, of shape {tuple(shape)}: all axes but the last must agree."
             )
         index = self.points.index(path)
         start = 0 if self.shared else sum(self.widths[name] for name in self.points[:index])

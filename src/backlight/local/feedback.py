@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backlight.errors import ConfigError
+from backlight.errors import ConfigError, quoted
 
 __all__ = ["SCALES", "Scale", "check_saved_matrix", "draw_feedback", "spread"]
 
@@ -72,6 +72,7 @@ def check_saved_matrix(found: Tensor | None, held: Tensor | None, *, path: str) 
     """
     if found is not None and held is not None and found.shape != held.shape:
         raise ConfigError(
-            f"The checkpoint's feedback matrix for {path!r} is of shape {tuple(found.shape)}; the "
+            f"The checkpoint's feedback matrix for {quoted(path)} is of shape "
+            f"{tuple(found.shape)}; the "
             f"rule of this model needs {tuple(held.shape)}."
         )

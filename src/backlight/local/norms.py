@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from backlight.errors import ConfigError
+from backlight.errors import ConfigError, quoted
 from backlight.local.swapping import Applied, Change, apply_changes, check_choice, find_module
 
 __all__ = [
@@ -181,7 +181,9 @@ def _known_norms(model: nn.Module) -> Iterator[tuple[str, _Form]]:
     for path, module in model.named_modules():
         if isinstance(module, nn.LayerNorm | nn.RMSNorm):
             if len(module.normalized_shape) != 1:
-                raise ConfigError(f"The norm {path!r} takes more than its last axis together.")
+                raise ConfigError(
+                    f"The norm {quoted(path)} takes more than its last axis together."
+                )
             gain: Gain | None = "weight" if module.elementwise_affine else None
             yield path, _Form(isinstance(module, nn.LayerNorm), gain, module.eps)
         elif "norm" in type(module).__name__.lower() and not any(module.children()):
@@ -200,5 +202,7 @@ def _named_norms(
         gain = check_choice("gain", word, GAINS)
         module = find_module(model, path)
         if gain is not None and not isinstance(getattr(module, "weight", None), Tensor):
-            raise ConfigError(f"The norm {path!r} has no weight to multiply by; give None as gain.")
+            raise ConfigError(
+                f"The norm {quoted(path)} has no weight to multiply by; give None as gain."
+            )
         yield path, _Form(centred, gain, eps)

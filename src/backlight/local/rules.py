@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backlight.errors import ConfigError
+from backlight.errors import ConfigError, quoted
 from backlight.local.direct import (
     DIRECT_SCALES,
     ERRORS,
@@ -117,8 +117,9 @@ def _prove(path: str, module: nn.Module, layout: WeightLayout) -> None:
     )
     if not agrees:
         raise ConfigError(
-            f"{path!r}, of type {type(module).__name__}, does not multiply by its weights alone, "
-            f"kept {layout!r}; take the type out of linear_types, or correct the layout."
+            f"{quoted(path)}, of type {type(module).__name__}, does not multiply by its weights "
+            "alone, "
+            f"kept {quoted(layout)}; take the type out of linear_types, or correct the layout."
         )
 
 
@@ -139,7 +140,7 @@ def _change(
     weight = _weight(module, layout)
     if spread(weight, scale=scale) == 0:
         raise ConfigError(
-            f"The weights of {path!r} are all the same, so their standard deviation gives no "
+            f"The weights of {quoted(path)} are all the same, so their standard deviation gives no "
             'feedback; take scale="xavier", or leave the module.'
         )
     match rule:
@@ -165,14 +166,16 @@ def _linear_maps(
     paths = [path for path, _ in model.named_modules()]
     for pattern in leave:
         if not any(fnmatchcase(path, pattern) for path in paths):
-            raise ConfigError(f"No module of this model matches {pattern!r}, which is to be left.")
+            raise ConfigError(
+                f"No module of this model matches {quoted(pattern)}, which is to be left."
+            )
     maps: list[tuple[str, nn.Module]] = []
     unknown: list[str] = []
     for path, module in model.named_modules():
         if any(fnmatchcase(above, pattern) for above in _and_above(path) for pattern in leave):
             continue
         if isinstance(module, LinearFeedback):
-            raise ConfigError(f"A rule was already applied to {path!r}; restore that first.")
+            raise ConfigError(f"A rule was already applied to {quoted(path)}; restore that first.")
         if type(module) in types:
             maps.append((path, module))
         elif not isinstance(module, nn.Embedding | nn.EmbeddingBag):

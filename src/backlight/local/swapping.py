@@ -13,7 +13,7 @@ from typing import Any, TypeVar, final
 
 from torch import Tensor, nn
 
-from backlight.errors import ConfigError, nearest
+from backlight.errors import ConfigError, nearest, quoted
 
 __all__ = ["Applied", "Change", "apply_changes", "check_choice", "find_module"]
 
@@ -102,7 +102,8 @@ def apply_changes(changes: Sequence[Change]) -> Applied:
         for name in (*change.settings, *change.buffers):
             if hasattr(change.module, name):
                 raise ConfigError(
-                    f"{_name(change.path)} already has an attribute {name!r}: a rule was applied "
+                    f"{_name(change.path)} already has an attribute {quoted(name)}: a rule was "
+                    "applied "
                     "to it before. Restore that first."
                 )
     done: list[tuple[Change, type[nn.Module]]] = []
@@ -137,7 +138,7 @@ def find_module(model: nn.Module, path: str) -> nn.Module:
     modules = dict(model.named_modules(remove_duplicate=False))
     if path not in modules:
         hint = nearest(path, list(modules), otherwise="model.named_modules() lists them.")
-        raise ConfigError(f"This model has no module {path!r}. {hint}")
+        raise ConfigError(f"This model has no module {quoted(path)}. {hint}")
     return modules[path]
 
 
@@ -158,8 +159,8 @@ def check_choice(what: str, value: object, known: Sequence[_Word]) -> _Word:
     for word in known:
         if word == value:
             return word
-    raise ConfigError(f"There is no {what} {value!r}, only {', '.join(map(str, known))}.")
+    raise ConfigError(f"There is no {what} {quoted(value)}, only {', '.join(map(str, known))}.")
 
 
 def _name(path: str) -> str:
-    return f"The module {path!r}" if path else "The model"
+    return f"The module {quoted(path)}" if path else "The model"

@@ -2,7 +2,7 @@
 
 import torch
 
-from backlight.errors import DeviceError
+from backlight.errors import DeviceError, quoted
 
 __all__ = ["choose_device"]
 
@@ -27,11 +27,11 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise DeviceError(
-            f"{name!r} is no device: write auto, cpu, cuda, cuda:N or mps."
+            f"{quoted(name)} is no device: write auto, cpu, cuda, cuda:N or mps."
         ) from error
     there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     there += ["mps"] if torch.backends.mps.is_available() else []
     known = {*there, *(each.partition(":")[0] for each in there)}
     if str(device) not in known:
-        raise DeviceError(f"There is no device {name!r} here; there is {', '.join(there)}.")
+        raise DeviceError(f"There is no device {quoted(name)} here; there is {', '.join(there)}.")
     return device

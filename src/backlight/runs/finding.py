@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
 from backlight.runs.directory import RunDirectory
 
 __all__ = ["find_latest"]
@@ -39,7 +39,7 @@ def find_latest(root: Path, command: str, options: Mapping[str, Any]) -> RunDire
         f"{run.path} ({'; '.join(run.differences(options))})" for run in unfinished[-_MOST_LISTED:]
     ]
     raise RunDirectoryError(
-        f"There is no unfinished run with these options in {str(root)!r}. "
+        f"There is no unfinished run with these options in {quoted(root)}. "
         + (f"Unfinished are: {', '.join(listed)}. " if listed else "")
         + "Name one with --output_dir, or start anew without --resume."
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError, quoted
 from backlight.foreign.documents import parse_json
+from backlight.foreign.files import expanded
 from backlight.foreign.text import html, plain
 from backlight.foreign.yaml_text import parse_yaml
 from backlight.runs.directory import CONFIG, RunDirectory
@@ -104,7 +105,7 @@ def load_results(path: str | Path) -> Results:
         RunDirectoryError: If it cannot be read as what it is, or a file of a run is missing or was
             changed.
     """
-    path = Path(path).expanduser()
+    path = expanded(path, error=RunDirectoryError)
     if path.is_dir():
         return _read_run(path)
     readers: dict[str, Callable[[bytes, Path], Results]] = {

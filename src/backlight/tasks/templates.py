@@ -120,7 +120,8 @@ class Template:
                     there = ", ".join(known) or "none"
                     hint = nearest(field, known, otherwise=f"There are {there[:400]}.")
                     raise PromptError(
-                        f"{quoted(text)} has the field {field!r}, for which there are no values. "
+                        f"{quoted(text)} has the field {quoted(field)}, for which there are no "
+                        "values. "
                         f"{hint}"
                     )
 
@@ -213,7 +214,7 @@ def _apart(name: str) -> str:
 def _value(row: Mapping[str, str], field: str, number: int) -> str:
     value = row.get(field, "")
     if not value:
-        raise PromptError(f"The field {field!r} has no value in row {number}.")
+        raise PromptError(f"The field {quoted(field)} has no value in row {number}.")
     return value
 
 

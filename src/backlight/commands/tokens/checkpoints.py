@@ -52,7 +52,6 @@ def load_answering(config: TokensConfig) -> Subject:
 
 def _root(experiment: Path) -> Path:
     """Find the checkpoints of an experiment, in a folder of their own or not."""
-    experiment = experiment.expanduser()
     if not experiment.is_dir():
         raise ModelError(f"There is no folder {quoted(experiment)} (experiment_dir).")
     own = experiment / "checkpoints"

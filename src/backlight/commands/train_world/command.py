@@ -24,7 +24,7 @@ from backlight.commands.train_world.trained import TrainedWorld
 from backlight.config import TrainWorldConfig, same_numbers
 from backlight.data.cities import Cities, read_cities
 from backlight.data.world import CITIES
-from backlight.errors import ConfigError, RunDirectoryError
+from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.models.loading.city import city_tokenizer, new_city_model
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
@@ -177,7 +177,7 @@ class _Session:
 
 
 def _cities_of(config: TrainWorldConfig) -> tuple[Cities, str]:
-    path = (config.cities_csv or CITIES).expanduser()
+    path = config.cities_csv or CITIES
     return read_cities(path), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -203,7 +203,7 @@ def _begin(
         return made
     if found.provenance().get("cities") != cities:
         raise RunDirectoryError(
-            f"The cities are no longer those that the run in {str(found.path)!r} learned about; "
+            f"The cities are no longer those that the run in {quoted(found.path)} learned about; "
             "start anew with --overwrite, or name another --output_dir."
         )
     found.take_up()

@@ -82,6 +82,7 @@ def load_subject(
     path = str(smollm2_folder()) if named == "smollm2" else named
     folder = find_folder(path)
     if folder is not None:
+        path = str(folder)
         if revision is not None:
             raise ModelError(
                 f"revision {quoted(revision)} is for models of the hub, but {quoted(named)} is a "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from backlight.errors import ModelError, quoted
-from backlight.foreign.files import MEGABYTE, check_file, read_text
+from backlight.foreign.files import MEGABYTE, check_file, expanded, read_text
 
 __all__ = ["check_folder", "find_folder", "read_object"]
 
@@ -28,7 +28,7 @@ def find_folder(model_name: str) -> Path | None:
     Raises:
         ModelError: If the name is a path at which there is no folder.
     """
-    path = Path(model_name)
+    path = expanded(model_name, error=ModelError)
     try:
         if model_name and path.is_dir():
             return path

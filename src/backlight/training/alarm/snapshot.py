@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from backlight.runs.files import write_file
+from backlight.runs.files import scratch_name, write_file
 from backlight.training.alarm.batches import Batch
 from backlight.training.measuring.statistics import dense
 
@@ -33,12 +34,13 @@ def save_snapshot(
         facts: What else the JSON says; ``taken_at_step`` gives the number in the names.
 
     Returns:
-        The name of the JSON file.
+        The name of the JSON file; it ends in another number if a snapshot of this step, or
+        somebody else's file, is there already.
 
     Raises:
         OSError: If there is no room.
     """
-    name = f"snapshot_step_{facts['taken_at_step']:06d}"
+    name = _free_name(directory, f"snapshot_step_{facts['taken_at_step']:06d}")
     tensors = {f"weights/{path}": tensor for path, tensor in _weights(model)}
     others: dict[str, str] = {}
     if batch is not None:
@@ -64,9 +66,19 @@ def save_snapshot(
     return f"{name}.json"
 
 
+def _free_name(directory: Path, stem: str) -> str:
+    names = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
+    endings = (".safetensors", ".json")
+    return next(
+        name
+        for name in names
+        if not any(os.path.lexists(directory / f"{name}{ending}") for ending in endings)
+    )
+
+
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> list[str]:
     """Save tensors, and name those that the format cannot hold."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    scratch = path.with_name(scratch_name())
     # Copies one by one, since the format knows no shared and no strided memory.
     plain = {name: _plain(tensor) for name, tensor in tensors.items() if not tensor.is_meta}
     try:

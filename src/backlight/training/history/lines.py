@@ -2,13 +2,16 @@
 
 import json
 import math
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
+from backlight.runs.files import read_file
 
-__all__ = ["decode_number", "encode_line", "read_lines", "whole_size"]
+__all__ = ["decode_number", "encode_line", "open_lines", "read_lines", "whole_size"]
 
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -35,6 +38,37 @@ def decode_number(value: object) -> float | None:
     return _WORDS.get(value) if isinstance(value, str) else None
 
 
+def open_lines(path: Path) -> TextIO:
+    """Open a file of lines to append to it and to read it; it is made if it is not there.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The open file.
+
+    Raises:
+        RunDirectoryError: If something is there that is no plain file, such as a symbolic link,
+            which may lead anywhere, or a pipe, which would hold up who writes.
+        OSError: If it cannot be opened.
+    """
+    if path.is_symlink():
+        raise _no_file(path)
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | careful, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(path)
+    return os.fdopen(descriptor, "a+", encoding="utf-8")
+
+
+def _no_file(path: Path) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{quoted(path)} is a link, a pipe or a device, and not a file that the watch made; name "
+        "another directory."
+    )
+
+
 def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Read all objects of a file of JSON lines.
 
@@ -48,13 +82,10 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
         The number of each line, from 1, and its object.
 
     Raises:
-        RunDirectoryError: If there is no such file, it cannot be read, or another line than the
-            last is not a JSON object.
+        RunDirectoryError: If there is no such file, it is a pipe or a device, it cannot be read,
+            or another line than the last is not a JSON object.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RunDirectoryError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+    content = read_file(path)
     lines = [(number, line) for number, line in enumerate(content.split(b"\n"), 1) if line.strip()]
     found: list[tuple[int, dict[str, Any]]] = []
     for number, line in lines:
@@ -63,7 +94,7 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
             found.append((number, record))
         elif number != lines[-1][0]:
             raise RunDirectoryError(
-                f"Line {number} of {str(path)!r} is not a JSON object, and it is not the last "
+                f"Line {number} of {quoted(path)} is not a JSON object, and it is not the last "
                 "line, which alone may be torn. Delete the line to read the others."
             )
     return found

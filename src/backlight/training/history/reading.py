@@ -1,6 +1,6 @@
 """From the log of a training run, ours or that of another tool, to its history."""
 
-import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
+from backlight.foreign.documents import read_json
+from backlight.foreign.files import expanded
 from backlight.training.history.foreign.reading import read_foreign
 from backlight.training.history.history import STATISTICS, Event, History, ParameterInfo
 from backlight.training.history.lines import decode_number, read_lines
@@ -22,6 +24,7 @@ FORMAT = 1
 HEADER, LOG = "watch.json", "steps.jsonl"
 """The two files of a watched run."""
 
+_MOST_STEPS = 2**53
 _Record = Mapping[str, Any]
 
 
@@ -41,14 +44,14 @@ def read_history(path: Path | str) -> History:
     Raises:
         RunDirectoryError: If there is no such log, or it is damaged.
     """
-    path = Path(path)
+    path = expanded(path, error=RunDirectoryError)
     if path.name in (LOG, HEADER) and _is_watched(path.parent):
         path = path.parent
     if not _is_watched(path):
         return read_foreign(path)
     parameters = _read_header(path)
     log = path / LOG
-    records = [record for _, record in read_lines(log)] if log.is_file() else []
+    records = [record for _, record in read_lines(log)] if os.path.lexists(log) else []
     return assemble(parameters, [*records, *_ranks(path)], source=str(path))
 
 
@@ -84,8 +87,8 @@ def assemble(
         return sorted_out.history(tuple(parameters), source)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RunDirectoryError(
-            f"The log in {source!r} is damaged: a record does not have the parts or the lengths "
-            f"that the header says ({str(error)[:200]})."
+            f"The log in {quoted(source)} is damaged: a record does not have the parts or the "
+            f"lengths that the header says ({str(error)[:200]})."
         ) from error
 
 
@@ -102,16 +105,16 @@ class _Sorted:
     def add(self, record: _Record) -> None:
         kind = record.get("kind")
         if kind == "step":
-            self.steps[int(record["step"])] = record
+            self.steps[_step(record["step"])] = record
         elif kind == "loss":
             pairs = zip(record["steps"], record["losses"], strict=True)
-            self.losses.update((int(step), _number(loss)) for step, loss in pairs)
+            self.losses.update((_step(step), _number(loss)) for step, loss in pairs)
         elif kind == "event":
             self.events.append(_event(record))
         elif kind == "activations":
-            self.activations[int(record["step"])] = record["layers"]
+            self.activations[_step(record["step"])] = record["layers"]
         elif kind == "rank":
-            self.ranks.setdefault(record["rank"], {})[int(record["step"])] = record["norm"]
+            self.ranks.setdefault(record["rank"], {})[_step(record["step"])] = record["norm"]
 
     def history(self, parameters: tuple[ParameterInfo, ...], source: str) -> History:
         steps = sorted(self.steps)
@@ -131,11 +134,11 @@ class _Sorted:
         return History(
             parameters=parameters,
             steps=_whole(steps),
-            statistics={name: _table(rows(name), width) for name in names or ["norm"]},
+            statistics={name: _statistic(name, rows(name), width) for name in names or ["norm"]},
             present=np.array(
                 [[cell is not None for cell in row] for row in norms], dtype=np.bool_
             ).reshape(len(steps), width),
-            global_norm=_column([record.get("norm") for record in records]),
+            global_norm=_sizes("norm", _column([record.get("norm") for record in records])),
             clipped_norm=_column([record.get("clipped_norm") for record in records]),
             learning_rates=_ragged([record.get("learning_rates") or [] for record in records]),
             scale=_column([record.get("scale") for record in records]),
@@ -159,22 +162,22 @@ def _ranks(path: Path) -> Iterator[_Record]:
     """Read what each process of a parallel training wrote of its own gradients."""
     for place, file in enumerate(sorted(path.glob("rank_*.jsonl"))):
         for _, record in read_lines(file):
-            yield {"kind": "rank", "rank": place, **record}
+            yield {**record, "kind": "rank", "rank": place}
 
 
 def _read_header(path: Path) -> tuple[ParameterInfo, ...]:
     file = path / HEADER
     try:
-        header = json.loads(file.read_text(encoding="utf-8"))
+        header = read_json(file, error=RunDirectoryError)
         found = header["format"]
         if found == FORMAT:
             return tuple(_parameter(entry) for entry in header["parameters"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (RunDirectoryError, ValueError, OverflowError, KeyError, TypeError) as error:
         raise RunDirectoryError(
-            f"{str(file)!r} is damaged: it does not say which parameters were watched."
+            f"{quoted(file)} is damaged: it does not say which parameters were watched."
         ) from error
     raise RunDirectoryError(
-        f"{str(file)!r} has format {repr(found)[:20]}, and this version of backlight reads "
+        f"{quoted(file)} has format {quoted(found)}, and this version of backlight reads "
         f"{FORMAT}; update backlight."
     )
 
@@ -201,7 +204,7 @@ def _event(record: _Record) -> Event:
         return None if record.get(name) is None else str(record[name])
 
     return Event(
-        step=int(record["step"]),
+        step=_step(record["step"]),
         what=str(record["what"]),
         where=text("where") or "unknown",
         module=text("module"),
@@ -212,8 +215,17 @@ def _event(record: _Record) -> Event:
 
 
 def _number(value: object) -> float:
+    """Read a number; null, which stands for what is not known, is NaN."""
     number = decode_number(value)
+    if number is None and value is not None:
+        raise ValueError(f"{quoted(value)} is no number")
     return float("nan") if number is None else number
+
+
+def _step(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_STEPS:
+        raise ValueError(f"{quoted(value)} is no step")
+    return value
 
 
 def _whole(values: Sequence[int]) -> NDArray[np.int64]:
@@ -235,6 +247,18 @@ def _table(rows: Sequence[Sequence[object]], width: int) -> NDArray[np.float64]:
         raise ValueError(f"{wrong} numbers for {width} names")
     values = [[_number(value) for value in row] for row in rows]
     return np.array(values, dtype=np.float64).reshape(len(rows), width)
+
+
+def _statistic(name: str, rows: Sequence[Sequence[object]], width: int) -> NDArray[np.float64]:
+    table = _table(rows, width)
+    return table if name == "mean" else _sizes(name, table)
+
+
+def _sizes(name: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Refuse numbers below zero among those that can have none."""
+    if (numbers < 0).any():
+        raise ValueError(f"{name} is negative")
+    return numbers
 
 
 def _ragged(rows: Sequence[Sequence[object]]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -10,11 +11,12 @@ from typing import Any, TextIO
 from weakref import finalize
 
 from backlight.errors import RunDirectoryError, StorageError
+from backlight.errors import quoted as shown
 from backlight.runs.files import write_file
 from backlight.training.guarding.complaint import complain, quoted
 from backlight.training.guarding.guard import attempt
 from backlight.training.history.history import History, ParameterInfo
-from backlight.training.history.lines import encode_line, read_lines, whole_size
+from backlight.training.history.lines import encode_line, open_lines, read_lines, whole_size
 from backlight.training.history.reading import FORMAT, HEADER, LOG, assemble, read_history
 
 __all__ = ["TrainingLog"]
@@ -97,10 +99,8 @@ class TrainingLog:
     def _open(self, path: Path) -> None:
         self._write_header(path)
         log = path / LOG
-        if log.exists():
-            with log.open("r+b") as file:
-                file.truncate(whole_size(file.read()))
-        self._file = log.open("a+", encoding="utf-8")
+        self._file = open_lines(log)
+        os.truncate(self._file.fileno(), whole_size(log.read_bytes()))
         finalize(self, self._file.close)  # where nobody closes the watch
 
     def _stay(self) -> None:
@@ -111,9 +111,9 @@ class TrainingLog:
         try:
             there = (self.path / LOG).stat()
         except FileNotFoundError as error:
-            raise StorageError(f"{str(self.path / LOG)!r} was deleted or moved") from error
+            raise StorageError(f"{shown(self.path / LOG)} was deleted or moved") from error
         if (here.st_ino, here.st_dev) != (there.st_ino, there.st_dev):
-            raise StorageError(f"{str(self.path / LOG)!r} was replaced")
+            raise StorageError(f"{shown(self.path / LOG)} was replaced")
 
     def _write_header(self, path: Path) -> None:
         parameters = [
@@ -184,12 +184,13 @@ def _take_up(
         RunDirectoryError: If it cannot be used.
     """
     if path.exists() and not path.is_dir():
-        raise RunDirectoryError(f"{str(path)!r} is a file, not a directory for a log.")
+        raise RunDirectoryError(f"{shown(path)} is a file, not a directory for a log.")
+    _refuse_what_is_no_log(path)
     if not (path / HEADER).exists():
         return tuple(parameters)
     if not resume:
         raise RunDirectoryError(
-            f"{str(path)!r} already holds the log of a training run. Name another directory, or "
+            f"{shown(path)} already holds the log of a training run. Name another directory, or "
             "say with steps_done how many steps were done, to go on with it."
         )
     before = read_history(path).parameters
@@ -200,10 +201,26 @@ def _take_up(
     if differing:
         name, shape = min(differing)
         raise RunDirectoryError(
-            f"{str(path)!r} holds the log of another model: they differ in {name} {shape}. "
+            f"{shown(path)} holds the log of another model: they differ in {shown(name)} {shape}. "
             "Name another directory."
         )
     return tuple(
         replace(ours[key], since=old.since, elsewhere=old.elsewhere) if key in ours else old
         for key, old in theirs.items()
     )
+
+
+def _refuse_what_is_no_log(path: Path) -> None:
+    """Refuse a directory in which the names of a log are taken by something else."""
+    for name in (HEADER, LOG):
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG((path / name).lstat().st_mode):
+                raise RunDirectoryError(
+                    f"{shown(path / name)} is not a plain file, so the watch did not make it. Name "
+                    "another directory."
+                )
+    if (path / LOG).exists() and not (path / HEADER).exists():
+        raise RunDirectoryError(
+            f"{shown(path / LOG)} is there without the {HEADER} that the watch writes first, so it "
+            "is somebody else's. Name another directory."
+        )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.foreign.text import brief
 from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding
 from backlight.training.symptoms.losses import Course
@@ -129,7 +130,9 @@ def _apart(readings: Readings) -> Iterator[Finding]:
                 )
             )
             factor = float(np.exp(sign * middle(apart[start : start + 3, group])))
-            names = " and ".join(readings.history.parameters[column].name for column in group[:3])
+            names = " and ".join(
+                brief(readings.history.parameters[column].name) for column in group[:3]
+            )
             yield finding(
                 name,
                 evidence=f"The gradient of {names} is {factor:.3g} times "

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from backlight.foreign.text import brief
+
 __all__ = ["Diagnosis", "Finding", "Place", "Severity", "Verdict"]
 
 Verdict = Literal[
@@ -34,10 +36,10 @@ class Place:
 
     def __str__(self) -> str:
         if not self.module:
-            return self.parameter or "the whole model"
+            return brief(self.parameter or "the whole model")
         own = f"layers.{self.layer}" if self.layer is not None else ""
         number = "" if self.layer is None or self.module == own else f" (layer {self.layer})"
-        return f"{self.module}{number}"
+        return f"{brief(self.module)}{number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.foreign.text import brief
 from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding
 from backlight.training.symptoms.losses import noise_of
@@ -89,7 +90,7 @@ def _first(
 def _in_one_place(
     readings: Readings, row: int, columns: list[int], jump: float, common: float
 ) -> Finding:
-    name = readings.history.parameters[columns[0]].name
+    name = brief(readings.history.parameters[columns[0]].name)
     return finding(
         "gradient_spike",
         evidence=f"The gradient of {name} is {np.exp(jump):.3g} times its median of the {_WINDOW} "

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from backlight.foreign.text import brief
 from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding
 from backlight.training.symptoms.readings import Readings, place_of
@@ -48,7 +49,7 @@ def find_bad_weights(readings: Readings) -> Iterator[Finding]:
             factor = float(np.exp(sign * middle(apart[start : start + 3, group])))
             yield finding(
                 "saturated_softmax" if scores and sign > 0 else name,
-                evidence=f"The norm of {' and '.join(names[:3])} is {factor:.3g} times "
+                evidence=f"The norm of {' and '.join(map(brief, names[:3]))} is {factor:.3g} times "
                 f"{'larger' if sign > 0 else 'smaller'} than that of the same matrices in the "
                 f"blocks around it{_gradient(readings, group, start)}.",
                 since_step=int(readings.steps[start]),

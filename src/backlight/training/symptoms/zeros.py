@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from backlight.foreign.text import brief
 from backlight.training.symptoms.catalogue import finding
 from backlight.training.symptoms.findings import Finding
 from backlight.training.symptoms.readings import Readings, place_of
@@ -62,7 +63,9 @@ def _dead(readings: Readings, found: Sequence[Rest]) -> Iterator[Finding]:
         ends = {rest.column: rest.end for rest in found if rest.start == start}
         for group in readings.by_block(list(ends)):
             end = max(ends[column] for column in group)
-            names = ", ".join(readings.history.parameters[column].name for column in group[:3])
+            names = ", ".join(
+                brief(readings.history.parameters[column].name) for column in group[:3]
+            )
             more = f" and {len(group) - 3} more" if len(group) > 3 else ""
             rows = end - start + 1
             told = "at the one recorded step" if rows == 1 else f"at {rows} recorded steps in a row"
@@ -107,8 +110,8 @@ def _dead_units(readings: Readings, known: set[int]) -> Iterator[Finding]:
         start, name = columns[first], readings.history.parameters[first].name
         yield finding(
             "dead_units",
-            evidence=f"{share[start, first]:.0%} of the gradient of {name} is exactly zero, and "
-            f"less than {_LIVELY:.0%} in most other blocks.",
+            evidence=f"{share[start, first]:.0%} of the gradient of {brief(name)} is exactly "
+            f"zero, and less than {_LIVELY:.0%} in most other blocks.",
             since_step=int(readings.steps[start]),
             place=place_of(readings.history, group),
         )

@@ -11,7 +11,7 @@ from torch import Tensor, distributed
 from backlight.training.guarding.complaint import complain, quoted
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.hooks import Hooks
-from backlight.training.history.lines import encode_line
+from backlight.training.history.lines import encode_line, open_lines
 
 __all__ = ["LocalNorms", "rank"]
 
@@ -70,7 +70,7 @@ class LocalNorms:
         if not self._written:  # later it is not made again: somebody took it away
             path.mkdir(parents=True, exist_ok=True)
         self._written = True
-        with (path / f"rank_{rank():04d}.jsonl").open("a", encoding="utf-8") as file:
+        with open_lines(path / f"rank_{rank():04d}.jsonl") as file:
             file.write(encode_line(record))
 
     def _hook(self, place: int) -> Callable[[Tensor], None]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backlight.errors import ConfigError
+from backlight.errors import ConfigError, quoted
 
 __all__ = ["Schedule", "every", "log_spaced", "make_schedule"]
 
@@ -86,6 +86,7 @@ def make_schedule(wish: int | Callable[[int], bool]) -> Schedule:
     if callable(wish):
         return Schedule(wish, getattr(wish, "__name__", type(wish).__name__))
     raise ConfigError(
-        f"{wish!r} is no schedule: give a number, every(10), log_spaced(), or a function that says "
+        f"{quoted(wish)} is no schedule: give a number, every(10), log_spaced(), or a function "
+        "that says "
         "of the number of a step whether it is measured."
     )

@@ -13,7 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from backlight.errors import BacklightError, ConfigError, UsageError
+from backlight.errors import BacklightError, ConfigError, RunDirectoryError, UsageError
+from backlight.foreign.files import expanded
 from backlight.runs.provenance import provenance
 from backlight.training.alarm.alarm import Alarm
 from backlight.training.alarm.batches import remember, scalars
@@ -91,7 +92,7 @@ class Watch:
                 "The activations of a compiled model cannot be watched, since its blocks are not "
                 "called one by one; leave out activations, or torch.compile."
             )
-        path = None if run_dir is None else Path(run_dir).absolute()
+        path = None if run_dir is None else expanded(run_dir, error=RunDirectoryError).absolute()
         self._writes = rank() == 0
         log = TrainingLog(
             path if self._writes else None,

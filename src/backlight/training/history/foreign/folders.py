@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
 from backlight.training.history.foreign.text import reason, shown
 
 __all__ = ["Found", "find_log"]
@@ -122,7 +122,7 @@ def _last_numbered(path: Path) -> Found | None:
             found = finder(folder)
             if found is not None:
                 other = f", the last of {len(numbered)}" if len(numbered) > 1 else ""
-                return Found(files=found.files, note=f"Read from {folder.name!r}{other}.")
+                return Found(files=found.files, note=f"Read from {quoted(folder.name)}{other}.")
     return None
 
 
