@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
@@ -211,10 +210,10 @@ def test_a_process_that_ends_meanwhile_is_told_of_afterwards():
         worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
 
         def work():
-            time.sleep(0.2)
+            worker.kill()  # while nothing is heard, since this is done apart
+            time.sleep(0.3)
             return {}
 
-        threading.Timer(0.05, worker.kill).start()
         do_apart(work)
         assert heard == [signal.SIGCHLD]
         worker.communicate()
