@@ -1,9 +1,15 @@
 """A bad batch is run again in a process of its own, or not at all; the event says which."""
 
+import contextlib
+import mmap
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections import UserDict
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 import torch
@@ -195,3 +201,39 @@ def test_inputs_are_kept_as_they_were():
     assert kept.obstacle() is None
     x.add_(1)
     assert "written to" in kept.obstacle()
+
+
+def test_a_process_that_ends_meanwhile_is_told_of_afterwards():
+    heard = []
+    before = signal.signal(signal.SIGCHLD, lambda *words: heard.append(words[0]))
+    try:
+        worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+        def work():
+            worker.kill()  # while nothing is heard, since this is done apart
+            time.sleep(0.3)
+            return {}
+
+        do_apart(work)
+        assert heard == [signal.SIGCHLD]
+        worker.communicate()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_too_much_shared_memory_is_an_obstacle():
+    with (
+        mock.patch("backlight.training.alarm.unshared._MOST", 2**12),
+        contextlib.closing(mmap.mmap(-1, 2**13)),
+        pytest.raises(RunError, match="it shares more than a gigabyte of memory"),
+    ):
+        do_apart(dict)
+
+
+def test_a_thread_cannot_keep_a_handler_from_being_called():
+    before = signal.signal(signal.SIGCHLD, lambda *words: None)
+    try:
+        with ThreadPoolExecutor(1) as pool, pytest.raises(RunError, match="handles SIGCHLD"):
+            pool.submit(do_apart, dict).result()
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -4,6 +4,8 @@ import contextlib
 import copy
 import errno
 import io
+import mmap
+import multiprocessing
 import os
 import pickle
 import pty
@@ -13,6 +15,7 @@ import sys
 import warnings
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -542,3 +545,62 @@ def a_kind_of_tensor_of_the_user(t):
     model = net()
     model[0].weight = nn.Parameter(model[0].weight.detach().as_subclass(Moody))
     simple(t, model, run_dir="run")
+
+
+class _Counting(nn.Module):
+    """Normalises batches, and counts them, in memory that other processes see."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside = net(nn.BatchNorm1d(5))
+        self.register_buffer("count", torch.zeros(1))
+
+    def forward(self, x):
+        self.count += 1
+        return self.inside(x)
+
+
+@scenario
+def the_model_is_in_shared_memory(t):
+    simple(t, _Counting().share_memory(), run_dir="run")
+
+
+@scenario
+def the_program_counts_in_shared_memory(t):
+    counted, mapped = multiprocessing.Value("i", 0), mmap.mmap(-1, 8)
+    path = t.folder / "array"
+    array = np.memmap(path, dtype=np.float32, mode="w+", shape=(1,))
+    model = net()
+
+    def count(module, inputs):
+        with counted.get_lock():
+            counted.value += 1
+        mapped[0] += 1
+        array[0] += 1
+
+    model.register_forward_pre_hook(count)
+    simple(t, model, run_dir="run")
+    t.keep(counted.value, mapped[0], float(array[0]))
+
+
+def told_of_ends(t, handler):
+    before = signal.signal(signal.SIGCHLD, handler)
+    try:
+        simple(t, net(), run_dir="run")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@scenario
+def the_program_counts_processes_that_end(t):
+    ended = []
+    told_of_ends(t, lambda *words: ended.append(words[0]))
+    t.keep(ended)
+
+
+@scenario
+def the_program_fails_when_a_process_ends(t):
+    def fail(*words):
+        raise RuntimeError("a worker has died")
+
+    told_of_ends(t, fail)

@@ -15,8 +15,10 @@ from typing import Any, cast
 import torch
 
 from backlight.errors import RunError
-from backlight.training.guarding.complaint import in_words
+from backlight.training.alarm.unshared import unshare_memory
+from backlight.training.guarding.complaint import in_words, quoted
 from backlight.training.guarding.guard import attempt
+from backlight.training.guarding.unheard import unheard
 
 __all__ = ["do_apart"]
 
@@ -31,8 +33,8 @@ def do_apart(work: Callable[[], Mapping[str, Any]], *, seconds: float = _SECONDS
     """Do something in a forked process, which has everything as it is here, and give its answer.
 
     Whatever the work changes (random generators, counters, weights, its inputs) is changed there.
-    Files and connections that are open here are closed there, so that nothing gets out but the
-    answer.
+    Files and connections that are open here are closed there, and shared memory is copied, so that
+    nothing gets out but the answer. The program is not told of that process and its end.
 
     Args:
         work: What is done; it gives what JSON can hold.
@@ -47,6 +49,13 @@ def do_apart(work: Callable[[], Mapping[str, Any]], *, seconds: float = _SECONDS
     """
     if not sys.platform.startswith("linux"):
         raise RunError("that is done in a forked process, which this system does not have")
+    with unheard() as sure:
+        if not sure:
+            raise RunError("this is a thread, and the program handles SIGCHLD in another one")
+        return _do_apart(work, seconds)
+
+
+def _do_apart(work: Callable[[], Mapping[str, Any]], seconds: float) -> dict[str, Any]:
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's warning that other threads may hold locks
@@ -77,8 +86,10 @@ def _be_apart(work: Callable[[], Mapping[str, Any]], writer: int) -> None:
         writer = _alone_with(writer)
         torch.set_num_threads(1)  # the other threads are not there
         found: list[Mapping[str, Any]] = []
-        error = attempt(lambda: found.append(work()))
-        answer = {"failure": f"it failed ({in_words(error)})"} if error is not None else found[0]
+        error = attempt(unshare_memory) or attempt(lambda: found.append(work()))
+        answer = found[0] if error is None else {"failure": f"it failed ({in_words(error)})"}
+        if isinstance(error, RunError):
+            answer = {"failure": quoted(error)}
         content = json.dumps(answer).encode() + _END
         while content:
             content = content[os.write(writer, content) :]

@@ -1,7 +1,8 @@
 """A flag that stays: at which step each tensor was first not finite, kept on the device."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,18 +33,12 @@ class FirstNonFinite:
             tensors: In the same order at each step; None for one that is missing at this step.
             step: The step, from 1.
         """
-        groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-        local = [_local(t) if t is not None and has_norm(t) else None for t in tensors]
-        for place, tensor in enumerate(local):
-            if tensor is not None and tensor.numel():
-                groups.setdefault((tensor.device, tensor.dtype), []).append(place)
-        for (device, dtype), places in groups.items():
+        for (device, dtype), (places, present) in _groups(tensors).items():
             wide = torch.float32 if dtype.itemsize < 4 else dtype
-            present = [tensor for place in places if (tensor := local[place]) is not None]
             norms = torch.stack(list(fused._foreach_norm(present, 2, dtype=wide)))
             if device.type == "cpu" and math.isfinite(norms.sum().item()):
                 continue
-            first = self._flags(device, len(local))
+            first = self._flags(device, len(tensors))
             index = torch.tensor(places, device=device)
             here = first[index]
             first[index] = torch.where((here == 0) & ~norms.isfinite(), step, here)
@@ -83,6 +78,31 @@ class FirstNonFinite:
                 fresh[: len(flags)] = flags
             self._first[device] = flags = fresh
         return flags
+
+
+def _groups(
+    tensors: Sequence[Tensor | None],
+) -> dict[tuple[torch.device, torch.dtype], tuple[list[int], list[Tensor]]]:
+    """Gather those tensors that can be looked at, with their places, by device and type."""
+    groups: dict[tuple[torch.device, torch.dtype], tuple[list[int], list[Tensor]]] = {}
+    for places in _kinds(tensors):
+        present = [_local(cast("Tensor", tensors[place])) for place in places]
+        if has_norm(present[0]):
+            key = (present[0].device, present[0].dtype)
+            whose, local = groups.setdefault(key, ([], []))
+            whose += [place for place, t in zip(places, present, strict=True) if t.numel()]
+            local += [tensor for tensor in present if tensor.numel()]
+    return {key: group for key, group in groups.items() if group[0]}
+
+
+def _kinds(tensors: Sequence[Tensor | None]) -> Iterable[list[int]]:
+    """Give the places of tensors that are alike: at every step, what they are is asked once."""
+    kinds: dict[tuple[Any, ...], list[int]] = {}
+    for place, tensor in enumerate(tensors):
+        if tensor is not None:
+            kind = (type(tensor), tensor.layout, tensor.device, tensor.dtype)
+            kinds.setdefault(kind, []).append(place)
+    return kinds.values()
 
 
 def _local(tensor: Tensor) -> Tensor:

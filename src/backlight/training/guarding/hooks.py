@@ -1,7 +1,7 @@
 """The hooks of a watch: each is guarded, and a copy of what they hang on has none that works."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 from weakref import ref
@@ -52,20 +52,27 @@ class Hooks:
         return os.getpid() == self._process
 
     def add(
-        self, register: Callable[..., RemovableHandle], body: Callable[..., Any], **options: Any
+        self,
+        register: Callable[..., RemovableHandle],
+        body: Callable[..., Any],
+        *,
+        unless: Sequence[object] | None = None,
+        **options: Any,
     ) -> RemovableHandle:
         """Register a hook.
 
         Args:
             register: Such as ``module.register_forward_hook``.
             body: What the hook does; what it returns, the hook returns.
+            unless: While there is something in it, the hook of a tensor does nothing: one that is
+                called hundreds of times a step has to be cheap.
             options: Those of ``register``.
 
         Returns:
             The handle, for a hook that is taken away before the others.
         """
         hook = _BreakingHook(self, body) if self._compiled else Hook(self, body)
-        hook.handle = register(hook, **options)
+        hook.handle = register(hook if unless is None else _unless(unless, hook), **options)
         self._handles.append(hook.handle)
         return hook.handle
 
@@ -102,9 +109,8 @@ class Hooks:
             if of is not None and of is self._sweeper:
                 self.remove()
             return None
-        if cast(
-            "Any", torch.jit
-        ).is_tracing():  # what is done now would become a part of what is traced
+        # What is done while a model is traced would become a part of what is traced.
+        if cast("Any", torch)._C._is_tracing():
             return None
         found: list[Any] = []
         self._running.append(of)
@@ -146,6 +152,14 @@ class Hooks:
 
 def _nothing(*words: Any) -> None:
     del words
+
+
+def _unless(held: Sequence[object], hook: "Hook") -> Callable[[Tensor], None]:
+    def call(tensor: Tensor) -> None:
+        if not held:
+            hook(tensor)
+
+    return call
 
 
 class Hook:

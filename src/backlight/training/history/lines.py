@@ -116,10 +116,14 @@ def _decode(line: bytes) -> dict[str, Any] | None:
 
 
 def _encode(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float):  # nearly all are
+        if math.isfinite(value):
+            return value
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, Mapping):
         return {str(key): _encode(inner) for key, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return [_encode(inner) for inner in value]
     return value

@@ -153,9 +153,9 @@ class Measurement:
         tables: dict[str, list[float | None]] = {}
         for name, values in self.statistics.items():
             row: list[float | None] = [None] * len(self._weights)
-            for place in self.present:
-                if name != "update_ratio" or place not in self._unknown:
-                    row[place] = float(values[place])
+            unknown = self._unknown if name == "update_ratio" else ()
+            for place, value in zip(self.present, values[self.present].tolist(), strict=True):
+                row[place] = None if place in unknown else value
             tables[name] = row
         return {"norm": self.norm, "clipped_norm": self.clipped_norm, "parameters": tables}
 

@@ -124,17 +124,18 @@ def _batches(tensors: Sequence[Tensor]) -> Iterator[tuple[list[int], list[Tensor
     pieces: list[Tensor] = []
     held = 0
     for place, tensor in enumerate(tensors):
-        for piece in dense(tensor).reshape(-1).split(_PIECE):
-            if not piece.numel():
-                continue
-            limit = _PIECE if piece.device.type == "cpu" else _BATCH
-            alike = not pieces or (pieces[0].device, pieces[0].dtype) == (piece.device, piece.dtype)
-            if pieces and (not alike or held + piece.numel() > limit):
+        flat = dense(tensor).reshape(-1)
+        size = flat.numel()
+        limit = _PIECE if flat.device.type == "cpu" else _BATCH
+        alike = not pieces or (pieces[0].device, pieces[0].dtype) == (flat.device, flat.dtype)
+        for piece in flat.split(_PIECE) if size > _PIECE else [flat] if size else []:
+            number = piece.numel()
+            if pieces and (not alike or held + number > limit):
                 yield places, _widened(pieces)
-                places, pieces, held = [], [], 0
+                places, pieces, held, alike = [], [], 0, True
             places.append(place)
             pieces.append(piece)
-            held += piece.numel()
+            held += number
     if pieces:
         yield places, _widened(pieces)
 

@@ -34,7 +34,7 @@ def find_missing(readings: Readings) -> Iterator[Finding]:
 def _without_gradient(readings: Readings) -> Iterator[Finding]:
     history = readings.history
     trainable = [place for place, info in enumerate(history.parameters) if _is_learning(info)]
-    absent = ~history.present & history.present.any(axis=1, keepdims=True)
+    absent = ~history.present & np.any(history.present, axis=1, keepdims=True)
     longer_than_chance = {
         rest.column for rest in rests(readings, absent, history.present, trainable)
     }

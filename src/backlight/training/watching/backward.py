@@ -30,7 +30,7 @@ class BackwardEnd:
         self._hooks = hooks
         self._ended = ended
         self._behind_reduction = behind_reduction
-        self._asked = False
+        self._asked: list[bool] = []  # holds something behind the first parameter of a pass
         self._followed: dict[int, RemovableHandle] = {}
 
     def follow(self, parameters: Sequence[Tensor]) -> None:
@@ -41,23 +41,24 @@ class BackwardEnd:
         for parameter in parameters:
             if parameter.requires_grad and id(parameter) not in self._followed:
                 register = parameter.register_post_accumulate_grad_hook
-                self._followed[id(parameter)] = self._hooks.add(register, self._accumulated)
+                self._followed[id(parameter)] = self._hooks.add(
+                    register, self._accumulated, unless=self._asked
+                )
 
     def forget(self) -> None:
         """Forget a pass that did not come to its end."""
-        self._asked = False
+        self._asked.clear()
 
     def _accumulated(self, parameter: Tensor) -> None:
         del parameter
-        if not self._asked:
-            self._asked = True
-            _at_end(Hook(self._hooks, self._behind_others if self._behind_reduction else self._end))
+        self._asked.append(True)
+        _at_end(Hook(self._hooks, self._behind_others if self._behind_reduction else self._end))
 
     def _behind_others(self) -> None:
         _at_end(Hook(self._hooks, self._end))
 
     def _end(self) -> None:
-        self._asked = False
+        self._asked.clear()
         self._ended()
 
 

@@ -89,8 +89,7 @@ class Roster:
         Returns:
             Whether something is known of the parameters that was not known before.
         """
-        signature = self._sign()
-        if signature == self._signature and not closely:
+        if not closely and self._sign() == self._signature:
             return False
         before = list(self.infos)
         for place, trainable in enumerate(self._were_trainable):
@@ -103,7 +102,7 @@ class Roster:
         for place, weight in enumerate(self.weights):
             last = self._trainable[place]
             trainable = weight.requires_grad or (last is not None and step - last < _LONG)
-            if not self.infos[place].until:
+            if not self.infos[place].until and self.infos[place].trainable != trainable:
                 self.infos[place] = replace(self.infos[place], trainable=trainable)
         return before != self.infos
 
@@ -127,11 +126,11 @@ class Roster:
             self.infos[place] = replace(self.infos[place], elsewhere=True)
         return places, bool(news)
 
-    def _sign(self) -> tuple[int, ...]:
+    def _sign(self) -> list[list[int]]:
         """Give what differs if a parameter was frozen, unfrozen, or given to an optimizer."""
         groups = [group["params"] for each in self._optimizers for group in each.param_groups]
-        members = [id(weight) for weights in groups for weight in weights]
-        return (*members, *[weight.requires_grad for weight in self.weights])
+        members = [list(map(id, weights)) for weights in groups]
+        return [*members, [weight.requires_grad for weight in self.weights]]
 
     def _find_owners(self) -> dict[int, set[int]]:
         numbers = {id(weight): place for place, weight in enumerate(self.weights)}

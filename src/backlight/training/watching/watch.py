@@ -21,6 +21,7 @@ from backlight.training.alarm.batches import remember, scalars
 from backlight.training.guarding.complaint import complain, in_words, quoted
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.hooks import Hooks
+from backlight.training.guarding.unheard import unheard
 from backlight.training.history.history import Event, History
 from backlight.training.measuring.measurement import Measurement
 from backlight.training.outlets.log import TrainingLog
@@ -495,7 +496,8 @@ def _learning_rates(optimizers: Sequence[Optimizer]) -> list[float]:
 
 
 def _facts(schedule: Schedule) -> dict[str, Any]:
-    versions = provenance()
+    with unheard():  # git is asked
+        versions = provenance()
     return {
         "started": versions.pop("started"),
         "versions": versions,
