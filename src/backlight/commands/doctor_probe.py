@@ -20,7 +20,7 @@ from backlight.models.subject import Subject
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.history.history import History, ParameterInfo
 from backlight.training.measuring.statistics import gradient_statistics, norms
-from backlight.training.watching.parameters import DepthOrder, describe_parameters
+from backlight.training.watching.parameters import DepthOrder, describe_parameters, is_compiled
 
 __all__ = ["probe", "probe_subject"]
 
@@ -64,7 +64,7 @@ def probe_subject(subject: Subject, batch: Batch) -> History:
     """
     model, batch = subject.model, batch.to(subject.device)
     with borrowed(model), _unfrozen(model), torch.enable_grad():
-        hooks = Hooks(model, _failed)
+        hooks = Hooks(model, _failed, compiled=is_compiled(model))
         order = DepthOrder(model, hooks)
         order.begin()
         try:

@@ -178,7 +178,7 @@ class History:
 
     def _grouped(self, keys: Mapping[str, str | None]) -> GroupNorms:
         order = sorted(range(len(self.parameters)), key=lambda p: self.parameters[p].depth)
-        norms = self.statistics.get("norm", np.zeros((len(self.steps), 0)))
+        norms = self.statistics.get("norm", np.full(self.present.shape, np.nan))
         return group_norms(
             [keys[self.parameters[column].name] for column in order],
             norms[:, order],
