@@ -166,6 +166,11 @@ def _not_observed_of_losses(readings: Readings) -> Iterator[str]:
         count = len(history.losses)
         seen = "1 loss was" if count == 1 else f"{count} losses were"
         yield f"Only {seen} seen: too few to judge their course."
+    elif course.of_rewards:
+        yield (
+            "The log tells rewards, so the loss is a policy's: it measures no error, and its "
+            "course is not judged."
+        )
     elif course.is_signed:
         yield (
             "The loss is zero or negative at times, as that of a policy gradient or of a density "

@@ -60,12 +60,14 @@ class Course:
         losses: ``[L]``.
         vocabulary: How many tokens there are if it is a model of tokens, else None.
         of_parameters: The shapes of the parameters are known, so a model without tokens is one.
+        of_rewards: It is the loss of a policy that earns rewards.
     """
 
     steps: NDArray[np.int64]
     losses: NDArray[np.float64]
     vocabulary: int | None = None
     of_parameters: bool = False
+    of_rewards: bool = False
 
     @classmethod
     def of(cls, readings: Readings) -> "Course":
@@ -77,6 +79,7 @@ class Course:
             losses=history.losses[known],
             vocabulary=readings.vocabulary,
             of_parameters=any(info.numel for info in history.parameters),
+            of_rewards=history.of_rewards,
         )
 
     @property
@@ -99,7 +102,7 @@ class Course:
     @property
     def is_error(self) -> bool:
         """As far as can be seen, this loss measures an error."""
-        return not self.is_signed and not self.begins_at_zero
+        return not self.is_signed and not self.begins_at_zero and not self.of_rewards
 
     @property
     def may_be_another(self) -> bool:
