@@ -90,7 +90,7 @@ def silence(
             told |= {each.title for each in diagnosis.findings}
             if name in OTHERS and len(history.losses):
                 losses.append(
-                    f"{history.losses[:5].mean():.3g} to {history.losses[-5:].mean():.3g}"
+                    f"{history.losses[:3].mean():.3g} to {history.losses[-5:].mean():.3g}"
                 )
             if diagnosis.findings:
                 evidence = diagnosis.findings[0].evidence
