@@ -1,5 +1,6 @@
 """What the doctor must not take for granted: each assumption, and a history that breaks it."""
 
+import json
 import time
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from backlight.training.history.history import Event, History
+from backlight.training.history.reading import read_history
 from backlight.training.symptoms import diagnose
 from zoo.histories import changed, column, healthy
 
@@ -41,6 +43,48 @@ def noise(count, size, seed=1):
 
 def falling(count=60):
     return 1.5 + 2 * np.exp(-np.arange(count) / 20) + noise(count, 0.03)
+
+
+# A watch that ended
+
+
+def test_a_watch_that_ended_is_told_and_how_far_the_verdict_holds():
+    text = "The watch has ended at step 75, and the training goes on without it: OSError: full."
+    event = Event(step=75, what="unwatched", text=text)
+
+    ended = diagnose(replace(healthy(), events=(event,)))
+    another = diagnose(replace(healthy(num_steps=90), events=(event,)))
+
+    assert ended.verdict == "healthy"
+    assert f"{text} The verdict holds up to step 60 only." in ended.notes
+    assert f"{text} Steps up to 76, where another went on, are not judged." in another.notes
+
+
+def test_a_history_without_norms_of_parameters_is_grouped_and_judged():
+    history = healthy()
+    without = replace(
+        history,
+        statistics={name: table for name, table in history.statistics.items() if name != "norm"},
+    )
+
+    assert np.isnan(without.layer_norms().norms).all()
+    assert np.isnan(without.module_norms().norms).all()
+    assert diagnose(without).verdict == "healthy"
+
+
+def test_a_place_of_several_modules_of_one_layer_is_that_layer():
+    history = healthy()
+    present = history.present.copy()
+    present[:, [column(history, f"h.2.{name}.weight") for name in ("ln", "mlp.c_fc")]] = False
+    names = [info.name.replace("h.2.ln", "norms.2") for info in history.parameters]
+    infos = tuple(
+        replace(info, name=name, module=name.rpartition(".")[0])
+        for info, name in zip(history.parameters, names, strict=True)
+    )
+
+    (finding,) = diagnose(replace(history, present=present, parameters=infos)).findings
+
+    assert str(finding.place) == "layer 2"
 
 
 # Numbers that are not finite, or not there
@@ -226,6 +270,61 @@ def test_losses_of_short_batches_have_no_spikes_but_their_own():
     assert "loss_spike" not in symptoms(plain(1.5 * lengths, norms(2000)))
 
 
+def test_a_jump_back_to_guessing_is_no_harder_task():
+    history = healthy(num_steps=120)
+    losses = np.log(67) - 1.8 * (1 - np.exp(-(np.arange(120) % 70) / 15)) + noise(120, 0.03)
+    harder = np.where(np.arange(120) < 70, losses, losses - 0.9)
+
+    replaced = diagnose(replace(history, losses=losses))
+    milder = diagnose(replace(history, losses=harder))
+
+    first = replaced.findings[0]
+    assert (replaced.verdict, first.symptom, first.since_step) == ("unstable", "loss_spike", 71)
+    assert "weights are other ones, or the targets" in first.cause
+    assert milder.verdict == "healthy"
+
+
+def test_a_loss_that_falls_slowly_from_guessing_is_a_warning_and_one_that_does_not_an_error():
+    history = healthy(num_steps=60)
+    start = np.log(67)
+
+    slow = diagnose(replace(history, losses=start - 0.001 * np.arange(60) + noise(60, 0.005)))
+    flat = diagnose(replace(history, losses=start + noise(60, 0.005)))
+
+    assert [(each.symptom, each.severity) for each in slow.findings] == [("loss_flat", "warning")]
+    assert [(each.symptom, each.severity) for each in flat.findings] == [("loss_flat", "error")]
+
+
+def test_a_table_of_codes_in_the_middle_is_no_vocabulary():
+    history = healthy(num_steps=100)
+    rising = np.concatenate([np.linspace(4, 3, 40), np.linspace(3, 6, 60)]) + noise(100, 0.02)
+    codes = replace(history.parameters[0], shape=(64, 8), numel=512)
+    decoder = replace(history.parameters[-1], shape=(16, 32), numel=512)
+    infos = (codes, *history.parameters[1:-1], decoder)
+
+    of_codes = diagnose(replace(history, losses=rising, parameters=infos))
+    of_tokens = diagnose(replace(history, losses=rising))
+    tied = (*history.parameters[:-1], replace(history.parameters[-1], shape=(32, 128)))
+
+    assert of_codes.verdict == "healthy"
+    assert of_tokens.verdict == "unstable"
+    assert diagnose(replace(history, losses=rising, parameters=tied)).verdict == "unstable"
+
+
+def test_the_loss_of_a_log_with_rewards_is_not_judged(tmp_path):
+    log = tmp_path / "log.jsonl"
+
+    def judged(name):
+        rows = ({"step": t, "loss": 1 + 0.1 * t, "grad_norm": 0.4, name: t} for t in range(50))
+        log.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return diagnose(read_history(log))
+
+    assert judged("rewards/format_reward/mean").verdict == "healthy"
+    assert any("The log tells rewards" in text for text in judged("reward").not_observed)
+    for name in ("rewards/chosen", "train/rewards/margins", "rewarded"):
+        assert judged(name).verdict == "unstable"
+
+
 def test_a_step_to_a_harder_task_is_a_warning():
     losses = 2 + np.exp(-np.arange(200) / 40) + noise(200, 0.03)
     losses[100:] += 1.5 * np.exp(-np.arange(100) / 40)
@@ -324,6 +423,22 @@ def test_an_expert_that_is_not_used_any_more_is_dead():
     assert 38 <= found.since_step <= 41
 
 
+def test_biases_of_experts_rest_as_their_weights_do():
+    history = healthy(num_steps=60, num_layers=3)
+    infos = list(history.parameters)
+    places = [column(history, f"h.{layer}.ln.weight") for layer in range(3)]
+    for number, place in enumerate(places):
+        infos[place] = replace(infos[place], name=f"h.0.experts.{number}.bias")
+    present = history.present.copy()
+    random = np.random.default_rng(3)
+    present[:, places] = random.random((60, 3)) < 0.8
+    present[45:, places[0]] = False  # a quarter of the record, which is a tide
+
+    diagnosis = diagnose(replace(history, parameters=tuple(infos), present=present))
+
+    assert diagnosis.findings == ()
+
+
 def test_what_begins_at_zero_and_wakes_is_healthy():
     history = healthy()
 
@@ -405,6 +520,18 @@ def test_a_gradient_as_large_as_its_loss_is_not_huge():
 
     assert "gradient_huge" in symptoms(history)
     assert "gradient_huge" not in symptoms(replace(history, losses=1e8 * history.losses))
+
+
+@pytest.mark.parametrize(("before", "verdict"), [(0.01, "healthy"), (2.0, "dead")])
+def test_a_loss_that_came_down_to_zero_has_no_gradient(before, verdict):
+    history = healthy(num_steps=60)
+    losses = np.concatenate([np.linspace(2.0, before, 30), np.zeros(30)])
+    zero = changed(history, "norm", range(30, 60), range(14), 0.0)
+
+    diagnosis = diagnose(replace(zero, losses=losses))
+
+    assert diagnosis.verdict == verdict
+    assert symptoms(replace(zero, losses=losses)) >= {"gradient_tiny"}
 
 
 def test_batches_without_anything_to_learn_are_healthy():

@@ -117,6 +117,7 @@ class History:
         scale: ``[T]``, the factor of the gradient scaler; NaN without one.
         loss_steps: ``[L]``, the steps whose loss is known: all, not only the recorded ones.
         losses: ``[L]``, in the unit of the user's loss, averaged over micro-batches.
+        of_rewards: The log tells rewards too, so the loss is a policy's, and measures no error.
         events: What happened, by step.
         rank_norms: ``[T, ranks]``, the norm on each rank before the reduction; no columns if there
             is one process only, or it is unknown.
@@ -138,6 +139,7 @@ class History:
     scale: _Numbers = field(default_factory=_no_numbers)
     loss_steps: _Steps = field(default_factory=_no_steps)
     losses: _Numbers = field(default_factory=_no_numbers)
+    of_rewards: bool = False
     events: tuple[Event, ...] = ()
     rank_norms: _Numbers = field(default_factory=_no_table)
     activation_layers: tuple[str, ...] = ()
@@ -178,7 +180,7 @@ class History:
 
     def _grouped(self, keys: Mapping[str, str | None]) -> GroupNorms:
         order = sorted(range(len(self.parameters)), key=lambda p: self.parameters[p].depth)
-        norms = self.statistics.get("norm", np.zeros((len(self.steps), 0)))
+        norms = self.statistics.get("norm", np.full(self.present.shape, np.nan))
         return group_norms(
             [keys[self.parameters[column].name] for column in order],
             norms[:, order],

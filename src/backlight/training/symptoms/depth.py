@@ -203,7 +203,7 @@ def _absolute(readings: Readings) -> Iterator[Finding]:
     norm = readings.history.global_norm
     yield from _tiny(readings, norm)
     # A loss that is a sum has a gradient of its size, which Adam and clipping do not mind.
-    huge = norm > _HUGE * np.maximum(1.0, _size_of_loss(readings))
+    huge = norm > _HUGE * np.fmax(1.0, np.abs(readings.losses))
     kinds = (
         ("gradient_huge", huge, f"above {_HUGE:g}"),
         ("gradient_large", (norm > _LARGE) & ~huge, f"above {_LARGE:g}"),
@@ -232,7 +232,7 @@ def _tiny(readings: Readings, norm: NDArray[np.float64]) -> Iterator[Finding]:
     until, course = readings.until(end), Course.of(readings)
     # With a gradient of zero no loss falls: then it is another number that was logged.
     other = course.has_fallen and not norm[start : end + 1].any()
-    excused = other or course.is_learned
+    excused = other or course.is_learned or bool(readings.nothing_left[start : end + 1].all())
     yield finding(
         "gradient_tiny",
         evidence=f"The norm of the whole gradient is {norm[start]:.2g}, below {_TINY:g}"
@@ -244,17 +244,6 @@ def _tiny(readings: Readings, norm: NDArray[np.float64]) -> Iterator[Finding]:
         if excused
         else None,
     )
-
-
-def _size_of_loss(readings: Readings) -> NDArray[np.float64]:
-    """Give the absolute value of the loss of each recorded step; zero where it is not known."""
-    history = readings.history
-    places = np.searchsorted(history.loss_steps, history.steps)
-    places = np.minimum(places, max(0, len(history.losses) - 1))
-    if not len(history.losses):
-        return np.zeros(len(history.steps))
-    same = history.loss_steps[places] == history.steps
-    return np.where(same, np.nan_to_num(np.abs(history.losses[places])), 0.0)
 
 
 def _layers(readings: Readings, family: tuple[int, ...]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.history.history import History
+from backlight.training.history.history import Event, History
 from backlight.training.symptoms.catalogue import SYMPTOMS
 from backlight.training.symptoms.depth import find_by_depth
 from backlight.training.symptoms.findings import Diagnosis, Finding
@@ -31,6 +31,7 @@ _FAMILIES = (
     find_bad_losses,
 )
 _OF_THE_RUN = ("loss_flat", "loss_plateau")  # these have no step of their own
+_MOST_TOLD = 400  # characters of an event
 _SLACK = 3  # recorded steps by which a consequence may be seen before its cause
 _ORDER = {name: place for place, name in enumerate(SYMPTOMS)}
 
@@ -165,6 +166,11 @@ def _not_observed_of_losses(readings: Readings) -> Iterator[str]:
         count = len(history.losses)
         seen = "1 loss was" if count == 1 else f"{count} losses were"
         yield f"Only {seen} seen: too few to judge their course."
+    elif course.of_rewards:
+        yield (
+            "The log tells rewards, so the loss is a policy's: it measures no error, and its "
+            "course is not judged."
+        )
     elif course.is_signed:
         yield (
             "The loss is zero or negative at times, as that of a policy gradient or of a density "
@@ -186,6 +192,9 @@ def _notes(readings: Readings, non_finite: NonFinite, whole: History) -> Iterato
     if left_out:
         told = "1 step was" if left_out == 1 else f"{left_out} steps were"
         yield f"{told} left out by the gradient scaler, which is its way to find a factor."
+    for event in history.events:
+        if event.what == "unwatched":
+            yield _ended(event, history)
     frozen = sum(not info.trainable for info in history.parameters)
     if frozen:
         yield f"{frozen} of {len(history.parameters)} parameters are frozen."
@@ -195,6 +204,16 @@ def _notes(readings: Readings, non_finite: NonFinite, whole: History) -> Iterato
             f"The gradients of {', '.join(keys[:2])}{' and others' if len(keys) > 2 else ''} are "
             "next to zero, as they must be: a softmax does not see what is added to all its inputs."
         )
+
+
+def _ended(event: Event, history: History) -> str:
+    """Say that the watch failed, and up to which step the verdict therefore holds."""
+    last = int(history.steps[-1]) if len(history.steps) else 0
+    text = event.text[:_MOST_TOLD].rstrip(".") or f"The watch has ended at step {event.step}"
+    later = history.steps[history.steps > event.step]
+    if len(later):
+        return f"{text}. Steps up to {int(later[0])}, where another went on, are not judged."
+    return f"{text}. The verdict holds up to step {last} only."
 
 
 def _key_biases(readings: Readings) -> Sequence[str]:

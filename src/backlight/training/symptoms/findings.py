@@ -36,7 +36,8 @@ class Place:
 
     def __str__(self) -> str:
         if not self.module:
-            return brief(self.parameter or "the whole model")
+            whole = "the whole model" if self.layer is None else f"layer {self.layer}"
+            return brief(self.parameter or whole)
         own = f"layers.{self.layer}" if self.layer is not None else ""
         number = "" if self.layer is None or self.module == own else f" (layer {self.layer})"
         return f"{brief(self.module)}{number}"

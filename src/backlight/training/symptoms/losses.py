@@ -37,6 +37,7 @@ _FIRST = 3  # steps
 _UNLEARNED = 0.8  # of what guessing evenly costs
 _LEARNED = 0.01  # of its first fifth, below which nothing is left to learn
 _GIVEN_BACK = 0.5  # of all that the loss had fallen
+_FORGOTTEN = 0.9  # the same, where nothing that was learned is left
 
 
 def noise_of(losses: NDArray[np.float64]) -> float:
@@ -59,12 +60,14 @@ class Course:
         losses: ``[L]``.
         vocabulary: How many tokens there are if it is a model of tokens, else None.
         of_parameters: The shapes of the parameters are known, so a model without tokens is one.
+        of_rewards: It is the loss of a policy that earns rewards.
     """
 
     steps: NDArray[np.int64]
     losses: NDArray[np.float64]
     vocabulary: int | None = None
     of_parameters: bool = False
+    of_rewards: bool = False
 
     @classmethod
     def of(cls, readings: Readings) -> "Course":
@@ -76,6 +79,7 @@ class Course:
             losses=history.losses[known],
             vocabulary=readings.vocabulary,
             of_parameters=any(info.numel for info in history.parameters),
+            of_rewards=history.of_rewards,
         )
 
     @property
@@ -98,7 +102,7 @@ class Course:
     @property
     def is_error(self) -> bool:
         """As far as can be seen, this loss measures an error."""
-        return not self.is_signed and not self.begins_at_zero
+        return not self.is_signed and not self.begins_at_zero and not self.of_rewards
 
     @property
     def may_be_another(self) -> bool:
@@ -136,10 +140,15 @@ class Course:
 
     @property
     def is_unlearned(self) -> bool:
-        """Its first fifth is about what guessing evenly among all tokens costs."""
+        """It begins at what guessing evenly among all tokens costs, and does not even fall slowly.
+
+        A fall of less than 2 % that is no noise is one: a warm-up takes its time.
+        """
         if self.vocabulary is None or not self.is_long:
             return False
-        return bool(self.ends[0] >= _UNLEARNED * np.log(self.vocabulary))
+        (first, last), part = self.ends, len(self.losses) // 5
+        falls = first - last > 2 * 1.25 * self.noise * np.sqrt(2 / part)
+        return bool(first >= _UNLEARNED * np.log(self.vocabulary) and not falls)
 
     @property
     def starts_unlearned(self) -> bool:
@@ -200,12 +209,16 @@ def _spike(course: Course) -> Iterator[Finding]:
     stays = not len(back)
     # What stays up and is learned from there on was made harder: other data, another weight.
     long = stays or back[0] >= _LONG
-    learned = long and not scaled and _falls(losses[row:])
+    forgotten = long and _is_forgotten(course, float(losses[row]), before)
+    learned = long and not scaled and not forgotten and _falls(losses[row:])
     yield finding(
         "loss_spike",
         cause="the loss is on another scale from this step on (a sum instead of a mean, another "
         "weight), or a step that was much too large just before."
         if scaled and stays
+        else "nothing that was learned counts from this step on, since the loss is back at that of "
+        "guessing: the weights are other ones, or the targets are not those of the inputs."
+        if forgotten
         else "the task is another one from this step on (other data, longer texts, another weight "
         "of a part of the loss), since the loss falls from there."
         if learned
@@ -215,9 +228,17 @@ def _spike(course: Course) -> Iterator[Finding]:
         since_step=int(steps[row]),
         until_step=int(steps[row + back[0] - 1]) if len(back) else None,
         severity="warning"
-        if learned or (small and not stays) or (course.may_be_another and not (scaled and stays))
+        if learned
+        or (small and not stays and not forgotten)
+        or (course.may_be_another and not (scaled and stays))
         else None,
     )
+
+
+def _is_forgotten(course: Course, loss: float, before: float) -> bool:
+    """Tell a jump back to the guessing that it all began with from a task that became harder."""
+    fallen = float(middle(course.losses[:5])) - before
+    return course.starts_unlearned and loss - before >= _FORGOTTEN * fallen > 0
 
 
 def _first_spike(course: Course) -> tuple[int | None, float, float]:

@@ -47,8 +47,10 @@ class NonFinite:
         """``[T, P]``, the gradient of a parameter is there and not finite."""
         counts = np.nan_to_num(self.readings.read("num_nan"))
         counts = counts + np.nan_to_num(self.readings.read("num_inf"))
-        finite = np.isfinite(self.readings.read("norm"))
-        return self.readings.history.present & ((counts > 0) | ~finite)
+        bad, history = counts > 0, self.readings.history
+        if "norm" in history.statistics:
+            bad = bad | ~np.isfinite(history.statistics["norm"])
+        return history.present & bad
 
     @cached_property
     def rows(self) -> NDArray[np.bool_]:

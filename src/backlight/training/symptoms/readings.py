@@ -19,6 +19,7 @@ _DIGITS = re.compile(r"\d+")
 _EXPERT = re.compile(r"(^|[._])experts?[._]\d+[._]", re.IGNORECASE)
 _NEIGHBOURS = 2  # siblings on each side that a parameter is compared with
 _GROWN = 0.3  # share of itself by which a weight moves in a step, once it is one
+_ENDS, _DOWN = 5, 0.1  # losses at the start and the end, and how far they have come down
 _LEAST = 3  # members of a family, below which there is no comparing
 
 
@@ -88,22 +89,31 @@ class Readings:
 
     @cached_property
     def vocabulary(self) -> int | None:
-        """How many tokens there are, if it is a model of tokens; None if not, or unknown."""
+        """How many tokens there are, if it is a model of tokens; None if not, or unknown.
+
+        The last matrix gives a number for each row of a table, or what a head that is tied to a
+        table reads. Tables of something else (codes, classes, users) are no vocabulary.
+        """
         infos = self.history.parameters
-        tables = {info.shape[0] for info in infos if "Embedding" in info.kind and info.shape}
-        matrices = (info for info in infos if len(info.shape) >= 2)
-        last = max(matrices, key=lambda info: info.depth, default=None)
-        if last is None or not tables:
+        matrices = [info for info in infos if len(info.shape) >= 2]
+        tables = [info.shape for info in matrices if "Embedding" in info.kind]
+        if not tables:
             return None
-        size = last.shape[0] if last.shape[0] in tables else max(tables)
+        last = max(matrices, key=lambda info: info.depth)
+        is_table = "Embedding" in last.kind
+        given = last.shape[-1 if is_table or last.kind == "Conv1D" else 0]
+        sizes = [shape[0] for shape in tables if shape[0] == given]
+        if not sizes and not is_table:
+            sizes = [shape[0] for shape in tables if shape[-1] == given]
+        size = max(sizes, default=0)
         return size if size >= 10 else None
 
     @cached_property
     def kin(self) -> tuple[tuple[int, ...], ...]:
-        """The columns of matrices whose names differ in numbers only: of layers, and of experts."""
+        """The columns whose names differ in numbers only: of layers, and of experts."""
         groups: dict[str, list[int]] = {}
-        for column in self.matrices:
-            name = _DIGITS.sub("*", self.history.parameters[column].name)
+        for column, info in enumerate(self.history.parameters):
+            name = _DIGITS.sub("*", info.name)
             groups.setdefault(name, []).append(column)
         return tuple(tuple(columns) for columns in groups.values() if len(columns) > 1)
 
@@ -152,6 +162,33 @@ class Readings:
                 grown = np.flatnonzero((own > 0) & (own < _GROWN))
                 ratios[: grown[0] if len(grown) else None, column] = np.nan
         return middle(ratios, axis=1)
+
+    @cached_property
+    def losses(self) -> NDArray[np.float64]:
+        """The loss of each recorded step, ``[T]``; NaN where it is not known."""
+        history = self.history
+        if not len(history.losses):
+            return np.full(len(self.steps), np.nan)
+        places = np.searchsorted(history.loss_steps, self.steps)
+        places = np.minimum(places, len(history.losses) - 1)
+        return np.where(history.loss_steps[places] == self.steps, history.losses[places], np.nan)
+
+    @cached_property
+    def nothing_left(self) -> NDArray[np.bool_]:
+        """Steps at which all is learned, ``[T]``: the loss has come down to zero (a margin).
+
+        Then the gradient is zero too. A loss that drops to zero from one step to the next does not
+        count.
+        """
+        none = (self.losses == 0) & (self.history.global_norm == 0)
+        last = int(np.flatnonzero(none)[-1]) if none.any() else 0
+        start = int(np.max(np.flatnonzero(~none[:last]), initial=-1)) + 1
+        before = self.losses[:start]
+        before = before[np.isfinite(before)]
+        came_down = len(before) >= 2 * _ENDS and (
+            middle(before[-_ENDS:]) < _DOWN * middle(before[:_ENDS])
+        )
+        return none if came_down else np.zeros_like(none)
 
     @cached_property
     def fan_ins(self) -> NDArray[np.float64]:

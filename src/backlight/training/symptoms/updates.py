@@ -16,6 +16,7 @@ __all__ = ["find_bad_updates"]
 
 _REPLACING = 0.7  # of the weights after a step came with it: little is left of those before
 _MOST = 0.3  # of the weights in one step, again and again
+_RAISED, _FAR_DOWN = 1.5, 0.1  # of the loss before it: at most, and in the end, if it was right
 _TINY = 1e-6  # of the weights in one step, at best: not seen in float32
 _SMALL = 1e-5  # the same, if the loss does not fall either
 _APART = np.log(30.0)  # how far a matrix moves in a step against its siblings
@@ -85,6 +86,7 @@ def _large(readings: Readings) -> Iterator[Finding]:
     above = np.flatnonzero(update >= _MOST)
     known = readings.gains(start)
     small = float(middle(known)) < _SMALL_GAIN
+    helped = _helped(Course.of(readings), int(readings.steps[start]))
     early = int(readings.steps[start]) <= 5
     name = "small_initialisation" if small and early else "update_large"
     size = float(middle(known))
@@ -96,7 +98,24 @@ def _large(readings: Readings) -> Iterator[Finding]:
         + _rates(readings, start),
         since_step=int(readings.steps[0 if name == "small_initialisation" else start]),
         until_step=readings.until(int(above[-1])),
+        severity="warning" if helped and name == "update_large" else None,
     )
+
+
+def _helped(course: Course, step: int) -> bool:
+    """Tell whether large steps were right: weights must grow to reach targets that are far away.
+
+    Args:
+        course: The losses.
+        step: The first step that was large.
+
+    Returns:
+        From it on no loss is far above the one before it, and in the end they are far below.
+    """
+    before, after = course.losses[course.steps <= step], course.losses[course.steps > step]
+    if not course.has_fallen or not len(before) or not len(after):
+        return False
+    return bool(after.max() < _RAISED * before[-1] and course.ends[1] < _FAR_DOWN * before[-1])
 
 
 def _tiny(readings: Readings) -> Iterator[Finding]:

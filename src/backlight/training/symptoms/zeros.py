@@ -43,7 +43,7 @@ def find_zeros(readings: Readings) -> Iterator[Finding]:
 def _rests(readings: Readings) -> Iterator[Rest]:
     """Find where the gradient of a matrix is zero for longer than chance allows."""
     present = readings.history.present
-    zero = present & (readings.read("norm") == 0)
+    zero = present & (readings.read("norm") == 0) & ~readings.nothing_left[:, None]
     if len(zero) >= LEAST_REST:
         yield from rests(readings, zero, present & ~zero, readings.matrices)
     elif not _begins_at_zero(readings):

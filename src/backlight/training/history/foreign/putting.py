@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from backlight.training.history.foreign.columns import Columns
 from backlight.training.history.foreign.runs import Run, Series
+from backlight.training.history.foreign.words import is_reward
 from backlight.training.history.history import History, ParameterInfo
 
 __all__ = ["put_together"]
@@ -47,6 +48,7 @@ def put_together(columns: Columns, run: Run, *, source: str, understood: str) ->
         scale=np.full(len(steps), np.nan),
         loss_steps=loss.steps,
         losses=loss.values,
+        of_rewards=any(map(is_reward, columns.unknown)),
         source=source,
         understood=understood,
     )

@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["FIELDS", "Field", "is_evaluation", "is_summary", "long_pair", "meaning", "split_of"]
+__all__ = [
+    "FIELDS",
+    "Field",
+    "is_evaluation",
+    "is_reward",
+    "is_summary",
+    "long_pair",
+    "meaning",
+    "split_of",
+]
 
 Field = Literal["step", "epoch", "loss", "norm", "clipped", "rate"]
 
@@ -164,6 +173,8 @@ _SPLITS = frozenset(
 _FLAGS = frozenset(
     {"eval", "is_eval", "evaluation", "is_evaluation", "validation", "is_validation"}
 )
+_REWARDS = frozenset({"reward", "rewards", "reward_mean", "reward_std", "rlhf_reward"})
+_OF_PAIRS = frozenset({"chosen", "rejected", "margins", "margin", "accuracies"})
 _LONG = (("metric", "metric_name", "name", "tag", "key"), ("value", "metric_value", "val"))
 _SPACE = re.compile(r"[\s\-.]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
@@ -209,6 +220,19 @@ def is_evaluation(key: str) -> bool:
 def is_summary(key: str) -> bool:
     """Tell whether a name occurs only in the line with which a trainer sums up the whole run."""
     return _plain(key) in _SUMMARY
+
+
+def is_reward(key: str) -> bool:
+    """Tell whether a name is that of a reward that a policy earns: its loss measures no error.
+
+    Args:
+        key: The name as the log writes it.
+
+    Returns:
+        Whether it is; rewards of pairs of answers (``rewards/chosen``) are not.
+    """
+    parts = _plain(key).split("/")
+    return not _REWARDS.isdisjoint(parts) and _OF_PAIRS.isdisjoint(parts)
 
 
 def split_of(key: str) -> bool:
