@@ -134,3 +134,16 @@ def test_a_network_that_fails_between_is_told_too(hub):
 def test_a_repository_without_dictionaries_is_refused(hub):
     with pytest.raises(DictionaryError, match="There is no dictionary in 'owner/saes/elsewhere'"):
         find_dictionaries("owner/saes/elsewhere")
+
+
+@pytest.mark.parametrize("client", ["httpx", "httpx2"])
+def test_no_network_at_all_is_one_sentence(monkeypatch, client):
+    http = pytest.importorskip(client)
+
+    def unreachable(*_, **__):
+        raise http.ConnectError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", unreachable)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    with pytest.raises(DictionaryError, match="owner/saes"):
+        find_dictionaries("owner/saes")

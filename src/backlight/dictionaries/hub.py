@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backlight.errors import DictionaryError, quoted
+from backlight.foreign.failures import network_failures
 
 __all__ = ["fetch", "names_of"]
 
@@ -24,10 +25,10 @@ def names_of(repository: str) -> tuple[str, ...]:
 
     try:
         return tuple(list_repo_files(repository))
-    except (OSError, ValueError) as error:  # the hub's own errors are OSErrors
+    except (OSError, ValueError, *network_failures()) as error:  # the hub's own errors are OSErrors
         try:
             folder = _snapshot(repository, (), local_files_only=True)
-        except (OSError, ValueError):
+        except (OSError, ValueError, *network_failures()):
             raise _unreachable(repository) from error
         files = (file for file in folder.rglob("*") if file.is_file())
         return tuple(file.relative_to(folder).as_posix() for file in files)
@@ -48,7 +49,7 @@ def fetch(repository: str, names: Sequence[str]) -> Path:
     """
     try:
         folder = _snapshot(repository, names, local_files_only=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, *network_failures()) as error:
         raise _unreachable(repository) from error
     if not all((folder / name).is_file() for name in names):  # without a network: what there is
         raise _unreachable(repository)

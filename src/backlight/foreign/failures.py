@@ -17,7 +17,7 @@ import zlib
 from backlight.errors import quoted
 from backlight.foreign.text import plain
 
-__all__ = ["kinds_of_failures", "tell"]
+__all__ = ["kinds_of_failures", "network_failures", "tell"]
 
 _OURS = (
     OSError,
@@ -44,6 +44,7 @@ _THEIRS = (
     "tarfile:TarError",
     "jinja2:TemplateError",
     "httpx:HTTPError",
+    "httpx2:HTTPError",
     "datasets.exceptions:DatasetsError",
     "huggingface_hub.errors:HFValidationError",
 )
@@ -69,6 +70,12 @@ def kinds_of_failures() -> tuple[type[BaseException], ...]:
         if module in sys.modules:
             found.append(getattr(importlib.import_module(module), name))
     return tuple(found)
+
+
+def network_failures() -> tuple[type[Exception], ...]:
+    """List the kinds of errors with which the hub's client says that there is no network."""
+    clients = (sys.modules.get(name) for name in ("httpx", "httpx2"))
+    return tuple(client.HTTPError for client in clients if client is not None)
 
 
 def tell(error: BaseException) -> str | None:
