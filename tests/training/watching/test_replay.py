@@ -210,7 +210,7 @@ def test_a_process_that_ends_meanwhile_is_told_of_afterwards():
         worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
 
         def work():
-            worker.kill()  # while nothing is heard, since this is done apart
+            os.kill(worker.pid, signal.SIGKILL)  # while nothing is heard, since this is done apart
             time.sleep(0.3)
             return {}
 
