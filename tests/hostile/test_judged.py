@@ -44,26 +44,32 @@ def number(chance, strange):
     return chance.choice(ODD) if chance.random() < strange else abs(chance.gauss(1, 0.2))
 
 
+def size(chance, strange):
+    """Make a number that a norm may be; a negative one is a damaged log, which is refused."""
+    found = number(chance, strange)
+    return found.lstrip("-") if isinstance(found, str) else found and abs(found)
+
+
 def records(chance, count, width, strange):
     names = [name for name in STATISTICS if chance.random() < 0.8]
     step = chance.choice([0, 1, 1, 10**6])
     for _ in range(count):
         step += chance.choice([1, 1, 10, 10**12]) if strange else 1
-        table = {name: [number(chance, strange) for _ in range(width)] for name in names}
+        table = {name: [size(chance, strange) for _ in range(width)] for name in names}
         yield {
             "kind": "step",
             "step": step,
-            "norm": number(chance, strange),
-            "clipped_norm": number(chance, strange),
-            "learning_rates": [number(chance, strange) for _ in range(chance.randrange(3))],
-            "scale": number(chance, strange),
+            "norm": size(chance, strange),
+            "clipped_norm": size(chance, strange),
+            "learning_rates": [size(chance, strange) for _ in range(chance.randrange(3))],
+            "scale": size(chance, strange),
             "parameters": table,
         }
         yield {"kind": "loss", "steps": [step], "losses": [number(chance, strange)]}
         if chance.random() < 0.1:
             yield {
                 "kind": "event",
-                "step": chance.choice([step, 0, 10**15, -1]),
+                "step": chance.choice([step, 0, 10**15]),
                 "what": chance.choice(["non_finite", "skipped", "something else"]),
                 "where": chance.choice(["weight", "nowhere"]),
                 "module": chance.choice([None, "h.1", "no.such.module", ""]),
