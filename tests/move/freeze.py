@@ -17,9 +17,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -29,21 +29,116 @@ HERE = Path(__file__).parent
 FROZEN = HERE / "frozen.json"
 sys.path.insert(0, str(HERE.parent))
 
-GPT = "--block_size 8 --batch_size 2 --n_layer 1 --n_head 2 --n_embd 16".split()
+GPT = [
+    "--block_size",
+    "8",
+    "--batch_size",
+    "2",
+    "--n_layer",
+    "1",
+    "--n_head",
+    "2",
+    "--n_embd",
+    "16",
+]
 LABS = {
     "ln-jacobian": ["--num_steps", "3", *GPT],
     "learning-rules": ["--num_steps", "4", *GPT],
     "surrogate-norms": ["--num_steps", "3", "--seeds", "2", *GPT],
-    "norm-placement": "--seeds 2 --depths 2 --depths 4 --width 8 --positions 4 --num_steps 4 --warmup_steps 2"
-    " --training_seeds 2 --n_layer 2 --n_embd 8 --block_size 8 --batch_size 2".split(),
-    "initialisation": "--seeds 2 --width 8 --depth 4 --depths 2 --depths 4 --n_head 2 --n_embd 8"
-    " --positions 4".split(),
-    "rank-collapse": "--seeds 2 --depths 2 --depths 4 --width 8 --positions 4".split(),
-    "recurrence": "--seeds 2 --num_steps 20 --width 4 --n_layer 1 --n_embd 8".split(),
-    "softmax-scale": "--seeds 2 --widths 64 --widths 128 --num_keys 4 --num_queries 8".split(),
-    "clipping": "--seeds 2 --num_steps 20".split(),
+    "norm-placement": [
+        "--seeds",
+        "2",
+        "--depths",
+        "2",
+        "--depths",
+        "4",
+        "--width",
+        "8",
+        "--positions",
+        "4",
+        "--num_steps",
+        "4",
+        "--warmup_steps",
+        "2",
+        "--training_seeds",
+        "2",
+        "--n_layer",
+        "2",
+        "--n_embd",
+        "8",
+        "--block_size",
+        "8",
+        "--batch_size",
+        "2",
+    ],
+    "initialisation": [
+        "--seeds",
+        "2",
+        "--width",
+        "8",
+        "--depth",
+        "4",
+        "--depths",
+        "2",
+        "--depths",
+        "4",
+        "--n_head",
+        "2",
+        "--n_embd",
+        "8",
+        "--positions",
+        "4",
+    ],
+    "rank-collapse": [
+        "--seeds",
+        "2",
+        "--depths",
+        "2",
+        "--depths",
+        "4",
+        "--width",
+        "8",
+        "--positions",
+        "4",
+    ],
+    "recurrence": [
+        "--seeds",
+        "2",
+        "--num_steps",
+        "20",
+        "--width",
+        "4",
+        "--n_layer",
+        "1",
+        "--n_embd",
+        "8",
+    ],
+    "softmax-scale": [
+        "--seeds",
+        "2",
+        "--widths",
+        "64",
+        "--widths",
+        "128",
+        "--num_keys",
+        "4",
+        "--num_queries",
+        "8",
+    ],
+    "clipping": ["--seeds", "2", "--num_steps", "20"],
 }
-CORPUS = "--model_name llama --dataset rows.txt --device cpu --batch_size 3 --max_length 20".split()
+CORPUS = [
+    "--model_name",
+    "llama",
+    "--dataset",
+    "rows.txt",
+    "--device",
+    "cpu",
+    "--batch_size",
+    "3",
+    "--max_length",
+    "20",
+]
 COMMANDS = {
     "layers": ["layers", *CORPUS, "--aggregation_mode", "both"],
     "layers_rms_resid": ["layers", *CORPUS, "--aggregation_mode", "rms", "--site", "resid.post"],
@@ -59,7 +154,14 @@ COMMANDS = {
         *("--active_only", "--layers", "1"),
     ],
     "tokens_distance": ["tokens", "configs/distance.yaml", "--n_samples", "12"],
-    "tokens_template": ["tokens", "configs/capitals.yaml", "--model_name", "llama", "--device", "cpu"],
+    "tokens_template": [
+        "tokens",
+        "configs/capitals.yaml",
+        "--model_name",
+        "llama",
+        "--device",
+        "cpu",
+    ],
     "flow": ["flow", *CORPUS],
     "train-sae": [
         *("train-sae", *CORPUS[:6], "--layer", "1", "--num_features", "48", "--num_tokens", "200"),
@@ -124,7 +226,12 @@ def run_all(told: Callable[[str], None]) -> dict[str, Any]:
     from backlight import cli
 
     found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    scratch = (
+        Path(tempfile.gettempdir()) / "backlight-freeze"
+    )  # runs keep the paths of dictionaries
+    scratch.mkdir()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, scratch)
         home = Path.cwd()
         os.chdir(scratch)
         try:
@@ -164,6 +271,8 @@ def _files(folder: Path) -> Iterator[tuple[str, Any]]:
 def _content(path: Path) -> Any:
     if path.suffix in {".png", ".svg", ".html"}:
         return "picture"
+    if path.name.startswith("timing_"):
+        return "times"
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
             return {key: _digest_of(arrays[key]) for key in sorted(arrays)}
@@ -224,16 +333,21 @@ def differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {before!r} -> {now!r}"
 
 
+def _tell(stream: TextIO, text: str) -> None:
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
 def main() -> int:
     """Write the record, or compare with it."""
     torch.set_num_threads(1)
-    found = run_all(lambda name: print(name, file=sys.stderr, flush=True))
+    found = run_all(lambda name: _tell(sys.stderr, name))
     if "--compare" not in sys.argv:
         text = json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True)
         FROZEN.write_text(text + "\n", encoding="utf-8")
         return 0
     listed = list(differences(json.loads(FROZEN.read_text(encoding="utf-8")), found))
-    print("\n".join(listed) or "nothing differs")
+    _tell(sys.stdout, "\n".join(listed) or "nothing differs")
     return 1 if listed else 0
 
 
