@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
+from backlight.atomic import is_scratch
 from backlight.dictionaries.formats.dictionary_learning import DictionaryLearning
-from backlight.runs.files import is_scratch
 from backlight.runs.results import load_results
 from backlight.tables import Table
 from zoo.cities import make_cities

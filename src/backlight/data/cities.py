@@ -2,9 +2,7 @@
 
 import csv
 import io
-import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.atomic import write_whole
 from backlight.errors import CityError, StorageError, quoted
 from backlight.foreign.files import MEGABYTE, check_file, expanded
 
@@ -183,7 +182,11 @@ def write_cities(cities: Cities, path: str | Path) -> None:
     columns = (cities.names, cities.x, cities.y, cities.country_codes, cities.regions)
     lists = [column.tolist() for column in (*columns, cities.city_ids)]
     writer.writerows(zip(range(len(cities)), *lists, strict=True))
-    _replace(expanded(path, error=CityError), text.getvalue().encode())
+    path = expanded(path, error=CityError)
+    try:
+        write_whole(path, text.getvalue().encode())
+    except OSError as error:
+        raise StorageError(f"{quoted(path)} cannot be written: {error.strerror}.") from error
 
 
 def _columns_of(path: Path) -> dict[str, list[tuple[int, str]]]:
@@ -238,16 +241,3 @@ def _number(line: int, cell: str, column: str, path: Path) -> int:
             "too large."
         )
     return number
-
-
-def _replace(path: Path, content: bytes) -> None:
-    scratch = path.with_name(f".backlight-{secrets.token_hex(8)}.part")  # nobody else's
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("xb") as file:
-            file.write(content)
-        scratch.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            scratch.unlink()
-        raise StorageError(f"{quoted(path)} cannot be written: {error.strerror}.") from error

@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from backlight.atomic import is_scratch
 from backlight.errors import RunDirectoryError, StorageError, quoted
 from backlight.foreign.documents import read_json
 from backlight.foreign.text import plain
@@ -19,7 +20,6 @@ from backlight.foreign.yaml_text import read_yaml
 from backlight.runs.checkpoint import pack, unpack
 from backlight.runs.files import (
     digest_of,
-    is_scratch,
     npy_bytes,
     npz_bytes,
     read_file,

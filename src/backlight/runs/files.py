@@ -3,46 +3,31 @@
 import hashlib
 import io
 import os
-import re
-import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.atomic import is_scratch, write_whole
 from backlight.errors import RunDirectoryError, StorageError, quoted
 from backlight.foreign.files import check_archive, open_foreign
 
 __all__ = [
     "digest_of",
-    "is_scratch",
     "npy_bytes",
     "npz_bytes",
     "parse_arrays",
     "read_file",
-    "scratch_name",
     "sweep",
     "unwritable",
     "write_file",
 ]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say: equal arrays give equal files
-_SCRATCH = re.compile(r"\.backlight-[0-9a-f]{16}\.part")
-
-
-def scratch_name() -> str:
-    """Make the name of a half-written file; nobody else has or will have a file of that name."""
-    return f".backlight-{secrets.token_hex(8)}.part"
-
-
-def is_scratch(name: str) -> bool:
-    """Tell whether a name is one that ``scratch_name`` makes."""
-    return _SCRATCH.fullmatch(name) is not None
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -55,20 +40,10 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         StorageError: If it cannot be written; what was there before is still there.
     """
-    scratch = path.with_name(scratch_name())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except BaseException as error:
-        with suppress(OSError):  # its folder may not be there either
-            scratch.unlink()
-        if isinstance(error, OSError):
-            raise unwritable(path, error) from error
-        raise
+        write_whole(path, content)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:

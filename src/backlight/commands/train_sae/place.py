@@ -8,8 +8,9 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from backlight.atomic import scratch_name
 from backlight.errors import RunDirectoryError, quoted
-from backlight.runs.files import digest_of, read_file, scratch_name
+from backlight.runs.files import digest_of, read_file
 from backlight.runs.lock import lock
 from backlight.runs.places import refuse_place
 

@@ -2,10 +2,7 @@
 
 import io
 import json
-import os
-import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from jaxtyping import Float
 from safetensors.torch import save
 from torch import Tensor
 
+from backlight.atomic import write_whole
 from backlight.dictionaries.dictionary import Dictionary, LinearEncoder
 from backlight.errors import StorageError, quoted
 
@@ -96,16 +94,7 @@ def _ready(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tenso
 
 
 def _write(path: Path, content: bytes) -> None:
-    scratch = path.with_name(f".backlight-{secrets.token_hex(8)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise StorageError(f"{quoted(path)} cannot be written: {error.strerror}.") from error
-    finally:
-        with suppress(OSError):  # it is not there any more, or never was
-            scratch.unlink()

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from backlight.runs.files import scratch_name, write_file
+from backlight.atomic import replacing
+from backlight.runs.files import write_file
 from backlight.training.alarm.batches import Batch
 from backlight.training.measuring.statistics import dense
 
@@ -78,16 +78,10 @@ def _free_name(directory: Path, stem: str) -> str:
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> list[str]:
     """Save tensors, and name those that the format cannot hold."""
-    scratch = path.with_name(scratch_name())
     # Copies one by one, since the format knows no shared and no strided memory.
     plain = {name: _plain(tensor) for name, tensor in tensors.items() if not tensor.is_meta}
-    try:
+    with replacing(path) as scratch:
         save_file(plain, scratch)
-        scratch.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            scratch.unlink()
-        raise
     return [name for name in tensors if name not in plain]
 
 
