@@ -27,7 +27,7 @@ from backlight.config import (
     explain,
     merge,
 )
-from backlight.errors import BacklightError, ConfigError
+from backlight.errors import BacklightError, ConfigError, shorten
 from backlight.foreign.failures import kinds_of_failures, tell
 from backlight.foreign.streams import Unhindered, complain, flush, let_go, prepare_streams
 from backlight.foreign.text import plain
@@ -295,10 +295,7 @@ def _complain(error: BaseException, told: str, debug: bool) -> None:
     if debug:
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         complain(plain("".join(lines).rstrip(), lines=True))
-    told = plain(told)
-    if len(told) > _LONGEST:
-        told = f"{told[: _LONGEST // 2]}…{told[-_LONGEST // 2 :]}"
-    complain(f"backlight: {told}")
+    complain(f"backlight: {shorten(plain(told), _LONGEST)}")
 
 
 def _end() -> None:

@@ -48,9 +48,11 @@ __all__ = [
     "UnknownSiteError",
     "UnsupportedSiteError",
     "UsageError",
+    "beginning",
     "listed",
     "nearest",
     "quoted",
+    "shorten",
 ]
 
 _LONGEST = 200  # characters of a foreign value in a message
@@ -93,20 +95,43 @@ def quoted(value: object) -> str:
         told = f"a number of about {value.bit_length() * 3 // 10} digits"
     else:
         told = repr(value) if value is None or isinstance(value, (int, float)) else _brief(value)
-    if len(told) <= _LONGEST:
-        return told
-    return f"{told[: _LONGEST // 2]}…{told[1 - _LONGEST // 2 :]}"
+    return shorten(told, _LONGEST)
 
 
 def listed(names: Iterable[object], *, most: int = 10) -> str:
     """Quote the first few of some names, and say how many more there are; empty if none."""
     names = list(names)
-    told = ", ".join(_cut(quoted(name), _LONGEST // 4) for name in names[:most])
+    told = ", ".join(beginning(quoted(name), _LONGEST // 4) for name in names[:most])
     return f"{told} and {len(names) - most:,} more" if len(names) > most else told
 
 
-def _cut(text: str, most: int) -> str:
+def beginning(text: str, most: int) -> str:
+    """Cut off the end of a text that is too long.
+
+    Args:
+        text: The text.
+        most: How many letters it may have.
+
+    Returns:
+        The text, or its beginning.
+    """
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def shorten(text: str, most: int) -> str:
+    """Cut the middle out of a text that is too long.
+
+    Args:
+        text: The text.
+        most: How many letters it may have.
+
+    Returns:
+        The text, or its beginning and its end.
+    """
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - end - 1]}…{text[len(text) - end :]}"
 
 
 def _brief(value: object) -> str:

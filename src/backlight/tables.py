@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import UsageError, nearest, quoted
+from backlight.errors import UsageError, beginning, nearest, quoted
 from backlight.foreign.cells import marked, protected, unprotected
 from backlight.foreign.text import html, plain
 
@@ -219,8 +219,7 @@ def _are_equal(one: Column, other: Column) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}" if value == value else ""
-    text = plain(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return beginning(plain(value), _LONGEST)
 
 
 def _cells(column: Column) -> list[str]:

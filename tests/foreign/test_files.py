@@ -1,4 +1,3 @@
-import gzip
 import os
 import socket
 import time
@@ -15,7 +14,6 @@ from backlight.foreign.files import (
     open_foreign,
     read_bytes,
     read_text,
-    unpack_gzip,
 )
 
 
@@ -103,21 +101,3 @@ def test_no_archive_is_left_to_its_reader(tmp_path):
 
     with path.open("rb") as file:
         check_archive(path, file, error=ConfigError)
-
-
-def test_a_gzip_bomb_is_refused(tmp_path):
-    path = tmp_path / "x.gz"
-    path.write_bytes(gzip.compress(bytes(10_000_000)))
-
-    with pytest.raises(ConfigError, match=r"has 1000001 bytes|has 977 kB"):
-        unpack_gzip(path, error=ConfigError, most=1_000_000)
-    assert len(unpack_gzip(path, error=ConfigError, most=10_000_000)) == 10_000_000
-
-
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"x" * 100)[:-9]])
-def test_a_damaged_gzip_file_is_refused(content, tmp_path):
-    path = tmp_path / "x.gz"
-    path.write_bytes(content)
-
-    with pytest.raises(ConfigError, match="is no gzip file, or is cut off"):
-        unpack_gzip(path, error=ConfigError, most=1_000_000)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from backlight.errors import shorten
 from backlight.report.token_labels import explain_labels, label_of
-from backlight.report.visible import shorten, visible
+from backlight.report.visible import visible
 from backlight.tables import Table
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from backlight.config.options import RunOptions
-from backlight.errors import ConfigError, nearest, quoted
+from backlight.errors import ConfigError, beginning, nearest, quoted
 from backlight.foreign.text import plain
 from backlight.foreign.yaml_text import read_yaml
 
@@ -82,20 +82,16 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
     mistakes: list[str] = []
     found = error.errors(include_url=False, include_context=False)
     for mistake in found[:_MOST_MISTAKES]:
-        name = _shortened(plain(".".join(map(str, mistake["loc"]))))
+        name = beginning(plain(".".join(map(str, mistake["loc"]))), _LONGEST)
         if mistake["type"] == "extra_forbidden":
             hint = nearest(name, list(kind.model_fields), otherwise="It does not exist.")
             mistakes.append(f"{name}: no such option. {hint}")
         else:
-            told = _shortened(mistake["msg"].removeprefix("Value error, "))
-            mistakes.append(f"{name}: {told} (got {_shortened(quoted(mistake['input']))})")
+            told = beginning(mistake["msg"].removeprefix("Value error, "), _LONGEST)
+            mistakes.append(f"{name}: {told} (got {beginning(quoted(mistake['input']), _LONGEST)})")
     if len(found) > _MOST_MISTAKES:
         mistakes.append(f"and {len(found) - _MOST_MISTAKES:,} more mistakes")
     return "; ".join(mistakes)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def same_numbers(config: BaseModel) -> dict[str, Any]:

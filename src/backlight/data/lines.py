@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from backlight.errors import DatasetError, quoted
-from backlight.foreign.files import open_foreign
+from backlight.foreign.files import encoding_of, open_foreign
 
 __all__ = ["LONGEST", "read_lines", "read_whole", "split_lines", "text_chunks"]
 
@@ -19,13 +19,6 @@ LONGEST = 2**27
 _CHUNK = 2**20
 _MARK = "\ufeff"
 _SHIFT = re.compile("\x1b\\$[()]?[@-F]")  # where double bytes begin in ISO-2022
-_ENCODINGS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _OTHERS = (
     (b"\x1f\x8b", "packed with gzip; let its name end in .gz"),
     (b"PAR1", "a parquet file; let its name end in .parquet"),
@@ -167,7 +160,7 @@ def _encoding_of(first: bytes, path: Path) -> str:
     for magic, what in _OTHERS:
         if first.startswith(magic):
             raise DatasetError(f"{quoted(path)} is no text but {what}.")
-    return next((name for mark, name in _ENCODINGS if first.startswith(mark)), "utf-8")
+    return encoding_of(first) or "utf-8"
 
 
 def _decoded(decoder: codecs.IncrementalDecoder, raw: bytes, num_bytes: int, path: Path) -> str:

@@ -14,7 +14,7 @@ import sys
 import zipfile
 import zlib
 
-from backlight.errors import quoted
+from backlight.errors import beginning, quoted
 from backlight.foreign.text import plain
 
 __all__ = ["kinds_of_failures", "network_failures", "tell"]
@@ -87,7 +87,7 @@ def tell(error: BaseException) -> str | None:
     Returns:
         The sentence; None if it is none of what is meant.
     """
-    said = _shortened(" ".join(plain(error).split()))
+    said = beginning(" ".join(plain(error).split()), _LONGEST)
     if isinstance(error, MemoryError) or _MEMORY.search(said):
         return (
             "There is not enough memory for this. Less is needed with a smaller --batch_size or "
@@ -114,7 +114,3 @@ def _of_the_system(error: OSError, said: str) -> str:
         return f"What is printed, or a file, cannot be written or read: {plain(error.strerror)}."
     name = error.filename if isinstance(error.filename, (str, bytes)) else str(error.filename)
     return f"{quoted(name)} cannot be read or written: {plain(error.strerror)}."
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,11 +1,9 @@
 """Files of strangers, opened only if they are files and no larger than is sensible."""
 
 import codecs
-import gzip
 import os
 import stat
 import zipfile
-import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -16,11 +14,12 @@ __all__ = [
     "MEGABYTE",
     "check_archive",
     "check_file",
+    "encoding_of",
     "expanded",
+    "kind_of",
     "open_foreign",
     "read_bytes",
     "read_text",
-    "unpack_gzip",
 ]
 
 MEGABYTE = 2**20
@@ -33,7 +32,7 @@ _KINDS = {
 }
 _CODES = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -51,6 +50,24 @@ def expanded(path: str | Path, *, error: type[BacklightError]) -> Path:
             f"{quoted(path)} begins with the home directory of a user who has none here; write "
             "./ in front if that is a name."
         ) from reason
+
+
+def encoding_of(head: bytes) -> str | None:
+    """Tell the encoding that a byte order mark at the beginning of a text says; None without."""
+    return next((code for mark, code in _CODES if head.startswith(mark)), None)
+
+
+def kind_of(mode: int) -> str | None:
+    """Name what is no regular file, such as ``a pipe``; None for a regular file.
+
+    Args:
+        mode: Its ``st_mode``.
+
+    Returns:
+        The name.
+    """
+    kind = stat.S_IFMT(mode)
+    return None if kind == stat.S_IFREG else _KINDS.get(kind, "something else")
 
 
 def check_file(path: Path, *, error: type[BacklightError], most: int | None = None) -> None:
@@ -127,7 +144,7 @@ def read_text(path: Path, *, error: type[BacklightError], most: int) -> str:
         BacklightError: If it cannot be read, is too large, or is no text.
     """
     content = read_bytes(path, error=error, most=most)
-    code = next((code for mark, code in _CODES if content.startswith(mark)), "utf-8")
+    code = encoding_of(content) or "utf-8"
     try:
         text = content.decode(code)
     except UnicodeDecodeError as reason:
@@ -166,25 +183,12 @@ def check_archive(path: Path, file: IO[bytes] | BytesIO, *, error: type[Backligh
         )
 
 
-def unpack_gzip(path: Path, *, error: type[BacklightError], most: int) -> bytes:
-    """Unpack a ``.gz`` file that may hold ``most`` bytes; raises as ``open_foreign`` does."""
-    with open_foreign(path, error=error) as packed, gzip.open(packed) as file:
-        try:
-            content = file.read(most + 1)
-        except (OSError, EOFError, zlib.error) as reason:
-            raise error(f"{quoted(path)} is no gzip file, or is cut off.") from reason
-    if len(content) > most:
-        raise _too_large(path, len(content), most, error)
-    return content
-
-
 def _check(
     path: Path, found: os.stat_result, error: type[BacklightError], most: int | None
 ) -> None:
-    kind = stat.S_IFMT(found.st_mode)
-    if kind != stat.S_IFREG:
-        what = _KINDS.get(kind, "something else")
-        raise error(f"{quoted(path)} is {what}, not a file; give the path of a file.")
+    kind = kind_of(found.st_mode)
+    if kind is not None:
+        raise error(f"{quoted(path)} is {kind}, not a file; give the path of a file.")
     if most is not None and found.st_size > most:
         raise _too_large(path, found.st_size, most, error)
 

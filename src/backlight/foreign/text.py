@@ -10,6 +10,8 @@ import unicodedata
 from functools import cache
 from html import escape
 
+from backlight.errors import shorten
+
 __all__ = ["brief", "html", "markdown", "plain", "sign"]
 
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -47,8 +49,7 @@ def plain(text: object, *, lines: bool = False) -> str:
 
 def brief(text: object) -> str:
     """Write a name within a sentence: plain, and without the middle of what is too long."""
-    told = plain(text)
-    return told if len(told) <= _LONGEST else f"{told[: _LONGEST // 2]}…{told[1 - _LONGEST // 2 :]}"
+    return shorten(plain(text), _LONGEST)
 
 
 def html(text: object) -> str:

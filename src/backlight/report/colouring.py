@@ -12,7 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from backlight.report.visible import shorten, visible
+from backlight.errors import shorten
+from backlight.report.visible import visible
 from backlight.tables import Column, Table
 
 __all__ = ["MARKERS", "Colouring", "split_markers"]

@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from backlight.errors import shorten
 from backlight.models.sites import kind_of
 from backlight.report.heatmap import Cells, Colours, draw_cells, key_of
 from backlight.report.sheets import Words, sheet
 from backlight.report.token_labels import explain_labels
-from backlight.report.visible import shorten, visible
+from backlight.report.visible import visible
 from backlight.tables import Table
 
 __all__ = ["Grids", "cells_of", "draw_heatmaps", "draw_single_prompts", "of_prompts", "suffix_of"]

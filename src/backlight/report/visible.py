@@ -10,9 +10,10 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
+from backlight.errors import shorten
 from backlight.foreign.text import plain, sign
 
-__all__ = ["make_plain", "shorten", "visible"]
+__all__ = ["make_plain", "visible"]
 
 _LONGEST, _LONGEST_INSIDE = 300, 80  # letters of a line around the panels, and in them
 
@@ -51,22 +52,6 @@ def visible(text: str, *, blanks: bool = True) -> str:
         have by their number, such as ``\u4e2d``.
     """
     return "".join(_sign(letter, blanks=blanks) for letter in text)
-
-
-def shorten(text: str, most: int) -> str:
-    """Cut the middle out of a text that is too long.
-
-    Args:
-        text: The text.
-        most: How many letters it may have.
-
-    Returns:
-        The text, or its beginning and its end.
-    """
-    if len(text) <= most:
-        return text
-    end = most // 2
-    return f"{text[: most - end - 1]}…{text[len(text) - end :]}"
 
 
 class _PlainLabels(Formatter):

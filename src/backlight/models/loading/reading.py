@@ -7,7 +7,7 @@ from typing import final
 
 from transformers.utils import logging as transformers_logging
 
-from backlight.errors import BacklightError, ModelError
+from backlight.errors import BacklightError, ModelError, beginning
 
 __all__ = ["telling"]
 
@@ -81,9 +81,7 @@ def _is_in_our_line(traceback: TracebackType | None) -> bool:
 def _reason(error: Exception) -> str:
     """Give the message of an error as one short line without control codes."""
     words = "".join(sign if sign.isprintable() else " " for sign in str(error)[: 4 * _LONGEST])
-    text = " ".join(words.split())
-    if len(text) > _LONGEST:
-        text = text[: _LONGEST - 1] + "…"
+    text = beginning(" ".join(words.split()), _LONGEST)
     if isinstance(error, KeyError):
         return f"Transformers does not know {text}, or it is missing"
     # The name of a class of errors helps only where the message was meant for a programmer.

@@ -16,7 +16,7 @@ import torch
 
 from backlight.errors import RunError
 from backlight.training.alarm.unshared import unshare_memory
-from backlight.training.guarding.complaint import in_words, quoted
+from backlight.training.guarding.complaint import in_words, message_of
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.unheard import unheard
 
@@ -89,7 +89,7 @@ def _be_apart(work: Callable[[], Mapping[str, Any]], writer: int) -> None:
         error = attempt(unshare_memory) or attempt(lambda: found.append(work()))
         answer = found[0] if error is None else {"failure": f"it failed ({in_words(error)})"}
         if isinstance(error, RunError):
-            answer = {"failure": quoted(error)}
+            answer = {"failure": message_of(error)}
         content = json.dumps(answer).encode() + _END
         while content:
             content = content[os.write(writer, content) :]

@@ -14,7 +14,7 @@ from backlight.errors import RunError
 from backlight.training.alarm.apart import do_apart
 from backlight.training.alarm.batches import Batch, replay
 from backlight.training.alarm.inputs import tensors
-from backlight.training.guarding.complaint import quoted
+from backlight.training.guarding.complaint import message_of
 from backlight.training.history.history import ParameterInfo
 
 __all__ = ["Cause", "bad_weight", "find_cause"]
@@ -139,7 +139,7 @@ def _in_forward(model: nn.Module, batch: Batch | None) -> tuple[Cause | None, st
     try:
         found = do_apart(lambda: _repeat(model, batch))
     except (RunError, OSError) as error:  # such as memory
-        return None, quoted(error)
+        return None, message_of(error)
     if not found["same"]:
         return None, "it did not give the same result once more"
     if found["path"] is not None:

@@ -3,9 +3,10 @@
 import sys
 import warnings
 
+from backlight.errors import beginning
 from backlight.training.guarding.guard import attempt
 
-__all__ = ["WatchWarning", "complain", "in_words", "quoted"]
+__all__ = ["WatchWarning", "complain", "in_words", "message_of"]
 
 _MOST = 200
 """How many characters of a foreign message are quoted."""
@@ -25,15 +26,14 @@ def complain(text: str) -> None:
         attempt(lambda: sys.stderr.write(f"{WatchWarning.__name__}: {text}\n"))
 
 
-def quoted(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """Give the beginning of an error's message, on one line."""
     told: list[str] = []
     attempt(lambda: told.append(" ".join(str(error).split())))  # a class of the user's, it may be
-    message = "".join(told)
-    return message if len(message) <= _MOST else f"{message[: _MOST - 3]}..."
+    return beginning("".join(told), _MOST)
 
 
 def in_words(error: Exception) -> str:
     """Give the kind of an error, and the beginning of its message, on one line."""
-    message = quoted(error)
+    message = message_of(error)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -13,7 +13,7 @@ from weakref import finalize
 from backlight.errors import RunDirectoryError, StorageError
 from backlight.errors import quoted as shown
 from backlight.runs.files import write_file
-from backlight.training.guarding.complaint import complain, quoted
+from backlight.training.guarding.complaint import complain, message_of
 from backlight.training.guarding.guard import attempt
 from backlight.training.history.history import History, ParameterInfo
 from backlight.training.history.lines import encode_line, open_lines, read_lines, whole_size
@@ -136,7 +136,8 @@ class TrainingLog:
             return True
         self._give_up()
         complain(
-            f"The log of the gradients cannot be written ({quoted(error)}); it is kept in memory."
+            f"The log of the gradients cannot be written ({message_of(error)}); it is kept in "
+            "memory."
         )
         return False
 

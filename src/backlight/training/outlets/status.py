@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from backlight.training.guarding.complaint import complain, quoted
+from backlight.training.guarding.complaint import complain, message_of
 from backlight.training.guarding.guard import attempt
 from backlight.training.history.history import Event
 
@@ -41,8 +41,8 @@ class StatusLine:
         if error is not None:
             self._shown = False
             complain(
-                f"The terminal is gone ({quoted(error)}); the line of the watch is not shown any "
-                "more."
+                f"The terminal is gone ({message_of(error)}); the line of the watch is not shown "
+                "any more."
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed
 
-from backlight.training.guarding.complaint import complain, quoted
+from backlight.training.guarding.complaint import complain, message_of
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.history.lines import encode_line, open_lines
@@ -64,7 +64,7 @@ class LocalNorms:
             error = attempt(partial(self._write, self._path, {"step": step, "norm": norm}))
             if error is not None:
                 self._path = None
-                complain(f"The norms of rank {rank()} cannot be written ({quoted(error)}).")
+                complain(f"The norms of rank {rank()} cannot be written ({message_of(error)}).")
 
     def _write(self, path: Path, record: dict[str, object]) -> None:
         if not self._written:  # later it is not made again: somebody took it away

@@ -7,7 +7,7 @@ from torch import nn
 
 from backlight.training.alarm.alarm import Alarm
 from backlight.training.alarm.snapshot import save_snapshot
-from backlight.training.guarding.complaint import complain, quoted
+from backlight.training.guarding.complaint import complain, message_of
 from backlight.training.guarding.guard import attempt
 from backlight.training.history.history import Event
 from backlight.training.measuring.statistics import has_norm, norms
@@ -122,6 +122,6 @@ class Trouble:
             lambda: found.append(save_snapshot(path, self._model, self._alarm.guilty(), facts))
         )
         if error is not None:
-            complain(f"The snapshot of the first bad step cannot be written ({quoted(error)}).")
+            complain(f"The snapshot of the first bad step cannot be written ({message_of(error)}).")
             return None
         return found[0]

@@ -18,7 +18,7 @@ from backlight.foreign.files import expanded
 from backlight.runs.provenance import provenance
 from backlight.training.alarm.alarm import Alarm
 from backlight.training.alarm.batches import remember, scalars
-from backlight.training.guarding.complaint import complain, in_words, quoted
+from backlight.training.guarding.complaint import complain, in_words, message_of
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.guarding.unheard import unheard
@@ -224,7 +224,7 @@ class Watch:
         """Say once that the watch has ended, and let go of everything."""
         self._scaler.remove()
         step = self.steps + (self._stepping is None)
-        reason = quoted(error) if isinstance(error, BacklightError) else in_words(error)
+        reason = message_of(error) if isinstance(error, BacklightError) else in_words(error)
         text = (
             f"The watch has ended at step {step}, and the training goes on without it: "
             f"{reason.rstrip('.')}."

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from backlight.errors import RunDirectoryError
-from backlight.training.history.foreign.text import shown
-from backlight.training.history.foreign.values import is_blank, quoted, read_number, read_step
+from backlight.errors import RunDirectoryError, quoted
+from backlight.training.history.foreign.values import is_blank, read_number, read_step, sample_of
 from backlight.training.history.foreign.words import (
     Field,
     is_evaluation,
@@ -189,7 +188,7 @@ class Columns:
         number = read_number(value)
         if number is None and not is_blank(value):
             self.skipped.unread += 1
-            self.skipped.example = self.skipped.example or quoted(value)
+            self.skipped.example = self.skipped.example or sample_of(value)
         return number
 
     def _planned(self, keys: tuple[str, ...]) -> _Plan:
@@ -242,14 +241,14 @@ class Columns:
                 some = True
         if len(self.names) * (place + 1) > _MOST_CELLS:
             raise RunDirectoryError(
-                f"{shown(self._path)} names {len(self.names):,} layers over {place + 1:,} steps: "
+                f"{quoted(self._path)} names {len(self.names):,} layers over {place + 1:,} steps: "
                 "more than can be judged at once."
             )
         return some
 
     def _no_norms(self, line: int) -> RunDirectoryError:
         return RunDirectoryError(
-            f"The norms in line {line} of {shown(self._path)} are not numbers by names of layers, "
+            f"The norms in line {line} of {quoted(self._path)} are not numbers by names of layers, "
             'such as {"first layer": 0.1, "second layer": 0.2}.'
         )
 

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from backlight.errors import RunDirectoryError
-from backlight.training.history.foreign.text import Text, shown
+from backlight.errors import RunDirectoryError, quoted
+from backlight.training.history.foreign.text import Text
 from backlight.training.history.foreign.words import (
     is_evaluation,
     is_summary,
@@ -78,7 +78,7 @@ class Table:
         self._delimiter = delimiter
         if len(self.names) > _WIDEST:
             raise RunDirectoryError(
-                f"{shown(text.path)} has {len(self.names):,} columns: it is no log of a training."
+                f"{quoted(text.path)} has {len(self.names):,} columns: it is no log of a training."
             )
 
     def rows(self, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -113,7 +113,7 @@ class Table:
                 cells = next(reader, None)
             except csv.Error as error:
                 raise RunDirectoryError(
-                    f"Line {number} of {shown(self._text.path)} is no row of a table ({error})."
+                    f"Line {number} of {quoted(self._text.path)} is no row of a table ({error})."
                 ) from error
             if cells is None:
                 return

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, cast
 
-from backlight.errors import RunDirectoryError
-from backlight.training.history.foreign.text import LONGEST, Text, shown
+from backlight.errors import RunDirectoryError, quoted
+from backlight.training.history.foreign.text import LONGEST, Text
 from backlight.training.history.foreign.values import read_number
 from backlight.training.history.foreign.words import meaning
 
@@ -223,7 +223,7 @@ class _Scanner:
         """Say that this is no JSON, and where."""
         line = self._lines + self._buffer.count("\n", 0, self._start) + 1
         return RunDirectoryError(
-            f"{shown(self._text.path)} cannot be read beyond line {line}: it is no JSON ({why})."
+            f"{quoted(self._text.path)} cannot be read beyond line {line}: it is no JSON ({why})."
         )
 
     def _grow(self) -> bool:

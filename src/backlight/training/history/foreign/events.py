@@ -6,8 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from backlight.errors import RunDirectoryError
-from backlight.training.history.foreign.text import shown
+from backlight.errors import RunDirectoryError, quoted
 
 __all__ = ["MARK", "Events"]
 
@@ -36,7 +35,7 @@ class Events:
             )
         except ImportError as error:
             raise RunDirectoryError(
-                f"{shown(files[0])} is an event file of TensorBoard, and reading it needs the "
+                f"{quoted(files[0])} is an event file of TensorBoard, and reading it needs the "
                 "package tensorboard, which is not installed. Install it with "
                 "pip install 'backlight[train]'."
             ) from error
@@ -62,7 +61,7 @@ class Events:
                         yield number, {"step": event.step, **values}
             except (OSError, ValueError, self._decode_error()) as error:
                 raise RunDirectoryError(
-                    f"Record {number} of {shown(path)} is no event of TensorBoard "
+                    f"Record {number} of {quoted(path)} is no event of TensorBoard "
                     f"({str(error)[:100]})."
                 ) from error
             self.notes += self._left(path, place, number)

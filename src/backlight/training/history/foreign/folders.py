@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backlight.errors import RunDirectoryError, quoted
-from backlight.training.history.foreign.text import reason, shown
+from backlight.training.history.foreign.text import reason
 
 __all__ = ["Found", "find_log"]
 
@@ -72,21 +72,21 @@ def find_log(path: Path) -> Found:
                 return found
     runs = list(_event_folders(path, _DEPTH))
     if len(runs) == 1:
-        return Found(files=_event_files(runs[0]), note=f"Read from {shown(runs[0])}.")
+        return Found(files=_event_files(runs[0]), note=f"Read from {quoted(runs[0])}.")
     if runs:
-        names = ", ".join(shown(run.relative_to(path)) for run in runs[:4])
+        names = ", ".join(quoted(run.relative_to(path)) for run in runs[:4])
         raise RunDirectoryError(
-            f"{shown(path)} holds {len(runs)} runs of TensorBoard: {names}"
+            f"{quoted(path)} holds {len(runs)} runs of TensorBoard: {names}"
             f"{' and others' if len(runs) > 4 else ''}. Name one of these folders."
         )
     if any(entry.suffix == ".wandb" or _is_wandb(entry) for entry in entries):
         raise RunDirectoryError(
-            f"{shown(path)} is a folder of Weights & Biases, whose format only its own package "
+            f"{quoted(path)} is a folder of Weights & Biases, whose format only its own package "
             "reads. Export the run's history (on its page: Export, CSV; in Python: "
             "run.history(pandas=True).to_csv) and name that file."
         )
     raise RunDirectoryError(
-        f"{shown(path)} holds no log of a training run: it has no watch.json, which "
+        f"{quoted(path)} holds no log of a training run: it has no watch.json, which "
         f"backlight.watch writes, no {_STATE}, also not in a checkpoint, no metrics.csv and no "
         "event file of TensorBoard. Name the file that holds the log."
     )
@@ -99,10 +99,10 @@ def _entries(path: Path) -> list[Path]:
             entries.append(entry)
             if len(entries) > _MOST_ENTRIES:
                 raise RunDirectoryError(
-                    f"{shown(path)} holds more than {_MOST_ENTRIES:,} files; name the log itself."
+                    f"{quoted(path)} holds more than {_MOST_ENTRIES:,} files; name the log itself."
                 )
     except (OSError, ValueError) as error:
-        raise RunDirectoryError(f"{shown(path)} cannot be read: {reason(error)}.") from error
+        raise RunDirectoryError(f"{quoted(path)} cannot be read: {reason(error)}.") from error
     return sorted(entries)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
 from backlight.training.history.foreign.columns import Columns
 from backlight.training.history.foreign.console import Console, without_colours
 from backlight.training.history.foreign.delimited import Table, header_of
@@ -16,8 +16,8 @@ from backlight.training.history.foreign.formats import format_of
 from backlight.training.history.foreign.putting import put_together
 from backlight.training.history.foreign.runs import one_run
 from backlight.training.history.foreign.telling import Told, tell, without_steps
-from backlight.training.history.foreign.text import Text, head_of, opened, shown
-from backlight.training.history.foreign.values import quoted
+from backlight.training.history.foreign.text import Text, head_of, opened
+from backlight.training.history.foreign.values import sample_of
 from backlight.training.history.foreign.words import FIELDS, Field
 from backlight.training.history.history import History
 
@@ -239,7 +239,7 @@ def _objects(line: str) -> list[Mapping[str, Any]] | None:
 def _nothing(reader: _Reader) -> RunDirectoryError:
     """Say what a log has instead of what is needed."""
     columns, skipped = reader.columns, reader.columns.skipped
-    names = [quoted(key) for key in columns.keys()[:_SHOWN_KEYS]]
+    names = [sample_of(key) for key in columns.keys()[:_SHOWN_KEYS]]
     more = len(columns.keys()) - len(names)
     understood = "; ".join(f"{label}: {', '.join(FIELDS[name][:4])}" for name, label in _LABELS)
     if skipped.unread:
@@ -251,6 +251,6 @@ def _nothing(reader: _Reader) -> RunDirectoryError:
     notes = " ".join([*reader.notes, *without_steps(columns)])
     has += f" ({notes[:_SHOWN].rstrip('.')})" if notes else ""
     return RunDirectoryError(
-        f"{shown(reader.path)} holds no norm of a gradient and no loss of a step: it has {has}. "
+        f"{quoted(reader.path)} holds no norm of a gradient and no loss of a step: it has {has}. "
         f"Understood are, among others: {understood}."
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from backlight.training.history.foreign.columns import Columns
 from backlight.training.history.foreign.runs import Run
-from backlight.training.history.foreign.values import quoted
+from backlight.training.history.foreign.values import sample_of
 from backlight.training.history.foreign.words import Field
 
 __all__ = ["Told", "tell", "without_steps"]
@@ -55,8 +55,8 @@ def tell(columns: Columns, run: Run, told: Told) -> str:
     more = [*told.notes[:_MOST_NOTES], *_about_steps(columns, run, told), *_skipped(columns, told)]
     if run.others:
         used = [run.series[field].key for field in ("loss", "norm") if run.series[field].key]
-        names = ", ".join(map(quoted, run.others[:4])) + (" and others" * (len(run.others) > 4))
-        more.append(f"Read from {' and '.join(map(quoted, used))}; not used: {names}.")
+        names = ", ".join(map(sample_of, run.others[:4])) + (" and others" * (len(run.others) > 4))
+        more.append(f"Read from {' and '.join(map(sample_of, used))}; not used: {names}.")
     return " ".join([first, *more])
 
 

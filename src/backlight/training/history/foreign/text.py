@@ -1,19 +1,18 @@
 """The text of a log, whatever its encoding and compression, in bounded memory."""
 
-import codecs
 import gzip
 import io
 import os
-import stat
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, quoted
+from backlight.foreign.files import encoding_of, kind_of
 
-__all__ = ["LONGEST", "Text", "head_of", "opened", "reason", "shown"]
+__all__ = ["LONGEST", "Text", "head_of", "opened", "reason"]
 
 LONGEST = 4_000_000
 """The most characters of one line or one JSON value."""
@@ -22,13 +21,6 @@ _CHUNK = 1 << 18
 _HEAD = 4096
 _GZIP = b"\x1f\x8b"
 _FREE, _RATIO = 5_000_000, 100  # bytes, above which a log cannot shrink to so small a part
-_KINDS = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISDIR, "a folder"),
-)
 _BINARIES = (
     (b"PK\x03\x04", "a zip archive (such as a model file or a workbook)"),
     (b"\x80\x02", "a pickle, which is never opened"),
@@ -45,13 +37,6 @@ _BINARIES = (
     (b"SQLite format 3", "a database; write its table as CSV"),
     (b"%PDF", "a PDF"),
     (b"\x89PNG", "a picture"),
-)
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
 
@@ -101,7 +86,7 @@ class Text:
                     return kept
         except (OSError, zlib.error) as error:
             raise RunDirectoryError(
-                f"{shown(self.path)} cannot be read to its end: {reason(error)}."
+                f"{quoted(self.path)} cannot be read to its end: {reason(error)}."
             ) from error
         return ""
 
@@ -120,7 +105,7 @@ class Text:
             rest = parts.pop()
             if len(rest) > LONGEST or max(map(len, parts), default=0) > LONGEST:
                 raise RunDirectoryError(
-                    f"{shown(self.path)} is no log of steps: it has a line of more than "
+                    f"{quoted(self.path)} is no log of steps: it has a line of more than "
                     f"{LONGEST:,} characters (near line {number + len(parts) + 1})."
                 )
             for place, line in enumerate(parts, start=number + 1):
@@ -149,12 +134,11 @@ def opened(path: Path) -> Generator[Text, None, None]:
         # Without O_NONBLOCK, opening a pipe that nobody writes to never returns.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError) as error:
-        raise RunDirectoryError(f"{shown(path)} cannot be read: {reason(error)}.") from error
+        raise RunDirectoryError(f"{quoted(path)} cannot be read: {reason(error)}.") from error
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        kind = next((name for test, name in _KINDS if test(mode)), None)
+        kind = kind_of(os.fstat(file.fileno()).st_mode)
         if kind is not None:
-            raise RunDirectoryError(f"{shown(path)} is {kind}, not a file with a log.")
+            raise RunDirectoryError(f"{quoted(path)} is {kind}, not a file with a log.")
         yield Text(path, _decoded(path, _unpacked(path, file)))
 
 
@@ -197,7 +181,7 @@ class _Unpacked(io.RawIOBase):
         self._count += len(piece)
         if self._count > self._most:
             raise RunDirectoryError(
-                f"{shown(self._path)} is no log: it unpacks to more than {self._most:,} bytes, "
+                f"{quoted(self._path)} is no log: it unpacks to more than {self._most:,} bytes, "
                 f"over {_RATIO} times its size. Unpack it first if it is meant."
             )
         return len(piece)
@@ -207,14 +191,13 @@ def _decoded(path: Path, raw: io.BufferedReader) -> io.TextIOWrapper:
     try:
         head = raw.peek(_HEAD)[:_HEAD]
     except (OSError, zlib.error) as error:
-        raise RunDirectoryError(f"{shown(path)} cannot be read: {reason(error)}.") from error
+        raise RunDirectoryError(f"{quoted(path)} cannot be read: {reason(error)}.") from error
     name = next((name for magic, name in _BINARIES if head.startswith(magic)), None)
-    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None)
-    encoding = encoding or _unmarked(head)
+    encoding = encoding_of(head) or _unmarked(head)
     if name is None and encoding == "utf-8" and _is_binary(head):
         name = "a binary file, not text"
     if name is not None:
-        raise RunDirectoryError(f"{shown(path)} is no log that can be read: it is {name}.")
+        raise RunDirectoryError(f"{quoted(path)} is no log that can be read: it is {name}.")
     return io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline=None)
 
 
@@ -235,11 +218,6 @@ def _is_binary(head: bytes) -> bool:
     rest = head.replace(b"\x00", b"")
     controls = sum(byte < 32 and byte not in b"\t\n\r\x0b\x0c\x1b\x08" for byte in rest)
     return controls > len(rest) // 10 or (not rest and len(head) > 0)
-
-
-def shown(path: Path) -> str:
-    """Quote a path in a message."""
-    return repr(str(path)[:200])
 
 
 def reason(error: Exception) -> str:

@@ -3,7 +3,9 @@
 import math
 import re
 
-__all__ = ["is_blank", "quoted", "read_number", "read_step", "whole"]
+from backlight.errors import beginning
+
+__all__ = ["is_blank", "read_number", "read_step", "sample_of", "whole"]
 
 _LARGEST = 2.0**53  # beyond it, whole numbers have no exact float
 _WRAPPED = re.compile(r"^(?:tensor|(?:np|numpy)\.\w+|array)\(\s*\[?\s*([^\s,)\]]+)")
@@ -64,10 +66,9 @@ def is_blank(value: object) -> bool:
     return value is None
 
 
-def quoted(value: object) -> str:
+def sample_of(value: object) -> str:
     """Quote what stands in a log, in print, without what steers a terminal, and not for long."""
-    text = str(value)
-    return repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")
+    return repr(beginning(str(value), _LONGEST_QUOTE))
 
 
 def _from_text(text: str) -> float | None:
