@@ -18,29 +18,11 @@ from backlight.data.cities import write_cities
 from backlight.errors import CityError, ConfigError, NonFiniteError, RunDirectoryError, TaskError
 from backlight.tables import Table
 from backlight.tasks.learning.training import WorldTraining
-from zoo.cities import make_cities
+from zoo.cities import SMALL_TRAINING, make_cities
 from zoo.folders import contents
 
 POINTS = np.random.default_rng(5).integers((-1800, -900), (1800, 900), size=(60, 2))
 SHIPPED = Path(__file__).parents[2] / "configs" / "train_world.yaml"
-
-
-OPTIONS = {
-    "tasks": ["distance", "compass"],
-    "num_steps": 9,
-    "rows_per_step": 16,
-    "questions_per_city": 4,
-    "first_cities": 20,
-    "grow_below": 10.0,
-    "growth": 0.3,
-    "held_out": 0.1,
-    "num_held_out": 12,
-    "evaluate_every": 4,
-    "checkpoint_every": 3,
-    "hidden_size": 16,
-    "num_layers": 2,
-    "num_heads": 2,
-}
 
 
 @pytest.fixture
@@ -48,7 +30,7 @@ def recipe(tmp_path):
     """Options of a training of a second."""
     path = tmp_path / "cities.csv"
     write_cities(make_cities(POINTS.tolist()), path)
-    return {**OPTIONS, "cities_csv": path, "output_dir": tmp_path / "run"}
+    return {**SMALL_TRAINING, "cities_csv": path, "output_dir": tmp_path / "run"}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +38,9 @@ def straight(tmp_path_factory):
     """A training that nothing came in the way of."""
     folder = tmp_path_factory.mktemp("straight")
     write_cities(make_cities(POINTS.tolist()), folder / "cities.csv")
-    return train_world(**OPTIONS, cities_csv=folder / "cities.csv", output_dir=folder / "run")
+    return train_world(
+        **SMALL_TRAINING, cities_csv=folder / "cities.csv", output_dir=folder / "run"
+    )
 
 
 class Killed(BaseException):
@@ -205,7 +189,7 @@ def test_a_finished_run_is_not_replaced_unasked(recipe):
 def test_to_resume_a_finished_training_says_so_and_gives_it_back(straight, tmp_path, caplog):
     place = shutil.copytree(straight.path, tmp_path / "run")
     cities = straight.path.parent / "cities.csv"
-    recipe = {**OPTIONS, "cities_csv": cities, "output_dir": place}
+    recipe = {**SMALL_TRAINING, "cities_csv": cities, "output_dir": place}
     before = contents(straight.path)
 
     with caplog.at_level("INFO"):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, BertConfig, BertLMHeadModel
+from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from backlight.errors import DeviceError, ModelError, UnsupportedSiteError
 from backlight.models.contract import check_module
@@ -12,7 +12,7 @@ from backlight.models.proof import probe_tokens, prove_causal
 from backlight.models.sites import resolve_sites
 from backlight.models.subject import subject_from_module
 from backlight.models.taps import tapping
-from zoo.models import tiny_model
+from zoo.models import OUTSIDE_THE_TABLE, tiny_model
 from zoo.tokenizers import WordTokenizer
 
 
@@ -63,16 +63,7 @@ def test_what_is_no_module_is_one_sentence(thing):
 
 
 def test_an_unknown_architecture_keeps_module_paths_with_their_widths():
-    config = CONFIG_MAPPING["persimmon"](
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        vocab_size=99,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    model = AutoModelForCausalLM.from_config(config)
+    model = AutoModelForCausalLM.from_config(OUTSIDE_THE_TABLE)
 
     subject = subject_from_transformers(model, WordTokenizer())
 

@@ -29,165 +29,70 @@ HERE = Path(__file__).parent
 FROZEN = HERE / "frozen.json"
 sys.path.insert(0, str(HERE.parent))
 
-GPT = [
-    "--block_size",
-    "8",
-    "--batch_size",
-    "2",
-    "--n_layer",
-    "1",
-    "--n_head",
-    "2",
-    "--n_embd",
-    "16",
-]
+
+def flags(**options: Any) -> list[str]:
+    """Write options as words of a command line; a flag for each of several values."""
+    return [
+        word
+        for name, values in options.items()
+        for value in (values if isinstance(values, tuple) else (values,))
+        for word in ([f"--{name}"] if value is True else [f"--{name}", str(value)])
+    ]
+
+
+GPT = {"block_size": 8, "batch_size": 2, "n_layer": 1, "n_head": 2, "n_embd": 16}
 LABS = {
-    "ln-jacobian": ["--num_steps", "3", *GPT],
-    "learning-rules": ["--num_steps", "4", *GPT],
-    "surrogate-norms": ["--num_steps", "3", "--seeds", "2", *GPT],
-    "norm-placement": [
-        "--seeds",
-        "2",
-        "--depths",
-        "2",
-        "--depths",
-        "4",
-        "--width",
-        "8",
-        "--positions",
-        "4",
-        "--num_steps",
-        "4",
-        "--warmup_steps",
-        "2",
-        "--training_seeds",
-        "2",
-        "--n_layer",
-        "2",
-        "--n_embd",
-        "8",
-        "--block_size",
-        "8",
-        "--batch_size",
-        "2",
-    ],
-    "initialisation": [
-        "--seeds",
-        "2",
-        "--width",
-        "8",
-        "--depth",
-        "4",
-        "--depths",
-        "2",
-        "--depths",
-        "4",
-        "--n_head",
-        "2",
-        "--n_embd",
-        "8",
-        "--positions",
-        "4",
-    ],
-    "rank-collapse": [
-        "--seeds",
-        "2",
-        "--depths",
-        "2",
-        "--depths",
-        "4",
-        "--width",
-        "8",
-        "--positions",
-        "4",
-    ],
-    "recurrence": [
-        "--seeds",
-        "2",
-        "--num_steps",
-        "20",
-        "--width",
-        "4",
-        "--n_layer",
-        "1",
-        "--n_embd",
-        "8",
-    ],
-    "softmax-scale": [
-        "--seeds",
-        "2",
-        "--widths",
-        "64",
-        "--widths",
-        "128",
-        "--num_keys",
-        "4",
-        "--num_queries",
-        "8",
-    ],
-    "clipping": ["--seeds", "2", "--num_steps", "20"],
+    "ln-jacobian": {"num_steps": 3, **GPT},
+    "learning-rules": {"num_steps": 4, **GPT},
+    "surrogate-norms": {"num_steps": 3, "seeds": 2, **GPT},
+    "norm-placement": {
+        "seeds": 2,
+        "depths": (2, 4),
+        "width": 8,
+        "positions": 4,
+        "num_steps": 4,
+        "warmup_steps": 2,
+        "training_seeds": 2,
+        "n_layer": 2,
+        "n_embd": 8,
+        "block_size": 8,
+        "batch_size": 2,
+    },
+    "initialisation": {
+        "seeds": 2,
+        "width": 8,
+        "depth": 4,
+        "depths": (2, 4),
+        "n_head": 2,
+        "n_embd": 8,
+        "positions": 4,
+    },
+    "rank-collapse": {"seeds": 2, "depths": (2, 4), "width": 8, "positions": 4},
+    "recurrence": {"seeds": 2, "num_steps": 20, "width": 4, "n_layer": 1, "n_embd": 8},
+    "softmax-scale": {"seeds": 2, "widths": (64, 128), "num_keys": 4, "num_queries": 8},
+    "clipping": {"seeds": 2, "num_steps": 20},
 }
-CORPUS = [
-    "--model_name",
-    "llama",
-    "--dataset",
-    "rows.txt",
-    "--device",
-    "cpu",
-    "--batch_size",
-    "3",
-    "--max_length",
-    "20",
-]
+MODEL = {"model_name": "llama", "device": "cpu"}
+CORPUS = {**MODEL, "dataset": "rows.txt", "batch_size": 3, "max_length": 20}
+FEATURES = {**CORPUS, "sae_path": "dictionaries", "allow_poor_reconstruction": True}
 COMMANDS = {
-    "layers": ["layers", *CORPUS, "--aggregation_mode", "both"],
-    "layers_rms_resid": ["layers", *CORPUS, "--aggregation_mode", "rms", "--site", "resid.post"],
-    "layers_activations": ["layers", *CORPUS, "--aggregate_by", "values", "--layers", "0,2"],
-    "layers_grad_x_act": ["layers", *CORPUS, "--aggregate_by", "grad_x_act", "--layers", "1"],
-    "sae_replace": ["sae", *CORPUS, "--sae_path", "dictionaries", "--allow_poor_reconstruction"],
-    "sae_error": [
-        *("sae", *CORPUS, "--sae_path", "dictionaries", "--allow_poor_reconstruction"),
-        *("--splice", "error", "--aggregation_mode", "rms"),
-    ],
-    "sae_active": [
-        *("sae", *CORPUS, "--sae_path", "dictionaries", "--allow_poor_reconstruction"),
-        *("--active_only", "--layers", "1"),
-    ],
-    "tokens_distance": ["tokens", "configs/distance.yaml", "--n_samples", "12"],
-    "tokens_template": [
-        "tokens",
-        "configs/capitals.yaml",
-        "--model_name",
-        "llama",
-        "--device",
-        "cpu",
-    ],
-    "flow": ["flow", *CORPUS],
+    "layers": ["layers", *flags(**CORPUS, aggregation_mode="both")],
+    "layers_rms_resid": ["layers", *flags(**CORPUS, aggregation_mode="rms", site="resid.post")],
+    "layers_values": ["layers", *flags(**CORPUS, aggregate_by="values", layers="0,2")],
+    "layers_grad_x_act": ["layers", *flags(**CORPUS, aggregate_by="grad_x_act", layers=1)],
+    "sae_replace": ["sae", *flags(**FEATURES)],
+    "sae_error": ["sae", *flags(**FEATURES, splice="error", aggregation_mode="rms")],
+    "sae_active": ["sae", *flags(**FEATURES, active_only=True, layers=1)],
+    "tokens_distance": ["tokens", "configs/distance.yaml", *flags(n_samples=12)],
+    "tokens_template": ["tokens", "configs/capitals.yaml", *flags(**MODEL)],
+    "flow": ["flow", *flags(**CORPUS)],
     "train-sae": [
-        *("train-sae", *CORPUS[:6], "--layer", "1", "--num_features", "48", "--num_tokens", "200"),
-        *("--k", "6", "--epochs", "3", "--max_length", "20", "--tokens_per_step", "64"),
+        "train-sae",
+        *flags(**MODEL, dataset="rows.txt", layer=1, num_features=48, num_tokens=200, k=6),
+        *flags(epochs=3, max_length=20, tokens_per_step=64),
     ],
-    "train-world": [
-        *("train-world", "world.yaml"),
-    ],
-    **{f"lab_{name}": ["lab", name, *words, "--device", "cpu"] for name, words in LABS.items()},
-}
-WORLD = {
-    "tasks": ["distance", "compass"],
-    "cities_csv": "cities.csv",
-    "num_steps": 9,
-    "rows_per_step": 16,
-    "questions_per_city": 4,
-    "first_cities": 20,
-    "grow_below": 10.0,
-    "growth": 0.3,
-    "held_out": 0.1,
-    "num_held_out": 12,
-    "evaluate_every": 4,
-    "checkpoint_every": 3,
-    "hidden_size": 16,
-    "num_layers": 2,
-    "num_heads": 2,
+    "train-world": ["train-world", "world.yaml"],
+    **{f"lab_{name}": ["lab", name, *flags(**own, device="cpu")] for name, own in LABS.items()},
 }
 MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?([+-]\d\d:\d\d|Z)?"), "<time>"),
@@ -202,7 +107,7 @@ def prepare() -> None:
     """Write models, texts, dictionaries and configs into the working directory."""
     from backlight.data.cities import write_cities
     from backlight.dictionaries.formats import saelens
-    from zoo.cities import make_cities
+    from zoo.cities import SMALL_TRAINING, make_cities
     from zoo.dictionaries import random_dictionary
     from zoo.folders import lines, save_causal
 
@@ -217,7 +122,9 @@ def prepare() -> None:
         )
     points = np.random.default_rng(5).integers((-1800, -900), (1800, 900), size=(60, 2))
     write_cities(make_cities(points.tolist()), Path("cities.csv"))
-    Path("world.yaml").write_text(yaml.safe_dump(WORLD), encoding="utf-8")
+    Path("world.yaml").write_text(
+        yaml.safe_dump({**SMALL_TRAINING, "cities_csv": "cities.csv"}), encoding="utf-8"
+    )
     shutil.copytree(HERE.parents[1] / "configs", "configs")
 
 

@@ -4,7 +4,25 @@ import numpy as np
 
 from backlight.data.cities import Cities
 
-__all__ = ["SIX_CITIES", "make_cities"]
+__all__ = ["SIX_CITIES", "SMALL_TRAINING", "make_cities"]
+
+SMALL_TRAINING = {
+    "tasks": ["distance", "compass"],
+    "num_steps": 9,
+    "rows_per_step": 16,
+    "questions_per_city": 4,
+    "first_cities": 20,
+    "grow_below": 10.0,
+    "growth": 0.3,
+    "held_out": 0.1,
+    "num_held_out": 12,
+    "evaluate_every": 4,
+    "checkpoint_every": 3,
+    "hidden_size": 16,
+    "num_layers": 2,
+    "num_heads": 2,
+}
+"""Options of a training on sixty cities, of a second; all but the cities and where it goes."""
 
 
 def make_cities(points, **others):

@@ -40,6 +40,16 @@ _FALCON = {
 }
 _EXPERTS = {"num_experts_per_tok": 2}
 
+OUTSIDE_THE_TABLE = CONFIG_MAPPING["persimmon"](
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    vocab_size=VOCABULARY,
+    **_TOKENS,
+)
+"""An architecture that is not in the table of families."""
+
 CONFIGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "llama": ("llama", _GROUPED),
     "mistral": ("mistral", {**_GROUPED, "sliding_window": 4}),

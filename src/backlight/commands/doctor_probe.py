@@ -10,12 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from backlight.commands.model import load
-from backlight.commands.text import log_account
+from backlight.commands.text import check_passages, rows_of
 from backlight.config.doctor import DoctorConfig
 from backlight.data.batches import Batch, tokenize
-from backlight.data.corpora import read_rows
 from backlight.models.lending import borrowed
-from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.history.history import History, ParameterInfo
@@ -34,19 +32,10 @@ def probe(config: DoctorConfig) -> History:
     Returns:
         A history of one step without updates.
     """
-    rows = read_rows(
-        config.dataset,
-        num_samples=config.batch_size,
-        text_column=config.text_column,
-        split=config.split,
-        min_characters=config.min_characters,
-        passage_length=config.max_length,
-    )
+    rows = rows_of(config, config.batch_size)
     subject = load(config)
     passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
-    remedy = f"lower --max_length (now {config.max_length})"
-    refuse_unreadable(subject, passages.tokens, kind="passage", remedy=remedy)
-    log_account(passages.account(), config.max_length)
+    check_passages(subject, passages, config.max_length)
     return probe_subject(subject, Batch.of(passages, range(len(passages.tokens))))
 
 

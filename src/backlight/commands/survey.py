@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from backlight.analysis.profile import Progress
 from backlight.commands.session import Clock, follow, restore_checkpoint, start_run
-from backlight.commands.text import log_account
+from backlight.commands.text import check_passages, rows_of
 from backlight.config import CorpusOptions, RunOptions
 from backlight.data.batches import Passages, bucket, tokenize
-from backlight.data.corpora import Rows, read_rows
 from backlight.data.given import Given
 from backlight.errors import RunDirectoryError, quoted
 from backlight.models.lending import borrowed
-from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
@@ -73,7 +71,7 @@ def finished(config: CorpusOptions, found: RunDirectory | None) -> RunDirectory 
         return None
     if isinstance(config.dataset, Given):
         before = found.provenance().get("corpus", {}).get("rows_sha256")
-        if before != _read(config).fingerprint():
+        if before != rows_of(config, config.num_samples).fingerprint():
             raise RunDirectoryError(
                 f"The finished run in {quoted(found.path)} measured other data in memory than was "
                 "given now; start anew with overwrite, or name another output_dir."
@@ -96,15 +94,13 @@ def gather(config: CorpusOptions, load: Callable[[], Subject], clock: Clock) -> 
         ConfigError: If passages are longer than the model reads.
         DatasetError: If there are tokens that the model has not.
     """
-    rows = _read(config)
+    rows = rows_of(config, config.num_samples)
     _tell_rest(config)
     clock.lap("dataset_preparation")
     subject = load()
     clock.lap("model_loading")
     passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
-    remedy = f"lower --max_length (now {config.max_length})"
-    refuse_unreadable(subject, passages.tokens, kind="passage", remedy=remedy)
-    log_account(passages.account(), config.max_length)
+    check_passages(subject, passages, config.max_length)
     batches = bucket(passages, batch_size=config.batch_size, seed=config.seed)
     clock.lap("dataset_preparation")
     return Material(
@@ -181,17 +177,6 @@ def measure(
             total_tokens=material.passages.num_tokens,
             done_tokens=sum(len(tokens[member]) for member in done),
         )
-
-
-def _read(config: CorpusOptions) -> Rows:
-    return read_rows(
-        config.dataset,
-        num_samples=config.num_samples,
-        text_column=config.text_column,
-        split=config.split,
-        min_characters=config.min_characters,
-        passage_length=config.max_length,
-    )
 
 
 def _tell_rest(config: CorpusOptions) -> None:

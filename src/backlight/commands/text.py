@@ -1,10 +1,16 @@
-"""What is told of a text: rows that were left out and why, and what was cut."""
+"""The text of a command: its rows, what the model cannot read of it, and what is told of it."""
 
 import logging
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["account_lines", "log_account", "tell_account"]
+from backlight.config import TextOptions
+from backlight.data.batches import Passages
+from backlight.data.corpora import Rows, read_rows
+from backlight.models.reading import refuse_unreadable
+from backlight.models.subject import Subject
+
+__all__ = ["account_lines", "check_passages", "rows_of", "tell_account"]
 
 _logger = logging.getLogger(__name__)
 
@@ -13,6 +19,45 @@ _REASONS = {
     "too_short": "of too few characters (--min_characters)",
     "fewer_than_two_tokens": "of fewer than two tokens",
 }
+
+
+def rows_of(config: TextOptions, num_samples: int) -> Rows:
+    """Read the first rows that count of the text that some options name.
+
+    Args:
+        config: The options.
+        num_samples: How many rows.
+
+    Returns:
+        The rows.
+    """
+    return read_rows(
+        config.dataset,
+        num_samples=num_samples,
+        text_column=config.text_column,
+        split=config.split,
+        min_characters=config.min_characters,
+        passage_length=config.max_length,
+    )
+
+
+def check_passages(subject: Subject, passages: Passages, max_length: int) -> None:
+    """Refuse passages that a model cannot read, and log what of the text is not in them.
+
+    Args:
+        subject: The model.
+        passages: What is to be measured.
+        max_length: Where passages were cut, in tokens.
+
+    Raises:
+        ConfigError: If passages are longer than the model reads.
+        DatasetError: If there are tokens that the model has not.
+    """
+    remedy = f"lower --max_length (now {max_length})"
+    refuse_unreadable(subject, passages.tokens, kind="passage", remedy=remedy)
+    told = tell_account(passages.account(), max_length)
+    if told:
+        _logger.info("%s", told)
 
 
 def tell_account(account: Mapping[str, Any], max_length: int) -> str:
@@ -57,15 +102,3 @@ def account_lines(metadata: Mapping[str, Any], max_length: int) -> list[str]:
     """
     told = tell_account(metadata.get("text", {}), max_length)
     return [told] if told else []
-
-
-def log_account(account: Mapping[str, Any], max_length: int) -> None:
-    """Log what of a text was not measured, if there is anything.
-
-    Args:
-        account: What became of the corpus, from ``Passages.account``.
-        max_length: Where passages were cut, in tokens.
-    """
-    told = tell_account(account, max_length)
-    if told:
-        _logger.info("%s", told)

@@ -284,7 +284,8 @@ class RunDirectory:
                 )
             self._note(name)
         write_file(path, content)
-        self._digests[name] = digest_of(content)
+        if name not in (_CHECKPOINT, _MANIFEST):  # which the manifest does not list
+            self._digests[name] = digest_of(content)
         return path
 
     def write_text(self, name: str, text: str) -> Path:

@@ -24,7 +24,7 @@ from backlight.models.loading import subject_from_transformers
 from backlight.models.loading.handed import unwrapped
 from backlight.models.sites import resolve_sites
 from backlight.models.subject import check_tokenizer
-from zoo.models import CONFIGS, tiny_model
+from zoo.models import CONFIGS, OUTSIDE_THE_TABLE, tiny_model
 from zoo.tokenizers import WordTokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
@@ -279,15 +279,6 @@ _BERT = BertConfig(
     intermediate_size=64,
     vocab_size=99,
 )
-_PERSIMMON = CONFIG_MAPPING["persimmon"](
-    hidden_size=32,
-    intermediate_size=64,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    vocab_size=99,
-    bos_token_id=1,
-    eos_token_id=2,
-)
 _T5 = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_size=99)
 
 
@@ -316,7 +307,7 @@ _T5 = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_siz
             r"no language-model head: BertForTokenClassification gives \[2, 11, 2\]",
         ),
         (
-            lambda: AutoModelForTokenClassification.from_config(_PERSIMMON),
+            lambda: AutoModelForTokenClassification.from_config(OUTSIDE_THE_TABLE),
             r"no language-model head: PersimmonForTokenClassification gives \[2, 11, 2\]",
         ),
         (lambda: BertModel(_BERT), r"BertModel gives no logits"),

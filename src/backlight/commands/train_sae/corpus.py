@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.commands.text import log_account
+from backlight.commands.text import check_passages, rows_of
 from backlight.config import TrainSaeConfig
 from backlight.data.batches import Passages, bucket
-from backlight.data.corpora import RowReader, read_rows
+from backlight.data.corpora import RowReader
 from backlight.data.encoding import Encoder
 from backlight.errors import ConfigError, DatasetError, quoted
-from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 
 __all__ = ["divided", "first_batches", "passages_of", "refuse_unreadable_text"]
@@ -23,14 +22,7 @@ def refuse_unreadable_text(config: TrainSaeConfig) -> None:
     Args:
         config: The options.
     """
-    read_rows(
-        config.dataset,
-        num_samples=1,
-        text_column=config.text_column,
-        split=config.split,
-        min_characters=config.min_characters,
-        passage_length=config.max_length,
-    )
+    rows_of(config, 1)
 
 
 def passages_of(config: TrainSaeConfig, subject: Subject) -> Passages:
@@ -68,9 +60,7 @@ def passages_of(config: TrainSaeConfig, subject: Subject) -> Passages:
             "name a longer text."
         )
     passages = Passages.of(tokens, encoder, reader.left_out)
-    remedy = f"lower --max_length (now {config.max_length})"
-    refuse_unreadable(subject, passages.tokens, kind="passage", remedy=remedy)
-    log_account(passages.account(), config.max_length)
+    check_passages(subject, passages, config.max_length)
     return passages
 
 
