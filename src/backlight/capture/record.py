@@ -86,13 +86,11 @@ def record(
         output = subject.forward(batch.input_ids)
         _refuse_missed(subject, sites, edges)
         loss = objective(output, batch, subject.head)
-        going_back = True
-        gradients = (
-            _go_back(subject, output, loss, [edges[site.name] for site in sites])
-            if _first_bad(loss) is None
-            else ()
-        )
-    _check_finite(subject, batch, loss)
+        bad, going_back = _first_bad(loss), True
+        own = [edges[site.name] for site in sites]
+        gradients = _go_back(subject, output, loss, own) if bad is None else ()
+    if bad is not None:
+        raise _not_finite(subject, batch, loss, bad)
     return Tape(
         batch=batch,
         activations=activations,
@@ -204,13 +202,10 @@ def _first_bad(loss: LossGradient) -> int | None:
     return int(bad.nonzero()[0, 0]) if bad.any() else None
 
 
-def _check_finite(subject: Subject, batch: Batch, loss: LossGradient) -> None:
+def _not_finite(subject: Subject, batch: Batch, loss: LossGradient, row: int) -> NonFiniteError:
     """Name the passage whose loss is not finite, and the first layer where it went wrong."""
-    row = _first_bad(loss)
-    if row is None:
-        return
     alone = batch.input_ids[row : row + 1, : int(batch.lengths[row])]
-    raise NonFiniteError(
+    return NonFiniteError(
         f"The loss of passage {batch.passages[row]} is {loss.nats[row].item()}: "
         f"{_first_non_finite(subject, alone)}. Try --dtype float32 (now "
         f"{loss.gradient.dtype}), or look for NaN in the weights."

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, final
 
 import numpy as np
@@ -100,9 +101,8 @@ class Lent:
 
 def device_of(model: nn.Module) -> torch.device:
     """Find where a model's weights are; the CPU if it has none."""
-    for tensor in (*_first(model.parameters()), *_first(model.buffers())):
-        return tensor.device
-    return torch.device("cpu")
+    first = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,12 +242,6 @@ def _parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
             if parameter is not None:
                 found[id(parameter)] = parameter
     return list(found.values())
-
-
-def _first(tensors: Iterable[Tensor]) -> Iterable[Tensor]:
-    for tensor in tensors:
-        yield tensor
-        return
 
 
 def _enter_plain_modes(

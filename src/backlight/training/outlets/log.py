@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from weakref import finalize
 
-from backlight.errors import RunDirectoryError, StorageError
-from backlight.errors import quoted as shown
+from backlight.errors import RunDirectoryError, StorageError, quoted
 from backlight.runs.files import write_file
 from backlight.training.guarding.complaint import complain, message_of
 from backlight.training.guarding.guard import attempt
@@ -111,9 +110,9 @@ class TrainingLog:
         try:
             there = (self.path / LOG).stat()
         except FileNotFoundError as error:
-            raise StorageError(f"{shown(self.path / LOG)} was deleted or moved") from error
+            raise StorageError(f"{quoted(self.path / LOG)} was deleted or moved") from error
         if (here.st_ino, here.st_dev) != (there.st_ino, there.st_dev):
-            raise StorageError(f"{shown(self.path / LOG)} was replaced")
+            raise StorageError(f"{quoted(self.path / LOG)} was replaced")
 
     def _write_header(self, path: Path) -> None:
         parameters = [
@@ -185,13 +184,13 @@ def _take_up(
         RunDirectoryError: If it cannot be used.
     """
     if path.exists() and not path.is_dir():
-        raise RunDirectoryError(f"{shown(path)} is a file, not a directory for a log.")
+        raise RunDirectoryError(f"{quoted(path)} is a file, not a directory for a log.")
     _refuse_what_is_no_log(path)
     if not (path / HEADER).exists():
         return tuple(parameters)
     if not resume:
         raise RunDirectoryError(
-            f"{shown(path)} already holds the log of a training run. Name another directory, or "
+            f"{quoted(path)} already holds the log of a training run. Name another directory, or "
             "say with steps_done how many steps were done, to go on with it."
         )
     before = read_history(path).parameters
@@ -202,8 +201,8 @@ def _take_up(
     if differing:
         name, shape = min(differing)
         raise RunDirectoryError(
-            f"{shown(path)} holds the log of another model: they differ in {shown(name)} {shape}. "
-            "Name another directory."
+            f"{quoted(path)} holds the log of another model: they differ in {quoted(name)} "
+            f"{shape}. Name another directory."
         )
     return tuple(
         replace(ours[key], since=old.since, elsewhere=old.elsewhere) if key in ours else old
@@ -217,11 +216,11 @@ def _refuse_what_is_no_log(path: Path) -> None:
         with suppress(FileNotFoundError):
             if not stat.S_ISREG((path / name).lstat().st_mode):
                 raise RunDirectoryError(
-                    f"{shown(path / name)} is not a plain file, so the watch did not make it. Name "
-                    "another directory."
+                    f"{quoted(path / name)} is not a plain file, so the watch did not make it. "
+                    "Name another directory."
                 )
     if (path / LOG).exists() and not (path / HEADER).exists():
         raise RunDirectoryError(
-            f"{shown(path / LOG)} is there without the {HEADER} that the watch writes first, so it "
-            "is somebody else's. Name another directory."
+            f"{quoted(path / LOG)} is there without the {HEADER} that the watch writes first, so "
+            "it is somebody else's. Name another directory."
         )
