@@ -45,13 +45,13 @@ from layers import (
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from backlight.analysis.flow.survey import VIEWS, Flow, ViewName, survey_flow
 from backlight.data.batches import Batch, Passages, bucket
 from backlight.data.corpora import read_rows
 from backlight.models.loading import load_subject
 from backlight.models.sites import resolve_sites
 from backlight.models.subject import Subject
-from backlight.tasks.objective import NextToken
+from backlight.objectives.objective import NextToken
+from backlight.surveys.flow.measure.survey import VIEWS, Flow, ViewName, survey_flow
 
 LONG = 2048
 BEGIN, END = "<!-- flow: begin -->", "<!-- flow: end -->"

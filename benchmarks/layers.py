@@ -30,20 +30,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backlight.analysis.aggregate import aggregate
-from backlight.analysis.profile import Profile, profile
-from backlight.analysis.tabulate import (
+from backlight.data.batches import Batch, Passages, bucket, tokenize
+from backlight.data.corpora import read_rows
+from backlight.models.loading import load_subject
+from backlight.models.sites import Site, resolve_sites
+from backlight.models.subject import Subject
+from backlight.stats.aggregate import aggregate
+from backlight.surveys.layers.measure import Profile, profile
+from backlight.surveys.layers.tables import (
     dimension_table,
     histogram_table,
     layer_table,
     site_results,
     top_token_table,
 )
-from backlight.data.batches import Batch, Passages, bucket, tokenize
-from backlight.data.corpora import read_rows
-from backlight.models.loading import load_subject
-from backlight.models.sites import Site, resolve_sites
-from backlight.models.subject import Subject
 
 MAX_LENGTH, BATCH_SIZE, NUM_PASSAGES = 128, 4, 64
 

@@ -14,7 +14,7 @@ from statistics import median
 import torch
 
 from backlight.data.characters import characters_of, draw_batch, shipped_text
-from backlight.local import LocalGPT, LocalGPTConfig
+from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 CONTENDERS = {
     "bp": {},

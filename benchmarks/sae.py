@@ -36,9 +36,6 @@ import torch
 from layers import README, hooked, plain_loss, read_passages, resident
 from torch import Tensor
 
-from backlight.analysis.features import FeatureSurvey, survey_features
-from backlight.analysis.placement import place, try_out
-from backlight.analysis.walk import FeaturePlan
 from backlight.data.batches import Batch, Passages
 from backlight.dictionaries.activations import TopK
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
@@ -49,6 +46,9 @@ from backlight.models.subject import Subject
 from backlight.stats.base import wide
 from backlight.stats.cluster import ClusterMean
 from backlight.stats.second_moment import SecondMoment
+from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.placement import place, try_out
+from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 
 WIDTH, LENGTH, NUM_SEQUENCES = 896, 128, 16
 NUM_FEATURES, NUM_ACTIVE, STRIDE, BATCH_SIZE = 2304, 32, 4, 4

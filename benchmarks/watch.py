@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from backlight.local import LocalGPT, LocalGPTConfig
+from backlight.learning_rules import LocalGPT, LocalGPTConfig
 from backlight.training import watch
 
 WANTED = {"watch, every 10": 1.02, "watch, every 1": 1.10}

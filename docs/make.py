@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import backlight
-from backlight.config import LABS
+from backlight.labs import LABS
 
 DOCS = Path(__file__).parent
 COMMANDS = (

@@ -95,10 +95,10 @@ def finished_run(tmp_path_factory, model_folder, text_file):
 @pytest.fixture
 def no_pixels(monkeypatch):
     """Draw figures but do not render them, for tests that are about their names."""
-    monkeypatch.setattr("backlight.commands.files.png", lambda figure: b"")
+    monkeypatch.setattr("backlight.surveys.driver.files.png", lambda figure: b"")
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
     """Leave figures out, for tests that are about numbers."""
-    monkeypatch.setattr("backlight.commands.layers.draw_layers", lambda report: iter(()))
+    monkeypatch.setattr("backlight.surveys.layers.command.draw_layers", lambda report: iter(()))

@@ -1,13 +1,3 @@
-from .commands.doctor import doctor
-from .commands.flow import flow
-from .commands.layers import layers
-from .commands.rules import apply_rule, surrogate_norm
-from .commands.sae import sae
-from .commands.tokens import tokens
-from .commands.train_sae import train_sae
-from .commands.train_sae.trained import TrainedDictionary
-from .commands.train_world import train_world
-from .commands.train_world.trained import TrainedWorld
 from .decompose.attention import attention_backward
 from .decompose.norm import split_layer_norm_gradient, split_rms_norm_gradient
 from .decompose.residual import residual_paths
@@ -18,9 +8,19 @@ from .labs.frame.running import lab
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results, load_results
-from .training.history.history import History
-from .training.history.reading import read_history
-from .training.watching.watch import Watch, watch
+from .surveys.features.command import sae
+from .surveys.flow.command import flow
+from .surveys.layers.command import layers
+from .surveys.tokens.command import tokens
+from .tools.doctor.command import doctor
+from .tools.rules.apply import apply_rule, surrogate_norm
+from .tools.train_sae.command import train_sae
+from .tools.train_sae.trained import TrainedDictionary
+from .tools.train_world.command import train_world
+from .tools.train_world.trained import TrainedWorld
+from .training.log.history import History
+from .training.log.reading import read_history
+from .training.watch.watch import Watch, watch
 
 __all__ = [
     "Dictionary",

@@ -7,8 +7,6 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["is_scratch", "replacing", "scratch_name", "write_whole"]
-
 _SCRATCH = re.compile(r"\.backlight-[0-9a-f]{16}\.part")
 
 

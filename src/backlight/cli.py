@@ -13,26 +13,21 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, ValidationError
 
-from backlight.config import (
-    LABS,
-    DoctorConfig,
-    FlowConfig,
-    LabOptions,
-    LayersConfig,
-    SaeConfig,
-    SitesConfig,
-    TokensConfig,
-    TrainSaeConfig,
-    TrainWorldConfig,
-    explain,
-    merge,
-)
 from backlight.errors import BacklightError, ConfigError, shorten
 from backlight.foreign.failures import kinds_of_failures, tell
 from backlight.foreign.streams import Unhindered, complain, flush, let_go, prepare_streams
 from backlight.foreign.text import plain
-
-__all__ = ["app", "main"]
+from backlight.labs import LABS
+from backlight.labs.frame.options import LabOptions
+from backlight.surveys.driver.reading import explain, merge
+from backlight.surveys.features.options import SaeConfig
+from backlight.surveys.flow.options import FlowConfig
+from backlight.surveys.layers.options import LayersConfig
+from backlight.surveys.tokens.options import TokensConfig
+from backlight.tools.doctor.options import DoctorConfig
+from backlight.tools.sites.options import SitesConfig
+from backlight.tools.train_sae.options import TrainSaeConfig
+from backlight.tools.train_world.options import TrainWorldConfig
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 _PIPE = 141  # as the shell has it for a command whose reader went away
@@ -307,13 +302,25 @@ def _end() -> None:
             let_go(stream)
 
 
+_PLACES = {
+    "layers": "backlight.surveys.layers.command",
+    "sae": "backlight.surveys.features.command",
+    "tokens": "backlight.surveys.tokens.command",
+    "flow": "backlight.surveys.flow.command",
+    **{
+        name: f"backlight.tools.{name}.command"
+        for name in ("demo", "doctor", "report", "sites", "train_sae", "train_world")
+    },
+}
+
+
 def _call(command: str, argument: Any) -> Any:
     """Load a command by its name, so that words can be read without torch, and run it."""
-    return importlib.import_module(f"backlight.commands.{command}").run(argument)
+    return importlib.import_module(_PLACES[command]).run(argument)
 
 
 def _resolved(kind: type[Any], config: Path | None, options: BaseModel) -> Any:
-    resolve = importlib.import_module("backlight.commands.options").resolve
+    resolve = importlib.import_module("backlight.surveys.driver.resolving").resolve
     return resolve(kind, config, _given(options))
 
 

@@ -27,34 +27,6 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import PurePath
 
-__all__ = [
-    "BacklightError",
-    "CityError",
-    "ConfigError",
-    "DatasetError",
-    "DeviceError",
-    "DictionaryError",
-    "FamilyProofError",
-    "ModelError",
-    "NonFiniteError",
-    "PromptError",
-    "RunDirectoryError",
-    "RunError",
-    "SilentSiteError",
-    "StateError",
-    "StorageError",
-    "TaskError",
-    "UnknownLayerError",
-    "UnknownSiteError",
-    "UnsupportedSiteError",
-    "UsageError",
-    "beginning",
-    "listed",
-    "nearest",
-    "quoted",
-    "shorten",
-]
-
 _LONGEST = 200  # characters of a foreign value in a message
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxtuple, _BRIEF.maxset, _BRIEF.maxdict = 3, 8, 8, 8, 8

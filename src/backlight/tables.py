@@ -15,8 +15,6 @@ from backlight.errors import UsageError, beginning, nearest, quoted
 from backlight.foreign.cells import marked, protected, unprotected
 from backlight.foreign.text import html, plain
 
-__all__ = ["Column", "Table"]
-
 Column = NDArray[Any]
 
 _HEADING = re.compile(r"^(?P<name>.*?)(?: \[(?P<unit>.*)\])?$", re.DOTALL)

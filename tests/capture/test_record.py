@@ -13,7 +13,7 @@ from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import subject_from_module
 from backlight.models.taps import per_token, tapping
-from backlight.tasks.objective import NextToken, token_weights
+from backlight.objectives.objective import NextToken, token_weights
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 

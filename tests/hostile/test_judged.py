@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from backlight.training.history.history import STATISTICS
+from backlight.training.log.history import STATISTICS
 from zoo.hostile import attack
 
 ODD = ("NaN", "Infinity", "-Infinity", None, 0, -0.0, -1, 1e308, 5e-324, 1e-30, 3e30, 1, 0.5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import backlight
-from backlight.commands import layers as command
+from backlight.surveys.layers import command
 from zoo.harm import ARRAY_HARMS, HARMS, forged, harmed_arrays
 from zoo.hostile import attack
 from zoo.stopping import stopping
@@ -53,7 +53,7 @@ def place(runs, tmp_path):
 
 @pytest.fixture
 def no_drawing(monkeypatch):
-    monkeypatch.setattr("backlight.commands.report.draw_layers", lambda report: iter(()))
+    monkeypatch.setattr("backlight.tools.report.command.draw_layers", lambda report: iter(()))
 
 
 @pytest.mark.parametrize(("harm", "file"), list(product(HARMS, (*READ, TABLE))))

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from backlight import cli
-from backlight.commands import layers as layers_command
-from backlight.commands.train_sae import command as sae_command
 from backlight.runs import lock as locking
 from backlight.runs.lock import lock
+from backlight.surveys.layers import command as layers_command
+from backlight.tools.train_sae import command as sae_command
 from zoo.folders import contents
 from zoo.hostile import attack
 
@@ -161,7 +161,7 @@ def test_another_process_that_writes_there_is_noticed(
 
 
 def _scratch():
-    from backlight.commands.train_sae.place import scratch_of
+    from backlight.tools.train_sae.place import scratch_of
 
     return scratch_of(Path("sae"))
 
@@ -176,7 +176,7 @@ def test_three_runs_of_one_second_have_three_directories(survey, tmp_path, monke
 
             return datetime(2025, 1, 1)
 
-    monkeypatch.setattr("backlight.commands.session.datetime", Frozen)
+    monkeypatch.setattr("backlight.surveys.driver.session.datetime", Frozen)
     for _ in range(3):
         assert cli.main(survey(save_outputs=True, layers="0")) == 0
 

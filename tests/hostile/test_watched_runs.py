@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import backlight
-from backlight.data.cities import read_cities, write_cities
-from backlight.data.world import CITIES
 from backlight.errors import CityError, RunDirectoryError
 from backlight.training import read_history, watch
-from backlight.training.alarm.snapshot import save_snapshot
-from backlight.training.history.reading import HEADER, LOG
+from backlight.training.log.reading import HEADER, LOG
+from backlight.training.non_finite.snapshot import save_snapshot
+from backlight.world import CITIES
+from backlight.world.cities import read_cities, write_cities
 from zoo.hostile import attack, within_seconds
 from zoo.watched import Stack, train
 

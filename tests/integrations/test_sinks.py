@@ -8,7 +8,7 @@ import torch
 
 from backlight.errors import ConfigError
 from backlight.training import watch
-from backlight.training.outlets.sinks import Sink
+from backlight.training.log.sinks import Sink
 from zoo.watched import Stack, train
 
 

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.config.labs import ClippingConfig
-from backlight.labs.clipping import experiment
-from backlight.labs.clipping.experiment import strong_limits
+from backlight.labs.clipping.experiment import experiment, strong_limits
+from backlight.labs.clipping.options import ClippingConfig
 from backlight.labs.clipping.spiky_learning import (
     METHODS,
     Clip,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.config.labs import InitialisationConfig
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.initialisation import experiment
+from backlight.labs.initialisation.experiment import experiment
+from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import expected_stack, measure_stack, stds
 from backlight.labs.initialisation.streams import expected_stream, matrix_stds, measure_stream
 

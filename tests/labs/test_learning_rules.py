@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.config.labs import LearningRulesConfig
 from backlight.data.characters import characters_of
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import DivergedError, Lesson, learn, make_network
 from backlight.labs.frame.notebook import Notebook
 from backlight.labs.frame.running import lab
-from backlight.labs.learning_rules import experiment
-from backlight.labs.learning_rules.experiment import observed_steps, yardsticks
+from backlight.labs.learning_rules.experiment import experiment, observed_steps, yardsticks
+from backlight.labs.learning_rules.options import LearningRulesConfig
 
 SENTENCES = "a rose is a rose is a rose; the sun is the sun. " * 40
 

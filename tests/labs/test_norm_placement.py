@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.config.labs import NormPlacementConfig
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.norm_placement import experiment
+from backlight.labs.norm_placement.experiment import experiment
+from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.wide_network import measure, wide_network
 
 CPU = torch.device("cpu")

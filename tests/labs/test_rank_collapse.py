@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.config.labs import RankCollapseConfig
 from backlight.decompose.attention import attention_backward
 from backlight.decompose.visibility import Visibility
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.rank_collapse import experiment
+from backlight.labs.rank_collapse.experiment import experiment
+from backlight.labs.rank_collapse.options import RankCollapseConfig
 from backlight.labs.rank_collapse.stack import KINDS, Stack, energies, expected_share
 
 

@@ -4,9 +4,9 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from backlight.config.labs import RecurrenceConfig
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.recurrence import experiment
+from backlight.labs.recurrence.experiment import experiment
+from backlight.labs.recurrence.options import RecurrenceConfig
 from backlight.labs.recurrence.tables import misfits
 from backlight.labs.recurrence.through_time import (
     GAMMA,
@@ -16,7 +16,7 @@ from backlight.labs.recurrence.through_time import (
     slopes_through_time,
     transformer_norms,
 )
-from backlight.local import LocalGPT, LocalGPTConfig
+from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 SMALL = {"num_steps": 60, "width": 8, "seeds": 2, "n_layer": 1, "n_embd": 8, "radii": (0.5, 3.0)}
 

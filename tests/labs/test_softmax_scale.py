@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.config.labs import SoftmaxScaleConfig
 from backlight.decompose.softmax import softmax_jacobian
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.softmax_scale import experiment
+from backlight.labs.softmax_scale.experiment import experiment
+from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.theory import gap_density, jacobian_norms, median_gap, peaked
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy import stats
 
-from backlight.config.labs import SurrogateNormsConfig
 from backlight.data.characters import characters_of
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import (
@@ -18,7 +17,8 @@ from backlight.labs.characters.learning import (
 )
 from backlight.labs.frame.notebook import Notebook
 from backlight.labs.frame.running import lab
-from backlight.labs.surrogate_norms import experiment
+from backlight.labs.surrogate_norms.experiment import experiment
+from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 
 SENTENCES = "a rose is a rose is a rose; the sun is the sun. " * 40
 

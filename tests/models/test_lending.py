@@ -14,7 +14,6 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 import backlight
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
-from backlight.commands.doctor_probe import probe_subject
 from backlight.data.batches import Batch, Passages
 from backlight.dictionaries.formats import saelens
 from backlight.errors import ModelError
@@ -22,7 +21,8 @@ from backlight.models.blocks import Blocks
 from backlight.models.lending import borrowed
 from backlight.models.loading import subject_from_transformers
 from backlight.models.subject import subject_from_module
-from backlight.training.history.reading import read_history
+from backlight.tools.doctor.probe import probe_subject
+from backlight.training.log.reading import read_history
 from zoo.dictionaries import random_dictionary
 from zoo.folders import lines
 from zoo.models import tiny_model

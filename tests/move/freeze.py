@@ -105,8 +105,8 @@ VERSIONED = ("backlight", "torch", "transformers", "numpy", "tokenizers")
 
 def prepare() -> None:
     """Write models, texts, dictionaries and configs into the working directory."""
-    from backlight.data.cities import write_cities
     from backlight.dictionaries.formats import saelens
+    from backlight.world.cities import write_cities
     from zoo.cities import SMALL_TRAINING, make_cities
     from zoo.dictionaries import random_dictionary
     from zoo.folders import lines, save_causal

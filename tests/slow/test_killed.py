@@ -64,7 +64,7 @@ def train_sae(material):
 def train_world(tmp_path_factory):
     path = tmp_path_factory.mktemp("cities") / "cities.csv"
     points = np.random.default_rng(5).integers((-1800, -900), (1800, 900), size=(60, 2))
-    from backlight.data.cities import write_cities
+    from backlight.world.cities import write_cities
 
     write_cities(make_cities(points.tolist()), path)
     return [

@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from backlight.data.characters import characters_of, draw_batch
 from backlight.labs.characters.learning import validation_loss
-from backlight.local import LocalGPT, LocalGPTConfig
+from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 pytestmark = pytest.mark.slow
 

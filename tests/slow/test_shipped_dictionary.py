@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from backlight.analysis.harvest import Harvest, harvest
-from backlight.analysis.recovery import measure_recovery
 from backlight.data.batches import bucket, tokenize
 from backlight.data.corpora import read_rows
 from backlight.dictionaries.collection import read_dictionary
 from backlight.dictionaries.quality import Reconstruction
 from backlight.models.loading import load_subject
+from backlight.tools.train_sae.activation_store import Harvest, harvest
+from backlight.tools.train_sae.recovery import measure_recovery
 
 pytestmark = pytest.mark.slow
 

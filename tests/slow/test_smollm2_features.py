@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from backlight import find_dictionaries, load_subject
-from backlight.analysis.features import FeatureSurvey, survey_features
-from backlight.analysis.placement import place, try_out
-from backlight.analysis.walk import FeaturePlan
 from backlight.data.batches import Batch, bucket, tokenize
 from backlight.data.corpora import read_rows
+from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.placement import place, try_out
+from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from zoo.oracles import explicit
 
 pytestmark = pytest.mark.slow

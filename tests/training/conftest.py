@@ -12,4 +12,4 @@ def versions():
 
 @pytest.fixture(autouse=True)
 def _looked_up_once(monkeypatch, versions):
-    monkeypatch.setattr("backlight.training.watching.watch.provenance", lambda: dict(versions))
+    monkeypatch.setattr("backlight.training.watch.watch.provenance", lambda: dict(versions))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from backlight.data.cities import Cities
+from backlight.world.cities import Cities
 
 __all__ = ["SIX_CITIES", "SMALL_TRAINING", "make_cities"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from backlight.local import LocalGPT
+from backlight.learning_rules import LocalGPT
 from zoo.other_trainings import Loop, experts, half_precision
 from zoo.small_training import Training, local_training, transformers_training
 

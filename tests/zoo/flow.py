@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from transformers import CONFIG_MAPPING
 
-from backlight.analysis.flow.survey import VIEWS, Flow, survey_flow
 from backlight.data.batches import Batch, Passages, bucket
 from backlight.models.families import find_family
 from backlight.models.loading import subject_from_transformers
+from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from backlight.report.flow import FlowReport
+from backlight.surveys.flow.figures.all import FlowReport
 from backlight.tables import Table
 
 SURROGATES = ("identity", "scale", "center_scale", "projected", "radial_only")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from backlight.training.history.history import STATISTICS, History, ParameterInfo
+from backlight.training.log.history import STATISTICS, History, ParameterInfo
 
 
 def parameters(num_layers=4):

@@ -73,9 +73,17 @@ def _load() -> None:
     import transformers
     from matplotlib.figure import Figure
 
-    from backlight.commands import files, flow, layers, report, sae, session, tokens  # noqa: F401
-    from backlight.commands import train_sae as _sae  # noqa: F401
-    from backlight.commands import train_world as _world  # noqa: F401
+    from backlight.surveys.driver import (
+        files,
+        session,
+    )
+    from backlight.surveys.features import command as sae  # noqa: F401
+    from backlight.surveys.flow import command as flow  # noqa: F401
+    from backlight.surveys.layers import command as layers
+    from backlight.surveys.tokens import command as tokens  # noqa: F401
+    from backlight.tools.report import command as report
+    from backlight.tools.train_sae import command as _sae  # noqa: F401
+    from backlight.tools.train_world import command as _world  # noqa: F401
 
     torch.set_num_threads(1)
     assert transformers.LlamaForCausalLM

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backlight.local import LocalGPT
-from backlight.training.history.history import History
-from backlight.training.watching.watch import watch
+from backlight.learning_rules import LocalGPT
+from backlight.training.log.history import History
+from backlight.training.watch.watch import watch
 from zoo.small_training import Training, local_training, text, warmed_up
 
 functional = nn.functional

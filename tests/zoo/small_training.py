@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from backlight.data.characters import Characters, characters_of, draw_batch, shipped_text
-from backlight.local import LocalGPT, LocalGPTConfig
-from backlight.training.history.history import History
-from backlight.training.watching.schedules import Schedule
-from backlight.training.watching.watch import watch
+from backlight.learning_rules import LocalGPT, LocalGPTConfig
+from backlight.training.log.history import History
+from backlight.training.watch.schedules import Schedule
+from backlight.training.watch.watch import watch
 
 Step = Callable[[int], None]
 

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from backlight.commands import session
+from backlight.surveys.driver import session
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from backlight.report.tokens import TokensReport
+from backlight.surveys.tokens.figures.all import TokensReport
 from backlight.tables import Table
 
 CITY = (

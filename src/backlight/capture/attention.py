@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from backlight.errors import UnsupportedSiteError
 from backlight.models.subject import AttentionCall, Subject
 
-__all__ = ["attention_module", "keeping_attention"]
-
 
 @contextmanager
 def keeping_attention(

@@ -14,9 +14,7 @@ from backlight.models.contract import no_way_back, without_gradient
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
-from backlight.tasks.objective import LossGradient, NextToken, Objective
-
-__all__ = ["record", "record_activations"]
+from backlight.objectives.objective import LossGradient, NextToken, Objective
 
 _DEFAULT = NextToken()
 _WATCHED = ("input", "output", "branch")

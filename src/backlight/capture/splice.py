@@ -11,8 +11,6 @@ from backlight.models.sites import Site, kind_of
 from backlight.models.subject import Subject
 from backlight.models.taps import tapping
 
-__all__ = ["splicing"]
-
 _ATTENTION = ("query", "key", "value")
 
 

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from backlight.data.batches import Batch
 
-__all__ = ["Tape"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tape:

@@ -16,8 +16,6 @@ from backlight.data.encoding import CutsText, Encoder
 from backlight.data.rows import Row
 from backlight.errors import DatasetError
 
-__all__ = ["Batch", "Passages", "bucket", "tokenize"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passages:

@@ -22,8 +22,6 @@ from torch import Tensor
 
 from backlight.errors import DatasetError, quoted
 
-__all__ = ["Characters", "characters_of", "draw_batch", "read_characters", "shipped_text"]
-
 _TRAIN, _VAL, _META, _PICKLE = "train.bin", "val.bin", "meta.json", "meta.pkl"
 _TRAIN_SHARE = 0.9
 _LARGEST_VOCABULARY = 2**16

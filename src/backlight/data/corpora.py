@@ -22,8 +22,6 @@ from backlight.data.rows import Row, field_of
 from backlight.errors import DatasetError, quoted
 from backlight.foreign.files import expanded
 
-__all__ = ["MIN_CHARACTERS", "RowReader", "Rows", "read_rows"]
-
 MIN_CHARACTERS: Mapping[str, int] = {"wikitext": 50, "shakespeare": 50}
 """Of these corpora a row counts if, stripped of white space, it is longer than this; of others if
 anything is left at all."""

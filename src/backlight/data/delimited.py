@@ -9,8 +9,6 @@ from pathlib import Path
 from backlight.data.lines import LONGEST, read_lines
 from backlight.errors import DatasetError, quoted
 
-__all__ = ["read_cells"]
-
 _DELIMITERS = (",", ";", "\t", "|")
 _HINT = "sep="  # the first line that Excel understands
 

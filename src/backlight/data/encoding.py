@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from backlight.data.rows import Row
 from backlight.errors import DatasetError
 
-__all__ = ["CutsText", "Encoder"]
-
 _MIN_TOKENS = 2  # the shortest sequence that has a next token to predict
 _GIANT = 100_000  # characters, and some for each token: where it is worth to cut a text first
 _PER_TOKEN = 64

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 from os import PathLike, fspath
 from typing import Any
 
-__all__ = ["IN_MEMORY", "Given", "named_or_given"]
-
 IN_MEMORY = "in memory"
 """What a run calls the dataset if there is no name for it."""
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from backlight.data.rows import Row, field_of
 from backlight.errors import DatasetError, quoted
 
-__all__ = ["read_hub"]
-
 
 def read_hub(dataset: str, subset: str | None, *, text_column: str, split: str) -> Iterator[Row]:
     """Read the texts of a dataset.

@@ -11,8 +11,6 @@ from pathlib import Path
 from backlight.errors import DatasetError, quoted
 from backlight.foreign.files import encoding_of, open_foreign
 
-__all__ = ["LONGEST", "read_lines", "read_whole", "split_lines", "text_chunks"]
-
 LONGEST = 2**27
 """The most characters that a line, or a document that is read in one piece, may have."""
 

@@ -13,8 +13,6 @@ from backlight.data.given import Given
 from backlight.data.rows import Row, field_of, ids_of, ids_of_mapping, one_row
 from backlight.errors import DatasetError, quoted
 
-__all__ = ["read_given"]
-
 _KINDS = (
     "Give a list of texts, a datasets.Dataset, a table with a column of texts, or token ids: a "
     "list of lists, or one long list."

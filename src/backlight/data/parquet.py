@@ -9,8 +9,6 @@ from backlight.data.rows import Row, field_of
 from backlight.errors import DatasetError, quoted
 from backlight.foreign.files import check_file
 
-__all__ = ["read_parquet"]
-
 _IDS, _MASK = "input_ids", "attention_mask"
 
 

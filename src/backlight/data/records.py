@@ -10,8 +10,6 @@ from backlight.data.lines import read_lines, read_whole, split_lines, text_chunk
 from backlight.data.rows import Row, field_of, one_row
 from backlight.errors import DatasetError, quoted
 
-__all__ = ["read_json_document", "read_json_lines", "read_objects"]
-
 _MOST_BLANK = 1000  # lines at the beginning of a file
 
 

@@ -9,8 +9,6 @@ from jaxtyping import Int
 
 from backlight.errors import DatasetError, quoted
 
-__all__ = ["Row", "field_of", "ids_of", "ids_of_mapping", "one_row"]
-
 Row: TypeAlias = str | Int[np.ndarray, " _"]
 """A text, or token ids."""
 

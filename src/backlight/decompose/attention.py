@@ -19,8 +19,6 @@ from backlight.decompose.precision import at_least_single, wide
 from backlight.decompose.visibility import CAUSAL, Visibility
 from backlight.errors import ConfigError
 
-__all__ = ["AttentionGradient", "attention_backward"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionGradient:

@@ -13,8 +13,6 @@ from backlight.decompose.precision import wide
 from backlight.decompose.softmax import jacobian_trace, softmax_backward, visible_softmax
 from backlight.decompose.visibility import Visibility
 
-__all__ = ["AttentionRule", "SequenceBackward"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionRule:

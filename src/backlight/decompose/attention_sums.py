@@ -10,14 +10,6 @@ from torch import Tensor
 from backlight.decompose.distance import NUM_BINS
 from backlight.decompose.precision import wide
 
-__all__ = [
-    "SATURATED_BELOW",
-    "AttentionSums",
-    "join_attention_sums",
-    "nothing_summed",
-    "stack_sums",
-]
-
 SATURATED_BELOW = 0.01
 """A row is saturated if the trace of its softmax Jacobian, 1 - sum a^2, is below this."""
 

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from backlight.errors import ConfigError
 
-__all__ = ["DepthSlope", "depth_slope"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthSlope:

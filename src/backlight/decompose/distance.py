@@ -6,8 +6,6 @@ from torch import Tensor
 
 from backlight.decompose.precision import wide
 
-__all__ = ["NUM_BINS", "distance_bins", "squares_by_distance"]
-
 NUM_BINS = 18
 """Distances 0, 1, 2-3, 4-7, ...; the last bin is open and starts at 65,536."""
 

@@ -19,15 +19,6 @@ from torch import Tensor
 
 from backlight.decompose.precision import at_least_single
 
-__all__ = [
-    "NormEnergies",
-    "NormGradient",
-    "layer_norm_energies",
-    "rms_norm_energies",
-    "split_layer_norm_gradient",
-    "split_rms_norm_gradient",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormGradient:

@@ -10,8 +10,6 @@ from backlight.decompose.norm import NormEnergies
 from backlight.decompose.precision import wide
 from backlight.decompose.surrogates import match_surrogates
 
-__all__ = ["NormSums", "sum_norm_energies"]
-
 _ROUNDING = 1e-10  # of squared lengths
 
 

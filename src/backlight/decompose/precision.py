@@ -4,8 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["at_least_single", "wide"]
-
 
 def at_least_single(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Raise half precision to float32, as norms and softmax do; leave float32 and float64."""

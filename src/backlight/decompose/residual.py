@@ -14,8 +14,6 @@ from torch import Tensor
 
 from backlight.decompose.precision import at_least_single, wide
 
-__all__ = ["PathSums", "ResidualPaths", "residual_paths", "sum_paths"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResidualPaths:

@@ -13,8 +13,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["jacobian_trace", "softmax_backward", "softmax_jacobian", "visible_softmax"]
-
 
 def visible_softmax(
     scores: Float[Tensor, "heads queries keys"],

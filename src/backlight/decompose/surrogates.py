@@ -24,16 +24,6 @@ from torch import Tensor
 from backlight.decompose.norm import NormEnergies
 from backlight.errors import ConfigError
 
-__all__ = [
-    "SURROGATES",
-    "ChanceLevels",
-    "Surrogate",
-    "SurrogateMatch",
-    "layer_norm_chance",
-    "match_surrogates",
-    "rms_norm_chance",
-]
-
 Surrogate = Literal["identity", "scale", "center_scale", "projected", "radial_only"]
 SURROGATES: tuple[Surrogate, ...] = (
     "identity",

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from backlight.errors import ConfigError
 
-__all__ = ["CAUSAL", "Visibility"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visibility:

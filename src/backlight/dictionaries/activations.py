@@ -8,8 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Activation", "Gated", "GroupMax", "Relu", "Threshold", "TopK"]
-
 
 class Activation(ABC):
     """A function of one token's pre-activations, all features together."""

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["Codes", "concatenate"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codes:

@@ -11,8 +11,6 @@ from backlight.dictionaries.formats import format_of
 from backlight.dictionaries.search import Candidate, search
 from backlight.errors import DictionaryError, quoted
 
-__all__ = ["Collection", "find_dictionaries", "read_dictionary"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:

@@ -13,15 +13,6 @@ from backlight.dictionaries.activations import Activation
 from backlight.dictionaries.codes import Codes, concatenate
 from backlight.dictionaries.normalization import Normalization, normalized, scale_of, shift_of
 
-__all__ = [
-    "Card",
-    "Dictionary",
-    "Encoder",
-    "ForeignEncoder",
-    "LinearEncoder",
-    "NormalizedEncoder",
-]
-
 _BLOCK_BYTES = 64 * 2**20
 
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from backlight.dictionaries.dictionary import Card, Dictionary, ForeignEncoder
 from backlight.errors import DictionaryError
 
-__all__ = ["dictionary_from_object"]
-
 _BIASES = ("b_dec", "decoder.bias", "bias", "decoder_bias")
 _NUM_PROBES = 8
 _TOLERANCE = 1e-3

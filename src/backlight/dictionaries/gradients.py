@@ -13,8 +13,6 @@ from torch import Tensor
 
 from backlight.dictionaries.codes import Codes
 
-__all__ = ["absolute_sums", "gradients_where_active"]
-
 _TILE_TOKENS = 512
 _TILE_BYTES = 2 * 2**20
 _GATHERED_BYTES = 32 * 2**20

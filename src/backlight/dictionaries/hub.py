@@ -6,8 +6,6 @@ from pathlib import Path
 from backlight.errors import DictionaryError, quoted
 from backlight.foreign.failures import network_failures
 
-__all__ = ["fetch", "names_of"]
-
 
 def names_of(repository: str) -> tuple[str, ...]:
     """List the files of a repository; without a network, those of it that were fetched before.

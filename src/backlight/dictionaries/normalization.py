@@ -5,8 +5,6 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Normalization", "normalized", "scale_of", "shift_of"]
-
 Normalization = Literal["none", "layer_norm", "constant_norm"]
 """``layer_norm``: a token's mean is subtracted and it is divided by its standard deviation (plus
 1e-5, which SAELens does not undo, so neither do we).

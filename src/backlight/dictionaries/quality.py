@@ -9,8 +9,6 @@ from torch import Tensor
 
 from backlight.dictionaries.codes import Codes
 
-__all__ = ["Quality", "Reconstruction"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:

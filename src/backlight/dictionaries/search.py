@@ -14,8 +14,6 @@ from backlight.dictionaries.formats import is_dictionary
 from backlight.errors import DictionaryError, quoted
 from backlight.foreign.files import expanded
 
-__all__ = ["Candidate", "search"]
-
 _SHIPPED: Mapping[str, str] = MappingProxyType({"smollm2": "data/dictionaries/smollm2"})
 _SETTINGS = ("cfg.json", "config.json")
 _FILES = "sae_weights.safetensors, sae.safetensors, ae.pt, params.npz or params.safetensors"

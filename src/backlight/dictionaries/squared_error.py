@@ -8,8 +8,6 @@ from torch import Tensor
 
 from backlight.dictionaries.codes import Codes
 
-__all__ = ["Parameters", "gradients", "largest", "revival_gradients"]
-
 _SAMPLED = 8
 
 

@@ -18,8 +18,6 @@ from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
 from backlight.dictionaries.squared_error import Parameters, gradients, largest, revival_gradients
 from backlight.errors import DictionaryError, NonFiniteError
 
-__all__ = ["Progress", "Training", "train"]
-
 _WARM_UP, _DECAY = 0.05, 0.2
 """Shares of the steps in which the learning rate rises, and in which it falls to zero again."""
 

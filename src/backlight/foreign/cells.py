@@ -10,8 +10,6 @@ import re
 
 from backlight.foreign.text import plain, sign
 
-__all__ = ["marked", "protected", "unprotected"]
-
 _FORMULA = re.compile("[=+\\-@\uff0b\uff0d\uff1d\uff20]")  # the wide forms of + - = @ too
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _MARKED = re.compile(r"'(?:['=+\-@\uff0b\uff0d\uff1d\uff20]|.*\\)", re.DOTALL)

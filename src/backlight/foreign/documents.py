@@ -8,8 +8,6 @@ from typing import Any
 from backlight.errors import BacklightError, quoted
 from backlight.foreign.files import MEGABYTE, read_text
 
-__all__ = ["UNREADABLE", "parse_json", "read_json", "reason_of"]
-
 UNREADABLE = (
     ValueError,
     LookupError,

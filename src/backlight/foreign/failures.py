@@ -17,8 +17,6 @@ import zlib
 from backlight.errors import beginning, quoted
 from backlight.foreign.text import plain
 
-__all__ = ["kinds_of_failures", "network_failures", "tell"]
-
 _OURS = (
     OSError,
     MemoryError,

@@ -10,18 +10,6 @@ from typing import IO, BinaryIO
 
 from backlight.errors import BacklightError, quoted
 
-__all__ = [
-    "MEGABYTE",
-    "check_archive",
-    "check_file",
-    "encoding_of",
-    "expanded",
-    "kind_of",
-    "open_foreign",
-    "read_bytes",
-    "read_text",
-]
-
 MEGABYTE = 2**20
 _KINDS = {
     stat.S_IFDIR: "a folder",

@@ -11,8 +11,6 @@ from typing import Any
 
 from backlight.foreign.text import sign
 
-__all__ = ["Unhindered", "complain", "flush", "let_go", "prepare_streams"]
-
 _NAME = "backlight"
 _NARROWEST = 20  # columns; in a narrower window, what is laid out for this many is broken
 _LIKENESSES = {

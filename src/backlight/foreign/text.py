@@ -12,8 +12,6 @@ from html import escape
 
 from backlight.errors import shorten
 
-__all__ = ["brief", "html", "markdown", "plain", "sign"]
-
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # called letters or signs, but there is nothing to see
 _MARKS = re.compile(r"[\\`*\[\]|]")

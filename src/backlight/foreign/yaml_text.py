@@ -10,8 +10,6 @@ from backlight.errors import BacklightError, quoted
 from backlight.foreign.documents import UNREADABLE, reason_of
 from backlight.foreign.files import MEGABYTE, read_text
 
-__all__ = ["parse_yaml", "read_yaml"]
-
 _DEEPEST = 64  # lists within lists
 _MOST_VALUES = 1_000_000  # with every alias written out
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -5,8 +5,6 @@ from typing import Any
 
 from backlight.errors import ConfigError
 
-__all__ = ["load_extra"]
-
 
 def load_extra(module: str, *, for_what: str) -> Any:
     """Import a library of the extra ``train``.

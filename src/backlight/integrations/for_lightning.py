@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 else:
     _Callback = load_extra("lightning.pytorch", for_what="LightningWatch").Callback
 
-__all__ = ["LightningWatch"]
-
 
 class LightningWatch(_Callback):
     """Watches while Lightning trains: ``Trainer(callbacks=[LightningWatch(run_dir)])``.

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from backlight.integrations.extras import load_extra
 
-__all__ = ["TensorBoardSink"]
-
 
 class TensorBoardSink:
     """Writes scalars into a directory that ``tensorboard --logdir`` shows."""

@@ -5,8 +5,6 @@ from typing import Any
 
 from backlight.integrations.extras import load_extra
 
-__all__ = ["TrackioSink"]
-
 
 class TrackioSink:
     """Logs into a run of trackio."""

@@ -7,8 +7,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from backlight.training import Watch, watch
 
-__all__ = ["TrainerWatch"]
-
 
 class TrainerWatch(TrainerCallback):
     """Watches the gradients while a ``Trainer`` trains: ``callbacks=[TrainerWatch(run_dir)]``.

@@ -5,8 +5,6 @@ from typing import Any
 
 from backlight.integrations.extras import load_extra
 
-__all__ = ["WandbSink"]
-
 
 class WandbSink:
     """Logs into a run of Weights & Biases, beside what the user logs there.

@@ -1,8 +1,29 @@
-"""Experiments: nobody uses them but the user.
+"""Experiments: programs read from top to bottom, each held against theory."""
 
-``frame`` is what each stands in: the notebook that carries out its trials, what finds it by its
-name, lets it run and keeps what it found, and means over seeds. ``characters`` is the small GPT
-that several of them train. Everything else here is an experiment, under its name: one file, or a
-room whose ``experiment`` is a program read top to bottom, with the mathematics and the measuring
-beside it, and its tables, figures and sentences in ``tables`` and ``shown``.
-"""
+from collections.abc import Mapping
+
+from backlight.labs.clipping.options import ClippingConfig
+from backlight.labs.frame.options import LabOptions
+from backlight.labs.initialisation.options import InitialisationConfig
+from backlight.labs.learning_rules.options import LearningRulesConfig
+from backlight.labs.ln_jacobian.options import LnJacobianConfig
+from backlight.labs.norm_placement.options import NormPlacementConfig
+from backlight.labs.rank_collapse.options import RankCollapseConfig
+from backlight.labs.recurrence.options import RecurrenceConfig
+from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
+from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
+
+__all__ = ["LABS"]
+
+LABS: Mapping[str, type[LabOptions]] = {
+    "ln-jacobian": LnJacobianConfig,
+    "learning-rules": LearningRulesConfig,
+    "surrogate-norms": SurrogateNormsConfig,
+    "norm-placement": NormPlacementConfig,
+    "initialisation": InitialisationConfig,
+    "rank-collapse": RankCollapseConfig,
+    "recurrence": RecurrenceConfig,
+    "softmax-scale": SoftmaxScaleConfig,
+    "clipping": ClippingConfig,
+}
+"""The options of each experiment, by its name."""

@@ -13,8 +13,6 @@ from backlight.errors import UnsupportedSiteError
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 
-__all__ = ["Blocks"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:

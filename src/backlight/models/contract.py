@@ -29,8 +29,6 @@ from backlight.models.trying import (
     some_tokens,
 )
 
-__all__ = ["Contract", "check_module", "no_way_back", "prove_contract", "without_gradient"]
-
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
 

@@ -10,8 +10,6 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from backlight.models.outputs import Member, member_of, with_member
 
-__all__ = ["Fate", "fates_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:

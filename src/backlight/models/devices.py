@@ -4,8 +4,6 @@ import torch
 
 from backlight.errors import DeviceError, quoted
 
-__all__ = ["choose_device"]
-
 
 def choose_device(name: str) -> torch.device:
     """Find a device.

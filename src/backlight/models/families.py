@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["FAMILIES", "Family", "Wiring", "find_family"]
-
 Wiring = Literal["sequential", "parallel", "post_norm"]
 NormKind = Literal["rms", "rms_unit_offset", "layer"]
 

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Head"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:

@@ -7,8 +7,6 @@ from typing import Any, Literal
 from backlight.models.families import Family
 from backlight.models.sites import Site, Tap
 
-__all__ = ["sites_of"]
-
 
 def sites_of(family: Family, config: Any) -> Iterator[Site]:
     """List all sites of a model, in the order in which their tensors pass.

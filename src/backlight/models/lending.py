@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from backlight.errors import ModelError
 
-__all__ = ["Lent", "borrowed", "device_of"]
-
 _OWN = frozenset(vars(nn.Module())) - {"_buffers"}  # what nn.Module itself holds
 _HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks")
 _KINDS = (Tensor, torch.Generator, random.Random, np.random.Generator, dict, list, set, deque)

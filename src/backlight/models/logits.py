@@ -10,8 +10,6 @@ from backlight.models.outputs import Member, members
 from backlight.models.rows import ALONE, MANY, Axes, Trial, axes_of, fault_of, in_rows
 from backlight.models.trying import GIVE_FORWARD
 
-__all__ = ["Found", "find_logits", "prove_logits"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:

@@ -7,8 +7,6 @@ from typing import Any, cast
 
 from torch import Tensor
 
-__all__ = ["Member", "member_of", "members", "with_member"]
-
 Member = str | int | None
 """Which part of an output: a key, a field or a place; None for an output that is a tensor."""
 

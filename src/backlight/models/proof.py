@@ -18,8 +18,6 @@ from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
 
-__all__ = ["probe_tokens", "prove_causal", "prove_head", "prove_sites"]
-
 _POSITIONS = 11  # a prime, so that it is not taken for a number of heads
 _SHARED = 6
 _IN_ORDER = ("resid.pre", "attn.in", "attn.z", "attn.out", "resid.mid", "mlp.out", "resid.post")

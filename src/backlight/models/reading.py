@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from backlight.errors import ConfigError, DatasetError, ModelError, quoted
 from backlight.models.subject import Subject
 
-__all__ = ["Reach", "reach_of", "refuse_unreadable"]
-
 _logger = logging.getLogger(__name__)
 
 _PROBE = (1, 0)  # not in the order of positions, so that the two kinds of embeddings differ

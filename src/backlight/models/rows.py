@@ -7,19 +7,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = [
-    "ALONE",
-    "CHANGED_ROW",
-    "MANY",
-    "SHARED",
-    "Axes",
-    "Fault",
-    "Trial",
-    "axes_of",
-    "fault_of",
-    "in_rows",
-]
-
 Axes = tuple[int, int]
 Fault = Literal["the other sequences of the batch", "later tokens", "the shape of the batch"]
 

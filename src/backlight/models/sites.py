@@ -8,18 +8,6 @@ from typing import Literal
 
 from backlight.errors import UnknownLayerError, UnknownSiteError, UnsupportedSiteError, quoted
 
-__all__ = [
-    "Site",
-    "Tap",
-    "format_layers",
-    "kind_of",
-    "layer_of",
-    "parse_layers",
-    "refuse_problems",
-    "resolve_sites",
-    "sites_of_layers",
-]
-
 Side = Literal["output", "input", "branch", "query", "key", "value", "logits"]
 
 _LAYER = re.compile(r"(?<![^.])(\d+)(?![^.])")

@@ -16,15 +16,6 @@ from backlight.models.lending import Lent, device_of
 from backlight.models.logits import Found
 from backlight.models.sites import Site, Tap, layer_of
 
-__all__ = [
-    "AttentionCall",
-    "AttentionTap",
-    "Subject",
-    "Tokenizer",
-    "check_tokenizer",
-    "subject_from_module",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionCall:

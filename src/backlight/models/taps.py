@@ -19,8 +19,6 @@ from backlight.models.outputs import member_of, with_member
 from backlight.models.sites import Site, refuse_problems
 from backlight.models.subject import AttentionCall, AttentionTap, Subject
 
-__all__ = ["Visitor", "per_token", "tapping"]
-
 Visitor = Callable[[Site, Tensor], Tensor]
 """Is shown a site and its tensor as the model has it, and says what takes the tensor's place."""
 

@@ -12,17 +12,6 @@ from backlight.models.lending import device_of
 from backlight.models.outputs import Member, members
 from backlight.models.rows import ALONE, CHANGED_ROW, MANY, SHARED
 
-__all__ = [
-    "GIVE_FORWARD",
-    "Pass",
-    "alone",
-    "changed",
-    "hookable",
-    "padded",
-    "run_tokens",
-    "some_tokens",
-]
-
 GIVE_FORWARD = "Give forward=, a function from token ids to logits [batch, positions, vocabulary]."
 _HIGHEST = 3  # of the ids that are tried
 _RAISED = (

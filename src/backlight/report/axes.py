@@ -12,20 +12,6 @@ from numpy.typing import NDArray
 from backlight.report.names import name_points
 from backlight.tables import Table
 
-__all__ = [
-    "MODE_COLOURS",
-    "CommonScale",
-    "draw_against",
-    "draw_by_layer",
-    "draw_density_by_layer",
-    "draw_dimensions",
-    "draw_dimensions_on",
-    "draw_distribution",
-    "draw_distribution_on",
-    "draw_largest",
-    "draw_spread_by_layer",
-]
-
 MODE_COLOURS = {"mean": "#b5542b", "mean_abs": "#2b6cb0", "rms": "#2f855a"}
 """One colour for each aggregation mode, the same in all figures."""
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["layer_grid", "one_panel", "two_panels"]
-
 _COLUMNS = 6
 
 

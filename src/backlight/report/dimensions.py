@@ -20,8 +20,6 @@ from backlight.report.axes import (
 from backlight.report.canvas import layer_grid, one_panel, two_panels
 from backlight.tables import Table
 
-__all__ = ["NOUNS", "TITLES", "Dimensions", "Variant", "draw_all_dimensions"]
-
 NOUNS = {"gradients": "gradient", "values": "value", "grad_x_act": "grad_x_act"}
 """What each quantity is called in the names of files."""
 

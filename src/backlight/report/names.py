@@ -8,8 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
-__all__ = ["name_points"]
-
 _AROUND = [
     (right, above * step)
     for step in (0.0, 0.04, 0.08, 0.12, 0.16, 0.2)

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from backlight.foreign.text import html
 
-__all__ = ["GENERATOR", "Paragraph", "Picture", "Section", "page"]
-
 GENERATOR = '<meta name="generator" content="backlight">'
 """What the first lines of each page say: only what says so may be replaced by another page."""
 

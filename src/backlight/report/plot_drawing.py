@@ -12,8 +12,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Column, Table
 
-__all__ = ["draw_plots"]
-
 _WIDTH, _HEIGHT = 5.6, 3.8
 _DODGE = 0.6  # of the room between two categories is used by the series
 _MANY_LABELS = 6

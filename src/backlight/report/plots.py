@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Panel", "Plot", "plots_from_json", "plots_to_json"]
-
 Log = Literal["", "x", "y", "xy"]
 
 

@@ -13,8 +13,6 @@ from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 from backlight.errors import shorten
 from backlight.foreign.text import plain, sign
 
-__all__ = ["make_plain", "visible"]
-
 _LONGEST, _LONGEST_INSIDE = 300, 80  # letters of a line around the panels, and in them
 
 

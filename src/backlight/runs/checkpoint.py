@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from backlight.runs.files import parse_arrays
 
-__all__ = ["pack", "unpack"]
-
 _DIGEST, _OWNER = "sha256_of_state", "sha256_of_config"
 
 

@@ -33,8 +33,6 @@ from backlight.runs.names import below, fault_of
 from backlight.runs.places import refuse_place
 from backlight.tables import Table
 
-__all__ = ["CONFIG", "PROVENANCE", "RunDirectory"]
-
 CONFIG = "config.yaml"
 """The options of a run and where it came from."""
 

@@ -16,17 +16,6 @@ from backlight.atomic import is_scratch, write_whole
 from backlight.errors import RunDirectoryError, StorageError, quoted
 from backlight.foreign.files import check_archive, open_foreign
 
-__all__ = [
-    "digest_of",
-    "npy_bytes",
-    "npz_bytes",
-    "parse_arrays",
-    "read_file",
-    "sweep",
-    "unwritable",
-    "write_file",
-]
-
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say: equal arrays give equal files
 
 

@@ -7,8 +7,6 @@ from typing import Any
 from backlight.errors import RunDirectoryError, quoted
 from backlight.runs.directory import RunDirectory
 
-__all__ = ["find_latest"]
-
 _MOST_LISTED = 5
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from backlight.runs.files import read_file, unwritable, write_file
 from backlight.runs.names import below, fault_of
 
-__all__ = ["JOURNAL", "add_to_journal", "begin_journal", "read_journal"]
-
 JOURNAL = ".written"
 """The file's name in the run directory; it is deleted when the manifest takes its place."""
 

@@ -11,8 +11,6 @@ try:
 except ImportError:  # Windows has no such locks; there, two processes are not noticed
     fcntl = None
 
-__all__ = ["Lock", "lock"]
-
 
 class Lock:
     """Holds a directory until it is let go, or this process ends in whatever way."""

@@ -4,8 +4,6 @@ from pathlib import Path, PurePosixPath
 
 from backlight.errors import RunDirectoryError, quoted
 
-__all__ = ["below", "fault_of"]
-
 _LONGEST_PART, _LONGEST = 200, 1000  # bytes, within what every file system takes
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from backlight.errors import RunDirectoryError, quoted
 
-__all__ = ["refuse_place"]
-
 
 def refuse_place(path: Path, *, what: str = "results") -> None:
     """Refuse a path at which no directory can be made or written; nothing is left behind.

@@ -6,8 +6,6 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["provenance"]
-
 _PACKAGES = ("backlight", "torch", "transformers", "numpy", "tokenizers")
 
 

@@ -17,8 +17,6 @@ from backlight.runs.directory import CONFIG, RunDirectory
 from backlight.runs.files import parse_arrays, read_file
 from backlight.tables import Table
 
-__all__ = ["CONSOLIDATED", "METADATA", "STATISTICS", "Results", "load_results"]
-
 CONSOLIDATED = "consolidated_results.npz"
 METADATA = "metadata.json"
 STATISTICS = "feature_statistics.npz"

@@ -14,8 +14,6 @@ from backlight.stats.histogram import HistogramResult, LogHistogram
 from backlight.stats.moments import MomentResult, Moments
 from backlight.stats.top import TopResult, TopTokens
 
-__all__ = ["Bank", "SiteResult"]
-
 _SUMMARIES = ("mean", "mean_abs", "mean_square", "norm")
 
 

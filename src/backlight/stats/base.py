@@ -12,8 +12,6 @@ from torch import Tensor
 
 from backlight.errors import StateError, quoted
 
-__all__ = ["Kept", "State", "Statistic", "as_array", "prefixed", "taken", "under", "wide"]
-
 State = Mapping[str, NDArray[Any]]
 """All that a statistic has seen, as plain arrays."""
 

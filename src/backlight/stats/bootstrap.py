@@ -10,8 +10,6 @@ from torch import Tensor
 
 from backlight.stats.base import State, as_array, taken
 
-__all__ = ["PoissonBootstrap"]
-
 _REPLICATES = 400
 
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from backlight.stats.base import State, as_array, taken
 
-__all__ = ["ClusterMean", "MeanResult", "clustered_standard_error"]
-
 Vector = NDArray[np.float64]
 Counts = NDArray[np.int64]
 

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from backlight.stats.base import State, Statistic, taken
 
-__all__ = ["HistogramResult", "LogHistogram"]
-
 _SHIFT = 20  # of a float32's 23 bits of mantissa, 3 are kept: 8 bins in each octave
 _NUM_BINS = 1 << (32 - _SHIFT)
 _HALF = _NUM_BINS // 2

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from backlight.stats.base import State, Statistic, taken
 
-__all__ = ["LargestResult", "LargestTokens"]
-
 _ROUNDING = 1e-4
 
 

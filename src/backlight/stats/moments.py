@@ -12,8 +12,6 @@ from torch import Tensor
 from backlight.stats.base import State, Statistic, as_array, prefixed, taken, under, wide
 from backlight.stats.cluster import ClusterMean
 
-__all__ = ["MomentResult", "Moments"]
-
 Vector = NDArray[np.float64]
 
 

@@ -9,8 +9,6 @@ from torch import Tensor
 from backlight.stats.base import State
 from backlight.stats.ratio import RatioResult, Ratios
 
-__all__ = ["NamedRatios"]
-
 Fraction = tuple[Tensor, Tensor]
 
 

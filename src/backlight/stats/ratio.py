@@ -10,8 +10,6 @@ from torch import Tensor
 
 from backlight.stats.base import State, as_array, taken
 
-__all__ = ["RatioResult", "Ratios"]
-
 Vector = NDArray[np.float64]
 
 _SUMS = ("above", "below", "above_square", "product", "below_square")

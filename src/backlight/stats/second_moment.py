@@ -12,8 +12,6 @@ from torch import Tensor
 
 from backlight.stats.base import State, Statistic, as_array, taken, wide
 
-__all__ = ["DirectionMoments", "SecondMoment"]
-
 Vector = NDArray[np.float64]
 
 _VECTORS = ("sum", "weighted")

@@ -13,8 +13,6 @@ from backlight.stats.base import Kept, State, as_array, prefixed, taken, under, 
 from backlight.stats.cluster import ClusterMean, MeanResult
 from backlight.stats.top import TopResult, TopTokens
 
-__all__ = ["Entries", "SparseMoments", "SparseResult"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entries:

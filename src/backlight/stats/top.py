@@ -13,8 +13,6 @@ from torch import Tensor
 from backlight.errors import StateError
 from backlight.stats.base import State, Statistic, taken
 
-__all__ = ["TopResult", "TopTokens"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopResult:

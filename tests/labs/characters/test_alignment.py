@@ -13,7 +13,7 @@ from backlight.labs.characters.alignment import (
     matrix_gradients,
     matrix_names,
 )
-from backlight.local import LocalGPT, LocalGPTConfig
+from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 SIZES = {"block_size": 6, "vocab_size": 9, "n_layer": 2, "n_head": 2, "n_embd": 8}
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.config import CharacterOptions
 from backlight.data.characters import characters_of
 from backlight.errors import ConfigError, DatasetError, NonFiniteError
 from backlight.labs.characters.learning import (
@@ -14,7 +13,8 @@ from backlight.labs.characters.learning import (
     open_text,
     validation_loss,
 )
-from backlight.local import RULES
+from backlight.labs.frame.options import CharacterOptions
+from backlight.learning_rules import RULES
 
 WORDS = "the quick brown fox jumps over the lazy dog. "
 TEXT = characters_of(WORDS * 40)

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity
 
-from backlight.config import CharacterOptions
 from backlight.data.characters import characters_of
 from backlight.labs.characters.learning import Lesson, make_network
 from backlight.labs.characters.norm_parts import find_norms, take_norms_apart
+from backlight.labs.frame.options import CharacterOptions
 
 TEXT = characters_of("the quick brown fox jumps over the lazy dog. " * 40)
 CONFIG = CharacterOptions(block_size=16, batch_size=4, n_layer=2, n_head=2, n_embd=24)

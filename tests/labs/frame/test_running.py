@@ -5,9 +5,9 @@ import pytest
 
 import backlight
 from backlight.cli import main
-from backlight.config import LABS
 from backlight.errors import ConfigError
-from backlight.labs import ln_jacobian
+from backlight.labs import LABS
+from backlight.labs.ln_jacobian import experiment as ln_jacobian
 from backlight.runs.results import load_results
 
 SMALL = {

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from backlight.training.history.reading import LOG
+from backlight.training.log.reading import LOG
 from zoo.bits.harness import clean, factor, net, scenario, sgd, simple, steps
 
 

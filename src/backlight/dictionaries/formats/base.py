@@ -7,8 +7,6 @@ import torch
 
 from backlight.dictionaries.dictionary import Card, Dictionary
 
-__all__ = ["Format"]
-
 
 class Format(ABC):
     """How one library keeps a dictionary: a file of weights, and what is told beside it."""

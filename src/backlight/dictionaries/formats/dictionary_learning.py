@@ -17,8 +17,6 @@ from backlight.dictionaries.formats.weights import Weights
 from backlight.dictionaries.formats.writing import encoder_bias, write_json, write_state
 from backlight.errors import DictionaryError, quoted
 
-__all__ = ["DictionaryLearning", "write"]
-
 _CONFIG, _WEIGHTS = "config.json", "ae.pt"
 _TOP_K = ("AutoEncoderTopK", "BatchTopKSAE")
 _BY_FEATURE = ("JumpReluAutoEncoder", "MatryoshkaBatchTopKSAE")  # W_enc, W_dec

@@ -19,8 +19,6 @@ from backlight.dictionaries.formats.weights import Weights
 from backlight.errors import DictionaryError, quoted
 from backlight.foreign.files import check_archive, check_file
 
-__all__ = ["load_state", "open_npz", "open_safetensors"]
-
 _BROKEN = (
     OSError,
     EOFError,

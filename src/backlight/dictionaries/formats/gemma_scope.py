@@ -18,8 +18,6 @@ from backlight.dictionaries.formats.settings import read_settings
 from backlight.dictionaries.formats.weights import Weights
 from backlight.errors import DictionaryError, quoted
 
-__all__ = ["GemmaScope"]
-
 _FIRST, _SECOND = "params.npz", "params.safetensors"
 _CONFIG = "config.json"
 _REPOSITORY = re.compile(r"gemma-scope-(?P<model>\d+b-(?:pt|it))-(?P<kind>res|mlp|att)(?![a-z])")

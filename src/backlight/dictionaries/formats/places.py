@@ -5,8 +5,6 @@ Nothing is guessed: what cannot be turned for certain becomes None.
 
 import re
 
-__all__ = ["input_of", "layer_in", "module_path", "tensor_of_label"]
-
 _NUMBER = re.compile(r"(?<![^.])(\d+)(?![^.])")
 _LABEL = re.compile(
     r"(?P<kind>mlp_out|attn_out|resid_pre|resid_mid|resid_post)_layer_(?P<layer>\d+)"

@@ -8,8 +8,6 @@ from backlight.dictionaries.formats.gemma_scope import GemmaScope
 from backlight.dictionaries.formats.saelens import SAELens
 from backlight.dictionaries.formats.sparsify import Sparsify
 
-__all__ = ["FORMATS", "format_of", "is_dictionary"]
-
 FORMATS: tuple[Format, ...] = (SAELens(), DictionaryLearning(), Sparsify(), GemmaScope())
 
 

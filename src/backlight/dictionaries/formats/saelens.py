@@ -20,8 +20,6 @@ from backlight.dictionaries.formats.writing import encoder_bias, write_json, wri
 from backlight.dictionaries.normalization import Normalization
 from backlight.errors import DictionaryError, quoted
 
-__all__ = ["SAELens", "write"]
-
 _WEIGHTS = "sae_weights.safetensors"
 _LAYOUT_VERSION = "6.0.0"  # without it, or below, SAELens takes the configuration for an old one
 

@@ -7,8 +7,6 @@ from backlight.dictionaries.formats.places import layer_in
 from backlight.dictionaries.formats.settings import Settings, read_settings
 from backlight.errors import DictionaryError, quoted
 
-__all__ = ["CONFIG", "TRANSCODERS", "card_of", "settings_of"]
-
 CONFIG = "cfg.json"
 TRANSCODERS = (
     "transcoder",

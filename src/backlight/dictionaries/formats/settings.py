@@ -10,8 +10,6 @@ from backlight.errors import DictionaryError, listed, quoted
 from backlight.foreign.documents import read_json
 from backlight.foreign.files import MEGABYTE
 
-__all__ = ["Settings", "read_settings"]
-
 T = TypeVar("T", int, float, str, bool)
 
 _LARGEST = 16 * MEGABYTE

@@ -13,8 +13,6 @@ from backlight.dictionaries.formats.places import input_of, layer_in, module_pat
 from backlight.dictionaries.formats.settings import Settings, read_settings
 from backlight.errors import DictionaryError, quoted
 
-__all__ = ["Sparsify"]
-
 _CONFIG, _WEIGHTS = "cfg.json", "sae.safetensors"
 
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from backlight.errors import DictionaryError, listed, quoted
 
-__all__ = ["Weights"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

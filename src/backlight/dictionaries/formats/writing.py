@@ -15,8 +15,6 @@ from backlight.atomic import write_whole
 from backlight.dictionaries.dictionary import Dictionary, LinearEncoder
 from backlight.errors import StorageError, quoted
 
-__all__ = ["encoder_bias", "write_json", "write_safetensors", "write_state"]
-
 
 def encoder_bias(
     dictionary: Dictionary, encoder: LinearEncoder, *, subtracts: bool

@@ -19,10 +19,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from backlight.labs.characters.learning import Batch
-from backlight.local import LocalGPT
-from backlight.local.linear import LinearFeedback
-
-__all__ = ["angle", "error_angles", "gradient_angles", "matrix_gradients", "matrix_names"]
+from backlight.learning_rules import LocalGPT
+from backlight.learning_rules.linear import LinearFeedback
 
 
 def angle(

@@ -4,8 +4,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-__all__ = ["STEPS_IN_A_POINT", "curve", "known_mean"]
-
 STEPS_IN_A_POINT = 10
 
 

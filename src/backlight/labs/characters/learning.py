@@ -10,7 +10,6 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.config import CharacterOptions
 from backlight.data.characters import (
     Characters,
     characters_of,
@@ -20,17 +19,8 @@ from backlight.data.characters import (
 )
 from backlight.data.lines import read_whole
 from backlight.errors import ConfigError, DatasetError, NonFiniteError
-from backlight.local import LocalGPT, LocalGPTConfig
-
-__all__ = [
-    "DivergedError",
-    "Lesson",
-    "attempt",
-    "learn",
-    "make_network",
-    "open_text",
-    "validation_loss",
-]
+from backlight.labs.frame.options import CharacterOptions
+from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 _BETAS, _WEIGHT_DECAY = (0.9, 0.999), 0.01  # AdamW's own
 _NUM_HELD_OUT, _AT_ONCE = 512, 64

@@ -20,13 +20,11 @@ from backlight.decompose.norm import NormEnergies, layer_norm_energies, rms_norm
 from backlight.decompose.norm_sums import sum_norm_energies
 from backlight.decompose.surrogates import SURROGATES
 from backlight.labs.characters.learning import Batch as Rows
-from backlight.local import LocalGPT
+from backlight.learning_rules import LocalGPT
 from backlight.models.head import Head
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import Subject
-from backlight.tasks.objective import LossGradient
-
-__all__ = ["find_norms", "take_norms_apart"]
+from backlight.objectives.objective import LossGradient
 
 
 def find_norms(model: nn.Module) -> dict[str, nn.LayerNorm | nn.RMSNorm]:

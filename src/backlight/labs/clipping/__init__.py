@@ -1,5 +1,1 @@
 """What do the ways to clip a gradient do to its direction, and to training through spikes?"""
-
-from backlight.labs.clipping.experiment import experiment
-
-__all__ = ["experiment"]

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.config.labs import ClippingConfig
+from backlight.labs.clipping.options import ClippingConfig
 from backlight.labs.clipping.shown import clipping_plot, clipping_remarks
 from backlight.labs.clipping.spiky_learning import (
     METHODS,
@@ -34,8 +34,6 @@ from backlight.labs.clipping.spiky_learning import (
 )
 from backlight.labs.clipping.tables import STRENGTHS, Arrays, clipping_tables
 from backlight.labs.frame.notebook import Findings, Notebook
-
-__all__ = ["experiment", "strong_limits"]
 
 _NUM_PILOTS = 50
 

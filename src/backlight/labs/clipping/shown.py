@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from backlight.config.labs import ClippingConfig
+from backlight.labs.clipping.options import ClippingConfig
 from backlight.labs.clipping.tables import STRENGTHS
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Table
-
-__all__ = ["clipping_plot", "clipping_remarks"]
 
 
 def clipping_plot(config: ClippingConfig) -> Plot:

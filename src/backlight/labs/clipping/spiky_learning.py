@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 from torch import Tensor, nn
 
-from backlight.config.labs import ClippingConfig
-
-__all__ = ["METHODS", "Clip", "Method", "SpikyTask", "cosine", "match_thresholds"]
+from backlight.labs.clipping.options import ClippingConfig
 
 Method = Literal["none", "global norm", "each parameter", "value"]
 METHODS: tuple[Method, ...] = ("none", "global norm", "each parameter", "value")

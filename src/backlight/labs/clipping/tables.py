@@ -8,12 +8,10 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from backlight.config.labs import ClippingConfig
+from backlight.labs.clipping.options import ClippingConfig
 from backlight.labs.clipping.spiky_learning import METHODS
 from backlight.labs.frame.intervals import estimate, estimate_columns
 from backlight.tables import Column, Table
-
-__all__ = ["STRENGTHS", "Arrays", "clipping_tables"]
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Global norms at which directions are measured, in medians of the gradients' norms."""

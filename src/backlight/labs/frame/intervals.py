@@ -10,8 +10,6 @@ from scipy import stats
 
 from backlight.tables import Column
 
-__all__ = ["Estimate", "estimate", "estimate_columns", "holm"]
-
 _LEVEL = 0.95
 
 

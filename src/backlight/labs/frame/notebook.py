@@ -15,13 +15,11 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from backlight.commands.session import CHECKPOINT_SECONDS, console, restore_checkpoint
 from backlight.models.devices import choose_device
 from backlight.report.plots import Plot
 from backlight.runs.directory import RunDirectory
+from backlight.surveys.driver.session import CHECKPOINT_SECONDS, console, restore_checkpoint
 from backlight.tables import Table
-
-__all__ = ["Findings", "Notebook", "Trial"]
 
 Trial = Callable[[], Mapping[str, NDArray[Any]]]
 """A part of an experiment that depends on no other: gives arrays by name."""

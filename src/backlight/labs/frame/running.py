@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from rich.table import Table as RichTable
 
-from backlight.commands.options import resolve
-from backlight.commands.report import rendered
-from backlight.commands.session import Clock, console, find_run, print_places, start_run
-from backlight.config import LABS, LabOptions, same_numbers
 from backlight.errors import ConfigError, nearest, quoted
+from backlight.labs import LABS
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.options import LabOptions
 from backlight.report.plot_drawing import draw_plots
 from backlight.report.plots import plots_from_json, plots_to_json
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
 from backlight.runs.results import CONSOLIDATED, METADATA, Results, load_results
+from backlight.surveys.driver.reading import same_numbers
+from backlight.surveys.driver.resolving import resolve
+from backlight.surveys.driver.session import Clock, console, find_run, print_places, start_run
 from backlight.tables import Table
-
-__all__ = ["lab", "run"]
+from backlight.tools.report.command import rendered
 
 _SURENESS = ("_std", "_low", "_high")
 _MANY_COLUMNS = 8
@@ -80,7 +80,7 @@ def _carry_out(name: str, config: LabOptions) -> Results:
         directory = start_run(config, f"lab_{name}", origin)
     else:
         directory.take_up()
-    module = importlib.import_module(f"backlight.labs.{name.replace('-', '_')}")
+    module = importlib.import_module(f"backlight.labs.{name.replace('-', '_')}.experiment")
     notebook = Notebook(config.device, directory)
     findings = cast("_Experiment", module.experiment)(config, notebook)
     clock.lap("experiment")

@@ -23,8 +23,8 @@ from functools import partial
 
 import numpy as np
 
-from backlight.config.labs import InitialisationConfig
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.shown import initialisation_plots, initialisation_remarks
 from backlight.labs.initialisation.stacks import (
     ACTIVATIONS,
@@ -35,8 +35,6 @@ from backlight.labs.initialisation.stacks import (
 )
 from backlight.labs.initialisation.streams import START, STREAM_WEIGHTS, measure_stream
 from backlight.labs.initialisation.tables import Groups, initialisation_tables
-
-__all__ = ["experiment"]
 
 
 def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-from backlight.config.labs import InitialisationConfig
+from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import ACTIVATIONS
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Table
-
-__all__ = ["initialisation_plots", "initialisation_remarks"]
 
 
 def initialisation_plots(config: InitialisationConfig) -> list[Plot]:

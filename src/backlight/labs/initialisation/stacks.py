@@ -9,8 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["ACTIVATIONS", "STACK_WEIGHTS", "Arrays", "expected_stack", "measure_stack", "stds"]
-
 Arrays = Mapping[str, NDArray[np.float64]]
 """What a network gave, measured or predicted, by name."""
 

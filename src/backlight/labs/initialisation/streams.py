@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from backlight.config.labs import InitialisationConfig
+from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import Arrays, stds
-from backlight.local import LocalGPT, LocalGPTConfig
-
-__all__ = ["START", "STREAM_WEIGHTS", "expected_stream", "matrix_stds", "measure_stream"]
+from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 STREAM_WEIGHTS = ("plain 0.02", "gpt2", "glorot", "he")
 """Kinds of first weights of transformers."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.config.labs import InitialisationConfig
 from backlight.labs.frame.intervals import estimate, estimate_columns
+from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import (
     ACTIVATIONS,
     STACK_WEIGHTS,
@@ -16,8 +16,6 @@ from backlight.labs.initialisation.stacks import (
 )
 from backlight.labs.initialisation.streams import START, STREAM_WEIGHTS, expected_stream
 from backlight.tables import Column, Table
-
-__all__ = ["Groups", "initialisation_tables"]
 
 Groups = Sequence[Sequence[Arrays]]
 """What the seeds of each kind of network gave."""

@@ -22,7 +22,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.config.labs import LearningRulesConfig
 from backlight.data.characters import Characters
 from backlight.labs.characters.alignment import (
     error_angles,
@@ -34,10 +33,9 @@ from backlight.labs.characters.curves import curve, known_mean
 from backlight.labs.characters.learning import Lesson, attempt, make_network, open_text
 from backlight.labs.frame.intervals import Estimate, estimate
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.learning_rules.options import LearningRulesConfig
 from backlight.labs.learning_rules.shown import rule_plots, rule_remarks
 from backlight.tables import Table
-
-__all__ = ["experiment", "observed_steps", "yardsticks"]
 
 _NUM_OBSERVED = 9
 _PROBE = 10**6  # added to a seed: the batch on which angles are measured

@@ -6,12 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from backlight.config.labs import LearningRulesConfig
 from backlight.data.characters import Characters
 from backlight.labs.characters.curves import STEPS_IN_A_POINT
+from backlight.labs.learning_rules.options import LearningRulesConfig
 from backlight.report.plots import Panel, Plot
-
-__all__ = ["rule_plots", "rule_remarks"]
 
 
 def rule_plots(config: LearningRulesConfig, heights: Mapping[str, float]) -> list[Plot]:

@@ -23,15 +23,13 @@ from functools import partial
 
 import numpy as np
 
-from backlight.config.labs import NormPlacementConfig
 from backlight.labs.characters.learning import open_text
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.shown import placement_plots, placement_remarks
 from backlight.labs.norm_placement.tables import placement_tables
 from backlight.labs.norm_placement.training import kinds_of_training, lesson_options, train
 from backlight.labs.norm_placement.wide_network import PLACEMENTS, Arrays, measure
-
-__all__ = ["experiment"]
 
 
 def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:

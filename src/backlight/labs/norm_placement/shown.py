@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from backlight.config.labs import NormPlacementConfig
+from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.tables import AT_THE_END
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Table
-
-__all__ = ["placement_plots", "placement_remarks"]
 
 
 def placement_plots(config: NormPlacementConfig) -> list[Plot]:

@@ -6,14 +6,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from backlight.config.labs import NormPlacementConfig
 from backlight.labs.characters.curves import curve
 from backlight.labs.frame.intervals import estimate, estimate_columns
+from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.training import kinds_of_training
 from backlight.labs.norm_placement.wide_network import PLACEMENTS, Arrays, Expected, wide_network
 from backlight.tables import Column, Table
-
-__all__ = ["AT_THE_END", "ByPlacement", "placement_tables"]
 
 _LAST_SLOPES = {"pre": -0.5, "post": 0.0}  # Xiong's, log-log of depth
 

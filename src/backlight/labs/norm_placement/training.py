@@ -5,13 +5,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from backlight.config.labs import CharacterOptions, NormPlacementConfig
 from backlight.data.characters import Characters
 from backlight.labs.characters.learning import Lesson, make_network
+from backlight.labs.frame.options import CharacterOptions
+from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.wide_network import PLACEMENTS
-from backlight.local import LocalGPT
-
-__all__ = ["glorot", "kinds_of_training", "lesson_options", "train"]
+from backlight.learning_rules import LocalGPT
 
 
 def train(

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["PLACEMENTS", "Arrays", "Expected", "measure", "wide_network"]
-
 Arrays = Mapping[str, NDArray[np.float64]]
 """What a trial gave, by name."""
 

@@ -29,12 +29,10 @@ from functools import partial
 import numpy as np
 import torch
 
-from backlight.config.labs import RankCollapseConfig
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.rank_collapse.options import RankCollapseConfig
 from backlight.labs.rank_collapse.shown import collapse_plot, collapse_remarks, collapse_tables
 from backlight.labs.rank_collapse.stack import KINDS, Arrays, draw_stack, draw_tokens, energies
-
-__all__ = ["experiment"]
 
 _SIZES = np.logspace(-4, -1.5, 6)  # of the rest, against the mean, in the measurement of one layer
 

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.config.labs import RankCollapseConfig
 from backlight.labs.frame.intervals import estimate, estimate_columns
+from backlight.labs.rank_collapse.options import RankCollapseConfig
 from backlight.labs.rank_collapse.stack import KINDS, WITH_SKIP, Arrays, expected_share
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Column, Table
-
-__all__ = ["ByKind", "collapse_plot", "collapse_remarks", "collapse_tables"]
 
 ByKind = Mapping[str, Sequence[Arrays]]
 """What the seeds of each kind of network gave."""

@@ -11,18 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from backlight.config.labs import RankCollapseConfig
-
-__all__ = [
-    "KINDS",
-    "WITH_SKIP",
-    "Arrays",
-    "Stack",
-    "draw_stack",
-    "draw_tokens",
-    "energies",
-    "expected_share",
-]
+from backlight.labs.rank_collapse.options import RankCollapseConfig
 
 Arrays = Mapping[str, NDArray[np.float64]]
 """What a trial gave, by name."""

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from backlight.config.labs import RecurrenceConfig
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.recurrence.options import RecurrenceConfig
 from backlight.labs.recurrence.shown import (
     GATES,
     LSTM,
@@ -44,9 +44,7 @@ from backlight.labs.recurrence.through_time import (
     slopes_through_time,
     transformer_norms,
 )
-from backlight.local import LocalGPTConfig
-
-__all__ = ["experiment"]
+from backlight.learning_rules import LocalGPTConfig
 
 _KINDS: tuple[tuple[Cell, Matrix], ...] = (
     ("linear", "orthogonal"),

@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from backlight.config.labs import RecurrenceConfig
+from backlight.labs.recurrence.options import RecurrenceConfig
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Table
-
-__all__ = ["GATES", "LSTM", "TRANSFORMER", "recurrence_plots", "recurrence_remarks"]
 
 LSTM, GATES, TRANSFORMER = "LSTM", "LSTM, forget gates only", "transformer"
 """Networks that are not simple recurrent ones, by the names in tables."""

@@ -6,12 +6,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from backlight.config.labs import RecurrenceConfig
 from backlight.labs.frame.intervals import estimate
+from backlight.labs.recurrence.options import RecurrenceConfig
 from backlight.labs.recurrence.through_time import Case
 from backlight.tables import Column, Table
-
-__all__ = ["EARLY", "Arrays", "misfits", "recurrence_tables"]
 
 _TENS = np.log(10)
 

@@ -12,19 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from backlight.local import LocalGPT, LocalGPTConfig
-
-__all__ = [
-    "GAMMA",
-    "Case",
-    "Cell",
-    "Matrix",
-    "log_product_norms",
-    "lstm_jacobians",
-    "recurrent_matrix",
-    "slopes_through_time",
-    "transformer_norms",
-]
+from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 Cell = Literal["linear", "tanh", "sigmoid"]
 Matrix = Literal["gaussian", "orthogonal", "non-normal"]

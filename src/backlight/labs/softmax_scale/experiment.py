@@ -20,9 +20,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from backlight.config.labs import SoftmaxScaleConfig
 from backlight.decompose.softmax import softmax_backward
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.shown import scale_plot, scale_remarks
 from backlight.labs.softmax_scale.tables import (
     DEAD,
@@ -33,8 +33,6 @@ from backlight.labs.softmax_scale.tables import (
     scale_tables,
 )
 from backlight.labs.softmax_scale.theory import jacobian_norms
-
-__all__ = ["experiment"]
 
 
 def experiment(config: SoftmaxScaleConfig, notebook: Notebook) -> Findings:

@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from backlight.config.labs import SoftmaxScaleConfig
+from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.tables import DEAD, SCALINGS
 from backlight.labs.softmax_scale.theory import gap_density
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Table
-
-__all__ = ["scale_plot", "scale_remarks"]
 
 
 def scale_plot(config: SoftmaxScaleConfig) -> Plot:

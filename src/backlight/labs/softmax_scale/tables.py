@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.config.labs import SoftmaxScaleConfig
 from backlight.decompose.softmax import softmax_jacobian
 from backlight.labs.frame.intervals import estimate
+from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.theory import gap_density, median_gap, peaked
 from backlight.tables import Column, Table
-
-__all__ = ["DEAD", "MEASURED", "SCALES", "SCALINGS", "Arrays", "scale_tables"]
 
 SCALINGS = {"with 1/sqrt(d)": True, "without": False}
 """Whether scores are scaled, by what that is called."""

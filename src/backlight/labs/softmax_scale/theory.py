@@ -7,8 +7,6 @@ from jaxtyping import Float
 from scipy import integrate, optimize, stats
 from torch import Tensor
 
-__all__ = ["gap_density", "jacobian_norms", "median_gap", "peaked"]
-
 
 def jacobian_norms(scores: Float[Tensor, "rows keys"]) -> Float[Tensor, " rows"]:
     """Compute the spectral norm of the softmax's Jacobian, to full relative precision.

@@ -7,12 +7,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.config.labs import SurrogateNormsConfig
 from backlight.labs.characters.curves import curve, known_mean
 from backlight.labs.frame.intervals import estimate, estimate_columns, holm
+from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from backlight.tables import Table
-
-__all__ = ["AFTERWARDS", "PREDICTIONS", "Found", "cost_tables"]
 
 Found: TypeAlias = Mapping[tuple[int, str, str, str], Mapping[str, NDArray[Any]]]
 """What each training gave, by seed, rule, attention and backward."""

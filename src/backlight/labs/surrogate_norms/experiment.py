@@ -4,8 +4,8 @@
     backlight lab surrogate-norms --text my.txt --methods fa --seeds 10
 
 A small GPT learns characters while the backward of all its norms is ``true``, or one of the
-surrogates (``backlight.local.norms`` has the formulas). All networks of a seed start from the same
-weights and see the same batches, so the cost of a surrogate is a difference within seeds:
+surrogates (``backlight.learning_rules.norms`` has the formulas). All networks of a seed start from
+the same weights and see the same batches, so the cost of a surrogate is a difference within seeds:
 
     cost = validation loss with the surrogate - validation loss with the true backward.
 
@@ -24,16 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.config.labs import SurrogateNormsConfig
 from backlight.labs.characters.alignment import gradient_angles, matrix_gradients
 from backlight.labs.characters.learning import Batch, Lesson, attempt, make_network, open_text
 from backlight.labs.characters.norm_parts import take_norms_apart
 from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.surrogate_norms.costs import cost_tables
+from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from backlight.labs.surrogate_norms.shown import cost_plots, cost_remarks
-from backlight.local import LocalGPT, surrogate_norm
-
-__all__ = ["experiment"]
+from backlight.learning_rules import LocalGPT, surrogate_norm
 
 
 def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:

@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from backlight.config.labs import SurrogateNormsConfig
 from backlight.labs.characters.curves import STEPS_IN_A_POINT
 from backlight.labs.surrogate_norms.costs import AFTERWARDS, PREDICTIONS, Found
+from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Table
-
-__all__ = ["cost_plots", "cost_remarks"]
 
 
 def cost_plots(config: SurrogateNormsConfig) -> tuple[Plot, ...]:

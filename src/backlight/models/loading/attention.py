@@ -12,8 +12,6 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from backlight.models.subject import AttentionCall, AttentionTap
 
-__all__ = ["kernel_of", "tap_attention"]
-
 
 def kernel_of(model: PreTrainedModel) -> str:
     """Name the attention kernel of a model, such as ``sdpa``."""

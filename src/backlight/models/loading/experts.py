@@ -6,8 +6,6 @@ from collections import defaultdict
 from backlight.errors import ModelError, quoted
 from backlight.models.loading.inventory import Inventory
 
-__all__ = ["check_experts"]
-
 _EXPERT = re.compile(r"^(?P<before>.*\bexperts\.)(?P<number>\d{1,9})(?P<after>\..*)$")
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from backlight.errors import ModelError, quoted
 from backlight.foreign.files import MEGABYTE, check_file, expanded, read_text
 
-__all__ = ["check_folder", "find_folder", "read_object"]
-
 _READ = frozenset((".json", ".safetensors", ".bin", ".model", ".txt", ".jinja", ".py"))
 _WEIGHTS = frozenset((".safetensors", ".bin"))
 _MOST_LAYERS = 10_000

@@ -12,13 +12,6 @@ from transformers import PreTrainedModel
 from backlight.errors import ModelError, quoted
 from backlight.models.families import Family
 
-__all__ = [
-    "adapter_of",
-    "check_head",
-    "check_weights",
-    "unwrapped",
-]
-
 _ASK = "Load it with AutoModelForCausalLM."
 
 

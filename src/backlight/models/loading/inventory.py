@@ -15,8 +15,6 @@ from backlight.errors import ModelError, quoted
 from backlight.foreign.files import MEGABYTE, open_foreign
 from backlight.models.loading.folder import read_object
 
-__all__ = ["Inventory", "Stored", "take_inventory"]
-
 # The order in which Transformers looks for weights: the first that is there is read.
 _NAMES = (
     "model.safetensors",

@@ -18,8 +18,6 @@ from backlight.models.loading.reading import telling
 from backlight.models.loading.source import Source
 from backlight.models.loading.weights import check_formats, check_loaded, check_size
 
-__all__ = ["read_configuration", "read_model"]
-
 
 def read_configuration(source: Source) -> Any:
     """Read a model's configuration, the smallest file: what cannot be reached is known at once.

@@ -9,8 +9,6 @@ from transformers.utils import logging as transformers_logging
 
 from backlight.errors import BacklightError, ModelError, beginning
 
-__all__ = ["telling"]
-
 _LONGEST = 200  # characters of a foreign message
 _BUGS = (AssertionError, AttributeError, NameError)  # in a line of ours; compiled code has others
 

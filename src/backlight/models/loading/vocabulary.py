@@ -12,8 +12,6 @@ from backlight.models.loading.folder import read_object
 from backlight.models.loading.reading import telling
 from backlight.models.loading.source import Source
 
-__all__ = ["read_tokenizer"]
-
 _logger = logging.getLogger(__name__)
 _PROBE = "Once upon a time, 12.5 naïve cats' purring\n\n\tended:  if (x != y) { 日本 } …"
 _AS_WRITTEN = ("TokenizersBackend", "PreTrainedTokenizerFast")

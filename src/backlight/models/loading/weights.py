@@ -11,8 +11,6 @@ from transformers import PreTrainedModel
 from backlight.errors import ModelError, quoted
 from backlight.models.loading.inventory import Inventory
 
-__all__ = ["check_formats", "check_loaded", "check_size", "not_finite"]
-
 _logger = logging.getLogger(__name__)
 _SHOWN = 3  # names in a message
 _SLACK = 2**26  # numbers, 256 MB of float32: less than this is not worth a refusal of its own

@@ -4,8 +4,6 @@ import signal
 from collections.abc import Callable
 from traceback import walk_tb
 
-__all__ = ["attempt"]
-
 
 def attempt(work: Callable[[], object]) -> Exception | None:
     """Do something of the watch's own; give the failure back instead of raising it.

@@ -13,8 +13,6 @@ from torch.utils.hooks import RemovableHandle
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.untraced import untraced
 
-__all__ = ["Hook", "Hooks"]
-
 
 class Hooks:
     """Registers all hooks of one watch, and lets no failure of theirs into the training.

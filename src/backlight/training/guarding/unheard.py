@@ -7,8 +7,6 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
-__all__ = ["unheard"]
-
 
 @contextmanager
 def unheard() -> Generator[bool, None, None]:

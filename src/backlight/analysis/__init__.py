@@ -1,1 +1,0 @@
-"""Tapes joined to the mathematics: loops with explicit state that end in tables."""

@@ -1,1 +1,0 @@
-"""What each command does, one file for each; they are loaded by name when they are called."""

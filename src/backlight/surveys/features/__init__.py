@@ -1,0 +1,1 @@
+"""``backlight sae``: which features of a sparse dictionary move the loss, over a corpus."""

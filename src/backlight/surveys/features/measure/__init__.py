@@ -1,0 +1,1 @@
+"""Gradients of dictionary features: the feature pass, and what is added up."""

@@ -1,0 +1,78 @@
+"""Options of ``backlight sae``."""
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from backlight.surveys.driver.options import (
+    Flag,
+    Layers,
+    SurveyConfig,
+)
+
+_MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
+
+
+class SaeConfig(SurveyConfig):
+    """Options of ``backlight sae``."""
+
+    sae_path: str | None = Field(
+        default=None,
+        description="The dictionaries: a folder with one, a folder of folders with the layer in "
+        "their names, a path with {layer} in it, a hub id, or smollm2 (shipped, layer 15). "
+        "[required]",
+    )
+    layers: Layers = Field(
+        default="all",
+        description="Such as 0-23, or 0,5,10; all: every layer that has a dictionary.",
+    )
+    site: str | None = Field(
+        default=None,
+        description="The site that the dictionaries are for, such as mlp.out or resid.post. "
+        "[default: what their files say]",
+    )
+    splice: Literal["replace", "error"] = Field(
+        default="replace",
+        description="How a dictionary enters the model. replace: its reconstruction takes the "
+        "activation's place, one layer at a time. error: the reconstruction's error is added "
+        "back, so the forward pass is unchanged and one pass serves all layers.",
+    )
+    position_stride: int | None = Field(
+        default=None,
+        gt=0,
+        description="Look at every so many tokens of each passage, from its first. [default: 4 "
+        "with --splice replace, 1 with error]",
+    )
+    active_only: Flag = Field(
+        default=False,
+        description="Average over the tokens where a feature fires, instead of over all.",
+    )
+    chunk_memory: str = Field(
+        default="1GB",
+        description="Memory for what is kept of the model while dictionaries go by: 500MB, 2GB.",
+    )
+    allow_poor_reconstruction: Flag = Field(
+        default=False,
+        description="Go on with a warning if a dictionary explains less than 0.3 of the variance "
+        "at its site.",
+    )
+
+    @field_validator("chunk_memory")
+    @classmethod
+    def _is_a_size(cls, text: str) -> str:
+        if _MEMORY.fullmatch(text.strip()) is None:
+            raise ValueError("write a size such as 500MB or 2GB")
+        return text
+
+    @property
+    def stride(self) -> int:
+        """The stride, also where none is given."""
+        return self.position_stride or (4 if self.splice == "replace" else 1)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The memory of a chunk, in bytes."""
+        match = _MEMORY.fullmatch(self.chunk_memory.strip())
+        assert match is not None  # the field's pattern
+        return int(float(match[1]) * 1024 ** " KMG".index(match[2] or " "))

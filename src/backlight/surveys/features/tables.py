@@ -1,0 +1,224 @@
+"""Tables of a survey of features: by layer, and of the features that matter most."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from backlight.data.batches import Passages
+from backlight.stats.aggregate import Mode
+from backlight.surveys.driver.contexts import Decode, write_contexts
+from backlight.surveys.features.measure.results import FeatureResult, Vector
+from backlight.surveys.layers.measure import Quantity
+from backlight.surveys.layers.tables import UNITS, participation_ratio, top_share
+from backlight.tables import Table
+
+Results = Mapping[int, FeatureResult]
+"""What was found, by layer."""
+
+_NORMAL_95 = 1.96
+_NEURONPEDIA = "https://www.neuronpedia.org"
+
+
+def feature_layer_table(results: Results, quantity: Quantity, modes: Sequence[Mode]) -> Table:
+    """Tabulate each layer's statistics, averaged over its features.
+
+    For each mode: the average over features; ``*_se_median``, half of the features have a smaller
+    standard error; ``*_max``, the largest absolute value, ``*_top`` the feature that has it,
+    ``*_std`` the standard deviation over features. ``significant_share`` is the share of features
+    whose mean is more than 1.96 standard errors from zero (0.05 by chance). ``sign_consistency``
+    (|mean| / mean_abs) and ``top_share`` (share of mean_abs in the top 1 % of features) are known
+    if mean_abs was measured. ``participation_ratio`` is the effective number of features.
+    ``loss`` is the cross-entropy per predicted token, with the reconstruction in place under
+    ``replace``.
+
+    Args:
+        results: What was found, by layer.
+        quantity: What was looked at.
+        modes: The statistics that were asked for.
+
+    Returns:
+        The table, one row for each layer.
+    """
+    rows = [{"layer": layer, **_layer_row(found, modes)} for layer, found in results.items()]
+    unit = UNITS[quantity]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    others = {"participation_ratio": "features", "loss": "nats/token"}
+    ends = ("", "_se_median", "_max", "_std")
+    measured = [f"{mode}{end}" for mode in ("mean", "mean_abs", "rms") for end in ends]
+    units = {**dict.fromkeys(measured, unit), **others}
+    return Table(
+        name="layers",
+        columns=columns,
+        units={name: unit for name, unit in units.items() if name in columns},
+    )
+
+
+def dictionary_table(results: Results) -> Table:
+    """Tabulate how well each dictionary reconstructs its site, as tried on the first batch.
+
+    Explained variance is ``1 - sum |x - reconstruction|^2 / sum |x - mean x|^2``, without and with
+    the first token of each passage; ``l0`` the mean number of features that fire at a token,
+    ``dead_share`` the share of features that fired at none of these tokens.
+
+    Args:
+        results: What was found, by layer.
+
+    Returns:
+        The table, one row for each layer.
+    """
+    found = list(results.values())
+    qualities = [each.trial.quality for each in found]
+    return Table(
+        name="dictionaries",
+        columns={
+            "layer": np.array(list(results)),
+            "reads": _text([each.place.reads.name for each in found]),
+            "writes": _text([each.place.writes.name for each in found]),
+            "format": _text([each.card.format for each in found]),
+            "architecture": _text([each.card.architecture for each in found]),
+            "num_features": np.array([len(each.statistics["mean"]) for each in found]),
+            "explained_variance": np.array([each.explained_variance for each in qualities]),
+            "explained_variance_with_first": np.array(
+                [each.explained_variance_with_first for each in qualities]
+            ),
+            "l0": np.array([each.l0 for each in qualities]),
+            "dead_share": np.array([each.dead_share for each in qualities]),
+            "num_tokens": np.array([each.num_tokens for each in qualities]),
+            "path": _text([each.card.path for each in found]),
+        },
+        units={"l0": "features/token"},
+    )
+
+
+def top_feature_table(
+    results: Results, quantity: Quantity, passages: Passages, decode: Decode
+) -> Table:
+    """Tabulate the features that matter most in each layer.
+
+    Args:
+        results: What was found, by layer.
+        quantity: What was looked at.
+        passages: The corpus.
+        decode: From token ids to text.
+
+    Returns:
+        The table: ``rank_{mode}`` 1 is the largest; ``context`` is where it mattered most, with
+        the token in guillemets; ``neuronpedia`` is empty where its files name no such page.
+    """
+    found = list(results.values())
+    names = list(found[0].statistics)
+    units = dict.fromkeys(
+        (name for name in names if name not in ("frequency", "decoder_norm")), UNITS[quantity]
+    )
+    places = [
+        (int(passage), int(position))
+        for each in found
+        for passage, position in zip(
+            each.contexts.passages[:, 0], each.contexts.positions[:, 0], strict=True
+        )
+    ]
+    tokens, contexts = write_contexts(places, passages, decode)
+    return Table(
+        name="top_features",
+        columns={
+            "layer": np.repeat(list(results), [len(each.ranked) for each in found]),
+            **{
+                f"rank_{mode}": np.concatenate([each.ranks[mode] for each in found])
+                for mode in found[0].ranks
+            },
+            "feature": np.concatenate([each.ranked for each in found]),
+            **{
+                name: np.concatenate([each.statistics[name][each.ranked] for each in found])
+                for name in names
+            },
+            "token": tokens,
+            "context": contexts,
+            "neuronpedia": _text([_link(each, int(one)) for each in found for one in each.ranked]),
+        },
+        units=units,
+    )
+
+
+def feature_token_table(
+    results: Results, quantity: Quantity, passages: Passages, decode: Decode
+) -> Table:
+    """Tabulate the tokens where the features that matter most mattered most.
+
+    For gradients of all tokens these are looked for among the 512 tokens of each layer with the
+    longest gradients.
+
+    Args:
+        results: What was found, by layer.
+        quantity: What was looked at.
+        passages: The corpus.
+        decode: From token ids to text.
+
+    Returns:
+        The table: ``rank`` 1 is the largest absolute value; ``context`` has the token in
+        guillemets.
+    """
+    held = [np.nonzero(each.contexts.passages >= 0) for each in results.values()]
+    pairs = list(zip(results.values(), held, strict=True))
+    passage = np.concatenate([each.contexts.passages[rows] for each, rows in pairs])
+    position = np.concatenate([each.contexts.positions[rows] for each, rows in pairs])
+    places = zip(passage.tolist(), position.tolist(), strict=True)
+    tokens, contexts = write_contexts(places, passages, decode)
+    return Table(
+        name="top_tokens",
+        columns={
+            "layer": np.repeat(list(results), [len(rows) for rows, _ in held]),
+            "feature": np.concatenate([each.ranked[rows[0]] for each, rows in pairs]),
+            "rank": np.concatenate([ranks + 1 for _, ranks in held]),
+            "value": np.concatenate([each.contexts.values[rows] for each, rows in pairs]),
+            "passage": passage,
+            "position": position,
+            "token": tokens,
+            "context": contexts,
+        },
+        units={"value": UNITS[quantity]},
+    )
+
+
+def _layer_row(found: FeatureResult, modes: Sequence[Mode]) -> dict[str, float]:
+    numbers = found.statistics
+    row: dict[str, float] = {
+        "num_tokens": found.num_tokens,
+        "num_sequences": found.num_sequences,
+        "num_dimensions": len(numbers["mean"]),
+    }
+    for mode in modes:
+        row |= _mode_row(mode, numbers[mode], numbers["mean_se" if mode == "rms" else f"{mode}_se"])
+    sure = np.abs(numbers["mean"]) > _NORMAL_95 * numbers["mean_se"]
+    known = ~np.isnan(numbers["mean_se"])
+    row["significant_share"] = float(sure[known].mean()) if known.any() else float("nan")
+    row["participation_ratio"] = participation_ratio(np.nan_to_num(numbers["rms"]) ** 2)
+    if "mean_abs" in numbers:
+        known = numbers["mean_abs"] > 0
+        steady = np.abs(numbers["mean"][known]) / numbers["mean_abs"][known]
+        row["sign_consistency"] = float(steady.mean()) if known.any() else float("nan")
+        row["top_share"] = top_share(np.nan_to_num(numbers["mean_abs"]))
+    if found.loss is not None:
+        row["loss"] = found.loss
+    return row
+
+
+def _mode_row(mode: Mode, values: Vector, errors: Vector) -> dict[str, float]:
+    known, sizes = values[~np.isnan(values)], np.nan_to_num(np.abs(values))
+    errors = errors[~np.isnan(errors)]
+    error = "mean_se_median" if mode == "rms" else f"{mode}_se_median"
+    return {
+        mode: float(known.mean()) if len(known) else float("nan"),
+        error: float(np.median(errors)) if len(errors) else float("nan"),
+        f"{mode}_max": float(sizes.max()),
+        f"{mode}_top": int(sizes.argmax()),
+        f"{mode}_std": float(known.std()) if len(known) else float("nan"),
+    }
+
+
+def _link(found: FeatureResult, feature: int) -> str:
+    page = found.card.neuronpedia
+    return f"{_NEURONPEDIA}/{page}/{feature}" if page else ""
+
+
+def _text(words: Sequence[str]) -> np.ndarray:
+    return np.array(list(words), dtype=object)

@@ -1,0 +1,161 @@
+"""What attention does to the gradient: maps of heads and layers, and of token distances."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from backlight.report.layout import Words, sheet
+from backlight.report.lines import range_name
+from backlight.report.maps import Grid, around_one, draw_grid
+from backlight.tables import Table
+
+_MEASURES = {
+    "shrink": "gradient that the softmax\npasses (1: as even weights)",
+    "entropy": "entropy of the weights\n(1: even)",
+    "largest": "largest weight\n(mean over tokens)",
+    "saturation_share": "saturated tokens: softmax\npasses hardly anything",
+    "query_key_share": "share of energy\nat queries and keys",
+    "first_weight": "weight of\nthe first token",
+    "first_scores_share": "first token's share\nof energy at scores",
+    "first_v_share": "first token's share\nof energy at values",
+}
+_EVEN = {"shrink": "even_shrink", "entropy": "even_entropy"}
+_ALIKE = 1e-3  # shares of pairs, as far as they are written
+_CELL = 0.17  # inches, if there are not too many
+
+
+def draw_heads(table: Table, *, subtitle: str) -> Figure:
+    """Draw a map of heads and layers for each measure of how the gradient passes attention.
+
+    Args:
+        table: The table of heads.
+        subtitle: What was measured.
+
+    Returns:
+        The figure.
+    """
+    num_layers, num_heads = (len(np.unique(table[name])) for name in ("layer", "head"))
+    width = float(np.clip(_CELL * num_layers + 1.5, 3.2, 8))
+    height = float(np.clip(_CELL * num_heads + 1.0, 2.2, 6))
+    words = Words(
+        title="What attention does to the gradient, head by head",
+        subtitle=subtitle,
+        caption=_explain_heads(table),
+    )
+    columns = 4 if width < 4.5 else 2
+    rows = -(-len(_MEASURES) // columns)
+    figure = sheet(columns * width + 0.8, rows * height, words)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True)
+    for place, (axes, name) in enumerate(zip(panels.flat, _MEASURES, strict=True)):
+        grid = _heads_by_layer(table, name)
+        norm = around_one(grid.values, most=30) if name == "shrink" else Normalize(0, 1)
+        draw_grid(figure, axes, grid, norm, "RdBu_r" if name == "shrink" else "viridis")
+        axes.set_title(_MEASURES[name], fontsize=9)
+        axes.set(
+            xlabel="layer" if place >= len(_MEASURES) - columns else "",
+            ylabel="" if place % columns else "head",
+        )
+    return figure
+
+
+def draw_distances(table: Table, *, subtitle: str) -> Figure:
+    """Draw how the gradient's energy at the scores spreads over token distances, layer by layer.
+
+    Args:
+        table: The table of distances.
+        subtitle: What was measured.
+
+    Returns:
+        The figure.
+    """
+    shares, pairs = (_layers_by_distance(table, name) for name in ("share", "pairs"))
+    ratio = Grid(values=shares.values / pairs.values, rows=shares.rows, columns=shares.columns)
+    height = float(np.clip(0.2 * len(shares.rows) + 1.2, 2.6, 12))
+    words = Words(
+        title="How far back in the text the gradient reaches through attention",
+        subtitle=subtitle,
+        caption=[
+            "Energy of the gradient at the attention scores (what enters the softmax) by the "
+            "distance from a query's token to a key's, in powers of two; distance 0 is the token "
+            "itself. Mean over the heads of a layer; those of a layer add up to 1.",
+            "Left: the share of each distance. Right: this share over that of the distance among "
+            "all pairs of a query and a visible key; red, pairs of this distance carry more than "
+            "their part, blue, less.",
+            *(["Grey: no pairs that far apart."] if np.isnan(shares.values).any() else []),
+        ],
+    )
+    figure = sheet(13, height, words)
+    left, right = figure.subplots(1, 2, sharey=True)
+    known = shares.values[np.isfinite(shares.values)]
+    highest = float(known.max(initial=0.0)) or 1.0
+    draw_grid(figure, left, shares, Normalize(0, highest), "viridis")
+    draw_grid(figure, right, ratio, around_one(ratio.values, most=100), "RdBu_r")
+    left.set_title("share of the gradient's energy", fontsize=10)
+    right.set_title("share over share of pairs", fontsize=10)
+    left.set(xlabel="distance (tokens)", ylabel="layer")
+    right.set(xlabel="distance (tokens)")
+    _name_pairs(right, pairs)
+    for axes in (left, right):
+        axes.tick_params(axis="x", labelsize=7 if len(pairs.columns) > 9 else 8)
+    return figure
+
+
+def _name_pairs(axes: Axes, pairs: Grid) -> None:
+    """Write the share of pairs below each distance, if all layers have the same."""
+    if np.ptp(pairs.values, axis=0).max() < _ALIKE:
+        shares = pairs.values[0]
+        names = [
+            f"{name}\n({100 * share:.2g} %)"
+            for name, share in zip(pairs.columns, shares, strict=True)
+        ]
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlabel("distance (tokens), and its share of all pairs")
+
+
+def _heads_by_layer(table: Table, name: str) -> Grid:
+    layers, columns = np.unique(table["layer"], return_inverse=True)
+    heads, rows = np.unique(table["head"], return_inverse=True)
+    values = np.full((len(heads), len(layers)), np.nan)
+    even = _EVEN.get(name)
+    found = table[name] if even is None else _over(table[name], table[even])
+    values[rows, columns] = found
+    return Grid(
+        values=values, rows=[f"{head:.0f}" for head in heads], columns=[f"{x:.0f}" for x in layers]
+    )
+
+
+def _layers_by_distance(table: Table, name: str) -> Grid:
+    """Average over heads; a distance that a layer does not have is blank."""
+    layers, rows = np.unique(table["layer"], return_inverse=True)
+    starts, first, columns = np.unique(
+        table["distance_first"], return_index=True, return_inverse=True
+    )
+    known = np.isfinite(table[name])
+    sums, counts = np.zeros((2, len(layers), len(starts)))
+    np.add.at(sums, (rows[known], columns[known]), table[name][known])
+    np.add.at(counts, (rows[known], columns[known]), 1)
+    return Grid(
+        values=_over(sums, counts),
+        rows=[f"{layer:.0f}" for layer in layers],
+        columns=list(map(range_name, starts, table["distance_last"][first])),
+    )
+
+
+def _over(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide; what is divided by zero is not known."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+
+
+def _explain_heads(table: Table) -> list[str]:
+    lines = [
+        "What the softmax passes: norm of the gradient at the scores over that at the weights, as "
+        "a multiple of what even weights (1/n of n visible keys) would pass; blue: less, red: "
+        "more. Entropy: over that of even weights. Saturated: share of tokens with at least two "
+        "visible keys whose softmax has a Jacobian of trace 1 \u2212 \u03a3a\u00b2 below 0.01.",
+        "Energy at queries and keys: over that at queries, keys and values. First token: its mean "
+        "weight, and its share of the gradient's energy at scores and at values.",
+    ]
+    grids = [_heads_by_layer(table, name).values for name in _MEASURES]
+    return [*lines, "Grey: no value."] if np.isnan(np.stack(grids)).any() else lines

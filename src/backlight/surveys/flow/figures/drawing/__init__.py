@@ -1,0 +1,1 @@
+"""The model as its residual stream, with the gradient along every path."""

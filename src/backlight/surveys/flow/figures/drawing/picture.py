@@ -1,0 +1,129 @@
+"""The model as its residual stream, with the gradient's strength along every path."""
+
+import numpy as np
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, PathPatch, Polygon, Rectangle
+
+from backlight.report.layout import Words
+from backlight.surveys.flow.figures.drawing.canvas import INK, SOFT, Board
+from backlight.surveys.flow.figures.drawing.key import (
+    draw_bead,
+    draw_key,
+    explain_paths,
+    number_layers,
+    tell_slope,
+)
+from backlight.surveys.flow.figures.drawing.paths import Branch, Paths
+from backlight.surveys.flow.figures.drawing.shapes import arrowhead, loop, slices
+from backlight.tables import Table
+
+STREAM = "stream"
+"""The ``gid`` of the band; that of a loop is its place, such as ``layers.3.mlp``."""
+
+_SLICES = 30  # for each time that the norm grows by a factor of e between two places
+_MOST, _WIDEST = 60, 0.05  # slices between two places; inches of a slice
+_THINNEST = 0.009  # inches, of a loop
+_TAIL, _HEAD, _STUB = 0.16, 0.3, 0.5  # inches, of the stream before and behind the layers
+
+
+def draw_picture(depth: Table, residual: Table, slopes: Table, *, subtitle: str) -> Figure:
+    """Draw the stream from the embedding to the loss, and a loop through every branch.
+
+    Args:
+        depth: The table of norms by depth.
+        residual: The table of paths.
+        slopes: The table of slopes; its first row is of all positions.
+        subtitle: What was measured.
+
+    Returns:
+        The figure.
+    """
+    paths = Paths.of(depth, residual)
+    words = Words(
+        title="The gradient on its way back through the residual stream",
+        subtitle=subtitle,
+        caption=explain_paths(paths, ratio=Board.thinner(paths.num_layers)),
+    )
+    figure, board = Board.of(paths, words)
+    number_layers(board)
+    _draw_stream(board)
+    _draw_embedding(board)
+    _draw_loss(board)
+    for branch in paths.branches:
+        _draw_branch(board, branch)
+    tell_slope(board, slopes)
+    draw_key(board, depth.label("gradient_norm"))
+    return figure
+
+
+def _draw_stream(board: Board) -> None:
+    known = board.paths.depths
+    steps = np.abs(np.diff(np.log(board.norms(known))))
+    fewest = np.ceil(board.step * np.diff(known) / _WIDEST)
+    counts = np.maximum(np.minimum(_SLICES * steps, _MOST), fewest).astype(int).tolist()
+    parts = [
+        np.linspace(start, end, count, endpoint=False)
+        for start, end, count in zip(known[:-1], known[1:], counts, strict=True)
+    ]
+    cuts = np.concatenate([*parts, known[-1:]])
+    band = slices(board.left + board.step * cuts, board.halves(cuts), board.middle)
+    colours = board.scale.colour(board.norms((cuts[1:] + cuts[:-1]) / 2))
+    board.axes.add_collection(
+        PolyCollection(band, facecolors=colours, gid=STREAM, zorder=2), autolim=False
+    )
+    marks = [
+        [(x + side, board.middle + up) for side, up in ((0.035, 0.06), (0, 0), (0.035, -0.06))]
+        for x in (board.x(layer + 0.5) for layer in range(board.paths.num_layers))
+    ]
+    chevrons = LineCollection(marks, colors="white", linewidths=1, alpha=0.7, zorder=3)
+    board.axes.add_collection(chevrons, autolim=False)
+
+
+def _draw_embedding(board: Board) -> None:
+    """End the stream in an arrowhead."""
+    start, middle, half = board.x(0), board.middle, board.half(0.0)
+    colour = board.scale.colour(board.paths.ends[0])
+    tip = start - _TAIL - _HEAD - 0.2 * half
+    tail = Rectangle((start - _TAIL - 0.01, middle - half), _TAIL + 0.02, 2 * half)
+    base, point = np.array([start - _TAIL, middle]), np.array([tip, middle])
+    head = Polygon(arrowhead(base, point, width=2 * half + 0.2))
+    for patch in (tail, head):
+        patch.set(facecolor=colour, linewidth=0, zorder=2)
+        board.axes.add_patch(patch)
+    board.write(tip - 0.08, middle, "embedding", size=9, align="right")
+    height = half + 0.55 * board.rise
+    for text, y in (("through\nattention", height), ("through\nthe MLP", -height)):
+        board.write(start - 0.35, middle + y, text, size=8.5, colour=SOFT, align="right")
+
+
+def _draw_loss(board: Board) -> None:
+    """Let the stream come from the loss, through the final norm and the head."""
+    end, middle = board.x(board.paths.num_layers), board.middle
+    half = board.half(board.paths.num_layers)
+    colour = board.scale.colour(board.paths.ends[-1])
+    stub = Rectangle((end - 0.01, middle - half), _STUB + 0.01, 2 * half, color=colour, linewidth=0)
+    source = Circle((end + _STUB + 0.2, middle), 0.25, facecolor="white", edgecolor=INK, zorder=3)
+    stub.set_zorder(2)
+    for patch in (stub, source):
+        board.axes.add_patch(patch)
+    board.write(end + _STUB + 0.2, middle, "loss", size=9)
+    below = middle - max(half, 0.25) - 0.25
+    board.write(end + _STUB + 0.2, below, "final norm\nand head", size=7.5, colour=SOFT)
+
+
+def _draw_branch(board: Board, branch: Branch) -> None:
+    if not np.isfinite(branch.norm):
+        return
+    side = 1 if branch.name == "attention" else -1
+    right, left = (
+        np.array([board.x(depth), board.middle + side * board.half(depth)])
+        for depth in (branch.enters, branch.leaves)
+    )
+    thickness = max(float(board.scale.thickness(branch.norm)) * board.branch_thickness, _THINNEST)
+    outline = loop(right, left, rise=side * board.rise, thickness=thickness)
+    place = f"layers.{branch.layer}.{branch.name}"
+    colour = board.scale.colour(branch.norm)
+    board.axes.add_patch(PathPatch(outline, color=colour, linewidth=0, gid=place, zorder=3))
+    x, y = (right + left) / 2 + [0, side * board.rise]
+    draw_bead(board, x, y, branch.cosine, is_certain=branch.is_certain)

@@ -1,0 +1,156 @@
+"""What each norm takes out of the gradient, and how near simpler rules come to it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from backlight.report.layout import Words, sheet
+from backlight.report.lines import BANDS, finish, make_logarithmic
+from backlight.surveys.flow.figures.drawing.canvas import SOFT
+from backlight.surveys.flow.figures.norm_lines import (
+    FINAL,
+    colour_of,
+    draw_norm_lines,
+    mark_layers,
+    names_of,
+)
+from backlight.tables import Table
+
+SURROGATES = {
+    "identity": "u",
+    "scale": "u / \u03c3",
+    "center_scale": "(u \u2212 mean u) / \u03c3",
+    "projected": "u \u2212 mean u \u2212 z mean(u z)",
+    "radial_only": "(u \u2212 z mean(u z)) / \u03c3",
+}
+"""The rules by their names, with their formulas."""
+
+_PARTS = {
+    "r_mean": "r_mean: share\nremoved by centring",
+    "r_radial": "r_radial: share\nremoved by scaling",
+    "sigma": "\u03c3: mean over tokens\n(dashed: standard deviation)",
+    "gradient_norm": "gradient norm at\nthe norm's input ({unit})",
+}
+_ROUNDING = 1e-6  # from 1, up to which a cosine is one but for rounding and the norm's eps
+
+
+def draw_norms(table: Table, *, subtitle: str) -> Figure:
+    """Draw the parts of the gradient at every norm, and the surrogates of its backward pass.
+
+    Args:
+        table: The table of norms.
+        subtitle: What was measured.
+
+    Returns:
+        The figure.
+    """
+    figure = sheet(15.5, 8.6, _words(table, subtitle))
+    parts, cosines, ratios = map(list, figure.subplots(3, len(SURROGATES)))
+    _draw_parts(parts, table)
+    _draw_key(parts[-1], table)
+    for place, (name, formula) in enumerate(SURROGATES.items()):
+        cosines[place].set_title(f"{name}\n{formula}", fontsize=9, parse_math=False)
+        _draw_cosines(cosines[place], table, name)
+        draw_norm_lines(ratios[place], table, f"{name}_norm_ratio")
+        ratios[place].axhline(1, color="#777777", linewidth=0.8)
+        finish(ratios[place], y="")
+    cosines[0].set_ylabel("1 \u2212 cosine with\nthe true gradient")
+    ratios[0].set_ylabel("length over that of\nthe true gradient")
+    for axes in [*parts[:-1], *cosines, *ratios]:
+        if axes.lines:
+            mark_layers(axes, table)
+    for row in (cosines, ratios):
+        _share([axes for axes in row if axes.lines])
+    return figure
+
+
+def _draw_parts(panels: Sequence[Axes], table: Table) -> None:
+    for axes, (column, label) in zip(panels, _PARTS.items(), strict=False):
+        if column == "r_mean" and not (table["kind"] == "layer").any():
+            _say(axes, "0 by construction:\nan RMS norm does not centre")
+            axes.set_ylabel(label)
+            continue
+        centred = table.select(table["kind"] == "layer") if column == "r_mean" else table
+        draw_norm_lines(axes, centred, column)
+        if column == "sigma":
+            draw_norm_lines(axes, table, "sigma_std", is_plain=True)
+        finish(axes, y=label.format(unit=table.units["gradient_norm"]), x="")
+        make_logarithmic(axes)
+
+
+def _draw_cosines(axes: Axes, table: Table, name: str) -> None:
+    """Draw how far cosines are from 1, or say that they are 1."""
+    away = 1 - table[f"{name}_cosine"]
+    if not np.nanmax(away, initial=0.0) > _ROUNDING:
+        _say(axes, "1 but for rounding:\nthe direction is exact")
+        return
+    columns = {
+        **{column: table[column] for column in ("layer", "norm", "head")},
+        "away": np.maximum(away, 0),
+        "away_se": table[f"{name}_cosine_se"],
+        "away_chance": 1 - table[f"{name}_cosine_chance"],
+    }
+    draw_norm_lines(axes, Table(name="away", columns=columns), "away")
+    finish(axes, y="", x="")
+
+
+def _share(panels: Sequence[Axes]) -> None:
+    """Put panels on one logarithmic scale."""
+    make_logarithmic(*panels)
+    for axes in panels:
+        low = min(each.get_ylim()[0] for each in panels)
+        axes.set_ylim(low, max(each.get_ylim()[1] for each in panels))
+
+
+def _say(axes: Axes, text: str) -> None:
+    """Write why nothing is drawn."""
+    axes.text(
+        *(0.5, 0.5),
+        text,
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+        fontsize=8.5,
+        color=SOFT,
+    )
+    axes.set(xticks=[], yticks=[])
+
+
+def _draw_key(axes: Axes, table: Table) -> None:
+    """Tell which colour is which norm."""
+    axes.set_axis_off()
+    entries = [_entry(table.select(table["norm"] == name)) for name in names_of(table)]
+    entries.append((Line2D([], [], color="#777777", linestyle=":"), "chance"))
+    handles, labels = zip(*entries, strict=True)
+    axes.legend(handles, labels, loc="center", frameon=False, fontsize=8.5)
+
+
+def _entry(own: Table) -> tuple[Line2D, str]:
+    name, kind = str(own["norm"][0]), {"rms": "RMS"}.get(str(own["kind"][0]), "layer")
+    width = ", ".join(str(each) for each in np.unique(own["width"]))
+    by_head = ", by head" if np.isfinite(own["head"]).any() else ""
+    marker = "D" if name == FINAL else "o"
+    sample = Line2D([], [], color=colour_of(name), marker=marker, markersize=4)
+    return sample, f"{name}\n{kind} norm of {width}{by_head}"
+
+
+def _words(table: Table, subtitle: str) -> Words:
+    caption = [
+        "u: gain \u00d7 gradient at the norm's output; z: its normalised input; \u03c3: what the "
+        "input is divided by. The true gradient at the input is "
+        "(u \u2212 mean u \u2212 z mean(u z)) / \u03c3; in an RMS norm mean u counts as 0. "
+        "r_mean and r_radial: the shares of the energy of u along a constant vector and along z, "
+        "which the norm removes (ratios of means over tokens).",
+        "Lower rows: simpler rules in place of the true backward pass; by how much they miss its "
+        "direction (0 is exact), and their length (1 is right). Dotted: what a gradient would "
+        "give that has nothing to do with the norm's input.",
+        BANDS,
+    ]
+    if np.isfinite(table["head"]).any():
+        caption.append(
+            "Norms by head: mean over heads; the band goes from the least head to the largest."
+        )
+    return Words(title="What norms do to the gradient", subtitle=subtitle, caption=caption)

@@ -1,0 +1,137 @@
+"""What each norm does to the gradient, summed over a corpus."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from typing import final
+
+import torch
+from torch import Tensor
+
+from backlight.capture.tape import Tape
+from backlight.decompose.norm import NormEnergies
+from backlight.decompose.norm_sums import NormSums, sum_norm_energies
+from backlight.decompose.surrogates import SURROGATES
+from backlight.errors import FamilyProofError
+from backlight.models.sites import Site
+from backlight.models.subject import AttentionCall, Subject
+from backlight.stats.named_ratios import NamedRatios
+from backlight.surveys.flow.measure.norm_places import norm_places
+from backlight.surveys.flow.measure.norm_table import norm_table
+from backlight.surveys.flow.measure.view import Part, View
+from backlight.tables import Table
+
+_NAMES = (
+    *("r_mean", "r_radial", "token_r_mean", "token_r_radial"),
+    *("sigma", "sigma_square", "input_square"),
+    *(f"{name}_cosine" for name in SURROGATES),
+    *(f"{name}_square" for name in SURROGATES),
+)
+
+
+@final
+class NormView(View):
+    """The parts of the gradient at every norm of some layers, and at the final norm.
+
+    What the table of families says of the norms is proven on the first batch.
+    """
+
+    def __init__(self, subject: Subject, layers: Sequence[int]) -> None:
+        """Find the norms.
+
+        Args:
+            subject: The model.
+            layers: Its layers to look at.
+
+        Raises:
+            UnsupportedSiteError: If the norms are not known, or one cannot be read.
+        """
+        self._places = norm_places(subject, layers)
+        self._subject_name, self._is_proven = subject.name, False
+        num_rows = sum(place.num_heads or 1 for place in self._places)
+        self._ratios = NamedRatios(_NAMES, num_rows)
+
+    @property
+    def sites(self) -> Sequence[Site]:
+        """The outputs of the norms, and their inputs."""
+        return [site for place in self._places for site in (place.entry, place.out)]
+
+    @property
+    def kept(self) -> Collection[str]:
+        """The inputs; for the first batch the outputs too."""
+        entries = {place.entry.name for place in self._places}
+        return entries if self._is_proven else entries | {place.out.name for place in self._places}
+
+    @property
+    def attention_layers(self) -> Sequence[int]:
+        """No layer's attention is needed."""
+        return ()
+
+    def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:
+        """Take in a batch.
+
+        Args:
+            tape: With gradients at the sites, and activations at those that are kept.
+            calls: Not looked at.
+
+        Raises:
+            FamilyProofError: If a norm is not what the table of families says.
+        """
+        del calls
+        if not self._is_proven:
+            self._prove(tape)
+        energies = [
+            place.energies(tape.activations[place.entry.name], tape.gradients[place.out.name])
+            for place in self._places
+        ]
+        sums = sum_norm_energies(_side_by_side(energies), tape.batch.valid)
+        self._ratios.update(_fractions(sums))
+
+    def tables(self) -> tuple[Table, ...]:
+        """Tabulate the norms."""
+        return (norm_table(self._places, self._ratios.result()),)
+
+    @property
+    def _parts(self) -> Mapping[str, Part]:
+        return {"ratios": self._ratios}
+
+    def _prove(self, tape: Tape) -> None:
+        for place in self._places:
+            found = tape.activations[place.out.name]
+            expected = place.apply(tape.activations[place.entry.name])
+            largest = expected.abs().max()
+            tolerance = max(4 * torch.finfo(found.dtype).eps, 1e-4)
+            if (found - expected).abs().max() > tolerance * largest:
+                raise FamilyProofError(
+                    f"The table of architectures does not hold for {self._subject_name}: the "
+                    f"output of the norm at {place.out.name} does not follow from its input as a "
+                    f"{'layer' if place.is_centred else 'RMS'} norm. Please report it with the "
+                    "model's name."
+                )
+        self._is_proven = True
+
+
+def _side_by_side(energies: Sequence[NormEnergies]) -> NormEnergies:
+    """Put norms on the axis of heads."""
+
+    def rows(name: str) -> Tensor:
+        numbers: list[Tensor] = [getattr(part, name) for part in energies]
+        return torch.cat([each.view(*each.shape[:2], -1) for each in numbers], dim=-1)
+
+    return NormEnergies(**{field.name: rows(field.name) for field in fields(NormEnergies)})
+
+
+def _fractions(sums: NormSums) -> dict[str, tuple[Tensor, Tensor]]:
+    """Say what is divided by what."""
+    cosines = zip(SURROGATES, sums.cosine.unbind(dim=-1), strict=True)
+    squares = zip(SURROGATES, sums.square.unbind(dim=-1), strict=True)
+    return {
+        "r_mean": (sums.mean, sums.whole),
+        "r_radial": (sums.radial, sums.whole),
+        "token_r_mean": (sums.token_r_mean, sums.num_live),
+        "token_r_radial": (sums.token_r_radial, sums.num_live),
+        "sigma": (sums.sigma, sums.num_tokens),
+        "sigma_square": (sums.sigma_square, sums.num_tokens),
+        "input_square": (sums.true_square, sums.num_tokens),
+        **{f"{name}_cosine": (cosine, sums.num_live) for name, cosine in cosines},
+        **{f"{name}_square": (square, sums.true_square) for name, square in squares},
+    }

@@ -1,0 +1,30 @@
+"""Options of ``backlight flow``."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from backlight.surveys.driver.options import CorpusOptions, Layers, ModelOptions, RunOptions
+
+
+class FlowConfig(RunOptions, CorpusOptions, ModelOptions):
+    """Options of ``backlight flow``."""
+
+    view: Literal["all", "norms", "attention", "residual"] = Field(
+        default="all",
+        description="What is looked at: what norms take out of the gradient, how it passes "
+        "attention, or how it goes around and through the blocks.",
+    )
+    layers: Layers = Field(
+        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; a list is the same."
+    )
+    loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
+        default="sequence_mean",
+        description="What the loss is before it is differentiated: each sequence's mean (batches "
+        "do not matter), the sum over tokens, or the mean over the batch.",
+    )
+
+    @property
+    def views(self) -> tuple[Literal["norms", "attention", "residual"], ...]:
+        """The views one by one."""
+        return ("norms", "attention", "residual") if self.view == "all" else (self.view,)

@@ -1,0 +1,213 @@
+"""Tables of a profile: by layer, by dimension, by token, and by size."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.data.batches import Passages
+from backlight.models.sites import Site, layer_of
+from backlight.stats.bank import SiteResult
+from backlight.stats.moments import MomentResult
+from backlight.surveys.driver.contexts import Decode, write_contexts
+from backlight.surveys.layers.measure import Profile, Quantity
+from backlight.tables import Column, Table
+
+UNITS: Mapping[Quantity, str] = {
+    "gradients": "nats/unit",
+    "values": "units",
+    "grad_x_act": "nats",
+}
+"""The unit of each quantity; a "unit" is one unit of the site's activation."""
+
+_TOP_PERCENT = 0.01
+
+Results = Mapping[int, SiteResult]
+"""What was found, by layer."""
+
+
+def site_results(state: Profile, sites: Sequence[Site]) -> dict[int, SiteResult]:
+    """Compute the statistics of each site of a layer, by the layer's number."""
+    results: dict[int, SiteResult] = {}
+    for site in sites:
+        layer = layer_of(site.name)
+        assert layer is not None, f"{site.name} belongs to no layer"
+        results[layer] = state.bank.result(site.name)
+    return results
+
+
+def layer_table(results: Results, quantity: Quantity) -> Table:
+    """Tabulate each layer's statistics, averaged over its dimensions, with standard errors.
+
+    ``mean``, ``mean_abs`` and ``rms`` are averages over tokens and dimensions (``rms``: of the
+    squares); their standard errors are clustered by sequence (that of ``rms`` by the delta method).
+    ``*_max`` is the largest absolute value of a dimension's own statistic, ``*_top`` is that
+    dimension, ``*_std`` the standard deviation over dimensions. ``norm`` is the L2 norm of a
+    token's vector, averaged over tokens. ``sign_consistency`` is |mean| / mean_abs, averaged over
+    dimensions: 1 if every dimension always has one sign. ``participation_ratio`` is the effective
+    number of dimensions, ``top_share`` the share of mean_abs in the top 1 % of the dimensions.
+
+    Args:
+        results: What was found, by layer.
+        quantity: What was looked at.
+
+    Returns:
+        The table, one row for each layer.
+    """
+    rows = [{"layer": layer, **_layer_row(result)} for layer, result in results.items()]
+    unit = UNITS[quantity]
+    plain = ("layer", "num_tokens", "num_sequences", "num_dimensions", "sign_consistency")
+    counted = ("participation_ratio", "top_share", "mean_top", "mean_abs_top", "rms_top")
+    return Table(
+        name="layers",
+        columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
+        units={
+            **{name: unit for name in rows[0] if name not in (*plain, *counted)},
+            "participation_ratio": "dimensions",
+        },
+    )
+
+
+def dimension_table(results: Results, quantity: Quantity) -> Table:
+    """Tabulate each dimension's statistics over tokens, with clustered standard errors.
+
+    Args:
+        results: What was found, by layer.
+        quantity: What was looked at.
+
+    Returns:
+        The table, one row for each dimension of each layer.
+    """
+    names = ("mean", "mean_se", "mean_abs", "mean_abs_se", "rms", "std", "max_abs")
+    moments = [result.moments for result in results.values()]
+    widths = [len(part.mean) for part in moments]
+    columns: dict[str, Column] = {
+        "layer": np.repeat(list(results), widths),
+        "dimension": np.concatenate([np.arange(width) for width in widths]),
+        **{name: np.concatenate([getattr(part, name) for part in moments]) for name in names},
+        "sign_consistency": np.concatenate([_consistency(part) for part in moments]),
+    }
+    return Table(name="dimensions", columns=columns, units=dict.fromkeys(names, UNITS[quantity]))
+
+
+def histogram_table(results: Results, quantity: Quantity) -> Table:
+    """Tabulate how large the values of single tokens and dimensions are, in logarithmic bins.
+
+    Args:
+        results: What was found, by layer.
+        quantity: What was looked at.
+
+    Returns:
+        The table, one row for each bin of each layer.
+    """
+    histograms = [result.histogram for result in results.values()]
+    bins = [len(histogram.counts) for histogram in histograms]
+    return Table(
+        name="histograms",
+        columns={
+            "layer": np.repeat(list(results), bins),
+            "lower": np.concatenate([histogram.lower for histogram in histograms]),
+            "upper": np.concatenate([histogram.upper for histogram in histograms]),
+            "count": np.concatenate([histogram.counts for histogram in histograms]),
+        },
+        units=dict.fromkeys(("lower", "upper"), UNITS[quantity]),
+    )
+
+
+def top_token_table(
+    results: Results,
+    quantity: Quantity,
+    passages: Passages,
+    decode: Decode,
+) -> Table:
+    """Tabulate, for each dimension, the tokens at which its absolute value was largest, in context.
+
+    Args:
+        results: What was found, by layer.
+        quantity: What was looked at.
+        passages: The corpus.
+        decode: From token ids to text.
+
+    Returns:
+        The table: ``rank`` 1 is the largest; ``context`` has the token in guillemets.
+    """
+    tops = [result.top for result in results.values()]
+    rows = [np.nonzero(top.passages >= 0) for top in tops]
+    passage = _gather(rows, [top.passages for top in tops])
+    position = _gather(rows, [top.positions for top in tops])
+    tokens, contexts = write_contexts(
+        zip(passage.tolist(), position.tolist(), strict=True), passages, decode
+    )
+    return Table(
+        name="top_tokens",
+        columns={
+            "layer": np.repeat(list(results), [len(ranks) for _, ranks in rows]),
+            "dimension": np.concatenate([dimensions for dimensions, _ in rows]),
+            "rank": np.concatenate([ranks + 1 for _, ranks in rows]),
+            "value": _gather(rows, [top.values for top in tops]),
+            "passage": passage,
+            "position": position,
+            "token": tokens,
+            "context": contexts,
+        },
+        units={"value": UNITS[quantity]},
+    )
+
+
+def participation_ratio(energies: NDArray[np.float64]) -> float:
+    """Count effective dimensions: ``(sum e)^2 / sum e^2``, 1 if one has all, d if all are equal."""
+    squares = float((energies**2).sum())
+    return float(energies.sum()) ** 2 / squares if squares > 0 else float("nan")
+
+
+def top_share(sizes: NDArray[np.float64]) -> float:
+    """Find the share of a sum of sizes that its largest 1 % (rounded up) have."""
+    total = float(sizes.sum())
+    largest = np.sort(sizes)[-int(np.ceil(len(sizes) * _TOP_PERCENT)) :]
+    return float(largest.sum()) / total if total > 0 else float("nan")
+
+
+def _layer_row(result: SiteResult) -> dict[str, float]:
+    moments, summaries = result.moments, result.summaries
+    mean, mean_abs, mean_square, norm = summaries.mean
+    mean_se, mean_abs_se, mean_square_se, norm_se = summaries.mean_se
+    rms = float(np.sqrt(mean_square))
+    consistency = _consistency(moments)
+    known = consistency[~np.isnan(consistency)]
+    row = {
+        "num_tokens": moments.num_tokens,
+        "num_sequences": moments.num_sequences,
+        "num_dimensions": len(moments.mean),
+        "mean": mean,
+        "mean_se": mean_se,
+        "mean_abs": mean_abs,
+        "mean_abs_se": mean_abs_se,
+        "rms": rms,
+        "rms_se": mean_square_se / (2 * rms) if rms > 0 else float("nan"),
+        "norm": norm,
+        "norm_se": norm_se,
+    }
+    for name in ("mean", "mean_abs", "rms"):
+        values: NDArray[np.float64] = getattr(moments, name)
+        row[f"{name}_max"] = np.abs(values).max()
+        row[f"{name}_top"] = int(np.abs(values).argmax())
+        row[f"{name}_std"] = values.std()
+    return {
+        **row,
+        "max_abs": moments.max_abs.max(),
+        "sign_consistency": float(known.mean()) if len(known) else float("nan"),
+        "participation_ratio": participation_ratio(moments.rms**2),
+        "top_share": top_share(moments.mean_abs),
+    }
+
+
+def _consistency(moments: MomentResult) -> NDArray[np.float64]:
+    """Compute |mean| / mean_abs; NaN for a dimension that was always exactly zero."""
+    unknown = np.full_like(moments.mean, np.nan)
+    return np.divide(
+        np.abs(moments.mean), moments.mean_abs, out=unknown, where=moments.mean_abs > 0
+    )
+
+
+def _gather(rows: Iterable[tuple[NDArray[np.int64], ...]], arrays: Sequence[Column]) -> Column:
+    return np.concatenate([array[place] for place, array in zip(rows, arrays, strict=True)])

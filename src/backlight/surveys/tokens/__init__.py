@@ -1,0 +1,1 @@
+"""``backlight tokens``: at which token and layer the gradient of an answer sits."""

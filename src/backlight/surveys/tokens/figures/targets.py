@@ -1,0 +1,149 @@
+"""Which vectors a run kept, and which of them a small figure shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.models.sites import kind_of, layer_of
+from backlight.tables import Table
+
+_MOST = 6
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A site and position at which the gradient vector of each prompt was kept.
+
+    Attributes:
+        site: The site.
+        position: The position.
+        column: Its column among all positions.
+        key: What files about it are called by.
+        arrays: All arrays of the run.
+    """
+
+    site: str
+    position: str
+    column: int
+    key: str
+    arrays: Mapping[str, NDArray[Any]]
+
+    @property
+    def name(self) -> str:
+        """The target, for titles."""
+        layer, kind = layer_of(self.site), kind_of(self.site)
+        return (
+            f"{kind} of layer {layer}, {self.position}"
+            if layer is not None
+            else (f"{self.site}, {self.position}")
+        )
+
+    @property
+    def prompts(self) -> NDArray[np.int64]:
+        """Which prompts have the position."""
+        return self.array("prompts")
+
+    @property
+    def is_structural(self) -> bool:
+        """Whether nothing there can reach the objective, in any prompt."""
+        return not self.arrays[f"{self.site}/reachable"][:, self.column].any()
+
+    @property
+    def has_shape(self) -> bool:
+        """Whether the vectors differ, so that there are components."""
+        return f"{self.site}/{self.position}/scores" in self.arrays
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Give one of the target's own arrays, such as ``scores``."""
+        return self.arrays[f"{self.site}/{self.position}/{name}"]
+
+    def norms(self) -> NDArray[np.float64]:
+        """Give the norm of the gradient in each prompt that has the position."""
+        return self.arrays[f"{self.site}/gradient_norm"][self.prompts, 0, self.column]
+
+
+def find_targets(
+    geometry: Table, positions: Table, arrays: Mapping[str, NDArray[Any]]
+) -> list[Target]:
+    """List the targets of a run, in the order of its table.
+
+    Args:
+        geometry: The table by site and target position.
+        positions: The table by site, head and position.
+        arrays: All arrays of the run.
+
+    Returns:
+        The targets; of the first kind of site, keys do not name the kind.
+    """
+    columns = {
+        str(name): int(column)
+        for name, column in zip(positions["position"], positions["column"], strict=True)
+    }
+    pairs = [
+        (str(site), str(position))
+        for site, position in zip(geometry["site"], geometry["position"], strict=True)
+    ]
+    return [
+        Target(
+            site=site,
+            position=position,
+            column=columns[position],
+            key=key_of(site, position, kind_of(pairs[0][0])),
+            arrays=arrays,
+        )
+        for site, position in pairs
+    ]
+
+
+def key_of(site: str, position: str, first_kind: str) -> str:
+    """Name what is written about a site and position: ``layer_3_comma``, as the seed's tool does.
+
+    Args:
+        site: The site.
+        position: The position.
+        first_kind: The kind of site that is meant where a name tells none.
+
+    Returns:
+        The name, with the kind of site (``layer_3_mlp.out_comma``) if it is another.
+    """
+    layer, kind = layer_of(site), kind_of(site)
+    if layer is None:
+        return f"{site}_{position}"
+    return f"layer_{layer}_{position}" if kind == first_kind else f"layer_{layer}_{kind}_{position}"
+
+
+def choose_targets(targets: Sequence[Target]) -> list[list[Target]]:
+    """Choose at most six targets that show much: few positions, layers far apart.
+
+    Args:
+        targets: Those that can be shown; at least one.
+
+    Returns:
+        Up to two rows of up to three, of one kind of site: of one position six layers, of two
+        three each, of three two each; then layers are below each other, else side by side.
+    """
+    first = kind_of(targets[0].site)
+    own = [target for target in targets if kind_of(target.site) == first]
+    names = _spread(list(dict.fromkeys(target.position for target in own)), 3)
+    chosen = [
+        _spread([target for target in own if target.position == name], _MOST // len(names))
+        for name in names
+    ]
+    if len(names) == 1:
+        return [row for row in (chosen[0][:3], chosen[0][3:]) if row]
+    if len(names) == 2:
+        return chosen
+    return [
+        row for place in range(2) if (row := [each[place] for each in chosen if place < len(each)])
+    ]
+
+
+def _spread(items: Sequence[_Item], most: int) -> list[_Item]:
+    """Choose the first, the last and some between, evenly."""
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[place] for place in places]

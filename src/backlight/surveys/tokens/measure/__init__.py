@@ -1,0 +1,1 @@
+"""The gradient at every position of structured prompts."""

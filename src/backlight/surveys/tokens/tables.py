@@ -1,0 +1,211 @@
+"""Tables of a survey of prompts: by site and position, by prompt, and of the vectors' shapes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.models.sites import layer_of
+from backlight.objectives.answers import Goal
+from backlight.objectives.prompts import Prompt
+from backlight.surveys.tokens.measure.geometry import Geometry, correlation
+from backlight.surveys.tokens.measure.survey import MEASURES, PromptSet, TokenSurvey
+from backlight.tables import Column, Table
+
+_OF_EVERY_PROMPT = ("prompt", "text", "answer", "objective", "loss", "right", "num_tokens")
+
+
+def objective_unit(goal: Goal) -> str:
+    """Name the unit of what is differentiated."""
+    return "nats" if goal == "loss" else "logits"
+
+
+def position_table(
+    state: TokenSurvey, material: PromptSet, reachable: Mapping[str, NDArray[np.bool_]]
+) -> Table:
+    """Tabulate each measure at each site and position: its mean over prompts and standard error.
+
+    ``head`` is empty for a site's whole vector. ``num_prompts`` have the position; in
+    ``num_reaching`` of these it can reach the objective at all: where that is 0, the gradient is
+    zero by causality. Standard errors are those of a mean over independent prompts, blank for one.
+
+    Args:
+        state: What was measured.
+        material: The prompts.
+        reachable: By site, ``[prompts, positions]``.
+
+    Returns:
+        The table: one row for each site, head and position.
+    """
+    rows = list(_position_rows(state, material, reachable))
+    unit = objective_unit(material.objective.goal)
+    units = {"gradient_norm": f"{unit}/unit", "activation_norm": "units", "grad_x_act": unit}
+    return Table(
+        name="positions",
+        columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
+        units={**units, **{f"{name}_se": unit for name, unit in units.items()}},
+    )
+
+
+def _position_rows(
+    state: TokenSurvey, material: PromptSet, reachable: Mapping[str, NDArray[np.bool_]]
+) -> Iterator[dict[str, Any]]:
+    there = material.grid.counts > 0
+    for site, reach in reachable.items():
+        statistics = {
+            measure: _mean_and_error(state.measured[f"{site}/{measure}"], there)
+            for measure in MEASURES
+        }
+        heads = len(state.measured[f"{site}/{MEASURES[0]}"][0])
+        for row, (column, position) in product(range(heads), enumerate(material.grid.positions)):
+            layer = layer_of(site)
+            yield {
+                "site": site,
+                "layer": np.nan if layer is None else layer,
+                "head": np.nan if row == 0 else row - 1,
+                "column": column,
+                "position": position.name,
+                "token": _plain(position.label),
+                "num_prompts": int(there[:, column].sum()),
+                "num_reaching": int(reach[:, column].sum()),
+                **{name: mean[row, column] for name, (mean, _) in statistics.items()},
+                **{f"{name}_se": error[row, column] for name, (_, error) in statistics.items()},
+            }
+
+
+def _mean_and_error(
+    values: NDArray[np.float64], there: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average over the prompts that have a position; the error is blank if only one has it."""
+    counts = there.sum(axis=0)
+    known = np.where(there[:, None], values, 0.0)
+    mean = known.sum(axis=0) / counts
+    squares = np.where(there[:, None], np.square(values - mean), 0.0).sum(axis=0)
+    freedom = np.where(counts > 1, counts - 1, np.nan)
+    return mean, np.sqrt(squares / freedom / counts)
+
+
+def prompt_table(state: TokenSurvey, material: PromptSet) -> Table:
+    """Tabulate the prompts: text, answer, objective, loss, whether the model is right, values.
+
+    ``loss`` is the mean cross-entropy of the answer's tokens that count; ``right`` is 1 if greedy
+    decoding gives these tokens.
+
+    Args:
+        state: What was measured.
+        material: The prompts.
+
+    Returns:
+        The table: one row for each prompt.
+    """
+    goal, prompts = material.objective.goal, material.prompts
+    columns: dict[str, Column] = {
+        "prompt": np.arange(len(prompts)),
+        "text": np.array([_plain(prompt.text) for prompt in prompts]),
+        "answer": np.array([_plain(prompt.answer) for prompt in prompts]),
+        "objective": state.value,
+        "loss": _losses(state, material),
+        "right": state.right.astype(np.int64),
+        "num_tokens": np.array([len(tokens.ids) for tokens in material.located]),
+    }
+    assert tuple(columns) == _OF_EVERY_PROMPT
+    for key, name in _value_columns(prompts).items():
+        columns[key] = _values([prompt.values.get(name) for prompt in prompts])
+    units = {"objective": objective_unit(goal), "loss": "nats/token"}
+    return Table(name="prompts", columns=columns, units=units)
+
+
+def prompt_columns(prompts: Sequence[Prompt]) -> tuple[str, ...]:
+    """Name the columns that ``prompt_table`` will have: what prompts can be coloured by.
+
+    Args:
+        prompts: The prompts.
+
+    Returns:
+        The names; a value of the prompts that is called as another column is ``answer_value``.
+    """
+    return (*_OF_EVERY_PROMPT, *_value_columns(prompts))
+
+
+def geometry_table(
+    state: TokenSurvey,
+    found: Mapping[tuple[str, int], Geometry | None],
+    material: PromptSet,
+) -> Table:
+    """Tabulate the shape of the gradient vectors at each site and position.
+
+    ``norm`` and ``norm_std`` are mean and standard deviation of the gradient's norm over prompts;
+    ``r_answer`` and ``r_loss`` its correlation (Pearson) with a numeric answer and with the loss.
+    The rest is described in ``Geometry``; it is blank where all vectors are equal.
+
+    Args:
+        state: What was measured.
+        found: The shapes, by site and column.
+        material: The prompts.
+
+    Returns:
+        The table.
+    """
+    answers = _numbers([prompt.values.get("answer") for prompt in material.prompts])
+    losses = _losses(state, material)
+    rows: list[dict[str, Any]] = []
+    for (site, column), shape in found.items():
+        position = material.grid.positions[column].name
+        vectors = state.vectors[f"{site}/{position}/gradients"].astype(np.float64)
+        norms = np.linalg.norm(vectors, axis=1)
+        known = norms[np.isfinite(norms)]
+        layer = layer_of(site)
+        rows.append(
+            {
+                "site": site,
+                "layer": np.nan if layer is None else layer,
+                "position": position,
+                "num_prompts": len(known),
+                "norm": known.mean(),
+                "norm_std": known.std(ddof=1) if len(known) > 1 else np.nan,
+                "pc1": np.nan if shape is None else shape.explained[0],
+                "pc2": np.nan if shape is None or len(shape.explained) < 2 else shape.explained[1],
+                "components_90": np.nan if shape is None else shape.components_90,
+                "components_95": np.nan if shape is None else shape.components_95,
+                "effective_rank": np.nan if shape is None else shape.effective_rank,
+                "mean_cosine": np.nan if shape is None else shape.mean_cosine,
+                "r_answer": correlation(norms, answers),
+                "r_loss": correlation(norms, losses),
+            }
+        )
+    unit = f"{objective_unit(material.objective.goal)}/unit"
+    return Table(
+        name="geometry",
+        columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
+        units={"norm": unit, "norm_std": unit, "effective_rank": "dimensions"},
+    )
+
+
+def _value_columns(prompts: Sequence[Prompt]) -> dict[str, str]:
+    """Give the name of the value in each column of values."""
+    names = dict.fromkeys(name for prompt in prompts for name in prompt.values)
+    return {name if name not in _OF_EVERY_PROMPT else f"{name}_value": name for name in names}
+
+
+def _losses(state: TokenSurvey, material: PromptSet) -> NDArray[np.float64]:
+    """Average the loss of each prompt over the tokens of its answer that count."""
+    return state.nats / (material.objective.stops - material.objective.starts)
+
+
+def _plain(text: str) -> str:
+    """Write a text for a cell: carriage returns cannot stand in one."""
+    return text.replace("\r", " ")
+
+
+def _values(values: Sequence[float | str | None]) -> Column:
+    if any(isinstance(value, str) for value in values):
+        return np.array(["" if value is None else _plain(str(value)) for value in values])
+    return _numbers(values)
+
+
+def _numbers(values: Sequence[float | str | None]) -> NDArray[np.float64]:
+    return np.array(
+        [float(value) if isinstance(value, (int, float)) else np.nan for value in values]
+    )

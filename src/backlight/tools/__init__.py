@@ -1,0 +1,1 @@
+"""Commands that are no survey, a folder each."""

@@ -1,0 +1,196 @@
+"""A diagnosis as one page: findings in words, and the history as pictures."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.errors import ConfigError, quoted
+from backlight.report.page import GENERATOR, Paragraph, Picture, Section, page
+from backlight.runs.files import write_file
+from backlight.tables import Table
+from backlight.tools.doctor.pictures import DoctorReport, Grid, Mark, draw_doctor
+from backlight.tools.doctor.text import heading, meaning, recorded, tone
+from backlight.tools.report.command import png
+from backlight.training.doctor import Diagnosis, Finding
+from backlight.training.log.history import History
+
+_HEAD = 1000  # bytes, in which a page says who made it
+
+
+def refuse_page(path: Path) -> None:
+    """Refuse a file for a page that is something else, such as the log that is to be judged.
+
+    Args:
+        path: Where the page is to be written.
+
+    Raises:
+        ConfigError: If something is there that is no page of backlight.
+    """
+    if not os.path.lexists(path):
+        return
+    if not path.is_symlink() and path.is_file():
+        with path.open("rb") as file:
+            if GENERATOR.encode() in file.read(_HEAD):
+                return
+    raise ConfigError(
+        f"{quoted(path)} is there already and is no page that backlight made, so it is not "
+        "replaced; name another file with --html."
+    )
+
+
+_LARGEST = 1e100
+_TONES = {"healthy": "good", "warning": "odd", "error": "bad"}
+
+
+def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str) -> None:
+    """Write the page of a diagnosis.
+
+    Args:
+        path: The file.
+        history: What was recorded.
+        diagnosis: What was found in it.
+        title: What was examined.
+
+    Raises:
+        ConfigError: If something is there that is no page of backlight.
+        StorageError: If it cannot be written.
+    """
+    refuse_page(path)
+    with np.errstate(all="ignore"):  # what a stranger's log holds may have any size
+        sections = list(_sections(history, diagnosis))
+    content = page(
+        f"Doctor: {title}",
+        sections,
+        mark=diagnosis.verdict,
+        tone=_TONES[tone(diagnosis)],
+    )
+    write_file(path, content)
+
+
+def report_of(history: History, diagnosis: Diagnosis) -> DoctorReport:
+    """Collect what the pictures show.
+
+    Args:
+        history: What was recorded.
+        diagnosis: What was found in it.
+
+    Returns:
+        Tables and grids: by block where there are several, else by module.
+    """
+    if "norm" not in history.statistics:
+        unknown = np.full(history.present.shape, np.nan)
+        history = replace(history, statistics={**history.statistics, "norm": unknown})
+    layers, modules = history.layer_norms(), history.module_norms()
+    chosen = modules if len(layers.names) < 2 else None
+    names, norms, present = (
+        (chosen.names, chosen.norms, chosen.present)
+        if chosen is not None
+        else _blocks_and_rest(history)
+    )
+    broken = np.where(np.isfinite(norms), norms, np.inf)
+    steps = np.concatenate([history.steps, history.loss_steps])
+    first, last = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
+    return DoctorReport(
+        norms=Table(
+            name="norms",
+            columns={
+                "step": history.steps,
+                "norm": _drawable(history.global_norm),
+                "clipped_norm": _drawable(history.clipped_norm),
+            },
+        ),
+        losses=Table(
+            name="losses", columns={"step": history.loss_steps, "loss": _drawable(history.losses)}
+        ),
+        gradients=Grid(
+            names=names, steps=history.steps, values=np.where(present, _drawable(broken), np.nan)
+        ),
+        updates=_updates(history),
+        marks=[
+            Mark(step=finding.since_step, number=number, severity=finding.severity)
+            for number, finding in enumerate(diagnosis.findings, start=1)
+            if first <= finding.since_step <= last
+        ],
+    )
+
+
+def _sections(history: History, diagnosis: Diagnosis) -> Iterator[Section]:
+    told = [meaning(diagnosis), history.understood, recorded(diagnosis)]
+    yield Section(heading="", paragraphs=[Paragraph(text=text) for text in told if text])
+    for number, finding in enumerate(diagnosis.findings, start=1):
+        yield Section(
+            heading=f"{number}. {heading(finding)}",
+            paragraphs=list(_paragraphs(finding)),
+            mark=finding.verdict,
+            tone="bad" if finding.severity == "error" else "odd",
+        )
+    pictures = [
+        Picture(png=png(figure), caption=caption)
+        for _, caption, figure in draw_doctor(report_of(history, diagnosis))
+    ]
+    if pictures:
+        yield Section(heading="What was recorded", pictures=pictures)
+    told = [Paragraph(label="Not observed:", text=text) for text in diagnosis.not_observed]
+    told += [Paragraph(label="Note:", text=text) for text in diagnosis.notes]
+    if told:
+        yield Section(heading="What this does not say", paragraphs=told)
+
+
+def _paragraphs(finding: Finding) -> Iterator[Paragraph]:
+    yield Paragraph(label="Seen:", text=finding.evidence)
+    for each in finding.followed_by:
+        yield Paragraph(label="Then:", text=f"{each.title}: {each.place}, {each.when}.")
+    yield Paragraph(label="Likely:", text=finding.cause[0].upper() + finding.cause[1:])
+    yield Paragraph(label="Try:", text=finding.remedy[0].upper() + finding.remedy[1:])
+
+
+def _blocks_and_rest(
+    history: History,
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.bool_]]:
+    """Give the norms of blocks, with the modules outside of them where they belong by depth."""
+    blocks, modules = history.layer_norms(), history.module_norms()
+    first: dict[str, int] = {}
+    outside: set[str] = set()
+    for info in history.parameters:
+        inside = [name for name in blocks.names if info.module.startswith(f"{name}.")]
+        key = inside[0] if inside else info.module
+        first[key] = min(first.get(key, info.depth), info.depth)
+        if not inside:
+            outside.add(info.module)
+    columns: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {
+        name: (blocks.norms[:, place], blocks.present[:, place])
+        for place, name in enumerate(blocks.names)
+    }
+    columns |= {
+        name: (modules.norms[:, place], modules.present[:, place])
+        for place, name in enumerate(modules.names)
+        if name in outside and name not in columns
+    }
+    names = sorted(columns, key=lambda name: first.get(name, 0))
+    norms = np.stack([columns[name][0] for name in names], axis=1)
+    return names, norms, np.stack([columns[name][1] for name in names], axis=1)
+
+
+def _updates(history: History) -> Grid | None:
+    """Give the update-to-weight ratio of matrices."""
+    ratios = history.statistics.get("update_ratio")
+    columns = [place for place, info in enumerate(history.parameters) if len(info.shape) >= 2]
+    if ratios is None or not columns or not len(history.steps):
+        return None
+    columns.sort(key=lambda place: history.parameters[place].depth)
+    return Grid(
+        names=[history.parameters[place].name for place in columns],
+        steps=history.steps,
+        values=_drawable(ratios[:, columns]),
+    )
+
+
+def _drawable(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take numbers that no axis can hold for infinite, or for zero."""
+    sizes = np.abs(values)
+    limited = np.where(sizes > _LARGEST, np.inf * np.sign(values), values)
+    return np.where(sizes < 1 / _LARGEST, 0.0, limited)

@@ -1,0 +1,272 @@
+"""Pictures of a training run: norm and loss over steps, and blocks by steps as colours."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from backlight.report.lines import make_logarithmic
+from backlight.tables import Table
+
+_COLOURS = {"error": "#c53030", "warning": "#b7791f"}
+_WIDTH = 9.5
+_DECADES = 8  # below the largest value, which one scale shows
+_WIDE = 5.0  # times, beyond which an axis is logarithmic
+_USUAL = 1e-3  # what an update-to-weight ratio is often told to be
+_NAMES = 46  # the most names of rows that are written
+_STEPS = 400  # the most columns of a grid: more are thinned out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Where a finding begins.
+
+    Attributes:
+        step: The step.
+        number: The number of the finding.
+        severity: ``error`` or ``warning``.
+    """
+
+    step: int
+    number: int
+    severity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A quantity for some places at the recorded steps.
+
+    Attributes:
+        names: The places, from the input to the loss.
+        steps: ``[T]``.
+        values: ``[T, places]``; NaN where there is none, infinite or not.
+    """
+
+    names: Sequence[str]
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorReport:
+    """What the pictures of a diagnosis show.
+
+    Attributes:
+        norms: Columns ``step``, ``norm`` and ``clipped_norm``.
+        losses: Columns ``step`` and ``loss``; no rows if none was seen.
+        gradients: Norms by block or module.
+        updates: Update-to-weight ratios by block or module; None if unknown.
+        marks: Where findings begin.
+    """
+
+    norms: Table
+    losses: Table
+    gradients: Grid
+    updates: Grid | None
+    marks: Sequence[Mark]
+
+
+def draw_doctor(report: DoctorReport) -> Iterator[tuple[str, str, Figure]]:
+    """Draw everything there is to show.
+
+    Args:
+        report: What to draw.
+
+    Yields:
+        The name, the caption and the figure of each picture.
+    """
+    if report.norms.num_rows or report.losses.num_rows:
+        yield "course", _course_caption(report), _draw_course(report)
+    if report.gradients.names and len(report.gradients.steps):
+        caption = (
+            "Norm of the gradient by place and step; the input is at the bottom, the loss at the "
+            "top. Red: NaN or infinite; white: no gradient; grey: exactly zero."
+        )
+        yield "gradients", caption, _draw_grid(report.gradients, "gradient norm", report.marks)
+    if report.updates is not None and np.isfinite(report.updates.values).any():
+        caption = (
+            "How far a step moved the weights, as a share of their norm: each matrix, from the "
+            "input (blue) to the loss (orange), and in black the median. About "
+            f"{_USUAL:g} is usual for large models, more at the start and in small ones."
+        )
+        yield "updates", caption, _draw_updates(report.updates, report.marks)
+
+
+def _draw_course(report: DoctorReport) -> Figure:
+    both = report.losses.num_rows > 0 and report.norms.num_rows > 0
+    figure = Figure(figsize=(_WIDTH, 4.8 if both else 2.8), layout="constrained")
+    panels = list(np.atleast_1d(figure.subplots(2 if both else 1, 1, sharex=True)))
+    if report.norms.num_rows:
+        axes = panels[0]
+        draw_curve(axes, report.norms, "norm", colour="#2b6cb0", label="before clipping")
+        if _is_clipped(report.norms):
+            draw_curve(axes, report.norms, "clipped_norm", colour="#dd8b2f", label="as used")
+            axes.legend(frameon=False, fontsize=8, loc="best")
+        axes.set_ylabel("gradient norm")
+        if _ratio(report.norms["norm"]) > _WIDE:
+            make_logarithmic(axes)
+    if report.losses.num_rows:
+        draw_curve(panels[-1], report.losses, "loss", colour="#2f855a", label="loss")
+        panels[-1].set(ylabel="loss")
+        if _ratio(report.losses["loss"]) > 6 * _WIDE:
+            make_logarithmic(panels[-1])
+    for axes in panels:
+        _mark(axes, report.marks)
+        axes.grid(color="#e3e3e3", linewidth=0.6)
+        axes.set_axisbelow(True)
+    panels[-1].set_xlabel("optimizer step")
+    return figure
+
+
+def draw_curve(axes: Axes, table: Table, column: str, *, colour: str, label: str) -> None:
+    """Draw a column over steps; where it is NaN or infinite, crosses stand at the upper edge.
+
+    Args:
+        axes: Where to draw; the caller owns the figure.
+        table: Column ``step``, and the one to draw.
+        column: Its name.
+        colour: Of the line.
+        label: What a legend calls it.
+    """
+    steps, values = table["step"], table[column]
+    finite = np.isfinite(values)
+    shown = np.where(finite, values, np.nan)
+    marker = "o" if finite.sum() < 40 else None
+    axes.plot(steps, shown, color=colour, linewidth=1.1, marker=marker, markersize=3, label=label)
+    if column != "clipped_norm" and not finite.all():
+        axes.plot(
+            steps[~finite],
+            np.full((~finite).sum(), 0.97),
+            transform=axes.get_xaxis_transform(),
+            linestyle="none",
+            marker="x",
+            markersize=4,
+            color=_COLOURS["error"],
+            label="NaN or infinite",
+        )
+        axes.legend(frameon=False, fontsize=8, loc="best")
+
+
+def _draw_grid(grid: Grid, label: str, marks: Sequence[Mark]) -> Figure:
+    steps, values = _thinned(grid)
+    height = 1.4 + 0.19 * min(len(grid.names), 60)
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    axes = figure.subplots()
+    edges_x, edges_y = _edges(steps), np.arange(len(grid.names) + 1) - 0.5
+    cells = values.T
+    positive = np.isfinite(cells) & (cells > 0)
+    if positive.any():
+        top = float(cells[positive].max())
+        low = max(float(cells[positive].min()), top * 10.0**-_DECADES)
+        norm = LogNorm(low, top) if low < top else LogNorm(top / 2, top * 2)
+        mesh = axes.pcolormesh(
+            edges_x,
+            edges_y,
+            np.ma.masked_array(cells, ~positive),
+            norm=norm,
+            cmap="viridis",
+            rasterized=True,
+        )
+        figure.colorbar(mesh, ax=axes, label=label, pad=0.015)
+    for where, colour in ((cells == 0, "#b5bcc7"), (np.isposinf(cells), _COLOURS["error"])):
+        if where.any():
+            flat = np.ma.masked_array(np.ones(cells.shape), ~where)
+            axes.pcolormesh(edges_x, edges_y, flat, cmap=ListedColormap([colour]), rasterized=True)
+    _name_rows(axes, grid.names)
+    axes.set_xlabel("optimizer step")
+    axes.set_xlim(edges_x[0], edges_x[-1])
+    _mark(axes, marks, on_colours=True)
+    return figure
+
+
+def _draw_updates(grid: Grid, marks: Sequence[Mark]) -> Figure:
+    figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
+    axes = figure.subplots()
+    values = np.where(np.isfinite(grid.values) & (grid.values > 0), grid.values, np.nan)
+    for place in range(values.shape[1]):
+        shade = place / max(1, values.shape[1] - 1)
+        axes.plot(
+            grid.steps,
+            values[:, place],
+            color=(0.2 + 0.6 * shade, 0.45, 0.75 - 0.5 * shade),
+            linewidth=0.7,
+            alpha=0.55,
+        )
+    known = np.isfinite(values).any(axis=1)
+    middle = np.ma.filled(np.ma.median(np.ma.masked_invalid(values[known]), axis=1), np.nan)
+    axes.plot(grid.steps[known], middle, color="black", linewidth=1.4)
+    axes.axhline(_USUAL, color="grey", linewidth=0.8, linestyle="--")
+    shown = np.append(values[np.isfinite(values)], _USUAL)
+    axes.set_ylim(float(shown.min()) / 2, float(shown.max()) * 2)
+    axes.set_yscale("log")
+    edges = _edges(grid.steps)
+    axes.set(xlabel="optimizer step", ylabel="update / weight", xlim=(edges[0], edges[-1]))
+    axes.grid(color="#e3e3e3", linewidth=0.6)
+    axes.set_axisbelow(True)
+    _mark(axes, marks)
+    return figure
+
+
+def _mark(axes: Axes, marks: Sequence[Mark], *, on_colours: bool = False) -> None:
+    """Draw a line where each finding begins; findings of one step share a line and a label."""
+    for step in sorted({mark.step for mark in marks}):
+        here = [mark for mark in marks if mark.step == step]
+        severity = min(mark.severity for mark in here)  # errors come first
+        axes.axvline(
+            step,
+            color="white" if on_colours else _COLOURS[severity],
+            linewidth=1.6 if on_colours else 1.0,
+            linestyle="--" if on_colours else ":",
+        )
+        axes.annotate(
+            ", ".join(str(mark.number) for mark in here),
+            (step, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=_COLOURS[severity],
+            annotation_clip=False,
+        )
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    step = max(1, -(-len(names) // _NAMES))
+    places = list(range(0, len(names), step))
+    axes.set_yticks(places, [names[place] for place in places], fontsize=7, parse_math=False)
+
+
+def _thinned(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    stride = max(1, -(-len(grid.steps) // _STEPS))
+    return grid.steps[::stride], grid.values[::stride]
+
+
+def _edges(steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Put the borders of cells half way between steps."""
+    if len(steps) == 1:
+        return steps[0] + np.array([-0.5, 0.5])
+    middles = (steps[1:] + steps[:-1]) / 2
+    first, last = steps[0] - (middles[0] - steps[0]), steps[-1] + (steps[-1] - middles[-1])
+    return np.concatenate([[first], middles, [last]])
+
+
+def _is_clipped(norms: Table) -> bool:
+    raw, used = norms["norm"], norms["clipped_norm"]
+    known = np.isfinite(raw) & np.isfinite(used)
+    return bool((used[known] < 0.999 * raw[known]).any())
+
+
+def _ratio(values: NDArray[np.float64]) -> float:
+    usable = values[np.isfinite(values) & (values > 0)]
+    return float(usable.max() / usable.min()) if len(usable) else 1.0
+
+
+def _course_caption(report: DoctorReport) -> str:
+    loss = " and loss" if report.losses.num_rows else "; no loss was seen"
+    numbers = " Dotted lines and numbers: where findings begin." if report.marks else ""
+    return f"Norm of the whole gradient{loss}.{numbers}"

@@ -1,0 +1,1 @@
+"""``backlight report``: every figure of a run, redrawn from disk."""

@@ -1,0 +1,1 @@
+"""Learning rules and norm surrogates for models of the table of families."""

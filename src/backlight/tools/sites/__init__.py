@@ -1,0 +1,1 @@
+"""``backlight sites``: every site of a model."""

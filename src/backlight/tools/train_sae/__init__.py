@@ -1,0 +1,1 @@
+"""``backlight train-sae``: a dictionary for a model that has none, in minutes."""

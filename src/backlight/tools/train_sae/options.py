@@ -1,0 +1,62 @@
+"""Options of ``backlight train-sae``."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from backlight.surveys.driver.options import Flag, ModelOptions, TextOptions
+
+
+class TrainSaeConfig(TextOptions, ModelOptions):
+    """Options of ``backlight train-sae``."""
+
+    layer: int | None = Field(default=None, ge=0, description="Which layer. [required]")
+    site: str = Field(
+        default="mlp.out",
+        description="Which tensor of the layer: any kind that `backlight sites MODEL` lists.",
+    )
+    num_features: int | None = Field(
+        default=None,
+        gt=1,
+        description="Features of the dictionary. [default: four times the site's width]",
+    )
+    num_tokens: int = Field(
+        default=300_000,
+        gt=0,
+        description="Tokens of text to read. Their activations are held in memory: 4 bytes times "
+        "tokens times width (300000 tokens of SmolLM2: 0.7 GB).",
+    )
+    held_out: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Share of them, from the end of the text, that is only measured on.",
+    )
+    k: int = Field(default=40, gt=0, description="Features that fire at a token, on average.")
+    epochs: int = Field(default=10, gt=0, description="How often each activation is learned from.")
+    tokens_per_step: int = Field(
+        default=1024, gt=0, description="Tokens in a step of the training."
+    )
+    learning_rate: float = Field(
+        default=3e-3,
+        gt=0,
+        description="Adam's, at its highest; activations are scaled to a mean squared norm of "
+        "their width.",
+    )
+    batch_size: int = Field(
+        default=16, gt=0, description="Passages that pass through the model at once."
+    )
+    seed: int = Field(
+        default=0, ge=0, description="Fixes the first directions and the order of the tokens."
+    )
+    save_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="Number format of the saved dictionary."
+    )
+    output_dir: Path | None = Field(
+        default=None,
+        description="Where the dictionary goes. [default: `runs/sae_{model}_{site}_layer_{layer}`]",
+    )
+    overwrite: Flag = Field(
+        default=False, description="Replace a dictionary that was trained there before."
+    )

@@ -1,0 +1,214 @@
+"""``backlight train-world``: a small model of a world that is known to the last digit."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.runs.directory import RunDirectory
+from backlight.runs.provenance import provenance
+from backlight.surveys.driver.reading import same_numbers
+from backlight.surveys.driver.resolving import resolve
+from backlight.surveys.driver.session import Clock, find_run, follow, restore_checkpoint, start_run
+from backlight.tables import Table
+from backlight.tools.train_world.card import card_of
+from backlight.tools.train_world.checkpoints import (
+    FINAL,
+    checkpoint_name,
+    load_final,
+    save_model,
+)
+from backlight.tools.train_world.metrics import Examination, Metrics
+from backlight.tools.train_world.options import TrainWorldConfig
+from backlight.tools.train_world.table import print_examination, print_trained
+from backlight.tools.train_world.trained import TrainedWorld
+from backlight.world import CITIES
+from backlight.world.cities import Cities, read_cities
+from backlight.world.learning.training import Recipe, Step, WorldTraining
+from backlight.world.model import city_tokenizer, new_city_model
+from backlight.world.questions import find_task
+
+_COMMAND = "train-world"
+
+
+def train_world(config: str | Path | None = None, **options: Any) -> TrainedWorld:
+    """Train the city model, with checkpoints on the way.
+
+    The same as the command ``backlight train-world``, for notebooks and scripts.
+
+    Args:
+        config: A YAML file of options, if any.
+        **options: Options by the names of the command's flags; they win over the file.
+
+    Returns:
+        The trained model, and how good it was on the way.
+    """
+    return _train(resolve(TrainWorldConfig, config, options))
+
+
+def run(config: TrainWorldConfig) -> None:
+    """Carry out ``backlight train-world``, and print how good the model is.
+
+    Args:
+        config: Its options.
+    """
+    print_trained(_train(config))
+
+
+def _train(config: TrainWorldConfig) -> TrainedWorld:
+    clock = Clock()
+    found = find_run(config, _COMMAND)
+    if found is not None and found.is_finished:
+        return _finished(found, clock)
+    cities, digest = _cities_of(config)
+    session = _prepare(config, cities)
+    directory = _begin(config, found, digest, len(cities))
+    session.enter(directory)
+    clock.lap("preparation")
+    follow(
+        session.steps(directory),
+        session,
+        directory,
+        title="Training",
+        total_tokens=len(config.tasks) * config.rows_per_step * config.num_steps,
+        done_tokens=len(config.tasks) * config.rows_per_step * session.training.number,
+        unit="rows",
+    )
+    clock.lap("training")
+    trained = TrainedWorld(
+        path=directory.path,
+        model=session.training.model,
+        tokenizer=session.training.tokenizer,
+        metrics=session.metrics.table(),
+        seconds=clock.laps,
+    )
+    save_model(directory, FINAL, trained.model, trained.tokenizer)
+    directory.write_text("README.md", card_of(trained, config, len(cities)))
+    directory.finish({"seconds": clock.laps, "final": session.metrics.last()})
+    return trained
+
+
+def _finished(run: RunDirectory, clock: Clock) -> TrainedWorld:
+    """Read a training back that has come to its end."""
+    results = Table.from_csv("metrics", run.read("tables/metrics.csv").decode())
+    model = load_final(run)
+    clock.lap("reading")
+    return TrainedWorld(
+        path=run.path,
+        model=model,
+        tokenizer=city_tokenizer(),
+        metrics=results,
+        seconds=clock.laps,
+    )
+
+
+def _prepare(config: TrainWorldConfig, cities: Cities) -> "_Session":
+    tasks = [find_task(name) for name in config.tasks]
+    model = new_city_model(
+        config.seed,
+        init_scale=config.init_scale,
+        max_positions=config.max_positions,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_layers,
+        num_heads=config.num_heads,
+    )
+    training = WorldTraining(model, city_tokenizer(), tasks, cities, _recipe_of(config))
+    examination = Examination.prepare(tasks, cities, config)
+    _refuse_long_questions(config, examination)
+    return _Session(config, training, examination)
+
+
+class _Session:
+    """A training with what is measured on the way: what is kept when it is stopped."""
+
+    def __init__(
+        self, config: TrainWorldConfig, training: WorldTraining, examination: Examination
+    ) -> None:
+        self.metrics, self.training = Metrics(), training
+        self._config, self._examination = config, examination
+        self._num_rows, self._num_cities = 0, min(config.first_cities, len(examination.cities))
+
+    def enter(self, run: RunDirectory) -> None:
+        """Begin, or take up the state of a run that was stopped."""
+        if restore_checkpoint(run, self._restore):
+            run.write_table(self.metrics.table())
+        else:
+            save_model(run, checkpoint_name(0), self.training.model, self.training.tokenizer)
+            self._examine(run)
+
+    def _restore(self, state: dict[str, NDArray[Any]]) -> None:
+        self.training.load(state)
+        self.metrics.load(state)
+        self._num_rows, self._num_cities = state["counts"].tolist()
+
+    def steps(self, run: RunDirectory) -> Iterator[Step]:
+        """Train, examine and save models."""
+        for step in self.training.steps():
+            self._num_rows += step.num_rows
+            self._num_cities = step.num_cities
+            is_last = step.number == self._config.num_steps
+            if is_last or step.number % self._config.evaluate_every == 0:
+                self._examine(run)
+            if not is_last and step.number % self._config.checkpoint_every == 0:
+                name = checkpoint_name(step.number)
+                save_model(run, name, self.training.model, self.training.tokenizer)
+            yield step
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copy all that the rest of the run depends on."""
+        counts = np.array([self._num_rows, self._num_cities])
+        return {**self.training.state(), **self.metrics.state(), "counts": counts}
+
+    def _examine(self, run: RunDirectory) -> None:
+        self.metrics.add(
+            self._examination,
+            self.training,
+            num_rows=self._num_rows,
+            num_cities=self._num_cities,
+        )
+        run.write_table(self.metrics.table())
+        print_examination(self.metrics.last())
+
+
+def _cities_of(config: TrainWorldConfig) -> tuple[Cities, str]:
+    path = config.cities_csv or CITIES
+    return read_cities(path), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _refuse_long_questions(config: TrainWorldConfig, examination: Examination) -> None:
+    for task, prompts, _ in examination.parts:
+        longest = max(len(prompt.text) + len(prompt.answer) + 2 for prompt in prompts)
+        if longest > config.max_positions:
+            raise ConfigError(
+                f"Questions of {task.task_type!r} have up to {longest} tokens with their answers, "
+                f"but the model reads {config.max_positions}: raise --max_positions."
+            )
+
+
+def _begin(
+    config: TrainWorldConfig, found: RunDirectory | None, digest: str, num_cities: int
+) -> RunDirectory:
+    cities = {"num_cities": num_cities, "sha256": digest}
+    if found is None:
+        threads = {"threads": torch.get_num_threads()}
+        origin = {"command": _COMMAND, **provenance(), **threads, "cities": cities}
+        made = start_run(config, "world", origin)
+        assert made is not None, "a training always has a directory"
+        return made
+    if found.provenance().get("cities") != cities:
+        raise RunDirectoryError(
+            f"The cities are no longer those that the run in {quoted(found.path)} learned about; "
+            "start anew with --overwrite, or name another --output_dir."
+        )
+    found.take_up()
+    return found
+
+
+def _recipe_of(config: TrainWorldConfig) -> Recipe:
+    options = same_numbers(config)
+    return Recipe(**{name: options[name] for name in Recipe.__dataclass_fields__})

@@ -1,0 +1,39 @@
+"""What ``backlight train-world`` prints: a line at each examination, and what it made."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backlight.surveys.driver.session import console
+from backlight.tools.train_world.checkpoints import FINAL
+from backlight.tools.train_world.trained import TrainedWorld
+
+
+def print_examination(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print how good the answers are now.
+
+    Args:
+        rows: The newest rows of the metrics.
+    """
+    for row in rows:
+        console().print(
+            f"step {row['step']:>6}  {row['num_rows']:>9,} rows  {row['num_cities']:>5} cities  "
+            f"loss {row['loss']:.3f}  {row['task']}: median {row['median']:.4g}, "
+            f"mean {row['mean']:.4g}, exact {100 * row['exact']:.1f} %  "
+            f"(always the same: {row['constant_median']:.4g}, {row['constant_mean']:.4g})",
+            soft_wrap=True,
+        )
+
+
+def print_trained(trained: TrainedWorld) -> None:
+    """Print where the model is.
+
+    Args:
+        trained: The model.
+    """
+    lines = [
+        "",
+        f"Model     {trained.path / FINAL}",
+        f"Metrics   {trained.path / 'tables' / 'metrics.csv'}",
+        f"Card      {trained.path / 'README.md'}",
+    ]
+    console().print("\n".join(lines), soft_wrap=True)

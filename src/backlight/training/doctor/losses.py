@@ -1,0 +1,386 @@
+"""The loss over steps: flat, stuck, spiking, rising, or falling too smoothly."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.training.doctor.catalogue import finding
+from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.readings import Readings
+from backlight.training.doctor.robust import in_pieces, middle, past
+from backlight.training.log.history import History
+
+LEAST_LOSSES = 30
+"""Losses, below which nothing is said of their course."""
+
+_WINDOW, _PAST, _NOISY = 20, 10, 29
+_SURPRISE = 8.0
+_RISE = 0.1  # of the loss, for a spike
+_TAIL = 3.0  # times what is seen ...
+_RARE = 0.98  # ... at one in fifty steps
+_SHORT, _SAMPLE = 2000, 20_000  # losses that are looked at one by one, and at most
+_LONG = 10  # losses, for which an odd batch does not last
+_SMALL_JUMP = 0.5  # of the loss, below which one that passes is no error
+_SCALED = 10.0  # times as large, for good
+_PLATEAU_LEAST = 100
+_NO_FALL = 0.04  # of all that the loss fell, at most in the rest of the run, for sure
+_FLAT_SHARE = 0.6  # of a run
+_SMOOTH = 40
+_SIGNED = 0.1  # share of losses that are zero or below, in what measures no error
+_AT_ZERO = 0.02  # of its largest, at the start: an error does not begin with nothing
+_FIRST = 3  # steps
+_UNLEARNED = 0.8  # of what guessing evenly costs
+_LEARNED = 0.01  # of its first fifth, below which nothing is left to learn
+_GIVEN_BACK = 0.5  # of all that the loss had fallen
+_FORGOTTEN = 0.9  # the same, where nothing that was learned is left
+
+
+def noise_of(losses: NDArray[np.float64]) -> float:
+    """Measure how much the loss differs between batches, from neighbouring steps."""
+    changes = np.diff(losses)
+    return float(1.4826 * middle(np.abs(changes - middle(changes))) / np.sqrt(2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """The finite losses of a training, and what they can tell.
+
+    A loss tells of progress if it measures an error: then it is above zero and falls. That of a
+    policy gradient lies around zero whatever is learned, one with a penalty for leaving a reference
+    begins at zero, the logarithm of a density may have any sign. Nothing is read from such a loss
+    but that it is finite.
+
+    Attributes:
+        steps: ``[L]``.
+        losses: ``[L]``.
+        vocabulary: How many tokens there are if it is a model of tokens, else None.
+        of_parameters: The shapes of the parameters are known, so a model without tokens is one.
+        of_rewards: It is the loss of a policy that earns rewards.
+    """
+
+    steps: NDArray[np.int64]
+    losses: NDArray[np.float64]
+    vocabulary: int | None = None
+    of_parameters: bool = False
+    of_rewards: bool = False
+
+    @classmethod
+    def of(cls, readings: Readings) -> "Course":
+        """Take the losses from what was recorded."""
+        history: History = readings.history
+        known = np.isfinite(history.losses)
+        return cls(
+            steps=history.loss_steps[known],
+            losses=history.losses[known],
+            vocabulary=readings.vocabulary,
+            of_parameters=any(info.numel for info in history.parameters),
+            of_rewards=history.of_rewards,
+        )
+
+    @property
+    def is_long(self) -> bool:
+        """There are enough losses to speak of a course."""
+        return len(self.losses) >= LEAST_LOSSES
+
+    @cached_property
+    def is_signed(self) -> bool:
+        """Losses are zero or below at times: they measure no error."""
+        return len(self.losses) > 0 and bool((self.losses <= 0).mean() >= _SIGNED)
+
+    @cached_property
+    def begins_at_zero(self) -> bool:
+        """The first losses are next to nothing against later ones."""
+        return len(self.losses) > 0 and bool(
+            self.losses[:_FIRST].min() <= _AT_ZERO * min(1.0, float(self.losses.max()))
+        )
+
+    @property
+    def is_error(self) -> bool:
+        """As far as can be seen, this loss measures an error."""
+        return not self.is_signed and not self.begins_at_zero and not self.of_rewards
+
+    @property
+    def may_be_another(self) -> bool:
+        """It is no model of tokens, so its loss may be that of two who play against each other."""
+        return self.of_parameters and self.vocabulary is None
+
+    @cached_property
+    def noise(self) -> float:
+        """How much the loss differs between batches."""
+        return noise_of(self.losses)
+
+    @cached_property
+    def smooth(self) -> NDArray[np.float64]:
+        """The median over nine losses (a third of them, if they are few)."""
+        width = min(9, len(self.losses) // 3)
+        windows = np.lib.stride_tricks.sliding_window_view(self.losses, width)
+        smooth = np.empty(len(windows))
+        for piece in in_pieces(len(windows), width):
+            smooth[piece] = middle(windows[piece], axis=1)
+        return smooth
+
+    @cached_property
+    def ends(self) -> tuple[float, float]:
+        """The median of the first fifth of the losses, and of the last."""
+        part = len(self.losses) // 5
+        return float(middle(self.losses[:part])), float(middle(self.losses[-part:]))
+
+    @property
+    def is_flat(self) -> bool:
+        """The last fifth lies no lower than the first by more than noise and 2 %."""
+        if not self.is_long or not self.is_error:
+            return False
+        (first, last), part = self.ends, len(self.losses) // 5
+        return bool(first - last < max(0.02 * abs(first), 4 * self.noise / np.sqrt(part)))
+
+    @property
+    def is_unlearned(self) -> bool:
+        """It begins at what guessing evenly among all tokens costs, and does not even fall slowly.
+
+        A fall of less than 2 % that is no noise is one: a warm-up takes its time.
+        """
+        if self.vocabulary is None or not self.is_long:
+            return False
+        (first, last), part = self.ends, len(self.losses) // 5
+        falls = first - last > 2 * 1.25 * self.noise * np.sqrt(2 / part)
+        return bool(first >= _UNLEARNED * np.log(self.vocabulary) and not falls)
+
+    @property
+    def starts_unlearned(self) -> bool:
+        """The loss is known from the first steps on, where it was at least that of guessing."""
+        if self.vocabulary is None or not len(self.losses) or self.steps[0] > _FIRST:
+            return False
+        return bool(middle(self.losses[:_FIRST]) >= _UNLEARNED * np.log(self.vocabulary))
+
+    @property
+    def has_fallen(self) -> bool:
+        """The loss measures an error, and has fallen by more than noise and 2 %."""
+        return self.is_long and self.is_error and self.ends[1] < self.ends[0] and not self.is_flat
+
+    @property
+    def is_learned(self) -> bool:
+        """Hardly anything is left of it."""
+        return self.has_fallen and self.ends[1] < _LEARNED * self.ends[0]
+
+
+def find_bad_losses(readings: Readings) -> Iterator[Finding]:
+    """Find what is odd about the course of the loss.
+
+    Args:
+        readings: What was recorded.
+
+    Yields:
+        Findings about the whole model.
+    """
+    course = Course.of(readings)
+    if not course.is_long or not course.is_error:
+        return
+    yield from _spike(course)
+    rises = list(_rises(course))
+    yield from rises
+    if not rises and course.is_flat:
+        first, last = course.ends
+        yield finding(
+            "loss_flat",
+            evidence=f"The loss is {first:.4g} in the first fifth of the steps and {last:.4g} in "
+            f"the last; batches differ by {course.noise:.2g}.",
+            since_step=int(course.steps[0]),
+            severity="error" if course.is_unlearned else "warning",
+        )
+    elif not rises:
+        yield from _plateau(course)
+        yield from _smooth(course)
+
+
+def _spike(course: Course) -> Iterator[Finding]:
+    row, before, noise = _first_spike(course)
+    if row is None:
+        return
+    steps, losses = course.steps, course.losses
+    jump = losses[row] - before
+    small = jump < _SMALL_JUMP * abs(before)
+    back = np.flatnonzero(losses[row:] < before + jump / 2)
+    scaled = losses[row] > _SCALED * before > 0
+    stays = not len(back)
+    # What stays up and is learned from there on was made harder: other data, another weight.
+    long = stays or back[0] >= _LONG
+    forgotten = long and _is_forgotten(course, float(losses[row]), before)
+    learned = long and not scaled and not forgotten and _falls(losses[row:])
+    yield finding(
+        "loss_spike",
+        cause="the loss is on another scale from this step on (a sum instead of a mean, another "
+        "weight), or a step that was much too large just before."
+        if scaled and stays
+        else "nothing that was learned counts from this step on, since the loss is back at that of "
+        "guessing: the weights are other ones, or the targets are not those of the inputs."
+        if forgotten
+        else "the task is another one from this step on (other data, longer texts, another weight "
+        "of a part of the loss), since the loss falls from there."
+        if learned
+        else None,
+        evidence=f"The loss is {losses[row]:.4g}, {before:.4g} in the {_WINDOW} steps before "
+        f"(median), where batches differ by {noise:.2g}.",
+        since_step=int(steps[row]),
+        until_step=int(steps[row + back[0] - 1]) if len(back) else None,
+        severity="warning"
+        if learned
+        or (small and not stays and not forgotten)
+        or (course.may_be_another and not (scaled and stays))
+        else None,
+    )
+
+
+def _is_forgotten(course: Course, loss: float, before: float) -> bool:
+    """Tell a jump back to the guessing that it all began with from a task that became harder."""
+    fallen = float(middle(course.losses[:5])) - before
+    return course.starts_unlearned and loss - before >= _FORGOTTEN * fallen > 0
+
+
+def _first_spike(course: Course) -> tuple[int | None, float, float]:
+    """Find the first loss that is far above its past, as a number and as a multiple.
+
+    Short batches have losses whose sizes differ by factors: in logarithms, these are no surprise.
+
+    Args:
+        course: The losses.
+
+    Returns:
+        Its place, the median of those before it, and how much these differ.
+    """
+    losses = course.losses
+    logs = np.log(np.where(losses > 0, losses, np.nan))
+    usual = _excursions(losses)
+    for piece in in_pieces(len(losses), 8 * _NOISY):
+        rows = np.arange(piece.start, piece.stop)
+        before = past(losses[:, None], rows, window=_WINDOW, least=_PAST)[0][:, 0]
+        some = losses[rows] - before > _RISE * np.abs(before)
+        rows, before = rows[some], before[some]
+        noise = np.maximum(_noise_before(losses, rows), course.noise / 2)
+        odd = losses[rows] - before > _SURPRISE * np.maximum(noise, 1e-12)
+        rows, before, noise = rows[odd], before[odd], noise[odd]
+        factor = logs[rows] - np.log(np.where(before > 0, before, np.nan))
+        known = _SURPRISE * np.maximum(_noise_before(logs, rows), 1e-12)
+        far = ~(factor <= known) & (losses[rows] - before > _TAIL * usual[rows])
+        hits = np.flatnonzero(far)
+        if len(hits):
+            first = int(hits[0])
+            return int(rows[first]), float(before[first]), float(noise[first])
+    return None, 0.0, 0.0
+
+
+def _excursions(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Measure how far losses lie above their past now and then: noise may have a long tail.
+
+    Args:
+        losses: ``[L]``.
+
+    Returns:
+        ``[L]``, the distance that one in fifty others exceeds: at any time before, or, if that is
+        less, at any time at all but soon after the loss in question.
+    """
+    rows = np.arange(0, len(losses), max(1, len(losses) // _SAMPLE))
+    before = past(losses[:, None], rows, window=_WINDOW, least=_PAST)[0][:, 0]
+    known = np.isfinite(before)
+    rows, apart = rows[known], np.maximum(losses[rows] - before, 0.0)[known]
+    everywhere = float(np.quantile(apart, _RARE)) if len(apart) else 0.0
+    if len(losses) > _SHORT:
+        return np.full(len(losses), everywhere)
+    usual = np.zeros(len(losses))
+    for row in range(len(losses)):
+        earlier = apart[rows < row]
+        others = apart[(rows < row) | (rows > row + 2 * _WINDOW)]
+        if len(earlier) >= _PAST:
+            usual[row] = min(np.quantile(earlier, _RARE), np.quantile(others, _RARE))
+    return usual
+
+
+def _noise_before(losses: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    changes = np.concatenate([[np.nan], np.diff(losses)])[:, None]
+    return past(changes, rows, window=_NOISY, least=_PAST)[1][:, 0] / np.sqrt(2)
+
+
+def _falls(losses: NDArray[np.float64]) -> bool:
+    """Tell whether losses fall from their first third to their last by more than noise."""
+    part = len(losses) // 3
+    if part < 5:
+        return False
+    gain = float(middle(losses[:part]) - middle(losses[-part:]))
+    return bool(gain > 2 * 1.25 * noise_of(losses) * np.sqrt(2 / part))
+
+
+def _rises(course: Course) -> Iterator[Finding]:
+    steps, losses, smooth = course.steps, course.losses, course.smooth
+    width = len(losses) - len(smooth) + 1
+    lowest = np.minimum.accumulate(smooth)
+    margin = np.maximum(5 * course.noise / np.sqrt(width), 0.1 * np.abs(lowest))
+    above = smooth > lowest + margin
+    end = float(middle(losses[-max(5, len(losses) // 10) :]))
+    if not above[-1] or not end > float(lowest[-1] + margin[-1]):
+        return
+    best = int(np.argmin(smooth)) + width // 2
+    level = float(lowest[-1] + margin[-1])
+    rest = losses[best:] > level
+    share = np.cumsum(rest[::-1])[::-1] / np.arange(len(rest), 0, -1)
+    lasting = np.flatnonzero(rest & (share > 0.5))
+    start = best + (int(lasting[0]) if len(lasting) else 0)
+    yield finding(
+        "loss_rises",
+        evidence=f"The loss was {float(lowest[-1]):.4g} around step {int(steps[best])} (median of "
+        f"{width} steps) and is {end:.4g} at the end.",
+        since_step=int(steps[start]),
+        severity=None if _runs_away(course, float(lowest[-1]), end) else "warning",
+    )
+
+
+def _runs_away(course: Course, lowest: float, end: float) -> bool:
+    """Tell a loss that gives back most of what was learned from one whose task became harder."""
+    start = float(middle(course.losses[:5]))
+    if course.may_be_another:
+        return end > _SCALED * start
+    return end - lowest > _GIVEN_BACK * max(0.0, start - lowest)
+
+
+def _plateau(course: Course) -> Iterator[Finding]:
+    """Look for the earliest step from which on the loss does not fall any more."""
+    steps, losses, count = course.steps, course.losses, len(course.losses)
+    if count < _PLATEAU_LEAST:
+        return
+    start = int((1 - _FLAT_SHARE) * count)
+    rest = losses[start:]
+    half = len(rest) // 2
+    gain = float(middle(rest[:half]) - middle(rest[half:]))
+    total = float(middle(losses[:5]) - middle(rest[half:]))
+    error = 1.25 * noise_of(rest) * np.sqrt(2 / half)
+    if total <= 0 or gain + 2 * error > _NO_FALL * total:
+        return
+    level = float(middle(rest))
+    reached = np.flatnonzero(course.smooth <= level + 0.05 * total)
+    since = int(reached[0]) + 4 if len(reached) else start
+    yield finding(
+        "loss_plateau",
+        evidence=f"The loss fell from {float(middle(losses[:5])):.4g} to {level:.4g} by step "
+        f"{int(steps[since])} and has not fallen since: {gain:+.2g} between the halves of the rest "
+        f"(batches differ by {noise_of(rest):.2g}).",
+        since_step=int(steps[since]),
+    )
+
+
+def _smooth(course: Course) -> Iterator[Finding]:
+    """See whether the loss falls at nearly every step, and almost to nothing."""
+    steps, losses = course.steps, course.losses
+    if len(losses) <= _SMOOTH or not losses.min() < 0.25 * losses[0] or losses[0] <= 0:
+        return
+    falls = (np.diff(losses) < 0).astype(np.float64)
+    shares = np.convolve(falls, np.full(_SMOOTH, 1 / _SMOOTH), mode="valid")
+    rows = np.flatnonzero(shares > 0.9)
+    if len(rows):
+        start = int(rows[0])
+        yield finding(
+            "one_batch",
+            evidence=f"From step {int(steps[start])} on the loss falls at {shares[start]:.0%} of "
+            f"{_SMOOTH} steps, and to {losses.min():.2g} from {losses[0]:.2g}.",
+            since_step=int(steps[start]),
+        )

@@ -1,0 +1,125 @@
+"""Work that is done in a process of its own, so that nothing it does is left in this one."""
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+import torch
+
+from backlight.errors import RunError
+from backlight.training.guarding.guard import attempt
+from backlight.training.guarding.unheard import unheard
+from backlight.training.guarding.warn_once import in_words, message_of
+from backlight.training.non_finite.unshared import unshare_memory
+
+_END = b"\n"
+"""Behind the answer: another process that was forked meanwhile may hold the other end open."""
+
+_SECONDS = 60.0
+"""How long the work may take; a process that was forked can be stuck in somebody else's lock."""
+
+
+def do_apart(work: Callable[[], Mapping[str, Any]], *, seconds: float = _SECONDS) -> dict[str, Any]:
+    """Do something in a forked process, which has everything as it is here, and give its answer.
+
+    Whatever the work changes (random generators, counters, weights, its inputs) is changed there.
+    Files and connections that are open here are closed there, and shared memory is copied, so that
+    nothing gets out but the answer. The program is not told of that process and its end.
+
+    Args:
+        work: What is done; it gives what JSON can hold.
+        seconds: How long it may take.
+
+    Returns:
+        What the work gave.
+
+    Raises:
+        RunError: If there is no such process on this system, or it failed, died or took too
+            long; the message is the reason.
+    """
+    if not sys.platform.startswith("linux"):
+        raise RunError("that is done in a forked process, which this system does not have")
+    with unheard() as sure:
+        if not sure:
+            raise RunError("this is a thread, and the program handles SIGCHLD in another one")
+        return _do_apart(work, seconds)
+
+
+def _do_apart(work: Callable[[], Mapping[str, Any]], seconds: float) -> dict[str, Any]:
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's warning that other threads may hold locks
+        child = os.fork()
+    if child == 0:
+        _be_apart(work, writer)
+    os.close(writer)
+    try:
+        answer = _read(reader, seconds)
+    finally:
+        os.close(reader)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        with suppress(ChildProcessError):  # somebody else has waited for all children
+            os.waitpid(child, 0)
+    if not answer:
+        raise RunError("the process in which that was tried has died")
+    found = cast("dict[str, Any]", json.loads(answer))
+    if "failure" in found:
+        raise RunError(found["failure"])
+    return found
+
+
+def _be_apart(work: Callable[[], Mapping[str, Any]], writer: int) -> None:
+    """Do the work and end this process; nothing that is still to be written here is written."""
+    try:
+        gc.disable()  # objects that are given up must not close or stop what is not theirs
+        writer = _alone_with(writer)
+        torch.set_num_threads(1)  # the other threads are not there
+        found: list[Mapping[str, Any]] = []
+        error = attempt(unshare_memory) or attempt(lambda: found.append(work()))
+        answer = found[0] if error is None else {"failure": f"it failed ({in_words(error)})"}
+        if isinstance(error, RunError):
+            answer = {"failure": message_of(error)}
+        content = json.dumps(answer).encode() + _END
+        while content:
+            content = content[os.write(writer, content) :]
+    finally:
+        os._exit(0)
+
+
+def _alone_with(writer: int) -> int:
+    """Close all files but one, and give its number, which is behind those of the terminal."""
+    import fcntl  # not on every system
+
+    writer = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, 3)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for terminal in (0, 1, 2):
+        os.dup2(nothing, terminal)
+    sys.stdout = sys.stderr = os.fdopen(1, "w")  # what they were may be a file or a connection
+    os.closerange(3, writer)
+    os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
+    return writer
+
+
+def _read(reader: int, seconds: float) -> bytes:
+    """Read the answer; nothing, if the other end was closed before it was whole."""
+    content = b""
+    end = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    while not content.endswith(_END):
+        if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+            raise RunError(f"it was not done within {seconds:g} seconds")
+        piece = os.read(reader, 65536)
+        if not piece:
+            return b""
+        content += piece
+    return content

@@ -1,0 +1,216 @@
+"""Which cities come together in a question: any, of one group, across groups, or with one."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import comb
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.errors import TaskError
+from backlight.world.cities import Cities
+from backlight.world.questions.distinct import all_pairs, fill, no_city, pairs_among, too_few
+from backlight.world.questions.groups import Group
+
+
+class Sampling(ABC):
+    """A way to choose the cities of questions."""
+
+    @abstractmethod
+    def tuples(
+        self, cities: Cities, num: int, size: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw cities for questions, where questions may repeat.
+
+        Args:
+            cities: The cities to choose from.
+            num: How many questions.
+            size: How many different cities each question has.
+            random: Where chance comes from.
+
+        Returns:
+            Rows of cities, ``num`` by ``size``.
+
+        Raises:
+            TaskError: If there are too few cities.
+        """
+
+    @abstractmethod
+    def pairs(self, cities: Cities, num: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw pairs of different cities so that no two questions have the same pair.
+
+        Every pair that may come is as likely as every other, and so is its order.
+
+        Args:
+            cities: The cities to choose from.
+            num: How many pairs.
+            random: Where chance comes from.
+
+        Returns:
+            Rows of cities, ``num`` by 2.
+
+        Raises:
+            TaskError: If there are fewer pairs.
+        """
+
+    @abstractmethod
+    def allowed(self, cities: Cities) -> NDArray[np.bool_]:
+        """Say which pairs of cities may come together, as a symmetric matrix."""
+
+
+@final
+@dataclass(frozen=True)
+class AllPairs(Sampling):
+    """Any cities."""
+
+    def tuples(
+        self, cities: Cities, num: int, size: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw different cities, each as likely as every other."""
+        return fill(no_city(num), np.arange(len(cities)), size, random)
+
+    def pairs(self, cities: Cities, num: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw pairs, none of them twice."""
+        return all_pairs(len(cities), num, random)
+
+    def allowed(self, cities: Cities) -> NDArray[np.bool_]:
+        """Say that any two may come together."""
+        return np.ones((len(cities), len(cities)), dtype=np.bool_)
+
+
+@final
+@dataclass(frozen=True)
+class WithinGroups(Sampling):
+    """All cities of a question are of one group; larger groups come more often."""
+
+    groups: tuple[Group, ...]
+
+    def tuples(
+        self, cities: Cities, num: int, size: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw a group by how many choices it offers, then cities of it."""
+        pools = [group.rows(cities) for group in self.groups]
+        weights = [comb(len(pool), size) for pool in pools]
+        if not sum(weights):
+            raise TaskError(too_few(size, max(map(len, pools)), "the largest group has"))
+        counts = random.multinomial(num, np.array(weights) / sum(weights))
+        drawn = [
+            fill(no_city(count), pool, size, random)
+            for count, pool in zip(counts.tolist(), pools, strict=True)
+            if count
+        ]
+        return random.permutation(np.concatenate([np.empty((0, size), np.int64), *drawn]))
+
+    def pairs(self, cities: Cities, num: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw pairs of one group, none of them twice."""
+        return pairs_among(self.allowed(cities), num, random)
+
+    def allowed(self, cities: Cities) -> NDArray[np.bool_]:
+        """Say which pairs are of one group."""
+        allowed = np.zeros((len(cities), len(cities)), dtype=np.bool_)
+        for group in self.groups:
+            rows = group.rows(cities)
+            allowed[np.ix_(rows, rows)] = True
+        return allowed
+
+
+@final
+@dataclass(frozen=True)
+class BetweenGroups(Sampling):
+    """A question has a city of each of two groups; further cities are of either."""
+
+    group_pairs: tuple[tuple[Group, Group], ...]
+
+    def tuples(
+        self, cities: Cities, num: int, size: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw two groups, a city of each, then others of either, in any order."""
+        if size < 2:
+            raise TaskError("A question about one city cannot be asked between groups.")
+        which = random.integers(len(self.group_pairs), size=num)
+        drawn = np.empty((num, size), np.int64)
+        for index, (one, other) in enumerate(self.group_pairs):
+            ours = which == index
+            rows, others = one.rows(cities), other.rows(cities)
+            given = fill(no_city(int(ours.sum())), rows, 1, random)
+            given = fill(given, others, 2, random)
+            drawn[ours] = fill(given, np.union1d(rows, others), size, random)
+        return random.permuted(drawn, axis=1)
+
+    def pairs(self, cities: Cities, num: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw pairs across groups, none of them twice."""
+        return pairs_among(self.allowed(cities), num, random)
+
+    def allowed(self, cities: Cities) -> NDArray[np.bool_]:
+        """Say which pairs are across groups."""
+        allowed = np.zeros((len(cities), len(cities)), dtype=np.bool_)
+        for one, other in self.group_pairs:
+            allowed[np.ix_(one.rows(cities), other.rows(cities))] = True
+        return allowed | allowed.T
+
+
+@final
+@dataclass(frozen=True)
+class MustInclude(Sampling):
+    """At least one city of a question is of a group, wherever it stands; the rest are any."""
+
+    group: Group
+
+    def tuples(
+        self, cities: Cities, num: int, size: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw a city of the group, then any others, in any order."""
+        given = fill(no_city(num), self.group.rows(cities), 1, random)
+        return random.permuted(fill(given, np.arange(len(cities)), size, random), axis=1)
+
+    def pairs(self, cities: Cities, num: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw pairs with a city of the group, none of them twice."""
+        return pairs_among(self.allowed(cities), num, random)
+
+    def allowed(self, cities: Cities) -> NDArray[np.bool_]:
+        """Say which pairs have a city of the group."""
+        member = np.zeros(len(cities), dtype=np.bool_)
+        member[self.group.rows(cities)] = True
+        return member[:, None] | member[None, :]
+
+
+@final
+@dataclass(frozen=True)
+class Mixed(Sampling):
+    """Shares of questions, each chosen in its own way; the shares add up to one."""
+
+    mix: tuple[tuple[float, Sampling], ...]
+
+    def __post_init__(self) -> None:
+        ratios = [ratio for ratio, _ in self.mix]
+        if any(ratio < 0 for ratio in ratios) or abs(sum(ratios) - 1) > 1e-6:
+            raise TaskError(f"The ratios of a mix must add up to 1, but they are {ratios}.")
+
+    def tuples(
+        self, cities: Cities, num: int, size: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw each share, then mix them."""
+        drawn = [
+            sampling.tuples(cities, count, size, random)
+            for count, (_, sampling) in zip(self._counts(num), self.mix, strict=True)
+        ]
+        return random.permutation(np.concatenate(drawn))
+
+    def pairs(self, cities: Cities, num: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the pairs of each share, none of them twice, then mix them."""
+        free = ~np.eye(len(cities), dtype=np.bool_)
+        drawn: list[NDArray[np.int64]] = []
+        for count, (_, sampling) in zip(self._counts(num), self.mix, strict=True):
+            drawn.append(pairs_among(sampling.allowed(cities) & free, count, random))
+            first, second = drawn[-1].T
+            free[first, second] = free[second, first] = False
+        return random.permutation(np.concatenate(drawn))
+
+    def allowed(self, cities: Cities) -> NDArray[np.bool_]:
+        """Say which pairs may come in any share."""
+        return np.logical_or.reduce([sampling.allowed(cities) for _, sampling in self.mix])
+
+    def _counts(self, num: int) -> list[int]:
+        ends = np.rint(np.cumsum([ratio for ratio, _ in self.mix]) * num).astype(np.int64)
+        return np.diff(ends, prepend=0).tolist()

@@ -1,0 +1,112 @@
+"""The fused loss against autograd through all logits, in float64."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from backlight.data.batches import Batch, Passages
+from backlight.models.head import Head
+from backlight.objectives import objective
+from backlight.objectives.objective import next_token_loss, token_weights
+
+VOCABULARY, WIDTH = 13, 6
+HEADS = {
+    "plain": {},
+    "bias": {"bias": True},
+    "scale": {"scale": 0.3},
+    "soft cap": {"cap": 1.5},
+    "all": {"bias": True, "scale": 2.0, "cap": 3.0},
+}
+
+
+def head_of(*, bias=False, scale=1.0, cap=None, dtype=torch.float64):
+    return Head(
+        weight=torch.randn(VOCABULARY, WIDTH, dtype=dtype),
+        bias=torch.randn(VOCABULARY, dtype=dtype) if bias else None,
+        scale=scale,
+        cap=cap,
+    )
+
+
+def some_batch(lengths=(7, 2, 5)):
+    random = np.random.default_rng(0)
+    passages = Passages(tokens=[random.integers(0, VOCABULARY, length) for length in lengths])
+    return Batch.of(passages, range(len(lengths)))
+
+
+def reference(logits, batch, reduction):
+    """The loss of each sequence alone, from its own unpadded logits."""
+    sums = []
+    for row, length in enumerate(batch.lengths.tolist()):
+        targets = batch.input_ids[row, 1:length]
+        sums.append(cross_entropy(logits[row, : length - 1], targets, reduction="sum"))
+    predicted = batch.lengths - 1
+    if reduction == "sequence_mean":
+        return sum(loss / count for loss, count in zip(sums, predicted, strict=True)), sums
+    return sum(sums) / (predicted.sum() if reduction == "batch_mean" else 1), sums
+
+
+@pytest.mark.parametrize("reduction", ["sequence_mean", "token_sum", "batch_mean"])
+@pytest.mark.parametrize("options", HEADS.values(), ids=HEADS)
+def test_loss_and_gradient_are_autograds(monkeypatch, options, reduction):
+    monkeypatch.setattr(objective, "_CHUNK_ELEMENTS", 4 * VOCABULARY)  # several chunks
+    head, batch = head_of(**options), some_batch()
+    hidden = torch.randn(3, 7, WIDTH, dtype=torch.float64, requires_grad=True)
+
+    found = next_token_loss(hidden, batch, head=head, reduction=reduction)
+
+    loss, sums = reference(head.logits(hidden), batch, reduction)
+    (expected,) = torch.autograd.grad(loss, hidden)
+    torch.testing.assert_close(found.gradient, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found.nats, torch.stack(sums).detach(), rtol=1e-10, atol=1e-12)
+
+
+def test_without_a_head_the_gradient_is_at_the_logits():
+    batch = some_batch()
+    logits = torch.randn(3, 7, VOCABULARY, dtype=torch.float64, requires_grad=True)
+
+    found = next_token_loss(logits, batch, head=None, reduction="sequence_mean")
+
+    loss, _ = reference(logits, batch, "sequence_mean")
+    (expected,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(found.gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_output_is_not_changed():
+    hidden = torch.randn(3, 7, VOCABULARY, dtype=torch.float64)
+    before = hidden.clone()
+
+    next_token_loss(hidden, some_batch(), head=None, reduction="token_sum")
+
+    assert torch.equal(hidden, before)
+
+
+def test_no_gradient_enters_at_pads_or_at_last_tokens():
+    batch = some_batch()
+    hidden = torch.randn(3, 7, WIDTH, dtype=torch.float64)
+
+    gradient = next_token_loss(hidden, batch, head=head_of(), reduction="token_sum").gradient
+
+    for row, length in enumerate(batch.lengths.tolist()):
+        assert (gradient[row, length - 1 :] == 0).all()
+        assert (gradient[row, : length - 1] != 0).any(dim=-1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_losses_are_computed_in_float32(dtype):
+    batch, head = some_batch(), head_of(dtype=dtype)
+    hidden = torch.randn(3, 7, WIDTH, dtype=dtype)
+
+    found = next_token_loss(hidden, batch, head=head, reduction="token_sum")
+
+    _, sums = reference(head.logits(hidden).float(), batch, "token_sum")
+    torch.testing.assert_close(found.nats, torch.stack(sums).double(), rtol=1e-5, atol=1e-5)
+    assert found.gradient.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("reduction", "total"), [("sequence_mean", 3.0), ("token_sum", 11.0), ("batch_mean", 1.0)]
+)
+def test_weights_sum_to_what_the_reduction_says(reduction, total):
+    assert float(token_weights(some_batch(), reduction).sum()) == pytest.approx(total)

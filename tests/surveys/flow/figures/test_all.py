@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from backlight.report.layout import CAPTION
+from backlight.surveys.flow.figures.all import FlowReport, draw_flow
+from backlight.tables import Table
+from backlight.tools.report.command import rendered
+from zoo.flow_reports import flow_report
+
+FIGURES = {
+    "norms": {"norms.png"},
+    "attention": {"attention_heads.png", "attention_distance.png"},
+    "residual": {"gradient_flow.svg", "gradient_flow.png", "depth_profile.png", "residual.png"},
+}
+
+KNOWN = ("layer", "head", "distance", "position", "pairs", "even", "gain")
+
+
+def read_again(report):
+    tables = {name: Table.from_csv(name, table.to_csv()) for name, table in report.tables.items()}
+    return FlowReport(model=report.model, title=report.title, tables=tables)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [(), ("norms",), ("attention",), ("residual",), ("norms", "residual")],
+    ids=" ".join,
+)
+def test_views_that_were_run_have_their_figures_and_no_others(views):
+    figures = [name for name, _ in draw_flow(flow_report(views))]
+
+    assert len(figures) == len(set(figures))
+    assert set(figures) == {name for view in views for name in FIGURES[view]}
+
+
+def test_every_figure_says_of_what_it_is_and_how_to_read_it():
+    for name, figure in draw_flow(flow_report()):
+        texts = [text.get_text() for text in figure.texts]
+        assert "tiny, 1,234 tokens in 56 passages" in texts, name
+        (caption,) = [text for text in figure.texts if text.get_gid() == CAPTION]
+        assert len(caption.get_text()) > 100, name
+
+
+@pytest.mark.parametrize("view", FIGURES)
+def test_a_run_that_is_read_from_disk_has_the_same_figures_byte_by_byte(view):
+    report = flow_report((view,), num_layers=1, num_sequences=1, num_heads=1)
+
+    first, second = draw_flow(report), draw_flow(read_again(report))
+
+    for (name, figure), (other_name, other) in zip(first, second, strict=True):
+        assert (name, rendered(name, figure)) == (other_name, rendered(other_name, other))
+
+
+def test_a_large_run_is_drawn_for_the_layers_that_were_asked_for():
+    report = flow_report(num_layers=80, layers=(0, 40, 79), num_heads=64)
+
+    assert len(list(draw_flow(report))) == 7
+
+
+def test_a_gradient_of_zero_can_be_drawn():
+    """Then all norms are zero, and all that is divided by them is not known."""
+    tables = {}
+    for name, table in flow_report(num_layers=1).tables.items():
+        columns = dict(table.columns)
+        for column, values in columns.items():
+            if column.removesuffix("_se").endswith(("_norm", "sigma", "_std")):
+                columns[column] = np.zeros(len(values))
+            elif values.dtype.kind == "f" and not column.startswith(KNOWN):
+                columns[column] = np.full(len(values), np.nan)
+        tables[name] = Table(name=name, columns=columns, units=table.units)
+
+    for name, figure in draw_flow(FlowReport(model="tiny", title="tiny", tables=tables)):
+        assert rendered(name, figure)

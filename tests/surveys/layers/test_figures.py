@@ -1,0 +1,190 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from backlight.report.dimensions import Variant
+from backlight.surveys.layers.figures import LayersReport, draw_layers
+from backlight.tables import Table
+
+WIDTH = 8
+RANDOM = np.random.default_rng(0)
+
+
+def variant(name, layers, unit="nats/unit"):
+    mode = name.partition("_norm_")[0]
+    return Variant(
+        name=name,
+        mode=mode,
+        unit=unit,
+        by_layer={layer: RANDOM.normal(size=WIDTH).astype(np.float32) for layer in layers},
+    )
+
+
+def report(names, *, layers=(0, 2), quantity="gradients"):
+    numbers = {
+        f"{mode}{end}": np.abs(RANDOM.normal(size=len(layers)))
+        for mode in ("mean", "mean_abs", "rms")
+        for end in ("", "_se")
+    }
+    shares = ("participation_ratio", "top_share", "sign_consistency")
+    return LayersReport(
+        model="tiny",
+        site="mlp.out",
+        quantity=quantity,
+        variants=tuple(variant(name, layers) for name in names),
+        layers=Table(
+            name="layers",
+            columns={
+                "layer": np.array(layers),
+                "num_dimensions": np.full(len(layers), WIDTH),
+                **numbers,
+                **{name: np.full(len(layers), 0.5) for name in shares},
+            },
+            units=dict.fromkeys(numbers, "nats/unit"),
+        ),
+        dimensions=Table(
+            name="dimensions",
+            columns={
+                "layer": np.repeat(layers, WIDTH),
+                "mean": RANDOM.normal(size=WIDTH * len(layers)),
+                "mean_abs": np.abs(RANDOM.normal(size=WIDTH * len(layers))),
+            },
+        ),
+        histograms=Table(
+            name="histograms",
+            columns={
+                "layer": np.array(layers),
+                "lower": np.full(len(layers), 0.5),
+                "upper": np.full(len(layers), 1.0),
+                "count": np.full(len(layers), 10),
+            },
+            units={"upper": "nats/unit"},
+        ),
+    )
+
+
+def drawn(names, **options):
+    return dict(draw_layers(report(names, **options)))
+
+
+def test_a_single_mode_has_the_seed_s_figures_and_a_depth_profile():
+    assert set(drawn(["mean_abs"])) == {
+        "depth_profile.png",
+        "token_gradient_histograms.png",
+        "layer_0_mean_abs_gradient_hist.png",
+        "layer_0_mean_abs_activation_scatter.png",
+        "layer_2_mean_abs_gradient_hist.png",
+        "layer_2_mean_abs_activation_scatter.png",
+        "all_layers_mean_abs_gradient_histograms.png",
+        "all_layers_mean_abs_activation_scatter.png",
+    }
+
+
+def test_both_modes_have_combined_figures_too():
+    extra = set(drawn(["mean", "mean_abs"])) - set(drawn(["mean"])) - set(drawn(["mean_abs"]))
+
+    assert extra == {
+        "layer_0_gradient_hist_combined.png",
+        "layer_0_gradient_scatter_combined.png",
+        "layer_2_gradient_hist_combined.png",
+        "layer_2_gradient_scatter_combined.png",
+        "mean_against_mean_abs.png",
+    }
+
+
+def test_each_normalisation_has_its_combined_figures():
+    names = [f"{mode}_norm_{norm}" for mode in ("mean", "mean_abs") for norm in ("sum", "sum_abs")]
+
+    combined = {name for name in drawn(names, layers=(1,)) if name.endswith("combined.png")}
+
+    assert combined == {
+        f"layer_1_norm_{norm}_gradient_{kind}_combined.png"
+        for norm in ("sum", "sum_abs")
+        for kind in ("hist", "scatter")
+    }
+
+
+def test_one_layer_is_not_compared_with_others():
+    assert not [name for name in drawn(["mean"], layers=(3,)) if name.startswith("all_layers")]
+
+
+@pytest.mark.parametrize("quantity", ["values", "grad_x_act"])
+def test_figures_are_named_after_what_they_show(quantity):
+    noun = {"values": "value"}.get(quantity, quantity)
+
+    figures = drawn(["mean"], quantity=quantity)
+
+    assert f"layer_0_mean_{noun}_hist.png" in figures
+    assert f"all_layers_mean_{noun}_histograms.png" in figures
+    assert f"token_{noun}_histograms.png" in figures
+    assert not any("gradient_" in name for name in figures)
+
+
+def test_every_figure_says_what_it_shows_of_which_model():
+    for name, figure in drawn(["mean", "mean_abs"]).items():
+        assert isinstance(figure, Figure)
+        title = figure.get_suptitle()
+        assert "gradient of the loss at mlp.out, tiny" in title, name
+        if name.startswith("layer_2_"):
+            assert title.startswith("Layer 2: ")
+
+
+def test_every_axis_is_labelled():
+    for name, figure in drawn(["mean", "mean_abs"]).items():
+        if name.startswith("all_layers") or name == "mean_against_mean_abs.png":
+            assert figure.get_supxlabel(), name
+            assert figure.get_supylabel(), name
+        else:
+            assert all(axes.get_ylabel() for axes in figure.axes), name
+            assert figure.axes[-1].get_xlabel() or name.startswith("token_"), name
+
+
+def test_layers_that_are_compared_share_their_scales():
+    figures = drawn(["mean"], layers=tuple(range(8)))
+
+    for name in (
+        "all_layers_mean_gradient_histograms.png",
+        "all_layers_mean_activation_scatter.png",
+    ):
+        panels = [axes for axes in figures[name].axes if axes.axison]
+        assert [axes.get_title() for axes in panels] == [f"layer {layer}" for layer in range(8)]
+        assert len({axes.get_xlim() for axes in panels}) == 1
+        assert len({axes.get_ylim() for axes in panels}) == 1
+
+
+def test_the_unit_of_normalised_numbers_is_on_the_axis():
+    made = report([])
+    scaled = Variant(name="mean", mode="mean", unit="1 on average by sum", by_layer={0: np.ones(4)})
+    figures = dict(
+        draw_layers(
+            LayersReport(
+                model=made.model,
+                site=made.site,
+                quantity=made.quantity,
+                variants=(scaled,),
+                layers=made.layers,
+                dimensions=made.dimensions,
+                histograms=made.histograms,
+            )
+        )
+    )
+
+    axes = figures["layer_0_mean_gradient_hist.png"].axes[0]
+    assert axes.get_xlabel() == "mean (1 on average by sum)"
+
+
+def test_the_depth_profile_has_a_panel_for_each_mode_and_one_for_concentration():
+    figure = drawn(["mean", "mean_abs"])["depth_profile.png"]
+
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels == ["mean (nats/unit)", "mean abs (nats/unit)", "share (0 to 1)"]
+    assert [axes.get_yscale() for axes in figure.axes] == ["linear", "log", "linear"]
+    shown = figure.axes[-1].lines[0].get_ydata()
+    np.testing.assert_allclose(shown, 0.5 / WIDTH)  # effective dimensions over dimensions
+
+
+def test_a_figure_is_drawn_only_when_it_is_asked_for():
+    figures = draw_layers(report(["mean_abs"]))
+
+    assert next(figures)[0] == "depth_profile.png"
+    figures.close()

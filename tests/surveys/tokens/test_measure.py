@@ -1,0 +1,343 @@
+"""The survey of prompts against `retain_grad` on whole tensors of the plain Transformers model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from backlight.errors import FamilyProofError
+from backlight.models.loading import subject_from_transformers
+from backlight.objectives.answers import AnswerObjective
+from backlight.objectives.grid import align
+from backlight.objectives.prompts import Piece, Prompt
+from backlight.objectives.spans import PromptTokens
+from backlight.surveys.tokens.measure import survey
+from backlight.surveys.tokens.measure.survey import (
+    MEASURES,
+    PromptSet,
+    TokenSurvey,
+    reachable,
+    survey_tokens,
+)
+from zoo.models import tiny_model
+from zoo.offsets import byte_tokenizer
+from zoo.tokenizers import WordTokenizer
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-7}
+KINDS = ("resid.pre", "resid.post", "mlp.out", "attn.out")
+# Tokens of each piece, of the answer, and of the ending.
+SIZES = [(1, 1, 2, 2, 1), (1, 4, 2, 1, 1), (1, 3, 2, 3, 1), (1, 4, 2, 1, 1), (1, 2, 2, 2, 1)]
+PIECES = ("bos", "country", "comma")
+
+
+def material_of(goal="loss", *, include_ending=False):
+    random = np.random.default_rng(0)
+    pieces = tuple(Piece(name=name, text=name, is_field=name == "country") for name in PIECES)
+    prompts = [Prompt(pieces=pieces, answer="x", wrong_answer="y")] * len(SIZES)
+    located = []
+    for *own, answer, ending in SIZES:
+        owners = tuple(np.repeat(PIECES, own).tolist())
+        start = len(owners)
+        located.append(
+            PromptTokens(
+                ids=random.integers(3, 50, start + answer + ending),
+                owners=owners,
+                start=start,
+                stop=start + answer,
+                wrong_ids=(77,),
+            )
+        )
+    return PromptSet(
+        prompts=prompts,
+        located=located,
+        grid=align(prompts, located, byte_tokenizer()),
+        objective=AnswerObjective.of(goal, prompts, located, include_ending=include_ending),
+    )
+
+
+def subject_of(name="llama", dtype=torch.float64):
+    return subject_from_transformers(tiny_model(name, dtype), WordTokenizer(), name=name)
+
+
+def sites_of(subject, kinds=KINDS):
+    return [
+        site
+        for site in subject.sites.values()
+        if site.name.endswith(kinds) or site.name in ("embed.out", "final_norm.out")
+    ]
+
+
+def measure(subject, material, sites, batches=((3, 0), (1, 2), (4,)), targets=None):
+    state = TokenSurvey(len(material.prompts))
+    targets = range(len(material.grid.positions)) if targets is None else targets
+    steps = list(survey_tokens(subject, material, batches, state, sites=sites, targets=targets))
+    assert [step.num_batches for step in steps] == list(range(1, len(batches) + 1))
+    assert all(step.resumable for step in steps)
+    return state
+
+
+def value_by_hand(logits, tokens, goal, *, include_ending):
+    """The objective of one prompt from all logits of its own."""
+    if goal == "loss":
+        stop = len(tokens.ids) if include_ending else tokens.stop
+        targets = torch.from_numpy(tokens.ids[tokens.start : stop])
+        return cross_entropy(logits[tokens.start - 1 : stop - 1], targets)
+    wrong = logits[tokens.start - 1, 77] if goal == "logit_difference" else 0.0
+    return logits[tokens.start - 1, tokens.ids[tokens.start]] - wrong
+
+
+def by_hand(model, tokens, goal="loss", *, include_ending=False):
+    """Whole tensors with their gradients, of one prompt that passes alone: [tokens, width]."""
+    model.requires_grad_()
+    decoder = model.model if hasattr(model, "model") else model.transformer
+    blocks = decoder.layers if hasattr(decoder, "layers") else decoder.h
+    held, handles = {}, []
+
+    def hold(module, key):
+        def hook(module, inputs, output):
+            held[key] = output[0] if isinstance(output, tuple) else output
+            held[key].retain_grad()
+
+        handles.append(module.register_forward_hook(hook))
+
+    for layer, block in enumerate(blocks):
+        hold(block.mlp, f"layers.{layer}.mlp.out")
+        hold(
+            block.self_attn if hasattr(block, "self_attn") else block.attn,
+            f"layers.{layer}.attn.out",
+        )
+    hold(blocks[-1], f"layers.{len(blocks) - 1}.resid.post")  # hidden_states[-1] is normed
+    output = model(
+        input_ids=torch.from_numpy(tokens.ids)[None], output_hidden_states=True, use_cache=False
+    )
+    for handle in handles:
+        handle.remove()
+    for layer, hidden in enumerate(output.hidden_states[:-1]):
+        hidden.retain_grad()
+        held[f"layers.{layer}.resid.pre"] = hidden
+        if layer:
+            held[f"layers.{layer - 1}.resid.post"] = hidden
+    held["embed.out"] = held["layers.0.resid.pre"]
+    held["final_norm.out"] = output.hidden_states[-1]
+    held["final_norm.out"].retain_grad()
+    value = value_by_hand(output.logits[0], tokens, goal, include_ending=include_ending)
+    value.backward()
+    model.requires_grad_(False)
+    return value.detach(), {
+        name: (tensor.detach()[0].double().numpy(), tensor.grad[0].double().numpy())
+        for name, tensor in held.items()
+    }
+
+
+def relative_error(found, expected):
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(
+    ("name", "goal", "ending"),
+    [
+        ("qwen2", "loss", False),
+        ("llama", "loss", True),
+        ("gpt2", "logit", False),
+        ("qwen2", "logit_difference", False),
+    ],
+)
+def test_every_number_is_that_of_the_plain_model(name, goal, ending, dtype):
+    subject, material = subject_of(name, dtype), material_of(goal, include_ending=ending)
+    sites, grid = sites_of(subject), material.grid
+    expected = [
+        by_hand(subject.model, tokens, goal, include_ending=ending) for tokens in material.located
+    ]
+
+    state = measure(subject, material, sites)
+
+    assert len(sites) == 3 * 4 + 2
+    values = [float(value) for value, _ in expected]
+    assert relative_error(state.value, values) <= TOLERANCE[dtype]
+    for site in sites:
+        found = {key: state.measured[f"{site.name}/{key}"] for key in MEASURES}
+        assert {array.shape for array in found.values()} == {(5, 1, len(grid.positions))}
+        oracle = {key: np.full((5, 1, len(grid.positions)), np.nan) for key in MEASURES}
+        vectors = {kind: {} for kind in ("activations", "gradients")}
+        for row, (_, held) in enumerate(expected):
+            activation, gradient = held[site.name]
+            for column, position in enumerate(grid.positions):
+                span = slice(grid.starts[row, column], grid.stops[row, column])
+                if span.start == span.stop:
+                    continue
+                oracle["gradient_norm"][row, 0, column] = np.mean(
+                    [np.sqrt((token**2).sum()) for token in gradient[span]]
+                )
+                oracle["activation_norm"][row, 0, column] = np.mean(
+                    [np.sqrt((token**2).sum()) for token in activation[span]]
+                )
+                oracle["grad_x_act"][row, 0, column] = np.mean(
+                    [
+                        (one * two).sum()
+                        for one, two in zip(gradient[span], activation[span], strict=True)
+                    ]
+                )
+                for kind, tensor in (("activations", activation), ("gradients", gradient)):
+                    vectors[kind].setdefault(position.name, {})[row] = tensor[span].mean(axis=0)
+        for key in MEASURES:
+            np.testing.assert_array_equal(np.isnan(found[key]), np.isnan(oracle[key]))
+            # A norm that follows makes gradient and activation orthogonal: they are the scale then.
+            scale = oracle["gradient_norm"] * oracle["activation_norm"]
+            scale = scale if key == "grad_x_act" else oracle[key]
+            error = np.nanmax(np.abs(found[key] - oracle[key])) / np.nanmax(scale)
+            assert error <= TOLERANCE[dtype], (site.name, key)
+        for kind, by_position in vectors.items():
+            largest = max(np.abs(v).max() for rows in by_position.values() for v in rows.values())
+            for position, rows in by_position.items():
+                kept = state.vectors[f"{site.name}/{position}/{kind}"]
+                assert kept.dtype == np.float32
+                assert set(np.flatnonzero(~np.isnan(kept).any(axis=1)).tolist()) == set(rows)
+                for row, vector in rows.items():
+                    error = np.abs(kept[row] - vector).max() / largest
+                    assert error <= max(TOLERANCE[dtype], 1e-7)  # kept in float32
+
+
+def test_the_last_layers_output_is_exactly_zero_where_no_answer_is_predicted():
+    subject, material = subject_of("qwen2"), material_of()
+    last = subject.sites["layers.2.resid.post"]
+
+    state = measure(subject, material, [last])
+
+    norms = state.measured["layers.2.resid.post/gradient_norm"][:, 0]
+    known = ~np.isnan(norms)
+    reached = reachable(subject, material, last)
+    assert ((norms != 0) == reached)[known].all()
+    assert not reached[~known].any()
+    names = [position.name for position in material.grid.positions]
+    assert names == [
+        *("bos", "country_first", "country_middle", "country_last", "comma_1", "comma_2"),
+        *("answer_first", "answer_middle", "answer_last"),
+    ]
+    # The token before the answer predicts it; the answer's last token predicts the ending.
+    counts = reached.sum(axis=0).tolist()
+    assert counts == [0, 0, 0, 0, 0, 5, 3, 1, 0]
+
+
+def test_losses_and_answers_are_those_of_the_plain_model():
+    subject, material = subject_of("qwen2"), material_of()
+    located = []
+    for row, tokens in enumerate(material.located):
+        ids = tokens.ids.copy()
+        if row % 2:  # what the model would say
+            for place in range(tokens.start, tokens.stop):
+                logits = subject.model(input_ids=torch.from_numpy(ids[:place])[None]).logits
+                ids[place] = int(logits[0, -1].argmax())
+        located.append(replace(tokens, ids=ids))
+    objective = AnswerObjective.of("loss", material.prompts, located)
+    material = replace(material, located=located, objective=objective)
+
+    state = measure(subject, material, [subject.sites["layers.0.mlp.out"]], targets=[])
+
+    for row, tokens in enumerate(located):
+        logits = subject.model(input_ids=torch.from_numpy(tokens.ids)[None]).logits[0]
+        rows = logits[tokens.start - 1 : tokens.stop - 1]
+        targets = torch.from_numpy(tokens.ids[tokens.start : tokens.stop])
+        total = cross_entropy(rows, targets, reduction="sum").item()
+        assert state.nats[row] == pytest.approx(total, rel=1e-9)
+        assert state.right[row] == bool((rows.argmax(dim=1) == targets).all())
+    assert state.right[1::2].all()
+    assert state.vectors == {}
+
+
+def test_prompts_do_not_depend_on_the_prompts_beside_them():
+    subject, material = subject_of(), material_of()
+    sites = sites_of(subject, ("resid.post", "attn.v"))
+
+    one, other = (
+        measure(subject, material, sites, batches=batches)
+        for batches in (((0,), (1,), (2,), (3,), (4,)), ((4, 2, 0, 1, 3),))
+    )
+
+    assert one.state().keys() == other.state().keys()
+    for name in other.measured:
+        np.testing.assert_allclose(one.measured[name], other.measured[name], rtol=1e-9, atol=1e-13)
+    for name in other.vectors:
+        np.testing.assert_allclose(one.vectors[name], other.vectors[name], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(one.value, other.value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("num_done", [0, 1, 2, 3])
+def test_a_survey_that_goes_on_from_a_state_has_the_same_bits(num_done):
+    subject, material = subject_of(dtype=torch.float32), material_of()
+    sites, batches = sites_of(subject, ("resid.post", "attn.q")), ((3, 0), (1, 2), (4,))
+    options = {"sites": sites, "targets": [1, 4]}
+    whole = measure(subject, material, sites, targets=[1, 4])
+    first = TokenSurvey(5)
+    for step, _ in enumerate(survey_tokens(subject, material, batches, first, **options), start=1):
+        if step == num_done:
+            break
+    else:
+        first = TokenSurvey(5)
+    kept = {name: np.array(array) for name, array in first.state().items()}
+
+    again = TokenSurvey(5)
+    again.restore(kept)
+    left = list(survey_tokens(subject, material, batches, again, **options))
+
+    assert len(left) == 3 - num_done
+    found, expected = again.state(), whole.state()
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype != object
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+@pytest.mark.parametrize(
+    ("kind", "heads"), [("attn.q", 4), ("attn.k", 2), ("attn.v", 2), ("attn.z", 4)]
+)
+def test_heads_add_up_to_the_whole(kind, heads):
+    subject, material = subject_of("llama"), material_of()
+    site = subject.sites[f"layers.1.{kind}"]
+
+    state = measure(subject, material, [site], targets=[0])
+
+    measured = {key: state.measured[f"{site.name}/{key}"] for key in MEASURES}
+    assert {array.shape[1] for array in measured.values()} == {1 + heads}
+    product = measured["grad_x_act"]
+    np.testing.assert_allclose(product[:, 1:].sum(axis=1), product[:, 0], rtol=1e-9, atol=1e-12)
+    alone = [column for column, each in enumerate(material.grid.positions) if each.part != "middle"]
+    for key in ("gradient_norm", "activation_norm"):
+        squares = measured[key][:, :, alone] ** 2
+        np.testing.assert_allclose(squares[:, 1:].sum(axis=1), squares[:, 0], rtol=1e-9)
+
+
+def test_all_inner_sites_of_attention_agree_with_causality_in_single_precision():
+    subject, material = subject_of("llama", torch.float32), material_of("logit")
+    sites = [
+        site
+        for site in subject.sites.values()
+        if site.tap.side in ("query", "key", "value") or "norm" in site.name
+    ]
+
+    state = measure(subject, material, sites, targets=[])
+
+    assert len(state.measured) == 3 * len(sites)
+    for site in sites:
+        assert reachable(subject, material, site).shape == (5, len(material.grid.positions))
+
+
+def test_a_gradient_that_causality_forbids_is_an_error(monkeypatch):
+    subject, material = subject_of(), material_of()
+    site = subject.sites["layers.1.resid.post"]
+
+    def fake(subject, site, reads, num_tokens):
+        found = np.ones((len(reads), num_tokens), dtype=bool)
+        found[2, 4] = False
+        return found
+
+    monkeypatch.setattr(survey, "follows", fake)
+
+    with pytest.raises(
+        FamilyProofError,
+        match=r"At layers\.1\.resid\.post, token 4 of prompt 2 has a gradient, but in a causal "
+        r"model with these blocks it cannot reach the objective\. Please report this model\.",
+    ):
+        measure(subject, material, [site])

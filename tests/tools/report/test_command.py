@@ -1,0 +1,98 @@
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import backlight
+from backlight import cli
+from backlight.errors import RunDirectoryError
+from backlight.runs.directory import RunDirectory
+from backlight.tools.report.command import layers_report, run
+from zoo.folders import contents
+
+
+@pytest.fixture
+def finished(finished_run, tmp_path):
+    """A copy of a finished run."""
+    return shutil.copytree(finished_run, tmp_path / "run")
+
+
+def figures(folder):
+    return {name: content for name, content in contents(folder).items() if name.endswith(".png")}
+
+
+def test_redrawn_figures_are_the_same_bytes(finished, capsys):
+    before = contents(finished)
+    for name in figures(finished):
+        (finished / name).unlink()
+
+    assert cli.main(["report", str(finished)]) == 0
+
+    assert contents(finished) == before
+    assert not any(b"Matplotlib" in png for png in figures(finished).values())
+    assert f"{len(figures(finished))} figures redrawn in {finished}" in capsys.readouterr().out
+
+
+def test_a_report_needs_no_torch(options, tmp_path):
+    backlight.layers(**options, layers="1", output_dir=tmp_path / "run")
+    before = figures(tmp_path / "run")
+    (tmp_path / "run" / "depth_profile.png").unlink()
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = sys.modules['transformers'] = None\n"
+        "from backlight.cli import main\n"
+        "sys.exit(main(['report', 'run']))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "4 figures redrawn in run\n"
+    assert figures(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "units"),
+    [
+        ({}, {"mean_abs": "nats/unit"}),
+        ({"power": 2}, {"mean_abs": "(nats/unit)^2"}),
+        ({"normalize": "sum"}, {"mean_abs": "1 on average by sum"}),
+        (
+            {"normalize": "both", "aggregation_mode": "rms"},
+            {
+                "rms_norm_sum": "1 on average by sum",
+                "rms_norm_sum_abs": "1 on average by sum_abs",
+            },
+        ),
+        (
+            {"aggregation_mode": "both", "aggregate_by": "values"},
+            {"mean": "units", "mean_abs": "units"},
+        ),
+    ],
+)
+def test_each_aggregate_is_shown_in_its_unit(options, asked, units):
+    results = backlight.layers(**options, layers="1", **asked)
+
+    assert {each.name: each.unit for each in layers_report(results).variants} == units
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path)]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
+    assert cli.main(["report", str(tmp_path / "lost")]) == 2
+    assert "There is no run directory or file" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_has_no_report(tmp_path, capsys):
+    RunDirectory.create(tmp_path / "run", {}, {"command": "layers"})
+
+    assert cli.main(["report", str(tmp_path / "run")]) == 2
+    assert "is not finished; go on with it by --resume" in capsys.readouterr().err
+
+
+def test_a_single_file_has_no_figures(finished):
+    with pytest.raises(RunDirectoryError, match=r"has no figures to draw"):
+        run(finished / "consolidated_results.npz")
