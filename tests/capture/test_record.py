@@ -12,6 +12,7 @@ from backlight.models.subject import subject_from_module
 from backlight.models.taps import per_token, tapping
 from backlight.objectives.objective import NextToken, token_weights
 from zoo.models import CONFIGS
+from zoo.oracles import relative_error
 from zoo.subjects import batch_of, subject_of, tappable
 from zoo.tokenizers import WordTokenizer
 
@@ -53,10 +54,6 @@ def module_gradients(model, batch, paths, reduction="sequence_mean"):
             gradients[path].append(gradient.reshape(length, -1))
     model.requires_grad_(False)
     return gradients
-
-
-def relative_error(found, expected):
-    return float((found - expected).abs().max() / expected.abs().max())
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)

@@ -10,6 +10,7 @@ from backlight.capture.splice import splicing
 from backlight.errors import UnsupportedSiteError
 from backlight.models.families import find_family
 from zoo.models import CONFIGS
+from zoo.oracles import relative_error
 from zoo.subjects import batch_of, subject_of
 
 
@@ -54,10 +55,6 @@ def plain_loss(subject, batch):
         cross_entropy(row[: length - 1], tokens[1:length])
         for row, tokens, length in zip(logits, batch.input_ids, batch.lengths.tolist(), strict=True)
     )
-
-
-def relative_error(found, expected):
-    return float((found - expected).abs().max() / expected.abs().max())
 
 
 _PLACES = [

@@ -16,18 +16,14 @@ from zoo.folders import contents
 from zoo.stopping import stopping
 from zoo.subjects import subject_of
 
+pytestmark = pytest.mark.usefixtures("place")
+
+
 VIEWS = {
     "norms": {"norms"},
     "attention": {"attention", "attention_distance"},
     "residual": {"residual", "depth", "depth_by_position", "depth_slope"},
 }
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(autouse=True)
