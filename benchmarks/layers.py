@@ -36,7 +36,7 @@ from backlight.models.loading import load_subject
 from backlight.models.sites import Site, resolve_sites
 from backlight.models.subject import Subject
 from backlight.stats.aggregate import aggregate
-from backlight.surveys.layers.measure import Profile, profile
+from backlight.surveys.layers.measure.profile import Profile, profile
 from backlight.surveys.layers.tables import (
     dimension_table,
     histogram_table,

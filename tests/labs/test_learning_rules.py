@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from backlight.data.characters import characters_of
+from backlight.labs import lab
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import DivergedError, Lesson, learn, make_network
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.frame.running import lab
 from backlight.labs.learning_rules.experiment import experiment, observed_steps, yardsticks
 from backlight.labs.learning_rules.options import LearningRulesConfig
 from zoo.labs import SENTENCES, rows

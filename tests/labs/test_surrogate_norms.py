@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 
 from backlight.data.characters import characters_of
+from backlight.labs import lab
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import (
     DivergedError,
@@ -16,7 +17,6 @@ from backlight.labs.characters.learning import (
     validation_loss,
 )
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.frame.running import lab
 from backlight.labs.surrogate_norms.experiment import experiment
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from zoo.labs import SENTENCES, rows

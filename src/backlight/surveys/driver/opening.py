@@ -111,7 +111,7 @@ class Corpus:
         corpus = {**self.passages.account(), "tokens_sha256": self.passages.fingerprint()}
         if self.rows_sha256 is not None:
             corpus["rows_sha256"] = self.rows_sha256
-        return {"corpus": corpus, "model": dict(self.subject.facts)}
+        return {"model": dict(self.subject.facts), "corpus": corpus}
 
     def num_tokens_in(self, num_batches: int) -> int:
         """Count the tokens of the first batches."""

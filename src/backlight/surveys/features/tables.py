@@ -10,8 +10,8 @@ from backlight.surveys.driver.contexts import Decode, write_contexts
 from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.features.measure import FeaturesMeasurement
-from backlight.surveys.features.measure.prepare import plan_of
 from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result
+from backlight.surveys.features.measure.setup import plan_of
 from backlight.surveys.features.options import SaeConfig
 from backlight.surveys.layers.measure.profile import Quantity
 from backlight.surveys.layers.tables import UNITS, participation_ratio, top_share
