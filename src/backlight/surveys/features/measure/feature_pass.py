@@ -24,7 +24,7 @@ from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.surveys.features.measure.placement import Place, Trial, number_format, unique_sites
-from backlight.surveys.layers.measure import Quantity
+from backlight.surveys.layers.measure.profile import Quantity
 
 Splice = Literal["replace", "error"]
 """``replace``: the reconstruction takes the activation's place, at one layer at a time. ``error``:
