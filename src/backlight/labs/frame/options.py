@@ -11,6 +11,13 @@ from backlight.surveys.driver.options import RunOptions
 Several = Parameter(negative="")
 """Goes with an option of several words: ``--no-...`` would make no sense."""
 
+Depths = Annotated[tuple[PositiveInt, ...], Several]
+"""Numbers of layers, or of blocks."""
+
+Seeds = Annotated[
+    PositiveInt, Field(description="How many seeds: the first, and those that follow it.")
+]
+
 
 class LabOptions(RunOptions):
     """Options that every experiment has."""
@@ -21,13 +28,11 @@ class LabOptions(RunOptions):
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     seed: int = Field(default=1337, ge=0, description="The first seed.")
-    seeds: PositiveInt = Field(
-        default=1, description="How many seeds: the first, and those that follow it."
-    )
+    seeds: Seeds = 1
 
     @property
     def all_seeds(self) -> range:
-        """The seeds."""
+        """The first seed and those that follow it."""
         return range(self.seed, self.seed + self.seeds)
 
 

@@ -2,12 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from backlight.labs.frame.options import ExactOptions, Several
-
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+from backlight.labs.frame.options import ExactOptions, Seeds, Several
 
 
 class RecurrenceConfig(ExactOptions):
@@ -18,12 +15,10 @@ class RecurrenceConfig(ExactOptions):
     spectral radius says where a linear network ends.
     """
 
-    seeds: PositiveInt = Field(
-        default=5, description="How many seeds: the first, and those that follow it."
-    )
+    seeds: Seeds = 5
     num_steps: int = Field(default=1000, ge=20, description="T, steps of time.")
     width: int = Field(default=64, ge=2, description="Units of the recurrent networks.")
-    radii: Annotated[tuple[Positive, ...], Several] = Field(
+    radii: Annotated[tuple[PositiveFloat, ...], Several] = Field(
         default=(0.9, 1.1, 2.0), min_length=1, description="Spectral radii of their matrices."
     )
     input_std: float = Field(

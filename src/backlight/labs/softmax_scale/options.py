@@ -4,10 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from backlight.labs.frame.options import ExactOptions, Several
-
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+from backlight.labs.frame.options import ExactOptions, Seeds, Several
 
 
 class SoftmaxScaleConfig(ExactOptions):
@@ -18,9 +15,7 @@ class SoftmaxScaleConfig(ExactOptions):
     theory says; then the gradient that reaches the query.
     """
 
-    seeds: PositiveInt = Field(
-        default=20, description="How many seeds: the first, and those that follow it."
-    )
+    seeds: Seeds = 20
     widths: Annotated[tuple[PositiveInt, ...], Several] = Field(
         default=(4, 8, 16, 32, 64, 128, 256, 512, 1024),
         min_length=2,

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from backlight.labs.frame.options import CharacterOptions, Several
+from backlight.labs.frame.options import CharacterOptions, Seeds, Several
 
 
 class SurrogateNormsConfig(CharacterOptions):
@@ -15,9 +15,7 @@ class SurrogateNormsConfig(CharacterOptions):
     is the validation loss above that of the true backward with the same seed.
     """
 
-    seeds: PositiveInt = Field(
-        default=5, description="How many seeds: the first, and those that follow it."
-    )
+    seeds: Seeds = 5
     methods: Annotated[tuple[Literal["bp", "fa"], ...], Several] = Field(
         default=("bp", "fa"), min_length=1, description="The rules by which the network learns."
     )
