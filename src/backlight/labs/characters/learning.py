@@ -115,6 +115,7 @@ def learn(
     model: LocalGPT,
     lesson: Lesson,
     *,
+    warmup: int = 0,
     observe: Mapping[int, Callable[[], None]] | None = None,
 ) -> NDArray[np.float64]:
     """Train by AdamW at a constant rate, without clipping.
@@ -122,6 +123,7 @@ def learn(
     Args:
         model: It is changed.
         lesson: The batches, and how many steps at which rate.
+        warmup: The number of steps over which the rate rises linearly to that; 0 for none.
         observe: What is done before a step (from 0), or, under the number of steps, at the end.
 
     Returns:
@@ -139,6 +141,8 @@ def learn(
     for step in range(config.num_steps):
         if step in observe:
             observe[step]()
+        if step < warmup:
+            optimizer.param_groups[0]["lr"] = config.learning_rate * ((step + 1) / warmup)
         _, loss = model(*lesson.draw())
         optimizer.zero_grad()
         loss.backward()

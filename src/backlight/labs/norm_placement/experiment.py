@@ -19,17 +19,21 @@ Beside it stands what the limit of wide networks gives without bounds: inner pro
 *In training*, a small GPT learns characters with both placements, with and without warm-up.
 """
 
-from functools import partial
-
 import numpy as np
 
 from backlight.labs.characters.learning import open_text
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.norm_placement.figures import placement_plots
 from backlight.labs.norm_placement.options import NormPlacementConfig
-from backlight.labs.norm_placement.shown import placement_plots, placement_remarks
-from backlight.labs.norm_placement.tables import placement_tables
-from backlight.labs.norm_placement.training import kinds_of_training, lesson_options, train
-from backlight.labs.norm_placement.wide_network import PLACEMENTS, Arrays, measure
+from backlight.labs.norm_placement.tables import placement_remarks, placement_tables
+from backlight.labs.norm_placement.training import (
+    Training,
+    lesson_options,
+    train,
+    trainings,
+)
+from backlight.labs.norm_placement.wide_network import PLACEMENTS, measure
 
 
 def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
@@ -44,46 +48,27 @@ def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
         ``training`` and ``curves``, two figures, and what they say.
     """
     text = open_text(lesson_options(config))
+    sizes = {"width": config.width, "positions": config.positions}
 
     def first_weights(placement: str, seed: int) -> Arrays:
         found = {
-            depth: measure(
-                placement,
-                depth,
-                width=config.width,
-                positions=config.positions,
-                seed=seed,
-                device=notebook.device,
-            )
+            depth: measure(placement, depth, **sizes, seed=seed, device=notebook.device)
             for depth in config.depths
         }
         deepest = found[max(config.depths)]
         last = np.array([found[depth].weights[-1] for depth in config.depths])
         return {"last": last, "weights": deepest.weights, "sizes": deepest.sizes}
 
-    def training(placement: str, rate: float, warmup: int, seed: int) -> Arrays:
-        return {"losses": train(config, text, placement, rate, warmup, seed, notebook.device)}
+    def training(kind: Training, seed: int) -> Arrays:
+        return {"losses": train(config, text, kind, seed, notebook.device)}
 
-    at_first = {
-        f"{placement}-norm, seed {seed}": partial(first_weights, placement, seed)
-        for placement in PLACEMENTS
-        for seed in config.all_seeds
-    }
-    trained = {
-        f"{kind} at {rate:g}, seed {seed}": partial(training, placement, rate, warmup, seed)
-        for rate in config.learning_rates
-        for kind, placement, warmup in kinds_of_training(config)
-        for seed in range(config.seed, config.seed + config.training_seeds)
-    }
-    found = list(notebook.carry_out(at_first).values())
-    half = len(found) // 2
-    by_placement = {"pre": found[:half], "post": found[half:]}
-    losses = [trial["losses"] for trial in notebook.carry_out(trained).values()]
-    runs = np.array(losses).reshape(len(config.learning_rates), 4, -1, config.num_steps)
-    tables = placement_tables(config, by_placement, runs)
+    found = repeat(notebook, first_weights, PLACEMENTS, config.all_seeds, named="{}-norm".format)
+    training_seeds = range(config.seed, config.seed + config.training_seeds)
+    trained = repeat(notebook, training, trainings(config), training_seeds)
+    tables = placement_tables(config, found, trained)
     return Findings(
-        tables=tuple(tables.values()),
+        tables=tables,
         plots=placement_plots(config),
         printed=("slopes", "depths", "training"),
-        remarks=placement_remarks(config, tables["slopes"], tables["training"]),
+        remarks=placement_remarks(config, tables[0], tables[-2]),
     )

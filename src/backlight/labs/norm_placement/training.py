@@ -1,24 +1,67 @@
 """A small GPT learns characters, with norms in either place, with and without warm-up."""
 
+from dataclasses import dataclass
+from itertools import product
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from backlight.data.characters import Characters
-from backlight.labs.characters.learning import Lesson, make_network
+from backlight.labs.characters.learning import DivergedError, Lesson, learn, make_network
 from backlight.labs.frame.options import CharacterOptions
 from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.wide_network import PLACEMENTS
 from backlight.learning_rules import LocalGPT
 
+_SHARED = ("text", "num_steps", "batch_size", "block_size", "n_layer", "n_head", "n_embd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """A way to train.
+
+    Attributes:
+        placement: ``pre`` or ``post``.
+        warmup: The steps over which the learning rate rises to its value; 0 for none.
+        learning_rate: That value.
+    """
+
+    placement: str
+    warmup: int
+    learning_rate: float
+
+    @property
+    def kind(self) -> str:
+        """What is compared at each learning rate."""
+        return f"{self.placement}-norm, {'warm-up' if self.warmup else 'no warm-up'}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.learning_rate:g}"
+
+
+def trainings(config: NormPlacementConfig) -> list[Training]:
+    """List what is trained, rate by rate.
+
+    Args:
+        config: The options.
+
+    Returns:
+        The ways to train.
+    """
+    return [
+        Training(placement=placement, warmup=warmup, learning_rate=rate)
+        for rate, placement, warmup in product(
+            config.learning_rates, PLACEMENTS, (0, config.warmup_steps)
+        )
+    ]
+
 
 def train(
     config: NormPlacementConfig,
     text: Characters,
-    placement: str,
-    learning_rate: float,
-    warmup: int,
+    training: Training,
     seed: int,
     device: torch.device,
 ) -> NDArray[np.float64]:
@@ -27,38 +70,28 @@ def train(
     Args:
         config: The options.
         text: What it learns.
-        placement: ``pre`` or ``post``.
-        learning_rate: Where the rate rises to.
-        warmup: Over how many steps; 0 for none.
+        training: How.
         seed: Of weights and batches.
         device: Where it runs.
 
     Returns:
-        The loss of each step's batch; NaN behind the first that is not finite.
+        The loss of each step's batch; NaN from the first that is not finite.
     """
-    options = lesson_options(config)
-    model = make_network(options, text, seed, norm_placement=placement)
+    options = lesson_options(config, training.learning_rate)
+    model = make_network(options, text, seed, norm_placement=training.placement)
     if config.initialisation == "glorot":
         glorot(model)
-    model.to(device)
     lesson = Lesson(options, text, seed, device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-    losses = np.full(config.num_steps, np.nan)
-    for step in range(config.num_steps):
-        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-        optimizer.param_groups[0]["lr"] = learning_rate * rise
-        _, loss = model(*lesson.draw())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if not np.isfinite(loss.item()):
-            break
-        losses[step] = loss.item()
-    return losses
+    try:
+        return learn(model.to(device), lesson, warmup=training.warmup)
+    except DivergedError as error:
+        losses = np.full(config.num_steps, np.nan)
+        losses[: error.step] = error.losses[:-1]
+        return losses
 
 
 def glorot(model: LocalGPT) -> None:
-    """Give each linear map of the blocks Glorot's weights, and embeddings size 1.
+    """Draw Glorot's weights for each linear map of the blocks, and embeddings of size 1.
 
     Args:
         model: It is changed in place.
@@ -70,30 +103,15 @@ def glorot(model: LocalGPT) -> None:
             nn.init.normal_(parameter)
 
 
-def lesson_options(config: NormPlacementConfig) -> CharacterOptions:
-    """Give the options of the training in the form that lessons take.
+def lesson_options(config: NormPlacementConfig, learning_rate: float = 1e-3) -> CharacterOptions:
+    """Translate the options of the training into the form that lessons take.
 
     Args:
         config: The options.
+        learning_rate: Where the rate rises to.
 
     Returns:
         Those that they share.
     """
-    shared = ("text", "num_steps", "batch_size", "block_size", "n_layer", "n_head", "n_embd")
-    return CharacterOptions(**{name: getattr(config, name) for name in shared})
-
-
-def kinds_of_training(config: NormPlacementConfig) -> list[tuple[str, str, int]]:
-    """Say what is trained at each learning rate.
-
-    Args:
-        config: The options.
-
-    Returns:
-        Of each training its name, its placement, and the steps of its warm-up.
-    """
-    return [
-        (f"{placement}-norm, {'warm-up' if steps else 'no warm-up'}", placement, steps)
-        for placement in PLACEMENTS
-        for steps in (0, config.warmup_steps)
-    ]
+    shared = {name: getattr(config, name) for name in _SHARED}
+    return CharacterOptions(**shared, learning_rate=learning_rate)
