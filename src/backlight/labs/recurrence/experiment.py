@@ -24,17 +24,15 @@ import torch
 from torch import nn
 
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.trials import Arrays, over_trials
+from backlight.labs.recurrence.figures import recurrence_plots
 from backlight.labs.recurrence.options import RecurrenceConfig
-from backlight.labs.recurrence.shown import (
+from backlight.labs.recurrence.tables import EARLY, recurrence_remarks, recurrence_tables
+from backlight.labs.recurrence.through_time import (
+    GAMMA,
     GATES,
     LSTM,
     TRANSFORMER,
-    recurrence_plots,
-    recurrence_remarks,
-)
-from backlight.labs.recurrence.tables import EARLY, Arrays, recurrence_tables
-from backlight.labs.recurrence.through_time import (
-    GAMMA,
     Case,
     Cell,
     Matrix,
@@ -86,18 +84,16 @@ def experiment(config: RecurrenceConfig, notebook: Notebook) -> Findings:
         return {"log_norms": norms.log().numpy()[np.array(lags) - 1], "expected": np.array(0.0)}
 
     def all_seeds(case: Case) -> Arrays:
-        trials = [trial(case, seed) for seed in config.all_seeds]
-        return {name: np.array([each[name] for each in trials]) for name in trials[0]}
+        return over_trials([trial(case, seed) for seed in config.all_seeds])
 
-    found = notebook.carry_out(
-        {f"{case.network}, {case.setting}": partial(all_seeds, case) for case in cases}
-    )
-    tables = recurrence_tables(config, cases, list(found.values()), np.array(lags))
+    trials = {f"{case.network}, {case.setting}": partial(all_seeds, case) for case in cases}
+    found = dict(zip(cases, notebook.carry_out(trials).values(), strict=True))
+    tables = recurrence_tables(config, found, np.array(lags))
     return Findings(
-        tables=tuple(tables.values()),
+        tables=tables,
         plots=recurrence_plots(config),
         printed=("bounds", "rates"),
-        remarks=recurrence_remarks(config, **tables),
+        remarks=recurrence_remarks(config, *tables),
     )
 
 
