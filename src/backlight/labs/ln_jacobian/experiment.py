@@ -69,7 +69,7 @@ def experiment(config: LnJacobianConfig, notebook: Notebook) -> Findings:
         model.to(notebook.device)
         losses = learn(model, lesson)
         held_out = validation_loss(model, text)
-        parts = take_norms_apart(model, text, lesson.draw(), without_gain=config.without_gain)
+        parts = take_norms_apart(model, lesson.draw(), without_gain=config.without_gain)
         return {"losses": losses, "validation_loss": np.array(held_out), **parts}
 
     found = repeat(notebook, trial, config.attn_modes, config.all_seeds)

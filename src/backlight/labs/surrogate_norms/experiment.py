@@ -57,7 +57,7 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
             return found
         rows = lesson.draw()
         angles = _angles(model, rows, config.surrogates) if backward == "true" else {}
-        parts = take_norms_apart(model, text, rows, without_gain=False)
+        parts = take_norms_apart(model, rows, without_gain=False)
         return {**found, **angles, **parts}
 
     backwards = ("true", *config.surrogates)
