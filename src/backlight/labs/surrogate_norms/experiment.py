@@ -16,10 +16,8 @@ weights with all norms replaced and with none. Two more are known afterwards, of
 learned with the surrogate: ``own_direction_lost``, and ``sigma``, what its norms divide by.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +26,10 @@ from backlight.labs.characters.alignment import gradient_angles, matrix_gradient
 from backlight.labs.characters.learning import Batch, Lesson, attempt, make_network, open_text
 from backlight.labs.characters.norm_parts import take_norms_apart
 from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.surrogate_norms.costs import cost_tables
+from backlight.labs.frame.trials import Arrays
+from backlight.labs.surrogate_norms.figures import cost_plots
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
-from backlight.labs.surrogate_norms.shown import cost_plots, cost_remarks
+from backlight.labs.surrogate_norms.tables import cost_remarks, cost_tables
 from backlight.learning_rules import LocalGPT, surrogate_norm
 
 
@@ -48,7 +47,7 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
     """
     text = open_text(config)
 
-    def trial(seed: int, method: str, attention: str, backward: str) -> Mapping[str, NDArray[Any]]:
+    def trial(seed: int, method: str, attention: str, backward: str) -> Arrays:
         options = {"attn_mode": attention, "method": method, "norm_backward": backward}
         model = make_network(config, text, seed, **options).to(notebook.device)
         lesson = Lesson(config, text, seed, notebook.device)
@@ -60,22 +59,24 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
         parts = take_norms_apart(model, rows, without_gain=False)
         return {**found, **angles, **parts}
 
-    backwards = ("true", *config.surrogates)
-    ran: list[tuple[int, str, str, str]] = list(
-        product(config.all_seeds, config.methods, config.attn_modes, backwards)
-    )
-    names = [", ".join(map(str, words)) for words in ran]
-    trials = {name: partial(trial, *words) for name, words in zip(names, ran, strict=True)}
-    found = dict(zip(ran, notebook.carry_out(trials).values(), strict=True))
-    tables = cost_tables(config, found)
+    # Seeds come first: whoever stops an experiment has whole seeds, and comparisons are within.
+    conditions = list(product(config.methods, config.attn_modes, ("true", *config.surrogates)))
+    trials = {
+        f"{seed}, {', '.join(condition)}": partial(trial, seed, *condition)
+        for seed in config.all_seeds
+        for condition in conditions
+    }
+    done = list(notebook.carry_out(trials).values())
+    found = {words: done[row :: len(conditions)] for row, words in enumerate(conditions)}
+    costs, contrasts, *others = cost_tables(config, found)
     return Findings(
-        tables=tuple(tables.values()),
+        tables=(costs, contrasts, *others),
         plots=cost_plots(config),
         printed=("costs", *(["contrasts"] if len(config.attn_modes) > 1 else [])),
         remarks=[
             f"{len(text.train):,} characters to learn from, {config.num_steps} steps, "
-            f"{config.seeds} seed(s) from {config.seed} on, {len(ran)} trainings.",
-            *cost_remarks(config, found, tables["costs"], tables["contrasts"]),
+            f"{config.seeds} seed(s) from {config.seed} on, {len(trials)} trainings.",
+            *cost_remarks(config, found, costs, contrasts),
         ],
     )
 
@@ -83,7 +84,7 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
 def _angles(
     model: LocalGPT, rows: Batch, surrogates: tuple[str, ...]
 ) -> dict[str, NDArray[np.float64]]:
-    """Say how far each surrogate turns the gradients of weights.
+    """Measure how far each surrogate turns the gradients of weights.
 
     Args:
         model: It learned with the true backward.

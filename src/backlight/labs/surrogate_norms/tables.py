@@ -1,0 +1,235 @@
+"""Costs of replaced norms, within seeds, beside what was predicted, and what they say."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from backlight.labs.characters.curves import curve, known_mean
+from backlight.labs.frame.estimates import estimate, holm, over_seeds
+from backlight.labs.frame.tabulating import sentences, stacked
+from backlight.labs.frame.trials import Arrays
+from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
+from backlight.tables import Column, Table
+
+Found: TypeAlias = Mapping[tuple[str, str, str], Sequence[Arrays]]
+"""What each seed's training gave, by rule, attention and backward."""
+
+_PREDICTIONS = ("direction_lost", "length_ratio", "gradient_angle")
+_AFTERWARDS = ("own_direction_lost", "sigma")  # known only of the network that learned with it
+
+
+def cost_tables(config: SurrogateNormsConfig, found: Found) -> list[Table]:
+    """Tabulate what was found.
+
+    Args:
+        config: The options.
+        found: What each seed's training gave.
+
+    Returns:
+        ``costs``, ``contrasts``, ``predictions``, ``curves`` and ``seeds``.
+    """
+    norms = [f"h.{layer}.ln_{n}" for layer in range(config.n_layer) for n in (1, 2)] + ["ln_f"]
+    predictions = [
+        {
+            "method": method,
+            "attention": attention,
+            "norm_backward": backward,
+            "norm": norms,
+            **{
+                name: _predicted(found, name, method, attention, backward)
+                for name in ("direction_lost", "length_ratio", *_AFTERWARDS)
+            },
+        }
+        for method, attention, backward in found
+        if backward != "true"
+    ]
+    curves = [
+        {
+            "condition": f"{method}, {attention}",
+            "norm_backward": backward,
+            **curve(_column(trials, "losses")),
+        }
+        for (method, attention, backward), trials in found.items()
+    ]
+    return [
+        _costs(found),
+        _contrasts(config, found),
+        stacked("predictions", predictions),
+        stacked("curves", curves, {"loss": "nats"}),
+        _seeds(config, found),
+    ]
+
+
+def _column(trials: Sequence[Arrays], name: str) -> Column:
+    return np.array([trial[name] for trial in trials])
+
+
+def _cost(found: Found, method: str, attention: str, backward: str) -> Column:
+    """Compute what a backward costs each seed; NaN where one of the two trainings diverged."""
+    losses, true = (
+        _column(found[method, attention, name], "validation_loss") for name in (backward, "true")
+    )
+    return losses - true
+
+
+def _costs(found: Found) -> Table:
+    """Average over seeds."""
+    costs = {words: _cost(found, *words) for words in found}
+    p = [np.nan if words[-1] == "true" else estimate(cost).p for words, cost in costs.items()]
+    corrected = holm(np.array(p))
+    blocks = [
+        {
+            "condition": f"{method}, {attention}",
+            "norm_backward": backward,
+            "validation_loss": known_mean(_column(trials, "validation_loss")),
+            **over_seeds("cost", costs[method, attention, backward]),
+            "p": p[row],
+            "p_holm": corrected[row],
+            "diverged": (_column(trials, "diverged_at") >= 0).sum(),
+            **{
+                name: np.mean(_predicted(found, name, method, attention, backward))
+                for name in (*_PREDICTIONS, *_AFTERWARDS)
+            },
+        }
+        for row, ((method, attention, backward), trials) in enumerate(found.items())
+    ]
+    nats = dict.fromkeys(("validation_loss", "cost", "cost_low", "cost_high"), "nats")
+    return stacked("costs", blocks, {**nats, "gradient_angle": "degrees"})
+
+
+def _contrasts(config: SurrogateNormsConfig, found: Found) -> Table:
+    """Compare, within seeds, what each backward costs with softmax and with sigmoid attention."""
+    ran = list(product(config.methods, config.surrogates)) if len(config.attn_modes) > 1 else []
+    differences = [
+        _cost(found, method, "softmax", backward) - _cost(found, method, "sigmoid", backward)
+        for method, backward in ran
+    ]
+    name, estimates = "softmax_less_sigmoid", [estimate(values) for values in differences]
+    p = np.array([each.p for each in estimates])
+    columns = {
+        "method": np.array([method for method, _ in ran], dtype=np.str_),
+        "norm_backward": np.array([backward for _, backward in ran], dtype=np.str_),
+        **over_seeds(name, np.array(differences).reshape(len(ran), config.seeds).T),
+        "p": p,
+        "p_holm": holm(p),
+        "seeds": np.array([each.count for each in estimates], dtype=np.int64),
+    }
+    return Table(name="contrasts", columns=columns, units={name: "nats"})
+
+
+def _predicted(
+    found: Found, name: str, method: str, attention: str, backward: str
+) -> Column | float:
+    """Look up what is said of each norm (or matrix), the mean over seeds."""
+    if backward == "true" and name != "sigma":
+        return 1.0 if name == "length_ratio" else 0.0
+    column = {
+        "direction_lost": f"cosine_{backward}",
+        "length_ratio": f"length_{backward}",
+        "gradient_angle": f"angle_{backward}",
+        "own_direction_lost": f"cosine_{backward}",
+        "sigma": "sigma_mean",
+    }[name]
+    trials = found[method, attention, backward if name in _AFTERWARDS else "true"]
+    rows = [trial[column] for trial in trials if column in trial]
+    if not rows:
+        return np.nan
+    values = np.mean(rows, axis=0)
+    return 1 - values if name.endswith("direction_lost") else values
+
+
+def _seeds(config: SurrogateNormsConfig, found: Found) -> Table:
+    """Lay out every training, seed by seed."""
+    blocks = [
+        {
+            "seed": seed,
+            "method": method,
+            "attention": attention,
+            "norm_backward": backward,
+            "validation_loss": trials[row]["validation_loss"],
+            "cost": _cost(found, method, attention, backward)[row],
+            "diverged_at": trials[row]["diverged_at"],
+        }
+        for row, seed in enumerate(config.all_seeds)
+        for (method, attention, backward), trials in found.items()
+    ]
+    return stacked("seeds", blocks, {"validation_loss": "nats", "cost": "nats"})
+
+
+def cost_remarks(
+    config: SurrogateNormsConfig, found: Found, costs: Table, contrasts: Table
+) -> list[str]:
+    """Put into sentences what the numbers say.
+
+    Args:
+        config: The options.
+        found: What each seed's training gave.
+        costs: The table of that name.
+        contrasts: The table of that name.
+
+    Returns:
+        Plain sentences.
+    """
+    # The question that this experiment comes from (docs/learning-rules.md).
+    asked = (contrasts["norm_backward"] == "center_scale") & np.isfinite(contrasts["p"])
+    return [
+        _divergences(config, found),
+        *sentences(
+            contrasts.select(asked),
+            "{method}: center_scale costs {softmax_less_sigmoid:+.4f} nats more with softmax than "
+            "with sigmoid attention, 95 % interval {softmax_less_sigmoid_low:+.4f} to "
+            "{softmax_less_sigmoid_high:+.4f}, p = {p:.2g}.",
+        ),
+        *(_ranks(costs, name) for name in (*_PREDICTIONS, *_AFTERWARDS)),
+        _significance(config, costs, contrasts),
+    ]
+
+
+def _divergences(config: SurrogateNormsConfig, found: Found) -> str:
+    diverged = [
+        f"{method}, {attention}, {backward}, seed {seed}: step {trials[row]['diverged_at']}"
+        for row, seed in enumerate(config.all_seeds)
+        for (method, attention, backward), trials in found.items()
+        if trials[row]["diverged_at"] >= 0
+    ]
+    if not diverged:
+        return "No training diverged."
+    return (
+        f"{len(diverged)} of {len(found) * config.seeds} trainings diverged "
+        f"({'; '.join(diverged)}). Their seeds are left out of the costs."
+    )
+
+
+def _ranks(costs: Table, name: str) -> str:
+    """Measure whether a prediction ranks the costs."""
+    known = costs.select((costs["norm_backward"] != "true") & np.isfinite(costs["cost"]))
+    groups = {
+        condition: known.select(known["condition"] == condition)
+        for condition in dict.fromkeys(costs["condition"].tolist())
+    }
+    ranks = {
+        where: _spearman(rows[name], rows["cost"])
+        for where, rows in {**groups, "all": known}.items()
+    }
+    listed = ", ".join(f"{rank:+.2f} ({where})" for where, rank in ranks.items())
+    return f"Spearman's rank correlation of the cost with {name}: {listed}."
+
+
+def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return np.nan
+    return float(cast("tuple[float, float]", spearmanr(a, b))[0])
+
+
+def _significance(config: SurrogateNormsConfig, costs: Table, contrasts: Table) -> str:
+    if config.seeds < 2:
+        return "One seed: no intervals and no p values. Ask for several with --seeds."
+    return (
+        f"p is of a paired t test over {config.seeds} seeds; p_holm is corrected for the "
+        f"{int(np.isfinite(costs['p']).sum())} costs and the {contrasts.num_rows} contrasts, each "
+        "table for itself. Intervals are not corrected."
+    )
