@@ -18,7 +18,7 @@ does, like 1 + c / 2 whatever L. Predicted are the tokens' inner products (a mat
 forward, and their gradients' back, with attention taken to be even over the past.
 """
 
-from itertools import product
+from itertools import product, starmap
 
 import numpy as np
 
@@ -26,7 +26,13 @@ from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.trials import Arrays, repeat
 from backlight.labs.initialisation.figures import initialisation_plots
 from backlight.labs.initialisation.options import InitialisationConfig
-from backlight.labs.initialisation.stacks import ACTIVATIONS, STACK_WEIGHTS, measure_stack, stds
+from backlight.labs.initialisation.stacks import (
+    ACTIVATIONS,
+    STACK_WEIGHTS,
+    Kind,
+    measure_stack,
+    stds,
+)
 from backlight.labs.initialisation.streams import START, STREAM_WEIGHTS, measure_stream
 from backlight.labs.initialisation.tables import initialisation_remarks, initialisation_tables
 
@@ -43,11 +49,10 @@ def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
         ``stacks``, ``streams`` and ``stream_layers``, two figures, and what they say.
     """
 
-    def plain(kind: tuple[str, str], seed: int) -> Arrays:
-        name, weights = kind
-        std = stds(config.width, config.width)[weights]
+    def plain(kind: Kind, seed: int) -> Arrays:
+        std = stds(config.width, config.width)[kind.weights]
         sizes = {"width": config.width, "depth": config.depth}
-        return measure_stack(name, std, **sizes, seed=seed, device=notebook.device)
+        return measure_stack(kind.function, std, **sizes, seed=seed, device=notebook.device)
 
     def transformer(weights: str, seed: int) -> Arrays:
         found = [
@@ -62,7 +67,7 @@ def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
             "gradient": deepest["gradient"],
         }
 
-    kinds = product(ACTIVATIONS, STACK_WEIGHTS)
+    kinds = starmap(Kind, product(ACTIVATIONS, STACK_WEIGHTS))
     stacks = repeat(notebook, plain, kinds, config.all_seeds, named=", ".join)
     streams = repeat(
         notebook, transformer, STREAM_WEIGHTS, config.all_seeds, named="transformer, {}".format

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,18 @@ ACTIVATIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], T
     "relu": (torch.relu, lambda z: (z > 0).to(z.dtype)),
 }
 """Functions and their derivatives."""
+
+
+class Kind(NamedTuple):
+    """A kind of plain stack.
+
+    Attributes:
+        function: Its activation function.
+        weights: Its first weights.
+    """
+
+    function: str
+    weights: str
 
 
 def stds(num_inputs: int, num_outputs: int) -> dict[str, float]:

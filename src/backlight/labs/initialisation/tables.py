@@ -10,11 +10,11 @@ from backlight.labs.frame.estimates import over_seeds
 from backlight.labs.frame.tabulating import sentences, stacked
 from backlight.labs.frame.trials import Arrays
 from backlight.labs.initialisation.options import InitialisationConfig
-from backlight.labs.initialisation.stacks import expected_stack, stds
+from backlight.labs.initialisation.stacks import Kind, expected_stack, stds
 from backlight.labs.initialisation.streams import START, expected_stream
 from backlight.tables import Column, Table
 
-Stacks = Mapping[tuple[str, str], Arrays]
+Stacks = Mapping[Kind, Arrays]
 """What the seeds of each kind of plain stack gave."""
 
 Streams = Mapping[str, Arrays]
@@ -39,12 +39,11 @@ def initialisation_tables(
     deepest = max(config.depths)
     along = [
         {
-            "function": name,
-            "weights": weights,
+            **kind._asdict(),
             "layer": np.arange(config.depth + 1),
-            **_rms(arrays, _expected_stack(config, name, weights)),
+            **_rms(arrays, _expected_stack(config, kind)),
         }
-        for (name, weights), arrays in stacks.items()
+        for kind, arrays in stacks.items()
     ]
     along_streams = [
         {
@@ -66,14 +65,13 @@ def initialisation_tables(
 def _growth(config: InitialisationConfig, stacks: Stacks) -> Table:
     """Fit by which factor rms change per layer, in the direction in which they travel."""
     blocks = list[dict[str, Any]]()
-    for (name, weights), arrays in stacks.items():
-        expected = _expected_stack(config, name, weights)
+    for kind, arrays in stacks.items():
+        expected = _expected_stack(config, kind)
         for quantity in _BOTH:
             factors = [_factor(squares, quantity) for squares in arrays[quantity]]
             blocks.append(
                 {
-                    "function": name,
-                    "weights": weights,
+                    **kind._asdict(),
                     "quantity": quantity,
                     "predicted": _factor(expected[quantity], quantity),
                     **over_seeds("measured", np.array(factors)),
@@ -127,9 +125,9 @@ def _streams(config: InitialisationConfig, streams: Streams) -> Table:
     return stacked("streams", blocks, {"depth": "blocks"})
 
 
-def _expected_stack(config: InitialisationConfig, name: str, weights: str) -> Arrays:
-    std = stds(config.width, config.width)[weights]
-    return expected_stack(name, std, width=config.width, depth=config.depth)
+def _expected_stack(config: InitialisationConfig, kind: Kind) -> Arrays:
+    std = stds(config.width, config.width)[kind.weights]
+    return expected_stack(kind.function, std, width=config.width, depth=config.depth)
 
 
 def _expected_ends(config: InitialisationConfig, weights: str) -> tuple[Column, Column]:

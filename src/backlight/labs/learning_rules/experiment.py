@@ -15,7 +15,7 @@ nothing, one that knows how often each character occurs, and one that knows the 
 """
 
 from functools import partial
-from itertools import product
+from itertools import product, starmap
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.trials import Arrays, repeat
 from backlight.labs.learning_rules.figures import rule_plots
 from backlight.labs.learning_rules.options import LearningRulesConfig
-from backlight.labs.learning_rules.tables import ANGLES, rule_remarks, rule_tables
+from backlight.labs.learning_rules.tables import ANGLES, Condition, rule_remarks, rule_tables
 
 _NUM_OBSERVED = 9
 _PROBE = 10**6  # added to a seed: the batch on which angles are measured
@@ -51,7 +51,7 @@ def experiment(config: LearningRulesConfig, notebook: Notebook) -> Findings:
     """
     text, steps = open_text(config), observed_steps(config.num_steps)
 
-    def trial(condition: tuple[str, str], seed: int) -> Arrays:
+    def trial(condition: Condition, seed: int) -> Arrays:
         rule, attention = condition
         plain = make_network(config, text, seed, attn_mode=attention).to(notebook.device)
         options = {"attn_mode": attention, **_options(rule)}
@@ -69,7 +69,7 @@ def experiment(config: LearningRulesConfig, notebook: Notebook) -> Findings:
         found = attempt(model, lesson, observe=observations)
         return {**found, **dict(zip(ANGLES, angles, strict=True))}
 
-    conditions = product(config.rules, config.attn_modes)
+    conditions = starmap(Condition, product(config.rules, config.attn_modes))
     found = repeat(notebook, trial, conditions, config.all_seeds, named=", ".join)
     matrices = matrix_names(make_network(config, text, 0))
     heights = yardsticks(text)

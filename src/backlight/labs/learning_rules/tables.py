@@ -1,7 +1,7 @@
 """Tables of learning rules: what each reaches, its angles on the way, and what they say."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,21 @@ ANGLES = ("error_angle", "gradient_angle")
 
 _DEGREES = dict.fromkeys(ANGLES, "degrees")
 
-Found: TypeAlias = Mapping[tuple[str, str], Arrays]
-"""What the seeds of each rule and attention gave."""
+
+class Condition(NamedTuple):
+    """What is compared.
+
+    Attributes:
+        rule: The learning rule.
+        attention: What turns scores into weights.
+    """
+
+    rule: str
+    attention: str
+
+
+Found = Mapping[Condition, Arrays]
+"""What the seeds of each condition gave."""
 
 
 def rule_tables(
@@ -38,17 +51,15 @@ def rule_tables(
         ``rules``, ``blocks``, ``matrices``, ``curves`` and ``seeds``.
     """
     curves = [
-        {"rule": rule, "attention": attention, **curve(arrays["losses"])}
-        for (rule, attention), arrays in found.items()
+        {**condition._asdict(), **curve(arrays["losses"])} for condition, arrays in found.items()
     ]
     seeds = [
         {
-            "rule": rule,
-            "attention": attention,
+            **condition._asdict(),
             "seed": config.all_seeds,
             **{name: arrays[name] for name in ("validation_loss", "diverged_at")},
         }
-        for (rule, attention), arrays in found.items()
+        for condition, arrays in found.items()
     ]
     return [
         _rules(config, found),
@@ -62,8 +73,8 @@ def rule_tables(
 def _rules(config: LearningRulesConfig, found: Found) -> Table:
     """Average over seeds; angles at the end. One seed has no intervals."""
     blocks: list[dict[str, Any]] = []
-    for (rule, attention), arrays in found.items():
-        blocks.append({"rule": rule, "attention": attention})
+    for condition, arrays in found.items():
+        blocks.append(condition._asdict())
         for name in ("validation_loss", *ANGLES):
             columns = over_seeds(name, _at_the_end(name, arrays))
             blocks[-1] |= columns if config.seeds > 1 else {name: columns[name]}
@@ -90,14 +101,13 @@ def _matrices(
     """Lay out every angle."""
     blocks = [
         {
-            "rule": rule,
-            "attention": attention,
+            **condition._asdict(),
             "seed": seed,
             "step": np.repeat(steps, len(matrices)),
             "matrix": np.tile(matrices, len(steps)),
             **{name: arrays[name][row].ravel() for name in ANGLES},
         }
-        for (rule, attention), arrays in found.items()
+        for condition, arrays in found.items()
         for row, seed in enumerate(config.all_seeds)
     ]
     return stacked("matrices", blocks, _DEGREES)
@@ -108,14 +118,13 @@ def _blocks(found: Found, steps: Sequence[int], matrices: Sequence[str]) -> Tabl
     of_block = np.array([_block(name) for name in matrices])
     blocks = [
         {
-            "rule": rule,
-            "attention": attention,
+            **condition._asdict(),
             "step": step,
             "step_plus_1": step + 1,
             "block": block,
             **{name: known_mean(arrays[name][:, row, of_block == block]) for name in ANGLES},
         }
-        for (rule, attention), arrays in found.items()
+        for condition, arrays in found.items()
         for row, step in enumerate(steps)
         for block in dict.fromkeys(of_block.tolist())
     ]
@@ -144,8 +153,8 @@ def rule_remarks(
         Plain sentences.
     """
     diverged = [
-        f"{rule}, {attention}, seed {seed}: step {step}"
-        for (rule, attention), arrays in found.items()
+        f"{', '.join(condition)}, seed {seed}: step {step}"
+        for condition, arrays in found.items()
         for seed, step in zip(config.all_seeds, arrays["diverged_at"], strict=True)
         if step >= 0
     ]

@@ -17,7 +17,7 @@ learned with the surrogate: ``own_direction_lost``, and ``sigma``, what its norm
 """
 
 from functools import partial
-from itertools import product
+from itertools import product, starmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.trials import Arrays
 from backlight.labs.surrogate_norms.figures import cost_plots
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
-from backlight.labs.surrogate_norms.tables import cost_remarks, cost_tables
+from backlight.labs.surrogate_norms.tables import Condition, cost_remarks, cost_tables
 from backlight.learning_rules import LocalGPT, surrogate_norm
 
 
@@ -47,7 +47,8 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
     """
     text = open_text(config)
 
-    def trial(seed: int, method: str, attention: str, backward: str) -> Arrays:
+    def trial(condition: Condition, seed: int) -> Arrays:
+        method, attention, backward = condition
         options = {"attn_mode": attention, "method": method, "norm_backward": backward}
         model = make_network(config, text, seed, **options).to(notebook.device)
         lesson = Lesson(config, text, seed, notebook.device)
@@ -60,14 +61,15 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
         return {**found, **angles, **parts}
 
     # Seeds come first: whoever stops an experiment has whole seeds, and comparisons are within.
-    conditions = list(product(config.methods, config.attn_modes, ("true", *config.surrogates)))
+    backwards = ("true", *config.surrogates)
+    conditions = list(starmap(Condition, product(config.methods, config.attn_modes, backwards)))
     trials = {
-        f"{seed}, {', '.join(condition)}": partial(trial, seed, *condition)
+        f"{seed}, {', '.join(condition)}": partial(trial, condition, seed)
         for seed in config.all_seeds
         for condition in conditions
     }
     done = list(notebook.carry_out(trials).values())
-    found = {words: done[row :: len(conditions)] for row, words in enumerate(conditions)}
+    found = {condition: done[row :: len(conditions)] for row, condition in enumerate(conditions)}
     costs, contrasts, *others = cost_tables(config, found)
     return Findings(
         tables=(costs, contrasts, *others),

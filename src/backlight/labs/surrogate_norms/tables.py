@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TypeAlias, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,30 @@ from backlight.labs.frame.trials import Arrays
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from backlight.tables import Column, Table
 
-Found: TypeAlias = Mapping[tuple[str, str, str], Sequence[Arrays]]
-"""What each seed's training gave, by rule, attention and backward."""
+
+class Condition(NamedTuple):
+    """What is compared.
+
+    Attributes:
+        method: The rule by which the network learns.
+        attention: What turns scores into weights.
+        norm_backward: The backward of its norms.
+    """
+
+    method: str
+    attention: str
+    norm_backward: str
+
+    def names(self) -> dict[str, str]:
+        """Name the condition in two columns, one of them for the norms."""
+        return {
+            "condition": f"{self.method}, {self.attention}",
+            "norm_backward": self.norm_backward,
+        }
+
+
+Found = Mapping[Condition, Sequence[Arrays]]
+"""What each seed's training gave, by condition."""
 
 _PREDICTIONS = ("direction_lost", "length_ratio", "gradient_angle")
 _AFTERWARDS = ("own_direction_lost", "sigma")  # known only of the network that learned with it
@@ -35,25 +57,19 @@ def cost_tables(config: SurrogateNormsConfig, found: Found) -> list[Table]:
     norms = [f"h.{layer}.ln_{n}" for layer in range(config.n_layer) for n in (1, 2)] + ["ln_f"]
     predictions = [
         {
-            "method": method,
-            "attention": attention,
-            "norm_backward": backward,
+            **condition._asdict(),
             "norm": norms,
             **{
-                name: _predicted(found, name, method, attention, backward)
+                name: _predicted(found, name, condition)
                 for name in ("direction_lost", "length_ratio", *_AFTERWARDS)
             },
         }
-        for method, attention, backward in found
-        if backward != "true"
+        for condition in found
+        if condition.norm_backward != "true"
     ]
     curves = [
-        {
-            "condition": f"{method}, {attention}",
-            "norm_backward": backward,
-            **curve(_column(trials, "losses")),
-        }
-        for (method, attention, backward), trials in found.items()
+        {**condition.names(), **curve(_column(trials, "losses"))}
+        for condition, trials in found.items()
     ]
     return [
         _costs(found),
@@ -68,34 +84,33 @@ def _column(trials: Sequence[Arrays], name: str) -> Column:
     return np.array([trial[name] for trial in trials])
 
 
-def _cost(found: Found, method: str, attention: str, backward: str) -> Column:
+def _cost(found: Found, condition: Condition) -> Column:
     """Compute what a backward costs each seed; NaN where one of the two trainings diverged."""
-    losses, true = (
-        _column(found[method, attention, name], "validation_loss") for name in (backward, "true")
-    )
-    return losses - true
+    true = found[condition._replace(norm_backward="true")]
+    return _column(found[condition], "validation_loss") - _column(true, "validation_loss")
 
 
 def _costs(found: Found) -> Table:
     """Average over seeds."""
-    costs = {words: _cost(found, *words) for words in found}
-    p = [np.nan if words[-1] == "true" else estimate(cost).p for words, cost in costs.items()]
-    corrected = holm(np.array(p))
+    costs = [_cost(found, condition) for condition in found]
+    p = [
+        np.nan if condition.norm_backward == "true" else estimate(cost).p
+        for condition, cost in zip(found, costs, strict=True)
+    ]
     blocks = [
         {
-            "condition": f"{method}, {attention}",
-            "norm_backward": backward,
+            **condition.names(),
             "validation_loss": known_mean(_column(trials, "validation_loss")),
-            **over_seeds("cost", costs[method, attention, backward]),
+            **over_seeds("cost", costs[row]),
             "p": p[row],
-            "p_holm": corrected[row],
+            "p_holm": holm(np.array(p))[row],
             "diverged": (_column(trials, "diverged_at") >= 0).sum(),
             **{
-                name: np.mean(_predicted(found, name, method, attention, backward))
+                name: np.mean(_predicted(found, name, condition))
                 for name in (*_PREDICTIONS, *_AFTERWARDS)
             },
         }
-        for row, ((method, attention, backward), trials) in enumerate(found.items())
+        for row, (condition, trials) in enumerate(found.items())
     ]
     nats = dict.fromkeys(("validation_loss", "cost", "cost_low", "cost_high"), "nats")
     return stacked("costs", blocks, {**nats, "gradient_angle": "degrees"})
@@ -105,7 +120,8 @@ def _contrasts(config: SurrogateNormsConfig, found: Found) -> Table:
     """Compare, within seeds, what each backward costs with softmax and with sigmoid attention."""
     ran = list(product(config.methods, config.surrogates)) if len(config.attn_modes) > 1 else []
     differences = [
-        _cost(found, method, "softmax", backward) - _cost(found, method, "sigmoid", backward)
+        _cost(found, Condition(method, "softmax", backward))
+        - _cost(found, Condition(method, "sigmoid", backward))
         for method, backward in ran
     ]
     name, estimates = "softmax_less_sigmoid", [estimate(values) for values in differences]
@@ -121,10 +137,9 @@ def _contrasts(config: SurrogateNormsConfig, found: Found) -> Table:
     return Table(name="contrasts", columns=columns, units={name: "nats"})
 
 
-def _predicted(
-    found: Found, name: str, method: str, attention: str, backward: str
-) -> Column | float:
+def _predicted(found: Found, name: str, condition: Condition) -> Column | float:
     """Look up what is said of each norm (or matrix), the mean over seeds."""
+    backward = condition.norm_backward
     if backward == "true" and name != "sigma":
         return 1.0 if name == "length_ratio" else 0.0
     column = {
@@ -134,7 +149,8 @@ def _predicted(
         "own_direction_lost": f"cosine_{backward}",
         "sigma": "sigma_mean",
     }[name]
-    trials = found[method, attention, backward if name in _AFTERWARDS else "true"]
+    of_true = condition._replace(norm_backward="true")
+    trials = found[condition if name in _AFTERWARDS else of_true]
     rows = [trial[column] for trial in trials if column in trial]
     if not rows:
         return np.nan
@@ -147,15 +163,13 @@ def _seeds(config: SurrogateNormsConfig, found: Found) -> Table:
     blocks = [
         {
             "seed": seed,
-            "method": method,
-            "attention": attention,
-            "norm_backward": backward,
+            **condition._asdict(),
             "validation_loss": trials[row]["validation_loss"],
-            "cost": _cost(found, method, attention, backward)[row],
+            "cost": _cost(found, condition)[row],
             "diverged_at": trials[row]["diverged_at"],
         }
         for row, seed in enumerate(config.all_seeds)
-        for (method, attention, backward), trials in found.items()
+        for condition, trials in found.items()
     ]
     return stacked("seeds", blocks, {"validation_loss": "nats", "cost": "nats"})
 
@@ -191,9 +205,9 @@ def cost_remarks(
 
 def _divergences(config: SurrogateNormsConfig, found: Found) -> str:
     diverged = [
-        f"{method}, {attention}, {backward}, seed {seed}: step {trials[row]['diverged_at']}"
+        f"{', '.join(condition)}, seed {seed}: step {trials[row]['diverged_at']}"
         for row, seed in enumerate(config.all_seeds)
-        for (method, attention, backward), trials in found.items()
+        for condition, trials in found.items()
         if trials[row]["diverged_at"] >= 0
     ]
     if not diverged:
