@@ -15,7 +15,6 @@ most 1, not by c / ||g||.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ from backlight.labs.clipping.spiky_learning import (
 )
 from backlight.labs.clipping.tables import STRENGTHS, clipping_remarks, clipping_tables
 from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays, over_trials
+from backlight.labs.frame.trials import Arrays, repeat
 
 _NUM_PILOTS = 50
 
@@ -64,8 +63,7 @@ def experiment(config: ClippingConfig, notebook: Notebook) -> Findings:
             found[f"{method} threshold"] = np.array(clip.threshold)
         return found
 
-    trials = {f"seed {seed}": partial(trial, seed) for seed in config.all_seeds}
-    found = over_trials(list(notebook.carry_out(trials).values()))
+    ((_, found),) = repeat(notebook, trial, {}, config.all_seeds, "seed {seed}")
     methods, directions, factors, curves = clipping_tables(config, found)
     return Findings(
         tables=(methods, directions, factors, curves),

@@ -18,8 +18,6 @@ does, like 1 + c / 2 whatever L. Predicted are the tokens' inner products (a mat
 forward, and their gradients' back, with attention taken to be even over the past.
 """
 
-from itertools import product, starmap
-
 import numpy as np
 
 from backlight.labs.frame.notebook import Findings, Notebook
@@ -29,7 +27,6 @@ from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import (
     ACTIVATIONS,
     STACK_WEIGHTS,
-    Kind,
     measure_stack,
     stds,
 )
@@ -49,10 +46,10 @@ def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
         ``stacks``, ``streams`` and ``stream_layers``, two figures, and what they say.
     """
 
-    def plain(kind: Kind, seed: int) -> Arrays:
-        std = stds(config.width, config.width)[kind.weights]
+    def plain(function: str, weights: str, seed: int) -> Arrays:
+        std = stds(config.width, config.width)[weights]
         sizes = {"width": config.width, "depth": config.depth}
-        return measure_stack(kind.function, std, **sizes, seed=seed, device=notebook.device)
+        return measure_stack(function, std, **sizes, seed=seed, device=notebook.device)
 
     def transformer(weights: str, seed: int) -> Arrays:
         found = [
@@ -67,11 +64,10 @@ def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
             "gradient": deepest["gradient"],
         }
 
-    kinds = starmap(Kind, product(ACTIVATIONS, STACK_WEIGHTS))
-    stacks = repeat(notebook, plain, kinds, config.all_seeds, named=", ".join)
-    streams = repeat(
-        notebook, transformer, STREAM_WEIGHTS, config.all_seeds, named="transformer, {}".format
-    )
+    kinds, seeds = {"function": ACTIVATIONS, "weights": STACK_WEIGHTS}, config.all_seeds
+    stacks = repeat(notebook, plain, kinds, seeds, "{function}, {weights}, seed {seed}")
+    kinds = {"weights": STREAM_WEIGHTS}
+    streams = repeat(notebook, transformer, kinds, seeds, "transformer, {weights}, seed {seed}")
     tables = initialisation_tables(config, stacks, streams)
     return Findings(
         tables=tables,

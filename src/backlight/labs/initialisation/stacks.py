@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,18 +17,6 @@ ACTIVATIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], T
     "relu": (torch.relu, lambda z: (z > 0).to(z.dtype)),
 }
 """Functions and their derivatives."""
-
-
-class Kind(NamedTuple):
-    """A kind of plain stack.
-
-    Attributes:
-        function: Its activation function.
-        weights: Its first weights.
-    """
-
-    function: str
-    weights: str
 
 
 def stds(num_inputs: int, num_outputs: int) -> dict[str, float]:

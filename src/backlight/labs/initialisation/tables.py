@@ -1,6 +1,5 @@
 """Tables of plain stacks and of transformers, predictions beside measurements."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,23 +7,17 @@ from numpy.typing import NDArray
 
 from backlight.labs.frame.estimates import over_seeds
 from backlight.labs.frame.tabulating import sentences, stacked
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.initialisation.options import InitialisationConfig
-from backlight.labs.initialisation.stacks import Kind, expected_stack, stds
+from backlight.labs.initialisation.stacks import expected_stack, stds
 from backlight.labs.initialisation.streams import START, expected_stream
 from backlight.tables import Column, Table
-
-Stacks = Mapping[Kind, Arrays]
-"""What the seeds of each kind of plain stack gave."""
-
-Streams = Mapping[str, Arrays]
-"""What the seeds of each kind of transformer gave."""
 
 _BOTH = ("activation", "gradient")
 
 
 def initialisation_tables(
-    config: InitialisationConfig, stacks: Stacks, streams: Streams
+    config: InitialisationConfig, stacks: Found, streams: Found
 ) -> list[Table]:
     """Tabulate what was found.
 
@@ -39,19 +32,19 @@ def initialisation_tables(
     deepest = max(config.depths)
     along = [
         {
-            **kind._asdict(),
+            **kind,
             "layer": np.arange(config.depth + 1),
-            **_rms(arrays, _expected_stack(config, kind)),
+            **_rms(arrays, _expected_stack(config, **kind)),
         }
-        for kind, arrays in stacks.items()
+        for kind, arrays in stacks
     ]
     along_streams = [
         {
-            "weights": weights,
+            **kind,
             "block": np.arange(deepest + 1),
-            **_rms(arrays, expected_stream(config, weights, deepest)),
+            **_rms(arrays, expected_stream(config, **kind, depth=deepest)),
         }
-        for weights, arrays in streams.items()
+        for kind, arrays in streams
     ]
     return [
         _growth(config, stacks),
@@ -62,16 +55,16 @@ def initialisation_tables(
     ]
 
 
-def _growth(config: InitialisationConfig, stacks: Stacks) -> Table:
+def _growth(config: InitialisationConfig, stacks: Found) -> Table:
     """Fit by which factor rms change per layer, in the direction in which they travel."""
     blocks = list[dict[str, Any]]()
-    for kind, arrays in stacks.items():
-        expected = _expected_stack(config, kind)
+    for kind, arrays in stacks:
+        expected = _expected_stack(config, **kind)
         for quantity in _BOTH:
             factors = [_factor(squares, quantity) for squares in arrays[quantity]]
             blocks.append(
                 {
-                    **kind._asdict(),
+                    **kind,
                     "quantity": quantity,
                     "predicted": _factor(expected[quantity], quantity),
                     **over_seeds("measured", np.array(factors)),
@@ -85,11 +78,11 @@ def _factor(squares: NDArray[np.float64], quantity: str) -> float:
     return float(np.exp(slope if quantity == "activation" else -slope))
 
 
-def _slopes(config: InitialisationConfig, streams: Streams) -> Table:
+def _slopes(config: InitialisationConfig, streams: Found) -> Table:
     """Fit how a stream's growth goes with the number of blocks, log-log."""
     depths, blocks = np.log(config.depths), list[dict[str, Any]]()
-    for weights, arrays in streams.items():
-        grown, back = _expected_ends(config, weights)
+    for kind, arrays in streams:
+        grown, back = _expected_ends(config, **kind)
         for quantity, name, predicted in (
             ("log-log slope of what the blocks add", "added", grown - START),
             ("log-log slope of the gradient's growth", "gradient_grown", back),
@@ -98,7 +91,7 @@ def _slopes(config: InitialisationConfig, streams: Streams) -> Table:
             blocks.append(
                 {
                     "quantity": quantity,
-                    "weights": weights,
+                    **kind,
                     "predicted": np.polyfit(depths, np.log(predicted), 1)[0],
                     **over_seeds("measured", slopes),
                 }
@@ -106,14 +99,14 @@ def _slopes(config: InitialisationConfig, streams: Streams) -> Table:
     return stacked("slopes", blocks)
 
 
-def _streams(config: InitialisationConfig, streams: Streams) -> Table:
+def _streams(config: InitialisationConfig, streams: Found) -> Table:
     """Average over seeds what is left at either end of a transformer, for each depth."""
     blocks = list[dict[str, Any]]()
-    for weights, arrays in streams.items():
-        grown, back = _expected_ends(config, weights)
+    for kind, arrays in streams:
+        grown, back = _expected_ends(config, **kind)
         blocks.append(
             {
-                "weights": weights,
+                **kind,
                 "depth": config.depths,
                 "doublings": np.log2(config.depths),
                 "growth_predicted": grown / START,
@@ -125,9 +118,9 @@ def _streams(config: InitialisationConfig, streams: Streams) -> Table:
     return stacked("streams", blocks, {"depth": "blocks"})
 
 
-def _expected_stack(config: InitialisationConfig, kind: Kind) -> Arrays:
-    std = stds(config.width, config.width)[kind.weights]
-    return expected_stack(kind.function, std, width=config.width, depth=config.depth)
+def _expected_stack(config: InitialisationConfig, function: str, weights: str) -> Arrays:
+    std = stds(config.width, config.width)[weights]
+    return expected_stack(function, std, width=config.width, depth=config.depth)
 
 
 def _expected_ends(config: InitialisationConfig, weights: str) -> tuple[Column, Column]:

@@ -15,7 +15,6 @@ nothing, one that knows how often each character occurs, and one that knows the 
 """
 
 from functools import partial
-from itertools import product, starmap
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.trials import Arrays, repeat
 from backlight.labs.learning_rules.figures import rule_plots
 from backlight.labs.learning_rules.options import LearningRulesConfig
-from backlight.labs.learning_rules.tables import ANGLES, Condition, rule_remarks, rule_tables
+from backlight.labs.learning_rules.tables import ANGLES, rule_remarks, rule_tables
 
 _NUM_OBSERVED = 9
 _PROBE = 10**6  # added to a seed: the batch on which angles are measured
@@ -51,8 +50,7 @@ def experiment(config: LearningRulesConfig, notebook: Notebook) -> Findings:
     """
     text, steps = open_text(config), observed_steps(config.num_steps)
 
-    def trial(condition: Condition, seed: int) -> Arrays:
-        rule, attention = condition
+    def trial(rule: str, attention: str, seed: int) -> Arrays:
         plain = make_network(config, text, seed, attn_mode=attention).to(notebook.device)
         options = {"attn_mode": attention, **_options(rule)}
         model = make_network(config, text, seed, **options).to(notebook.device)
@@ -69,8 +67,8 @@ def experiment(config: LearningRulesConfig, notebook: Notebook) -> Findings:
         found = attempt(model, lesson, observe=observations)
         return {**found, **dict(zip(ANGLES, angles, strict=True))}
 
-    conditions = starmap(Condition, product(config.rules, config.attn_modes))
-    found = repeat(notebook, trial, conditions, config.all_seeds, named=", ".join)
+    axes = {"rule": config.rules, "attention": config.attn_modes}
+    found = repeat(notebook, trial, axes, config.all_seeds, "{rule}, {attention}, seed {seed}")
     matrices = matrix_names(make_network(config, text, 0))
     heights = yardsticks(text)
     return Findings(

@@ -1,7 +1,7 @@
 """Tables of learning rules: what each reaches, its angles on the way, and what they say."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from backlight.data.characters import Characters
 from backlight.labs.characters.curves import curve, known_mean
 from backlight.labs.frame.estimates import over_seeds
 from backlight.labs.frame.tabulating import stacked
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.learning_rules.options import LearningRulesConfig
 from backlight.tables import Table
 
@@ -20,22 +20,6 @@ ANGLES = ("error_angle", "gradient_angle")
 _DEGREES = dict.fromkeys(ANGLES, "degrees")
 
 
-class Condition(NamedTuple):
-    """What is compared.
-
-    Attributes:
-        rule: The learning rule.
-        attention: What turns scores into weights.
-    """
-
-    rule: str
-    attention: str
-
-
-Found = Mapping[Condition, Arrays]
-"""What the seeds of each condition gave."""
-
-
 def rule_tables(
     config: LearningRulesConfig, found: Found, steps: Sequence[int], matrices: Sequence[str]
 ) -> list[Table]:
@@ -43,23 +27,21 @@ def rule_tables(
 
     Args:
         config: The options.
-        found: What the seeds of each rule and attention gave.
+        found: What the seeds of each rule and attention measured.
         steps: At which angles were measured.
         matrices: The names of the network's weight matrices.
 
     Returns:
         ``rules``, ``blocks``, ``matrices``, ``curves`` and ``seeds``.
     """
-    curves = [
-        {**condition._asdict(), **curve(arrays["losses"])} for condition, arrays in found.items()
-    ]
+    curves = [{**condition, **curve(arrays["losses"])} for condition, arrays in found]
     seeds = [
         {
-            **condition._asdict(),
+            **condition,
             "seed": config.all_seeds,
             **{name: arrays[name] for name in ("validation_loss", "diverged_at")},
         }
-        for condition, arrays in found.items()
+        for condition, arrays in found
     ]
     return [
         _rules(config, found),
@@ -73,8 +55,8 @@ def rule_tables(
 def _rules(config: LearningRulesConfig, found: Found) -> Table:
     """Average over seeds; angles at the end. One seed has no intervals."""
     blocks: list[dict[str, Any]] = []
-    for condition, arrays in found.items():
-        blocks.append(condition._asdict())
+    for condition, arrays in found:
+        blocks.append(dict(condition))
         for name in ("validation_loss", *ANGLES):
             columns = over_seeds(name, _at_the_end(name, arrays))
             blocks[-1] |= columns if config.seeds > 1 else {name: columns[name]}
@@ -101,13 +83,13 @@ def _matrices(
     """Lay out every angle."""
     blocks = [
         {
-            **condition._asdict(),
+            **condition,
             "seed": seed,
             "step": np.repeat(steps, len(matrices)),
             "matrix": np.tile(matrices, len(steps)),
             **{name: arrays[name][row].ravel() for name in ANGLES},
         }
-        for condition, arrays in found.items()
+        for condition, arrays in found
         for row, seed in enumerate(config.all_seeds)
     ]
     return stacked("matrices", blocks, _DEGREES)
@@ -118,13 +100,13 @@ def _blocks(found: Found, steps: Sequence[int], matrices: Sequence[str]) -> Tabl
     of_block = np.array([_block(name) for name in matrices])
     blocks = [
         {
-            **condition._asdict(),
+            **condition,
             "step": step,
             "step_plus_1": step + 1,
             "block": block,
             **{name: known_mean(arrays[name][:, row, of_block == block]) for name in ANGLES},
         }
-        for condition, arrays in found.items()
+        for condition, arrays in found
         for row, step in enumerate(steps)
         for block in dict.fromkeys(of_block.tolist())
     ]
@@ -145,7 +127,7 @@ def rule_remarks(
 
     Args:
         config: The options.
-        found: What the seeds of each rule and attention gave.
+        found: What the seeds of each rule and attention measured.
         heights: The yardsticks.
         text: What was learned.
 
@@ -153,8 +135,8 @@ def rule_remarks(
         Plain sentences.
     """
     diverged = [
-        f"{', '.join(condition)}, seed {seed}: step {step}"
-        for condition, arrays in found.items()
+        f"{', '.join(condition.values())}, seed {seed}: step {step}"
+        for condition, arrays in found
         for seed, step in zip(config.all_seeds, arrays["diverged_at"], strict=True)
         if step >= 0
     ]

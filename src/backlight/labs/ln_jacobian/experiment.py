@@ -13,7 +13,7 @@ that has nothing to do with the norm's input has 1/d in each (the chance level).
 that leaves a part in is as good as its cosine with the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from backlight.labs.characters.learning import (
 from backlight.labs.characters.norm_parts import find_norms, take_norms_apart
 from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.tabulating import sentences, stacked
-from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.frame.trials import Arrays, Found, repeat
 from backlight.labs.ln_jacobian.options import LnJacobianConfig
 from backlight.report.plots import Panel, Plot
 from backlight.tables import Column, Table
@@ -72,7 +72,8 @@ def experiment(config: LnJacobianConfig, notebook: Notebook) -> Findings:
         parts = take_norms_apart(model, lesson.draw(), without_gain=config.without_gain)
         return {"losses": losses, "validation_loss": np.array(held_out), **parts}
 
-    found = repeat(notebook, trial, config.attn_modes, config.all_seeds)
+    axes = {"attention": config.attn_modes}
+    found = repeat(notebook, trial, axes, config.all_seeds, "{attention}, seed {seed}")
     paths = find_norms(make_network(config, text, 0))
     names = [path.removeprefix("transformer.") for path in paths]
     averages = _averages(config, found)
@@ -84,34 +85,34 @@ def experiment(config: LnJacobianConfig, notebook: Notebook) -> Findings:
     )
 
 
-def _seeds(config: LnJacobianConfig, found: Mapping[str, Arrays], names: Sequence[str]) -> Table:
+def _seeds(config: LnJacobianConfig, found: Found, names: Sequence[str]) -> Table:
     """Lay out every attention, seed and norm."""
     return stacked(
         "seeds",
         [
             {
-                "attention": attention,
+                **condition,
                 "seed": seed,
                 "norm": names,
                 **{column: arrays[source][row] for column, source in _COLUMNS.items()},
             }
-            for attention, arrays in found.items()
+            for condition, arrays in found
             for row, seed in enumerate(config.all_seeds)
         ],
     )
 
 
-def _over_seeds(found: Mapping[str, Arrays], names: Sequence[str]) -> Table:
+def _over_seeds(found: Found, names: Sequence[str]) -> Table:
     """Average each norm over seeds."""
     blocks: list[dict[str, Any]] = []
-    for attention, arrays in found.items():
-        blocks.append({"attention": attention, "norm": names})
+    for condition, arrays in found:
+        blocks.append({**condition, "norm": names})
         for column, source in _COLUMNS.items():
             blocks[-1] |= _spread(column, arrays[source])
     return stacked("norms", blocks)
 
 
-def _averages(config: LnJacobianConfig, found: Mapping[str, Arrays]) -> Table:
+def _averages(config: LnJacobianConfig, found: Found) -> Table:
     """Average over all norms, with the spread over seeds and the level of chance below."""
     chance = layer_norm_chance(config.n_embd)
     levels = {
@@ -124,10 +125,8 @@ def _averages(config: LnJacobianConfig, found: Mapping[str, Arrays]) -> Table:
         "cos_projected_true": 1.0,
     }
     blocks: list[dict[str, Any]] = []
-    for attention, arrays in found.items():
-        blocks.append(
-            {"attention": attention, **_spread("validation_loss", arrays["validation_loss"])}
-        )
+    for condition, arrays in found:
+        blocks.append({**condition, **_spread("validation_loss", arrays["validation_loss"])})
         for column, source in _COLUMNS.items():
             blocks[-1] |= _spread(column, arrays[source].mean(axis=1))
     blocks.append({name: levels.get(name, np.nan) for name in blocks[0]})

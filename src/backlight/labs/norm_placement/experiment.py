@@ -21,17 +21,17 @@ Beside it stands what the limit of wide networks gives without bounds: inner pro
 
 import numpy as np
 
-from backlight.labs.characters.learning import open_text
+from backlight.labs.characters.learning import Lesson, make_network, open_text
 from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.trials import Arrays, repeat
 from backlight.labs.norm_placement.figures import placement_plots
 from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.tables import placement_remarks, placement_tables
 from backlight.labs.norm_placement.training import (
-    Training,
+    glorot,
+    kinds_of_training,
     lesson_options,
-    train,
-    trainings,
+    losses_until_divergence,
 )
 from backlight.labs.norm_placement.wide_network import PLACEMENTS, measure
 
@@ -47,25 +47,34 @@ def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
         Tables ``slopes`` (prediction beside measurement), ``depths``, ``layers``, ``sizes``,
         ``training`` and ``curves``, two figures, and what they say.
     """
-    text = open_text(lesson_options(config))
+    text, kinds = open_text(lesson_options(config)), kinds_of_training(config)
     sizes = {"width": config.width, "positions": config.positions}
 
-    def first_weights(placement: str, seed: int) -> Arrays:
+    def first_weights(norm: str, seed: int) -> Arrays:
         found = {
-            depth: measure(placement, depth, **sizes, seed=seed, device=notebook.device)
+            depth: measure(norm, depth, **sizes, seed=seed, device=notebook.device)
             for depth in config.depths
         }
         deepest = found[max(config.depths)]
         last = np.array([found[depth].weights[-1] for depth in config.depths])
         return {"last": last, "weights": deepest.weights, "sizes": deepest.sizes}
 
-    def training(kind: Training, seed: int) -> Arrays:
-        return {"losses": train(config, text, kind, seed, notebook.device)}
+    def trained(learning_rate: float, training: str, seed: int) -> Arrays:
+        placement, warmup = kinds[training]
+        options = lesson_options(config, learning_rate)
+        model = make_network(options, text, seed, norm_placement=placement)
+        if config.initialisation == "glorot":
+            glorot(model)
+        lesson = Lesson(options, text, seed, notebook.device)
+        return {"losses": losses_until_divergence(model.to(notebook.device), lesson, warmup)}
 
-    found = repeat(notebook, first_weights, PLACEMENTS, config.all_seeds, named="{}-norm".format)
-    training_seeds = range(config.seed, config.seed + config.training_seeds)
-    trained = repeat(notebook, training, trainings(config), training_seeds)
-    tables = placement_tables(config, found, trained)
+    axes = {"norm": PLACEMENTS}
+    found = repeat(notebook, first_weights, axes, config.all_seeds, "{norm}-norm, seed {seed}")
+    axes = {"learning_rate": config.learning_rates, "training": kinds}
+    seeds = range(config.seed, config.seed + config.training_seeds)
+    name = "{training} at {learning_rate:g}, seed {seed}"
+    trainings = repeat(notebook, trained, axes, seeds, name)
+    tables = placement_tables(config, found, trainings)
     return Findings(
         tables=tables,
         plots=placement_plots(config),

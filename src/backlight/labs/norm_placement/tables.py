@@ -1,6 +1,5 @@
 """Tables of gradients at the first weights and of trainings, and what they say."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,81 +7,71 @@ import numpy as np
 from backlight.labs.characters.curves import curve
 from backlight.labs.frame.estimates import over_seeds
 from backlight.labs.frame.tabulating import sentences, stacked
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.trials import Found
 from backlight.labs.norm_placement.options import NormPlacementConfig
-from backlight.labs.norm_placement.training import Training
-from backlight.labs.norm_placement.wide_network import Expected, wide_network
+from backlight.labs.norm_placement.wide_network import PLACEMENTS, Expected, wide_network
 from backlight.tables import Column, Table
 
 _LAST_SLOPES = {"pre": -0.5, "post": 0.0}  # Xiong's, log-log of depth
 _STREAMS = {"pre": "pre, behind the layer", "post": "post, before its second norm"}
 _AT_THE_END = 20  # steps over which the loss at the end is averaged
 
-Found = Mapping[str, Arrays]
-"""What the seeds of each placement gave."""
 
-
-def placement_tables(
-    config: NormPlacementConfig, found: Found, trained: Mapping[Training, Arrays]
-) -> list[Table]:
+def placement_tables(config: NormPlacementConfig, found: Found, trainings: Found) -> list[Table]:
     """Tabulate what was found.
 
     Args:
         config: The options.
         found: What each placement gave at the first weights.
-        trained: What each way to train gave.
+        trainings: What each training gave, at each learning rate.
 
     Returns:
         ``slopes`` (prediction beside measurement), ``depths``, ``layers``, ``sizes``,
         ``training`` and ``curves``.
     """
     layers = np.arange(1, max(config.depths) + 1)
-    deepest = {placement: _predicted(config, placement, len(layers)) for placement in found}
+    expected = {norm: _predicted(config, norm, len(layers)) for norm in PLACEMENTS}
     depths = [
         {
-            "norm": placement,
+            **condition,
             "depth": config.depths,
             "doublings": np.log2(config.depths),
-            "wide_network": _last_predicted(config, placement),
+            "wide_network": _last_predicted(config, **condition),
             **over_seeds("last_layer_gradient", arrays["last"], prefix=""),
         }
-        for placement, arrays in found.items()
+        for condition, arrays in found
     ]
     by_layer = [
         {
-            "norm": placement,
+            **condition,
             "layer": layers,
-            "wide_network": deepest[placement].weights,
-            "xiong": float(arrays["weights"][:, -1].mean()) * _decay(placement, layers),
+            "wide_network": expected[condition["norm"]].weights,
+            "xiong": arrays["weights"][:, -1].mean() * _decay(layers, **condition),
             **over_seeds("gradient", arrays["weights"], prefix=""),
         }
-        for placement, arrays in found.items()
+        for condition, arrays in found
     ]
     sizes = [
         {
-            "stream": _STREAMS[placement],
+            "stream": _STREAMS[condition["norm"]],
             "layer": layers,
-            "wide_network": deepest[placement].sizes,
-            "xiong_low": 1 + layers / 2 if placement == "pre" else 1.5,
-            "xiong_high": 1 + 3 * layers / 2 if placement == "pre" else 1.5,
+            "wide_network": expected[condition["norm"]].sizes,
+            "xiong_low": 1 + layers / 2 if condition["norm"] == "pre" else 1.5,
+            "xiong_high": 1 + 3 * layers / 2 if condition["norm"] == "pre" else 1.5,
             **over_seeds("mean_square", arrays["sizes"], prefix=""),
         }
-        for placement, arrays in found.items()
+        for condition, arrays in found
     ]
     curves = [
-        {
-            "learning_rate": f"{training.learning_rate:g}",
-            "training": training.kind,
-            **curve(arrays["losses"]),
-        }
-        for training, arrays in trained.items()
+        {**condition, "learning_rate": f"{condition['learning_rate']:g}", **curve(arrays["losses"])}
+        for condition, arrays in trainings
     ]
     return [
         _slopes(config, found),
         stacked("depths", depths, {"depth": "layers"}),
         stacked("layers", by_layer),
         stacked("sizes", sizes),
-        _training(trained),
+        _training(trainings),
         stacked("curves", curves, {"loss": "nats"}),
     ]
 
@@ -91,24 +80,24 @@ def _slopes(config: NormPlacementConfig, found: Found) -> Table:
     """Lay prediction beside measurement: the paper's, the wide network's, ours."""
     blocks, depth = list[dict[str, Any]](), max(config.depths)
 
-    for placement, arrays in found.items():
+    for condition, arrays in found:
         slopes = np.array([_slope(config, norms) for norms in arrays["last"]])
         blocks.append(
             {
                 "quantity": "slope of the last layer, log-log of depth",
-                "norm": placement,
-                "xiong": _LAST_SLOPES[placement],
-                "wide_network": _slope(config, _last_predicted(config, placement)),
+                **condition,
+                "xiong": _LAST_SLOPES[condition["norm"]],
+                "wide_network": _slope(config, _last_predicted(config, **condition)),
                 **over_seeds("measured", slopes, prefix=""),
             }
         )
-    for placement, arrays in found.items():
-        weights, expected = arrays["weights"], _predicted(config, placement, depth).weights
+    for condition, arrays in found:
+        weights, expected = arrays["weights"], _predicted(config, condition["norm"], depth).weights
         blocks.append(
             {
                 "quantity": f"first layer over last, {depth} layers",
-                "norm": placement,
-                "xiong": 1.0 if placement == "pre" else (2 / 3) ** ((depth - 1) / 2),
+                **condition,
+                "xiong": 1.0 if condition["norm"] == "pre" else (2 / 3) ** ((depth - 1) / 2),
                 "wide_network": expected[0] / expected[-1],
                 **over_seeds("measured", weights[:, 0] / weights[:, -1], prefix=""),
             }
@@ -120,31 +109,30 @@ def _slope(config: NormPlacementConfig, norms: Column) -> float:
     return float(np.polyfit(np.log(config.depths), np.log(norms), 1)[0])
 
 
-def _decay(placement: str, layers: Column) -> Column:
+def _decay(layers: Column, norm: str) -> Column:
     """Return what Xiong et al. say of each layer's gradient, beside the last layer's."""
-    if placement == "pre":
+    if norm == "pre":
         return np.ones(len(layers))
     return (2 / 3) ** ((len(layers) - layers) / 2)
 
 
-def _predicted(config: NormPlacementConfig, placement: str, depth: int) -> Expected:
-    return wide_network(placement, depth, width=config.width, positions=config.positions)
+def _predicted(config: NormPlacementConfig, norm: str, depth: int) -> Expected:
+    return wide_network(norm, depth, width=config.width, positions=config.positions)
 
 
-def _last_predicted(config: NormPlacementConfig, placement: str) -> Column:
-    return np.array([_predicted(config, placement, depth).weights[-1] for depth in config.depths])
+def _last_predicted(config: NormPlacementConfig, norm: str) -> Column:
+    return np.array([_predicted(config, norm, depth).weights[-1] for depth in config.depths])
 
 
-def _training(trained: Mapping[Training, Arrays]) -> Table:
+def _training(trainings: Found) -> Table:
     """Average the losses at the end over seeds."""
     blocks = list[dict[str, Any]]()
-    for training, arrays in trained.items():
+    for condition, arrays in trainings:
         # The mean is NaN where a training broke off: it did not get to the end.
         ends = arrays["losses"][:, -_AT_THE_END:].mean(axis=1)
         blocks.append(
             {
-                "learning_rate": training.learning_rate,
-                "training": training.kind,
+                **condition,
                 **over_seeds("loss_at_the_end", ends, prefix=""),
                 "broken_off": np.isnan(ends).sum(),
             }

@@ -1,15 +1,10 @@
 """A small GPT learns characters, with norms in either place, with and without warm-up."""
 
-from dataclasses import dataclass
-from itertools import product
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from backlight.data.characters import Characters
-from backlight.labs.characters.learning import DivergedError, Lesson, learn, make_network
+from backlight.labs.characters.learning import DivergedError, Lesson, learn
 from backlight.labs.frame.options import CharacterOptions
 from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.wide_network import PLACEMENTS
@@ -18,74 +13,37 @@ from backlight.learning_rules import LocalGPT
 _SHARED = ("text", "num_steps", "batch_size", "block_size", "n_layer", "n_head", "n_embd")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """A way to train.
-
-    Attributes:
-        placement: ``pre`` or ``post``.
-        warmup: The steps over which the learning rate rises to its value; 0 for none.
-        learning_rate: That value.
-    """
-
-    placement: str
-    warmup: int
-    learning_rate: float
-
-    @property
-    def kind(self) -> str:
-        """What is compared at each learning rate."""
-        return f"{self.placement}-norm, {'warm-up' if self.warmup else 'no warm-up'}"
-
-    def __str__(self) -> str:
-        return f"{self.kind} at {self.learning_rate:g}"
-
-
-def trainings(config: NormPlacementConfig) -> list[Training]:
-    """List what is trained, rate by rate.
+def kinds_of_training(config: NormPlacementConfig) -> dict[str, tuple[str, int]]:
+    """List what is trained at each learning rate.
 
     Args:
         config: The options.
 
     Returns:
-        The ways to train.
+        The placement and the steps of the warm-up (0 for none) of each training, by its name.
     """
-    return [
-        Training(placement=placement, warmup=warmup, learning_rate=rate)
-        for rate, placement, warmup in product(
-            config.learning_rates, PLACEMENTS, (0, config.warmup_steps)
-        )
-    ]
+    return {
+        f"{placement}-norm, {'warm-up' if steps else 'no warm-up'}": (placement, steps)
+        for placement in PLACEMENTS
+        for steps in (0, config.warmup_steps)
+    }
 
 
-def train(
-    config: NormPlacementConfig,
-    text: Characters,
-    training: Training,
-    seed: int,
-    device: torch.device,
-) -> NDArray[np.float64]:
-    """Train a small GPT by AdamW; the rate rises over some steps and then stays.
+def losses_until_divergence(model: LocalGPT, lesson: Lesson, warmup: int) -> NDArray[np.float64]:
+    """Train by AdamW; a training that diverges is a result too.
 
     Args:
-        config: The options.
-        text: What it learns.
-        training: How.
-        seed: Of weights and batches.
-        device: Where it runs.
+        model: It is changed.
+        lesson: The batches, and how many steps at which rate.
+        warmup: The number of steps over which the rate rises to that; 0 for none.
 
     Returns:
         The loss of each step's batch; NaN from the first that is not finite.
     """
-    options = lesson_options(config, training.learning_rate)
-    model = make_network(options, text, seed, norm_placement=training.placement)
-    if config.initialisation == "glorot":
-        glorot(model)
-    lesson = Lesson(options, text, seed, device)
     try:
-        return learn(model.to(device), lesson, warmup=training.warmup)
+        return learn(model, lesson, warmup=warmup)
     except DivergedError as error:
-        losses = np.full(config.num_steps, np.nan)
+        losses = np.full(lesson.config.num_steps, np.nan)
         losses[: error.step] = error.losses[:-1]
         return losses
 

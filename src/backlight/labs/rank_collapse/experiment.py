@@ -49,8 +49,10 @@ def experiment(config: RankCollapseConfig, notebook: Notebook) -> Findings:
         network) and ``layers`` (each layer of the deepest), a figure, and what they say.
     """
 
-    def trial(kind: str, seed: int) -> Arrays:
-        stacks = [draw_stack(config, kind, depth, seed, notebook.device) for depth in config.depths]
+    def trial(network: str, seed: int) -> Arrays:
+        stacks = [
+            draw_stack(config, network, depth, seed, notebook.device) for depth in config.depths
+        ]
         tokens = draw_tokens(config, seed, notebook.device)
         found = [stack.measure(tokens) for stack in stacks]
         alike = tokens.mean(dim=0).expand_as(tokens)
@@ -62,10 +64,11 @@ def experiment(config: RankCollapseConfig, notebook: Notebook) -> Findings:
             "layer_rests": deepest["rests"],
             "layer_gradients": deepest["gradients"],
             "of_identical_tokens": stacks[0].measure(alike)["gradients"][0],
-            "exponent": np.array(_exponent(config, kind, seed, notebook.device)),
+            "exponent": np.array(_exponent(config, network, seed, notebook.device)),
         }
 
-    found = repeat(notebook, trial, KINDS, config.all_seeds)
+    axes = {"network": KINDS}
+    found = repeat(notebook, trial, axes, config.all_seeds, "{network}, seed {seed}")
     tables = collapse_tables(config, found)
     return Findings(
         tables=tables,

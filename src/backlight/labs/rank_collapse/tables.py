@@ -1,7 +1,7 @@
 """Tables of how tokens become alike, beside what is predicted, and what they say."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 
 from backlight.labs.frame.estimates import over_seeds
 from backlight.labs.frame.tabulating import sentences, stacked
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.rank_collapse.options import RankCollapseConfig
-from backlight.labs.rank_collapse.stack import KINDS, WITH_SKIP, branch_scale, expected_share
+from backlight.labs.rank_collapse.stack import WITH_SKIP, branch_scale, expected_share
 from backlight.tables import Column, Table
-
-Found = Mapping[str, Arrays]
-"""What the seeds of each kind of network gave."""
 
 _FLOOR = 1e-28  # shares of energy below this are rounding
 _ROUNDING = math.sqrt(_FLOOR)  # and ratios of norms below this
@@ -27,68 +24,65 @@ def collapse_tables(config: RankCollapseConfig, found: Found) -> list[Table]:
 
     Args:
         config: The options.
-        found: What the seeds of each kind of network gave.
+        found: What the seeds of each network measured.
 
     Returns:
         ``slopes``, ``depths`` and ``layers``.
     """
     depths = [
         {
-            "network": kind,
+            **condition,
             "depth": config.depths,
-            "predicted": _expected(config, kind) if kind in WITH_SKIP else np.nan,
+            "predicted": _expected(config, **condition),
             **_geometric("share", arrays["shares"]),
             **_geometric("query_to_value", _ratios(arrays["gradients"])[..., 0], _ROUNDING),
             **_geometric("key_to_value", _ratios(arrays["gradients"])[..., 1], _ROUNDING),
         }
-        for kind, arrays in found.items()
+        for condition, arrays in found
     ]
-    layers = [_layers(config, kind, arrays) for kind, arrays in found.items()]
+    layers = [_layers(config, arrays, **condition) for condition, arrays in found]
     return [
-        _slopes(config, found),
+        stacked("slopes", _slopes(config, found)),
         stacked("depths", depths, {"depth": "layers"}),
         stacked("layers", layers),
     ]
 
 
-def _slopes(config: RankCollapseConfig, found: Found) -> Table:
-    """Lay prediction beside measurement."""
-    depths, rows = np.array(config.depths), list[tuple[str, str, float, NDArray[np.float64]]]()
-    for kind, law in zip(KINDS, (3.0, 3.0, 1.0, 1.0), strict=True):
-        rows.append(("exponent of the rest through one layer", kind, law, found[kind]["exponent"]))
-    shares = {kind: arrays["shares"] for kind, arrays in found.items()}
-    ratios = {kind: _ratios(arrays["gradients"])[..., 0] for kind, arrays in found.items()}
-    for what, measured in (
-        ("slope of log2(rest's share) per layer of depth", shares),
-        ("slope of log2(|dW_Q| / |dW_V|) per layer of depth", ratios),
-    ):
-        for kind in WITH_SKIP:
-            law = np.polyfit(depths, np.log2(_expected(config, kind)), 1)[0]
-            slopes = np.polyfit(depths, np.log2(measured[kind]).T, 1)[0]
-            rows.append((what, kind, law, slopes))
-    return stacked(
-        "slopes",
-        [
-            {
-                "quantity": quantity,
-                "network": kind,
-                "predicted": law,
-                **over_seeds("measured", measured, prefix=""),
-            }
-            for quantity, kind, law, measured in rows
-        ],
-    )
+def _slopes(config: RankCollapseConfig, found: Found) -> list[dict[str, Any]]:
+    """Lay prediction beside measurement: how rests go through one layer, and with depth."""
+    depths, rows = np.array(config.depths), list[tuple[str, str, float, Column]]()
+    measured = {condition["network"]: arrays for condition, arrays in found}
+    for network, arrays in measured.items():
+        law = 1.0 if network in WITH_SKIP else 3.0
+        rows.append(("exponent of the rest through one layer", network, law, arrays["exponent"]))
+    ratios = {network: _ratios(measured[network]["gradients"])[..., 0] for network in WITH_SKIP}
+    shares = {network: measured[network]["shares"] for network in WITH_SKIP}
+    for what, values in (("rest's share", shares), ("|dW_Q| / |dW_V|", ratios)):
+        for network in WITH_SKIP:
+            law = np.polyfit(depths, np.log2(_expected(config, network)), 1)[0]
+            slopes = np.polyfit(depths, np.log2(values[network]).T, 1)[0]
+            rows.append((f"slope of log2({what}) per layer of depth", network, law, slopes))
+    return [
+        {
+            "quantity": quantity,
+            "network": network,
+            "predicted": law,
+            **over_seeds("measured", values, prefix=""),
+        }
+        for quantity, network, law, values in rows
+    ]
 
 
-def _layers(config: RankCollapseConfig, kind: str, arrays: Arrays) -> dict[str, Any]:
+def _layers(config: RankCollapseConfig, arrays: Arrays, network: str) -> dict[str, Any]:
     """Follow the deepest network, layer by layer, by what each is given."""
     means, rests, depth = arrays["layer_means"], arrays["layer_rests"], max(config.depths)
-    if kind in WITH_SKIP:
-        predicted = _expected_layers(config, kind, depth)
+    if network in WITH_SKIP:
+        scale = branch_scale(network, depth)
+        predicted = _shares([(layer, scale) for layer in range(depth)], config.positions)
     else:
         predicted = _cubed(means, rests, config.positions)
     return {
-        "network": kind,
+        "network": network,
         "layer": np.arange(depth) + 1,
         "predicted": predicted,
         **_geometric("share", (rests / (means + rests))[:, :-1]),
@@ -96,22 +90,16 @@ def _layers(config: RankCollapseConfig, kind: str, arrays: Arrays) -> dict[str, 
     }
 
 
-def _expected(config: RankCollapseConfig, kind: str) -> Column:
-    """Predict the share of the rest behind each network with skip connections."""
-    shares = [
-        expected_share(depth, positions=config.positions, scale=branch_scale(kind, depth))
-        for depth in config.depths
-    ]
-    return np.array(shares)
+def _expected(config: RankCollapseConfig, network: str) -> Column:
+    """Predict the share of the rest behind networks of all depths; NaN without a skip."""
+    if network not in WITH_SKIP:
+        return np.full(len(config.depths), np.nan)
+    passed = [(depth, branch_scale(network, depth)) for depth in config.depths]
+    return _shares(passed, config.positions)
 
 
-def _expected_layers(config: RankCollapseConfig, kind: str, depth: int) -> Column:
-    """Predict the share of the rest that each layer of one network is given."""
-    scale = branch_scale(kind, depth)
-    shares = [
-        expected_share(layer, positions=config.positions, scale=scale) for layer in range(depth)
-    ]
-    return np.array(shares)
+def _shares(passed: Sequence[tuple[int, float]], positions: int) -> Column:
+    return np.array([expected_share(n, positions=positions, scale=scale) for n, scale in passed])
 
 
 def _cubed(
@@ -143,12 +131,12 @@ def collapse_remarks(slopes: Table, found: Found) -> list[str]:
 
     Args:
         slopes: The table of that name.
-        found: What the seeds of each kind of network gave.
+        found: What the seeds of each network measured.
 
     Returns:
         Plain sentences.
     """
-    alike = max(_ratios(arrays["of_identical_tokens"]).max() for arrays in found.values())
+    alike = max(_ratios(arrays["of_identical_tokens"]).max() for _, arrays in found)
     return [
         *sentences(
             slopes,

@@ -47,7 +47,7 @@ def experiment(config: SoftmaxScaleConfig, notebook: Notebook) -> Findings:
         ``peaks``; figures; what they say.
     """
 
-    def trial(num_keys: int, seed: int) -> Arrays:
+    def trial(keys: int, seed: int) -> Arrays:
         generator = torch.Generator().manual_seed(seed)
 
         def normal(rows: int, columns: int) -> Tensor:
@@ -55,19 +55,20 @@ def experiment(config: SoftmaxScaleConfig, notebook: Notebook) -> Findings:
             entries = torch.randn(size, dtype=torch.float64, generator=generator)
             return entries.to(notebook.device)
 
-        scores = normal(config.num_queries, num_keys)
+        scores = normal(config.num_queries, keys)
         by_scale = [jacobian_norms(scale * scores).mean().item() for scale in SCALES]
         by_width = [
             _by_scaling(
                 queries=normal(config.num_queries, width),
-                keys=normal(num_keys, width),
-                grad=normal(config.num_queries, num_keys),
+                keys=normal(keys, width),
+                grad=normal(config.num_queries, keys),
             )
             for width in config.widths
         ]
         return {"by_scale": np.array(by_scale), **over_trials(by_width)}
 
-    found = repeat(notebook, trial, config.num_keys, config.all_seeds, named="{} keys".format)
+    axes = {"keys": config.num_keys}
+    found = repeat(notebook, trial, axes, config.all_seeds, "{keys} keys, seed {seed}")
     tables = scale_tables(config, found)
     _, slopes, widths, *_ = tables
     return Findings(

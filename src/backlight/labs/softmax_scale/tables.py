@@ -1,6 +1,5 @@
 """Tables of the softmax's Jacobian: against the width, against the scale, and examples."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from backlight.decompose.softmax import softmax_jacobian
 from backlight.labs.frame.estimates import over_seeds
 from backlight.labs.frame.tabulating import sentences, stacked
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.theory import gap_density, median_gap, peaked
 from backlight.tables import Column, Table
@@ -25,16 +24,13 @@ DEAD = 1e-3
 _PEAKS = np.arange(0, 16, 0.5)
 _QUOTED = {2.0: "0.84 0.08 0.08", 10.0: "0.9999 0.00005 0.00005"}  # docs/how-gradients-move.md
 
-Found = Mapping[int, Arrays]
-"""What the seeds of each number of keys gave."""
-
 
 def scale_tables(config: SoftmaxScaleConfig, found: Found) -> list[Table]:
     """Tabulate what was found.
 
     Args:
         config: The options.
-        found: What the seeds of each number of keys gave.
+        found: What the seeds of each number of keys measured.
 
     Returns:
         ``exact`` (two examples), ``slopes`` (against the width), ``widths``, ``scales`` and
@@ -44,7 +40,7 @@ def scale_tables(config: SoftmaxScaleConfig, found: Found) -> list[Table]:
         stacked("exact", [_exact(score, quoted) for score, quoted in _QUOTED.items()]),
         _slopes(config, found),
         _widths(config, found),
-        stacked("scales", [_scales(keys, arrays) for keys, arrays in found.items()]),
+        stacked("scales", [_scales(**condition, arrays=arrays) for condition, arrays in found]),
         stacked("peaks", [_peak(float(score)) for score in _PEAKS]),
     ]
 
@@ -68,7 +64,7 @@ def _slopes(config: SoftmaxScaleConfig, found: Found) -> Table:
     far = widths >= min(config.slope_from, np.sort(widths)[-2:].min())
     log_width, root = np.log(widths)[far], np.sqrt(widths)[far]
     blocks: list[dict[str, Any]] = []
-    for keys, arrays in found.items():
+    for condition, arrays in found:
         # Independent normal scores of scale sqrt(d), as far as d is from infinity.
         norms = np.log(arrays["by_scale"].mean(axis=0))
         here = np.polyfit(log_width, np.interp(log_width / 2, np.log(SCALES), norms), 1)[0]
@@ -77,12 +73,12 @@ def _slopes(config: SoftmaxScaleConfig, found: Found) -> Table:
             medians = arrays["log_norm_median"][:, far, number]
             for law, values, x, limit, theory in (
                 ("ln mean / ln d", means, log_width, -0.5, here),
-                ("median ln / sqrt d", medians, root, -median_gap(keys), np.nan),
+                ("median ln / sqrt d", medians, root, -median_gap(**condition), np.nan),
             ):
                 slopes = np.array([np.polyfit(x, row, 1)[0] for row in values])
                 blocks.append(
                     {
-                        "keys": keys,
+                        **condition,
                         "scores": scaling,
                         "slope_of": law,
                         "limit": 0.0 if is_scaled else limit,
@@ -96,19 +92,20 @@ def _slopes(config: SoftmaxScaleConfig, found: Found) -> Table:
 def _widths(config: SoftmaxScaleConfig, found: Found) -> Table:
     """Average over seeds, for each number of keys, scaling and width."""
     blocks: list[dict[str, Any]] = []
-    for keys, arrays in found.items():
+    for condition, arrays in found:
         for number, scaling in enumerate(SCALINGS):
-            block: dict[str, Any] = {"keys": keys, "scores": scaling, "width": config.widths}
+            block: dict[str, Any] = {**condition, "scores": scaling, "width": config.widths}
             for name in [name for name in arrays if name != "by_scale"]:
                 block |= over_seeds(name, arrays[name][..., number])
             del block["outside_low"], block["outside_high"]
             blocks.append(
-                block | _limits(keys, np.sqrt(config.widths), is_shown=scaling == "without")
+                block
+                | _limits(**condition, root=np.sqrt(config.widths), is_shown=scaling == "without")
             )
     return stacked("widths", blocks)
 
 
-def _limits(keys: int, root: Column, *, is_shown: bool) -> dict[str, Column]:
+def _limits(keys: int, *, root: Column, is_shown: bool) -> dict[str, Column]:
     """Predict means and medians without the factor, for large widths."""
     density = gap_density(keys)
     far = is_shown & (root > 2 * density)
@@ -118,7 +115,7 @@ def _limits(keys: int, root: Column, *, is_shown: bool) -> dict[str, Column]:
     }
 
 
-def _scales(keys: int, arrays: Arrays) -> dict[str, Any]:
+def _scales(keys: int, *, arrays: Arrays) -> dict[str, Any]:
     """Average over seeds, for each scale of independent scores; with limits of either end."""
     tail = gap_density(keys) / SCALES
     edges = [SCALES < 0.3, 4 * gap_density(keys) < SCALES]

@@ -16,9 +16,6 @@ weights with all norms replaced and with none. Two more are known afterwards, of
 learned with the surrogate: ``own_direction_lost``, and ``sigma``, what its norms divide by.
 """
 
-from functools import partial
-from itertools import product, starmap
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +23,7 @@ from backlight.labs.characters.alignment import gradient_angles, matrix_gradient
 from backlight.labs.characters.learning import Batch, Lesson, attempt, make_network, open_text
 from backlight.labs.characters.norm_parts import take_norms_apart
 from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.trials import Arrays, repeat_apart
 from backlight.labs.surrogate_norms.figures import cost_plots
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from backlight.labs.surrogate_norms.tables import Condition, cost_remarks, cost_tables
@@ -47,29 +44,26 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
     """
     text = open_text(config)
 
-    def trial(condition: Condition, seed: int) -> Arrays:
-        method, attention, backward = condition
-        options = {"attn_mode": attention, "method": method, "norm_backward": backward}
+    def trial(method: str, attention: str, norm_backward: str, seed: int) -> Arrays:
+        options = {"attn_mode": attention, "method": method, "norm_backward": norm_backward}
         model = make_network(config, text, seed, **options).to(notebook.device)
         lesson = Lesson(config, text, seed, notebook.device)
         found = attempt(model, lesson)
         if found["diverged_at"] >= 0:
             return found
         rows = lesson.draw()
-        angles = _angles(model, rows, config.surrogates) if backward == "true" else {}
+        angles = _angles(model, rows, config.surrogates) if norm_backward == "true" else {}
         parts = take_norms_apart(model, rows, without_gain=False)
         return {**found, **angles, **parts}
 
-    # Seeds come first: whoever stops an experiment has whole seeds, and comparisons are within.
-    backwards = ("true", *config.surrogates)
-    conditions = list(starmap(Condition, product(config.methods, config.attn_modes, backwards)))
-    trials = {
-        f"{seed}, {', '.join(condition)}": partial(trial, condition, seed)
-        for seed in config.all_seeds
-        for condition in conditions
+    axes = {
+        "method": config.methods,
+        "attention": config.attn_modes,
+        "norm_backward": ("true", *config.surrogates),
     }
-    done = list(notebook.carry_out(trials).values())
-    found = {condition: done[row :: len(conditions)] for row, condition in enumerate(conditions)}
+    name = "{seed}, {method}, {attention}, {norm_backward}"
+    trials = repeat_apart(notebook, trial, axes, config.all_seeds, name)
+    found = {Condition(**condition): of_seeds for condition, of_seeds in trials}
     costs, contrasts, *others = cost_tables(config, found)
     return Findings(
         tables=(costs, contrasts, *others),
@@ -77,7 +71,7 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
         printed=("costs", *(["contrasts"] if len(config.attn_modes) > 1 else [])),
         remarks=[
             f"{len(text.train):,} characters to learn from, {config.num_steps} steps, "
-            f"{config.seeds} seed(s) from {config.seed} on, {len(trials)} trainings.",
+            f"{config.seeds} seed(s) from {config.seed} on, {len(found) * config.seeds} trainings.",
             *cost_remarks(config, found, costs, contrasts),
         ],
     )
