@@ -160,13 +160,37 @@ def learn(
     return np.array(losses)
 
 
-def attempt(
+def learn_or_diverge(
     model: LocalGPT,
     lesson: Lesson,
     *,
+    warmup: int = 0,
     observe: Mapping[int, Callable[[], None]] | None = None,
+) -> tuple[NDArray[np.float64], int]:
+    """Train a network; a training that diverges is a result too.
+
+    Args:
+        model: It is changed.
+        lesson: As for ``learn``.
+        warmup: As for ``learn``.
+        observe: As for ``learn``.
+
+    Returns:
+        The losses, with NaN for steps that were not done, and the step at which the training
+        diverged, or -1.
+    """
+    try:
+        return learn(model, lesson, warmup=warmup, observe=observe), -1
+    except DivergedError as error:
+        losses = np.full(lesson.config.num_steps, np.nan)
+        losses[: len(error.losses)] = error.losses
+        return losses, error.step
+
+
+def attempt(
+    model: LocalGPT, lesson: Lesson, observe: Mapping[int, Callable[[], None]] | None = None
 ) -> dict[str, NDArray[Any]]:
-    """Train and test a network; a training that diverges is a result too.
+    """Train and test a network.
 
     Args:
         model: It is changed.
@@ -177,15 +201,10 @@ def attempt(
         ``losses``, with NaN for steps that were not done; ``validation_loss``, NaN after a
         divergence; ``diverged_at``, the step, or -1; the number of steps if only the test failed.
     """
-    losses, held_out, diverged_at = np.full(lesson.config.num_steps, np.nan), np.nan, -1
-    try:
-        losses = learn(model, lesson, observe=observe)
-    except DivergedError as error:
-        losses[: len(error.losses)], diverged_at = error.losses, error.step
-    else:
-        held_out = validation_loss(model, lesson.text)
-        if not np.isfinite(held_out):
-            held_out, diverged_at = np.nan, len(losses)
+    losses, diverged_at = learn_or_diverge(model, lesson, observe=observe)
+    held_out = validation_loss(model, lesson.text) if diverged_at < 0 else np.nan
+    if diverged_at < 0 and not np.isfinite(held_out):
+        held_out, diverged_at = np.nan, len(losses)
     return {
         "losses": losses,
         "validation_loss": np.array(held_out),

@@ -1,18 +1,17 @@
 """Options that several experiments share."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 from pydantic import Field, PositiveInt, field_validator
 
 from backlight.surveys.driver.options import RunOptions
 
-Several = Parameter(negative="")
-"""Goes with an option of several words: ``--no-...`` would make no sense."""
+T = TypeVar("T")
 
-Depths = Annotated[tuple[PositiveInt, ...], Several]
-"""Numbers of layers, or of blocks."""
+Many = Annotated[tuple[T, ...], Parameter(negative="")]
+"""The type of an option of several words: ``--no-...`` would make no sense."""
 
 Seeds = Annotated[
     PositiveInt, Field(description="How many seeds: the first, and those that follow it.")
@@ -52,7 +51,7 @@ class CharacterOptions(LabOptions):
     n_layer: PositiveInt = Field(default=4, description="Blocks of the network.")
     n_head: PositiveInt = Field(default=4, description="Attention heads of a block.")
     n_embd: PositiveInt = Field(default=128, description="Width of the network.")
-    attn_modes: Annotated[tuple[Literal["softmax", "sigmoid"], ...], Several] = Field(
+    attn_modes: Many[Literal["softmax", "sigmoid"]] = Field(
         default=("softmax", "sigmoid"), min_length=1, description="What makes scores to weights."
     )
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field, PositiveInt
 
-from backlight.labs.frame.options import Depths, ExactOptions
+from backlight.labs.frame.options import ExactOptions, Many
 
 
 class InitialisationConfig(ExactOptions):
@@ -15,7 +15,7 @@ class InitialisationConfig(ExactOptions):
     seeds: PositiveInt = Field(default=10, description="How many networks of each kind.")
     width: int = Field(default=256, ge=2, description="Width of the plain stacks.")
     depth: int = Field(default=32, ge=2, description="Layers of the plain stacks.")
-    depths: Depths = Field(
+    depths: Many[PositiveInt] = Field(
         default=(2, 4, 8, 16, 32), min_length=2, description="Blocks of the transformers."
     )
     n_head: PositiveInt = Field(default=4, description="Heads of the transformers.")

@@ -21,7 +21,7 @@ Beside it stands what the limit of wide networks gives without bounds: inner pro
 
 import numpy as np
 
-from backlight.labs.characters.learning import Lesson, make_network, open_text
+from backlight.labs.characters.learning import Lesson, learn_or_diverge, make_network, open_text
 from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.trials import Arrays, repeat
 from backlight.labs.norm_placement.figures import placement_plots
@@ -31,7 +31,6 @@ from backlight.labs.norm_placement.training import (
     glorot,
     kinds_of_training,
     lesson_options,
-    losses_until_divergence,
 )
 from backlight.labs.norm_placement.wide_network import PLACEMENTS, measure
 
@@ -66,7 +65,8 @@ def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
         if config.initialisation == "glorot":
             glorot(model)
         lesson = Lesson(options, text, seed, notebook.device)
-        return {"losses": losses_until_divergence(model.to(notebook.device), lesson, warmup)}
+        losses, _ = learn_or_diverge(model.to(notebook.device), lesson, warmup=warmup)
+        return {"losses": np.where(np.isfinite(losses), losses, np.nan)}
 
     axes = {"norm": PLACEMENTS}
     found = repeat(notebook, first_weights, axes, config.all_seeds, "{norm}-norm, seed {seed}")

@@ -1,10 +1,7 @@
 """A small GPT learns characters, with norms in either place, with and without warm-up."""
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
-from backlight.labs.characters.learning import DivergedError, Lesson, learn
 from backlight.labs.frame.options import CharacterOptions
 from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.wide_network import PLACEMENTS
@@ -27,25 +24,6 @@ def kinds_of_training(config: NormPlacementConfig) -> dict[str, tuple[str, int]]
         for placement in PLACEMENTS
         for steps in (0, config.warmup_steps)
     }
-
-
-def losses_until_divergence(model: LocalGPT, lesson: Lesson, warmup: int) -> NDArray[np.float64]:
-    """Train by AdamW; a training that diverges is a result too.
-
-    Args:
-        model: It is changed.
-        lesson: The batches, and how many steps at which rate.
-        warmup: The number of steps over which the rate rises to that; 0 for none.
-
-    Returns:
-        The loss of each step's batch; NaN from the first that is not finite.
-    """
-    try:
-        return learn(model, lesson, warmup=warmup)
-    except DivergedError as error:
-        losses = np.full(lesson.config.num_steps, np.nan)
-        losses[: error.step] = error.losses[:-1]
-        return losses
 
 
 def glorot(model: LocalGPT) -> None:

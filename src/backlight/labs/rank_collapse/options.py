@@ -2,7 +2,7 @@
 
 from pydantic import Field, PositiveInt
 
-from backlight.labs.frame.options import Depths, ExactOptions
+from backlight.labs.frame.options import ExactOptions, Many
 
 
 class RankCollapseConfig(ExactOptions):
@@ -13,6 +13,8 @@ class RankCollapseConfig(ExactOptions):
     """
 
     seeds: PositiveInt = Field(default=10, description="How many networks of each kind.")
-    depths: Depths = Field(default=(2, 4, 8, 16, 32), min_length=2, description="Layers.")
+    depths: Many[PositiveInt] = Field(
+        default=(2, 4, 8, 16, 32), min_length=2, description="Layers."
+    )
     width: int = Field(default=64, ge=2, description="Width; one head.")
     positions: int = Field(default=16, ge=2, description="Tokens of the sequence.")

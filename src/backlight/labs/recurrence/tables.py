@@ -1,7 +1,7 @@
 """Tables of how gradients travel back through time, and what they say."""
 
-from collections.abc import Mapping
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,9 @@ from jaxtyping import Float
 
 from backlight.labs.frame.estimates import over_seeds
 from backlight.labs.frame.tabulating import sentences, stacked
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.recurrence.options import RecurrenceConfig
-from backlight.labs.recurrence.through_time import GATES, LSTM, TRANSFORMER, Case
+from backlight.labs.recurrence.through_time import GATES, LSTM, TRANSFORMER
 from backlight.tables import Column, Table
 
 _TENS = np.log(10)
@@ -21,35 +21,32 @@ _INTERVAL = "{rate:.4f} [{rate_low:.4f}, {rate_high:.4f}]"
 EARLY = 60
 """Up to here, every lag is measured."""
 
-Found = Mapping[Case, Arrays]
-"""What the seeds of each network gave."""
-
 
 def recurrence_tables(config: RecurrenceConfig, found: Found, lags: Column) -> list[Table]:
     """Tabulate what was found.
 
     Args:
         config: The options.
-        found: What the seeds of each network gave.
+        found: What the seeds of each network measured: the recurrent ones first, radius by radius.
         lags: Where norms were measured.
 
     Returns:
         ``rates``, ``bounds``, ``norms`` and ``early``.
     """
-    rates = [{**_names(case), **_rate(arrays, lags)} for case, arrays in found.items()]
+    rates = [{**network, **_rate(arrays, lags)} for network, arrays in found]
     bounds = [
-        {**_names(case), **_bound(case, arrays, lags)}
-        for case, arrays in found.items()
-        if case.cell is not None
+        {**network, "spectral_radius": radius, **_bound(arrays, lags)}
+        for radius, (network, arrays) in zip(cycle(config.radii), found, strict=False)
+        if "bound" in arrays
     ]
     norms = [
         {
-            **_names(case),
+            **network,
             "lag": lags,
             **over_seeds("log10_norm", arrays["log_norms"] / _TENS, prefix=""),
             "expected": lags * arrays["expected"].mean() / _TENS,
         }
-        for case, arrays in found.items()
+        for network, arrays in found
     ]
     at_lags = stacked("norms", norms, {"lag": "steps back"})
     return [
@@ -58,10 +55,6 @@ def recurrence_tables(config: RecurrenceConfig, found: Found, lags: Column) -> l
         at_lags,
         _early(config, at_lags),
     ]
-
-
-def _names(case: Case) -> dict[str, str]:
-    return {"network": case.network, "setting": case.setting}
 
 
 def _rate(arrays: Arrays, lags: Column) -> dict[str, Any]:
@@ -94,12 +87,11 @@ def misfits(
     return float(np.sqrt(np.mean(left[0] ** 2))), float(np.sqrt(np.mean(left[1] ** 2)))
 
 
-def _bound(case: Case, arrays: Arrays, lags: Column) -> dict[str, Any]:
+def _bound(arrays: Arrays, lags: Column) -> dict[str, Any]:
     """Lay a recurrent network's rate beside Pascanu's bound."""
     over = arrays["log_norms"] > lags * (arrays["bound"][:, None] + 1e-9)
     rate = _rate(arrays, lags)
     return {
-        "spectral_radius": case.number,
         "s_max": np.exp(arrays["log_largest"]).mean(),
         "bound": arrays["bound"].mean(),
         "share_over_bound": over.mean(),

@@ -5,7 +5,6 @@ For a recurrent network x(t) = W s(x(t-1)) + u(t) the Jacobian of a step is W di
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -33,25 +32,6 @@ _SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": lambda y: 1 - y.square(),
     "sigmoid": lambda y: y * (1 - y),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A network that is followed back through time.
-
-    Attributes:
-        network: What it is called.
-        setting: What its number is, in words.
-        cell: Of a recurrent network; None for another.
-        matrix: Of a recurrent network.
-        number: The spectral radius, or the bias of the forget gates.
-    """
-
-    network: str
-    setting: str
-    cell: Cell | None = None
-    matrix: Matrix = "gaussian"
-    number: float = 0.0
 
 
 def recurrent_matrix(

@@ -1,10 +1,12 @@
 """Options of the experiment ``surrogate-norms``."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from backlight.labs.frame.options import CharacterOptions, Seeds, Several
+from backlight.labs.frame.options import CharacterOptions, Many, Seeds
+
+_Surrogate = Literal["center_scale", "scale", "projected", "identity", "radial_only"]
 
 
 class SurrogateNormsConfig(CharacterOptions):
@@ -16,13 +18,10 @@ class SurrogateNormsConfig(CharacterOptions):
     """
 
     seeds: Seeds = 5
-    methods: Annotated[tuple[Literal["bp", "fa"], ...], Several] = Field(
+    methods: Many[Literal["bp", "fa"]] = Field(
         default=("bp", "fa"), min_length=1, description="The rules by which the network learns."
     )
-    surrogates: Annotated[
-        tuple[Literal["center_scale", "scale", "projected", "identity", "radial_only"], ...],
-        Several,
-    ] = Field(
+    surrogates: Many[_Surrogate] = Field(
         default=("center_scale", "scale", "projected", "identity"),
         min_length=1,
         description="What takes the place of the true backward.",
