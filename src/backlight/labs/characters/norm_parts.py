@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from backlight.decompose.norm import layer_norm_energies, rms_norm_energies
 from backlight.decompose.norm_sums import sum_norm_energies
 from backlight.decompose.surrogates import SURROGATES
+from backlight.labs.characters.backward import module_gradients
 from backlight.labs.characters.learning import Batch
 from backlight.learning_rules import LocalGPT
 
@@ -40,22 +41,9 @@ def take_norms_apart(
         the mean over tokens; ``cosine_center_scale_to_identity``; ``length_{surrogate}``, over the
         true gradient's.
     """
-    passed: list[tuple[Norm, Tensor, Tensor]] = []
-
-    def keep(norm: Norm, inputs: tuple[Tensor], output: Tensor) -> None:
-        passed.append((norm, inputs[0].detach(), output))
-
-    handles = [norm.register_forward_hook(keep) for norm in find_norms(model).values()]
-    try:
-        _, loss = model(*rows)
-    finally:
-        for handle in handles:
-            handle.remove()
-    gradients = torch.autograd.grad(loss, [output for _, _, output in passed])
-    parts = [
-        _parts(norm, x, gradient, without_gain=without_gain)
-        for (norm, x, _), gradient in zip(passed, gradients, strict=True)
-    ]
+    norms = find_norms(model)
+    passed = module_gradients(model, rows, norms)
+    parts = [_parts(norm, *passed[path], without_gain=without_gain) for path, norm in norms.items()]
     return {name: np.array([part[name] for part in parts]) for name in parts[0]}
 
 

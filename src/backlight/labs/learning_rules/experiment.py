@@ -19,12 +19,8 @@ from functools import partial
 import numpy as np
 
 from backlight.data.characters import Characters
-from backlight.labs.characters.alignment import (
-    error_angles,
-    gradient_angles,
-    matrix_gradients,
-    matrix_names,
-)
+from backlight.labs.characters.alignment import error_angles, gradient_angles
+from backlight.labs.characters.backward import matrix_gradients, matrix_names
 from backlight.labs.characters.learning import Lesson, attempt, make_network, open_text
 from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.trials import Arrays, repeat

@@ -19,7 +19,8 @@ learned with the surrogate: ``own_direction_lost``, and ``sigma``, what its norm
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.labs.characters.alignment import gradient_angles, matrix_gradients
+from backlight.labs.characters.alignment import gradient_angles
+from backlight.labs.characters.backward import matrix_gradients
 from backlight.labs.characters.learning import Batch, Lesson, attempt, make_network, open_text
 from backlight.labs.characters.norm_parts import take_norms_apart
 from backlight.labs.frame.notebook import Findings, Notebook
