@@ -7,10 +7,11 @@ import numpy as np
 
 from backlight.tables import Table
 
+Block = Mapping[str, Any]
+"""Rows of a table, by the names of columns: values that stand in all of them, and columns."""
 
-def stacked(
-    name: str, blocks: Iterable[Mapping[str, Any]], units: Mapping[str, str] | None = None
-) -> Table:
+
+def stacked(name: str, blocks: Iterable[Block], units: Mapping[str, str] | None = None) -> Table:
     """Stack blocks of rows into a table.
 
     A block is what one condition of an experiment contributes: its own names, each a single value

@@ -1,12 +1,13 @@
 """Tables of plain stacks and of transformers, predictions beside measurements."""
 
-from typing import Any
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.labs.frame.estimates import over_seeds
-from backlight.labs.frame.tabulating import sentences, stacked
+from backlight.labs.frame.tabulating import Block, sentences, stacked
 from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import expected_stack, stds
@@ -29,8 +30,8 @@ def initialisation_tables(
     Returns:
         ``growth``, ``slopes``, ``stacks``, ``streams`` and ``stream_layers``.
     """
-    deepest = max(config.depths)
-    along = [
+    deepest, per_layer = max(config.depths), dict.fromkeys(("predicted", "measured"), "per layer")
+    along_stacks = [
         {
             **kind,
             "layer": np.arange(config.depth + 1),
@@ -47,30 +48,25 @@ def initialisation_tables(
         for kind, arrays in streams
     ]
     return [
-        _growth(config, stacks),
-        _slopes(config, streams),
-        stacked("stacks", along),
-        _streams(config, streams),
+        stacked("growth", _growth(config, stacks), per_layer),
+        stacked("slopes", _slopes(config, streams)),
+        stacked("stacks", along_stacks),
+        stacked("streams", _streams(config, streams), {"depth": "blocks"}),
         stacked("stream_layers", along_streams),
     ]
 
 
-def _growth(config: InitialisationConfig, stacks: Found) -> Table:
+def _growth(config: InitialisationConfig, stacks: Found) -> Iterator[Block]:
     """Fit by which factor rms change per layer, in the direction in which they travel."""
-    blocks = list[dict[str, Any]]()
-    for kind, arrays in stacks:
-        expected = _expected_stack(config, **kind)
-        for quantity in _BOTH:
-            factors = [_factor(squares, quantity) for squares in arrays[quantity]]
-            blocks.append(
-                {
-                    **kind,
-                    "quantity": quantity,
-                    "predicted": _factor(expected[quantity], quantity),
-                    **over_seeds("measured", np.array(factors)),
-                }
-            )
-    return stacked("growth", blocks, {"predicted": "per layer", "measured": "per layer"})
+    for (kind, arrays), quantity in product(stacks, _BOTH):
+        expected = _expected_stack(config, **kind)[quantity]
+        factors = np.array([_factor(squares, quantity) for squares in arrays[quantity]])
+        yield {
+            **kind,
+            "quantity": quantity,
+            "predicted": _factor(expected, quantity),
+            **over_seeds("measured", factors),
+        }
 
 
 def _factor(squares: NDArray[np.float64], quantity: str) -> float:
@@ -78,9 +74,9 @@ def _factor(squares: NDArray[np.float64], quantity: str) -> float:
     return float(np.exp(slope if quantity == "activation" else -slope))
 
 
-def _slopes(config: InitialisationConfig, streams: Found) -> Table:
+def _slopes(config: InitialisationConfig, streams: Found) -> Iterator[Block]:
     """Fit how a stream's growth goes with the number of blocks, log-log."""
-    depths, blocks = np.log(config.depths), list[dict[str, Any]]()
+    depths = np.log(config.depths)
     for kind, arrays in streams:
         grown, back = _expected_ends(config, **kind)
         for quantity, name, predicted in (
@@ -88,34 +84,27 @@ def _slopes(config: InitialisationConfig, streams: Found) -> Table:
             ("log-log slope of the gradient's growth", "gradient_grown", back),
         ):
             slopes = np.polyfit(depths, np.log(arrays[name]).T, 1)[0]
-            blocks.append(
-                {
-                    "quantity": quantity,
-                    **kind,
-                    "predicted": np.polyfit(depths, np.log(predicted), 1)[0],
-                    **over_seeds("measured", slopes),
-                }
-            )
-    return stacked("slopes", blocks)
+            yield {
+                "quantity": quantity,
+                **kind,
+                "predicted": np.polyfit(depths, np.log(predicted), 1)[0],
+                **over_seeds("measured", slopes),
+            }
 
 
-def _streams(config: InitialisationConfig, streams: Found) -> Table:
+def _streams(config: InitialisationConfig, streams: Found) -> Iterator[Block]:
     """Average over seeds what is left at either end of a transformer, for each depth."""
-    blocks = list[dict[str, Any]]()
     for kind, arrays in streams:
         grown, back = _expected_ends(config, **kind)
-        blocks.append(
-            {
-                **kind,
-                "depth": config.depths,
-                "doublings": np.log2(config.depths),
-                "growth_predicted": grown / START,
-                **over_seeds("growth", arrays["grown"]),
-                "back_predicted": back,
-                **over_seeds("back", arrays["gradient_grown"]),
-            }
-        )
-    return stacked("streams", blocks, {"depth": "blocks"})
+        yield {
+            **kind,
+            "depth": config.depths,
+            "doublings": np.log2(config.depths),
+            "growth_predicted": grown / START,
+            **over_seeds("growth", arrays["grown"]),
+            "back_predicted": back,
+            **over_seeds("back", arrays["gradient_grown"]),
+        }
 
 
 def _expected_stack(config: InitialisationConfig, function: str, weights: str) -> Arrays:

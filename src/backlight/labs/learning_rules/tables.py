@@ -1,7 +1,8 @@
 """Tables of learning rules: what each reaches, its angles on the way, and what they say."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from backlight.data.characters import Characters
 from backlight.labs.characters.curves import curve, known_mean
 from backlight.labs.frame.estimates import over_seeds
-from backlight.labs.frame.tabulating import stacked
+from backlight.labs.frame.tabulating import Block, stacked
 from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.learning_rules.options import LearningRulesConfig
 from backlight.tables import Table
@@ -34,6 +35,8 @@ def rule_tables(
     Returns:
         ``rules``, ``blocks``, ``matrices``, ``curves`` and ``seeds``.
     """
+    rules = stacked("rules", _rules(config, found))
+    units = {name: "degrees" if "angle" in name else "nats" for name in rules if "_" in name}
     curves = [{**condition, **curve(arrays["losses"])} for condition, arrays in found]
     seeds = [
         {
@@ -44,29 +47,22 @@ def rule_tables(
         for condition, arrays in found
     ]
     return [
-        _rules(config, found),
-        _blocks(found, steps, matrices),
-        _matrices(config, found, steps, matrices),
+        replace(rules, units=units),
+        stacked("blocks", _blocks(found, steps, matrices), _DEGREES),
+        stacked("matrices", _matrices(config, found, steps, matrices), _DEGREES),
         stacked("curves", curves, {"loss": "nats"}),
         stacked("seeds", seeds, {"validation_loss": "nats"}),
     ]
 
 
-def _rules(config: LearningRulesConfig, found: Found) -> Table:
+def _rules(config: LearningRulesConfig, found: Found) -> Iterator[Block]:
     """Average over seeds; angles at the end. One seed has no intervals."""
-    blocks: list[dict[str, Any]] = []
     for condition, arrays in found:
-        blocks.append(dict(condition))
+        block = dict(condition)
         for name in ("validation_loss", *ANGLES):
             columns = over_seeds(name, _at_the_end(name, arrays))
-            blocks[-1] |= columns if config.seeds > 1 else {name: columns[name]}
-        blocks[-1]["diverged"] = (arrays["diverged_at"] >= 0).sum()
-    units = {
-        name: "degrees" if "angle" in name else "nats"
-        for name in blocks[0]
-        if name.startswith(("validation", *ANGLES))
-    }
-    return stacked("rules", blocks, units)
+            block |= columns if config.seeds > 1 else {name: columns[name]}
+        yield {**block, "diverged": (arrays["diverged_at"] >= 0).sum()}
 
 
 def _at_the_end(name: str, arrays: Arrays) -> NDArray[np.float64]:
@@ -79,38 +75,26 @@ def _at_the_end(name: str, arrays: Arrays) -> NDArray[np.float64]:
 
 def _matrices(
     config: LearningRulesConfig, found: Found, steps: Sequence[int], matrices: Sequence[str]
-) -> Table:
+) -> Iterator[Block]:
     """Lay out every angle."""
-    blocks = [
-        {
+    for (condition, arrays), (row, seed) in product(found, enumerate(config.all_seeds)):
+        yield {
             **condition,
             "seed": seed,
             "step": np.repeat(steps, len(matrices)),
             "matrix": np.tile(matrices, len(steps)),
             **{name: arrays[name][row].ravel() for name in ANGLES},
         }
-        for condition, arrays in found
-        for row, seed in enumerate(config.all_seeds)
-    ]
-    return stacked("matrices", blocks, _DEGREES)
 
 
-def _blocks(found: Found, steps: Sequence[int], matrices: Sequence[str]) -> Table:
+def _blocks(found: Found, steps: Sequence[int], matrices: Sequence[str]) -> Iterator[Block]:
     """Average over the matrices of a block and over seeds."""
     of_block = np.array([_block(name) for name in matrices])
-    blocks = [
-        {
-            **condition,
-            "step": step,
-            "step_plus_1": step + 1,
-            "block": block,
-            **{name: known_mean(arrays[name][:, row, of_block == block]) for name in ANGLES},
-        }
-        for condition, arrays in found
-        for row, step in enumerate(steps)
-        for block in dict.fromkeys(of_block.tolist())
-    ]
-    return stacked("blocks", blocks, _DEGREES)
+    for (condition, arrays), (row, step) in product(found, enumerate(steps)):
+        for block in dict.fromkeys(of_block.tolist()):
+            angles = {name: arrays[name][:, row, of_block == block] for name in ANGLES}
+            means = {name: known_mean(values) for name, values in angles.items()}
+            yield {**condition, "step": step, "step_plus_1": step + 1, "block": block, **means}
 
 
 def _block(matrix: str) -> str:

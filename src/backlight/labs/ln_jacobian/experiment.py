@@ -13,7 +13,8 @@ that has nothing to do with the norm's input has 1/d in each (the chance level).
 that leaves a part in is as good as its cosine with the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from backlight.labs.characters.learning import (
 )
 from backlight.labs.characters.norm_parts import find_norms, take_norms_apart
 from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.tabulating import sentences, stacked
+from backlight.labs.frame.tabulating import Block, sentences, stacked
 from backlight.labs.frame.trials import Arrays, Found, repeat
 from backlight.labs.ln_jacobian.options import LnJacobianConfig
 from backlight.report.plots import Panel, Plot
@@ -78,38 +79,31 @@ def experiment(config: LnJacobianConfig, notebook: Notebook) -> Findings:
     names = [path.removeprefix("transformer.") for path in paths]
     averages = _averages(config, found)
     return Findings(
-        tables=(_over_seeds(found, names), averages, _seeds(config, found, names)),
+        tables=(
+            stacked("norms", _over_seeds(found, names)),
+            averages,
+            stacked("seeds", _seeds(config, found, names)),
+        ),
         plots=(_plot(config),),
         printed=("norms", "averages"),
         remarks=_remarks(config, averages, text),
     )
 
 
-def _seeds(config: LnJacobianConfig, found: Found, names: Sequence[str]) -> Table:
+def _seeds(config: LnJacobianConfig, found: Found, names: Sequence[str]) -> Iterator[Block]:
     """Lay out every attention, seed and norm."""
-    return stacked(
-        "seeds",
-        [
-            {
-                **condition,
-                "seed": seed,
-                "norm": names,
-                **{column: arrays[source][row] for column, source in _COLUMNS.items()},
-            }
-            for condition, arrays in found
-            for row, seed in enumerate(config.all_seeds)
-        ],
-    )
+    for (condition, arrays), (row, seed) in product(found, enumerate(config.all_seeds)):
+        columns = {column: arrays[source][row] for column, source in _COLUMNS.items()}
+        yield {**condition, "seed": seed, "norm": names, **columns}
 
 
-def _over_seeds(found: Found, names: Sequence[str]) -> Table:
+def _over_seeds(found: Found, names: Sequence[str]) -> Iterator[Block]:
     """Average each norm over seeds."""
-    blocks: list[dict[str, Any]] = []
     for condition, arrays in found:
-        blocks.append({**condition, "norm": names})
+        block = {**condition, "norm": names}
         for column, source in _COLUMNS.items():
-            blocks[-1] |= _spread(column, arrays[source])
-    return stacked("norms", blocks)
+            block |= _spread(column, arrays[source])
+        yield block
 
 
 def _averages(config: LnJacobianConfig, found: Found) -> Table:

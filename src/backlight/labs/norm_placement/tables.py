@@ -1,19 +1,18 @@
 """Tables of gradients at the first weights and of trainings, and what they say."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
 from backlight.labs.characters.curves import curve
 from backlight.labs.frame.estimates import over_seeds
-from backlight.labs.frame.tabulating import sentences, stacked
+from backlight.labs.frame.tabulating import Block, sentences, stacked
 from backlight.labs.frame.trials import Found
 from backlight.labs.norm_placement.options import NormPlacementConfig
-from backlight.labs.norm_placement.wide_network import PLACEMENTS, Expected, wide_network
+from backlight.labs.norm_placement.wide_network import Expected, wide_network
 from backlight.tables import Column, Table
 
 _LAST_SLOPES = {"pre": -0.5, "post": 0.0}  # Xiong's, log-log of depth
-_STREAMS = {"pre": "pre, behind the layer", "post": "post, before its second norm"}
 _AT_THE_END = 20  # steps over which the loss at the end is averaged
 
 
@@ -29,115 +28,106 @@ def placement_tables(config: NormPlacementConfig, found: Found, trainings: Found
         ``slopes`` (prediction beside measurement), ``depths``, ``layers``, ``sizes``,
         ``training`` and ``curves``.
     """
-    layers = np.arange(1, max(config.depths) + 1)
-    expected = {norm: _predicted(config, norm, len(layers)) for norm in PLACEMENTS}
-    depths = [
-        {
+    curves = [
+        {**condition, "learning_rate": f"{condition['learning_rate']:g}", **curve(arrays["losses"])}
+        for condition, arrays in trainings
+    ]
+    return [
+        stacked("slopes", _slopes(config, found)),
+        stacked("depths", _depths(config, found), {"depth": "layers"}),
+        stacked("layers", _layers(config, found)),
+        stacked("sizes", _sizes(config, found)),
+        stacked("training", _training(trainings), {"loss_at_the_end": "nats"}),
+        stacked("curves", curves, {"loss": "nats"}),
+    ]
+
+
+def _slopes(config: NormPlacementConfig, found: Found) -> Iterator[Block]:
+    """Lay prediction beside measurement: the paper's, the wide network's, ours."""
+    depth = max(config.depths)
+    for condition, arrays in found:
+        slopes = np.array([_slope(config, norms) for norms in arrays["last"]])
+        yield {
+            "quantity": "slope of the last layer, log-log of depth",
+            **condition,
+            "xiong": _LAST_SLOPES[condition["norm"]],
+            "wide_network": _slope(config, _last_predicted(config, **condition)),
+            **over_seeds("measured", slopes, prefix=""),
+        }
+    for condition, arrays in found:
+        weights, expected = arrays["weights"], _predicted(config, depth, **condition).weights
+        yield {
+            "quantity": f"first layer over last, {depth} layers",
+            **condition,
+            "xiong": 1.0 if condition["norm"] == "pre" else (2 / 3) ** ((depth - 1) / 2),
+            "wide_network": expected[0] / expected[-1],
+            **over_seeds("measured", weights[:, 0] / weights[:, -1], prefix=""),
+        }
+
+
+def _depths(config: NormPlacementConfig, found: Found) -> Iterator[Block]:
+    for condition, arrays in found:
+        yield {
             **condition,
             "depth": config.depths,
             "doublings": np.log2(config.depths),
             "wide_network": _last_predicted(config, **condition),
             **over_seeds("last_layer_gradient", arrays["last"], prefix=""),
         }
-        for condition, arrays in found
-    ]
-    by_layer = [
-        {
+
+
+def _layers(config: NormPlacementConfig, found: Found) -> Iterator[Block]:
+    """Follow the deepest network; the paper's decay starts from what the last layer has."""
+    layers = np.arange(1, max(config.depths) + 1)
+    for condition, arrays in found:
+        last = arrays["weights"][:, -1].mean()
+        decay = (2 / 3) ** ((len(layers) - layers) / 2)
+        yield {
             **condition,
             "layer": layers,
-            "wide_network": expected[condition["norm"]].weights,
-            "xiong": arrays["weights"][:, -1].mean() * _decay(layers, **condition),
+            "wide_network": _predicted(config, len(layers), **condition).weights,
+            "xiong": last if condition["norm"] == "pre" else last * decay,
             **over_seeds("gradient", arrays["weights"], prefix=""),
         }
-        for condition, arrays in found
-    ]
-    sizes = [
-        {
-            "stream": _STREAMS[condition["norm"]],
+
+
+def _sizes(config: NormPlacementConfig, found: Found) -> Iterator[Block]:
+    layers = np.arange(1, max(config.depths) + 1)
+    streams = {
+        "pre": ("pre, behind the layer", 1 + layers / 2, 1 + 3 * layers / 2),
+        "post": ("post, before its second norm", 1.5, 1.5),
+    }
+    for condition, arrays in found:
+        stream, low, high = streams[condition["norm"]]
+        yield {
+            "stream": stream,
             "layer": layers,
-            "wide_network": expected[condition["norm"]].sizes,
-            "xiong_low": 1 + layers / 2 if condition["norm"] == "pre" else 1.5,
-            "xiong_high": 1 + 3 * layers / 2 if condition["norm"] == "pre" else 1.5,
+            "wide_network": _predicted(config, len(layers), **condition).sizes,
+            "xiong_low": low,
+            "xiong_high": high,
             **over_seeds("mean_square", arrays["sizes"], prefix=""),
         }
-        for condition, arrays in found
-    ]
-    curves = [
-        {**condition, "learning_rate": f"{condition['learning_rate']:g}", **curve(arrays["losses"])}
-        for condition, arrays in trainings
-    ]
-    return [
-        _slopes(config, found),
-        stacked("depths", depths, {"depth": "layers"}),
-        stacked("layers", by_layer),
-        stacked("sizes", sizes),
-        _training(trainings),
-        stacked("curves", curves, {"loss": "nats"}),
-    ]
-
-
-def _slopes(config: NormPlacementConfig, found: Found) -> Table:
-    """Lay prediction beside measurement: the paper's, the wide network's, ours."""
-    blocks, depth = list[dict[str, Any]](), max(config.depths)
-
-    for condition, arrays in found:
-        slopes = np.array([_slope(config, norms) for norms in arrays["last"]])
-        blocks.append(
-            {
-                "quantity": "slope of the last layer, log-log of depth",
-                **condition,
-                "xiong": _LAST_SLOPES[condition["norm"]],
-                "wide_network": _slope(config, _last_predicted(config, **condition)),
-                **over_seeds("measured", slopes, prefix=""),
-            }
-        )
-    for condition, arrays in found:
-        weights, expected = arrays["weights"], _predicted(config, condition["norm"], depth).weights
-        blocks.append(
-            {
-                "quantity": f"first layer over last, {depth} layers",
-                **condition,
-                "xiong": 1.0 if condition["norm"] == "pre" else (2 / 3) ** ((depth - 1) / 2),
-                "wide_network": expected[0] / expected[-1],
-                **over_seeds("measured", weights[:, 0] / weights[:, -1], prefix=""),
-            }
-        )
-    return stacked("slopes", blocks)
 
 
 def _slope(config: NormPlacementConfig, norms: Column) -> float:
     return float(np.polyfit(np.log(config.depths), np.log(norms), 1)[0])
 
 
-def _decay(layers: Column, norm: str) -> Column:
-    """Return what Xiong et al. say of each layer's gradient, beside the last layer's."""
-    if norm == "pre":
-        return np.ones(len(layers))
-    return (2 / 3) ** ((len(layers) - layers) / 2)
-
-
-def _predicted(config: NormPlacementConfig, norm: str, depth: int) -> Expected:
+def _predicted(config: NormPlacementConfig, depth: int, norm: str) -> Expected:
     return wide_network(norm, depth, width=config.width, positions=config.positions)
 
 
 def _last_predicted(config: NormPlacementConfig, norm: str) -> Column:
-    return np.array([_predicted(config, norm, depth).weights[-1] for depth in config.depths])
+    return np.array([_predicted(config, depth, norm).weights[-1] for depth in config.depths])
 
 
-def _training(trainings: Found) -> Table:
+def _training(trainings: Found) -> Iterator[Block]:
     """Average the losses at the end over seeds."""
-    blocks = list[dict[str, Any]]()
     for condition, arrays in trainings:
         # The mean is NaN where a training broke off: it did not get to the end.
         ends = arrays["losses"][:, -_AT_THE_END:].mean(axis=1)
-        blocks.append(
-            {
-                **condition,
-                **over_seeds("loss_at_the_end", ends, prefix=""),
-                "broken_off": np.isnan(ends).sum(),
-            }
-        )
-    return stacked("training", blocks, {"loss_at_the_end": "nats"})
+        estimates = over_seeds("loss_at_the_end", ends, prefix="")
+        yield {**condition, **estimates, "broken_off": np.isnan(ends).sum()}
 
 
 def placement_remarks(config: NormPlacementConfig, slopes: Table, ends: Table) -> list[str]:

@@ -1,12 +1,14 @@
 """Tables of the softmax's Jacobian: against the width, against the scale, and examples."""
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from backlight.decompose.softmax import softmax_jacobian
 from backlight.labs.frame.estimates import over_seeds
-from backlight.labs.frame.tabulating import sentences, stacked
+from backlight.labs.frame.tabulating import Block, sentences, stacked
 from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.theory import gap_density, median_gap, peaked
@@ -38,8 +40,8 @@ def scale_tables(config: SoftmaxScaleConfig, found: Found) -> list[Table]:
     """
     return [
         stacked("exact", [_exact(score, quoted) for score, quoted in _QUOTED.items()]),
-        _slopes(config, found),
-        _widths(config, found),
+        stacked("slopes", _slopes(config, found)),
+        stacked("widths", _widths(config, found)),
         stacked("scales", [_scales(**condition, arrays=arrays) for condition, arrays in found]),
         stacked("peaks", [_peak(float(score)) for score in _PEAKS]),
     ]
@@ -58,51 +60,43 @@ def _exact(score: float, quoted: str) -> dict[str, str | float]:
     }
 
 
-def _slopes(config: SoftmaxScaleConfig, found: Found) -> Table:
+def _slopes(config: SoftmaxScaleConfig, found: Found) -> Iterator[Block]:
     """Fit slopes against the width for each seed, from the width that was asked for."""
     widths = np.array(config.widths, dtype=np.float64)
     far = widths >= min(config.slope_from, np.sort(widths)[-2:].min())
     log_width, root = np.log(widths)[far], np.sqrt(widths)[far]
-    blocks: list[dict[str, Any]] = []
     for condition, arrays in found:
         # Independent normal scores of scale sqrt(d), as far as d is from infinity.
         norms = np.log(arrays["by_scale"].mean(axis=0))
         here = np.polyfit(log_width, np.interp(log_width / 2, np.log(SCALES), norms), 1)[0]
-        for number, (scaling, is_scaled) in enumerate(SCALINGS.items()):
-            means = np.log(arrays["norm"])[:, far, number]
-            medians = arrays["log_norm_median"][:, far, number]
-            for law, values, x, limit, theory in (
-                ("ln mean / ln d", means, log_width, -0.5, here),
-                ("median ln / sqrt d", medians, root, -median_gap(**condition), np.nan),
-            ):
-                slopes = np.array([np.polyfit(x, row, 1)[0] for row in values])
-                blocks.append(
-                    {
-                        **condition,
-                        "scores": scaling,
-                        "slope_of": law,
-                        "limit": 0.0 if is_scaled else limit,
-                        "theory": np.nan if is_scaled else theory,
-                        **over_seeds("slope", slopes),
-                    }
-                )
-    return stacked("slopes", blocks)
+        means, medians = np.log(arrays["norm"])[:, far], arrays["log_norm_median"][:, far]
+        laws = (
+            ("ln mean / ln d", means, log_width, -0.5, here),
+            ("median ln / sqrt d", medians, root, -median_gap(**condition), np.nan),
+        )
+        for (number, scaling), (law, values, x, limit, theory) in product(
+            enumerate(SCALINGS), laws
+        ):
+            slopes = np.array([np.polyfit(x, row, 1)[0] for row in values[..., number]])
+            yield {
+                **condition,
+                "scores": scaling,
+                "slope_of": law,
+                "limit": 0.0 if SCALINGS[scaling] else limit,
+                "theory": np.nan if SCALINGS[scaling] else theory,
+                **over_seeds("slope", slopes),
+            }
 
 
-def _widths(config: SoftmaxScaleConfig, found: Found) -> Table:
+def _widths(config: SoftmaxScaleConfig, found: Found) -> Iterator[Block]:
     """Average over seeds, for each number of keys, scaling and width."""
-    blocks: list[dict[str, Any]] = []
-    for condition, arrays in found:
-        for number, scaling in enumerate(SCALINGS):
-            block: dict[str, Any] = {**condition, "scores": scaling, "width": config.widths}
-            for name in [name for name in arrays if name != "by_scale"]:
-                block |= over_seeds(name, arrays[name][..., number])
-            del block["outside_low"], block["outside_high"]
-            blocks.append(
-                block
-                | _limits(**condition, root=np.sqrt(config.widths), is_shown=scaling == "without")
-            )
-    return stacked("widths", blocks)
+    root = np.sqrt(config.widths)
+    for (condition, arrays), (number, scaling) in product(found, enumerate(SCALINGS)):
+        block: dict[str, Any] = {**condition, "scores": scaling, "width": config.widths}
+        for name in [name for name in arrays if name != "by_scale"]:
+            block |= over_seeds(name, arrays[name][..., number])
+        del block["outside_low"], block["outside_high"]
+        yield block | _limits(**condition, root=root, is_shown=scaling == "without")
 
 
 def _limits(keys: int, *, root: Column, is_shown: bool) -> dict[str, Column]:
