@@ -22,7 +22,6 @@ from backlight.errors import ConfigError, DatasetError, NonFiniteError
 from backlight.labs.frame.options import CharacterOptions
 from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
-_BETAS, _WEIGHT_DECAY = (0.9, 0.999), 0.01  # AdamW's own
 _NUM_HELD_OUT, _AT_ONCE = 512, 64
 
 Batch = tuple[Int[Tensor, "batch positions"], Int[Tensor, "batch positions"]]
@@ -63,16 +62,8 @@ def make_network(config: CharacterOptions, text: Characters, seed: int, **option
         The network.
     """
     torch.manual_seed(seed)
-    return LocalGPT(
-        LocalGPTConfig(
-            block_size=config.block_size,
-            vocab_size=len(text.vocabulary),
-            n_layer=config.n_layer,
-            n_head=config.n_head,
-            n_embd=config.n_embd,
-            **options,
-        )
-    )
+    sizes = config.model_dump(include={"block_size", "n_layer", "n_head", "n_embd"})
+    return LocalGPT(LocalGPTConfig(vocab_size=len(text.vocabulary), **sizes, **options))
 
 
 @dataclass
@@ -133,9 +124,7 @@ def learn(
         DivergedError: If a loss is NaN or infinite; the message says at which step.
     """
     config, observe = lesson.config, observe or {}
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     losses: list[float] = []
     model.train()
     for step in range(config.num_steps):
@@ -150,8 +139,9 @@ def learn(
         losses.append(loss.item())
         if not np.isfinite(losses[-1]):
             raise DivergedError(
-                f"The training diverged: the loss is {losses[-1]} at step {step} ({_how(model)}, "
-                f"seed {lesson.seed}). Lower --learning_rate (now {config.learning_rate:g}).",
+                f"The training diverged: the loss is {losses[-1]} at step {step} "
+                f"({model.config.method}, {model.config.attn_mode} attention, seed {lesson.seed}). "
+                f"Lower --learning_rate (now {config.learning_rate:g}).",
                 step=step,
                 losses=np.array(losses),
             )
@@ -243,7 +233,3 @@ def validation_loss(model: LocalGPT, text: Characters) -> float:
         total += loss.item() * len(part)
     model.train(was_training)
     return total / count
-
-
-def _how(model: LocalGPT) -> str:
-    return f"{model.config.method}, {model.config.attn_mode} attention"

@@ -20,19 +20,19 @@ Beside it stands what the limit of wide networks gives without bounds: inner pro
 """
 
 import numpy as np
+from torch import nn
 
 from backlight.labs.characters.learning import Lesson, learn_or_diverge, make_network, open_text
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.options import CharacterOptions
 from backlight.labs.frame.trials import Arrays, repeat
 from backlight.labs.norm_placement.figures import placement_plots
 from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.tables import placement_remarks, placement_tables
-from backlight.labs.norm_placement.training import (
-    glorot,
-    kinds_of_training,
-    lesson_options,
-)
 from backlight.labs.norm_placement.wide_network import PLACEMENTS, measure
+from backlight.learning_rules import LocalGPT
+
+_SHARED = {"text", "num_steps", "batch_size", "block_size", "n_layer", "n_head", "n_embd"}
 
 
 def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
@@ -46,7 +46,7 @@ def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
         Tables ``slopes`` (prediction beside measurement), ``depths``, ``layers``, ``sizes``,
         ``training`` and ``curves``, two figures, and what they say.
     """
-    text, kinds = open_text(lesson_options(config)), kinds_of_training(config)
+    text, kinds = open_text(_lesson_options(config)), _kinds_of_training(config)
     sizes = {"width": config.width, "positions": config.positions}
 
     def first_weights(norm: str, seed: int) -> Arrays:
@@ -60,10 +60,10 @@ def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
 
     def trained(learning_rate: float, training: str, seed: int) -> Arrays:
         placement, warmup = kinds[training]
-        options = lesson_options(config, learning_rate)
+        options = _lesson_options(config, learning_rate)
         model = make_network(options, text, seed, norm_placement=placement)
         if config.initialisation == "glorot":
-            glorot(model)
+            _glorot(model)
         lesson = Lesson(options, text, seed, notebook.device)
         losses, _ = learn_or_diverge(model.to(notebook.device), lesson, warmup=warmup)
         return {"losses": np.where(np.isfinite(losses), losses, np.nan)}
@@ -81,3 +81,45 @@ def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
         printed=("slopes", "depths", "training"),
         remarks=placement_remarks(config, tables[0], tables[-2]),
     )
+
+
+def _kinds_of_training(config: NormPlacementConfig) -> dict[str, tuple[str, int]]:
+    """List what is trained at each learning rate.
+
+    Args:
+        config: The options.
+
+    Returns:
+        The placement and the steps of the warm-up (0 for none) of each training, by its name.
+    """
+    return {
+        f"{placement}-norm, {'warm-up' if steps else 'no warm-up'}": (placement, steps)
+        for placement in PLACEMENTS
+        for steps in (0, config.warmup_steps)
+    }
+
+
+def _glorot(model: LocalGPT) -> None:
+    """Draw Glorot's weights for each linear map of the blocks, and embeddings of size 1.
+
+    Args:
+        model: It is changed in place.
+    """
+    for name, parameter in model.named_parameters():
+        if ".h." in name and parameter.dim() > 1:
+            nn.init.xavier_normal_(parameter)
+        elif name.endswith("wte.weight"):
+            nn.init.normal_(parameter)
+
+
+def _lesson_options(config: NormPlacementConfig, learning_rate: float = 1e-3) -> CharacterOptions:
+    """Translate the options of the training into the form that lessons take.
+
+    Args:
+        config: The options.
+        learning_rate: Where the rate rises to.
+
+    Returns:
+        Those that they share.
+    """
+    return CharacterOptions(**config.model_dump(include=_SHARED), learning_rate=learning_rate)

@@ -1,16 +1,16 @@
 """Tables of how tokens become alike, beside what is predicted, and what they say."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from backlight.labs.frame.estimates import over_seeds
-from backlight.labs.frame.tabulating import sentences, stacked
-from backlight.labs.frame.trials import Arrays, Found
+from backlight.labs.frame.tabulating import Block, sentences, stacked
+from backlight.labs.frame.trials import Found
 from backlight.labs.rank_collapse.options import RankCollapseConfig
 from backlight.labs.rank_collapse.stack import WITH_SKIP, branch_scale, expected_share
 from backlight.tables import Column, Table
@@ -29,77 +29,71 @@ def collapse_tables(config: RankCollapseConfig, found: Found) -> list[Table]:
     Returns:
         ``slopes``, ``depths`` and ``layers``.
     """
-    depths = [
-        {
+    return [
+        stacked("slopes", _slopes(config, found)),
+        stacked("depths", _depths(config, found), {"depth": "layers"}),
+        stacked("layers", _layers(config, found)),
+    ]
+
+
+def _slopes(config: RankCollapseConfig, found: Found) -> Iterator[Block]:
+    """Lay prediction beside measurement: how rests go through one layer, and with depth."""
+    depths = np.array(config.depths)
+    for condition, arrays in found:
+        yield {
+            "quantity": "exponent of the rest through one layer",
+            **condition,
+            "predicted": 1.0 if condition["network"] in WITH_SKIP else 3.0,
+            **over_seeds("measured", arrays["exponent"], prefix=""),
+        }
+    with_skip = [each for each in found if each[0]["network"] in WITH_SKIP]
+    for what, (condition, arrays) in product(("rest's share", "|dW_Q| / |dW_V|"), with_skip):
+        values = arrays["shares"] if "share" in what else _ratios(arrays["gradients"])[..., 0]
+        yield {
+            "quantity": f"slope of log2({what}) per layer of depth",
+            **condition,
+            "predicted": np.polyfit(depths, np.log2(_expected(config, **condition)), 1)[0],
+            **over_seeds("measured", np.polyfit(depths, np.log2(values).T, 1)[0], prefix=""),
+        }
+
+
+def _depths(config: RankCollapseConfig, found: Found) -> Iterator[Block]:
+    """Look at the last layer of each network."""
+    for condition, arrays in found:
+        ratios = _ratios(arrays["gradients"])
+        yield {
             **condition,
             "depth": config.depths,
             "predicted": _expected(config, **condition),
             **_geometric("share", arrays["shares"]),
-            **_geometric("query_to_value", _ratios(arrays["gradients"])[..., 0], _ROUNDING),
-            **_geometric("key_to_value", _ratios(arrays["gradients"])[..., 1], _ROUNDING),
+            **_geometric("query_to_value", ratios[..., 0], _ROUNDING),
+            **_geometric("key_to_value", ratios[..., 1], _ROUNDING),
         }
-        for condition, arrays in found
-    ]
-    layers = [_layers(config, arrays, **condition) for condition, arrays in found]
-    return [
-        stacked("slopes", _slopes(config, found)),
-        stacked("depths", depths, {"depth": "layers"}),
-        stacked("layers", layers),
-    ]
 
 
-def _slopes(config: RankCollapseConfig, found: Found) -> list[dict[str, Any]]:
-    """Lay prediction beside measurement: how rests go through one layer, and with depth."""
-    depths, rows = np.array(config.depths), list[tuple[str, str, float, Column]]()
-    measured = {condition["network"]: arrays for condition, arrays in found}
-    for network, arrays in measured.items():
-        law = 1.0 if network in WITH_SKIP else 3.0
-        rows.append(("exponent of the rest through one layer", network, law, arrays["exponent"]))
-    ratios = {network: _ratios(measured[network]["gradients"])[..., 0] for network in WITH_SKIP}
-    shares = {network: measured[network]["shares"] for network in WITH_SKIP}
-    for what, values in (("rest's share", shares), ("|dW_Q| / |dW_V|", ratios)):
-        for network in WITH_SKIP:
-            law = np.polyfit(depths, np.log2(_expected(config, network)), 1)[0]
-            slopes = np.polyfit(depths, np.log2(values[network]).T, 1)[0]
-            rows.append((f"slope of log2({what}) per layer of depth", network, law, slopes))
-    return [
-        {
-            "quantity": quantity,
-            "network": network,
-            "predicted": law,
-            **over_seeds("measured", values, prefix=""),
-        }
-        for quantity, network, law, values in rows
-    ]
-
-
-def _layers(config: RankCollapseConfig, arrays: Arrays, network: str) -> dict[str, Any]:
+def _layers(config: RankCollapseConfig, found: Found) -> Iterator[Block]:
     """Follow the deepest network, layer by layer, by what each is given."""
-    means, rests, depth = arrays["layer_means"], arrays["layer_rests"], max(config.depths)
-    if network in WITH_SKIP:
-        scale = branch_scale(network, depth)
-        predicted = _shares([(layer, scale) for layer in range(depth)], config.positions)
-    else:
-        predicted = _cubed(means, rests, config.positions)
-    return {
-        "network": network,
-        "layer": np.arange(depth) + 1,
-        "predicted": predicted,
-        **_geometric("share", (rests / (means + rests))[:, :-1]),
-        **_geometric("query_to_value", _ratios(arrays["layer_gradients"])[..., 0], _ROUNDING),
-    }
+    depth, n = max(config.depths), config.positions
+    for condition, arrays in found:
+        means, rests = arrays["layer_means"], arrays["layer_rests"]
+        scale = branch_scale(condition["network"], depth)
+        ahead = [expected_share(layer, positions=n, scale=scale) for layer in range(depth)]
+        yield {
+            **condition,
+            "layer": np.arange(depth) + 1,
+            "predicted": ahead if condition["network"] in WITH_SKIP else _cubed(means, rests, n),
+            **_geometric("share", (rests / (means + rests))[:, :-1]),
+            **_geometric("query_to_value", _ratios(arrays["layer_gradients"])[..., 0], _ROUNDING),
+        }
 
 
 def _expected(config: RankCollapseConfig, network: str) -> Column:
     """Predict the share of the rest behind networks of all depths; NaN without a skip."""
-    if network not in WITH_SKIP:
-        return np.full(len(config.depths), np.nan)
-    passed = [(depth, branch_scale(network, depth)) for depth in config.depths]
-    return _shares(passed, config.positions)
-
-
-def _shares(passed: Sequence[tuple[int, float]], positions: int) -> Column:
-    return np.array([expected_share(n, positions=positions, scale=scale) for n, scale in passed])
+    shares = [
+        expected_share(depth, positions=config.positions, scale=branch_scale(network, depth))
+        for depth in config.depths
+    ]
+    return np.array(shares) if network in WITH_SKIP else np.full(len(shares), np.nan)
 
 
 def _cubed(

@@ -159,11 +159,7 @@ def _lstm(
 
 
 def _transformer(config: RecurrenceConfig, device: torch.device, seed: int) -> Arrays:
-    transformer = LocalGPTConfig(
-        block_size=config.num_steps + 1,
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-    )
+    sizes = config.model_dump(include={"n_layer", "n_head", "n_embd"})
+    transformer = LocalGPTConfig(block_size=config.num_steps + 1, **sizes)
     norms = transformer_norms(transformer, seed, device).log().numpy()
     return {"log_norms": norms[np.array(_lags(config.num_steps)) - 1], "expected": np.array(0.0)}

@@ -1,6 +1,6 @@
 """Costs of replaced norms, within seeds, beside what was predicted, and what they say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple, cast
 
@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from backlight.labs.characters.curves import curve, known_mean
 from backlight.labs.frame.estimates import estimate, holm, over_seeds
-from backlight.labs.frame.tabulating import sentences, stacked
+from backlight.labs.frame.tabulating import Block, sentences, stacked
 from backlight.labs.frame.trials import Arrays
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from backlight.tables import Column, Table
@@ -54,29 +54,17 @@ def cost_tables(config: SurrogateNormsConfig, found: Found) -> list[Table]:
     Returns:
         ``costs``, ``contrasts``, ``predictions``, ``curves`` and ``seeds``.
     """
-    norms = [f"h.{layer}.ln_{n}" for layer in range(config.n_layer) for n in (1, 2)] + ["ln_f"]
-    predictions = [
-        {
-            **condition._asdict(),
-            "norm": norms,
-            **{
-                name: _predicted(found, name, condition)
-                for name in ("direction_lost", "length_ratio", *_AFTERWARDS)
-            },
-        }
-        for condition in found
-        if condition.norm_backward != "true"
-    ]
+    nats = dict.fromkeys(("validation_loss", "cost", "cost_low", "cost_high"), "nats")
     curves = [
         {**condition.names(), **curve(_column(trials, "losses"))}
         for condition, trials in found.items()
     ]
     return [
-        _costs(found),
+        stacked("costs", _costs(found), {**nats, "gradient_angle": "degrees"}),
         _contrasts(config, found),
-        stacked("predictions", predictions),
+        stacked("predictions", _predictions(config, found)),
         stacked("curves", curves, {"loss": "nats"}),
-        _seeds(config, found),
+        stacked("seeds", _seeds(config, found), {"validation_loss": "nats", "cost": "nats"}),
     ]
 
 
@@ -90,30 +78,24 @@ def _cost(found: Found, condition: Condition) -> Column:
     return _column(found[condition], "validation_loss") - _column(true, "validation_loss")
 
 
-def _costs(found: Found) -> Table:
+def _costs(found: Found) -> Iterator[Block]:
     """Average over seeds."""
-    costs = [_cost(found, condition) for condition in found]
-    p = [
-        np.nan if condition.norm_backward == "true" else estimate(cost).p
-        for condition, cost in zip(found, costs, strict=True)
-    ]
-    blocks = [
-        {
+    costs = {condition: _cost(found, condition) for condition in found}
+    p = np.array([estimate(cost).p for cost in costs.values()])
+    p[[condition.norm_backward == "true" for condition in found]] = np.nan
+    for row, (condition, trials) in enumerate(found.items()):
+        yield {
             **condition.names(),
             "validation_loss": known_mean(_column(trials, "validation_loss")),
-            **over_seeds("cost", costs[row]),
+            **over_seeds("cost", costs[condition]),
             "p": p[row],
-            "p_holm": holm(np.array(p))[row],
+            "p_holm": holm(p)[row],
             "diverged": (_column(trials, "diverged_at") >= 0).sum(),
             **{
                 name: np.mean(_predicted(found, name, condition))
                 for name in (*_PREDICTIONS, *_AFTERWARDS)
             },
         }
-        for row, (condition, trials) in enumerate(found.items())
-    ]
-    nats = dict.fromkeys(("validation_loss", "cost", "cost_low", "cost_high"), "nats")
-    return stacked("costs", blocks, {**nats, "gradient_angle": "degrees"})
 
 
 def _contrasts(config: SurrogateNormsConfig, found: Found) -> Table:
@@ -137,6 +119,16 @@ def _contrasts(config: SurrogateNormsConfig, found: Found) -> Table:
     return Table(name="contrasts", columns=columns, units={name: "nats"})
 
 
+def _predictions(config: SurrogateNormsConfig, found: Found) -> Iterator[Block]:
+    """Lay out, norm by norm, what was predicted."""
+    norms = [f"h.{layer}.ln_{n}" for layer in range(config.n_layer) for n in (1, 2)] + ["ln_f"]
+    names = ("direction_lost", "length_ratio", *_AFTERWARDS)
+    for condition in found:
+        if condition.norm_backward != "true":
+            predicted = {name: _predicted(found, name, condition) for name in names}
+            yield {**condition._asdict(), "norm": norms, **predicted}
+
+
 def _predicted(found: Found, name: str, condition: Condition) -> Column | float:
     """Look up what is said of each norm (or matrix), the mean over seeds."""
     backward = condition.norm_backward
@@ -158,20 +150,17 @@ def _predicted(found: Found, name: str, condition: Condition) -> Column | float:
     return 1 - values if name.endswith("direction_lost") else values
 
 
-def _seeds(config: SurrogateNormsConfig, found: Found) -> Table:
+def _seeds(config: SurrogateNormsConfig, found: Found) -> Iterator[Block]:
     """Lay out every training, seed by seed."""
-    blocks = [
-        {
-            "seed": seed,
-            **condition._asdict(),
-            "validation_loss": trials[row]["validation_loss"],
-            "cost": _cost(found, condition)[row],
-            "diverged_at": trials[row]["diverged_at"],
-        }
-        for row, seed in enumerate(config.all_seeds)
-        for condition, trials in found.items()
-    ]
-    return stacked("seeds", blocks, {"validation_loss": "nats", "cost": "nats"})
+    for row, seed in enumerate(config.all_seeds):
+        for condition, trials in found.items():
+            yield {
+                "seed": seed,
+                **condition._asdict(),
+                "validation_loss": trials[row]["validation_loss"],
+                "cost": _cost(found, condition)[row],
+                "diverged_at": trials[row]["diverged_at"],
+            }
 
 
 def cost_remarks(
