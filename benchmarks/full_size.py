@@ -1,6 +1,6 @@
-"""The seed's job at its size: 24 dictionaries of 65,536 features on a model like Qwen2.5-0.5B.
+"""`backlight sae` at full size: 24 dictionaries of 65,536 features, a model like Qwen2.5-0.5B.
 
-    python benchmarks/seed_size.py --dataset TEXT [--passages 500] [--scratch FOLDER]
+    python benchmarks/full_size.py --dataset TEXT [--passages 500] [--scratch FOLDER]
 
 Builds a model with Qwen2.5-0.5B's configuration and random weights (numbers do not matter, sizes
 do), 24 random dictionaries (11 GB on disk), runs `backlight sae --splice error --aggregation_mode

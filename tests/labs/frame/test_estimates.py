@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from backlight.labs.frame.intervals import estimate, holm
+from backlight.labs.frame.estimates import estimate, holm
 
 VALUES = np.array([0.3, -0.1, 0.4, 0.2, 0.35])
 

@@ -1,6 +1,5 @@
 """Means over seeds with their t intervals, and p values of several questions at once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +32,12 @@ class Estimate:
 
 
 def estimate(values: Float[np.ndarray, " seeds"]) -> Estimate:
-    """Give a mean and how sure it is.
+    """Compute a mean and how sure it is.
 
     For a paired comparison, the values are differences within seeds.
 
     Args:
-        values: One for each seed; NaN for a seed that gave none, which is left out.
+        values: One for each seed; a seed whose value is not finite is left out.
 
     Returns:
         The mean, its interval, and the p value of its being zero.
@@ -48,7 +47,7 @@ def estimate(values: Float[np.ndarray, " seeds"]) -> Estimate:
         mean = float(known[0]) if len(known) else np.nan
         return Estimate(mean=mean, low=np.nan, high=np.nan, p=np.nan, count=len(known))
     mean, error = float(known.mean()), float(stats.sem(known))
-    if error == 0:
+    if error == 0:  # all seeds agree: scipy would divide by zero
         p = 1.0 if mean == 0 else 0.0
         return Estimate(mean=mean, low=mean, high=mean, p=p, count=len(known))
     low, high = stats.t.interval(_LEVEL, len(known) - 1, loc=mean, scale=error)
@@ -56,38 +55,50 @@ def estimate(values: Float[np.ndarray, " seeds"]) -> Estimate:
     return Estimate(mean=mean, low=float(low), high=float(high), p=float(p), count=len(known))
 
 
-def estimate_columns(
-    name: str, estimates: Sequence[Estimate], *, prefix: str | None = None
+def over_seeds(
+    name: str,
+    values: Float[np.ndarray, "seeds ..."],
+    *,
+    prefix: str | None = None,
+    unlog: bool = False,
 ) -> dict[str, Column]:
-    """Lay estimates out as columns of a table.
+    """Estimate a quantity at each point, as columns of a table.
 
     Args:
-        name: What the means are called.
-        estimates: One for each row.
-        prefix: What the ends of intervals begin with; None for ``{name}_``.
+        name: The column of means.
+        values: What each seed measured at each point (or its logarithm).
+        prefix: What the columns of the intervals' ends begin with; None for ``{name}_``.
+        unlog: Return exponentials of the estimates: geometric means of what the logarithms are of,
+            with intervals that need not be symmetric but cannot reach below zero.
 
     Returns:
-        The means, and the ends ``{prefix}low`` and ``{prefix}high``.
+        The columns ``{name}``, ``{prefix}low`` and ``{prefix}high``, in the shape of the points.
     """
+    found = [estimate(column) for column in values.reshape(len(values), -1).T]
     prefix = f"{name}_" if prefix is None else prefix
-    return {
-        name: np.array([each.mean for each in estimates]),
-        f"{prefix}low": np.array([each.low for each in estimates]),
-        f"{prefix}high": np.array([each.high for each in estimates]),
+    columns = {
+        name: [each.mean for each in found],
+        f"{prefix}low": [each.low for each in found],
+        f"{prefix}high": [each.high for each in found],
     }
+    shaped = {key: np.array(column).reshape(values.shape[1:]) for key, column in columns.items()}
+    return {key: np.exp(column) for key, column in shaped.items()} if unlog else shaped
 
 
 def holm(p_values: Float[np.ndarray, " questions"]) -> NDArray[np.float64]:
     """Correct p values for how many questions were asked (Holm 1979).
 
     Args:
-        p_values: Of each question; NaN for one that has no answer and does not count.
+        p_values: One for each question; a NaN is a question without an answer, which does not
+            count.
 
     Returns:
         Corrected p values: those below a level are significant together at that level.
     """
     corrected = np.full(len(p_values), np.nan)
     asked = np.flatnonzero(~np.isnan(p_values))
+    # The smallest p value is multiplied by the number of questions, the next by one less, and
+    # so on; the running maximum keeps the order of the p values.
     order = asked[np.argsort(p_values[asked], kind="stable")]
     factors = np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1)
