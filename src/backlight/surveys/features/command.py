@@ -1,12 +1,13 @@
 """``backlight sae``: which features of a sparse dictionary move the loss, over a corpus."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.data.batches import Batch
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import format_layers
 from backlight.models.subject import Subject
@@ -27,11 +28,16 @@ from backlight.surveys.driver.session import (
 from backlight.surveys.driver.survey import Material, begin, finished, gather
 from backlight.surveys.features.figures import draw_features
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.placed import (
+    PlacedDictionary,
+    find_source,
+    notes_of,
+    place_dictionaries,
+)
 from backlight.surveys.features.measure.results import FeatureResult, feature_result
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from backlight.surveys.features.options import SaeConfig
 from backlight.surveys.features.printed import print_features
-from backlight.surveys.features.shelf import Shelf, find_source, shelve
 from backlight.surveys.features.tables import (
     dictionary_table,
     feature_layer_table,
@@ -99,33 +105,28 @@ def _survey(
     source = find_source(config, given)
 
     material = gather(config, lambda: load(config), clock)
-    shelf = shelve(config, material, source)
+    subject = material.subject
+    batch = Batch.of(material.passages, material.batches[0]).to(subject.device)
+    placed = place_dictionaries(config, source, subject, batch)
     clock.lap("sae_loading")
     directory = begin(
         config,
         "sae",
-        _directory_name(config, shelf),
+        _directory_name(config, placed),
         material,
         found,
-        dictionaries={str(layer): shelf.origin(layer) for layer in shelf.places},
+        dictionaries={str(each.layer): each.origin() for each in placed},
     )
-    plan = _plan(config)
-    state = _measure(config, plan, material, shelf, directory)
+    state = _measure(config, material, placed, directory)
     clock.lap("gradient_computation")
 
     by_layer = {
-        layer: feature_result(
-            features,
-            shelf.load(layer),
-            where=shelf.places[layer],
-            trial=shelf.trials[layer],
-            plan=plan,
-            modes=config.modes,
-            num_ranked=_NUM_RANKED,
+        each.layer: feature_result(
+            state.layers[each.layer], each, modes=config.modes, num_ranked=_NUM_RANKED
         )
-        for layer, features in state.layers.items()
+        for each in placed
     }
-    results = _results(config, material, by_layer, shelf, directory)
+    results = _results(config, material, by_layer, directory)
     clock.lap("projection")
     if directory is not None:
         figures = draw_features(features_report(results))
@@ -133,12 +134,11 @@ def _survey(
     return results
 
 
-def _directory_name(config: SaeConfig, shelf: Shelf) -> str:
-    """Name the run directory as the seed's tool does."""
+def _directory_name(config: SaeConfig, placed: Sequence[PlacedDictionary]) -> str:
     model = config.model_file_name
     return (
         f"sae_features_model_{model}_num_samples_{config.num_samples}"
-        f"_batch_size_{config.batch_size}_layers_{format_layers(tuple(shelf.places))}"
+        f"_batch_size_{config.batch_size}_layers_{format_layers([each.layer for each in placed])}"
     )
 
 
@@ -155,13 +155,11 @@ def _plan(config: SaeConfig) -> FeaturePlan:
 
 def _measure(
     config: SaeConfig,
-    plan: FeaturePlan,
     material: Material,
-    shelf: Shelf,
+    placed: Sequence[PlacedDictionary],
     directory: RunDirectory | None,
 ) -> FeatureSurvey:
-    sizes = {layer: (len(trial.counts), trial.widths[1]) for layer, trial in shelf.trials.items()}
-    state = FeatureSurvey(plan, sizes)
+    state = FeatureSurvey(_plan(config), placed)
     if directory is not None:
         restore_checkpoint(directory, state.restore)
     follow(
@@ -170,16 +168,13 @@ def _measure(
             material.passages,
             material.batches,
             state,
-            places=list(shelf.places.values()),
-            trials=shelf.trials,
-            load=shelf.load,
-            plan=plan,
+            dictionaries=placed,
             chunk_bytes=config.chunk_bytes,
         ),
         state,
         directory,
-        title=f"{config.aggregate_by} of features, {len(sizes)} layers, splice {config.splice}",
-        total_tokens=material.passages.num_tokens * len(sizes),
+        title=f"{config.aggregate_by} of features, {len(placed)} layers, splice {config.splice}",
+        total_tokens=material.passages.num_tokens * len(placed),
         done_tokens=state.num_steps,
         unit="tokens x layers",
     )
@@ -190,7 +185,6 @@ def _results(
     config: SaeConfig,
     material: Material,
     by_layer: Mapping[int, FeatureResult],
-    shelf: Shelf,
     directory: RunDirectory | None,
 ) -> Results:
     quantity, passages = config.aggregate_by, material.passages
@@ -209,7 +203,7 @@ def _results(
             "num_tokens": next(iter(by_layer.values())).num_tokens,
             "text": passages.account(),
             **material.subject.note,
-            **shelf.notes,
+            **notes_of(material.subject, [found.placed for found in by_layer.values()]),
         },
         tables={table.name: table for table in tables},
         config=same_numbers(config) if directory is None else directory.config(),
