@@ -8,16 +8,13 @@ import torch
 
 from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError
-from backlight.models.loading import subject_from_transformers
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
 from backlight.surveys.features.measure.results import feature_result
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
-from zoo import oracles
+from zoo import oracles, subjects
 from zoo.dictionaries import ACTIVATIONS, random_dictionary
-from zoo.models import tiny_model
-from zoo.tokenizers import WordTokenizer
 
 LENGTHS = (9, 14, 5, 2, 11)
 BATCHES = ((1, 4), (0, 2), (3,))
@@ -31,8 +28,8 @@ def some_passages():
     return Passages(tokens=np.split(tokens, np.cumsum(LENGTHS)[:-1]))
 
 
-def subject_of(name="llama", dtype=torch.float64):
-    return subject_from_transformers(tiny_model(name, dtype), WordTokenizer(), name=name)
+def subject_of(dtype=torch.float64):
+    return subjects.subject_of(dtype=dtype)
 
 
 def placed(subject, dictionaries, site="mlp.out"):

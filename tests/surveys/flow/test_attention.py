@@ -9,7 +9,8 @@ from backlight.capture.record import record
 from backlight.errors import UnsupportedSiteError
 from backlight.models.taps import per_token
 from backlight.surveys.flow.measure.attention import AttentionView, attention_gradient
-from zoo.flow import LENGTHS, TAPPABLE, batch_of, distance, subject_of, surveyed, tables_of
+from zoo.flow import TAPPABLE, distance, subject_of, surveyed, tables_of
+from zoo.subjects import LENGTHS, batch_of
 
 
 def recorded(subject, batch):

@@ -13,8 +13,9 @@ from backlight.models.subject import subject_from_module
 from backlight.models.taps import tapping
 from backlight.surveys.flow.measure.halves import halves_of
 from backlight.surveys.flow.measure.norm_places import norm_places
-from zoo.flow import batch_of, distance, subject_of
+from zoo.flow import distance, subject_of
 from zoo.models import CONFIGS
+from zoo.subjects import batch_of
 from zoo.tokenizers import WordTokenizer
 
 

@@ -13,7 +13,8 @@ from backlight.errors import FamilyProofError
 from backlight.surveys.flow.measure import norms
 from backlight.surveys.flow.measure.norm_places import norm_places
 from backlight.surveys.flow.measure.norms import NormView
-from zoo.flow import passages_of, subject_of, surveyed, tables_of
+from zoo.flow import subject_of, surveyed, tables_of
+from zoo.subjects import passages_of
 
 F64 = torch.float64
 

@@ -10,7 +10,11 @@ from backlight.models.sites import Site, layer_of
 from backlight.stats.bank import SiteResult
 from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, context_table
-from backlight.surveys.layers.measure import Profile, Quantity
+from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
+from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.layers.measure import LayersMeasurement
+from backlight.surveys.layers.measure.profile import Profile, Quantity
+from backlight.surveys.layers.options import LayersConfig
 from backlight.tables import Column, Table
 
 UNITS: Mapping[Quantity, str] = {
@@ -184,4 +188,46 @@ def _consistency(moments: MomentResult) -> NDArray[np.float64]:
     unknown = np.full_like(moments.mean, np.nan)
     return np.divide(
         np.abs(moments.mean), moments.mean_abs, out=unknown, where=moments.mean_abs > 0
+    )
+
+
+def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
+    """Turn what was measured into tables and arrays.
+
+    Args:
+        options: What was asked.
+        measurement: What was measured.
+
+    Returns:
+        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``; one array for each
+        layer and way to aggregate.
+    """
+    state, corpus, quantity = measurement.state, measurement.corpus, options.aggregate_by
+    by_layer = site_results(state, measurement.plan)
+    layers = layer_table(by_layer, quantity)
+    decode = corpus.subject.tokenizer.decode
+    statistics = {
+        layer: {mode: getattr(result.moments, mode) for mode in options.modes}
+        for layer, result in by_layer.items()
+    }
+    data = aggregated(options, statistics)
+    about = described(options, corpus, layers, data, site=options.site)
+    loss = state.nats / state.num_predicted if state.num_predicted else None
+    return Findings(
+        tables=(
+            layers,
+            dimension_table(by_layer, quantity),
+            histogram_table(by_layer, quantity),
+            top_token_table(by_layer, quantity, corpus.passages, decode),
+        ),
+        data=data,
+        metadata={
+            "loss_nats_per_token": loss,
+            "num_tokens": corpus.passages.num_tokens,
+            "text": corpus.passages.account(),
+            **corpus.subject.note,
+        },
+        described=about,
+        brief=brief(about),
+        files=files_of(options, data),
     )

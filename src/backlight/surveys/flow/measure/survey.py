@@ -20,7 +20,7 @@ from backlight.surveys.flow.measure.attention import AttentionView
 from backlight.surveys.flow.measure.norms import NormView
 from backlight.surveys.flow.measure.residual import ResidualView
 from backlight.surveys.flow.measure.view import View
-from backlight.surveys.layers.measure import Progress
+from backlight.surveys.layers.measure.profile import Progress
 from backlight.tables import Table
 
 ViewName = Literal["norms", "attention", "residual"]

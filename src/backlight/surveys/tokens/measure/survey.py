@@ -24,7 +24,7 @@ from backlight.objectives.objective import LossGradient
 from backlight.objectives.prompts import Prompt
 from backlight.objectives.spans import PromptTokens
 from backlight.stats.base import taken, under
-from backlight.surveys.layers.measure import Progress
+from backlight.surveys.layers.measure.profile import Progress
 from backlight.surveys.tokens.measure.reach import follows, reaches
 
 MEASURES = ("gradient_norm", "activation_norm", "grad_x_act")
