@@ -71,7 +71,7 @@ def find_dictionaries(path: str | Path) -> Collection:
     Raises:
         DictionaryError: If there are none, two for one layer, or one without a layer.
 
-    Example:
+    Examples:
         >>> found = find_dictionaries("smollm2")
         >>> list(found.cards), found.cards[15].format
         ([15], 'SAELens')
@@ -111,7 +111,7 @@ def read_dictionary(path: str | Path, *, dtype: torch.dtype, device: torch.devic
     Raises:
         DictionaryError: If there is none, more than one, or it cannot be read.
 
-    Example:
+    Examples:
         >>> sae = read_dictionary("smollm2", dtype=torch.float32, device=torch.device("cpu"))
         >>> codes = sae.encode(torch.zeros(5, 576))
         >>> sae.decode(codes, torch.zeros(5, 576)).shape
