@@ -29,7 +29,7 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class TrainingStep:
     """How a step found the dictionary, on its own batch and before it changed anything.
 
     Attributes:
@@ -100,7 +100,7 @@ class Training:
         k: int,
         learning_rate: float,
         dead_after: int,
-    ) -> Progress:
+    ) -> TrainingStep:
         """Learn from a batch.
 
         Args:
@@ -135,7 +135,7 @@ class Training:
                 own.add_(other, alpha=_REVIVAL_WEIGHT)
         self._descend(gradient, learning_rate)
         self._remember(threshold)
-        return Progress(
+        return TrainingStep(
             num_tokens=len(x),
             explained_variance=explained,
             l0=len(codes.values) / len(x),
@@ -199,7 +199,7 @@ def train(
     batch_size: int,
     learning_rate: float,
     seed: int,
-) -> Generator[Progress, None, None]:
+) -> Generator[TrainingStep, None, None]:
     """Go through the activations a number of times, each time in another order.
 
     Leave the first token of each sequence out: what is special there is not worth a feature. A
