@@ -8,7 +8,7 @@ from backlight.data.corpora import read_rows
 from backlight.dictionaries.collection import read_dictionary
 from backlight.dictionaries.quality import Reconstruction
 from backlight.models.loading import load_subject
-from backlight.tools.train_sae.activation_store import Harvest, harvest
+from backlight.tools.train_sae.activation_store import ActivationStore, store_activations
 from backlight.tools.train_sae.recovery import measure_recovery
 
 pytestmark = pytest.mark.slow
@@ -22,8 +22,8 @@ def test_it_explains_most_of_a_play_that_it_has_not_seen():
     assert len(rows) == NUM_ROWS
     passages = tokenize(rows[NUM_LEARNED_FROM::20], subject.tokenizer, max_length=128)
     batches = bucket(passages, batch_size=16, seed=0)
-    site, gathered = subject.sites["layers.15.mlp.out"], Harvest(passages.num_tokens)
-    for _ in harvest(subject, site, passages, batches, gathered, with_first=True):
+    site, gathered = subject.sites["layers.15.mlp.out"], ActivationStore(passages.num_tokens)
+    for _ in store_activations(subject, site, passages, batches, gathered, with_first=True):
         pass
     dictionary = read_dictionary("smollm2", dtype=torch.float32, device=torch.device("cpu"))
     x, seen = gathered.values, Reconstruction()

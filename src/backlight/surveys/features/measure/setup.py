@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 from functools import partial
 
+from backlight.data.batches import Batch
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import format_layers
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.placed import (
+    PlacedDictionary,
+    find_source,
+    place_dictionaries,
+)
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from backlight.surveys.features.options import SaeConfig
-from backlight.surveys.features.shelf import Shelf, find_source, shelve
 
-FeaturesMeasurement = Measurement[FeatureSurvey, Shelf]
+FeaturesMeasurement = Measurement[FeatureSurvey, list[PlacedDictionary]]
 
 
 def prepare(
@@ -30,40 +35,36 @@ def prepare(
     """
     source = find_source(options, dictionaries)
     corpus = opening.corpus()
-    shelf = shelve(options, corpus, source)
+    subject = corpus.subject
+    first = Batch.of(corpus.passages, corpus.batches[0]).to(subject.device)
+    placed = place_dictionaries(options, source, subject, first)
     opening.clock.lap("sae_loading")
-    plan = plan_of(options)
-    sizes = {layer: (len(trial.counts), trial.widths[1]) for layer, trial in shelf.trials.items()}
-    state = FeatureSurvey(plan, sizes)
-    layers = format_layers(tuple(shelf.places))
+    state = FeatureSurvey(_plan(options), placed)
+    layers = format_layers([each.layer for each in placed])
     return FeaturesMeasurement(
         corpus=corpus,
         run_name=f"sae_features_model_{options.model_file_name}_num_samples_{options.num_samples}"
         f"_batch_size_{options.batch_size}_layers_{layers}",
-        title=f"{options.aggregate_by} of features, {len(sizes)} layers, splice {options.splice}",
+        title=f"{options.aggregate_by} of features, {len(placed)} layers, splice {options.splice}",
         state=state,
         steps=partial(
             survey_features,
-            corpus.subject,
+            subject,
             corpus.passages,
             corpus.batches,
             state,
-            places=list(shelf.places.values()),
-            trials=shelf.trials,
-            load=shelf.load,
-            plan=plan,
+            dictionaries=placed,
             chunk_bytes=options.chunk_bytes,
         ),
-        plan=shelf,
-        total=corpus.passages.num_tokens * len(sizes),
+        plan=placed,
+        total=corpus.passages.num_tokens * len(placed),
         done=lambda: state.num_steps,
         unit="tokens x layers",
-        material={"dictionaries": {str(layer): shelf.origin(layer) for layer in shelf.places}},
+        material={"dictionaries": {str(each.layer): each.origin() for each in placed}},
     )
 
 
-def plan_of(options: SaeConfig) -> FeaturePlan:
-    """Return what is measured of the features."""
+def _plan(options: SaeConfig) -> FeaturePlan:
     return FeaturePlan(
         splice=options.splice,
         quantity=options.aggregate_by,

@@ -12,14 +12,13 @@ from backlight.dictionaries.activations import Threshold, TopK
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
 from backlight.errors import DictionaryError, UnknownSiteError
 from backlight.models.loading import subject_from_transformers
-from backlight.surveys.features.measure.placement import (
+from backlight.surveys.features.measure.fidelity import (
     LEAST_EXPLAINED,
+    check_fidelity,
     likely_cause,
-    number_format,
-    place,
-    try_out,
     unique_sites,
 )
+from backlight.surveys.features.measure.placed import number_format, sites_of
 from zoo.dictionaries import random_dictionary
 from zoo.models import tiny_model
 from zoo.tokenizers import WordTokenizer
@@ -45,7 +44,17 @@ def card(**known):
 
 
 def at(subject, kind, layer=1):
-    return place(card(), layer, subject, kind)
+    """Both sites of a dictionary by name, as arguments of what is tried."""
+    reads, writes = sites_of(card(), layer, subject, kind)
+    return {"reads": reads, "writes": writes}
+
+
+def quality_of(subject, batch, dictionary, where):
+    return check_fidelity(subject, batch, dictionary, **where).quality
+
+
+def cause_of(subject, batch, dictionary, where, quality):
+    return likely_cause(subject, batch, dictionary, **where, quality=quality)
 
 
 def rows_of(tape, site):
@@ -101,42 +110,41 @@ def directions_of(x):
 
 
 def test_a_dictionary_is_placed_where_its_files_say(subject):
-    found = place(card(reads="layers.1.norm2.out", writes="layers.1.mlp.out"), 1, subject)
+    found = sites_of(card(reads="layers.1.norm2.out", writes="layers.1.mlp.out"), 1, subject)
 
-    assert found.layer == 1
-    assert (found.reads.name, found.writes.name) == ("layers.1.norm2.out", "layers.1.mlp.out")
+    assert [site.name for site in found] == ["layers.1.norm2.out", "layers.1.mlp.out"]
 
 
 @pytest.mark.parametrize(
     "name", ["mlp.out", "layers.*.mlp.out", "model.layers.1.mlp", "blocks.1.hook_mlp_out"]
 )
 def test_an_autoencoder_writes_what_it_reads_in_any_dialect_of_names(subject, name):
-    found = place(card(reads=name), 1, subject)
+    reads, writes = sites_of(card(reads=name), 1, subject)
 
-    assert found.reads == found.writes == subject.sites["layers.1.mlp.out"]
+    assert reads == writes == subject.sites["layers.1.mlp.out"]
 
 
 @pytest.mark.parametrize("name", [None, "layers.1.attn.out", "no.such.place"])
 def test_what_the_caller_says_counts_more_than_the_files(subject, name):
-    found = place(card(reads=name, writes=name), 1, subject, "resid.post")
+    reads, writes = sites_of(card(reads=name, writes=name), 1, subject, "resid.post")
 
-    assert found.reads == found.writes == subject.sites["layers.1.resid.post"]
+    assert reads == writes == subject.sites["layers.1.resid.post"]
 
 
 def test_a_dictionary_that_nobody_places_is_refused_with_the_remedy(subject):
     with pytest.raises(
         DictionaryError, match=r"'some/folder' do not say at which site .* name it with --site"
     ):
-        place(card(), 1, subject)
+        sites_of(card(), 1, subject)
 
 
 def test_a_dictionary_of_another_layer_is_refused(subject):
     with pytest.raises(
         DictionaryError, match=r"taken for layer 1, but it belongs to layer 2 \(layers.2.mlp.out\)"
     ):
-        place(card(reads="layers.2.mlp.out"), 1, subject)
+        sites_of(card(reads="layers.2.mlp.out"), 1, subject)
     with pytest.raises(DictionaryError, match=r"taken for layer 1, but it belongs to embed.out"):
-        place(card(reads="embed.out"), 1, subject)
+        sites_of(card(reads="embed.out"), 1, subject)
 
 
 def test_a_name_of_several_sites_of_the_layer_is_refused_with_their_names(subject):
@@ -144,12 +152,12 @@ def test_a_name_of_several_sites_of_the_layer_is_refused_with_their_names(subjec
         DictionaryError,
         match=r"'resid.\*' is more than one site of layer 1 \(layers.1.resid.pre, .*name one",
     ):
-        place(card(), 1, subject, "resid.*")
+        sites_of(card(), 1, subject, "resid.*")
 
 
 def test_a_site_that_the_model_has_not_is_refused(subject):
     with pytest.raises(UnknownSiteError, match=r"no site 'mlp.outt' .* mean mlp.out"):
-        place(card(reads="mlp.outt"), 1, subject)
+        sites_of(card(reads="mlp.outt"), 1, subject)
 
 
 def spread(rows):
@@ -162,12 +170,11 @@ def spread(rows):
     [("mlp.out", "mlp.out"), ("resid.pre", "resid.pre"), ("norm2.out", "mlp.out")],
     ids=["mlp.out", "resid.pre", "transcoder"],
 )
-def test_a_trial_says_how_good_the_dictionary_is(subject, batch, reads, writes, normalization):
+def test_fidelity_is_how_good_the_dictionary_is(subject, batch, reads, writes, normalization):
     dictionary = random_dictionary(WIDTH, normalization=normalization, skip=reads != writes)
     sites = [subject.sites[f"layers.1.{kind}"] for kind in (reads, writes)]
-    where = place(card(reads=sites[0].name, writes=sites[1].name), 1, subject)
 
-    trial = try_out(subject, batch, dictionary, where)
+    found = check_fidelity(subject, batch, dictionary, reads=sites[0], writes=sites[1])
 
     tape = record_activations(subject, batch, unique_sites(*sites))
     x, target = (rows_of(tape, site) for site in sites)
@@ -177,20 +184,20 @@ def test_a_trial_says_how_good_the_dictionary_is(subject, batch, reads, writes, 
     explained = 1 - error[rest].square().sum() / spread(target[rest])
     with_first = 1 - error.square().sum() / spread(target)
     fires = features != 0
-    quality = trial.quality
+    quality = found.quality
     assert quality.explained_variance == pytest.approx(float(explained), rel=1e-9)
     assert quality.explained_variance_with_first == pytest.approx(float(with_first), rel=1e-9)
     assert quality.l0 == pytest.approx(float(fires[rest].sum(dim=1).double().mean()))
     assert quality.dead_share == pytest.approx(1 - float(fires[rest].any(dim=0).double().mean()))
     assert quality.num_tokens == int(rest.sum())
-    assert trial.num_tokens == len(rest) == batch.num_tokens
-    torch.testing.assert_close(trial.counts, fires.sum(dim=0))
-    assert trial.normalization == normalization
-    assert trial.widths == (WIDTH, WIDTH)
+    assert found.num_tokens == len(rest) == batch.num_tokens
+    torch.testing.assert_close(found.counts, fires.sum(dim=0))
+    assert found.normalization == normalization
+    assert found.widths == (WIDTH, WIDTH)
 
 
-def test_a_trial_leaves_no_hook_behind(subject, batch):
-    try_out(subject, batch, random_dictionary(WIDTH), at(subject, "mlp.out"))
+def test_the_check_leaves_no_hook_behind(subject, batch):
+    quality_of(subject, batch, random_dictionary(WIDTH), at(subject, "mlp.out"))
 
     for module in subject.model.modules():
         assert not module._forward_hooks
@@ -204,7 +211,7 @@ def test_a_dictionary_of_another_width_is_refused_with_both_widths(subject, batc
         DictionaryError,
         match=r"'memory' is for vectors of 48 numbers, but layers.1.mlp.out of tiny llama has 32",
     ):
-        try_out(subject, batch, wrong, where)
+        quality_of(subject, batch, wrong, where)
 
 
 def test_a_transcoder_that_writes_another_width_is_refused(subject, batch):
@@ -214,7 +221,7 @@ def test_a_transcoder_that_writes_another_width_is_refused(subject, batch):
     )
 
     with pytest.raises(DictionaryError, match=r"of 64 numbers, but layers.1.mlp.out .* has 32"):
-        try_out(subject, batch, wider, at(subject, "mlp.out"))
+        quality_of(subject, batch, wider, at(subject, "mlp.out"))
 
 
 @pytest.mark.parametrize(
@@ -230,13 +237,13 @@ def test_a_transcoder_that_writes_another_width_is_refused(subject, batch):
 )
 def test_the_site_that_a_dictionary_was_trained_at_is_named(subject, batch, trained, tried):
     dictionary, where = memory_of(activations_at(subject, batch, trained)), at(subject, tried)
-    quality = try_out(subject, batch, dictionary, where).quality
+    quality = quality_of(subject, batch, dictionary, where)
     assert quality.explained_variance < 0.5
 
-    cause = likely_cause(subject, batch, dictionary, where, quality)
+    cause = cause_of(subject, batch, dictionary, where, quality)
 
-    own = place(card(reads=trained), int(trained[7]), subject)
-    assert try_out(subject, batch, dictionary, own).quality.explained_variance > 0.999
+    own = at(subject, trained, int(trained[7]))
+    assert quality_of(subject, batch, dictionary, own).explained_variance > 0.999
     assert cause == f"Likely cause: it was trained at {trained} (explained variance there 1.00)."
 
 
@@ -246,13 +253,13 @@ def test_the_scale_that_a_dictionary_was_trained_at_is_named(batch):
         model.model.layers[1].mlp.down_proj.weight.mul_(0.05)
     subject = subject_from_transformers(model, WordTokenizer())
     where = at(subject, "mlp.out")
-    x = activations_at(subject, batch, where.reads.name)
+    x = activations_at(subject, batch, where["reads"].name)
     scale = usual_scale(x, batch)
     dictionary = directions_of(x * scale)
-    quality = try_out(subject, batch, dictionary, where).quality
+    quality = quality_of(subject, batch, dictionary, where)
     assert quality.explained_variance < LEAST_EXPLAINED
 
-    cause = likely_cause(subject, batch, dictionary, where, quality)
+    cause = cause_of(subject, batch, dictionary, where, quality)
 
     assert cause.startswith(
         "Likely cause: it was trained on activations scaled to the mean norm sqrt(32), here times "
@@ -262,9 +269,9 @@ def test_the_scale_that_a_dictionary_was_trained_at_is_named(batch):
 
 def test_a_dictionary_that_fits_nowhere_is_said_to(subject, batch):
     dictionary, where = random_dictionary(WIDTH), at(subject, "mlp.out")
-    quality = try_out(subject, batch, dictionary, where).quality
+    quality = quality_of(subject, batch, dictionary, where)
 
-    cause = likely_cause(subject, batch, dictionary, where, quality)
+    cause = cause_of(subject, batch, dictionary, where, quality)
 
     assert cause.startswith("No other site of its width in this layer or the next ones")
 
@@ -272,10 +279,10 @@ def test_a_dictionary_that_fits_nowhere_is_said_to(subject, batch):
 def test_a_site_that_is_hardly_better_is_not_the_cause(subject, batch):
     dictionary = memory_of(activations_at(subject, batch, "layers.1.resid.post"))
     where = at(subject, "mlp.out")
-    quality = try_out(subject, batch, dictionary, where).quality
+    quality = quality_of(subject, batch, dictionary, where)
     nearly = dataclasses.replace(quality, explained_variance=0.95)
 
-    assert likely_cause(subject, batch, dictionary, where, nearly).startswith("No other site")
+    assert cause_of(subject, batch, dictionary, where, nearly).startswith("No other site")
 
 
 def test_dictionaries_compute_in_float32_but_for_float64_models(subject):
