@@ -18,7 +18,7 @@ from backlight.tools.doctor.options import DoctorConfig
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.log.history import History, ParameterInfo
 from backlight.training.measuring.statistics import gradient_statistics, norms
-from backlight.training.watch.parameters import DepthOrder, describe_parameters, is_compiled
+from backlight.training.watching.parameters import DepthOrder, describe_parameters, is_compiled
 
 
 def probe(config: DoctorConfig) -> History:

@@ -12,7 +12,7 @@ from backlight.training.log.writers import Outlets
 from backlight.training.measuring.statistics import has_norm, norms
 from backlight.training.non_finite.detector import Alarm
 from backlight.training.non_finite.snapshot import save_snapshot
-from backlight.training.watch.losses import LossMeter
+from backlight.training.watching.losses import LossMeter
 
 _MOST_SNAPSHOTS = 3
 """A training that goes on through many bad steps must not fill the disk."""

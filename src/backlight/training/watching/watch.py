@@ -28,22 +28,22 @@ from backlight.training.log.writers import Outlets
 from backlight.training.measuring.measurement import Measurement
 from backlight.training.non_finite.batches import remember, scalars
 from backlight.training.non_finite.detector import Alarm
-from backlight.training.watch.activations import ActivationGradients
-from backlight.training.watch.backward import BackwardEnd, under_way
-from backlight.training.watch.event import Trouble
-from backlight.training.watch.given import checked_model, unwrapped
-from backlight.training.watch.losses import LossMeter
-from backlight.training.watch.parameters import (
+from backlight.training.watching.activations import ActivationGradients
+from backlight.training.watching.backward import BackwardEnd, under_way
+from backlight.training.watching.event import Trouble
+from backlight.training.watching.given import checked_model, unwrapped
+from backlight.training.watching.losses import LossMeter
+from backlight.training.watching.parameters import (
     DepthOrder,
     bare,
     blocks,
     describe_parameters,
     is_compiled,
 )
-from backlight.training.watch.ranks import LocalNorms, rank
-from backlight.training.watch.roster import Roster
-from backlight.training.watch.scaling import ScalerWatch, left_to_optimizer, optimizer_skips
-from backlight.training.watch.schedules import Schedule, make_schedule
+from backlight.training.watching.ranks import LocalNorms, rank
+from backlight.training.watching.roster import Roster
+from backlight.training.watching.scaling import ScalerWatch, left_to_optimizer, optimizer_skips
+from backlight.training.watching.schedules import Schedule, make_schedule
 
 
 class Watch:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from backlight.training.log.history import ParameterInfo
-from backlight.training.watch.parameters import describe_parameter
+from backlight.training.watching.parameters import describe_parameter
 
 _LONG = 10
 """Steps without being trainable after which a parameter counts as frozen: some trainings freeze
