@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from backlight.training.doctor.findings import Place
 from backlight.training.doctor.robust import middle, slope
-from backlight.training.log.history import History, ParameterInfo
+from backlight.training.log.history import History, ParameterInfo, aligned
 
 _DIGITS = re.compile(r"\d+")
 _EXPERT = re.compile(r"(^|[._])experts?[._]\d+[._]", re.IGNORECASE)
@@ -164,12 +164,7 @@ class Readings:
     @cached_property
     def losses(self) -> NDArray[np.float64]:
         """The loss of each recorded step, ``[T]``; NaN where it is not known."""
-        history = self.history
-        if not len(history.losses):
-            return np.full(len(self.steps), np.nan)
-        places = np.searchsorted(history.loss_steps, self.steps)
-        places = np.minimum(places, len(history.losses) - 1)
-        return np.where(history.loss_steps[places] == self.steps, history.losses[places], np.nan)
+        return aligned(self.history.loss_steps, self.history.losses, self.steps)
 
     @cached_property
     def nothing_left(self) -> NDArray[np.bool_]:

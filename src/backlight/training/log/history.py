@@ -3,13 +3,12 @@
 Nothing here needs torch, so that a run can be judged on any machine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-
-from backlight.training.log.groups import GroupNorms, group_norms
 
 STATISTICS = (
     "mean",
@@ -31,16 +30,9 @@ _Steps = NDArray[np.int64]
 _Flags = NDArray[np.bool_]
 
 
-def _no_steps() -> _Steps:
-    return np.zeros(0, dtype=np.int64)
-
-
-def _no_numbers() -> _Numbers:
-    return np.zeros(0, dtype=np.float64)
-
-
-def _no_table() -> _Numbers:
-    return np.zeros((0, 0), dtype=np.float64)
+_no_steps = partial(np.zeros, 0, dtype=np.int64)
+_no_numbers = partial(np.zeros, 0, dtype=np.float64)
+_no_table = partial(np.zeros, (0, 0), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +88,22 @@ class Event:
     parameter: str | None = None
     snapshot: str | None = None
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupNorms:
+    """The norm of the gradient of groups of parameters.
+
+    Attributes:
+        names: The groups, in the order in which they were first named.
+        norms: ``[steps, groups]``, the root of the sum of the squares of the parameters that had a
+            gradient; NaN where none had one, or where one was NaN.
+        present: ``[steps, groups]``, some parameter had a gradient.
+    """
+
+    names: tuple[str, ...]
+    norms: NDArray[np.float64]
+    present: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,3 +201,48 @@ def block_of(info: ParameterInfo) -> str | None:
     parts = info.module.split(".")
     number = str(info.layer)
     return ".".join(parts[: parts.index(number) + 1]) if number in parts else info.module
+
+
+def group_norms(
+    keys: Sequence[str | None], norms: NDArray[np.float64], present: NDArray[np.bool_]
+) -> GroupNorms:
+    """Sum the squares of the parameters of each group.
+
+    Args:
+        keys: The group of each parameter, None for one that is left out.
+        norms: ``[steps, parameters]``.
+        present: ``[steps, parameters]``, the parameter had a gradient.
+
+    Returns:
+        The norms of the groups.
+    """
+    members: dict[str, list[int]] = {}
+    for column, key in enumerate(keys):
+        if key is not None:
+            members.setdefault(key, []).append(column)
+    totals = np.full((len(norms), len(members)), np.nan)
+    some = np.zeros(totals.shape, dtype=np.bool_)
+    for place, columns in enumerate(members.values()):
+        seen = np.where(present[:, columns], norms[:, columns], 0.0)
+        total = np.hypot.reduce(seen, axis=1)  # it does not overflow where squares would
+        total[np.isnan(seen).any(axis=1)] = np.nan  # hypot(inf, nan) is inf
+        some[:, place] = present[:, columns].any(axis=1)
+        totals[:, place] = np.where(some[:, place], total, np.nan)
+    return GroupNorms(names=tuple(members), norms=totals, present=some)
+
+
+def aligned(steps: _Steps, values: _Numbers, wanted: _Steps) -> _Numbers:
+    """Return the values at some steps; NaN where there is none.
+
+    Args:
+        steps: ``[N]``, rising.
+        values: ``[N]``.
+        wanted: ``[T]``, the steps in question.
+
+    Returns:
+        ``[T]``.
+    """
+    if not len(steps):
+        return np.full(len(wanted), np.nan)
+    places = np.minimum(np.searchsorted(steps, wanted), len(steps) - 1)
+    return np.where(steps[places] == wanted, values[places], np.nan)

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from backlight.training.log.groups import group_norms
-from backlight.training.log.history import Event, History, ParameterInfo, block_of
+from backlight.training.log.history import Event, History, ParameterInfo, block_of, group_norms
 from backlight.training.log.sinks import Sink, Sinks
 from backlight.training.log.status import StatusLine, describe_step
 from backlight.training.log.writer import TrainingLog
