@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import complain, message_of
+from backlight.training.guarding.warn_once import message_of, warn_once
 from backlight.training.log.history import Event
 
 _TO_THE_END = "\x1b[K"
@@ -38,7 +38,7 @@ class StatusLine:
         error = attempt(write)
         if error is not None:
             self._shown = False
-            complain(
+            warn_once(
                 f"The terminal is gone ({message_of(error)}); the line of the watch is not shown "
                 "any more."
             )

@@ -13,7 +13,7 @@ from weakref import finalize
 from backlight.errors import RunDirectoryError, StorageError, quoted
 from backlight.runs.files import write_file
 from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import complain, message_of
+from backlight.training.guarding.warn_once import message_of, warn_once
 from backlight.training.log.history import History, ParameterInfo
 from backlight.training.log.lines import encode_line, open_lines, read_lines, whole_size
 from backlight.training.log.reading import FORMAT, HEADER, LOG, assemble, read_history
@@ -127,12 +127,12 @@ class TrainingLog:
         self._file.flush()
 
     def _attempt(self, write: Callable[[], object]) -> bool:
-        """Write; if that fails, complain, and go on without the file."""
+        """Write; if that fails, warn, and go on without the file."""
         error = attempt(write)
         if error is None:
             return True
         self._give_up()
-        complain(
+        warn_once(
             f"The log of the gradients cannot be written ({message_of(error)}); it is kept in "
             "memory."
         )

@@ -14,8 +14,8 @@ from backlight.training.non_finite.cause import Cause, find_cause
 from backlight.training.non_finite.flag import FirstNonFinite
 
 
-class Alarm:
-    """Looks at all gradients of all steps, and says where the first bad one came from.
+class Detector:
+    """Looks at all gradients of all steps, and finds where the first bad one came from.
 
     On the CPU a bad gradient is noticed at once, before the optimizer spoils the weights with it.
     Elsewhere a device would have to be waited for, so a flag is kept there and read at the steps
@@ -42,7 +42,7 @@ class Alarm:
         self._bad_gradients = FirstNonFinite()
         self._bad_weights = FirstNonFinite()
         self.told = False
-        self._guilty: Batch | None = None
+        self._bad_batch: Batch | None = None
         self.last: Batch | None = None
         on_host = all(weight.device.type == "cpu" for weight in weights)
         self.at_once = on_host if at_once is None else at_once
@@ -55,12 +55,9 @@ class Alarm:
     def see_gradients(self, gradients: Sequence[Tensor | None], step: int) -> None:
         """Look at the gradients that a backward pass left."""
         self._bad_gradients.see(gradients, step)
-        if (
-            self.at_once
-            and self._guilty is None
-            and self._bad_gradients.read(len(self._weights)).any()
-        ):
-            self._guilty = self.last
+        waits = not self.at_once or self._bad_batch is not None
+        if not waits and self._bad_gradients.read(len(self._weights)).any():
+            self._bad_batch = self.last
 
     def see_weights(self, step: int) -> None:
         """Look at the weights that a step's gradients were computed with, before they change."""
@@ -68,7 +65,7 @@ class Alarm:
             self._bad_weights.see(self._weights, step)
 
     def began(self) -> int | None:
-        """Tell the first step with a bad gradient that was not told yet; None if there is none."""
+        """Return the first step with a bad gradient that was not told yet; None if there is none."""
         steps = self._bad_gradients.read(len(self._weights))
         return None if self.told or not steps.any() else int(steps[steps > 0].min())
 
@@ -106,13 +103,14 @@ class Alarm:
             parameters,
             bad_weights=bad_weights,
             bad_gradients=self._bad_gradients.read(len(self._weights)) == began,
-            batch=(self._guilty or self.last) if at_hand else None,
+            batch=self.bad_batch if at_hand else None,
             loss_is_finite=loss_is_finite,
         )
 
-    def guilty(self) -> Batch | None:
-        """Give the batch that was bad; the last one if that is not known."""
-        return self._guilty or self.last
+    @property
+    def bad_batch(self) -> Batch | None:
+        """The first batch whose gradient was not finite; the last one if that is not known."""
+        return self._bad_batch or self.last
 
     def move(self, step: int, other: int) -> None:
         """Count gradients that were seen at one step as those of another."""
@@ -121,7 +119,7 @@ class Alarm:
     def clear(self) -> None:
         """Begin anew: gradients are fine, or their overflow is the gradient scaler's business."""
         self.told = False
-        self._guilty = None
+        self._bad_batch = None
         self._bad_gradients.reset()
         self._bad_weights.reset()
 
