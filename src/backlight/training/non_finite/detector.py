@@ -1,15 +1,15 @@
 """The first NaN or infinity of a training run: noticed at its step, explained when possible."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backlight.training.log.history import ParameterInfo
 from backlight.training.measuring.statistics import has_norm, norms
-from backlight.training.non_finite.batches import Batch
+from backlight.training.non_finite.batches import Batch, remember, scalars
 from backlight.training.non_finite.cause import Cause, find_cause
 from backlight.training.non_finite.flag import FirstNonFinite
 
@@ -47,10 +47,15 @@ class Detector:
         on_host = all(weight.device.type == "cpu" for weight in weights)
         self.at_once = on_host if at_once is None else at_once
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return self._weights[0].device
+    def see_inputs(self, arguments: Any, keywords: Any, step: int) -> None:
+        """Keep what the model is called with, to run it again if need be."""
+        device = self._weights[0].device
+        self.last = remember(self._model, device, arguments, keywords, step)
+
+    def see_output(self, output: Any) -> None:
+        """Keep the single numbers among what the model returned."""
+        if self.last is not None:
+            self.last.results.extend(scalars(output))
 
     def see_gradients(self, gradients: Sequence[Tensor | None], step: int) -> None:
         """Look at the gradients that a backward pass left."""
@@ -65,7 +70,7 @@ class Detector:
             self._bad_weights.see(self._weights, step)
 
     def began(self) -> int | None:
-        """Return the first step with a bad gradient that was not told yet; None if there is none."""
+        """Return the first step with a bad gradient that was not told yet, if there is one."""
         steps = self._bad_gradients.read(len(self._weights))
         return None if self.told or not steps.any() else int(steps[steps > 0].min())
 
@@ -115,6 +120,11 @@ class Detector:
     def move(self, step: int, other: int) -> None:
         """Count gradients that were seen at one step as those of another."""
         self._bad_gradients.move(step, other)
+
+    def forget(self) -> None:
+        """Forget everything, the last batch too."""
+        self.last = None
+        self.clear()
 
     def clear(self) -> None:
         """Begin anew: gradients are fine, or their overflow is the gradient scaler's business."""

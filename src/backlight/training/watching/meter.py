@@ -39,6 +39,11 @@ class StepMeter:
         self.scale = 1.0
         self.reset()
 
+    def detach(self) -> None:
+        """Let go of the scaler's steps; its factor can still be asked for."""
+        if self.scaler is not None:
+            self.scaler.remove()
+
     def reset(self) -> None:
         """Forget what was measured."""
         self.measured = self._later = Measurement(self._roster.weights)

@@ -16,7 +16,6 @@ from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.guarding.warn_once import in_words, message_of, warn_once
 from backlight.training.log.history import Event
-from backlight.training.non_finite.batches import remember, scalars
 from backlight.training.non_finite.detector import Detector
 from backlight.training.watching.activations import ActivationGradients
 from backlight.training.watching.backward import BackwardEnd, under_way
@@ -153,13 +152,11 @@ class Observer:
     def detach(self) -> None:
         """Take all hooks away."""
         self.hooks.remove()
-        if self._meter.scaler is not None:
-            self._meter.scaler.remove()
+        self._meter.detach()
 
     def fail(self, error: Exception) -> None:
         """Warn once that the watch has ended, and let go of everything."""
-        if self._meter.scaler is not None:
-            self._meter.scaler.remove()
+        self._meter.detach()
         step = self.counter.steps + (self._stepping is None)
         reason = message_of(error) if isinstance(error, BacklightError) else in_words(error)
         text = (
@@ -171,8 +168,7 @@ class Observer:
         attempt(lambda: self.writers.write_event(Event(step=step, what="unwatched", text=text)))
         self.losses = LossMeter(None)
         self._meter.reset()
-        self.detector.last = None
-        self.detector.clear()
+        self.detector.forget()
 
     def _is_due(self) -> bool:
         """Check whether gradients that come now are measured."""
@@ -192,15 +188,12 @@ class Observer:
             self.see_parameters()
             if self._depths is not None:
                 self._depths.begin()
-            self.detector.last = remember(
-                self._model, self.detector.device, arguments, keywords, self.counter.steps + 1
-            )
+            self.detector.see_inputs(arguments, keywords, self.counter.steps + 1)
 
     def _after_forward(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> None:
         del module, arguments
         if torch.is_grad_enabled():
-            if self.detector.last is not None:
-                self.detector.last.results.extend(scalars(output))
+            self.detector.see_output(output)
             self.losses.see(output, keywords)
             self._stop_depths()
 
@@ -312,11 +305,7 @@ class Observer:
             self._meter.see_other(optimizer, places)
 
     def _end_step(self, *, whole: bool = False) -> None:
-        """End a step.
-
-        Args:
-            whole: All optimizers have stepped, so that nothing of the next step has come yet.
-        """
+        """End a step; ``whole`` if all optimizers have stepped, so that the next is not begun."""
         self.losses.end_step(self.counter.steps)
         due, stepped, self._stepped = self.counter.due, self._stepped, []
         activations = None if self._activations is None else self._activations.take()
