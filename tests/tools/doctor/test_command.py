@@ -13,7 +13,7 @@ from backlight.tools.doctor.command import doctor, run
 from backlight.tools.doctor.options import DoctorConfig
 from backlight.tools.doctor.page import report_of, write_page
 from backlight.tools.doctor.pictures import draw_doctor
-from backlight.training.doctor import diagnose
+from backlight.training.doctor.diagnosis import diagnose
 from zoo.histories import changed, column, healthy
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from backlight.training.doctor import diagnose
+from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.watching.schedules import log_spaced
 from backlight.training.watching.watch import watch
 from zoo.faults import FAULTS, post_norm_training

@@ -15,7 +15,7 @@ from backlight.tables import Table
 from backlight.tools.doctor.pictures import DoctorReport, Grid, Mark, draw_doctor
 from backlight.tools.doctor.text import heading, meaning, recorded, tone
 from backlight.tools.report.command import png
-from backlight.training.doctor import Diagnosis, Finding
+from backlight.training.doctor.findings import Diagnosis, Finding
 from backlight.training.log.history import History
 
 _HEAD = 1000  # bytes, in which a page says who made it

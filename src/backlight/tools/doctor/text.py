@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from backlight.surveys.driver.session import console
-from backlight.training.doctor import Diagnosis, Finding
+from backlight.training.doctor.findings import Diagnosis, Finding
 
 _MEANINGS = {
     "healthy": "Nothing speaks against it.",

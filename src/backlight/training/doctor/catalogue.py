@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from configparser import ConfigParser
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from backlight.training.doctor.findings import Finding, Place, Severity, Verdict
@@ -34,7 +34,7 @@ class Symptom:
 def _read_catalogue() -> dict[str, Symptom]:
     """Read the table; a symptom explains those that it names, and all of a group that it names."""
     table = ConfigParser(delimiters=("=",), interpolation=None)
-    table.read_string(files(__package__).joinpath("symptoms.ini").read_text(encoding="utf-8"))
+    table.read_string(Path(__file__).with_name("symptoms.ini").read_text(encoding="utf-8"))
     groups = {name: names.split() for name, names in table["groups"].items()}
     found: dict[str, Symptom] = {}
     for name in table.sections()[1:]:
@@ -56,7 +56,6 @@ def finding(
     until_step: int | None = None,
     place: Place | None = None,
     cause: str | None = None,
-    verdict: Verdict | None = None,
     severity: Severity | None = None,
 ) -> Finding:
     """Make a finding from a symptom of the catalogue.
@@ -68,7 +67,6 @@ def finding(
         until_step: The last one, None if it lasts.
         place: Where; None for the whole model.
         cause: A likelier cause than the catalogue's.
-        verdict: Another verdict than the catalogue's.
         severity: Another severity than the catalogue's.
 
     Returns:
@@ -78,7 +76,7 @@ def finding(
     return Finding(
         symptom=name,
         title=symptom.title,
-        verdict=verdict or symptom.verdict,
+        verdict=symptom.verdict,
         severity=severity or symptom.severity,
         place=place or Place(),
         since_step=since_step,

@@ -1,7 +1,7 @@
 """A history made ready for judging: matrices, their siblings in other blocks, and logarithms."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.training.doctor.findings import Place
-from backlight.training.doctor.robust import middle, slope
+from backlight.training.doctor.robust import first_stretch, middle, slope
 from backlight.training.log.history import History, ParameterInfo, aligned
 
 _DIGITS = re.compile(r"\d+")
@@ -116,18 +116,18 @@ class Readings:
         return tuple(tuple(columns) for columns in groups.values() if len(columns) > 1)
 
     def bias_of(self, column: int) -> int | None:
-        """Give the column of the bias next to a matrix, None if it has none."""
+        """Return the column of the bias next to a matrix, None if it has none."""
         infos = self.history.parameters
         wanted = infos[column].name.removesuffix("weight") + "bias"
         return next((place for place, info in enumerate(infos) if info.name == wanted), None)
 
     def read(self, name: str) -> NDArray[np.float64]:
-        """Give a statistic, ``[T, P]``; NaN if it was not recorded."""
+        """Return a statistic, ``[T, P]``; NaN if it was not recorded."""
         empty = np.full((len(self.steps), len(self.history.parameters)), np.nan)
         return self.history.statistics.get(name, empty)
 
     def has(self, name: str) -> bool:
-        """Tell whether some number of a statistic is known."""
+        """Check whether some number of a statistic is known."""
         return bool(np.isfinite(self.read(name)).any())
 
     @cached_property
@@ -195,7 +195,7 @@ class Readings:
         )
 
     def gains(self, row: int) -> NDArray[np.float64]:
-        """Give the root mean square of weights times the root of the fan-in, for matrices.
+        """Return the root mean square of weights times the root of the fan-in, for matrices.
 
         A linear map with independent weights multiplies the size of a signal by about this.
 
@@ -243,8 +243,21 @@ class Readings:
             result[:, list(family)] = level - middle(level, axis=1)[:, None]
         return result
 
+    def blocks_where(self, holds: NDArray[np.bool_]) -> Iterator[tuple[list[int], int, int]]:
+        """Find the blocks where something holds of some matrices for a stretch.
+
+        Args:
+            holds: ``[T, P]``.
+
+        Yields:
+            The matrices of a block of which it holds, the first row of any, and the last of any.
+        """
+        found = {p: stretch for p in self.matrices if (stretch := first_stretch(holds[:, p]))}
+        for group in self.by_block(list(found)):
+            yield group, min(found[p][0] for p in group), max(found[p][1] for p in group)
+
     def until(self, last: int) -> int | None:
-        """Give the step at which something ended; None if it had not when the record ends."""
+        """Return the step at which something ended; None if it had not when the record ends."""
         return None if last == len(self.steps) - 1 else int(self.steps[last])
 
     def by_block(self, columns: Sequence[int]) -> list[list[int]]:
@@ -286,7 +299,7 @@ def place_of(history: History, columns: Sequence[int]) -> Place:
 
 
 def _template(info: ParameterInfo) -> str:
-    """Give a parameter's name without the number of its block."""
+    """Return a parameter's name without the number of its block."""
     if info.layer is None or not info.numel:  # a plain log only counts names
         return _DIGITS.sub("*", info.name)
     parts = info.name.split(".")

@@ -114,9 +114,12 @@ def first_stretch(holds: NDArray[np.bool_], *, least: int = 3) -> tuple[int, int
     Returns:
         The first and the last place of the stretch; None if there is none.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(np.int8)))
-    starts, ends = edges[::2], edges[1::2]
+    starts, ends = stretches(holds)
     long = np.flatnonzero(ends - starts >= max(1, min(least, len(holds))))
-    if not len(long):
-        return None
-    return int(starts[long[0]]), int(ends[long[0]]) - 1
+    return (int(starts[long[0]]), int(ends[long[0]]) - 1) if len(long) else None
+
+
+def stretches(holds: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find where something begins to hold, and where it holds no more."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(np.int8)))
+    return edges[::2], edges[1::2]

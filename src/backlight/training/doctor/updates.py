@@ -171,14 +171,7 @@ def _blocks(readings: Readings) -> Iterator[Finding]:
     for name, fast in (("layer_update_large", True), ("layer_update_small", False)):
         sign = 1 if fast else -1
         apart = (sign * moved > _APART) & (sign * ratio > _ALSO) & (sign * rate > _ALSO)
-        starts = {
-            column: stretch
-            for column in readings.matrices
-            if (stretch := first_stretch(apart[:, column]))
-        }
-        for group in readings.by_block(list(starts)):
-            start = min(starts[column][0] for column in group)
-            end = max(starts[column][1] for column in group)
+        for group, start, end in readings.blocks_where(apart):
             factor = float(np.exp(sign * middle(moved[start : start + 3, group])))
             # A new head on a body that was learned before has a rate of its own.
             at_an_end = len(group) == 1 and group[0] in ends

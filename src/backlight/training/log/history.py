@@ -160,7 +160,7 @@ class History:
         Returns:
             The norms, by the modules' paths, from the input to the loss.
         """
-        return self._grouped({info.name: info.module for info in self.parameters})
+        return self._grouped([info.module for info in self.parameters])
 
     def layer_norms(self) -> GroupNorms:
         """Sum the squares of the parameters of each block; those outside of blocks are left out.
@@ -169,7 +169,7 @@ class History:
             The norms, by the blocks' paths (``transformer.h.3``); no groups if the model has no
             numbered blocks.
         """
-        return self._grouped({info.name: block_of(info) for info in self.parameters})
+        return self._grouped([block_of(info) for info in self.parameters])
 
     def clip_rate(self, *, tolerance: float = 1e-3) -> float:
         """Tell at which share of the recorded steps the gradient was clipped.
@@ -184,14 +184,10 @@ class History:
         clipped = self.clipped_norm[known] < (1 - tolerance) * self.global_norm[known]
         return float(clipped.mean()) if known.any() else float("nan")
 
-    def _grouped(self, keys: Mapping[str, str | None]) -> GroupNorms:
+    def _grouped(self, keys: Sequence[str | None]) -> GroupNorms:
         order = sorted(range(len(self.parameters)), key=lambda p: self.parameters[p].depth)
         norms = self.statistics.get("norm", np.full(self.present.shape, np.nan))
-        return group_norms(
-            [keys[self.parameters[column].name] for column in order],
-            norms[:, order],
-            self.present[:, order],
-        )
+        return group_norms([keys[p] for p in order], norms[:, order], self.present[:, order])
 
 
 def block_of(info: ParameterInfo) -> str | None:

@@ -12,19 +12,6 @@ from torch.distributed.tensor import DTensor
 NEAR_ZERO = 1e-7
 """A gradient below this, in absolute value, counts as near zero."""
 
-GRADIENT_STATISTICS = (
-    "mean",
-    "std",
-    "max_abs",
-    "norm",
-    "near_zero",
-    "zero",
-    "num_nan",
-    "num_inf",
-    "smallest",
-)
-"""What is known of a gradient."""
-
 _PIECE = 2**18
 """Numbers in a piece: a megabyte in float32, and few enough to be counted exactly by a norm."""
 
@@ -48,7 +35,7 @@ def gradient_statistics(
         near_zero: Which absolute value is the least that is not near zero.
 
     Returns:
-        Each of ``GRADIENT_STATISTICS``, one number for each tensor: mean, population standard
+        By name, as in ``STATISTICS`` of the log, one number for each tensor: mean, population standard
         deviation, largest absolute value and 2-norm, as they are (NaN where an entry is); the
         shares near zero and exactly zero; how many entries are NaN and infinite; and the smallest
         absolute value besides zero, of those with zeros and other finite entries (NaN for others;

@@ -12,7 +12,8 @@ from typing_extensions import Unpack
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.foreign.files import expanded
 from backlight.runs.provenance import provenance
-from backlight.training.doctor import Diagnosis, diagnose
+from backlight.training.doctor.diagnosis import diagnose
+from backlight.training.doctor.findings import Diagnosis
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.unheard import unheard
 from backlight.training.log.history import History

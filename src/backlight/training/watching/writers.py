@@ -1,6 +1,5 @@
 """Where the numbers of a measured step go: the log, other people's dashboards, and the terminal."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -11,9 +10,9 @@ import numpy as np
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.warn_once import in_words, warn_once
 from backlight.training.log.history import Event, ParameterInfo, block_of, group_norms
-from backlight.training.log.status import StatusLine, describe_step
 from backlight.training.log.writer import TrainingLog
 from backlight.training.measuring.measurement import Measurement
+from backlight.training.watching.status import StatusLine, describe_step
 
 
 @runtime_checkable
@@ -68,29 +67,19 @@ class LogWriters:
             self.log.append({"kind": "activations", "step": step, "layers": dict(activations)})
         self.write_losses(losses)
         loss = dict(zip(*losses, strict=True)).get(step)
-        ratio = measured.median_update_ratio
         if self._sinks:
             numbers = {
                 "loss": loss,
                 "gradient/norm": measured.norm,
                 "gradient/clipped_norm": measured.clipped_norm,
-                "update_to_weight/median": ratio,
+                "update_to_weight/median": measured.median_update_ratio,
                 "scale": scale,
                 **{f"learning_rate/{place}": rate for place, rate in enumerate(learning_rates)},
                 **_layers(self.log.parameters, measured),
             }
             known = {name: number for name, number in numbers.items() if number is not None}
             self._each_sink(lambda sink: partial(sink.write, step, dict(known)))
-        self._status.show(
-            describe_step(
-                step,
-                loss=math.nan if loss is None else loss,
-                norm=measured.norm,
-                clipped_norm=measured.clipped_norm,
-                update_ratio=ratio,
-                events=self._events,
-            )
-        )
+        self._status.show(describe_step(step, loss, measured, self._events))
 
     def write_losses(self, losses: tuple[Sequence[int], Sequence[float]]) -> None:
         """Write the losses of some steps."""

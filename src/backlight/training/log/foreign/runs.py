@@ -92,7 +92,9 @@ def one_run(columns: Columns) -> Run:
         cuts = _Cuts.of(steps, _sequences(columns, used), None)
     kept = cuts.kept(steps)
     row_steps = np.where(kept & (steps >= 0), steps, -1)
-    series = {field: _series(column, row_steps) for field, column in chosen.items()}
+    series: dict[Field, Series] = {
+        field: _series(column, row_steps) for field, column in chosen.items()
+    }
     return Run(
         series=series,
         row_steps=row_steps,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from configparser import ConfigParser
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Literal, cast
 
 Field = Literal["step", "epoch", "loss", "norm", "clipped", "rate"]
@@ -12,7 +12,7 @@ Field = Literal["step", "epoch", "loss", "norm", "clipped", "rate"]
 
 def _read_names() -> dict[str, dict[str, list[str]]]:
     table = ConfigParser(delimiters=("=",), interpolation=None)
-    table.read_string(files(__package__).joinpath("names.ini").read_text(encoding="utf-8"))
+    table.read_string(Path(__file__).with_name("names.ini").read_text(encoding="utf-8"))
     return {part: {key: text.split() for key, text in table[part].items()} for part in table}
 
 
