@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from backlight.foreign.text import brief
 from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.findings import Finding
-from backlight.training.doctor.losses import Course
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.doctor.robust import first_stretch, middle, slope
 
@@ -101,7 +100,7 @@ def _trend(
 
 
 def _fades_at_first(readings: Readings, growth: NDArray[np.float64], start: int) -> bool:
-    """Tell whether the gradient begins to vanish right after large first steps."""
+    """Check whether the gradient begins to vanish right after large first steps."""
     rates = readings.history.learning_rates
     if start == 0 or not rates.size or int(readings.steps[start]) > _EARLY:
         return False
@@ -171,7 +170,7 @@ def _beyond_trend(readings: Readings) -> NDArray[np.float64]:
 
 def _first_apart(readings: Readings, apart: NDArray[np.float64]) -> dict[int, list[list[int]]]:
     """Find branches whose gradients stand out from the first steps on, the most striking first."""
-    if not Course.of(readings).starts_unlearned:  # what has learned is not alike any more
+    if not readings.course.starts_unlearned:  # what has learned is not alike any more
         return {1: [], -1: []}
     infos = readings.history.parameters
     weights = readings.against_siblings(readings.weights)[:1]
@@ -227,7 +226,7 @@ def _tiny(readings: Readings, norm: NDArray[np.float64]) -> Iterator[Finding]:
     if stretch is None:
         return
     start, end = stretch
-    until, course = readings.until(end), Course.of(readings)
+    until, course = readings.until(end), readings.course
     # With a gradient of zero no loss falls: then it is another number that was logged.
     other = course.has_fallen and not norm[start : end + 1].any()
     excused = other or course.is_learned or bool(readings.nothing_left[start : end + 1].all())
@@ -245,7 +244,7 @@ def _tiny(readings: Readings, norm: NDArray[np.float64]) -> Iterator[Finding]:
 
 
 def _layers(readings: Readings, family: tuple[int, ...]) -> NDArray[np.float64]:
-    """Give where the members of a family lie: their blocks, or one after another."""
+    """Return where the members of a family lie: their blocks, or one after another."""
     infos = [readings.history.parameters[column] for column in family]
     layers = [info.layer for info in infos if info.layer is not None and info.numel]
     if len(layers) == len(infos) and len(set(layers)) > 1:

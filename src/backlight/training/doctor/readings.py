@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.training.doctor.course import Course
 from backlight.training.doctor.findings import Place
 from backlight.training.doctor.robust import first_stretch, middle, slope
 from backlight.training.log.history import History, ParameterInfo, aligned
@@ -105,6 +106,11 @@ class Readings:
             sizes = [shape[0] for shape in tables if shape[-1] == given]
         size = max(sizes, default=0)
         return size if size >= 10 else None
+
+    @cached_property
+    def course(self) -> Course:
+        """The losses that are known."""
+        return Course(history=self.history, vocabulary=self.vocabulary)
 
     @cached_property
     def kin(self) -> tuple[tuple[int, ...], ...]:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.training.doctor.catalogue import finding
+from backlight.training.doctor.course import Course
 from backlight.training.doctor.findings import Finding
-from backlight.training.doctor.losses import Course
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.doctor.robust import first_stretch, middle, past
 
@@ -84,7 +84,7 @@ def _large(readings: Readings) -> Iterator[Finding]:
     above = np.flatnonzero(update >= _MOST)
     known = readings.gains(start)
     small = float(middle(known)) < _SMALL_GAIN
-    helped = _helped(Course.of(readings), int(readings.steps[start]))
+    helped = _helped(readings.course, int(readings.steps[start]))
     early = int(readings.steps[start]) <= 5
     name = "small_initialisation" if small and early else "update_large"
     size = float(middle(known))
@@ -101,7 +101,7 @@ def _large(readings: Readings) -> Iterator[Finding]:
 
 
 def _helped(course: Course, step: int) -> bool:
-    """Tell whether large steps were right: weights must grow to reach targets that are far away.
+    """Check whether large steps were right: weights must grow to reach targets that are far away.
 
     Args:
         course: The losses.
@@ -122,7 +122,7 @@ def _tiny(readings: Readings) -> Iterator[Finding]:
     if len(moving) < 10:
         return
     best = float(moving.max())
-    if best >= (_SMALL if Course.of(readings).is_flat else _TINY):
+    if best >= (_SMALL if readings.course.is_flat else _TINY):
         return
     yield finding(
         "update_tiny",
@@ -206,6 +206,6 @@ def _groups(readings: Readings, row: int) -> str:
 
 
 def _end(holds: NDArray[np.bool_]) -> int:
-    """Give the last place of the stretch that begins at the first place."""
+    """Return the last place of the stretch that begins at the first place."""
     broken = np.flatnonzero(~holds)
     return int(broken[0]) - 1 if len(broken) else len(holds) - 1

@@ -35,11 +35,11 @@ def gradient_statistics(
         near_zero: Which absolute value is the least that is not near zero.
 
     Returns:
-        By name, as in ``STATISTICS`` of the log, one number for each tensor: mean, population standard
-        deviation, largest absolute value and 2-norm, as they are (NaN where an entry is); the
-        shares near zero and exactly zero; how many entries are NaN and infinite; and the smallest
-        absolute value besides zero, of those with zeros and other finite entries (NaN for others;
-        of a large tensor, only the pieces that hold zeros are looked through).
+        By name, as in ``STATISTICS`` of the log, one number for each tensor: mean, population
+        standard deviation, largest absolute value and 2-norm, as they are (NaN where an entry is);
+        the shares near zero and exactly zero; how many entries are NaN and infinite; and the
+        smallest absolute value besides zero, of those with zeros and other finite entries (NaN for
+        others; of a large tensor, only the pieces that hold zeros are looked through).
     """
     sizes: list[int] = []
     owners: list[int] = []
