@@ -75,7 +75,7 @@ def _failed(error: Exception) -> None:
 
 @contextmanager
 def _unfrozen(model: torch.nn.Module) -> Generator[None, None, None]:
-    """Let all parameters of a borrowed model have gradients while the context lasts."""
+    """Unfreeze all parameters of a borrowed model while the context lasts."""
     try:
         for parameter in model.parameters():
             parameter.requires_grad = True

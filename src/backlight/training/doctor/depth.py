@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from backlight.foreign.text import brief
 from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.findings import Finding
-from backlight.training.doctor.readings import Readings, place_of
+from backlight.training.doctor.readings import Readings, grouped, place_of
 from backlight.training.doctor.robust import first_stretch, middle, slope
 
-_RATIO = 100.0  # between the ends of the model, as in the lab that the project grew from
+_RATIO = 100.0  # between the ends of the model
 _PER_LAYER = 1.3  # deep models may lose less than this at each layer and still learn
 _APART = np.log(50.0)  # one layer against its siblings
 _FIRST, _FIRST_APART = 5, np.log(4.0)  # the same in the first recorded steps ...
@@ -117,15 +117,10 @@ def _apart(readings: Readings) -> Iterator[Finding]:
         branches = at_first[sign]
         told = {column for branch in branches for column in branch}
         later = [column for column in starts if column not in told]
+        starts |= dict.fromkeys(told, (0, len(readings.steps) - 1))
         for group in [*branches, *readings.by_block(later)]:
-            start, end = (
-                (0, len(readings.steps) - 1)
-                if group in branches
-                else (
-                    min(starts[column][0] for column in group),
-                    max(starts[column][1] for column in group),
-                )
-            )
+            start = min(starts[column][0] for column in group)
+            end = max(starts[column][1] for column in group)
             factor = float(np.exp(sign * middle(apart[start : start + 3, group])))
             names = " and ".join(
                 brief(readings.history.parameters[column].name) for column in group[:3]
@@ -155,10 +150,8 @@ def _later_apart(readings: Readings, apart: NDArray[np.float64]) -> dict[int, tu
 def _branches(readings: Readings) -> dict[str, list[int]]:
     """Group matrices by the module that holds their modules: attention, or an MLP."""
     infos = readings.history.parameters
-    branches: dict[str, list[int]] = {}
-    for column in sorted({column for family in readings.families for column in family}):
-        branches.setdefault(infos[column].module.rpartition(".")[0], []).append(column)
-    return branches
+    columns = sorted({column for family in readings.families for column in family})
+    return grouped(columns, lambda column: infos[column].module.rpartition(".")[0])
 
 
 def _beyond_trend(readings: Readings) -> NDArray[np.float64]:

@@ -200,7 +200,7 @@ def _notes(readings: Readings, non_finite: NonFinite, whole: History) -> Iterato
 
 
 def _ended(event: Event, history: History) -> str:
-    """Say that the watch failed, and up to which step the verdict therefore holds."""
+    """Describe that the watch failed, and up to which step the verdict therefore holds."""
     last = int(history.steps[-1]) if len(history.steps) else 0
     text = event.text[:_MOST_TOLD].rstrip(".") or f"The watch has ended at step {event.step}"
     later = history.steps[history.steps > event.step]

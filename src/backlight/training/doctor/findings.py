@@ -1,4 +1,4 @@
-"""What a diagnosis consists of: findings, each with its place, its time, its evidence and a way out."""
+"""What a diagnosis holds: findings, each with its place, its time, its evidence and a way out."""
 
 from dataclasses import dataclass, field
 from typing import Literal

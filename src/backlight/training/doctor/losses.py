@@ -96,7 +96,7 @@ def _spike(course: Course) -> Iterator[Finding]:
 
 
 def _is_forgotten(course: Course, loss: float, before: float) -> bool:
-    """Tell a jump back to the guessing that it all began with from a task that became harder."""
+    """Check whether a jump leads back to guessing; else the task has become harder."""
     fallen = float(middle(course.losses[:5])) - before
     return course.starts_unlearned and loss - before >= _FORGOTTEN * fallen > 0
 
@@ -198,7 +198,7 @@ def _rises(course: Course) -> Iterator[Finding]:
 
 
 def _runs_away(course: Course, lowest: float, end: float) -> bool:
-    """Tell a loss that gives back most of what was learned from one whose task became harder."""
+    """Check whether most of what was learned is lost; else the task has become harder."""
     start = float(middle(course.losses[:5]))
     if course.may_be_another:
         return end > _SCALED * start

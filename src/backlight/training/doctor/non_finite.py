@@ -23,7 +23,15 @@ _PASSED = (
     "an overflow or an odd batch whose step was left out, by a gradient scaler or by the loop: the "
     "numbers after it are finite, so the weights are."
 )
-_BY_ROW = ["steps", "present", "global_norm", "clipped_norm", "learning_rates", "scale", "rank_norms"]
+_BY_ROW = [
+    "steps",
+    "present",
+    "global_norm",
+    "clipped_norm",
+    "learning_rates",
+    "scale",
+    "rank_norms",
+]
 _OFTEN = 0.1  # share of steps that are not finite, above which they do not count as passing
 _NEAR = 3  # recorded steps by which an event may lie before the first bad one that is recorded
 

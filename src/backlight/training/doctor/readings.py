@@ -1,10 +1,11 @@
 """A history made ready for judging: matrices, their siblings in other blocks, and logarithms."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ _NEIGHBOURS = 2  # siblings on each side that a parameter is compared with
 _GROWN = 0.3  # share of itself by which a weight moves in a step, once it is one
 _ENDS, _DOWN = 5, 0.1  # losses at the start and the end, and how far they have come down
 _LEAST = 3  # members of a family, below which there is no comparing
+
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +62,9 @@ class Readings:
     def name_families(self) -> tuple[tuple[int, ...], ...]:
         """The columns of siblings of any kind, each family from the input to the loss."""
         infos = self.history.parameters
-        groups: dict[str, list[int]] = {}
-        for column in sorted(range(len(infos)), key=lambda column: infos[column].depth):
-            groups.setdefault(_template(infos[column]), []).append(column)
-        return tuple(tuple(columns) for columns in groups.values())
+        columns = sorted(range(len(infos)), key=lambda column: infos[column].depth)
+        groups = grouped(columns, lambda column: _template(infos[column]))
+        return tuple(map(tuple, groups.values()))
 
     @cached_property
     def chains(self) -> tuple[tuple[int, ...], ...]:
@@ -80,9 +82,7 @@ class Readings:
         """The columns of siblings of one shape, each family from the input to the loss."""
         infos, found = self.history.parameters, list[tuple[int, ...]]()
         for chain in self.chains:
-            shapes: dict[tuple[int, ...], list[int]] = {}
-            for column in chain:
-                shapes.setdefault(infos[column].shape, []).append(column)
+            shapes = grouped(chain, lambda column: infos[column].shape)
             found += [tuple(columns) for columns in shapes.values() if len(columns) >= _LEAST]
         return tuple(found)
 
@@ -115,10 +115,8 @@ class Readings:
     @cached_property
     def kin(self) -> tuple[tuple[int, ...], ...]:
         """The columns whose names differ in numbers only: of layers, and of experts."""
-        groups: dict[str, list[int]] = {}
-        for column, info in enumerate(self.history.parameters):
-            name = _DIGITS.sub("*", info.name)
-            groups.setdefault(name, []).append(column)
+        infos = self.history.parameters
+        groups = grouped(range(len(infos)), lambda column: _DIGITS.sub("*", infos[column].name))
         return tuple(tuple(columns) for columns in groups.values() if len(columns) > 1)
 
     def bias_of(self, column: int) -> int | None:
@@ -189,17 +187,6 @@ class Readings:
         )
         return none if came_down else np.zeros_like(none)
 
-    @cached_property
-    def fan_ins(self) -> NDArray[np.float64]:
-        """How many inputs each parameter sums over; NaN for vectors."""
-        return np.array(
-            [
-                info.numel / info.shape[0] if len(info.shape) >= 2 and info.shape[0] else np.nan
-                for info in self.history.parameters
-            ],
-            dtype=np.float64,
-        )
-
     def gains(self, row: int) -> NDArray[np.float64]:
         """Return the root mean square of weights times the root of the fan-in, for matrices.
 
@@ -211,9 +198,13 @@ class Readings:
         Returns:
             One number for each matrix.
         """
-        sizes = np.array([max(1, info.numel) for info in self.history.parameters])
-        gains = self.read("weight_norm")[row] / np.sqrt(sizes) * np.sqrt(self.fan_ins)
-        return gains[list(self.matrices)]
+        infos = [self.history.parameters[column] for column in self.matrices]
+        sizes = np.array([max(1, info.numel) for info in infos])
+        fan_ins = np.array(
+            [i.numel / i.shape[0] if len(i.shape) >= 2 and i.shape[0] else np.nan for i in infos]
+        )
+        norms = self.read("weight_norm")[row, list(self.matrices)]
+        return norms / np.sqrt(sizes) * np.sqrt(fan_ins)
 
     def against_siblings(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compare each matrix with its nearest siblings.
@@ -275,6 +266,14 @@ class Readings:
             return (-1, infos[column].module) if layer is None else (layer, "")
 
         return [list(group) for _, group in groupby(sorted(columns, key=key), key=key)]
+
+
+def grouped(columns: Iterable[int], key: Callable[[int], _Key]) -> dict[_Key, list[int]]:
+    """Group columns by a key, in the order in which the keys come."""
+    groups: dict[_Key, list[int]] = {}
+    for column in columns:
+        groups.setdefault(key(column), []).append(column)
+    return groups
 
 
 def place_of(history: History, columns: Sequence[int]) -> Place:

@@ -3,7 +3,7 @@
 Nothing here needs torch, so that a run can be judged on any machine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -160,7 +160,7 @@ class History:
         Returns:
             The norms, by the modules' paths, from the input to the loss.
         """
-        return self._grouped([info.module for info in self.parameters])
+        return self.norms_by(lambda info: info.module)
 
     def layer_norms(self) -> GroupNorms:
         """Sum the squares of the parameters of each block; those outside of blocks are left out.
@@ -169,10 +169,24 @@ class History:
             The norms, by the blocks' paths (``transformer.h.3``); no groups if the model has no
             numbered blocks.
         """
-        return self._grouped([block_of(info) for info in self.parameters])
+        return self.norms_by(block_of)
+
+    def norms_by(self, key: Callable[[ParameterInfo], str | None]) -> GroupNorms:
+        """Sum the squares of the parameters of each group.
+
+        Args:
+            key: Names the group of a parameter; None for one that is left out.
+
+        Returns:
+            The norms, by the names of the groups, from the input to the loss.
+        """
+        order = sorted(range(len(self.parameters)), key=lambda p: self.parameters[p].depth)
+        norms = self.statistics.get("norm", np.full(self.present.shape, np.nan))
+        keys = [key(self.parameters[place]) for place in order]
+        return group_norms(keys, norms[:, order], self.present[:, order])
 
     def clip_rate(self, *, tolerance: float = 1e-3) -> float:
-        """Tell at which share of the recorded steps the gradient was clipped.
+        """Compute the share of the recorded steps at which the gradient was clipped.
 
         Args:
             tolerance: By which share of itself the norm must shrink to count.
@@ -184,14 +198,9 @@ class History:
         clipped = self.clipped_norm[known] < (1 - tolerance) * self.global_norm[known]
         return float(clipped.mean()) if known.any() else float("nan")
 
-    def _grouped(self, keys: Sequence[str | None]) -> GroupNorms:
-        order = sorted(range(len(self.parameters)), key=lambda p: self.parameters[p].depth)
-        norms = self.statistics.get("norm", np.full(self.present.shape, np.nan))
-        return group_norms([keys[p] for p in order], norms[:, order], self.present[:, order])
-
 
 def block_of(info: ParameterInfo) -> str | None:
-    """Give the path of the block that a parameter lies in, None if it lies in none."""
+    """Return the path of the block that a parameter lies in, None if it lies in none."""
     if info.layer is None:
         return None
     parts = info.module.split(".")

@@ -78,14 +78,14 @@ def norms(tensors: Sequence[Tensor]) -> _Numbers:
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """Give the whole of a tensor that is sparse, or spread over devices."""
+    """Return the whole of a tensor that is sparse, or spread over devices."""
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()
     return tensor.to_dense() if tensor.layout != torch.strided else tensor
 
 
 def has_norm(tensor: Tensor) -> bool:
-    """Tell whether a tensor holds real numbers that can be measured.
+    """Check whether a tensor holds real numbers that can be measured.
 
     Numbers of one byte are a part of something else (scales, blocks) that only its owner knows.
 
@@ -157,7 +157,7 @@ def _count(piece: Tensor, near_zero: float) -> tuple[float, float, float, float]
 
 
 def _smallest(pieces: list[Tensor]) -> _Numbers:
-    """Give the smallest absolute value besides zero of each piece, infinity where there is none."""
+    """Return the smallest absolute value besides zero of each piece, infinity without one."""
     if not pieces:
         return np.zeros(0)
     sizes = (piece.abs().masked_fill_(piece == 0, torch.inf).amin() for piece in pieces)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backlight.training.log.history import ParameterInfo
@@ -22,35 +21,32 @@ class Detector:
     that are measured; if the weights were spoiled since, the forward pass cannot be repeated.
 
     Attributes:
+        model: The model, without wrappers.
         last: The last batch that was trained on.
         told: A cause was given, and gradients were not fine since.
         at_once: Flags are read at every step.
     """
 
-    def __init__(
-        self, model: nn.Module, weights: Sequence[Tensor], *, at_once: bool | None = None
-    ) -> None:
+    def __init__(self, model: nn.Module, weights: Sequence[Tensor]) -> None:
         """Begin with clean flags.
 
         Args:
             model: The model, without wrappers.
             weights: Its parameters; a list that may grow.
-            at_once: Read the flags at every step; by default where that means no waiting.
         """
-        self._model = model
+        self.model = model
         self._weights = weights
         self._bad_gradients = FirstNonFinite()
         self._bad_weights = FirstNonFinite()
         self.told = False
         self._bad_batch: Batch | None = None
         self.last: Batch | None = None
-        on_host = all(weight.device.type == "cpu" for weight in weights)
-        self.at_once = on_host if at_once is None else at_once
+        self.at_once = all(weight.device.type == "cpu" for weight in weights)  # nothing to wait for
 
     def see_inputs(self, arguments: Any, keywords: Any, step: int) -> None:
         """Keep what the model is called with, to run it again if need be."""
         device = self._weights[0].device
-        self.last = remember(self._model, device, arguments, keywords, step)
+        self.last = remember(self.model, device, arguments, keywords, step)
 
     def see_output(self, output: Any) -> None:
         """Keep the single numbers among what the model returned."""
@@ -98,13 +94,14 @@ class Detector:
         self.told = True
         at_hand = untouched and began == step
         if at_hand:
-            bad_weights = ~np.isfinite(norms([w for w in self._weights if has_norm(w)]))
-            bad_weights = _spread(bad_weights, [has_norm(weight) for weight in self._weights])
+            bad_weights = np.array([has_norm(weight) for weight in self._weights])
+            measured = norms([weight for weight in self._weights if has_norm(weight)])
+            bad_weights[bad_weights] = ~np.isfinite(measured)
         else:
             seen = self._bad_weights.read(len(self._weights))
             bad_weights = (seen > 0) & (seen <= began)
         return find_cause(
-            self._model,
+            self.model,
             parameters,
             bad_weights=bad_weights,
             bad_gradients=self._bad_gradients.read(len(self._weights)) == began,
@@ -132,10 +129,3 @@ class Detector:
         self._bad_batch = None
         self._bad_gradients.reset()
         self._bad_weights.reset()
-
-
-def _spread(flags: NDArray[np.bool_], where: Sequence[bool]) -> NDArray[np.bool_]:
-    """Put flags where they belong; false elsewhere."""
-    spread = np.zeros(len(where), dtype=np.bool_)
-    spread[np.array(where)] = flags
-    return spread

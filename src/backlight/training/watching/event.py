@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from torch import nn
 
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.warn_once import message_of, warn_once
@@ -22,15 +21,8 @@ class NonFiniteEvents:
     """Writes an event for gradients that are not finite, once, until they were finite again."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        detector: Detector,
-        losses: LossMeter,
-        writers: LogWriters,
-        *,
-        snapshot: bool,
+        self, detector: Detector, losses: LossMeter, writers: LogWriters, *, snapshot: bool
     ) -> None:
-        self._model = model
         self._detector = detector
         self._losses = losses
         self._writers = writers
@@ -61,7 +53,7 @@ class NonFiniteEvents:
             step: The step.
             scale: The factor at that step.
         """
-        weights = [weight for weight in self._model.parameters() if has_norm(weight)]
+        weights = [weight for weight in self._detector.model.parameters() if has_norm(weight)]
         if self._losses.is_finite() and np.isfinite(norms(weights)).all():
             self._writers.write_event(
                 Event(
@@ -87,7 +79,7 @@ class NonFiniteEvents:
             began=began,
             step=step,
             untouched=untouched,
-            loss_is_finite=self._losses.was_finite(began),
+            loss_is_finite=self._losses.is_finite(began),
         )
         late = "" if began == step else f" This was noticed at step {step}."
         text = f"At step {began} {cause.text}.{late}"
@@ -116,7 +108,9 @@ class NonFiniteEvents:
         self._snapshots_left -= 1
         found: list[str] = []
         error = attempt(
-            lambda: found.append(save_snapshot(path, self._model, self._detector.bad_batch, facts))
+            lambda: found.append(
+                save_snapshot(path, self._detector.model, self._detector.bad_batch, facts)
+            )
         )
         if error is not None:
             warn_once(

@@ -20,6 +20,8 @@ class StepMeter:
         measured: The numbers of the step that is under way.
         learning_rates: Those of all groups of the optimizers.
         scale: What the gradients were multiplied by.
+        scaler: The gradient scaler, if there is one.
+        writes: This process writes the log.
     """
 
     def __init__(self, roster: Roster, optimizers: Sequence[Optimizer], *, writes: bool) -> None:
@@ -33,6 +35,7 @@ class StepMeter:
         """
         self._roster = roster
         self._optimizers = optimizers
+        self.writes = writes
         self._measures = writes or any(isinstance(weight, DTensor) for weight in roster.weights)
         self.scaler: ScalerListener | None = None
         self.learning_rates: list[float] = []
@@ -40,7 +43,7 @@ class StepMeter:
         self.reset()
 
     def detach(self) -> None:
-        """Let go of the scaler's steps; its factor can still be asked for."""
+        """Remove the listener from the scaler, whose factor can still be asked for."""
         if self.scaler is not None:
             self.scaler.remove()
 

@@ -43,6 +43,7 @@ class Observer:
         losses: The loss of every step.
         writers: Where numbers and events go.
         detector: Sees the first gradient that is not finite.
+        events: Writes of it.
     """
 
     def __init__(
@@ -73,14 +74,11 @@ class Observer:
         self._moved = False  # since the last backward pass
         self.counter = counter
         self.writers = writers
-        self._writes = rank() == 0
         self._roster = Roster(self._model, writers.log.parameters, optimizers)
-        self._meter = StepMeter(self._roster, optimizers, writes=self._writes)
+        self._meter = StepMeter(self._roster, optimizers, writes=rank() == 0)
         self.losses = LossMeter(loss_of)
         self.detector = Detector(self._model, self._roster.weights)
-        self.events = NonFiniteEvents(
-            self._model, self.detector, self.losses, writers, snapshot=snapshot
-        )
+        self.events = NonFiniteEvents(self.detector, self.losses, writers, snapshot=snapshot)
         self.hooks = Hooks(self._model, self.fail, compiled=is_compiled(model))
         self._depths: DepthOrder | None = None
         self._activations: ActivationGradients | None = None
@@ -159,10 +157,8 @@ class Observer:
         self._meter.detach()
         step = self.counter.steps + (self._stepping is None)
         reason = message_of(error) if isinstance(error, BacklightError) else in_words(error)
-        text = (
-            f"The watch has ended at step {step}, and the training goes on without it: "
-            f"{reason.rstrip('.')}."
-        )
+        reason = reason.rstrip(".")
+        text = f"The watch has ended at step {step}, and the training goes on without it: {reason}."
         warn_once(text)
         attempt(self.write_losses)
         attempt(lambda: self.writers.write_event(Event(step=step, what="unwatched", text=text)))
@@ -324,7 +320,7 @@ class Observer:
             self._local.write(self.counter.steps, self._meter.scale)
         self._meter.after_update(stepped)
         losses = self.losses.take()
-        if self._writes:
+        if self._meter.writes:
             if math.isfinite(self._meter.measured.norm):
                 self.events.over()
             self.writers.write_step(
@@ -337,7 +333,7 @@ class Observer:
             )
 
     def see_parameters(self, *, closely: bool = False) -> None:
-        """See which parameters came, went, were frozen or unfrozen."""
+        """Find which parameters came, went, were frozen or unfrozen."""
         if self._roster.look(self.counter.steps + 1, closely=closely):
             self.writers.log.describe(self._roster.infos)
             if self.hooks.working:

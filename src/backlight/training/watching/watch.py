@@ -111,7 +111,7 @@ class Watch:
         self.close()
 
     def loss(self, value: Tensor | float) -> None:
-        """Tell the loss of a micro-batch, before ``optimizer.step()``.
+        """Take the loss of a micro-batch, before ``optimizer.step()``.
 
         Needed only where the model returns no loss. Losses of several micro-batches are averaged.
 

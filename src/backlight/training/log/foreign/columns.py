@@ -257,7 +257,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _is_held_out(value: object) -> bool:
-    """Tell whether a value names held-out data, or says that a row is about it."""
+    """Check whether a value names held-out data, or says that a row is about it."""
     word = str(value)[:40].strip().casefold()
     return word in _HELD_OUT or is_evaluation(word)
 

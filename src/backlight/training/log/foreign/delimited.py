@@ -34,7 +34,8 @@ def delimiter_of(line: str) -> str | None:
     """
     for delimiter in sorted(_DELIMITERS[:-1], key=line.count, reverse=True):
         names = _names(line, delimiter)
-        if len(names) >= 2 and _are_ours(names) and not _numbers(names):
+        ours = any(map(_is_ours, names)) or long_pair(names) is not None
+        if len(names) >= 2 and ours and not _numbers(names):
             return delimiter
     words = line.split()
     blank = len(words) >= 2 and all(_is_ours(word) or is_evaluation(word) for word in words)
@@ -127,7 +128,9 @@ class Table:
                     cells[-1] = ""  # it may lack its last digits
                 shortest = min(shortest, len(cells[-1]))
             if self._delimiter != ",":
-                cells = [_with_point(cell) for cell in cells]
+                cells = [
+                    cell.replace(",", ".") if _DECIMAL_COMMA.match(cell) else cell for cell in cells
+                ]
             yield number, {name: cells[place] for place, name in picked if place < len(cells)}
 
 
@@ -140,7 +143,7 @@ def _names(line: str, delimiter: str) -> list[str]:
 
 
 def _renamed(names: Sequence[str], path: Path) -> list[str]:
-    """Give the column of a TensorBoard download the name that only its file has."""
+    """Return the column of a TensorBoard download the name that only its file has."""
     plain = [name.casefold() for name in names]
     tag = _TAG.search(path.name)
     if plain == ["wall time", "step", "value"]:
@@ -149,17 +152,9 @@ def _renamed(names: Sequence[str], path: Path) -> list[str]:
 
 
 def _numbers(names: Sequence[str]) -> bool:
-    """Tell whether a line holds cells rather than names."""
+    """Check whether a line holds cells rather than names."""
     return any(re.match(r"[-+]?\.?\d", name) for name in names)
 
 
 def _is_ours(name: str) -> bool:
     return meaning(name) is not None
-
-
-def _are_ours(names: Sequence[str]) -> bool:
-    return any(map(_is_ours, names)) or long_pair(names) is not None
-
-
-def _with_point(cell: str) -> str:
-    return cell.replace(",", ".") if _DECIMAL_COMMA.match(cell) else cell

@@ -174,7 +174,7 @@ class _Scanner:
         self.consumed = 0
 
     def peek(self) -> str:
-        """Give the next character that is not blank; empty at the end."""
+        """Return the next character that is not blank; empty at the end."""
         while True:
             while self._start < len(self._buffer):
                 if self._buffer[self._start] not in _BLANKS:
@@ -218,7 +218,7 @@ class _Scanner:
                 return value
 
     def broken(self, why: str) -> RunDirectoryError:
-        """Say that this is no JSON, and where."""
+        """Make an error that this is no JSON, and where."""
         line = self._lines + self._buffer.count("\n", 0, self._start) + 1
         return RunDirectoryError(
             f"{quoted(self._text.path)} cannot be read beyond line {line}: it is no JSON ({why})."
@@ -247,7 +247,7 @@ def _why(error: ValueError) -> str:
 
 
 def _is_torn(error: ValueError, length: int) -> bool:
-    """Tell whether a value is no JSON because the text ends in the middle of it."""
+    """Check whether a value is no JSON because the text ends in the middle of it."""
     if not isinstance(error, json.JSONDecodeError):
         return False
     return error.pos >= length - _SLACK or error.msg.startswith("Unterminated string")

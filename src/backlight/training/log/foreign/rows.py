@@ -111,7 +111,9 @@ class Rows:
 
     def _read_words(self, console: Console, number: int, line: str, *, unended: bool) -> None:
         start = line.lstrip()[:2]
-        torn = start == '{"' and not _is_nearly_json(line)
+        # Some programs write nan, so that a whole object is no JSON.
+        whole = line.count("{") == 1 and line.rstrip().endswith("}")
+        torn = start == '{"' and not whole
         row = {} if torn else console.row(line, unended=unended)
         if row and self.columns.add(number, row):
             if len(self.sample) < _SAMPLE:
@@ -152,11 +154,6 @@ def _is_document(filled: list[str], *, whole: bool) -> bool:
         return first == "{" or (len(filled) > 1 and filled[1].lstrip().startswith('"'))
     alone = not first[end:].strip() and len(filled) == 1
     return alone and any(isinstance(inner, (list, dict)) for inner in value.values())
-
-
-def _is_nearly_json(line: str) -> bool:
-    """Check whether a line is one whole object, though no JSON: some programs write ``nan``."""
-    return line.count("{") == 1 and line.rstrip().endswith("}")
 
 
 def _objects(line: str) -> list[Mapping[str, Any]] | None:

@@ -82,7 +82,9 @@ def one_run(columns: Columns) -> Run:
     Returns:
         The run.
     """
-    chosen = {field: _best(columns, field, _HALF) for field in _QUANTITIES}
+    chosen: dict[Field, Column | None] = {
+        field: _best(columns, field, _HALF) for field in _QUANTITIES
+    }
     used = [column for field in ("loss", "norm") if (column := chosen[field]) is not None]
     names = {column.key for column in used}
     steps, counted = _row_steps(columns)
@@ -204,7 +206,7 @@ class _Cuts:
         return _walked(sorted(drops), steps, epochs, first or 0)
 
     def kept(self, steps: _Whole) -> NDArray[np.bool_]:
-        """Tell which rows belong to the run and were not replaced."""
+        """Find which rows belong to the run and were not replaced."""
         limits = np.full(len(steps) + 1, np.iinfo(np.int64).max)
         for row, step in self.resumed:
             limits[row - 1] = step
@@ -213,7 +215,7 @@ class _Cuts:
 
 
 def _is_unordered(own: _Whole, back: _Whole) -> bool:
-    """Tell whether steps go back so often that rows are in no order; restarts do not count."""
+    """Check whether steps go back so often that rows are in no order; restarts do not count."""
     if 2 * len(back) > len(own) > _LEAST_BACK:
         return True
     restarts = own[back] <= own[0]

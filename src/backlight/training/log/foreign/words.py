@@ -20,6 +20,12 @@ _NAMES = _read_names()
 FIELDS = cast("Mapping[Field, Sequence[str]]", _NAMES["quantities"])
 """The names of each quantity, the best first; as ``_plain`` writes them, without ``train/``."""
 
+LOG_FILES = _NAMES["files"]["logs"]
+"""What trainers call the logs in their folders, the best first."""
+
+FILLERS = frozenset(_NAMES["fillers"]["words"])
+"""Words in front of a name that mean nothing."""
+
 _PREFIXES, _OTHERS = _NAMES["prefixes"]["of_quantities"], _NAMES["others"]
 _EVALUATION = re.compile(
     r"(?:^|metrics/)(?:eval|evaluation|val|valid|validation|test|dev)(?:[_/]|$)"
@@ -35,7 +41,7 @@ _LONGEST = 200  # characters of a name
 
 
 def meaning(key: str) -> tuple[Field, int] | None:
-    """Tell what a name stands for.
+    """Look up what a name stands for.
 
     Args:
         key: The name as the log writes it.
@@ -62,17 +68,17 @@ def _meaning(key: str) -> tuple[Field, int] | None:
 
 
 def is_evaluation(key: str) -> bool:
-    """Tell whether a name is that of something measured on held-out data."""
+    """Check whether a name is that of something measured on held-out data."""
     return _EVALUATION.search(_plain(key)) is not None
 
 
 def is_summary(key: str) -> bool:
-    """Tell whether a name occurs only in the line with which a trainer sums up the whole run."""
+    """Check whether a name occurs only in the line with which a trainer sums up its run."""
     return _plain(key) in _OTHERS["summary"]
 
 
 def is_reward(key: str) -> bool:
-    """Tell whether a name is that of a reward that a policy earns: its loss measures no error.
+    """Check whether a name is that of a reward that a policy earns: its loss measures no error.
 
     Args:
         key: The name as the log writes it.
@@ -85,7 +91,7 @@ def is_reward(key: str) -> bool:
 
 
 def split_of(key: str) -> bool:
-    """Tell whether a name says which part of the data a line is about: ``mode``, ``is_eval``."""
+    """Check whether a name says what data a line is about: ``mode``, ``is_eval``."""
     return _plain(key) in _OTHERS["split"]
 
 
@@ -106,7 +112,7 @@ def long_pair(keys: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _plain(key: str) -> str:
-    """Give a name in small letters, with underscores, without the name of a run before it."""
+    """Return a name in small letters, with underscores, without the name of a run before it."""
     return _shortened(key[:_LONGEST].strip())
 
 
