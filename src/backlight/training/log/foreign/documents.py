@@ -79,11 +79,9 @@ def _of_object(scanner: "_Scanner") -> Iterator[Mapping[str, Any]]:
     others: dict[str, Any] = {}
     held = False
     while not scanner.take("}"):
-        key = scanner.value()
+        key = scanner.key()
         if key is _ENDED:
             break
-        if not scanner.take(":"):
-            raise scanner.broken("a colon is missing")
         split = key == "data" and "columns" in others  # pandas, orient="split"
         if str(key) in _HOLDERS and scanner.peek() == "[" and not split:
             held = True
@@ -92,9 +90,7 @@ def _of_object(scanner: "_Scanner") -> Iterator[Mapping[str, Any]]:
             others[str(key)[:200]] = value
         if scanner.consumed > _MOST:
             raise scanner.broken("its columns are too long; write one line for each step")
-        if not scanner.take(",") and scanner.peek() not in ("}", ""):
-            raise scanner.broken("a comma is missing")
-        if not scanner.peek():
+        if not scanner.goes_on("}"):
             break
     if held:
         return
@@ -118,8 +114,7 @@ def _entries(scanner: "_Scanner") -> Iterator[Mapping[str, Any]]:
             yield dict(zip(names, value, strict=False))
         else:
             yield cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
-        if not scanner.take(",") and scanner.peek() not in ("]", ""):
-            raise scanner.broken("a comma is missing")
+        scanner.goes_on("]")
 
 
 def _by_columns(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -188,6 +183,19 @@ class _Scanner:
         found = self.peek() == mark
         self._start += found
         return found
+
+    def goes_on(self, end: str) -> bool:
+        """Step over a comma, if it is next, and not the end; return whether there is more text."""
+        if not self.take(",") and self.peek() not in (end, ""):
+            raise self.broken("a comma is missing")
+        return bool(self.peek())
+
+    def key(self) -> Any:
+        """Read the key that is next and its colon; ``_ENDED`` if the text ends before it does."""
+        key = self.value()
+        if key is not _ENDED and not self.take(":"):
+            raise self.broken("a colon is missing")
+        return key
 
     def value(self) -> Any:
         """Read the value that is next.
