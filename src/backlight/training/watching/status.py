@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import complain, message_of
+from backlight.training.guarding.warn_once import message_of, warn_once
 from backlight.training.log.history import Event
+from backlight.training.measuring.measurement import Measurement
 
 _TO_THE_END = "\x1b[K"
 
@@ -38,7 +39,7 @@ class StatusLine:
         error = attempt(write)
         if error is not None:
             self._shown = False
-            complain(
+            warn_once(
                 f"The terminal is gone ({message_of(error)}); the line of the watch is not shown "
                 "any more."
             )
@@ -51,33 +52,26 @@ def _is_terminal() -> bool:
 
 
 def describe_step(
-    step: int,
-    *,
-    loss: float,
-    norm: float,
-    clipped_norm: float,
-    update_ratio: float,
-    events: Sequence[Event],
+    step: int, loss: float | None, measured: Measurement, events: Sequence[Event]
 ) -> str:
-    """Say in one line how a step went.
+    """Describe in one line how a step went.
 
     Args:
         step: The step.
-        loss: Its loss; NaN if unknown.
-        norm: The norm of the raw gradient.
-        clipped_norm: The norm as the optimizer got it.
-        update_ratio: The median over parameters.
+        loss: Its loss; None if unknown.
+        measured: Its numbers.
         events: What has happened so far.
 
     Returns:
         The line.
     """
+    norm, clipped_norm = measured.norm, measured.clipped_norm
     parts = [f"step {step}"]
-    if not math.isnan(loss):
+    if loss is not None and not math.isnan(loss):
         parts.append(f"loss {loss:.4g}")
     clipped = clipped_norm < 0.999 * norm
     parts.append(f"gradient {norm:.3g}" + (f" clipped to {clipped_norm:.3g}" if clipped else ""))
-    parts.append(f"update/weight {update_ratio:.1e}")
+    parts.append(f"update/weight {measured.median_update_ratio:.1e}")
     bad = [event.step for event in events if event.what == "non_finite"]
     skipped = sum(event.what == "skipped" for event in events)
     if skipped:

@@ -82,12 +82,15 @@ class LossMeter:
         self._told = self._told and bool(self.current)
         self._seen.clear()
 
-    def is_finite(self) -> bool:
-        """Tell whether the losses of the current step are finite; this waits for the device."""
-        return all(math.isfinite(float(loss)) for loss in self.current)
+    def is_finite(self, step: int | None = None) -> bool:
+        """Check whether the losses of a step are finite; this waits for the device.
 
-    def was_finite(self, step: int) -> bool:
-        """Tell whether the losses of a step that was not handed out yet are finite; else true."""
+        Args:
+            step: A step that was not handed out yet; None, and for others, the one under way.
+
+        Returns:
+            Whether they are.
+        """
         parts = next((parts for done, parts, _ in self._done if done == step), self.current)
         return all(math.isfinite(float(loss)) for loss in parts)
 

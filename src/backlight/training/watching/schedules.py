@@ -19,8 +19,32 @@ class Schedule:
     words: str
 
     def __call__(self, step: int) -> bool:
-        """Tell whether a step, counted from 1, is measured."""
+        """Return whether a step, counted from 1, is measured."""
         return bool(self.due(step))
+
+
+class StepCounter:
+    """Counts optimizer steps, and asks of each once whether it is measured.
+
+    Attributes:
+        steps: How many there were; while one is under way, its number.
+        due: The step that is under way, or else the next, is measured.
+        due_next: So is the one behind it.
+    """
+
+    def __init__(self, schedule: Schedule, done: int) -> None:
+        self._schedule = schedule
+        self.steps = done
+        self.due = self.due_next = schedule(done + 1)
+
+    def begin(self) -> None:
+        """Begin a step."""
+        self.steps += 1
+        self.due_next = self._schedule(self.steps + 1)
+
+    def end(self) -> None:
+        """End a step."""
+        self.due = self.due_next
 
 
 def every(number: int) -> Schedule:
@@ -85,6 +109,5 @@ def make_schedule(wish: int | Callable[[int], bool]) -> Schedule:
         return Schedule(wish, getattr(wish, "__name__", type(wish).__name__))
     raise ConfigError(
         f"{quoted(wish)} is no schedule: give a number, every(10), log_spaced(), or a function "
-        "that says "
-        "of the number of a step whether it is measured."
+        "that says of the number of a step whether it is measured."
     )

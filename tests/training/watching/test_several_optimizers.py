@@ -11,7 +11,7 @@ from torch import nn
 from backlight.errors import ConfigError, ModelError
 from backlight.training import read_history, watch
 from backlight.training.guarding.warn_once import WatchWarning
-from backlight.training.watch.given import checked_model, unwrapped
+from backlight.training.watching.given import checked_model, unwrapped
 from zoo.watched import Stack, batches, global_norm, named
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from backlight.errors import RunError
 from backlight.training import watch
+from backlight.training.non_finite import unshared
 from backlight.training.non_finite.apart import do_apart
 from backlight.training.non_finite.inputs import Inputs
 
@@ -92,7 +93,7 @@ def test_a_model_that_draws_otherwise_is_not_believed():
     with watch(model, optimizer) as monitor:
         model(torch.ones(2, 4)).backward()
         model.last.weight.grad.fill_(torch.nan)
-        monitor._alarm.see_gradients([p.grad for p in model.parameters()], 1)
+        monitor._observer.detector.see_gradients([p.grad for p in model.parameters()], 1)
         optimizer.step()
     (event,) = monitor.history().events
     assert "could not be repeated, since it did not give the same result once more" in event.text
@@ -223,7 +224,7 @@ def test_a_process_that_ends_meanwhile_is_told_of_afterwards():
 
 def test_too_much_shared_memory_is_an_obstacle():
     with (
-        mock.patch("backlight.training.non_finite.unshared._MOST", 2**12),
+        mock.patch.object(unshared, "_MOST", 2**12),
         contextlib.closing(mmap.mmap(-1, 2**13)),
         pytest.raises(RunError, match="it shares more than a gigabyte of memory"),
     ):

@@ -61,7 +61,7 @@ class BackwardEnd:
 
 
 def under_way() -> bool:
-    """Tell whether a backward pass is under way in this thread."""
+    """Check whether a backward pass is under way in this thread."""
     return cast("Any", torch)._C._current_graph_task_id() != -1
 
 

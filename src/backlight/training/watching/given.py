@@ -1,17 +1,45 @@
-"""What ``backlight.watch`` is given: a model, and one optimizer or several."""
+"""What ``backlight.watch`` is given: a model, one optimizer or several, and options."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypedDict, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from backlight.errors import ConfigError, ModelError
+from backlight.training.watching.writers import Sink
+
+
+class WatchOptions(TypedDict, total=False):
+    """The options of ``backlight.watch``; all have a default.
+
+    Attributes:
+        schedule: Which optimizer steps, counted from 1, are measured: a number n for the first
+            and every n-th, ``every``, ``log_spaced``, or a function of the step; 10 by default.
+        scaler: The gradient scaler, if there is one.
+        sinks: Where numbers are also sent, such as ``backlight.integrations.TensorBoardSink``.
+        loss_of: Finds the loss in the model's output; by default it is the output's ``loss``, or
+            its only number with a graph. See also ``Watch.loss``.
+        activations: Also measure the gradient at the output of each repeated block; not by default.
+        snapshot: Save weights and batch at the first NaN or infinity, as by default.
+        status: Show a line in the terminal, if there is one, as by default.
+        steps_done: How many steps an earlier process did, 0 by default; its log, if there is one,
+            is gone on with.
+    """
+
+    schedule: int | Callable[[int], bool]
+    scaler: torch.amp.GradScaler | None
+    sinks: Iterable[Sink]
+    loss_of: Callable[[Any], Tensor | float | None] | None
+    activations: bool
+    snapshot: bool
+    status: bool
+    steps_done: int
 
 
 def checked_model(model: object) -> nn.Module:
-    """Refuse what is no model.
+    """Check that a model can be watched.
 
     Returns:
         The model.
@@ -32,7 +60,7 @@ def checked_model(model: object) -> nn.Module:
 
 
 def unwrapped(given: object) -> list[Optimizer]:
-    """Take off what other libraries put around optimizers: their own steps have the hooks.
+    """Remove what other libraries put around optimizers: their own steps have the hooks.
 
     Args:
         given: One, or several.

@@ -50,7 +50,7 @@ def describe_parameters(model: nn.Module) -> tuple[ParameterInfo, ...]:
 def describe_parameter(
     model: nn.Module, name: str, parameter: Tensor, *, depth: int, since: int = 0
 ) -> ParameterInfo:
-    """Say what is known of one parameter.
+    """Describe one parameter.
 
     Args:
         model: The model, without wrappers.
@@ -88,7 +88,7 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Tell whether a model or a part of it was given to ``torch.compile``."""
+    """Check whether a model or a part of it was given to ``torch.compile``."""
     return any(
         isinstance(getattr(module, "_orig_mod", None), nn.Module)
         or getattr(module, "_compiled_call_impl", None) is not None
@@ -146,7 +146,7 @@ class DepthOrder:
         self._handles.clear()
 
     def apply(self, parameters: Sequence[ParameterInfo]) -> list[ParameterInfo]:
-        """Give each parameter its depth; those of one module follow each other.
+        """Set the depth of each parameter; those of one module follow each other.
 
         Args:
             parameters: All of them, in the order of registration.
@@ -182,7 +182,7 @@ def _refuse(name: str, parameter: Tensor) -> None:
 
 
 def _layer(model: nn.Module, path: str) -> int | None:
-    """Give the number behind the first module list in a path, None if there is no list."""
+    """Return the number behind the first module list in a path, if there is one."""
     module = model
     for part in path.split(".") if path else ():
         inside = module.get_submodule(part)

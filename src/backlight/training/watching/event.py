@@ -3,37 +3,29 @@
 from collections.abc import Mapping
 
 import numpy as np
-from torch import nn
 
 from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import complain, message_of
+from backlight.training.guarding.warn_once import message_of, warn_once
 from backlight.training.log.history import Event
-from backlight.training.log.writers import Outlets
 from backlight.training.measuring.statistics import has_norm, norms
-from backlight.training.non_finite.detector import Alarm
+from backlight.training.non_finite.detector import Detector
 from backlight.training.non_finite.snapshot import save_snapshot
-from backlight.training.watch.losses import LossMeter
+from backlight.training.watching.losses import LossMeter
+from backlight.training.watching.writers import LogWriters
 
 _MOST_SNAPSHOTS = 3
 """A training that goes on through many bad steps must not fill the disk."""
 
 
-class Trouble:
-    """Tells of gradients that are not finite, once, until they were fine again."""
+class NonFiniteEvents:
+    """Writes an event for gradients that are not finite, once, until they were finite again."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        alarm: Alarm,
-        losses: LossMeter,
-        outlets: Outlets,
-        *,
-        snapshot: bool,
+        self, detector: Detector, losses: LossMeter, writers: LogWriters, *, snapshot: bool
     ) -> None:
-        self._model = model
-        self._alarm = alarm
+        self._detector = detector
         self._losses = losses
-        self._outlets = outlets
+        self._writers = writers
         self._snapshots_left = _MOST_SNAPSHOTS if snapshot else 0
 
     def look(self, step: int, *, untouched: bool) -> None:
@@ -43,17 +35,17 @@ class Trouble:
             step: The step that is under way, or the last.
             untouched: The weights were not changed since its gradients.
         """
-        began = self._alarm.began()
+        began = self._detector.began()
         if began is not None:
-            self._tell(began, step, untouched=untouched)
+            self._write(began, step, untouched=untouched)
 
     def look_at_loss(self, step: int) -> None:
-        """Tell of a loss that is not finite, where the training ended before its gradient."""
+        """Write an event for a last loss that is not finite, and has no gradient any more."""
         if not self._losses.is_finite():
-            self._tell(step, step, untouched=True)
+            self._write(step, step, untouched=True)
 
     def skipped(self, step: int, scale: float) -> None:
-        """Tell of a step that the gradient scaler left out.
+        """Write an event for a step that the gradient scaler left out.
 
         That is its way to find a factor, as long as the weights and the loss are finite.
 
@@ -61,9 +53,9 @@ class Trouble:
             step: The step.
             scale: The factor at that step.
         """
-        weights = [weight for weight in self._model.parameters() if has_norm(weight)]
+        weights = [weight for weight in self._detector.model.parameters() if has_norm(weight)]
         if self._losses.is_finite() and np.isfinite(norms(weights)).all():
-            self._outlets.tell_event(
+            self._writers.write_event(
                 Event(
                     step=step,
                     what="skipped",
@@ -73,21 +65,21 @@ class Trouble:
                 )
             )
         else:
-            self._tell(self._alarm.began() or step, step, untouched=True)
-        self._alarm.clear()
+            self._write(self._detector.began() or step, step, untouched=True)
+        self._detector.clear()
 
     def over(self) -> None:
-        """Say that the gradients of a measured step were all finite."""
-        if self._alarm.told:
-            self._alarm.clear()
+        """Take note that the gradients of a measured step were all finite."""
+        if self._detector.told:
+            self._detector.clear()
 
-    def _tell(self, began: int, step: int, *, untouched: bool) -> None:
-        cause = self._alarm.explain(
-            self._outlets.log.parameters,
+    def _write(self, began: int, step: int, *, untouched: bool) -> None:
+        cause = self._detector.explain(
+            self._writers.log.parameters,
             began=began,
             step=step,
             untouched=untouched,
-            loss_is_finite=self._losses.was_finite(began),
+            loss_is_finite=self._losses.is_finite(began),
         )
         late = "" if began == step else f" This was noticed at step {step}."
         text = f"At step {began} {cause.text}.{late}"
@@ -97,7 +89,7 @@ class Trouble:
             "weights_are_those_of_the_first_step": untouched and began == step,
             "text": text,
         }
-        self._outlets.tell_event(
+        self._writers.write_event(
             Event(
                 step=began,
                 what="non_finite",
@@ -110,15 +102,19 @@ class Trouble:
         )
 
     def _save(self, facts: Mapping[str, object]) -> str | None:
-        path = self._outlets.log.path
+        path = self._writers.log.path
         if path is None or not self._snapshots_left:
             return None
         self._snapshots_left -= 1
         found: list[str] = []
         error = attempt(
-            lambda: found.append(save_snapshot(path, self._model, self._alarm.guilty(), facts))
+            lambda: found.append(
+                save_snapshot(path, self._detector.model, self._detector.bad_batch, facts)
+            )
         )
         if error is not None:
-            complain(f"The snapshot of the first bad step cannot be written ({message_of(error)}).")
+            warn_once(
+                f"The snapshot of the first bad step cannot be written ({message_of(error)})."
+            )
             return None
         return found[0]

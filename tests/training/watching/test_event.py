@@ -19,7 +19,8 @@ from torch import nn
 from backlight.training import read_history, watch
 from backlight.training.guarding.warn_once import WatchWarning
 from backlight.training.log.reading import LOG
-from backlight.training.non_finite.detector import Alarm
+from backlight.training.log.writer import TrainingLog
+from backlight.training.non_finite.detector import Detector
 from zoo.watched import Stack, batches, global_norm, train
 
 
@@ -154,7 +155,7 @@ def test_the_flag_is_exact_where_it_is_read_late():
     model = broken(3, backward=True)
     optimizer = sgd(model)
     monitor = watch(model, optimizer, schedule=5)
-    monitor._alarm.at_once = False  # as on a device that must not be waited for
+    monitor._observer.detector.at_once = False  # as on a device that must not be waited for
     seen = train(model, optimizer, 6)
     assert math.isnan(global_norm(seen[2]["raw"]))
     monitor.close()
@@ -169,7 +170,7 @@ def test_late_or_not_a_bad_weight_is_told_from_one_that_was_spoiled():
     optimizer = sgd(model)
     model.register_forward_pre_hook(at(3, lambda module: poison(module.blocks[1].up.weight)))
     monitor = watch(model, optimizer, schedule=5)
-    monitor._alarm.at_once = False
+    monitor._observer.detector.at_once = False
     train(model, optimizer, 6)
     monitor.close()
     (event,) = monitor.history().events
@@ -180,7 +181,7 @@ def test_a_late_look_knows_that_the_loss_was_bad():
     model = broken(3, backward=False)
     optimizer = sgd(model)
     monitor = watch(model, optimizer, schedule=5)
-    monitor._alarm.at_once = False
+    monitor._observer.detector.at_once = False
     train(model, optimizer, 6)
     monitor.close()
     (event,) = monitor.history().events
@@ -201,12 +202,12 @@ def test_a_replay_leaves_no_trace():
         tokens, targets = batches(1)[0]
         model(tokens, targets)["loss"].backward()
         model.head.weight.grad[0, 0] = math.inf
-        monitor._alarm.see_gradients([p.grad for p in model.parameters()], 1)
+        monitor._observer.detector.see_gradients([p.grad for p in model.parameters()], 1)
         before = {name: buffer.clone() for name, buffer in model.named_buffers()}
         modes = [module.training for module in model.modules()]
         state = torch.get_rng_state()
         gradients = [p.grad for p in model.parameters()]
-        monitor._trouble.look(1, untouched=True)
+        monitor._observer.events.look(1, untouched=True)
     (event,) = monitor.history().events
     assert "the forward pass is finite" in event.text  # so the loss was that of the same dropout
     assert len(masks) == 1  # the user's hook was called once more, but not here
@@ -276,15 +277,13 @@ def test_a_full_disk_is_told_once_and_the_watch_goes_on_in_memory(tmp_path, monk
     def full(*words):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    place = "backlight.training.log.writer.TrainingLog._" + (
-        "write_header" if when == "start" else "append"
-    )
+    place = TrainingLog, "_write_header" if when == "start" else "_append"
     if when == "later":
         monitor = watch(model, optimizer, tmp_path / "run", schedule=1)
         train(model, optimizer, 2)
-        monkeypatch.setattr(place, full)
+        monkeypatch.setattr(*place, full)
     else:
-        monkeypatch.setattr(place, full)
+        monkeypatch.setattr(*place, full)
         with pytest.warns(WatchWarning, match="cannot be written .*No space left.* in memory"):
             monitor = watch(model, optimizer, tmp_path / "run", schedule=1)
         train(model, optimizer, 2)
@@ -393,4 +392,4 @@ def test_the_status_line_is_for_terminals(capsys, monkeypatch):
 
 def test_at_once_is_where_it_costs_nothing():
     model = Stack()
-    assert Alarm(model, list(model.parameters())).at_once
+    assert Detector(model, list(model.parameters())).at_once

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from backlight.training.log.history import ParameterInfo
-from backlight.training.watch.parameters import describe_parameter
+from backlight.training.watching.parameters import describe_parameter
 
 _LONG = 10
 """Steps without being trainable after which a parameter counts as frozen: some trainings freeze
@@ -50,12 +50,8 @@ class Roster:
         self._signature = self._sign()
         self._owners = self._find_owners()
 
-    def gradients(self) -> list[Tensor | None]:
-        """Give the gradient of each parameter."""
-        return [weight.grad for weight in self.weights]
-
     def owned_by_others(self, optimizer: Optimizer, done: Iterable[Optimizer]) -> set[int]:
-        """Tell which parameters another watched optimizer is still to change in this step.
+        """Find which parameters another watched optimizer is still to change in this step.
 
         Args:
             optimizer: The one whose turn it is.
@@ -68,17 +64,17 @@ class Roster:
         return {place for place, owners in self._owners.items() if not owners & mine}
 
     def owned_by(self, optimizer: Optimizer) -> set[int]:
-        """Tell which parameters an optimizer changes."""
+        """Find which parameters an optimizer changes."""
         return {place for place, owners in self._owners.items() if id(optimizer) in owners}
 
     def not_moved_by(self, done: Iterable[Optimizer]) -> set[int]:
-        """Tell of which parameters it is not for these optimizers to say how far they move."""
+        """Find the parameters whose moves are not those of these optimizers alone."""
         ours = set(map(id, done))
         elsewhere = {place for place, info in enumerate(self.infos) if info.elsewhere}
         return elsewhere | {p for p, owners in self._owners.items() if not owners & ours}
 
     def look(self, step: int, *, closely: bool = False) -> bool:
-        """See what has changed since the last look.
+        """Find what has changed since the last look.
 
         Args:
             step: The step that is under way.
@@ -125,7 +121,7 @@ class Roster:
         return places, bool(news)
 
     def _sign(self) -> list[list[int]]:
-        """Give what differs if a parameter was frozen, unfrozen, or given to an optimizer."""
+        """Return what differs if a parameter was frozen, unfrozen, or given to an optimizer."""
         groups = [group["params"] for each in self._optimizers for group in each.param_groups]
         members = [list(map(id, weights)) for weights in groups]
         return [*members, [weight.requires_grad for weight in self.weights]]
@@ -141,7 +137,7 @@ class Roster:
         return owners
 
     def _see_members(self, step: int) -> None:
-        """Give new parameters a place, and put those aside that are gone."""
+        """Add new parameters, and put those aside that are gone."""
         members = dict(self._model.named_parameters())
         there = {id(weight) for weight in members.values()}
         for place, weight in enumerate(self.weights):
@@ -154,7 +150,7 @@ class Roster:
                 self._admit(name, weight, step)
 
     def _admit(self, name: str, weight: Tensor, step: int) -> None:
-        """Let a parameter take the place of a gone one of its name and shape, or a new one."""
+        """Add a parameter, at the place of a gone one of its name and shape if there is one."""
         info = describe_parameter(self._model, name, weight, depth=len(self.infos), since=step)
         taken = {old.name: place for place, old in enumerate(self.infos)}
         place = taken.get(name)

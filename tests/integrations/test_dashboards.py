@@ -9,7 +9,7 @@ import torch
 from backlight.errors import ConfigError
 from backlight.integrations import extras
 from backlight.training import watch
-from backlight.training.log.sinks import Sink
+from backlight.training.watching.writers import Sink
 from zoo.watched import Stack, train
 
 

@@ -10,12 +10,12 @@ from torch import Tensor, distributed
 
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.hooks import Hooks
-from backlight.training.guarding.warn_once import complain, message_of
+from backlight.training.guarding.warn_once import message_of, warn_once
 from backlight.training.log.lines import encode_line, open_lines
 
 
 def rank() -> int:
-    """Give the number of this process, 0 if there is only one."""
+    """Return the number of this process, 0 if there is only one."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -62,7 +62,7 @@ class LocalNorms:
             error = attempt(partial(self._write, self._path, {"step": step, "norm": norm}))
             if error is not None:
                 self._path = None
-                complain(f"The norms of rank {rank()} cannot be written ({message_of(error)}).")
+                warn_once(f"The norms of rank {rank()} cannot be written ({message_of(error)}).")
 
     def _write(self, path: Path, record: dict[str, object]) -> None:
         if not self._written:  # later it is not made again: somebody took it away

@@ -3,7 +3,7 @@
 import pytest
 
 from backlight.errors import ConfigError
-from backlight.training.watch.schedules import every, log_spaced, make_schedule
+from backlight.training.watching.schedules import every, log_spaced, make_schedule
 
 
 def due(schedule, last):
