@@ -10,7 +10,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
 from backlight.errors import ModelError, NonFiniteError, SilentSiteError, UnsupportedSiteError
-from backlight.models.contract import no_way_back, without_gradient
+from backlight.models.backward import no_way_back, without_gradient
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping

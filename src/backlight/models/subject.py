@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import ModelError, UnsupportedSiteError
-from backlight.models.contract import prove_contract
 from backlight.models.families import Wiring
 from backlight.models.head import Head
 from backlight.models.lending import Lent, device_of
-from backlight.models.logits import Found
 from backlight.models.sites import Site, Tap, layer_of
+from backlight.models.unknown.contract import prove_contract
+from backlight.models.unknown.rows import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
