@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import zipfile
 import zlib
@@ -80,6 +81,11 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def json_text(content: Any) -> str:
+    """Write values as JSON, NaN and infinity as null, numbers of numpy as plain ones."""
+    return json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n"
+
+
 def npy_bytes(array: NDArray[Any]) -> bytes:
     """Write an array as the content of a ``.npy`` file, never as a pickle."""
     buffer = io.BytesIO()
@@ -153,3 +159,13 @@ def _array_of(file: Any, size: int) -> NDArray[Any]:
         raise ValueError("it was cut, or holds more than its header says")
     array = np.frombuffer(content, dtype=dtype).copy()
     return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {str(key): _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    if isinstance(content, np.generic):
+        return _without_nan(content.item())
+    return None if isinstance(content, float) and not np.isfinite(content) else content

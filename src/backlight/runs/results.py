@@ -13,7 +13,8 @@ from backlight.foreign.documents import parse_json
 from backlight.foreign.files import expanded
 from backlight.foreign.text import html, plain
 from backlight.foreign.yaml_text import parse_yaml
-from backlight.runs.directory import CONFIG, RunDirectory
+from backlight.runs.config import CONFIG
+from backlight.runs.directory import RunDirectory
 from backlight.runs.files import parse_arrays, read_file
 from backlight.tables import Table
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from backlight.errors import ConfigError, quoted
 from backlight.foreign.files import expanded
-from backlight.runs.directory import PROVENANCE
+from backlight.runs.config import PROVENANCE
 from backlight.surveys.driver.reading import merge, read_config
 
 _Config = TypeVar("_Config", bound=BaseModel)

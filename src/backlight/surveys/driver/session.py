@@ -26,7 +26,8 @@ from rich.text import Text
 from backlight.errors import ConfigError, RunDirectoryError, StateError, quoted
 from backlight.foreign.streams import Unhindered
 from backlight.foreign.text import plain
-from backlight.runs.directory import CONFIG, RunDirectory
+from backlight.runs.config import CONFIG
+from backlight.runs.directory import RunDirectory
 from backlight.runs.files import unwritable
 from backlight.runs.finding import find_latest
 from backlight.runs.places import refuse_place
