@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from backlight.capture.finite import is_finite, not_finite
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
-from backlight.errors import ModelError, NonFiniteError, SilentSiteError, UnsupportedSiteError
-from backlight.models.backward import no_way_back, without_gradient
+from backlight.errors import SilentSiteError, UnsupportedSiteError
+from backlight.models.backward import explaining, without_gradient
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
-from backlight.objectives.objective import LossGradient, NextToken, Objective
+from backlight.objectives.objective import NextToken, Objective
 
 _DEFAULT = NextToken()
-_WATCHED = ("input", "output", "branch")
 
 
 class _AllSeen(Exception):  # noqa: N818 - it is no error
@@ -80,15 +80,18 @@ def record(
             activations[site.name] = _activation(site, tensor, batch)
         return tensor
 
+    gradients: Sequence[Tensor | None] = [None] * len(sites)
     with tapping(subject, _with_start(subject, sites), visit), torch.enable_grad():
         output = subject.forward(batch.input_ids)
         _refuse_missed(subject, sites, edges)
         loss = objective(output, batch, subject.head)
-        bad, going_back = _first_bad(loss), True
-        own = [edges[site.name] for site in sites]
-        gradients = _go_back(subject, output, loss, own) if bad is None else ()
-    if bad is not None:
-        raise _not_finite(subject, batch, loss, bad)
+        finite, going_back = is_finite(loss), True
+        if finite and output.requires_grad:
+            own = [edges[site.name] for site in sites]
+            with explaining(subject.name):
+                gradients = torch.autograd.grad(output, own, loss.gradient, allow_unused=True)
+    if not finite:
+        raise not_finite(subject, batch, loss)
     return Tape(
         batch=batch,
         activations=activations,
@@ -129,19 +132,6 @@ def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) ->
         subject.forward(batch.input_ids)
     _refuse_missed(subject, sites, activations)
     return Tape(batch=batch, activations=activations, gradients={}, nats=None, value=None)
-
-
-def _go_back(
-    subject: Subject, output: Tensor, loss: LossGradient, edges: Sequence[GradientEdge]
-) -> tuple[Tensor | None, ...]:
-    if not output.requires_grad:
-        return (None,) * len(edges)
-    try:
-        return torch.autograd.grad(output, edges, grad_outputs=loss.gradient, allow_unused=True)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise ModelError(no_way_back(subject.name, error)) from error
 
 
 def _refuse_second_pass(subject: Subject, site: Site, seen: Collection[str]) -> None:
@@ -192,39 +182,3 @@ def _gradient(site: Site, gradient: Tensor | None, batch: Batch) -> Tensor:
     if site.tap.multiplier != 1.0:
         gradient = gradient / site.tap.multiplier
     return per_token(site, gradient, batch.input_ids.shape)
-
-
-def _first_bad(loss: LossGradient) -> int | None:
-    """Find the first sequence whose loss is not finite, None if all are."""
-    bad = ~(loss.nats.isfinite() & loss.value.isfinite())
-    return int(bad.nonzero()[0, 0]) if bad.any() else None
-
-
-def _not_finite(subject: Subject, batch: Batch, loss: LossGradient, row: int) -> NonFiniteError:
-    """Name the passage whose loss is not finite, and the first layer where it went wrong."""
-    alone = batch.input_ids[row : row + 1, : int(batch.lengths[row])]
-    return NonFiniteError(
-        f"The loss of passage {batch.passages[row]} is {loss.nats[row].item()}: "
-        f"{_first_non_finite(subject, alone)}. Try --dtype float32 (now "
-        f"{loss.gradient.dtype}), or look for NaN in the weights."
-    )
-
-
-@torch.no_grad()
-def _first_non_finite(subject: Subject, tokens: Tensor) -> str:
-    """Say at which site of the forward pass the first NaN or infinity is seen."""
-    first: list[str] = []
-
-    def visit(site: Site, tensor: Tensor) -> Tensor:
-        if not first and not tensor.isfinite().all():
-            first.append(site.name)
-        return tensor
-
-    watched = [
-        site
-        for site in subject.sites.values()
-        if site.tap.side in _WATCHED and site.problem is None
-    ]
-    with tapping(subject, watched, visit):
-        subject.forward(tokens)
-    return f"the first site that is not finite is {first[0]}" if first else "all sites are finite"

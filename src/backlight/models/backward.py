@@ -1,4 +1,38 @@
-"""Why no gradient comes back, in sentences for messages."""
+"""Backward passes that fail, and gradients that cannot be taken, explained in a sentence."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+
+from backlight.errors import ModelError
+
+
+@contextmanager
+def explaining(name: str) -> Generator[None, None, None]:
+    """Explain why a backward pass inside the context failed; a lack of memory explains itself.
+
+    Args:
+        name: What messages call the model.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ModelError: If autograd fails.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if "use_reentrant" in str(error):
+            raise ModelError(
+                f"{name} uses checkpoint with use_reentrant=True, through which gradients of "
+                "activations cannot be taken. Use use_reentrant=False; the numbers are the same."
+            ) from error
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"The backward pass through {name} failed: {reason}") from error
 
 
 def without_gradient(name: str) -> str:
@@ -7,13 +41,3 @@ def without_gradient(name: str) -> str:
         f"{name} passes with gradients switched off (torch.no_grad, inference_mode, or checkpoint "
         "with use_reentrant=True), so no gradient reaches it. Use use_reentrant=False."
     )
-
-
-def no_way_back(name: str, error: RuntimeError) -> str:
-    """Explain why a backward pass failed."""
-    if "use_reentrant" in str(error):
-        return (
-            f"{name} uses checkpoint with use_reentrant=True, through which gradients of "
-            "activations cannot be taken. Use use_reentrant=False; the numbers are the same."
-        )
-    return f"The backward pass through {name} failed: {str(error).strip().splitlines()[0][:200]}"

@@ -159,7 +159,7 @@ def _warn_beyond_training(subject: Subject, longest: int, kind: str) -> None:
 
 
 def _try(subject: Subject, ids: Int[np.ndarray, " _"], kind: str, remedy: str) -> None:
-    """Let a model that nobody knows read the longest sequence, before anything is measured."""
+    """Run a model that nobody knows on the longest sequence, before anything is measured."""
     try:
         with torch.no_grad():
             subject.forward(torch.from_numpy(ids)[None].to(subject.device))

@@ -204,7 +204,7 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def _forms(name: str) -> Iterator[str]:
-    """Give a name whole, and what follows the number of its layer."""
+    """List a name whole, and what follows the number of its layer."""
     yield name
     match = _LAYER.search(name)
     if match and match.end() < len(name):
@@ -212,7 +212,7 @@ def _forms(name: str) -> Iterator[str]:
 
 
 def _path_forms(path: str) -> Iterator[str]:
-    """Give a path in the forms of a name, also relative to each module above the blocks."""
+    """List a path in the forms of a name, also relative to each module above the blocks."""
     yield from _forms(path)
     parts = path.split(".")
     number = next((place for place, part in enumerate(parts) if part.isdigit()), len(parts))

@@ -119,14 +119,14 @@ class RunDirectory:
             )
 
     def exists(self) -> bool:
-        """Tell whether backlight started a run here: a config alone may be anybody's."""
+        """Find out whether backlight started a run here: a config alone may be anybody's."""
         try:
             return (self.path / CONFIG).is_file() and CONFIG in self._ledger.names()
         except OSError:  # the path is no possible one, which refuse_occupied says
             return False
 
     def is_of(self, command: str) -> bool:
-        """Tell whether a run of a command was started here, and not something of another tool."""
+        """Find out whether a run of a command was started here, not something of another tool."""
         try:
             return self.provenance().get("command") == command
         except RunDirectoryError:
@@ -157,7 +157,7 @@ class RunDirectory:
         return self._ledger.manifest()
 
     def differences(self, options: Mapping[str, Any]) -> list[str]:
-        """Say which of some options are not those of this run, as ``name: here -> asked``."""
+        """List which of some options are not those of this run, as ``name: here -> asked``."""
         here = self.config()
         return [
             f"{name}: {quoted(here.get(name))} -> {quoted(value)}"
@@ -286,7 +286,7 @@ class RunDirectory:
             raise self.damaged_checkpoint(error) from error
 
     def damaged_checkpoint(self, reason: Exception) -> RunDirectoryError:
-        """Say that the state of an unfinished run cannot be taken up."""
+        """Make the error for a state of an unfinished run that cannot be taken up."""
         return RunDirectoryError(
             f"The checkpoint in {quoted(self.path)} is damaged ({reason}); delete it to start "
             "this run anew."

@@ -37,7 +37,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
-    """Say that a file could not be written, and what is not lost."""
+    """Make the error for a file that could not be written; it names what is not lost."""
     return StorageError(
         f"{quoted(path)} cannot be written: {error.strerror or error}. What was saved before "
         "is intact; make room and go on with --resume."
@@ -77,7 +77,7 @@ def read_file(path: Path) -> bytes:
 
 
 def digest_of(content: bytes) -> str:
-    """Give the SHA-256 of some bytes."""
+    """Compute the SHA-256 of some bytes."""
     return hashlib.sha256(content).hexdigest()
 
 

@@ -62,7 +62,7 @@ def _nearest(place: Path, path: Path, what: str) -> Path:
 
 
 def fault_of(name: str) -> str | None:
-    """Say why a name may mean something outside of the directory, on any system.
+    """Find out why a name may mean something outside of the directory, on any system.
 
     Args:
         name: A relative path with forward slashes, such as ``tables/layers.csv``.
@@ -86,7 +86,7 @@ def fault_of(name: str) -> str | None:
 
 
 def below(root: Path, name: str) -> Path:
-    """Give the path of a file that is to be written or deleted, if it is below a directory.
+    """Return the path of a file that is to be written or deleted, if it is below a directory.
 
     Args:
         root: The directory; it may itself be reached through a link.

@@ -76,7 +76,7 @@ class Results:
         return {name: table.to_pandas() for name, table in self.tables.items()}
 
     def _told(self) -> Iterator[tuple[str, str]]:
-        """Tell what there is, in a line for each kind."""
+        """List what there is, in a line for each kind."""
         for name, table in self.tables.items():
             rows, columns = table.num_rows, len(table)
             yield f"tables[{quoted(name)}]", f"{rows:,} rows of {columns} columns"

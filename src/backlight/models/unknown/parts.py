@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from backlight.errors import ModelError
-from backlight.models.backward import no_way_back, without_gradient
+from backlight.models.backward import explaining, without_gradient
 from backlight.models.outputs import Member, member_of, with_member
 from backlight.models.unknown.rows import ALONE, MANY, Found, axes_of, fault_of, in_rows
 from backlight.models.unknown.trying import Pass, hookable
@@ -49,10 +48,8 @@ def find_parts(
     }
     fitting = {module: _fitting(module, passes) for module in paths.values()}
     fits = {module: found for module, found in fitting.items() if not isinstance(found, str)}
-    try:
+    with explaining(name):
         fates = _trace(logits, tokens, fits)
-    except RuntimeError as error:
-        raise ModelError(no_way_back(name, error)) from error
     return {
         path: _chosen(f"{path} ({type(module).__name__})", fitting[module], fates.get(module))
         for path, module in paths.items()
