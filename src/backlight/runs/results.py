@@ -40,6 +40,14 @@ class Results:
         metadata: What the run says of itself.
         tables: Tables by name.
         config: Options and provenance; empty if one file was read.
+
+    Example:
+        >>> import numpy as np
+        >>> layers = Table(name="layers", columns={"layer": np.array([0, 1, 2])})
+        >>> Results(tables={"layers": layers}, metadata={"model_name": "gpt2"})
+        Results, not saved:
+          tables['layers']: 3 rows of 1 columns
+          metadata: model_name
     """
 
     path: Path | None = None
@@ -103,6 +111,16 @@ def load_results(path: str | Path) -> Results:
     Raises:
         RunDirectoryError: If it cannot be read as what it is, or a file of a run is missing or was
             changed.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> norms = Table(name="norms", columns={"norm": np.array([1.5, 0.5])})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "norms.csv").write_text(norms.to_csv())
+        ...     results = load_results(Path(folder, "norms.csv"))
+        >>> results.tables["norms"]["norm"]
+        array([1.5, 0.5])
     """
     path = expanded(path, error=RunDirectoryError)
     if path.is_dir():
