@@ -26,8 +26,8 @@ _REPORT = "Please report it with the model's name."
 
 def probe_tokens(subject: Subject, vocabulary: int) -> Tensor:
     """Make two short sequences that are equal in their first six tokens, then differ."""
-    # Steps of 7, so that no two tokens of a sequence are alike in a vocabulary of any size in use: a
-    # repeated token could hide a model that mixes up positions.
+    # Steps of 7, so that in a vocabulary of any size in use no token comes twice in a sequence: a
+    # repeated one could hide a model that mixes up its positions.
     tokens = torch.arange(2 * _POSITIONS).reshape(2, _POSITIONS) * 7 + 3
     tokens[1, :_SHARED] = tokens[0, :_SHARED]
     return (tokens % vocabulary).to(subject.device)

@@ -81,7 +81,12 @@ def kind_of(name: str) -> str:
         The kind; of a plain module path the path, with ``*`` for the number of the layer.
     """
     match = _LAYER_SITE.match(name)
-    return match["kind"] if match else _LAYER.sub("*", name, count=1)
+    return match["kind"] if match else any_layer(name)
+
+
+def any_layer(name: str) -> str:
+    """Write ``*`` for the number of the layer in a name."""
+    return _LAYER.sub("*", name, count=1)
 
 
 def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
