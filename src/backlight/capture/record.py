@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import final
 
 import torch
 from torch import Tensor
@@ -22,6 +24,50 @@ _DEFAULT = NextToken()
 
 class _AllSeen(Exception):  # noqa: N818 - it is no error
     """Ends a forward pass of which nothing more is wanted."""
+
+
+@final
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What was seen of a batch on its way forward.
+
+    Attributes:
+        subject: The model.
+        batch: The batch.
+        asked: The sites whose gradients are wanted; others only start the graph.
+        kept: The sites whose tensors are kept, too.
+        edges: Where in the graph the tensor of each site is.
+        activations: Copies of tensors.
+        going_back: The forward pass is over.
+    """
+
+    subject: Subject
+    batch: Batch
+    asked: Collection[str]
+    kept: Collection[str]
+    edges: dict[str, GradientEdge] = field(default_factory=dict[str, GradientEdge])
+    activations: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    going_back: bool = False
+
+    def visit(self, site: Site, tensor: Tensor) -> Tensor:
+        """Take note of a site's tensor, and return what takes its place."""
+        if not torch.is_grad_enabled():
+            raise UnsupportedSiteError(without_gradient(site.name))
+        if not tensor.requires_grad:
+            # The clone may be written to in place by the block; the leaf below it may not.
+            tensor = tensor.detach().requires_grad_().clone()
+        elif site.tap.written:
+            # Many tensors are views (of a linear map's output), and writing into a view leads the
+            # way back around the point where it passed.
+            tensor = tensor.clone()
+        if self.going_back:
+            return tensor  # a checkpointed block is run again, and must find what it found before
+        if site.name in self.asked:
+            _refuse_second_pass(self.subject, site, self.edges)
+            self.edges[site.name] = get_gradient_edge(tensor)
+        if site.name in self.kept:
+            self.activations[site.name] = _activation(site, tensor, self.batch)
+        return tensor
 
 
 def record(
@@ -55,46 +101,24 @@ def record(
         UnsupportedSiteError: If a site passes more than once or not at all, or where it passes no
             gradient can be taken.
     """
-    edges: dict[str, GradientEdge] = {}
-    activations: dict[str, Tensor] = {}
     asked = {site.name for site in sites}
     kept = _kept(asked, keep_activations)
-    going_back = False
-
-    def visit(site: Site, tensor: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            raise UnsupportedSiteError(without_gradient(site.name))
-        if not tensor.requires_grad:
-            # The clone may be written to in place by the block; the leaf below it may not.
-            tensor = tensor.detach().requires_grad_().clone()
-        elif site.tap.written:
-            # Many tensors are views (of a linear map's output), and writing into a view leads the
-            # way back around the point where it passed.
-            tensor = tensor.clone()
-        if going_back:
-            return tensor  # a checkpointed block is run again, and must find what it found before
-        if site.name in asked:
-            _refuse_second_pass(subject, site, edges)
-            edges[site.name] = get_gradient_edge(tensor)
-        if site.name in kept:
-            activations[site.name] = _activation(site, tensor, batch)
-        return tensor
-
+    seen = _Seen(subject=subject, batch=batch, asked=asked, kept=kept)
     gradients: Sequence[Tensor | None] = [None] * len(sites)
-    with tapping(subject, _with_start(subject, sites), visit), torch.enable_grad():
+    with tapping(subject, _with_start(subject, sites), seen.visit), torch.enable_grad():
         output = subject.forward(batch.input_ids)
-        _refuse_missed(subject, sites, edges)
+        _refuse_missed(subject, sites, seen.edges)
         loss = objective(output, batch, subject.head)
-        finite, going_back = is_finite(loss), True
+        finite, seen.going_back = is_finite(loss), True
         if finite and output.requires_grad:
-            own = [edges[site.name] for site in sites]
+            edges = [seen.edges[site.name] for site in sites]
             with explaining(subject.name):
-                gradients = torch.autograd.grad(output, own, loss.gradient, allow_unused=True)
+                gradients = torch.autograd.grad(output, edges, loss.gradient, allow_unused=True)
     if not finite:
         raise not_finite(subject, batch, loss)
     return Tape(
         batch=batch,
-        activations=activations,
+        activations=seen.activations,
         gradients={
             site.name: _gradient(site, gradient, batch)
             for site, gradient in zip(sites, gradients, strict=True)

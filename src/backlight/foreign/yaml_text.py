@@ -97,16 +97,13 @@ def _complaint(text: str) -> str:
     return ""
 
 
-def _add(event: Any, levels: list[_Open], sizes: dict[str, int]) -> str:
+def _add(event: yaml.Event, levels: list[_Open], sizes: dict[str, int]) -> str:
     """Count a value that is complete into the list or mapping that it stands in."""
-    anchor, size = None, 1
+    anchor: Any = getattr(event, "anchor", None)
+    size = sizes[anchor] if isinstance(event, yaml.AliasEvent) else 1
     if isinstance(event, yaml.CollectionEndEvent):
         closed = levels.pop()
         anchor, size = closed.anchor, closed.size
-    elif isinstance(event, yaml.AliasEvent):
-        size = sizes[event.anchor]
-    else:
-        anchor = event.anchor
     level = levels[-1]
     if isinstance(event, yaml.ScalarEvent) and level.is_mapping and level.num_children % 2 == 0:
         if event.value in level.keys:

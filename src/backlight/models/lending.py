@@ -114,7 +114,7 @@ class _Kept:
 
     def __init__(self, modules: Sequence[nn.Module], parameters: Sequence[nn.Parameter]) -> None:
         self._put_back: list[Callable[[], object]] = []
-        self._watched = [
+        self._watched: list[tuple[str, Tensor, int]] = [
             ("its weights", parameter, parameter._version)
             for parameter in parameters
             if not parameter.is_inference()  # such tensors have no version
