@@ -465,7 +465,6 @@ def test_nothing_is_measured_outside_of_the_schedule(monkeypatch):
     model = Stack()
     optimizer = sgd(model)
     called = []
-    real = measurement.gradient_statistics
     monkeypatch.setattr(
         measurement,
         "gradient_statistics",

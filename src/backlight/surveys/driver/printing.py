@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table as RichTable
 
-from backlight.runs.directory import CONFIG, RunDirectory
+from backlight.runs.config import CONFIG
+from backlight.runs.directory import RunDirectory
 from backlight.surveys.driver.progress import console
 from backlight.tables import Table
 

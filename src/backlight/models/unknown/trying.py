@@ -1,7 +1,8 @@
 """A few tokens run through a model that is not known, to see what each of its modules gives."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from backlight.errors import ModelError
 from backlight.models.lending import device_of
 from backlight.models.outputs import Member, members
-from backlight.models.rows import ALONE, CHANGED_ROW, MANY, SHARED
+from backlight.models.unknown.rows import ALONE, CHANGED_ROW, MANY, SHARED
 
 GIVE_FORWARD = "Give forward=, a function from token ids to logits [batch, positions, vocabulary]."
 _HIGHEST = 3  # of the ids that are tried
@@ -19,7 +20,6 @@ _RAISED = (
     AssertionError,
     AttributeError,
     LookupError,
-    NotImplementedError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -27,23 +27,21 @@ _RAISED = (
 )  # what a model may raise when it is called in a way that it is not made for
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
     """What came out of one forward pass.
 
     Attributes:
         output: What the model gave.
-        outputs: For each module, the tensors of each of its calls.
+        calls: For each module, the tensors of each of its calls.
     """
 
-    output: object = None
-    outputs: dict[nn.Module, list[dict[Member, Tensor]]] = field(
-        default_factory=dict[nn.Module, list[dict[Member, Tensor]]]
-    )
+    output: object
+    calls: Mapping[nn.Module, Sequence[Mapping[Member, Tensor]]]
 
 
 def hookable(module: nn.Module) -> bool:
-    """Tell whether a module can be looked at: those of TorchScript take no hooks."""
+    """Whether a module can be looked at: those of TorchScript take no hooks."""
     return not isinstance(module, torch.jit.ScriptModule)
 
 
@@ -94,17 +92,17 @@ def run_tokens(
     Raises:
         ModelError: If it cannot be run.
     """
-    seen = Pass()
+    calls: defaultdict[nn.Module, list[Mapping[Member, Tensor]]] = defaultdict(list)
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         del inputs
-        copies = {member: tensor.detach().clone() for member, tensor in members(output)}
-        seen.outputs.setdefault(module, []).append(copies)
+        # Copies, because some modules add in place into what another has given.
+        calls[module].append({name: part.detach().clone() for name, part in members(output)})
 
     handles = [module.register_forward_hook(hook) for module in model.modules() if hookable(module)]
     try:
         with torch.no_grad():
-            seen.output = forward(tokens)
+            return Pass(output=forward(tokens), calls=calls)
     except _RAISED as error:
         told = (str(error).strip().splitlines() or [""])[0][:200]
         raise ModelError(
@@ -114,4 +112,3 @@ def run_tokens(
     finally:
         for handle in handles:
             handle.remove()
-    return seen

@@ -1,4 +1,4 @@
-"""Which axes of a tensor are batch and positions, and whether a row belongs to its token."""
+"""Where a tensor has a row of numbers for each token, and whether a row belongs to its token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
+from backlight.models.outputs import Member
 
 Axes = tuple[int, int]
 Fault = Literal["the other sequences of the batch", "later tokens", "the shape of the batch"]
@@ -20,36 +22,28 @@ CHANGED_ROW, SHARED = 1, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """What came out for some tokens, one row of numbers for each token.
+class Found:
+    """Where a module's output has a row of numbers for each token.
 
     Attributes:
-        plain: For all sequences.
-        changed: The same with other tokens at the end of one sequence.
-        alone: For the beginning of the last sequence, by itself.
+        member: Which part of the output.
+        axes: Which axes of it are batch and positions.
+        width: How many numbers there are for each token.
+        written: It is written into after it has passed.
     """
 
-    plain: Tensor
-    changed: Tensor
-    alone: Tensor
-
-    def moves(self) -> Tensor:
-        """Tell at which tokens the change made a difference, ``[batch, positions]``."""
-        scale = _largest(self.plain)
-        return (_finite(self.plain) - _finite(self.changed)).abs().amax(-1) > scale * _same(
-            self.plain.dtype
-        )
-
-    def differs_alone(self) -> bool:
-        """Tell whether the last sequence has other numbers by itself."""
-        together = _finite(self.plain[-1:, : ALONE[1]])
-        difference = (together - _finite(self.alone)).abs().max()
-        # Other shapes take other ways through a matrix product, so the last bits may differ.
-        return bool(difference > _largest(self.plain) * max(1e-4, 2 * _same(self.plain.dtype)))
+    member: Member
+    axes: Axes
+    width: int
+    written: bool = False
 
 
 def axes_of(many: Sequence[int], few: Sequence[int]) -> Axes | None:
     """Find the axes of batch and positions.
+
+    The two trials differ in both, and in nothing else. So an axis whose size goes from 3 to 1 is
+    the batch and one that goes from 7 to 5 the positions, wherever they stand; no size of the model
+    can be taken for one of them, as it is the same in both.
 
     Args:
         many: A tensor's shape for ``MANY`` tokens.
@@ -61,14 +55,13 @@ def axes_of(many: Sequence[int], few: Sequence[int]) -> Axes | None:
     """
     if len(many) != len(few):
         return None
-    change = {
-        axis: pair for axis, pair in enumerate(zip(many, few, strict=True)) if pair[0] != pair[1]
-    }
-    places = {pair: axis for axis, pair in change.items()}
-    if change == {0: (MANY[0] * MANY[1], ALONE[0] * ALONE[1])}:
+    sizes = enumerate(zip(many, few, strict=True))
+    changed = {axis: (most, least) for axis, (most, least) in sizes if most != least}
+    if changed == {0: (MANY[0] * MANY[1], ALONE[0] * ALONE[1])}:
         return (0, 0)
+    places = {pair: axis for axis, pair in changed.items()}
     wanted = [(MANY[0], ALONE[0]), (MANY[1], ALONE[1])]
-    if len(change) != 2 or set(places) != set(wanted):
+    if len(changed) != 2 or set(places) != set(wanted):
         return None
     return places[wanted[0]], places[wanted[1]]
 
@@ -89,22 +82,33 @@ def in_rows(tensor: Tensor, axes: Axes, shape: Sequence[int]) -> Tensor:
     return tensor.reshape(*shape, -1)
 
 
-def fault_of(trial: Trial) -> Fault | None:
-    """Say what the numbers of a token change with, besides itself and those before it.
+def moved(plain: Tensor, other: Tensor) -> Tensor:
+    """Find at which tokens numbers differ between two trials, ``[batch, positions]``."""
+    tolerance = _largest(plain) * _same(plain.dtype)
+    return (_finite(plain) - _finite(other)).abs().amax(-1) > tolerance
+
+
+def fault_of(plain: Tensor, changed: Tensor, alone: Tensor) -> Fault | None:
+    """Find what the numbers of a token change with, besides itself and those before it.
 
     Args:
-        trial: What came out.
+        plain: What came out for all sequences, one row of numbers for each token.
+        changed: The same with other tokens at the end of one sequence.
+        alone: For the beginning of the last sequence, by itself.
 
     Returns:
         The first fault, None if there is none.
     """
-    moved = trial.moves()
+    change = moved(plain, changed)
     others = [row for row in range(MANY[0]) if row != CHANGED_ROW]
-    if moved[others].any():
+    if change[others].any():
         return "the other sequences of the batch"
-    if moved[CHANGED_ROW, :SHARED].any():
+    if change[CHANGED_ROW, :SHARED].any():
         return "later tokens"
-    return "the shape of the batch" if trial.differs_alone() else None
+    difference = (_finite(plain[-1:, : ALONE[1]]) - _finite(alone)).abs().max()
+    # Other shapes take other ways through a matrix product, so the last bits may differ.
+    tolerance = _largest(plain) * max(1e-4, 2 * _same(plain.dtype))
+    return "the shape of the batch" if difference > tolerance else None
 
 
 def _finite(tensor: Tensor) -> Tensor:
@@ -117,4 +121,5 @@ def _largest(tensor: Tensor) -> Tensor:
 
 
 def _same(dtype: torch.dtype) -> float:
+    """Return the relative difference up to which numbers count as the same."""
     return 1e-5 if torch.finfo(dtype).bits >= 32 else 4 * torch.finfo(dtype).eps

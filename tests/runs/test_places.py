@@ -1,7 +1,7 @@
 import pytest
 
 from backlight.errors import RunDirectoryError
-from backlight.runs.names import below, fault_of
+from backlight.runs.places import below, fault_of
 
 
 @pytest.mark.parametrize(

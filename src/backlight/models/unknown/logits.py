@@ -1,31 +1,13 @@
 """Where in a model's output the logits are, and what they depend on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from backlight.errors import ModelError
 from backlight.models.outputs import Member, members
-from backlight.models.rows import ALONE, MANY, Axes, Trial, axes_of, fault_of, in_rows
-from backlight.models.trying import GIVE_FORWARD
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Where a module's output has a row of numbers for each token.
-
-    Attributes:
-        member: Which part of the output.
-        axes: Which axes of it are batch and positions.
-        width: How many numbers there are for each token.
-        written: It is written into after it has passed.
-    """
-
-    member: Member
-    axes: Axes
-    width: int
-    written: bool = False
+from backlight.models.unknown.rows import ALONE, MANY, Fault, Found, axes_of, in_rows, moved
+from backlight.models.unknown.trying import GIVE_FORWARD
 
 
 def find_logits(many: object, few: object, name: str) -> Found:
@@ -91,23 +73,23 @@ def _missing(parts: Mapping[Member, Tensor]) -> str:
     return "no logits for each token" if real else "no real numbers"
 
 
-def prove_logits(trial: Trial, before: Tensor, name: str) -> None:
-    """Check what the logits of a token depend on.
+def prove_logits(plain: Tensor, again: Tensor, fault: Fault | None, name: str) -> None:
+    """Refuse logits of which a token's depend on more than the token and those before it.
 
     Args:
-        trial: The logits.
-        before: Those of the plain tokens, when they were asked for the first time.
+        plain: The logits of some tokens, ``[batch, positions, vocabulary]``.
+        again: Those of the same tokens, when they were asked for a second time.
+        fault: What else they were found to depend on, None if nothing.
         name: What messages call the model.
 
     Raises:
-        ModelError: If it is something else than the token and those before it.
+        ModelError: If they do, or are probabilities.
     """
-    if Trial(plain=trial.plain, changed=before, alone=trial.alone).moves().any():
+    if moved(plain, again).any():
         raise ModelError(
             f"{name} gives other logits when it is asked the same a second time, also in "
             "evaluation mode: dropout that is always on, random numbers, or memory of past calls."
         )
-    fault = fault_of(trial)
     if fault == "later tokens":
         raise ModelError(
             f"{name} is not a causal language model: a token's output changes with the "
@@ -118,7 +100,7 @@ def prove_logits(trial: Trial, before: Tensor, name: str) -> None:
             f"The logits that {name} gives for a token change with {fault}, so a passage would "
             "have other numbers in another batch: batch statistics, or positions from the end?"
         )
-    rows = trial.plain.double()
+    rows = plain.double()
     if rows.shape[-1] > 1 and (rows >= 0).all() and (rows.sum(-1) - 1).abs().max() < 1e-3:
         raise ModelError(
             f"{name} gives probabilities, not logits: they add up to one. {GIVE_FORWARD}"
