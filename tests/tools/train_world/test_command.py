@@ -24,7 +24,7 @@ from zoo.cities import SMALL_TRAINING, make_cities
 from zoo.folders import contents
 
 POINTS = np.random.default_rng(5).integers((-1800, -900), (1800, 900), size=(60, 2))
-SHIPPED = Path(__file__).parents[2] / "configs" / "train_world.yaml"
+SHIPPED = Path(__file__).parents[3] / "configs" / "train_world.yaml"
 
 
 @pytest.fixture

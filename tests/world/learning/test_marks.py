@@ -10,7 +10,7 @@ from backlight.world.learning import marks
 from backlight.world.learning.answering import answer_greedily
 from backlight.world.learning.marks import constant_answer, mark_model
 from backlight.world.model import city_tokenizer, new_city_model
-from backlight.world.questions import find_task
+from backlight.world.questions.catalogue import find_task
 from zoo.cities import SIX_CITIES
 
 QUESTIONS = ["dist(c_0007,c_0012)=", "compass(c_0007,c_0012)=", "dist(c_0865,c_0012)="]

@@ -8,7 +8,7 @@ import pytest
 from backlight.errors import TaskError
 from backlight.world.learning.held_out import is_held_out
 from backlight.world.learning.questions import Spokes, draw_rows, held_out_questions
-from backlight.world.questions import TASKS, find_task
+from backlight.world.questions.catalogue import TASKS, find_task
 from zoo.cities import make_cities
 
 RANDOM = np.random.default_rng(5)

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from backlight.world.cities import read_cities
 from backlight.world.learning.marks import constant_answer, mark_model
 from backlight.world.learning.questions import held_out_questions
-from backlight.world.questions import find_task
+from backlight.world.questions.catalogue import find_task
 
 WORLD = files("backlight.world")
 MODELS = WORLD / "city_model"

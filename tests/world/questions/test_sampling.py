@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backlight.errors import TaskError
-from backlight.world.questions import TASKS
+from backlight.world.questions.catalogue import TASKS
 from backlight.world.questions.groups import Group
 from backlight.world.questions.sampling import (
     AllPairs,

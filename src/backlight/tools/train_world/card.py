@@ -6,7 +6,7 @@ from typing import Any
 from backlight.tables import Table
 from backlight.tools.train_world.options import TrainWorldConfig
 from backlight.tools.train_world.trained import TrainedWorld
-from backlight.world.questions import find_task
+from backlight.world.questions.catalogue import find_task
 
 _LICENCE = (
     "The cities are from GeoNames (https://www.geonames.org), licensed under Creative Commons\n"
@@ -58,9 +58,8 @@ def _last(metrics: Table) -> list[dict[str, Any]]:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    task = find_task(row["task"])
-    unit = task.marking.unit
-    mark = f"{task.metric} ({unit})" if unit else task.metric
+    metric = find_task(row["task"]).metric
+    mark = f"{metric.name} ({metric.unit})" if metric.unit else metric.name
     names = ("median", "mean", "exact", "constant_median", "constant_mean")
     numbers = [f"{row[name]:.3f}" if name == "exact" else f"{row[name]:.4g}" for name in names]
     return f"| {' | '.join([row['task'], mark, *numbers])} |"

@@ -31,7 +31,7 @@ from backlight.world import CITIES
 from backlight.world.cities import Cities, read_cities
 from backlight.world.learning.training import Recipe, Step, WorldTraining
 from backlight.world.model import city_tokenizer, new_city_model
-from backlight.world.questions import find_task
+from backlight.world.questions.catalogue import find_task
 
 _COMMAND = "train-world"
 

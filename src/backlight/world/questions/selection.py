@@ -15,19 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import CityError, nearest, quoted
-from backlight.world.cities import Cities
+from backlight.world.cities import ATTRIBUTE_OF, Cities
 
 Pattern = str | Sequence[Any] | Mapping[str, Any] | None
 """A pattern, a list of patterns, or ``{"AND": [...]}`` or ``{"OR": [...]}`` of patterns."""
 
-_COLUMNS = {
-    "asciiname": "names",
-    "x": "x",
-    "y": "y",
-    "country_code": "country_codes",
-    "region": "regions",
-    "city_id": "city_ids",
-}
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -48,14 +40,14 @@ def select(cities: Cities, pattern: Pattern) -> Cities:
     if len(rows) < 2:
         raise CityError(
             f"The pattern {quoted(pattern)} matches {len(rows)} of {len(cities)} cities, but a "
-            "question "
-            f"needs at least two; the regions are {regions_in(cities)}."
+            "question needs at least two; the regions are "
+            f"{', '.join(sorted(set(cities.regions.tolist()))) or 'none'}."
         )
     return cities.take(rows)
 
 
 def matches(cities: Cities, pattern: Pattern) -> NDArray[np.bool_]:
-    """Say of each city whether a pattern matches it.
+    """Find which cities a pattern matches.
 
     Args:
         cities: The cities.
@@ -74,11 +66,6 @@ def matches(cities: Cities, pattern: Pattern) -> NDArray[np.bool_]:
     if isinstance(pattern, Mapping):
         return _matches_mapping(cities, pattern)
     return _all(cities, pattern)
-
-
-def regions_in(cities: Cities) -> str:
-    """Name the regions that the cities are in."""
-    return ", ".join(sorted(set(cities.regions.tolist()))) or "none"
 
 
 def _all(cities: Cities, patterns: Sequence[Any]) -> NDArray[np.bool_]:
@@ -133,7 +120,7 @@ def _matches_part(cities: Cities, part: str, pattern: str) -> NDArray[np.bool_]:
             f"{quoted(regex)} in the pattern {quoted(pattern)} is not a regular expression: "
             f"{error}{note}."
         ) from error
-    cells = getattr(cities, _COLUMNS[column]).tolist()
+    cells = getattr(cities, ATTRIBUTE_OF[column]).tolist()
     known = {cell: match(str(cell)) is not None for cell in set(cells)}
     return np.array([known[cell] for cell in cells], dtype=np.bool_)
 
@@ -141,12 +128,12 @@ def _matches_part(cities: Cities, part: str, pattern: str) -> NDArray[np.bool_]:
 def _column_and_regex(part: str) -> tuple[str, str]:
     prefix, colon, rest = part.partition(":")
     column = prefix.strip()
-    if colon and column in _COLUMNS:
+    if colon and column in ATTRIBUTE_OF:
         return column, rest.strip()
     if colon and _WORD.fullmatch(column):
-        hint = nearest(column, list(_COLUMNS), otherwise="")
+        hint = nearest(column, list(ATTRIBUTE_OF), otherwise="")
         raise CityError(
             f"Cities have no column {quoted(column)} for the pattern {quoted(part)}, only "
-            f"{', '.join(_COLUMNS)}. {hint}".rstrip()
+            f"{', '.join(ATTRIBUTE_OF)}. {hint}".rstrip()
         )
     return "region", part

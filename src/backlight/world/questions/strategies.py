@@ -1,4 +1,4 @@
-"""How a configuration says which cities come together."""
+"""How a configuration names the groups of cities that come together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,15 +48,16 @@ def read_sampling(
             f"There is no sampling {quoted(kind)}, only {', '.join(_NEEDS)}. {hint}".strip()
         )
     needed = _NEEDS[kind]
-    wanted = {"type", "ratio"} | ({needed} if needed else set[str]())
     for name in options:
-        if name not in wanted:
-            raise TaskError(f"The sampling {kind} has no option {quoted(name)}{_only(needed)}.")
+        if name not in {"type", "ratio", needed or "type"}:
+            only = f", only {needed}" if needed else " and no other"
+            raise TaskError(f"The sampling {kind} has no option {quoted(name)}{only}.")
     if needed is None:
         return AllPairs()
-    if not isinstance(options.get(needed), list) or not options[needed]:
+    given = options.get(needed)
+    if not isinstance(given, list) or not given:
         raise TaskError(f"The sampling {kind} needs {needed}, a list.")
-    return _of_kind(kind, options[needed], groups or {})
+    return _of_kind(kind, given, groups or {})
 
 
 def _of_kind(kind: str, given: Sequence[Any], groups: Mapping[str, Mapping[str, Any]]) -> Sampling:
@@ -89,7 +90,3 @@ def _group(name: Any, groups: Mapping[str, Mapping[str, Any]]) -> Group:
         known = f"only {', '.join(groups)}" if groups else "for none is defined"
         raise TaskError(f"There is no group {quoted(name)}, {known}.")
     return read_group(groups[name])
-
-
-def _only(needed: str | None) -> str:
-    return f", only {needed}" if needed else " and no other"
