@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backlight.world.cities import read_cities
-from backlight.world.learning.marks import constant_answer, mark_model
+from backlight.world.learning.evaluation import constant_answer, evaluate
 from backlight.world.learning.questions import held_out_questions
 from backlight.world.questions.catalogue import find_task
 
@@ -31,7 +31,7 @@ def marks_of(name, exam):
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     constant = constant_answer(prompts)
-    return mark_model(model, tokenizer, task, cities, prompts, constant=constant, max_tokens=6)
+    return evaluate(model, tokenizer, task, cities, prompts, constant=constant, max_tokens=6)
 
 
 def test_it_knows_distances_of_pairs_that_it_never_saw(exam):

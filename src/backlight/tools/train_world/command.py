@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -29,7 +28,7 @@ from backlight.tools.train_world.table import print_examination, print_trained
 from backlight.tools.train_world.trained import TrainedWorld
 from backlight.world import CITIES
 from backlight.world.cities import Cities, read_cities
-from backlight.world.learning.training import Recipe, Step, WorldTraining
+from backlight.world.learning.training import Recipe, TrainingStep, WorldTraining
 from backlight.world.model import city_tokenizer, new_city_model
 from backlight.world.questions.catalogue import find_task
 
@@ -131,7 +130,6 @@ class _Session:
     ) -> None:
         self.metrics, self.training = Metrics(), training
         self._config, self._examination = config, examination
-        self._num_rows, self._num_cities = 0, min(config.first_cities, len(examination.cities))
 
     def enter(self, run: RunDirectory) -> None:
         """Begin, or take up the state of a run that was stopped."""
@@ -144,33 +142,25 @@ class _Session:
     def _restore(self, state: dict[str, NDArray[Any]]) -> None:
         self.training.load(state)
         self.metrics.load(state)
-        self._num_rows, self._num_cities = state["counts"].tolist()
 
-    def steps(self, run: RunDirectory) -> Iterator[Step]:
+    def steps(self, run: RunDirectory) -> Iterator[TrainingStep]:
         """Train, examine and save models."""
         for step in self.training.steps():
-            self._num_rows += step.num_rows
-            self._num_cities = step.num_cities
-            is_last = step.number == self._config.num_steps
-            if is_last or step.number % self._config.evaluate_every == 0:
+            number = self.training.number
+            is_last = number == self._config.num_steps
+            if is_last or number % self._config.evaluate_every == 0:
                 self._examine(run)
-            if not is_last and step.number % self._config.checkpoint_every == 0:
-                name = checkpoint_name(step.number)
+            if not is_last and number % self._config.checkpoint_every == 0:
+                name = checkpoint_name(number)
                 save_model(run, name, self.training.model, self.training.tokenizer)
             yield step
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Copy all that the rest of the run depends on."""
-        counts = np.array([self._num_rows, self._num_cities])
-        return {**self.training.state(), **self.metrics.state(), "counts": counts}
+        return {**self.training.state(), **self.metrics.state()}
 
     def _examine(self, run: RunDirectory) -> None:
-        self.metrics.add(
-            self._examination,
-            self.training,
-            num_rows=self._num_rows,
-            num_cities=self._num_cities,
-        )
+        self.metrics.add(self._examination, self.training)
         run.write_table(self.metrics.table())
         print_examination(self.metrics.last())
 

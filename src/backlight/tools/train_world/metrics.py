@@ -1,7 +1,7 @@
 """How good a model's answers are while it is trained: one row for each task and evaluation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any, final
 
 import numpy as np
@@ -11,14 +11,14 @@ from backlight.objectives.prompts import Prompt
 from backlight.tables import Table
 from backlight.tools.train_world.options import TrainWorldConfig
 from backlight.world.cities import Cities
-from backlight.world.learning.marks import constant_answer, mark_model
+from backlight.world.learning.evaluation import Evaluation, constant_answer, evaluate
 from backlight.world.learning.questions import held_out_questions
 from backlight.world.learning.training import WorldTraining
 from backlight.world.questions.task import Task
 
 _COLUMNS = (
-    *("step", "num_rows", "num_cities", "loss"),
-    *("task", "median", "mean", "exact", "constant_median", "constant_mean"),
+    *("step", "num_rows", "num_cities", "loss", "task"),
+    *(field.name for field in fields(Evaluation)),
 )
 _STATE = "metrics:"
 
@@ -54,43 +54,35 @@ class Metrics:
     def __init__(self) -> None:
         self._rows: list[tuple[Any, ...]] = []
 
-    def add(
-        self, examination: Examination, training: WorldTraining, *, num_rows: int, num_cities: int
-    ) -> None:
+    def add(self, examination: Examination, training: WorldTraining) -> None:
         """Examine the model as it is.
 
         Args:
             examination: The questions.
             training: The model.
-            num_rows: From how many rows it has learned.
-            num_cities: How many cities the last of them were about.
         """
-        since = self._rows[-1][0] if self._rows else 0
-        recent = training.losses[since:]
+        recent = training.losses[self._rows[-1][0] if self._rows else 0 :]
         loss = float(recent.mean()) if len(recent) else float("nan")
-        model, tokenizer = training.model, training.tokenizer
+        head = (training.number, training.num_rows, training.num_cities, loss)
         for task, prompts, constant in examination.parts:
-            marks = mark_model(
-                model,
-                tokenizer,
+            evaluation = evaluate(
+                training.model,
+                training.tokenizer,
                 task,
                 examination.cities,
                 prompts,
                 constant=constant,
                 max_tokens=max(len(prompt.answer) for prompt in prompts) + 2,
             )
-            numbers = (marks.median, marks.mean, marks.exact)
-            constants = (marks.constant_median, marks.constant_mean)
-            head = (training.number, num_rows, num_cities, loss, task.task_type)
-            self._rows.append((*head, *numbers, *constants))
+            self._rows.append((*head, task.task_type, *astuple(evaluation)))
 
     def last(self) -> Sequence[Mapping[str, Any]]:
-        """Give the rows of the last examination."""
+        """Return the rows of the last examination."""
         step = self._rows[-1][0]
         return [dict(zip(_COLUMNS, row, strict=True)) for row in self._rows if row[0] == step]
 
     def table(self) -> Table:
-        """Give all rows."""
+        """Return all rows as a table."""
         columns = zip(*self._rows, strict=True)
         return Table(
             name="metrics",

@@ -43,6 +43,11 @@ def share_prefixes(tokens: Int[Tensor, "rows length"], longest: int) -> SharedPr
     Returns:
         The rows in two parts.
     """
+    # Rows are grouped by their first tokens, one place after another: two rows are of one kind up
+    # to a place if they were of one kind before it and have the same token there. So numbering
+    # the pairs of (kind, token) anew at each place compares whole beginnings without ever looking
+    # at one again. The pair is made one whole number, kind * (largest token + 1) + token, which is
+    # different for different pairs.
     table = tokens.numpy()
     num_rows, length = table.shape
     kinds = np.zeros(num_rows, np.int64)

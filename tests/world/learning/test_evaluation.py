@@ -1,4 +1,4 @@
-"""Answers of a model, and their marks."""
+"""Answers of a model, and their scores."""
 
 from types import SimpleNamespace
 
@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from backlight.objectives.prompts import Piece, Prompt
-from backlight.world.learning import marks
-from backlight.world.learning.answering import answer_greedily
-from backlight.world.learning.marks import constant_answer, mark_model
+from backlight.world.learning import evaluation
+from backlight.world.learning.evaluation import answer_greedily, constant_answer, evaluate
 from backlight.world.model import city_tokenizer, new_city_model
 from backlight.world.questions.catalogue import find_task
 from zoo.cities import SIX_CITIES
@@ -66,11 +65,11 @@ def test_the_best_constant_is_the_mean_of_numbers_and_else_the_most_frequent():
     assert constant_answer([prompt("TRUE"), prompt("12"), prompt("TRUE")]) == "TRUE"
 
 
-def test_marks_are_errors_in_the_unit_of_the_task(monkeypatch):
+def test_scores_are_errors_in_the_unit_of_the_task(monkeypatch):
     given = ["100", "115", "no"]
-    monkeypatch.setattr(marks, "answer_greedily", lambda *args, **options: given)
+    monkeypatch.setattr(evaluation, "answer_greedily", lambda *args, **options: given)
     prompts = [prompt("100"), prompt("110"), prompt("300")]
-    found = mark_model(
+    found = evaluate(
         None,
         None,
         find_task("distance"),
