@@ -65,7 +65,7 @@ class Characters:
         return {"input_ids": self.encode(text[:max_length] if truncation else text).tolist()}
 
     def to_files(self) -> dict[str, bytes]:
-        """Give the files of a folder in nanoGPT's form, by name."""
+        """Return the files of a folder in nanoGPT's form, by name."""
         meta = {
             "vocab_size": len(self.vocabulary),
             "itos": list(self.vocabulary),
@@ -104,7 +104,7 @@ def characters_of(text: str) -> Characters:
 
 
 def shipped_text() -> str:
-    """Give the twelve plays that come with backlight, as one text."""
+    """Read the twelve plays that come with backlight, as one text."""
     packed = files("backlight.data").joinpath("shakespeare_plays.txt.gz").read_bytes()
     return gzip.decompress(packed).decode("ascii")
 

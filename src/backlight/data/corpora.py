@@ -1,24 +1,23 @@
 """Where text comes from: the shipped plays, files, datasets of the hub, and data in memory."""
 
-import gzip
 import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import final, overload
 
-from backlight.data.delimited import read_cells
+from backlight.data.characters import shipped_text
+from backlight.data.delimited import read_cell_rows
 from backlight.data.given import IN_MEMORY, Given
 from backlight.data.hub import read_hub
 from backlight.data.lines import read_lines
 from backlight.data.memory import read_given
 from backlight.data.parquet import read_parquet
 from backlight.data.records import read_json_document, read_json_lines
-from backlight.data.rows import Row, field_of
+from backlight.data.rows import Row
 from backlight.errors import DatasetError, quoted
 from backlight.foreign.files import expanded
 
@@ -35,8 +34,8 @@ _READERS: Mapping[str, _Reader] = {
     ".txt": lambda path, _: read_lines(path),
     ".jsonl": read_json_lines,
     ".json": read_json_document,
-    ".csv": lambda path, column: _cells(path, column),
-    ".tsv": lambda path, column: _cells(path, column),
+    ".csv": read_cell_rows,
+    ".tsv": read_cell_rows,
     ".parquet": read_parquet,
 }
 _UNPACKED = (".parquet",)
@@ -116,7 +115,7 @@ class RowReader:
         self._rows = _open(dataset, text_column, split, passage_length)
 
     def __iter__(self) -> Iterator[Row]:
-        """Give the rows that count."""
+        """Iterate over the rows that count."""
         num_in_vain = 0
         for row in self._rows:
             self.num_rows += 1
@@ -135,7 +134,7 @@ class RowReader:
                 )
 
     def told(self) -> str:
-        """Say how many rows did not count, and why."""
+        """Describe how many rows did not count, and why."""
         words = {"blank": "blank", "too_short": f"no longer than {self._min_characters} characters"}
         return ", ".join(f"{number} {words[reason]}" for reason, number in self.left_out.items())
 
@@ -256,11 +255,5 @@ def _refuse_what_is_no_id(dataset: str) -> None:
 
 
 def _shakespeare() -> Iterator[Row]:
-    packed = files("backlight.data").joinpath("shakespeare_plays.txt.gz").read_bytes()
-    for paragraph in gzip.decompress(packed).decode("ascii").split("\n\n"):
+    for paragraph in shipped_text().split("\n\n"):
         yield paragraph.strip("\n")
-
-
-def _cells(path: Path, text_column: str) -> Iterator[Row]:
-    for number, cells in read_cells(path, {text_column}):
-        yield field_of(cells, text_column, f"line {number} of {quoted(path)}")

@@ -7,6 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from backlight.data.lines import LONGEST, read_lines
+from backlight.data.rows import Row, field_of
 from backlight.errors import DatasetError, quoted
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -56,6 +57,12 @@ def read_cells(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, dict[
                 )
             named = zip(headings, cells, strict=True)
             yield number + skipped, {name: cell for name, cell in named if name}
+
+
+def read_cell_rows(path: Path, text_column: str) -> Iterator[Row]:
+    """Read one column of a table, as ``read_cells`` does."""
+    for number, cells in read_cells(path, {text_column}):
+        yield field_of(cells, text_column, f"line {number} of {quoted(path)}")
 
 
 def _fitted(cells: list[str], width: int) -> list[str]:
