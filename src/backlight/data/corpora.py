@@ -111,6 +111,7 @@ class RowReader:
         default = MIN_CHARACTERS.get(dataset, 0)
         self.left_out: Counter[str] = Counter()
         self.num_rows = 0
+        self._dataset = dataset
         self._min_characters = default if min_characters is None else min_characters
         self._rows = _open(dataset, text_column, split, passage_length)
 
@@ -132,6 +133,32 @@ class RowReader:
                     f"None of {num_in_vain:,} rows one after another counts, up to row "
                     f"{self.num_rows:,}: {self.told()}. Is it text?"
                 )
+
+    def first(self, num_samples: int) -> Rows:
+        """Read the first rows that count.
+
+        Args:
+            num_samples: How many rows to read; fewer if there are fewer.
+
+        Returns:
+            The rows, and how many before the last of them were left out.
+
+        Raises:
+            DatasetError: If the text cannot be read, or no row counts.
+        """
+        rows = list(islice(self, min(num_samples, sys.maxsize)))
+        name = quoted(self._dataset)
+        if not self.num_rows:
+            is_given = self._dataset == IN_MEMORY
+            once = " (what was handed over may have been used up before)" * is_given
+            raise DatasetError(f"The dataset {name} is empty: it has no rows{once}.")
+        if not rows:
+            hint = "; see --min_characters." if self.left_out["too_short"] else "."
+            raise DatasetError(
+                f"None of the {self.num_rows} rows of {name} counts ({self.told()}), so there is "
+                f"nothing to measure on{hint}"
+            )
+        return Rows(rows=rows, left_out=dict(self.left_out))
 
     def told(self) -> str:
         """Describe how many rows did not count, and why."""
@@ -156,51 +183,6 @@ class RowReader:
                 f"U+{ord(row[error.start]):04X}, at {error.start}), which is no text; repair it."
             ) from error
         return row.lstrip(_MARK)
-
-
-def read_rows(
-    dataset: str,
-    *,
-    num_samples: int,
-    text_column: str = "text",
-    split: str = "train",
-    min_characters: int | None = None,
-    passage_length: int | None = None,
-) -> Rows:
-    """Read the first rows of a corpus that count.
-
-    Args:
-        dataset: As for ``RowReader``, and so are the others.
-        num_samples: How many rows to read; fewer if there are fewer.
-        text_column: The field that holds the text, where rows have fields.
-        split: The split of a dataset from the hub.
-        min_characters: How many characters are too few for a row.
-        passage_length: Into passages of how many tokens one long row of token ids is cut.
-
-    Returns:
-        The rows, and how many before the last of them were left out.
-
-    Raises:
-        DatasetError: If the text cannot be found or read, or no row counts.
-    """
-    reader = RowReader(
-        dataset,
-        text_column=text_column,
-        split=split,
-        min_characters=min_characters,
-        passage_length=passage_length,
-    )
-    rows = list(islice(reader, min(num_samples, sys.maxsize)))
-    if not reader.num_rows:
-        once = " (what was handed over may have been used up before)" * (dataset == IN_MEMORY)
-        raise DatasetError(f"The dataset {quoted(dataset)} is empty: it has no rows{once}.")
-    if not rows:
-        raise DatasetError(
-            f"None of the {reader.num_rows} rows of {quoted(dataset)} counts ({reader.told()}), so "
-            "there is nothing to measure on"
-            + ("; see --min_characters." if reader.left_out["too_short"] else ".")
-        )
-    return Rows(rows=rows, left_out=dict(reader.left_out))
 
 
 def _open(dataset: str, text_column: str, split: str, passage_length: int | None) -> Iterator[Row]:

@@ -56,10 +56,10 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NextToken:
-    """The loss of predicting every token from those before it.
+    """The loss of predicting every token but the first from those before it; pads never count.
 
     Attributes:
-        reduction: How tokens and sequences are weighed.
+        reduction: How tokens and sequences are weighed in the gradient.
     """
 
     reduction: Reduction = "sequence_mean"
@@ -67,31 +67,9 @@ class NextToken:
     def __call__(
         self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
     ) -> LossGradient:
-        """Compute the loss and its gradient."""
-        return next_token_loss(output, batch, head=head, reduction=self.reduction)
-
-
-def next_token_loss(
-    output: Float[Tensor, "batch positions width"],
-    batch: Batch,
-    *,
-    head: Head | None,
-    reduction: Reduction,
-) -> LossGradient:
-    """Compute the loss of predicting each token from those before it, and its gradient.
-
-    Args:
-        output: What the model gives: hidden states if there is a head, else logits.
-        batch: The tokens. The first of each sequence is not predicted; pads never count.
-        head: The language-model head, None if ``output`` holds logits.
-        reduction: How tokens and sequences are weighed in the gradient.
-
-    Returns:
-        The loss of each sequence and the gradient at ``output``.
-    """
-    predicts = batch.valid[:, 1:]
-    weights = token_weights(batch, reduction)
-    return predicted_loss(output, batch, predicts, weights, head=head)
+        """Compute the loss of each sequence and the gradient at ``output``."""
+        weights = token_weights(batch, self.reduction)
+        return predicted_loss(output, batch, batch.valid[:, 1:], weights, head=head)
 
 
 def predicted_loss(

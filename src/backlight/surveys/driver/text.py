@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backlight.data.batches import Passages
-from backlight.data.corpora import Rows, read_rows
+from backlight.data.corpora import RowReader, Rows
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.surveys.driver.options import TextOptions
@@ -29,14 +29,13 @@ def rows_of(config: TextOptions, num_samples: int) -> Rows:
     Returns:
         The rows.
     """
-    return read_rows(
+    return RowReader(
         config.dataset,
-        num_samples=num_samples,
         text_column=config.text_column,
         split=config.split,
         min_characters=config.min_characters,
         passage_length=config.max_length,
-    )
+    ).first(num_samples)
 
 
 def check_passages(subject: Subject, passages: Passages, max_length: int) -> None:
