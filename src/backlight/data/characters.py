@@ -61,21 +61,8 @@ class Characters:
         return "".join(self.vocabulary[number] for number in token_ids)
 
     def __call__(self, text: str, *, truncation: bool, max_length: int) -> dict[str, list[int]]:
-        """Do what tokenizers do, so that a model of characters can be a ``Subject``."""
+        """Encode text as tokenizers do, so that a model of characters can be a ``Subject``."""
         return {"input_ids": self.encode(text[:max_length] if truncation else text).tolist()}
-
-    def to_files(self) -> dict[str, bytes]:
-        """Return the files of a folder in nanoGPT's form, by name."""
-        meta = {
-            "vocab_size": len(self.vocabulary),
-            "itos": list(self.vocabulary),
-            "stoi": {character: number for number, character in enumerate(self.vocabulary)},
-        }
-        return {
-            _TRAIN: self.train.astype("<u2").tobytes(),
-            _VAL: self.val.astype("<u2").tobytes(),
-            _META: json.dumps(meta, ensure_ascii=False, indent=1).encode(),
-        }
 
 
 def characters_of(text: str) -> Characters:

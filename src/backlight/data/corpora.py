@@ -22,8 +22,8 @@ from backlight.errors import DatasetError, quoted
 from backlight.foreign.files import expanded
 
 MIN_CHARACTERS: Mapping[str, int] = {"wikitext": 50, "shakespeare": 50}
-"""Of these corpora a row counts if, stripped of white space, it is longer than this; of others if
-anything is left at all."""
+"""A row of these corpora counts if, stripped of white space, it is longer than this; a row of any
+other, if anything is left at all."""
 
 _WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")
 _MARK = "\ufeff"
@@ -172,7 +172,7 @@ class RowReader:
         return "too_short" if size else "blank"
 
     def _unmarked(self, row: Row) -> str | None:
-        """Take the byte order mark away that some programs leave; None for token ids."""
+        """Return a text without the byte order mark some programs leave; None for token ids."""
         if not isinstance(row, str):
             return None
         try:

@@ -110,7 +110,7 @@ def _delimiter(first: Sequence[str], wanted: Collection[str]) -> str:
 
 @contextmanager
 def _large_cells() -> Generator[None, None, None]:
-    """Let cells be longer than the 131,072 characters that Python allows by itself."""
+    """Allow cells of more than the 131,072 characters that are Python's own limit."""
     before = csv.field_size_limit(LONGEST)
     try:
         yield

@@ -82,7 +82,7 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _beginning(lines: Iterable[str]) -> list[str]:
-    """Take lines until two of them are not blank."""
+    """Return the first lines, up to where two of them are not blank."""
     taken: list[str] = []
     for line in lines:
         taken.append(line)

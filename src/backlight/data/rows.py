@@ -22,7 +22,7 @@ class _Listable(Protocol):
 
 
 def one_row(value: object, where: str) -> Row:
-    """Take a value for a row.
+    """Read a value as a row.
 
     Args:
         value: A text, or token ids: a list, an array or a tensor with one axis.
@@ -136,7 +136,7 @@ def _passages(value: object, where: str) -> list[Int[np.ndarray, " _"]]:
 
 
 def _is_nothing(value: object) -> bool:
-    """Tell whether a value is a null: None, the NaN of pandas, or its NA."""
+    """Check whether a value is a null: None, the NaN of pandas, or its NA."""
     is_nan = isinstance(value, float) and math.isnan(value)
     return value is None or is_nan or type(value).__name__ == "NAType"
 
@@ -149,7 +149,7 @@ def _kind(value: object) -> str:
 
 
 def _advice(value: object) -> str:
-    """Say how a chat becomes a text; empty if it is none."""
+    """Return how a chat becomes a text, for the message; empty if the value is none."""
     first = cast("list[object]", value)[0] if isinstance(value, list) and value else None
     if not isinstance(first, Mapping) or not {"role", "content", "from", "value"} & set(first):
         return ""

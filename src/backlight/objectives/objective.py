@@ -132,8 +132,7 @@ def token_weights(batch: Batch, reduction: Reduction) -> Float[Tensor, " targets
         per_sequence = torch.ones(len(predicted), dtype=torch.float64)
     else:
         per_sequence = (1 / predicted.sum().cpu().double()).expand(len(predicted))
-    weights = per_sequence.repeat_interleave(predicted.cpu())
-    return weights if batch.lengths.device.type == "cpu" else weights.to(batch.lengths.device)
+    return per_sequence.repeat_interleave(predicted.cpu()).to(batch.lengths.device)
 
 
 def _chunk(
@@ -146,20 +145,22 @@ def _chunk(
     logits = rows if head is None else head.logits(rows)
     native = logits.dtype
     logits = logits.float() if native in (torch.float16, torch.bfloat16) else logits
+    # logsumexp takes the largest logit out before it exponentiates, so nothing overflows, and loss
+    # and softmax share it: log p = y - log_normaliser is at most 0 and its exp at most 1. A target
+    # whose p is below the smallest number still has its true loss, where -log(softmax) is infinite.
     log_normaliser = logits.logsumexp(dim=1, keepdim=True)
     target = targets[:, None]
     losses = (log_normaliser - logits.gather(1, target))[:, 0]
 
-    bend = None
-    if head is not None and head.cap is not None:
-        bend = 1 - (logits / head.cap).square()
+    # From the loss back to the hidden states: p - onehot, the token's weight, the slope of the cap
+    # c tanh(./c), which is 1 - (y/c)^2 in its own output, the head's scale, and its weights.
     slope = (logits - log_normaliser).exp_()
     slope.scatter_add_(1, target, torch.full_like(target, -1, dtype=slope.dtype))
     slope *= weights.to(slope)[:, None]
-    if bend is not None:
-        slope *= bend
     if head is None:
         return losses, slope.to(native)
+    if head.cap is not None:
+        slope *= 1 - (logits / head.cap).square()
     if head.scale != 1.0:
         slope *= head.scale
     return losses, slope.to(native) @ head.weight

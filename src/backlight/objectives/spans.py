@@ -115,6 +115,8 @@ def _answered(
     begin, end = len(text), len(text) + len(answer)
     ids, offsets, num_front = _encode(text + answer + prompt.ending, tokenizer)
     offsets = list(_untrimmed(ids, offsets, num_front, tokenizer))
+    # An edge strictly inside a token cannot be the border of what is measured: half of the token
+    # would be the prompt's and half the answer's, and a gradient has no halves of tokens.
     for token, (first, last) in zip(ids, offsets, strict=True):
         for edge, what in ((begin, "prompt and answer"), (end, "answer and ending")):
             if first < edge < last:
@@ -129,6 +131,8 @@ def _answered(
     stop = sum(last <= end for _, last in offsets)
     if stop == start:
         raise PromptError(f"The answer to {quoted(text)} is empty, so there is nothing to predict.")
+    # In a causal model the prompt's states must be those it has when the answer is not known. They
+    # are only if its tokens are: a merge across the border would leak the answer into the prompt.
     if ids[:start] != alone:
         raise PromptError(
             f"The tokenizer cuts {quoted(text)} otherwise when {quoted(answer)} follows; "
@@ -163,7 +167,12 @@ def _encode(text: str, tokenizer: OffsetTokenizer) -> tuple[list[int], list[_Spa
 def _untrimmed(
     ids: Sequence[int], offsets: Sequence[_Span], num_front: int, tokenizer: OffsetTokenizer
 ) -> Iterator[_Span]:
-    """Give tokens the white space back that some tokenizers trim from their places."""
+    """Return the places of tokens with the white space that some tokenizers trim from them."""
+    # Two habits of fast tokenizers would lose characters. Byte-level ones trim leading spaces from
+    # an offset: the token " is" claims only "is", and the space would belong to nobody. Others
+    # claim nothing at all for a token that stands for white space. Both can be told by what a token
+    # decodes to, and by where the token before it ended: a token never begins before that, so a
+    # gap is filled with no more white space than the token itself writes.
     seen = 0
     for number, (token, (first, last)) in enumerate(zip(ids, offsets, strict=True)):
         if number >= num_front and (first == last or first > seen):
@@ -184,7 +193,8 @@ def _ranges(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, int]]:
 
 
 def _owner(first: int, last: int, ranges: Sequence[tuple[Piece, int, int]], text: str) -> str:
-    # A token may have no width, such as a mark of a word's beginning.
+    # Half-open ranges [first, last) and [begin, end) overlap if each begins before the other ends.
+    # A token may have no width, such as a mark of a word's beginning; it counts as one character.
     touched = [
         piece for piece, begin, end in ranges if first < end and begin < max(last, first + 1)
     ]

@@ -89,7 +89,7 @@ class Template:
         return any(True for text in texts for _ in self._fields(text))
 
     def fill(self, rows: Sequence[Mapping[str, str]]) -> list[Prompt]:
-        """Make a prompt of each row.
+        """Fill the template in once for each row.
 
         Args:
             rows: The value of each field; values that the template does not use are kept in
@@ -205,7 +205,7 @@ def _ordinal(number: int) -> str:
 
 
 def _apart(name: str) -> str:
-    """Keep the names of what is not of the prompt's text for that alone."""
+    """Rename a piece that is called as something that is not of the prompt's text."""
     return f"prompt_{name}" if name in (BOS, ANSWER) or name.startswith(f"{ANSWER}_") else name
 
 

@@ -7,7 +7,7 @@ import torch
 
 from backlight.objectives.prompts import Piece, Prompt
 from backlight.world.learning import evaluation
-from backlight.world.learning.evaluation import answer_greedily, constant_answer, evaluate
+from backlight.world.learning.evaluation import Exam, answer_greedily
 from backlight.world.model import city_tokenizer, new_city_model
 from backlight.world.questions.catalogue import find_task
 from zoo.cities import SIX_CITIES
@@ -59,26 +59,22 @@ def test_an_answer_without_an_end_is_cut_off():
     assert answer_greedily(model, city_tokenizer(), questions, max_tokens=3) == ["111", "222"]
 
 
+def exam(*answers):
+    prompts = [prompt(answer) for answer in answers]
+    return Exam(task=find_task("distance"), cities=SIX_CITIES, prompts=prompts)
+
+
 def test_the_best_constant_is_the_mean_of_numbers_and_else_the_most_frequent():
-    assert constant_answer([prompt("1"), prompt("2"), prompt("9")]) == "4"
-    assert constant_answer([prompt("N"), prompt("S"), prompt("S")]) == "S"
-    assert constant_answer([prompt("TRUE"), prompt("12"), prompt("TRUE")]) == "TRUE"
+    assert exam("1", "2", "9").constant == "4"
+    assert exam("N", "S", "S").constant == "S"
+    assert exam("TRUE", "12", "TRUE").constant == "TRUE"
 
 
 def test_scores_are_errors_in_the_unit_of_the_task(monkeypatch):
     given = ["100", "115", "no"]
     monkeypatch.setattr(evaluation, "answer_greedily", lambda *args, **options: given)
-    prompts = [prompt("100"), prompt("110"), prompt("300")]
-    found = evaluate(
-        None,
-        None,
-        find_task("distance"),
-        SIX_CITIES,
-        prompts,
-        constant="150",
-        max_tokens=6,
-    )
+    found = exam("100", "110", "240").evaluate(None, None)
     worst = (3600**2 + 1800**2) ** 0.5
     assert (found.median, found.mean) == (5.0, pytest.approx((0 + 5 + worst) / 3))
     assert found.exact == pytest.approx(1 / 3)
-    assert (found.constant_median, found.constant_mean) == (50.0, pytest.approx(80.0))
+    assert (found.constant_median, found.constant_mean) == (50.0, pytest.approx(60.0))

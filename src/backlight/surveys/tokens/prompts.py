@@ -41,7 +41,7 @@ _LARGEST = 64 * MEGABYTE
 
 
 def draw_prompts(config: TokensConfig) -> list[Prompt]:
-    """Make the prompts of a config.
+    """Build the prompts of a config.
 
     Args:
         config: The options.

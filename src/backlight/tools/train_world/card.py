@@ -1,9 +1,8 @@
 """The card of a trained city model: what it is, how it was made, and how good it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backlight.tables import Table
 from backlight.tools.train_world.options import TrainWorldConfig
 from backlight.tools.train_world.trained import TrainedWorld
 from backlight.world.questions.catalogue import find_task
@@ -14,19 +13,24 @@ _LICENCE = (
 )
 
 
-def card_of(trained: TrainedWorld, config: TrainWorldConfig, num_cities: int) -> str:
+def card_of(
+    trained: TrainedWorld,
+    config: TrainWorldConfig,
+    num_cities: int,
+    rows: Sequence[Mapping[str, Any]],
+) -> str:
     """Write the card.
 
     Args:
         trained: The model.
         config: The options it was trained with.
         num_cities: How many cities it was asked about.
+        rows: The last rows of its metrics.
 
     Returns:
         The text, in Markdown.
     """
     num_parameters = sum(parameter.numel() for parameter in trained.model.parameters())
-    rows = _last(trained.metrics)
     source = "the table shipped with backlight" if config.cities_csv is None else "a table"
     return f"""# A model of {num_cities:,} cities
 
@@ -49,12 +53,6 @@ On {config.num_held_out:,} held-out questions of each task, answered greedily:
 
 {_LICENCE}
 """
-
-
-def _last(metrics: Table) -> list[dict[str, Any]]:
-    last = metrics.select(metrics["step"] == metrics["step"].max())
-    columns = {name: column.tolist() for name, column in last.columns.items()}
-    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """``backlight train-world``: a small model of a world that is known to the last digit."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from backlight.tools.train_world.checkpoints import (
     load_final,
     save_model,
 )
-from backlight.tools.train_world.metrics import Examination, Metrics
+from backlight.tools.train_world.metrics import Metrics, prepare_exams
 from backlight.tools.train_world.options import TrainWorldConfig
 from backlight.tools.train_world.table import print_examination, print_trained
 from backlight.tools.train_world.trained import TrainedWorld
 from backlight.world import CITIES
 from backlight.world.cities import Cities, read_cities
+from backlight.world.learning.evaluation import Exam
 from backlight.world.learning.training import Recipe, TrainingStep, WorldTraining
 from backlight.world.model import city_tokenizer, new_city_model
 from backlight.world.questions.catalogue import find_task
@@ -87,7 +88,7 @@ def _train(config: TrainWorldConfig) -> TrainedWorld:
         seconds=clock.laps,
     )
     save_model(directory, FINAL, trained.model, trained.tokenizer)
-    directory.write_text("README.md", card_of(trained, config, len(cities)))
+    directory.write_text("README.md", card_of(trained, config, len(cities), session.metrics.last()))
     directory.finish({"seconds": clock.laps, "final": session.metrics.last()})
     return trained
 
@@ -117,19 +118,19 @@ def _prepare(config: TrainWorldConfig, cities: Cities) -> "_Session":
         num_heads=config.num_heads,
     )
     training = WorldTraining(model, city_tokenizer(), tasks, cities, _recipe_of(config))
-    examination = Examination.prepare(tasks, cities, config)
-    _refuse_long_questions(config, examination)
-    return _Session(config, training, examination)
+    exams = prepare_exams(tasks, cities, config)
+    _refuse_long_questions(config, exams)
+    return _Session(config, training, exams)
 
 
 class _Session:
     """A training with what is measured on the way: what is kept when it is stopped."""
 
     def __init__(
-        self, config: TrainWorldConfig, training: WorldTraining, examination: Examination
+        self, config: TrainWorldConfig, training: WorldTraining, exams: Sequence[Exam]
     ) -> None:
         self.metrics, self.training = Metrics(), training
-        self._config, self._examination = config, examination
+        self._config, self._exams = config, exams
 
     def enter(self, run: RunDirectory) -> None:
         """Begin, or take up the state of a run that was stopped."""
@@ -160,7 +161,7 @@ class _Session:
         return {**self.training.state(), **self.metrics.state()}
 
     def _examine(self, run: RunDirectory) -> None:
-        self.metrics.add(self._examination, self.training)
+        self.metrics.add(self._exams, self.training)
         run.write_table(self.metrics.table())
         print_examination(self.metrics.last())
 
@@ -170,13 +171,13 @@ def _cities_of(config: TrainWorldConfig) -> tuple[Cities, str]:
     return read_cities(path), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _refuse_long_questions(config: TrainWorldConfig, examination: Examination) -> None:
-    for task, prompts, _ in examination.parts:
-        longest = max(len(prompt.text) + len(prompt.answer) + 2 for prompt in prompts)
+def _refuse_long_questions(config: TrainWorldConfig, exams: Sequence[Exam]) -> None:
+    for exam in exams:
+        longest = max(len(prompt.text) + len(prompt.answer) + 2 for prompt in exam.prompts)
         if longest > config.max_positions:
             raise ConfigError(
-                f"Questions of {task.task_type!r} have up to {longest} tokens with their answers, "
-                f"but the model reads {config.max_positions}: raise --max_positions."
+                f"Questions of {exam.task.task_type!r} have up to {longest} tokens with their "
+                f"answers, but the model reads {config.max_positions}: raise --max_positions."
             )
 
 

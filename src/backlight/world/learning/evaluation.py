@@ -36,63 +36,62 @@ class Evaluation:
     constant_mean: float
 
 
-def constant_answer(prompts: Sequence[Prompt]) -> str:
-    """Choose what to answer without reading the question.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """Questions of one task, with the right answers.
 
-    Args:
-        prompts: Questions with answers.
-
-    Returns:
-        The mean of the answers, rounded, if they are numbers, else the most frequent one.
+    Attributes:
+        task: The task.
+        cities: The cities that the questions were drawn from.
+        prompts: The questions, compact.
     """
-    answers = [prompt.answer for prompt in prompts]
-    if all(answer.isdecimal() for answer in answers):
-        return str(round(float(np.mean([int(answer) for answer in answers]))))
-    return Counter(answers).most_common(1)[0][0]
 
+    task: Task
+    cities: Cities
+    prompts: Sequence[Prompt]
 
-def evaluate(
-    model: Any,
-    tokenizer: Any,
-    task: Task,
-    cities: Cities,
-    prompts: Sequence[Prompt],
-    *,
-    constant: str,
-    max_tokens: int,
-) -> Evaluation:
-    """Let a model answer questions, and score its answers.
+    @property
+    def constant(self) -> str:
+        """What to answer without reading: the rounded mean of numbers, else the most frequent."""
+        answers = [prompt.answer for prompt in self.prompts]
+        if all(answer.isdecimal() for answer in answers):
+            return str(round(float(np.mean([int(answer) for answer in answers]))))
+        return Counter(answers).most_common(1)[0][0]
 
-    Args:
-        model: A causal language model of Transformers.
-        tokenizer: The tokenizer of the city world.
-        task: The task of the questions.
-        cities: The cities they were drawn from.
-        prompts: Compact questions with the right answers.
-        constant: What to compare with: an answer that is always the same.
-        max_tokens: When an answer without an end is cut off.
+    def evaluate(self, model: Any, tokenizer: Any) -> Evaluation:
+        """Ask a model all questions, and score its answers.
 
-    Returns:
-        How good they are.
-    """
-    questions = [prompt.text for prompt in prompts]
-    given = answer_greedily(model, tokenizer, questions, max_tokens=max_tokens)
-    scores = [task.score(prompt, text, cities) for prompt, text in zip(prompts, given, strict=True)]
-    constants = [task.score(prompt, constant, cities) for prompt in prompts]
-    return Evaluation(
-        median=float(np.median(scores)),
-        mean=float(np.mean(scores)),
-        exact=float(np.mean([p.answer == text for p, text in zip(prompts, given, strict=True)])),
-        constant_median=float(np.median(constants)),
-        constant_mean=float(np.mean(constants)),
-    )
+        Args:
+            model: A causal language model of Transformers.
+            tokenizer: The tokenizer of the city world.
+
+        Returns:
+            How good its answers are; those without an end are cut off.
+        """
+        longest = max(len(prompt.answer) for prompt in self.prompts)
+        questions = [prompt.text for prompt in self.prompts]
+        given = answer_greedily(model, tokenizer, questions, max_tokens=longest + 2)
+        scores = self._scores(given)
+        constants = self._scores([self.constant] * len(self.prompts))
+        pairs = zip(self.prompts, given, strict=True)
+        return Evaluation(
+            median=float(np.median(scores)),
+            mean=float(np.mean(scores)),
+            exact=float(np.mean([prompt.answer == text for prompt, text in pairs])),
+            constant_median=float(np.median(constants)),
+            constant_mean=float(np.mean(constants)),
+        )
+
+    def _scores(self, texts: Sequence[str]) -> list[float]:
+        pairs = zip(self.prompts, texts, strict=True)
+        return [self.task.score(prompt, text, self.cities) for prompt, text in pairs]
 
 
 @torch.no_grad()
 def answer_greedily(
     model: Any, tokenizer: Any, questions: Sequence[str], *, max_tokens: int
 ) -> list[str]:
-    """Let a model answer questions.
+    """Answer questions with the likeliest token, again and again, until an answer ends.
 
     Args:
         model: A causal language model of Transformers.

@@ -36,7 +36,7 @@ class GrowingCities:
         return int(self._number)
 
     def update(self, loss: float) -> None:
-        """Take note of the loss of a step, in nats per token."""
+        """Update the running mean of the loss by that of a step, in nats per token."""
         before = loss if self._loss == float("inf") else self._loss
         self._loss = _MEMORY * before + (1.0 - _MEMORY) * loss
         if self._loss < self._below:
@@ -47,5 +47,5 @@ class GrowingCities:
         return np.array([self._number, self._loss])
 
     def load(self, state: NDArray[np.float64]) -> None:
-        """Remember what ``state`` gave."""
+        """Restore what ``state`` returned."""
         self._number, self._loss = (float(value) for value in state)

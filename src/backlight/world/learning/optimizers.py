@@ -89,7 +89,7 @@ class Optimizers:
         }
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Remember what ``state`` gave."""
+        """Restore what ``state`` returned."""
         for optimizer, names, _ in self._parts:
             found: dict[int, dict[str, Tensor]] = {}
             for key, value in state.items():

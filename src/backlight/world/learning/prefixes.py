@@ -27,11 +27,6 @@ class SharedPrefixes:
     which: Int[Tensor, " rows"]
     rest: Int[Tensor, "rows rest"]
 
-    @property
-    def num_tokens(self) -> int:
-        """How many tokens are to be computed."""
-        return self.prefixes.numel() + self.rest.numel()
-
 
 def share_prefixes(tokens: Int[Tensor, "rows length"], longest: int) -> SharedPrefixes:
     """Cut rows where the fewest tokens are left to compute.

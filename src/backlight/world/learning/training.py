@@ -125,7 +125,7 @@ class WorldTraining:
         }
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what ``state`` gave.
+        """Restore what ``state`` returned.
 
         Args:
             state: The state of a training with the same options.

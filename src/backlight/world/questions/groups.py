@@ -62,7 +62,7 @@ class Group:
 
 
 def read_group(filters: Mapping[str, Any]) -> Group:
-    """Make a group of filters as a configuration gives them.
+    """Read a group from its filters in a configuration.
 
     Args:
         filters: The attributes of ``Group`` by name.

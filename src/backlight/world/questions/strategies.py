@@ -26,7 +26,7 @@ _NEEDS = {
 def read_sampling(
     options: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Sampling:
-    """Make a sampling of what a configuration says.
+    """Read from a configuration which cities come together.
 
     Args:
         options: ``type`` and what it needs: ``within_groups`` with ``groups: [a, b]``,
