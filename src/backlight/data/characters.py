@@ -1,8 +1,8 @@
 """Text as characters, in nanoGPT's form: ``train.bin``, ``val.bin`` and what each number means.
 
 A folder that nanoGPT prepared is read as it is. Its ``meta.pkl`` is a pickle; it is read by an
-unpickler that makes nothing but numbers, text and containers of them, and in new folders
-``meta.json`` takes its place.
+unpickler that makes nothing but numbers, text and containers of them. ``meta.json`` with the same
+content may take its place.
 """
 
 import gzip

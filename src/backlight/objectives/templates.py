@@ -14,6 +14,7 @@ from backlight.objectives.prompts import Piece, Prompt
 from backlight.objectives.spans import BOS
 
 _LONGEST = 2**16  # characters of a prompt
+_Values = Mapping[str, float | str]
 _WORD = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 _SIGNS = {
     " ": "space",
@@ -104,7 +105,7 @@ class Template:
         if not rows:
             raise PromptError("There are no values for the template's fields.")
         self._check_fields(rows[0])
-        names = tuple(_unique(self._names()))
+        names = list(_unique(self._names()))
         return [
             self._prompt(row, number, names, values)
             for number, (row, values) in enumerate(zip(rows, _values(rows), strict=True), start=1)
@@ -119,38 +120,33 @@ class Template:
                     hint = nearest(field, known, otherwise=f"There are {there[:400]}.")
                     raise PromptError(
                         f"{quoted(text)} has the field {quoted(field)}, for which there are no "
-                        "values. "
-                        f"{hint}"
+                        f"values. {hint}"
                     )
+
+    def _words(self) -> Iterator[tuple[str, bool]]:
+        """Cut the prompt into words, signs and fields; fields are marked by True."""
+        for fixed, field in _parts(self.text):
+            yield from ((word, False) for word in _WORD.findall(fixed))
+            if field is not None:
+                yield field, True
 
     def _names(self) -> Iterator[str]:
         fields = set(self._fields(self.text))
-        for fixed, field in _parts(self.text):
-            words: list[str] = _WORD.findall(fixed)
-            for word in words:
-                sign = word.strip() or word[0]
-                name = _SIGNS.get(sign, "space" if sign.isspace() else sign.lower())
-                yield _apart(f"{name}_word" if name in fields else name)
-            if field is not None:
-                yield _apart(field)
+        for text, is_field in self._words():
+            sign = text.strip() or text[0]
+            name = _SIGNS.get(sign, "space" if sign.isspace() else sign.lower())
+            yield _apart(text if is_field else f"{name}_word" if name in fields else name)
 
     def _prompt(
-        self,
-        row: Mapping[str, str],
-        number: int,
-        names: Sequence[str],
-        values: Mapping[str, float | str],
+        self, row: Mapping[str, str], number: int, names: Sequence[str], values: _Values
     ) -> Prompt:
-        texts: list[tuple[str, bool]] = []
-        for fixed, field in _parts(self.text):
-            texts += [(word, False) for word in _WORD.findall(fixed)]
-            if field is not None:
-                texts.append((_value(row, field, number), True))
         pieces = tuple(
-            Piece(name=name, text=text, is_field=is_field)
-            for name, (text, is_field) in zip(names, texts, strict=True)
+            Piece(
+                name=name, text=_value(row, text, number) if is_field else text, is_field=is_field
+            )
+            for name, (text, is_field) in zip(names, self._words(), strict=True)
         )
-        size = sum(len(text) for text, _ in texts)
+        size = sum(len(piece.text) for piece in pieces)
         if size > _LONGEST:
             raise PromptError(
                 f"The prompt of row {number} has {size:,} characters, and a prompt may have "

@@ -64,16 +64,16 @@ def draw_prompts(config: TokensConfig) -> list[Prompt]:
     cities = read_cities(config.cities_csv or CITIES)
     random = np.random.default_rng(config.seed)
     num_train = int(_TRAIN_SHARE * config.n_samples)
-    parts = {
-        "train": (config.probe_train, num_train),
-        "test": (config.probe_test, config.n_samples - num_train),
-    }
     prompts: list[Prompt] = []
-    for split, (pattern, number) in parts.items():
+    for split, pattern, number in (
+        ("train", config.probe_train, num_train),
+        ("test", config.probe_test, config.n_samples - num_train),
+    ):
         if number:
-            asked = select(cities, pattern)
-            drawn = task.draw(asked, number, random, sampling=sampling)
-            prompts += [_of_split(spell(prompt), split) for prompt in drawn]
+            drawn = task.draw(select(cities, pattern), number, random, sampling=sampling)
+            prompts += [
+                replace(spell(prompt), values={**prompt.values, "split": split}) for prompt in drawn
+            ]
     return prompts
 
 
@@ -109,10 +109,6 @@ def prepare(config: TokensConfig, prompts: Sequence[Prompt], subject: Subject) -
             config.objective, prompts, located, include_ending=config.include_eos
         ),
     )
-
-
-def _of_split(prompt: Prompt, split: str) -> Prompt:
-    return replace(prompt, values={**prompt.values, "split": split})
 
 
 def _from_template(config: TokensConfig) -> list[Prompt]:

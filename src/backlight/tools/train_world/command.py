@@ -16,16 +16,16 @@ from backlight.surveys.driver.resolving import resolve
 from backlight.surveys.driver.session import Clock, find_run, follow, restore_checkpoint, start_run
 from backlight.tables import Table
 from backlight.tools.train_world.card import card_of
-from backlight.tools.train_world.checkpoints import (
+from backlight.tools.train_world.metrics import Metrics, prepare_exams
+from backlight.tools.train_world.options import TrainWorldConfig
+from backlight.tools.train_world.table import print_examination, print_trained
+from backlight.tools.train_world.trained import (
     FINAL,
+    TrainedWorld,
     checkpoint_name,
     load_final,
     save_model,
 )
-from backlight.tools.train_world.metrics import Metrics, prepare_exams
-from backlight.tools.train_world.options import TrainWorldConfig
-from backlight.tools.train_world.table import print_examination, print_trained
-from backlight.tools.train_world.trained import TrainedWorld
 from backlight.world import CITIES
 from backlight.world.cities import Cities, read_cities
 from backlight.world.learning.evaluation import Exam

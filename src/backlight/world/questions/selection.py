@@ -63,25 +63,20 @@ def matches(cities: Cities, pattern: Pattern) -> NDArray[np.bool_]:
         return np.ones(len(cities), dtype=np.bool_)
     if isinstance(pattern, str):
         return _matches_text(cities, pattern)
-    if isinstance(pattern, Mapping):
-        return _matches_mapping(cities, pattern)
-    return _all(cities, pattern)
-
-
-def _all(cities: Cities, patterns: Sequence[Any]) -> NDArray[np.bool_]:
-    return np.logical_and.reduce([np.ones(len(cities), dtype=np.bool_), *_each(cities, patterns)])
-
-
-def _each(cities: Cities, patterns: Sequence[Any]) -> list[NDArray[np.bool_]]:
-    for part in patterns:
+    operator, parts = _operation(pattern) if isinstance(pattern, Mapping) else ("AND", pattern)
+    for part in parts:
         if not isinstance(part, str | Sequence | Mapping):
             raise CityError(
                 f"A part of a pattern is text, a list, or {{'AND': [...]}}, not {quoted(part)}."
             )
-    return [matches(cities, part) for part in patterns]
+    masks = [matches(cities, part) for part in parts]
+    if operator == "OR":
+        return np.logical_or.reduce(masks)
+    return np.logical_and.reduce([np.ones(len(cities), dtype=np.bool_), *masks])
 
 
-def _matches_mapping(cities: Cities, pattern: Mapping[str, Any]) -> NDArray[np.bool_]:
+def _operation(pattern: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
+    """Read ``{"AND": [...]}`` or ``{"OR": [...]}``."""
     operator, *others = pattern or [""]
     parts = pattern.get(operator)
     if others or operator not in {"AND", "OR"} or isinstance(parts, str):
@@ -93,9 +88,7 @@ def _matches_mapping(cities: Cities, pattern: Mapping[str, Any]) -> NDArray[np.b
         raise CityError(
             f"{quoted(operator)} of a pattern needs a list of patterns, not {quoted(parts)}."
         )
-    if operator == "AND":
-        return _all(cities, parts)
-    return np.logical_or.reduce(_each(cities, parts))
+    return operator, parts
 
 
 def _matches_text(cities: Cities, pattern: str) -> NDArray[np.bool_]:
