@@ -47,6 +47,18 @@ def train_world(config: str | Path | None = None, **options: Any) -> TrainedWorl
 
     Returns:
         The trained model, and how good it was on the way.
+
+    Examples:
+        Two steps of a tiny model; it prints a line for each examination.
+
+        >>> import tempfile
+        >>> small = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "num_held_out": 8}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trained = train_world(num_steps=2, output_dir=f"{folder}/run", **small)
+        step      0 ... distance: median ...
+        step      2 ... distance: median ...
+        >>> trained.model.config.num_hidden_layers
+        2
     """
     return _train(resolve(TrainWorldConfig, config, options))
 

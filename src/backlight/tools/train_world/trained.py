@@ -24,6 +24,24 @@ class TrainedWorld:
         tokenizer: Its tokenizer.
         metrics: How good its answers to held-out questions were as the training went on.
         seconds: How long this took; of a resumed run, since it was resumed.
+
+    Examples:
+        What ``train_world`` returns; here made of the shipped model.
+
+        >>> from backlight.world import CITY_MODEL
+        >>> from backlight.world.learning.evaluation import answer_greedily
+        >>> from backlight.world.model import city_tokenizer
+        >>> trained = TrainedWorld(
+        ...     path=CITY_MODEL,
+        ...     model=read_city_model(CITY_MODEL / FINAL),
+        ...     tokenizer=city_tokenizer(),
+        ...     metrics=Table(name="metrics", columns={}),
+        ...     seconds={},
+        ... )
+        >>> question = ["dist(c_0865,c_1234)="]
+        >>> [answer] = answer_greedily(trained.model, trained.tokenizer, question, max_tokens=6)
+        >>> 0 <= int(answer) <= 4025  # in 0.1 degree
+        True
     """
 
     path: Path
