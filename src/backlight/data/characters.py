@@ -228,6 +228,5 @@ def _read_pickle(path: Path) -> object:
     except (*_DAMAGED, OverflowError, MemoryError) as error:
         raise DatasetError(
             f"{quoted(path)} is not the pickle of a plain dictionary ({quoted(str(error))}), and "
-            "nothing else is "
-            f"read. Prepare the folder anew, with {_META}."
+            f"nothing else is read. Prepare the folder anew, with {_META}."
         ) from error

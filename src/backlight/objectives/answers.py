@@ -195,6 +195,6 @@ def _contrast(prompt: Prompt, tokens: PromptTokens) -> tuple[int, int]:
             return place, other
     raise PromptError(
         f"The answers {quoted(prompt.answer)} and {quoted(prompt.wrong_answer)} to "
-        f"{quoted(prompt.text)} differ "
-        "in no token that both have, so their logits cannot be compared."
+        f"{quoted(prompt.text)} differ in no token that both have, so their logits cannot be "
+        "compared."
     )

@@ -20,8 +20,6 @@ ANSWER = "answer"
 
 Part = Literal["token", "first", "middle", "last"]
 
-_PARTS: tuple[Part, ...] = ("first", "middle", "last")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
@@ -169,9 +167,8 @@ def _refuse_one_name_for_two(names: Sequence[str]) -> None:
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
         raise PromptError(
-            f"Two positions of these prompts would be called {quoted(twice[0])}; rename the "
-            "field or "
-            "change the word that is called so."
+            f"Two positions of these prompts would be called {quoted(twice[0])}; rename the field "
+            "or change the word that is called so."
         )
 
 
@@ -247,13 +244,12 @@ def _ends(
 ) -> Iterator[tuple[Position, NDArray[np.int64]]]:
     """Build the columns of a piece that has not the same number of tokens everywhere."""
     first, last = bounds[:, 0], bounds[:, 1]
-    edges = {
+    edges: dict[Part, tuple[NDArray[np.int64], NDArray[np.int64]]] = {
         "first": (first, first + there),
         "middle": (first + there, np.maximum(last - 1, first + there)),
         "last": (last - there, last),
     }
-    for part in _PARTS:
-        starts, stops = edges[part]
+    for part, (starts, stops) in edges.items():
         if not (stops > starts).any():
             continue
         position = Position(

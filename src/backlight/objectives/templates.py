@@ -177,8 +177,8 @@ def _parts(text: str) -> Iterator[tuple[str, str | None]]:
             yield fixed, field
     except ValueError as error:
         raise PromptError(
-            f"{quoted(text)} cannot be read: {error}. Fields are {{country}}; braces are {{{{ "
-            "and }}."
+            f"{quoted(text)} cannot be read: {error}. Fields are {{country}}; braces are "
+            "{{ and }}."
         ) from error
 
 

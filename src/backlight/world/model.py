@@ -18,12 +18,9 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-_SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
-_PRINTABLE = tuple(map(chr, range(ord("!"), ord("~") + 1)))
-
 VOCABULARY = (
-    *_SPECIAL,
-    *(sign for sign in _PRINTABLE if sign not in string.digits),
+    *("<pad>", "<unk>", "<bos>", "<eos>"),
+    *(sign for sign in map(chr, range(ord("!"), ord("~") + 1)) if sign not in string.digits),
     *string.digits,
 )
 """The 98 tokens in order: four special ones, the printable ASCII characters, digits last."""

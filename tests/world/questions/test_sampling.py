@@ -15,8 +15,8 @@ from backlight.world.questions.sampling import (
     Mixed,
     MustInclude,
     WithinGroups,
+    read_sampling,
 )
-from backlight.world.questions.strategies import read_sampling
 from zoo.cities import make_cities
 
 CITIES = make_cities(

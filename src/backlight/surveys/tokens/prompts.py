@@ -24,9 +24,9 @@ from backlight.surveys.tokens.options import TokensConfig
 from backlight.world import CITIES
 from backlight.world.cities import read_cities
 from backlight.world.questions.catalogue import find_task
+from backlight.world.questions.sampling import read_sampling
 from backlight.world.questions.selection import select
 from backlight.world.questions.spelling import spell
-from backlight.world.questions.strategies import read_sampling
 from backlight.world.questions.task import with_options
 
 _TRAIN_SHARE = 0.7

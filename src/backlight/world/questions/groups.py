@@ -55,8 +55,8 @@ class Group:
             values: NDArray[np.int64] = getattr(cities, axis)
             keep &= (low <= values) & (values <= high)
         if not keep.any():
-            values = {field.name: getattr(self, field.name) for field in fields(self)}
-            filters = {name: value for name, value in values.items() if value is not None}
+            given = {field.name: getattr(self, field.name) for field in fields(self)}
+            filters = {name: value for name, value in given.items() if value is not None}
             raise CityError(f"None of the {len(cities)} cities is in the group {filters}.")
         return np.flatnonzero(keep)
 
