@@ -36,6 +36,7 @@ _WHAT = (
     'such as "The capital of {country} is"), or fields or a fields_csv with columns `prompt` and '
     "`answer`."
 )
+_EITHER = "Give the values of the template's fields either as fields or as fields_csv."
 _NAME = re.compile(r"\{(\w+)\}")
 _LARGEST = 64 * MEGABYTE
 
@@ -140,17 +141,13 @@ def _template(config: TokensConfig, rows: Sequence[Mapping[str, str]]) -> Templa
         raise ConfigError('A template needs what should follow it, such as answer: " {capital}".')
     template = Template(text=text, answer=answer, wrong_answer=wrong)
     if template.has_fields and rows == [{}]:
-        raise ConfigError(
-            "Give the values of the template's fields either as fields or as fields_csv."
-        )
+        raise ConfigError(_EITHER)
     return template
 
 
 def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
     if config.fields is not None and config.fields_csv is not None:
-        raise ConfigError(
-            "Give the values of the template's fields either as fields or as fields_csv."
-        )
+        raise ConfigError(_EITHER)
     if config.fields_csv is not None:
         return _read_rows(config.fields_csv, config.template or f"{{{_PROMPT}}}")
     fields = config.fields

@@ -1,15 +1,21 @@
-"""From rows of text to a loss: the cross-entropy of answers, not of questions."""
+"""From rows of text to a loss: the cross-entropy of answers, not of questions.
+
+In a causal model the states of a token depend on no later one, so rows with the same beginning
+share its keys and values, and its gradient is the sum of theirs. What rows begin with alike is
+therefore computed once, however many rows there are; the cut is where the fewest tokens are left to
+compute.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from backlight.world.learning.prefixes import share_prefixes
 from backlight.world.questions.spelling import loss_mask, spell_row
 
 
@@ -47,6 +53,53 @@ def encode(rows: Sequence[str], tokenizer: Any) -> EncodedRows:
     tokens = [row + [tokenizer.pad_token_id] * (length - len(row)) for row in ids]
     masks = [[mark == "1" for mark in loss_mask(text).ljust(length, "0")] for text in texts]
     return EncodedRows(tokens=torch.tensor(tokens), is_answer=torch.tensor(masks))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPrefixes:
+    """Rows cut in two.
+
+    Attributes:
+        prefixes: The different beginnings.
+        which: For each row the index of its beginning.
+        rest: For each row the tokens after it.
+    """
+
+    prefixes: Int[Tensor, "prefixes cut"]
+    which: Int[Tensor, " rows"]
+    rest: Int[Tensor, "rows rest"]
+
+
+def share_prefixes(tokens: Int[Tensor, "rows length"], longest: int) -> SharedPrefixes:
+    """Cut rows where the fewest tokens are left to compute.
+
+    Args:
+        tokens: Rows that all begin with the same token.
+        longest: Where to cut at the latest; at least 1, and less than the length.
+
+    Returns:
+        The rows in two parts.
+    """
+    # Rows are grouped by their first tokens, one place after another: two rows are of one kind up
+    # to a place if they were of one kind before it and have the same token there. So numbering
+    # the pairs of (kind, token) anew at each place compares whole beginnings without ever looking
+    # at one again. The pair is made one whole number, kind * (largest token + 1) + token, which is
+    # different for different pairs.
+    table = tokens.numpy()
+    num_rows, length = table.shape
+    kinds = np.zeros(num_rows, np.int64)
+    fewest, cut, which, first = num_rows * length + 1, 0, kinds, kinds
+    for place in range(1, longest + 1):
+        pairs = kinds * (int(table.max()) + 1) + table[:, place - 1]
+        _, starts, kinds = np.unique(pairs, return_index=True, return_inverse=True)
+        cost = len(starts) * place + num_rows * (length - place)
+        if cost < fewest:
+            fewest, cut, which, first = cost, place, kinds, starts
+    return SharedPrefixes(
+        prefixes=tokens[torch.from_numpy(first), :cut],
+        which=torch.from_numpy(which),
+        rest=tokens[:, cut:],
+    )
 
 
 def answer_loss(model: Any, rows: EncodedRows) -> Float[Tensor, ""]:
