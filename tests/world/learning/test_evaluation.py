@@ -1,4 +1,4 @@
-"""Answers of a model, and their marks."""
+"""Answers of a model, and their scores."""
 
 from types import SimpleNamespace
 
@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from backlight.objectives.prompts import Piece, Prompt
-from backlight.world.learning import marks
-from backlight.world.learning.answering import answer_greedily
-from backlight.world.learning.marks import constant_answer, mark_model
+from backlight.world.learning import evaluation
+from backlight.world.learning.evaluation import Exam, answer_greedily
 from backlight.world.model import city_tokenizer, new_city_model
-from backlight.world.questions import find_task
+from backlight.world.questions.catalogue import find_task
 from zoo.cities import SIX_CITIES
 
 QUESTIONS = ["dist(c_0007,c_0012)=", "compass(c_0007,c_0012)=", "dist(c_0865,c_0012)="]
@@ -60,26 +59,22 @@ def test_an_answer_without_an_end_is_cut_off():
     assert answer_greedily(model, city_tokenizer(), questions, max_tokens=3) == ["111", "222"]
 
 
+def exam(*answers):
+    prompts = [prompt(answer) for answer in answers]
+    return Exam(task=find_task("distance"), cities=SIX_CITIES, prompts=prompts)
+
+
 def test_the_best_constant_is_the_mean_of_numbers_and_else_the_most_frequent():
-    assert constant_answer([prompt("1"), prompt("2"), prompt("9")]) == "4"
-    assert constant_answer([prompt("N"), prompt("S"), prompt("S")]) == "S"
-    assert constant_answer([prompt("TRUE"), prompt("12"), prompt("TRUE")]) == "TRUE"
+    assert exam("1", "2", "9").constant == "4"
+    assert exam("N", "S", "S").constant == "S"
+    assert exam("TRUE", "12", "TRUE").constant == "TRUE"
 
 
-def test_marks_are_errors_in_the_unit_of_the_task(monkeypatch):
+def test_scores_are_errors_in_the_unit_of_the_task(monkeypatch):
     given = ["100", "115", "no"]
-    monkeypatch.setattr(marks, "answer_greedily", lambda *args, **options: given)
-    prompts = [prompt("100"), prompt("110"), prompt("300")]
-    found = mark_model(
-        None,
-        None,
-        find_task("distance"),
-        SIX_CITIES,
-        prompts,
-        constant="150",
-        max_tokens=6,
-    )
+    monkeypatch.setattr(evaluation, "answer_greedily", lambda *args, **options: given)
+    found = exam("100", "110", "240").evaluate(None, None)
     worst = (3600**2 + 1800**2) ** 0.5
     assert (found.median, found.mean) == (5.0, pytest.approx((0 + 5 + worst) / 3))
     assert found.exact == pytest.approx(1 / 3)
-    assert (found.constant_median, found.constant_mean) == (50.0, pytest.approx(80.0))
+    assert (found.constant_median, found.constant_mean) == (50.0, pytest.approx(60.0))

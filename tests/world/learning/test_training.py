@@ -1,6 +1,6 @@
 """The number of cities that are asked about."""
 
-from backlight.world.learning.growth import GrowingCities
+from backlight.world.learning.training import GrowingCities
 
 
 def after(growing, losses):

@@ -1,11 +1,10 @@
-"""How answers are read and marked."""
+"""How answers are read and scored."""
 
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backlight.errors import CityError
 from backlight.objectives.prompts import Prompt
 from backlight.world.cities import NUM_ID_DIGITS, Cities
 from backlight.world.questions.spelling import compact
@@ -15,26 +14,26 @@ _CITIES = re.compile(rf"(?:c_[0-9]{{{NUM_ID_DIGITS}}}(?:,(?!$)|$))*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marking:
-    """How the answers of a task are marked.
+class Metric:
+    """How the answers of a task are scored.
 
     Attributes:
-        metric: What a mark is.
-        unit: The unit of the mark; empty if it has none.
-        failure: The mark of what is no answer at all.
-        mark: Marks an answer without spaces, given the prompt and the cities that it was drawn
+        name: What a score is, such as ``absolute error``.
+        unit: The unit of the score; empty if it has none.
+        failure: The score of what is no answer at all.
+        score: Scores an answer without spaces, given the prompt and the cities that it was drawn
             from; None if it is no answer.
     """
 
-    metric: str
+    name: str
     unit: str = ""
     failure: float
-    mark: Callable[[Prompt, str, Cities], float | None]
+    score: Callable[[Prompt, str, Cities], float | None]
 
 
-def absolute_error(*, unit: str, failure: float) -> Marking:
-    """Mark whole numbers by how far they are from the right one."""
-    return Marking(metric="absolute error", unit=unit, failure=failure, mark=_absolute_error)
+def absolute_error(*, unit: str, failure: float) -> Metric:
+    """Score whole numbers by how far they are from the right one."""
+    return Metric(name="absolute error", unit=unit, failure=failure, score=_absolute_error)
 
 
 def read_city_ids(text: str) -> list[int] | None:
@@ -51,16 +50,8 @@ def right_city_ids(prompt: Prompt) -> list[int]:
     return listed
 
 
-def row_of(city_id: int, cities: Cities) -> int | None:
-    """Find the row of a city that was answered; None if there is no such city."""
-    try:
-        return cities.row_of(city_id)
-    except CityError:
-        return None
-
-
-def steps_mark(valid: int, attempted: int, *, num_listed: int, num_asked: int) -> float:
-    """Mark a list by the share that is valid and by how far its length is from what was asked.
+def score_steps(valid: int, attempted: int, *, num_listed: int, num_asked: int) -> float:
+    """Score a list by the share that is valid and by how far its length is from what was asked.
 
     Args:
         valid: How many of its steps or cities are as asked.
@@ -84,5 +75,5 @@ def _exact_match(prompt: Prompt, text: str, _: Cities) -> float:
     return float(text == compact(prompt.answer))
 
 
-EXACT_MATCH = Marking(metric="exact match", failure=0.0, mark=_exact_match)
-"""Marks an answer 1 if it is right, else 0."""
+EXACT_MATCH = Metric(name="exact match", failure=0.0, score=_exact_match)
+"""Scores an answer 1 if it is right, else 0."""

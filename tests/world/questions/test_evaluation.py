@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from backlight.objectives.prompts import Piece, Prompt
-from backlight.world.questions import TASKS, spell, with_options
+from backlight.world.questions.catalogue import TASKS
+from backlight.world.questions.spelling import spell
+from backlight.world.questions.task import with_options
 from zoo.cities import make_cities
 
 LINE = make_cities([(0, 0), (30, 0), (60, 0), (90, 0), (0, 400)])  # 0, 11, 22, 33, 44
@@ -62,7 +64,7 @@ def test_what_is_no_answer_gets_the_worst_mark(task_type, text, made_up):
 )
 def test_numbers_are_marked_by_how_far_off_they_are(task_type):
     task = TASKS[task_type]
-    assert task.metric == "absolute error"
+    assert task.metric.name == "absolute error"
     assert task.score(question("100"), "93", LINE) == 7
     assert task.score(question("100"), "0 1 1 0", LINE) == 10
 
@@ -70,7 +72,7 @@ def test_numbers_are_marked_by_how_far_off_they_are(task_type):
 @pytest.mark.parametrize("task_type", ["compass", "crossing", "inside"])
 def test_words_are_right_or_wrong(task_type):
     task = TASKS[task_type]
-    assert task.metric == "exact match"
+    assert task.metric.name == "exact match"
     assert task.score(question("NE"), "N E <eos>", LINE) == 1
     assert task.score(question("NE"), "N", LINE) == 0
 
@@ -89,8 +91,8 @@ def test_a_center_is_marked_by_how_far_it_is_from_the_right_one():
     right = question("c_0011", answer_x=30, answer_y=0)
     assert task.score(right, "c_0033", LINE) == 60
     assert task.score(right, "c_0044", LINE) == math.hypot(30, 400)
-    assert task.score(right, "c_0012", LINE) == task.marking.failure  # no such city
-    assert task.score(right, "c_0011,c_0011", LINE) == task.marking.failure
+    assert task.score(right, "c_0012", LINE) == task.metric.failure  # no such city
+    assert task.score(right, "c_0011,c_0011", LINE) == task.metric.failure
 
 
 def test_a_walk_is_marked_by_its_valid_steps_and_its_length():

