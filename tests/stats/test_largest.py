@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backlight.stats.largest import LargestTokens
+from backlight.stats.top import LargestTokens
 
 WIDTH = 3
 
@@ -58,7 +58,7 @@ def listed(largest):
         zip(
             result.passages.tolist(),
             result.positions.tolist(),
-            result.vectors.tolist(),
+            result.values.tolist(),
             strict=True,
         )
     )

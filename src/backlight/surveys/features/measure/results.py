@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from backlight.dictionaries.dictionary import Card, Dictionary
 from backlight.stats.aggregate import Mode
 from backlight.stats.base import as_array
-from backlight.stats.largest import LargestResult
 from backlight.stats.top import TopResult
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placement import Place, Trial
@@ -118,10 +117,10 @@ def _moments(features: LayerFeatures, dictionary: Dictionary) -> dict[str, Vecto
     if features.sparse is not None:
         found = features.sparse.result()
         return {
-            "mean": found.mean.mean,
+            "mean": found.mean.ratio,
             "mean_se": found.mean.se,
             "rms": found.rms,
-            "mean_abs": found.mean_abs.mean,
+            "mean_abs": found.mean_abs.ratio,
             "mean_abs_se": found.mean_abs.se,
         }
     assert features.moment is not None
@@ -129,7 +128,7 @@ def _moments(features: LayerFeatures, dictionary: Dictionary) -> dict[str, Vecto
     statistics = {"mean": along.mean, "mean_se": along.mean_se, "rms": along.rms}
     if features.absolute is not None:
         absolute = features.absolute.result()
-        statistics |= {"mean_abs": absolute.mean, "mean_abs_se": absolute.se}
+        statistics |= {"mean_abs": absolute.ratio, "mean_abs_se": absolute.se}
     return statistics
 
 
@@ -148,9 +147,9 @@ def _contexts(
     return _among(features.largest.result(), dictionary, ranked)
 
 
-def _among(longest: LargestResult, dictionary: Dictionary, ranked: NDArray[np.int64]) -> TopResult:
+def _among(longest: TopResult, dictionary: Dictionary, ranked: NDArray[np.int64]) -> TopResult:
     rows = as_array(dictionary.rows[torch.from_numpy(ranked).to(dictionary.rows.device)])
-    products = rows @ longest.vectors.astype(np.float64).T
+    products = rows @ longest.values.astype(np.float64).T
     order = np.argsort(-np.abs(products), axis=1, kind="stable")[:, :_NUM_CONTEXTS]
     return TopResult(
         values=np.take_along_axis(products, order, axis=1),

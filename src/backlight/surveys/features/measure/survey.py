@@ -13,11 +13,11 @@ from backlight.data.batches import Batch, Passages
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
 from backlight.models.subject import Subject
-from backlight.stats.base import Kept, prefixed, taken, under, wide
-from backlight.stats.cluster import ClusterMean
-from backlight.stats.largest import LargestTokens
+from backlight.stats.base import Statistic, prefixed, taken, under, wide
+from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.stats.sparse import Entries, SparseMoments
+from backlight.stats.top import LargestTokens
 from backlight.surveys.features.measure.feature_pass import FeaturePlan, Load, Observation, Walk
 from backlight.surveys.features.measure.placement import Place, Trial, number_format
 
@@ -59,7 +59,7 @@ class LayerFeatures:
         dense = plan.is_dense
         self.moment = SecondMoment(width) if dense else None
         self.largest = LargestTokens(width, k=_NUM_LARGEST, stride=plan.stride) if dense else None
-        self.absolute = ClusterMean(num_features) if dense and plan.absolute else None
+        self.absolute = Ratios(num_features, shared_below=True) if dense and plan.absolute else None
         self.sparse = (
             None
             if dense
@@ -90,7 +90,7 @@ class LayerFeatures:
         for name, part in self._parts().items():
             part.restore(under(name, state))
 
-    def _parts(self) -> dict[str, Kept]:
+    def _parts(self) -> dict[str, Statistic]:
         parts = {
             "moment": self.moment,
             "largest": self.largest,
@@ -235,7 +235,7 @@ def _entries(seen: Observation, dictionary: Dictionary, plan: FeaturePlan) -> En
     )
 
 
-def _multiply(absolute: ClusterMean, batches: Sequence[_Gradients], dictionary: Dictionary) -> None:
+def _multiply(absolute: Ratios, batches: Sequence[_Gradients], dictionary: Dictionary) -> None:
     """Add the sizes of all features' gradients at all tokens of a chunk."""
     tokens = torch.cat([tokens for tokens, _ in batches])
     lengths = [length for _, lengths in batches for length in lengths]

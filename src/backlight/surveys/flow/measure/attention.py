@@ -14,7 +14,7 @@ from backlight.decompose.distance import NUM_BINS
 from backlight.decompose.visibility import Visibility
 from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall, Subject
-from backlight.stats.named_ratios import NamedRatios
+from backlight.stats.ratio import NamedRatios
 from backlight.surveys.flow.measure.attention_tables import attention_table, distance_table
 from backlight.surveys.flow.measure.view import Part, View
 from backlight.tables import Table

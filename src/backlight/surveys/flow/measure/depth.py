@@ -16,8 +16,7 @@ from backlight.decompose.precision import at_least_single, wide
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.stats.bootstrap import PoissonBootstrap
-from backlight.stats.named_ratios import NamedRatios
-from backlight.stats.ratio import RatioResult
+from backlight.stats.ratio import NamedRatios, RatioResult
 from backlight.surveys.flow.measure.view import Part
 from backlight.tables import Column, Table
 

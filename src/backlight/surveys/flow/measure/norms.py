@@ -14,7 +14,7 @@ from backlight.decompose.surrogates import SURROGATES
 from backlight.errors import FamilyProofError
 from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall, Subject
-from backlight.stats.named_ratios import NamedRatios
+from backlight.stats.ratio import NamedRatios
 from backlight.surveys.flow.measure.norm_places import norm_places
 from backlight.surveys.flow.measure.norm_table import norm_table
 from backlight.surveys.flow.measure.view import Part, View

@@ -11,8 +11,7 @@ from backlight.capture.tape import Tape
 from backlight.decompose.residual import PathSums, sum_paths
 from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall, Subject
-from backlight.stats.named_ratios import NamedRatios
-from backlight.stats.ratio import RatioResult
+from backlight.stats.ratio import NamedRatios, RatioResult
 from backlight.surveys.flow.measure.depth import DepthProfile
 from backlight.surveys.flow.measure.halves import Half, halves_of
 from backlight.surveys.flow.measure.view import Part, View
