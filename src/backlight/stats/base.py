@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -79,7 +79,20 @@ class Sums(Statistic, ABC):
             part.restore(under(name, state))
 
 
-def prefixed(parts: Mapping[str, Statistic]) -> dict[str, NDArray[Any]]:
+@runtime_checkable
+class Kept(Protocol):
+    """Whatever can be written down and taken up again."""
+
+    def state(self) -> State:
+        """Return all that was seen as arrays."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Forget what was seen and take over a state."""
+        ...
+
+
+def prefixed(parts: Mapping[str, Kept]) -> dict[str, NDArray[Any]]:
     """Write several states as one: ``part/array``."""
     return {
         f"{name}/{key}": array

@@ -13,7 +13,7 @@ from backlight.data.batches import Batch, Passages
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
 from backlight.models.subject import Subject
-from backlight.stats.base import Statistic, prefixed, taken, under, wide
+from backlight.stats.base import Kept, prefixed, taken, under, wide
 from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.stats.sparse import Entries, SparseMoments
@@ -90,7 +90,7 @@ class LayerFeatures:
         for name, part in self._parts().items():
             part.restore(under(name, state))
 
-    def _parts(self) -> dict[str, Statistic]:
+    def _parts(self) -> dict[str, Kept]:
         parts = {
             "moment": self.moment,
             "largest": self.largest,
