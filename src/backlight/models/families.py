@@ -286,3 +286,9 @@ def find_family(config: Any) -> Family | None:
         ):
             return family
     return None
+
+
+def family_of(model: Any) -> Family | None:
+    """Find the entry for a model; None if it is not in the table, or no model of Transformers."""
+    config = getattr(model, "config", None)
+    return find_family(config) if hasattr(config, "model_type") else None

@@ -12,8 +12,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from backlight.errors import ModelError, quoted
-from backlight.models.loading.experts import check_experts
-from backlight.models.loading.inventory import Inventory, take_inventory
+from backlight.models.loading.inventory import Inventory, check_experts, take_inventory
 from backlight.models.loading.reading import telling
 from backlight.models.loading.source import Source
 from backlight.models.loading.weights import check_formats, check_loaded, check_size

@@ -8,9 +8,8 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from backlight.foreign.files import MEGABYTE
-from backlight.models.loading.folder import read_object
 from backlight.models.loading.reading import telling
-from backlight.models.loading.source import Source
+from backlight.models.loading.source import Source, read_object
 
 _logger = logging.getLogger(__name__)
 _PROBE = "Once upon a time, 12.5 naïve cats' purring\n\n\tended:  if (x != y) { 日本 } …"

@@ -10,8 +10,8 @@ from backlight.capture.record import record
 from backlight.decompose.norm import split_layer_norm_gradient, split_rms_norm_gradient
 from backlight.errors import UnsupportedSiteError
 from backlight.models.families import FAMILIES, find_family
+from backlight.models.norms import norm_places
 from backlight.models.subject import subject_from_module
-from backlight.surveys.flow.measure.norm_places import norm_places
 from zoo.flow import batch_of, distance, subject_of
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer

@@ -1,6 +1,6 @@
-"""The norms of a model: where they are, and what they do to a token."""
+"""The norms of a model of the table of families: where they are, and what each computes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,22 +8,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from backlight.decompose.norm import NormEnergies, layer_norm_energies, rms_norm_energies
-from backlight.decompose.precision import at_least_single
 from backlight.errors import UnsupportedSiteError
-from backlight.models.families import Family, find_family
-from backlight.models.sites import Site
+from backlight.models.families import Family, family_of
+from backlight.models.sites import Site, kind_of, layer_of
 from backlight.models.subject import Subject
 
 _STREAM = ("norm1", "norm1_post", "norm2", "norm2_post")
 _HEADS = ("attn.q_norm", "attn.k_norm")
+_OUTPUTS = frozenset((*(f"{name}.out" for name in _STREAM), *_HEADS, "final_norm.out"))
 _EPS = ("variance_epsilon", "eps", "epsilon")
 _EPS_IN_THE_CODE = {"OlmoLayerNorm": 1e-5}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormPlace:
-    """One norm.
+    """One norm of a model, with its place and its numbers.
 
     Attributes:
         layer: The layer it is in; None for the final norm.
@@ -62,27 +61,12 @@ class NormPlace:
     def apply(
         self, x: Float[Tensor, "batch positions all"]
     ) -> Float[Tensor, "batch positions all"]:
-        """Do what the norm does, from its formula."""
-        split = at_least_single(self.split(x))
+        """Compute the norm's output from its formula, to be compared with the module's own."""
+        split = _at_least_single(self.split(x))
         centred = split - split.mean(dim=-1, keepdim=True) if self.is_centred else split
         z = centred / (centred.square().mean(dim=-1, keepdim=True) + self.eps).sqrt()
         z = z if self.gain is None else z * self.gain.to(z.dtype)
         return (z if self.bias is None else z + self.bias.to(z.dtype)).reshape(x.shape)
-
-    def energies(
-        self, x: Float[Tensor, "batch positions all"], grad: Float[Tensor, "batch positions all"]
-    ) -> NormEnergies:
-        """Measure what the norm takes out of each token's gradient.
-
-        Args:
-            x: Its input.
-            grad: The gradient at its output.
-
-        Returns:
-            Five numbers for each token, and head if there are heads.
-        """
-        measure = layer_norm_energies if self.is_centred else rms_norm_energies
-        return measure(self.split(x), self.split(grad), self.gain, eps=self.eps)
 
 
 def norm_places(subject: Subject, layers: Sequence[int]) -> tuple[NormPlace, ...]:
@@ -99,20 +83,19 @@ def norm_places(subject: Subject, layers: Sequence[int]) -> tuple[NormPlace, ...
         UnsupportedSiteError: If the architecture is not in the table of families, or a norm is of a
             class that cannot be read.
     """
-    config = getattr(subject.model, "config", None)
-    family = None if config is None else find_family(config)
+    family = family_of(subject.model)
     if family is None:
         raise UnsupportedSiteError(
             f"The norms of {subject.name} cannot be looked at: {type(subject.model).__name__} is "
             "not in the table of architectures, so it is not known which of its modules are norms."
         )
-    return tuple(_places(subject, family, layers))
+    return tuple(_read(subject, family, entry, out) for entry, out in _ends(subject.sites, layers))
 
 
 def norm_forms(
     model: nn.Module, family: Family, sites: Iterable[Site]
 ) -> dict[str, tuple[bool, str | None, float]]:
-    """Say of every norm of a model, as plain data, what it does.
+    """Describe every norm of a model as plain data.
 
     Args:
         model: A Transformers model.
@@ -126,60 +109,39 @@ def norm_forms(
     Raises:
         UnsupportedSiteError: If a norm is of a class that cannot be read.
     """
-    ends = (*(f".{name}.out" for name in _STREAM), *(f".{name}" for name in _HEADS))
+    gain = "one_plus_weight" if family.norm_kind == "rms_unit_offset" else "weight"
     forms: dict[str, tuple[bool, str | None, float]] = {}
     for site in sites:
-        if site.name == "final_norm.out" or site.name.endswith(ends):
-            path = site.tap.module
-            norms = getattr(model.get_submodule(path), "norms", None)
-            inside = range(len(norms)) if isinstance(norms, nn.ModuleList) else ()
-            for part in [f"{path}.norms.{index}" for index in inside] or [path]:
-                forms[part] = _form(model.get_submodule(part), family, site)
+        if kind_of(site.name) not in _OUTPUTS:
+            continue
+        for path, part in _parts(model, site.tap.module).items():
+            eps, _ = _eps_and_width(part, site)
+            has_gain = getattr(part, "weight", None) is not None
+            forms[path] = (family.norm_kind == "layer", gain if has_gain else None, eps)
     return forms
 
 
-def _form(module: nn.Module, family: Family, site: Site) -> tuple[bool, str | None, float]:
-    gain = "one_plus_weight" if family.norm_kind == "rms_unit_offset" else "weight"
-    has_gain = getattr(module, "weight", None) is not None
-    eps, _ = _eps_and_width(module, site)
-    return family.norm_kind == "layer", gain if has_gain else None, eps
+def _ends(sites: Mapping[str, Site], layers: Sequence[int]) -> Iterator[tuple[Site, Site]]:
+    """Go through the norms of some layers and the final norm, by the sites before and behind."""
+    inside = (f"layers.{layer}.{kind}" for layer in layers for kind in (*_STREAM, *_HEADS))
+    for name in (*inside, "final_norm"):
+        if f"{name}.out" in sites:
+            yield sites[f"{name}.in"], sites[f"{name}.out"]
+        elif name in sites:  # a norm of queries or keys has one site only
+            out = sites[name]
+            tap = replace(out.tap, side="branch")
+            yield replace(out, name=f"{name}.in", tap=tap, transformer_lens=None), out
 
 
-def _places(subject: Subject, family: Family, layers: Sequence[int]) -> Iterator[NormPlace]:
-    for layer in layers:
-        for name in _STREAM:
-            if f"layers.{layer}.{name}.out" in subject.sites:
-                yield _stream_norm(subject, family, layer, name, f"layers.{layer}.{name}")
-        for name in _HEADS:
-            out = subject.sites.get(f"layers.{layer}.{name}")
-            if out is not None:
-                tap = replace(out.tap, side="branch")
-                entry = replace(out, name=f"{out.name}.in", tap=tap, transformer_lens=None)
-                yield _read(subject, family, layer, name, entry, out)
-    if "final_norm.out" in subject.sites:
-        yield _stream_norm(subject, family, None, "final_norm", "final_norm")
-
-
-def _stream_norm(
-    subject: Subject, family: Family, layer: int | None, name: str, site: str
-) -> NormPlace:
-    entry, out = subject.sites[f"{site}.in"], subject.sites[f"{site}.out"]
-    return _read(subject, family, layer, name, entry, out)
-
-
-def _read(
-    subject: Subject, family: Family, layer: int | None, name: str, entry: Site, out: Site
-) -> NormPlace:
-    module = subject.model.get_submodule(out.tap.module)
-    norms = getattr(module, "norms", None)  # StableLM has one norm for each head in a list
-    parts = list(norms) if isinstance(norms, nn.ModuleList) else [module]
+def _read(subject: Subject, family: Family, entry: Site, out: Site) -> NormPlace:
+    parts = list(_parts(subject.model, out.tap.module).values())
     weight, bias = _parameter(parts, "weight"), _parameter(parts, "bias")
     if family.norm_kind == "rms_unit_offset" and weight is not None:
-        weight = 1 + at_least_single(weight)  # 1 + a small number is lost in half precision
+        weight = 1 + _at_least_single(weight)  # 1 + a small number is lost in half precision
     eps, width = _eps_and_width(parts[0], out)
     return NormPlace(
-        layer=layer,
-        name=name,
+        layer=layer_of(out.name),
+        name=kind_of(out.name).removesuffix(".out"),
         entry=entry,
         out=out,
         is_centred=family.norm_kind == "layer",
@@ -188,6 +150,15 @@ def _read(
         eps=eps,
         num_heads=None if width == out.width else out.num_heads,
     )
+
+
+def _parts(model: nn.Module, path: str) -> dict[str, Any]:
+    """Find the modules that do a norm's work: StableLM has one for each head, in a list."""
+    module = model.get_submodule(path)
+    norms = getattr(module, "norms", None)
+    if not isinstance(norms, nn.ModuleList):
+        return {path: module}
+    return {f"{path}.norms.{head}": norm for head, norm in enumerate(norms)}
 
 
 def _parameter(parts: Sequence[Any], name: str) -> Tensor | None:
@@ -211,3 +182,8 @@ def _eps_and_width(module: Any, site: Site) -> tuple[float, int]:
             "can be run."
         )
     return float(eps[0]), int(shape[-1])
+
+
+def _at_least_single(values: Tensor) -> Tensor:
+    """Raise half precision to float32, in which the modules themselves compute."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
