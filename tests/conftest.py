@@ -95,10 +95,14 @@ def finished_run(tmp_path_factory, model_folder, text_file):
 @pytest.fixture
 def no_pixels(monkeypatch):
     """Draw figures but do not render them, for tests that are about their names."""
-    monkeypatch.setattr("backlight.surveys.driver.files.png", lambda figure: b"")
+    from backlight.surveys.driver import files  # after the hook
+
+    monkeypatch.setattr(files, "png", lambda figure: b"")
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
     """Leave figures out, for tests that are about numbers."""
-    monkeypatch.setattr("backlight.surveys.layers.command.draw_layers", lambda report: iter(()))
+    from backlight.surveys.layers import command  # after the hook
+
+    monkeypatch.setattr(command, "draw_layers", lambda report: iter(()))

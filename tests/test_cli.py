@@ -10,6 +10,7 @@ import yaml
 
 from backlight import cli
 from backlight.runs import files
+from backlight.surveys.driver import survey as driver
 from zoo.folders import contents, save_bert, save_causal, save_t5
 
 
@@ -196,7 +197,7 @@ def test_nothing_to_resume_lists_the_candidates(survey, refused, place, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("backlight.surveys.driver.survey.follow", stop)
+        patch.setattr(driver, "follow", stop)
         assert cli.main(survey(save_outputs=True)) == 130
     (run,) = (place / "runs").iterdir()
 
@@ -277,7 +278,7 @@ def test_an_interrupt_is_told_how_to_go_on(survey, place, monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("backlight.surveys.driver.survey.follow", stop)
+    monkeypatch.setattr(driver, "follow", stop)
 
     assert cli.main(survey()) == 130
     assert "go on with --resume" in capsys.readouterr().err

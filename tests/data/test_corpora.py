@@ -7,6 +7,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from backlight.data import corpora
 from backlight.data.corpora import RowReader, read_rows
 from backlight.data.given import Given
 from backlight.errors import DatasetError
@@ -388,7 +389,7 @@ def test_token_ids_in_a_file_are_rows_too(tmp_path):
 
 
 def test_rows_that_go_on_without_any_that_counts_are_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("backlight.data.corpora._MOST_LEFT_OUT", 1000)
+    monkeypatch.setattr(corpora, "_MOST_LEFT_OUT", 1000)
     path = write(tmp_path / "a.txt", "one\n" + "\n" * 2000)
 
     with pytest.raises(

@@ -15,6 +15,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from backlight.data import corpora
 from backlight.data.corpora import read_rows
 from zoo.folders import lines
 from zoo.hostile import attack
@@ -197,7 +198,7 @@ REFUSED = {
 def test_what_cannot_be_measured_is_refused_in_one_sentence(
     tmp_path, monkeypatch, model_folder, what, name
 ):
-    monkeypatch.setattr("backlight.data.corpora._MOST_LEFT_OUT", 10_000)  # for the sake of time
+    monkeypatch.setattr(corpora, "_MOST_LEFT_OUT", 10_000)  # for the sake of time
     content, told = REFUSED[what, name]
     (tmp_path / name).write_bytes(content)
 

@@ -10,6 +10,7 @@ import torch
 
 import backlight
 from backlight.surveys.layers import command
+from backlight.tools.report import command as report_command
 from zoo.harm import ARRAY_HARMS, HARMS, forged, harmed_arrays
 from zoo.hostile import attack
 from zoo.stopping import stopping
@@ -53,7 +54,7 @@ def place(runs, tmp_path):
 
 @pytest.fixture
 def no_drawing(monkeypatch):
-    monkeypatch.setattr("backlight.tools.report.command.draw_layers", lambda report: iter(()))
+    monkeypatch.setattr(report_command, "draw_layers", lambda report: iter(()))
 
 
 @pytest.mark.parametrize(("harm", "file"), list(product(HARMS, (*READ, TABLE))))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from backlight.errors import ConfigError
+from backlight.integrations import extras
 from backlight.training import watch
 from backlight.training.log.sinks import Sink
 from zoo.watched import Stack, train
@@ -29,7 +30,7 @@ def test_a_missing_library_is_asked_for(monkeypatch, name, library, words):
     def missing(asked, *others):
         raise ImportError(f"No module named {asked!r}")
 
-    monkeypatch.setattr("backlight.integrations.extras.import_module", missing)
+    monkeypatch.setattr(extras, "import_module", missing)
     with pytest.raises(ConfigError, match=rf"{name} needs .* pip install 'backlight\[train\]'"):
         sink(*words)
     assert builtins.__import__ is real

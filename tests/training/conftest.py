@@ -3,6 +3,7 @@
 import pytest
 
 from backlight.runs.provenance import provenance
+from backlight.training.watch import watch
 
 
 @pytest.fixture(scope="session")
@@ -12,4 +13,4 @@ def versions():
 
 @pytest.fixture(autouse=True)
 def _looked_up_once(monkeypatch, versions):
-    monkeypatch.setattr("backlight.training.watch.watch.provenance", lambda: dict(versions))
+    monkeypatch.setattr(watch, "provenance", lambda: dict(versions))

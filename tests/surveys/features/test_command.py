@@ -57,8 +57,7 @@ def plain(monkeypatch):
     monkeypatch.setattr(command, "draw_features", lambda report: iter(()))
 
 
-def test_a_run_leaves_the_files_that_the_seed_names(asked, tmp_path, monkeypatch):
-    monkeypatch.setattr("backlight.surveys.driver.files.png", lambda figure: b"")
+def test_a_run_leaves_the_files_that_the_seed_names(asked, tmp_path, no_pixels):
     results = sae(**asked, aggregation_mode="both", output_dir=tmp_path / "run")
 
     files = set(json.loads((tmp_path / "run" / "manifest.json").read_text())["files"])
@@ -97,8 +96,7 @@ def test_an_automatic_directory_is_named_as_the_seeds(asked, tmp_path, monkeypat
     ],
     ids=lambda others: "-".join(map(str, others.values())),
 )
-def test_every_way_to_ask_is_answered_and_drawn(words, others, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("backlight.surveys.driver.files.png", lambda figure: b"")
+def test_every_way_to_ask_is_answered_and_drawn(words, others, tmp_path, no_pixels, capsys):
     line = words(output_dir=tmp_path / "run", layers="0,2", **others)
 
     assert cli.main(line) == 0

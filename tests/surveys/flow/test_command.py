@@ -34,7 +34,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr("backlight.surveys.flow.command.draw_flow", lambda report: iter(()))
+    monkeypatch.setattr(command, "draw_flow", lambda report: iter(()))
 
 
 def words(options, **others):

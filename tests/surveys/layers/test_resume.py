@@ -15,6 +15,7 @@ import backlight
 from backlight import cli
 from backlight.errors import RunDirectoryError, StorageError
 from backlight.runs import files
+from backlight.runs.directory import RunDirectory
 from backlight.surveys.driver import session
 from backlight.surveys.layers import command
 from zoo.folders import contents, numbers
@@ -98,7 +99,7 @@ def test_a_survey_stopped_while_results_are_written_goes_on(survey, place, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("backlight.runs.directory.RunDirectory.finish", stop)
+        patch.setattr(RunDirectory, "finish", stop)
         assert cli.main(survey(output_dir="out", aggregation_mode="both")) == 130
 
     assert cli.main(survey(output_dir="out", aggregation_mode="both", resume=True)) == 0

@@ -24,7 +24,8 @@ from backlight.errors import (
     UnsupportedSiteError,
 )
 from backlight.models.loading import load_subject
-from backlight.surveys.tokens import command
+from backlight.surveys.driver import model as driver
+from backlight.surveys.tokens import command, files
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.surveys.tokens.prompts import draw_prompts
 from zoo.folders import contents, save_causal
@@ -54,7 +55,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr("backlight.surveys.tokens.files.draw_tokens", lambda report: iter(()))
+    monkeypatch.setattr(files, "draw_tokens", lambda report: iter(()))
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +73,7 @@ def _load_once(monkeypatch, _loaded):
             _loaded[key] = load_subject(name, **options)
         return _loaded[key]
 
-    monkeypatch.setattr("backlight.surveys.driver.model.load_subject", load)
+    monkeypatch.setattr(driver, "load_subject", load)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from backlight.errors import (
     UnsupportedSiteError,
 )
 from backlight.models.loading import load_subject
+from backlight.tools.train_sae import files
 from backlight.tools.train_sae.command import train_sae
 from backlight.tools.train_sae.options import TrainSaeConfig
 from backlight.tools.train_sae.place import scratch_of
@@ -230,7 +231,7 @@ def test_a_disk_that_fails_leaves_what_was_there(recipe, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("backlight.tools.train_sae.files.card_of", full)
+    monkeypatch.setattr(files, "card_of", full)
     with pytest.raises(StorageError, match=r"cannot be written: No space left"):
         train_sae(**recipe, overwrite=True)
 

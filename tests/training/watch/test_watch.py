@@ -10,6 +10,7 @@ from torch import nn
 
 from backlight.errors import ConfigError, ModelError, RunDirectoryError, UsageError
 from backlight.training import History, Watch, log_spaced, read_history, watch
+from backlight.training.measuring import measurement
 from zoo.watched import Stack, batches, global_norm, train
 
 
@@ -463,12 +464,12 @@ def test_nothing_is_measured_outside_of_the_schedule(monkeypatch):
     model = Stack()
     optimizer = sgd(model)
     called = []
+    real = measurement.gradient_statistics
     monkeypatch.setattr(
-        "backlight.training.measuring.measurement.gradient_statistics",
+        measurement,
+        "gradient_statistics",
         lambda *words, **names: called.append(monitor.steps + 1) or real(*words, **names),
     )
-    from backlight.training.measuring.statistics import gradient_statistics as real
-
     monitor = watch(model, optimizer, schedule=log_spaced(2))
     train(model, optimizer, 12)
     monitor.close()
