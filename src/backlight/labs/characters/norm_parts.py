@@ -16,7 +16,7 @@ from torch.nn import functional
 from backlight.capture.record import record
 from backlight.data.batches import Batch
 from backlight.data.characters import Characters
-from backlight.decompose.norm import NormEnergies, layer_norm_energies, rms_norm_energies
+from backlight.decompose.norm import NormEnergies, norm_energies
 from backlight.decompose.norm_sums import sum_norm_energies
 from backlight.decompose.surrogates import SURROGATES
 from backlight.labs.characters.learning import Batch as Rows
@@ -132,9 +132,14 @@ def _subject(model: LocalGPT, text: Characters, paths: list[str]) -> Subject:
 def _energies(
     norm: nn.LayerNorm | nn.RMSNorm, x: Tensor, grad: Tensor, *, without_gain: bool
 ) -> NormEnergies:
-    measure = layer_norm_energies if isinstance(norm, nn.LayerNorm) else rms_norm_energies
     gain = None if without_gain else norm.weight.detach().double()
-    return measure(x.double(), grad.double(), gain, eps=norm.eps or torch.finfo(x.dtype).eps)
+    return norm_energies(
+        x.double(),
+        grad.double(),
+        gain,
+        eps=norm.eps or torch.finfo(x.dtype).eps,
+        is_centred=isinstance(norm, nn.LayerNorm),
+    )
 
 
 def _numbers(energies: NormEnergies, batch: Batch) -> dict[str, float]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.data.characters import Characters
-from backlight.decompose.surrogates import layer_norm_chance
+from backlight.decompose.surrogates import norm_chance
 from backlight.labs.characters.learning import (
     Lesson,
     learn,
@@ -132,7 +132,7 @@ def _averages(
     """Average over all norms, with the spread over seeds and the level of chance below."""
     count = len(config.attn_modes)
     losses = np.array([float(trial["validation_loss"]) for trial in found]).reshape(count, -1)
-    chance = layer_norm_chance(config.n_embd)
+    chance = norm_chance(config.n_embd, is_centred=True)
     levels = {
         "r_mean": chance.r_mean,
         "r_radial": chance.r_radial,
@@ -157,7 +157,7 @@ def _averages(
 
 
 def _plot(config: LnJacobianConfig) -> Plot:
-    chance = layer_norm_chance(config.n_embd)
+    chance = norm_chance(config.n_embd, is_centred=True)
     shown = {
         "r_mean": ("energy in the mean part (centring takes it out)", chance.r_mean),
         "r_radial": ("energy in the radial part (scaling takes it out)", chance.r_radial),

@@ -9,6 +9,7 @@ from torch import Tensor
 from backlight.capture.attention import attention_module
 from backlight.capture.tape import Tape
 from backlight.decompose.attention import AttentionGradient, attention_backward
+from backlight.decompose.attention_blocks import AttentionRule
 from backlight.decompose.attention_sums import AttentionSums
 from backlight.decompose.distance import NUM_BINS
 from backlight.decompose.visibility import Visibility
@@ -72,7 +73,7 @@ class AttentionView(View):
             calls: What attended in the layers.
         """
         sums = [attention_gradient(tape, layer, calls[layer]).sums for layer in self._layers]
-        fractions = [_fractions(part) for part in sums]
+        fractions = [part.fractions() for part in sums]
         distances = [_distances(part) for part in sums]
         self._ratios.update({name: _joined(fractions, name) for name in _NAMES})
         self._distances.update({name: _joined(distances, name) for name in ("share", "pairs")})
@@ -108,36 +109,14 @@ def attention_gradient(tape: Tape, layer: int, call: AttentionCall) -> Attention
         call.key,
         call.value,
         grad_z,
-        scale=call.scale,
-        visibility=Visibility(window=call.window),
-        soft_cap=call.cap,
-        sinks=call.sinks,
+        AttentionRule(
+            scale=call.scale,
+            visibility=Visibility(window=call.window),
+            soft_cap=call.cap,
+            sinks=call.sinks,
+        ),
         lengths=tape.batch.lengths,
     )
-
-
-def _fractions(sums: AttentionSums) -> dict[str, tuple[Tensor, Tensor]]:
-    """Say what is divided by what, for the heads of one layer."""
-    queries = sums.num_queries.unsqueeze(-1).expand_as(sums.z_square)
-    choices = sums.num_choices.unsqueeze(-1).expand_as(sums.z_square)
-    squares = ("z", "v", "weights", "scores", "q", "k")
-    reaching = sums.q_square + sums.k_square
-    return {
-        **{f"{name}_square": (getattr(sums, f"{name}_square"), queries) for name in squares},
-        "shrink_square": (sums.scores_square, sums.weights_square),
-        "even_shrink_square": (sums.even_square, sums.weights_square),
-        "entropy": (sums.entropy, queries),
-        "even_entropy": (sums.log_visible.unsqueeze(-1).expand_as(queries), queries),
-        "largest": (sums.largest, queries),
-        "even_largest": (sums.inverse_visible.unsqueeze(-1).expand_as(queries), queries),
-        "saturation_share": (sums.num_saturated, choices),
-        "query_key_share": (reaching, reaching + sums.v_square),
-        "first_scores_share": (sums.first_scores_square, sums.scores_square),
-        "first_k_share": (sums.first_k_square, sums.k_square),
-        "first_v_share": (sums.first_v_square, sums.v_square),
-        "first_weight": (sums.first_weight, queries),
-        "sink_weight": (sums.sink_weight, queries),
-    }
 
 
 def _distances(sums: AttentionSums) -> dict[str, tuple[Tensor, Tensor]]:

@@ -8,8 +8,7 @@ import numpy as np
 from backlight.decompose.surrogates import (
     SURROGATES,
     ChanceLevels,
-    layer_norm_chance,
-    rms_norm_chance,
+    norm_chance,
 )
 from backlight.models.norms import NormPlace
 from backlight.stats.ratio import RatioResult
@@ -91,8 +90,7 @@ def _measured(place: NormPlace, found: Mapping[str, RatioResult], row: int) -> d
 def _chance(place: NormPlace, roots: Mapping[str, RatioResult], row: int) -> ChanceLevels:
     # What tokens are divided by differs; the sigma that counts is weighed by their gradients.
     sigma = float(roots["identity_square"].ratio[row] / roots["scale_square"].ratio[row])
-    level = layer_norm_chance if place.is_centred else rms_norm_chance
-    return level(place.width, sigma=sigma)
+    return norm_chance(place.width, is_centred=place.is_centred, sigma=sigma)
 
 
 def _with_error(name: str, result: RatioResult, row: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from backlight.capture.tape import Tape
-from backlight.decompose.norm import NormEnergies, layer_norm_energies, rms_norm_energies
+from backlight.decompose.norm import NormEnergies, norm_energies
 from backlight.decompose.norm_sums import NormSums, sum_norm_energies
 from backlight.decompose.surrogates import SURROGATES
 from backlight.errors import FamilyProofError
@@ -112,8 +112,9 @@ class NormView(View):
 
 def _energies(place: NormPlace, x: Tensor, grad: Tensor) -> NormEnergies:
     """Measure what a norm takes out of the gradient at its output, token by token."""
-    measure = layer_norm_energies if place.is_centred else rms_norm_energies
-    return measure(place.split(x), place.split(grad), place.gain, eps=place.eps)
+    return norm_energies(
+        place.split(x), place.split(grad), place.gain, eps=place.eps, is_centred=place.is_centred
+    )
 
 
 def _side_by_side(energies: Sequence[NormEnergies]) -> NormEnergies:
