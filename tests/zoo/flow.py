@@ -10,6 +10,7 @@ from backlight.data.batches import Batch, Passages, bucket
 from backlight.models.families import find_family
 from backlight.models.loading import subject_from_transformers
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
+from backlight.surveys.flow.tables import flow_tables
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 
@@ -57,7 +58,7 @@ def surveyed(subject, names=tuple(VIEWS), *, layers=None, batch_size=3, lengths=
 
 
 def tables_of(state):
-    return {table.name: table for table in state.tables()}
+    return {table.name: table for table in flow_tables(state)}
 
 
 def distance(found, expected):

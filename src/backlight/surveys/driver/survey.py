@@ -15,10 +15,10 @@ from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
+from backlight.stats.progress import Progress
 from backlight.surveys.driver.options import CorpusOptions, RunOptions
 from backlight.surveys.driver.session import Clock, follow, restore_checkpoint, start_run
 from backlight.surveys.driver.text import check_passages, rows_of
-from backlight.surveys.layers.measure import Progress
 
 _logger = logging.getLogger(__name__)
 

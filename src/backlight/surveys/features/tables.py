@@ -7,8 +7,8 @@ import numpy as np
 from backlight.data.batches import Passages
 from backlight.stats.aggregate import Mode
 from backlight.surveys.driver.contexts import Decode, write_contexts
+from backlight.surveys.driver.options import Quantity
 from backlight.surveys.features.measure.results import FeatureResult, Vector
-from backlight.surveys.layers.measure import Quantity
 from backlight.surveys.layers.tables import UNITS, participation_ratio, top_share
 from backlight.tables import Table
 

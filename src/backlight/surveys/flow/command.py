@@ -23,6 +23,7 @@ from backlight.surveys.flow.figures.all import draw_flow
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
 from backlight.surveys.flow.options import FlowConfig
 from backlight.surveys.flow.printed import print_flow
+from backlight.surveys.flow.tables import flow_tables
 from backlight.tools.report.command import flow_report, rendered
 
 _COMMAND = "flow"
@@ -121,7 +122,7 @@ def _results(
     left_out: dict[str, str],
     directory: RunDirectory | None,
 ) -> Results:
-    tables = {table.name: table for table in state.tables()}
+    tables = {table.name: table for table in flow_tables(state)}
     return Results(
         path=None if directory is None else directory.path,
         data={
@@ -131,7 +132,7 @@ def _results(
             if values.dtype.kind in "if"
         },
         metadata={
-            "loss_nats_per_token": state.nats / state.num_predicted,
+            "loss_nats_per_token": state.loss.nats_per_token,
             "num_tokens": material.passages.num_tokens,
             "num_passages": len(material.passages.tokens),
             "text": material.passages.account(),

@@ -182,12 +182,11 @@ def _results(
         histogram_table(by_layer, quantity),
         top_token_table(by_layer, quantity, passages, subject.tokenizer.decode),
     )
-    loss = state.nats / state.num_predicted if state.num_predicted else None
     return Results(
         path=None if directory is None else directory.path,
         data=aggregated(config, _statistics(config, by_layer)),
         metadata={
-            "loss_nats_per_token": loss,
+            "loss_nats_per_token": state.loss.nats_per_token,
             "num_tokens": passages.num_tokens,
             "text": passages.account(),
             **subject.note,

@@ -10,7 +10,8 @@ from backlight.models.sites import Site, layer_of
 from backlight.stats.bank import SiteResult
 from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, write_contexts
-from backlight.surveys.layers.measure import Profile, Quantity
+from backlight.surveys.driver.options import Quantity
+from backlight.surveys.layers.measure import Profile
 from backlight.tables import Column, Table
 
 UNITS: Mapping[Quantity, str] = {

@@ -22,16 +22,16 @@ from backlight.surveys.driver.reading import same_numbers
 from backlight.surveys.driver.resolving import resolve
 from backlight.surveys.driver.session import Clock, find_run, print_places
 from backlight.surveys.driver.survey import Material, begin, measure
-from backlight.surveys.tokens.arrays import arrays_of
 from backlight.surveys.tokens.checkpoints import load_answering
 from backlight.surveys.tokens.files import write_tokens
 from backlight.surveys.tokens.measure.geometry import Geometry, geometry
+from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
 from backlight.surveys.tokens.measure.survey import PromptSet, TokenSurvey, reachable, survey_tokens
 from backlight.surveys.tokens.options import TokensConfig
-from backlight.surveys.tokens.places import choose_positions, choose_sites
 from backlight.surveys.tokens.printed import print_positions, print_tokens
 from backlight.surveys.tokens.prompts import draw_prompts, prepare
 from backlight.surveys.tokens.tables import (
+    arrays_of,
     geometry_table,
     position_table,
     prompt_columns,

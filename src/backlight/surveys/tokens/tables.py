@@ -1,4 +1,7 @@
-"""Tables of a survey of prompts: by site and position, by prompt, and of the vectors' shapes."""
+"""Tables of a survey of prompts: by site and position, by prompt, and of the vectors' shapes.
+
+And the arrays that the tables are made from, by name.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -14,6 +17,7 @@ from backlight.surveys.tokens.measure.geometry import Geometry, correlation
 from backlight.surveys.tokens.measure.survey import MEASURES, PromptSet, TokenSurvey
 from backlight.tables import Column, Table
 
+_MOST_COSINES = 200
 _OF_EVERY_PROMPT = ("prompt", "text", "answer", "objective", "loss", "right", "num_tokens")
 
 
@@ -184,7 +188,7 @@ def geometry_table(
 
 
 def _value_columns(prompts: Sequence[Prompt]) -> dict[str, str]:
-    """Give the name of the value in each column of values."""
+    """Return the name of the value in each column of values."""
     names = dict.fromkeys(name for prompt in prompts for name in prompt.values)
     return {name if name not in _OF_EVERY_PROMPT else f"{name}_value": name for name in names}
 
@@ -209,3 +213,55 @@ def _numbers(values: Sequence[float | str | None]) -> NDArray[np.float64]:
     return np.array(
         [float(value) if isinstance(value, (int, float)) else np.nan for value in values]
     )
+
+
+def arrays_of(
+    state: TokenSurvey,
+    material: PromptSet,
+    reach: Mapping[str, NDArray[np.bool_]],
+    shapes: Mapping[tuple[str, int], Geometry | None],
+) -> dict[str, NDArray[Any]]:
+    """Collect all arrays of a run by name.
+
+    Args:
+        state: What was measured.
+        material: The prompts.
+        reach: By site, which positions of which prompts reach the objective.
+        shapes: By site and column, the shape of the gradient vectors.
+
+    Returns:
+        ``{site}/{measure}`` and ``{site}/reachable``; for each target ``{site}/{position}/`` with
+        ``gradients``, ``activations``, ``prompts`` (which prompts have the position) and, where
+        vectors differ, ``scores``, ``loadings``, ``mean``, ``scale``, ``explained`` (see
+        ``Geometry``) and ``cosines`` between the first 200 of them.
+    """
+    arrays: dict[str, NDArray[Any]] = {**state.measured}
+    arrays |= {f"{site}/reachable": found for site, found in reach.items()}
+    for (site, column), shape in shapes.items():
+        position = material.grid.positions[column].name
+        there = np.flatnonzero(material.grid.counts[:, column] > 0)
+        arrays |= {
+            f"{site}/{position}/{name}": array
+            for name, array in _of_target(state, f"{site}/{position}", there, shape)
+        }
+    return arrays
+
+
+def _of_target(
+    state: TokenSurvey, target: str, there: NDArray[np.int64], shape: Geometry | None
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    gradients = state.vectors[f"{target}/gradients"][there]
+    yield "prompts", there
+    yield "gradients", gradients
+    yield "activations", state.vectors[f"{target}/activations"][there]
+    if shape is None:
+        return
+    for name in ("scores", "loadings", "mean", "scale", "explained"):
+        yield name, getattr(shape, name)
+    yield "cosines", _cosines(gradients[:_MOST_COSINES].astype(np.float64))
+
+
+def _cosines(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = vectors / np.where(norms > 0, norms, np.nan)
+    return (units @ units.T).astype(np.float32)

@@ -1,6 +1,6 @@
 """What attention does to the gradient, layer by layer and head by head, summed over a corpus."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
@@ -13,12 +13,9 @@ from backlight.decompose.attention_blocks import AttentionRule
 from backlight.decompose.attention_sums import AttentionSums
 from backlight.decompose.distance import NUM_BINS
 from backlight.decompose.visibility import Visibility
-from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall, Subject
-from backlight.stats.ratio import NamedRatios
-from backlight.surveys.flow.measure.attention_tables import attention_table, distance_table
-from backlight.surveys.flow.measure.view import Part, View
-from backlight.tables import Table
+from backlight.stats.ratio import Fraction, NamedRatios
+from backlight.surveys.flow.measure.view import View
 
 _NAMES = (
     *("z_square", "v_square", "weights_square", "scores_square", "q_square", "k_square"),
@@ -26,11 +23,18 @@ _NAMES = (
     *("saturation_share", "query_key_share", "first_scores_share", "first_k_share"),
     *("first_v_share", "first_weight", "sink_weight"),
 )
+_DISTANCES = ("share", "pairs")
 
 
 @final
 class AttentionView(View):
-    """The gradient on its way through the attention of some layers."""
+    """The gradient on its way through the attention of some layers.
+
+    Attributes:
+        heads: How many heads each layer has.
+        ratios: What was measured of each head.
+        distances: Each head's share of the scores' gradient, and of pairs, by distance.
+    """
 
     def __init__(self, subject: Subject, layers: Sequence[int]) -> None:
         """Find the heads.
@@ -44,26 +48,13 @@ class AttentionView(View):
         """
         for layer in layers:
             attention_module(subject, layer)
-        self._layers = tuple(layers)
-        self._sites = [subject.sites[f"layers.{layer}.attn.z"] for layer in layers]
-        self._heads = [site.num_heads for site in self._sites]
-        self._ratios = NamedRatios(_NAMES, sum(self._heads))
-        self._distances = NamedRatios(["share", "pairs"], sum(self._heads) * NUM_BINS)
-
-    @property
-    def sites(self) -> Sequence[Site]:
-        """The heads' outputs."""
-        return self._sites
-
-    @property
-    def kept(self) -> Collection[str]:
-        """No activation is needed: what attends is kept apart."""
-        return ()
-
-    @property
-    def attention_layers(self) -> Sequence[int]:
-        """All of the view."""
-        return self._layers
+        self.sites = [subject.sites[f"layers.{layer}.attn.z"] for layer in layers]
+        self.attention_layers = tuple(layers)
+        self.heads = {layer: site.num_heads for layer, site in zip(layers, self.sites, strict=True)}
+        num_heads = sum(self.heads.values())
+        self.ratios = NamedRatios(_NAMES, num_heads)
+        self.distances = NamedRatios(_DISTANCES, num_heads * NUM_BINS)
+        super().__init__(parts={"ratios": self.ratios, "distances": self.distances})
 
     def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:
         """Take in a batch.
@@ -72,23 +63,11 @@ class AttentionView(View):
             tape: With gradients at the sites.
             calls: What attended in the layers.
         """
-        sums = [attention_gradient(tape, layer, calls[layer]).sums for layer in self._layers]
-        fractions = [part.fractions() for part in sums]
-        distances = [_distances(part) for part in sums]
-        self._ratios.update({name: _joined(fractions, name) for name in _NAMES})
-        self._distances.update({name: _joined(distances, name) for name in ("share", "pairs")})
-
-    def tables(self) -> tuple[Table, ...]:
-        """Tabulate the heads, and the gradient at their scores by distance."""
-        heads = list(zip(self._layers, self._heads, strict=True))
-        return (
-            attention_table(heads, self._ratios.result()),
-            distance_table(heads, self._distances.result()),
-        )
-
-    @property
-    def _parts(self) -> Mapping[str, Part]:
-        return {"ratios": self._ratios, "distances": self._distances}
+        found = [
+            attention_gradient(tape, layer, calls[layer]).sums for layer in self.attention_layers
+        ]
+        self.ratios.update(_side_by_side([sums.fractions() for sums in found]))
+        self.distances.update(_side_by_side([_distances(sums) for sums in found]))
 
 
 def attention_gradient(tape: Tape, layer: int, call: AttentionCall) -> AttentionGradient:
@@ -119,19 +98,21 @@ def attention_gradient(tape: Tape, layer: int, call: AttentionCall) -> Attention
     )
 
 
-def _distances(sums: AttentionSums) -> dict[str, tuple[Tensor, Tensor]]:
+def _distances(sums: AttentionSums) -> dict[str, Fraction]:
     energy = sums.scores_square_by_distance
     pairs = sums.pairs_by_distance.unsqueeze(1).expand_as(energy)
     return {"share": _of_whole(energy), "pairs": _of_whole(pairs)}
 
 
-def _of_whole(by_bin: Tensor) -> tuple[Tensor, Tensor]:
+def _of_whole(by_bin: Tensor) -> Fraction:
     whole = by_bin.sum(dim=-1, keepdim=True).expand_as(by_bin)
     return by_bin.flatten(1), whole.flatten(1)
 
 
-def _joined(
-    layers: Sequence[Mapping[str, tuple[Tensor, Tensor]]], name: str
-) -> tuple[Tensor, Tensor]:
-    above, below = zip(*(fractions[name] for fractions in layers), strict=True)
-    return torch.cat(above, dim=1), torch.cat(below, dim=1)
+def _side_by_side(layers: Sequence[Mapping[str, Fraction]]) -> dict[str, Fraction]:
+    """Put the heads of layers one after the other."""
+
+    def joined(name: str, side: int) -> Tensor:
+        return torch.cat([fractions[name][side] for fractions in layers], dim=1)
+
+    return {name: (joined(name, 0), joined(name, 1)) for name in layers[0]}
