@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.stats.base import State, Statistic, Sums, prefixed, under
@@ -72,7 +73,7 @@ class Bank(Statistic):
         for site, theirs in other._sites.items():
             self._site(site, theirs.width).merge(theirs)
 
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """Return all that was seen as arrays, named ``site/statistic/array``."""
         return prefixed(self._sites)
 

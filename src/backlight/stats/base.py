@@ -33,7 +33,7 @@ class Statistic(ABC):
         """Take in what another statistic of the same form has seen of other sequences."""
 
     @abstractmethod
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """Return all that was seen as arrays, from which ``restore`` goes on bit by bit."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Sums(Statistic, ABC):
         for name, part in self._parts.items():
             part.merge(other._parts[name])
 
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """See ``Statistic.state``."""
         return {**self._sums, **prefixed(self._parts)}
 
@@ -83,7 +83,7 @@ class Sums(Statistic, ABC):
 class Kept(Protocol):
     """Whatever can be written down and taken up again."""
 
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """Return all that was seen as arrays."""
         ...
 

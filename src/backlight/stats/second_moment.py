@@ -80,7 +80,7 @@ class SecondMoment(Statistic):
         """See ``Statistic.merge``."""
         self._sums = {name: own + other._sums[name] for name, own in self._sums.items()}
 
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """See ``Statistic.state``; of symmetric matrices one triangle is kept."""
         return {name: _triangle(own) if own.ndim == 2 else own for name, own in self._sums.items()}
 

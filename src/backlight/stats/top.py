@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class TopTokens(Statistic):
         held = np.nonzero(other._passages >= 0)
         self.take(held[0], other._values[held], other._passages[held], other._positions[held])
 
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """See ``Statistic.state``."""
         return asdict(self.result())
 
@@ -184,7 +184,7 @@ class LargestTokens(Statistic):
         """See ``Statistic.merge``."""
         self._take(other._vectors, other._passages, other._positions)
 
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """See ``Statistic.state``."""
         return asdict(self.result())
 

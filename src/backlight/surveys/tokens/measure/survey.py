@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -128,7 +128,7 @@ class TokenSurvey(Statistic):
         )
         self.num_batches += other.num_batches
 
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """See ``Statistic.state``."""
         return {
             "num_batches": np.array(self.num_batches),
@@ -152,18 +152,26 @@ class TokenSurvey(Statistic):
     def _put(
         self,
         rows: Sequence[int],
-        found: Mapping[str, NDArray[np.floating]],
-        vectors: Mapping[str, NDArray[np.floating]],
+        found: Mapping[str, NDArray[Any]],
+        vectors: Mapping[str, NDArray[Any]],
     ) -> None:
         """Fill the rows of some prompts; arrays of a name that is new are blank elsewhere."""
-        for held, given, dtype in (
-            (self.measured, found, np.float64),
-            (self.vectors, vectors, np.float32),
-        ):
-            for name, array in given.items():
-                if name not in held:
-                    held[name] = np.full((len(self.nats), *array.shape[1:]), np.nan, dtype=dtype)
-                held[name][rows] = array
+        blank = np.full(len(self.nats), np.nan)
+        _fill(self.measured, rows, found, blank)
+        _fill(self.vectors, rows, vectors, blank.astype(np.float32))
+
+
+def _fill(
+    held: dict[str, NDArray[Any]],
+    rows: Sequence[int],
+    found: Mapping[str, NDArray[Any]],
+    blank: NDArray[Any],
+) -> None:
+    for name, array in found.items():
+        if name not in held:
+            shape = (len(blank), *array.shape[1:])
+            held[name] = np.full(shape, np.nan, dtype=blank.dtype)
+        held[name][rows] = array
 
 
 def survey_tokens(
