@@ -110,7 +110,8 @@ def _prove(path: str, module: nn.Module, layout: WeightLayout) -> None:
     if not agrees:
         raise ConfigError(
             f"{quoted(path)}, of type {type(module).__name__}, does not multiply by its weights "
-            f"alone, kept {quoted(layout)}; take the type out of linear_types, or correct the layout."
+            f"alone, kept {quoted(layout)}; take the type out of linear_types, or correct the "
+            "layout."
         )
 
 
