@@ -72,6 +72,13 @@ def survey(options):
     return words
 
 
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory, model_folder, text_file):
     """A finished run of two layers with both modes and all figures; copy it before changing it."""

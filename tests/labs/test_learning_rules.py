@@ -5,23 +5,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from backlight.labs.frame.running import lab
 
 from backlight.data.characters import characters_of
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import DivergedError, Lesson, learn, make_network
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.frame.running import lab
 from backlight.labs.learning_rules.experiment import experiment, observed_steps, yardsticks
 from backlight.labs.learning_rules.options import LearningRulesConfig
-
-SENTENCES = "a rose is a rose is a rose; the sun is the sun. " * 40
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "roses.txt"
-    path.write_text(SENTENCES)
-    return path
+from zoo.labs import SENTENCES, rows
 
 
 def options(text, **others):
@@ -35,13 +27,6 @@ def findings(text):
     torch.set_num_threads(1)
     notebook = Notebook("cpu", None)
     return experiment(options(text, seeds=2), notebook), notebook
-
-
-def rows(table, **values):
-    kept = np.ones(table.num_rows, dtype=bool)
-    for column, value in values.items():
-        kept &= table[column] == value
-    return table.select(kept)
 
 
 def tables(findings):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from backlight.labs.frame.running import lab
 from scipy import stats
 
 from backlight.data.characters import characters_of
@@ -16,18 +17,9 @@ from backlight.labs.characters.learning import (
     validation_loss,
 )
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.frame.running import lab
 from backlight.labs.surrogate_norms.experiment import experiment
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
-
-SENTENCES = "a rose is a rose is a rose; the sun is the sun. " * 40
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "roses.txt"
-    path.write_text(SENTENCES)
-    return path
+from zoo.labs import SENTENCES, rows
 
 
 def options(text, **others):
@@ -44,13 +36,6 @@ def findings(text):
 
 def table(findings, name):
     return next(table for table in findings.tables if table.name == name)
-
-
-def rows(table, **values):
-    kept = np.ones(table.num_rows, dtype=bool)
-    for column, value in values.items():
-        kept &= table[column] == value
-    return table.select(kept)
 
 
 def test_a_cost_is_a_paired_comparison_over_seeds(findings):

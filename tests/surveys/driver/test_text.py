@@ -20,14 +20,10 @@ from backlight.tools.doctor.options import DoctorConfig
 from zoo.folders import lines, save_causal
 from zoo.stopping import stopping
 
+pytestmark = pytest.mark.usefixtures("place")
+
+
 TEXTS = lines(5)
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

@@ -4,29 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.data.batches import Batch, Passages
-from backlight.models.loading import subject_from_transformers
+from backlight.data.batches import Batch
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placement import Place, place, try_out
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from zoo import oracles
 from zoo.dictionaries import ACTIVATIONS, random_dictionary
-from zoo.models import tiny_model
-from zoo.tokenizers import WordTokenizer
+from zoo.subjects import passages_of, subject_of
 
 LENGTHS = (9, 14, 5, 2, 11)
 BATCHES = ((1, 4), (0, 2), (3,))
 LAYERS = (0, 1, 2)
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
-
-
-def some_passages():
-    random = np.random.default_rng(0)
-    return Passages(tokens=[random.integers(3, 99, length) for length in LENGTHS])
-
-
-def subject_of(name="llama", dtype=torch.float64):
-    return subject_from_transformers(tiny_model(name, dtype), WordTokenizer(), name=name)
 
 
 def surveyed(subject, dictionaries, plan, *, site="mlp.out", batches=BATCHES, chunk_bytes=10**9):
@@ -39,7 +28,7 @@ def surveyed(subject, dictionaries, plan, *, site="mlp.out", batches=BATCHES, ch
 
 
 def surveyed_at(subject, dictionaries, places, plan, batches=BATCHES, chunk_bytes=10**9):
-    passages = some_passages()
+    passages = passages_of(LENGTHS)
     first = Batch.of(passages, batches[0])
     trials = {
         layer: try_out(subject, first, dictionary, places[layer])
@@ -64,7 +53,7 @@ def surveyed_at(subject, dictionaries, places, plan, batches=BATCHES, chunk_byte
 
 def explicit(subject, dictionary, layer, splice, stride):
     path = f"model.layers.{layer}.mlp"
-    return oracles.explicit(subject, some_passages(), dictionary, path, splice, stride)
+    return oracles.explicit(subject, passages_of(LENGTHS), dictionary, path, splice, stride)
 
 
 def error_of(rows, counts):
@@ -114,7 +103,7 @@ def test_gradients_of_all_features_are_those_of_autograd(splice, stride, dtype):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_every_activation_function_gives_the_gradients_of_autograd(activation, splice):
-    subject, dictionary = subject_of(), random_dictionary(32, activation)
+    subject, dictionary = subject_of(dtype=torch.float64), random_dictionary(32, activation)
 
     seen = surveyed(subject, {1: dictionary}, FeaturePlan(splice=splice, stride=3)).layers[1]
 
@@ -129,7 +118,7 @@ def test_every_activation_function_gives_the_gradients_of_autograd(activation, s
 @pytest.mark.parametrize("splice", ["replace", "error"])
 @pytest.mark.parametrize("active_only", [False, True], ids=["all tokens", "active tokens"])
 def test_sparse_quantities_are_those_of_autograd(activation, splice, active_only):
-    subject, layer = subject_of(), 1
+    subject, layer = subject_of(dtype=torch.float64), 1
     dictionary = random_dictionary(32, activation)
     oracle = explicit(subject, dictionary, layer, splice, 2)
     products = [f * g for f, g in zip(oracle.features, oracle.gradients, strict=True)]
@@ -162,7 +151,7 @@ def test_sparse_quantities_are_those_of_autograd(activation, splice, active_only
 @pytest.mark.parametrize("normalization", ["layer_norm", "constant_norm"])
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_a_dictionary_that_normalises_scales_each_tokens_gradient(normalization, splice):
-    subject = subject_of()
+    subject = subject_of(dtype=torch.float64)
     dictionary = random_dictionary(32, normalization=normalization)
 
     seen = surveyed(subject, {1: dictionary}, FeaturePlan(splice=splice)).layers[1]
@@ -175,7 +164,7 @@ def test_a_dictionary_that_normalises_scales_each_tokens_gradient(normalization,
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_a_transcoder_is_looked_at_where_it_writes(splice):
     """It reads what enters the MLP, and its output takes the place of the MLP's."""
-    subject = subject_of()
+    subject = subject_of(dtype=torch.float64)
     made = random_dictionary(32, skip=True)
     where = Place(
         layer=1, reads=subject.sites["layers.1.mlp.in"], writes=subject.sites["layers.1.mlp.out"]
@@ -191,7 +180,7 @@ def test_a_transcoder_is_looked_at_where_it_writes(splice):
 def transcoded(subject, dictionary, splice, stride):
     """Gradients of a transcoder's features by autograd, passage by passage."""
     gradients = []
-    for tokens in some_passages().tokens:
+    for tokens in passages_of(LENGTHS).tokens:
         leaves = {}
 
         def hook(module, inputs, output, leaves=leaves):
@@ -215,7 +204,7 @@ def transcoded(subject, dictionary, splice, stride):
 
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_how_passages_are_cut_into_chunks_and_batches_does_not_change_a_number(splice):
-    subject = subject_of()
+    subject = subject_of(dtype=torch.float64)
     dictionaries = {layer: random_dictionary(32, seed=layer) for layer in (0, 2)}
     plan = FeaturePlan(splice=splice, stride=2)
     whole = surveyed(subject, dictionaries, plan)
@@ -234,7 +223,7 @@ def test_how_passages_are_cut_into_chunks_and_batches_does_not_change_a_number(s
 
 
 def test_the_longest_gradients_are_kept_with_their_tokens():
-    subject = subject_of()
+    subject = subject_of(dtype=torch.float64)
     dictionary = random_dictionary(32)
     seen = surveyed(subject, {1: dictionary}, FeaturePlan(splice="error", stride=2)).layers[1]
 
@@ -252,7 +241,7 @@ def test_the_longest_gradients_are_kept_with_their_tokens():
 @pytest.mark.parametrize("splice", ["replace", "error"])
 @pytest.mark.parametrize("quantity", ["gradients", "grad_x_act"])
 def test_a_survey_goes_on_bit_by_bit_from_every_place_where_it_can_be_kept(splice, quantity):
-    subject, passages = subject_of(dtype=torch.float32), some_passages()
+    subject, passages = subject_of(dtype=torch.float32), passages_of(LENGTHS)
     dictionaries = {
         layer: random_dictionary(32, dtype=torch.float32, seed=layer) for layer in (0, 2)
     }

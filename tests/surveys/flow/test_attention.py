@@ -10,7 +10,8 @@ from backlight.errors import UnsupportedSiteError
 from backlight.models.taps import per_token
 from backlight.surveys.flow.measure.attention import AttentionView, attention_gradient
 from zoo.eager_attention import mean_of
-from zoo.flow import LENGTHS, TAPPABLE, batch_of, distance, subject_of, surveyed, tables_of
+from zoo.flow import TAPPABLE, distance, subject_of, surveyed, tables_of
+from zoo.subjects import LENGTHS, batch_of
 
 
 def recorded(subject, batch):

@@ -11,25 +11,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import backlight
 from backlight import cli
 from backlight.errors import RunDirectoryError, UnknownLayerError, UnsupportedSiteError
-from backlight.models.loading import subject_from_transformers
 from backlight.surveys.flow import command
 from zoo.folders import contents
-from zoo.models import tiny_model
 from zoo.stopping import stopping
-from zoo.tokenizers import WordTokenizer
+from zoo.subjects import subject_of
+
+pytestmark = pytest.mark.usefixtures("place")
+
 
 VIEWS = {
     "norms": {"norms"},
     "attention": {"attention", "attention_distance"},
     "residual": {"residual", "depth", "depth_by_position", "depth_slope"},
 }
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +104,7 @@ def test_a_layer_beyond_the_model_is_an_error(options):
 
 @pytest.fixture
 def bloom():
-    return subject_from_transformers(tiny_model("bloom"), WordTokenizer(), name="bloom")
+    return subject_of("bloom")
 
 
 def test_a_model_without_the_attention_interface_keeps_its_other_views(

@@ -13,8 +13,9 @@ from backlight.errors import NonFiniteError
 from backlight.surveys.flow.measure import survey
 from backlight.surveys.flow.measure.survey import survey_flow
 from backlight.surveys.flow.tables import flow_tables
-from zoo.flow import LENGTHS, fresh, passages_of, subject_of, surveyed, tables_of
+from zoo.flow import fresh, subject_of, surveyed, tables_of
 from zoo.models import tiny_model
+from zoo.subjects import LENGTHS, passages_of
 
 F64 = torch.float64
 NAMES = ("norms", "attention", "residual")

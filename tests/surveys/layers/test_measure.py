@@ -11,12 +11,13 @@ from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import resolve_sites
 from backlight.surveys.layers.measure import Profile, profile
 from zoo.models import tiny_model
+from zoo.subjects import subject_of
 from zoo.tokenizers import WordTokenizer
 
 
 @pytest.fixture(scope="module")
 def subject():
-    return subject_from_transformers(tiny_model("llama"), WordTokenizer(), name="tiny")
+    return subject_of()
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,7 @@ from backlight.surveys.layers import command
 from zoo.folders import contents, numbers
 from zoo.stopping import stopping
 
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("place")
 
 
 @pytest.fixture

@@ -31,6 +31,9 @@ from backlight.surveys.tokens.prompts import draw_prompts
 from zoo.folders import contents, save_causal
 from zoo.stopping import stopping
 
+pytestmark = pytest.mark.usefixtures("place")
+
+
 ROWS = [
     ("light", "model", "back", "1"),
     ("a gradient", "layer", "up", "2"),
@@ -44,13 +47,6 @@ FIELDS = {
         ("thing", "place", "goal", "size"), zip(*ROWS, strict=True), strict=True
     )
 }
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(autouse=True)

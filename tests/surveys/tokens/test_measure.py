@@ -8,7 +8,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from backlight.errors import FamilyProofError, StateError
-from backlight.models.loading import subject_from_transformers
 from backlight.objectives.answers import AnswerObjective
 from backlight.objectives.grid import align
 from backlight.objectives.prompts import Piece, Prompt
@@ -21,9 +20,8 @@ from backlight.surveys.tokens.measure.survey import (
     reachable,
     survey_tokens,
 )
-from zoo.models import tiny_model
 from zoo.offsets import byte_tokenizer
-from zoo.tokenizers import WordTokenizer
+from zoo.subjects import subject_of
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-7}
 KINDS = ("resid.pre", "resid.post", "mlp.out", "attn.out")
@@ -55,10 +53,6 @@ def material_of(goal="loss", *, include_ending=False):
         grid=align(prompts, located, byte_tokenizer()),
         objective=AnswerObjective.of(goal, prompts, located, include_ending=include_ending),
     )
-
-
-def subject_of(name="llama", dtype=torch.float64):
-    return subject_from_transformers(tiny_model(name, dtype), WordTokenizer(), name=name)
 
 
 def sites_of(subject, kinds=KINDS):
@@ -201,7 +195,7 @@ def test_every_number_is_that_of_the_plain_model(name, goal, ending, dtype):
 
 
 def test_the_last_layers_output_is_exactly_zero_where_no_answer_is_predicted():
-    subject, material = subject_of("qwen2"), material_of()
+    subject, material = subject_of("qwen2", torch.float64), material_of()
     last = subject.sites["layers.2.resid.post"]
 
     state = measure(subject, material, [last])
@@ -222,7 +216,7 @@ def test_the_last_layers_output_is_exactly_zero_where_no_answer_is_predicted():
 
 
 def test_losses_and_answers_are_those_of_the_plain_model():
-    subject, material = subject_of("qwen2"), material_of()
+    subject, material = subject_of("qwen2", torch.float64), material_of()
     located = []
     for row, tokens in enumerate(material.located):
         ids = tokens.ids.copy()
@@ -248,7 +242,7 @@ def test_losses_and_answers_are_those_of_the_plain_model():
 
 
 def test_prompts_do_not_depend_on_the_prompts_beside_them():
-    subject, material = subject_of(), material_of()
+    subject, material = subject_of(dtype=torch.float64), material_of()
     sites = sites_of(subject, ("resid.post", "attn.v"))
 
     one, other = (
@@ -318,7 +312,7 @@ def test_a_prompt_that_both_parts_have_measured_is_refused():
     ("kind", "heads"), [("attn.q", 4), ("attn.k", 2), ("attn.v", 2), ("attn.z", 4)]
 )
 def test_heads_add_up_to_the_whole(kind, heads):
-    subject, material = subject_of("llama"), material_of()
+    subject, material = subject_of("llama", torch.float64), material_of()
     site = subject.sites[f"layers.1.{kind}"]
 
     state = measure(subject, material, [site], targets=[0])
@@ -349,7 +343,7 @@ def test_all_inner_sites_of_attention_agree_with_causality_in_single_precision()
 
 
 def test_a_gradient_that_causality_forbids_is_an_error(monkeypatch):
-    subject, material = subject_of(), material_of()
+    subject, material = subject_of(dtype=torch.float64), material_of()
     site = subject.sites["layers.1.resid.post"]
 
     def fake(subject, site, reads, num_tokens):

@@ -7,10 +7,8 @@ import torch
 from backlight.capture.record import record_activations
 from backlight.data.batches import Batch, Passages
 from backlight.errors import NonFiniteError
-from backlight.models.loading import subject_from_transformers
 from backlight.tools.train_sae.activation_store import Harvest, harvest
-from zoo.models import tiny_model
-from zoo.tokenizers import WordTokenizer
+from zoo.subjects import subject_of
 
 SITE = "layers.1.mlp.out"
 PASSAGES = Passages(
@@ -21,7 +19,7 @@ BATCHES = [(2, 0), (3, 1)]
 
 @pytest.fixture
 def subject():
-    return subject_from_transformers(tiny_model("llama"), WordTokenizer(), name="llama")
+    return subject_of()
 
 
 def gathered(subject, *, with_first):

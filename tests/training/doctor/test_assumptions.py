@@ -10,11 +10,7 @@ import pytest
 from backlight.training.doctor import diagnose
 from backlight.training.log.history import Event, History
 from backlight.training.log.reading import read_history
-from zoo.histories import changed, column, healthy
-
-
-def symptoms(history):
-    return {finding.symptom for finding in diagnose(history).findings}
+from zoo.histories import changed, column, healthy, symptoms
 
 
 def plain(losses=(), norms=(), every=10):

@@ -66,7 +66,9 @@ themselves. ``grad_x_act``: gradient times activation, in nats: to first order, 
 hangs on the dimension."""
 
 
-class _Options(BaseModel):
+class Options(BaseModel):
+    """What all options have in common: frozen, checked, and the same in YAML, flags and Python."""
+
     # YAML reads `layers: 5` as a number; it means what the flag means.
     model_config = ConfigDict(
         frozen=True,
@@ -104,7 +106,7 @@ class _Options(BaseModel):
         return value
 
 
-class ModelOptions(_Options):
+class ModelOptions(Options):
     """Which model, and how it is loaded."""
 
     model_name: str = Field(
@@ -131,7 +133,7 @@ class ModelOptions(_Options):
         return self.model_name.strip("/").replace("/", "_")
 
 
-class TextOptions(_Options):
+class TextOptions(Options):
     """Which text, and how it is cut into batches."""
 
     dataset: Annotated[str, PlainValidator(named_or_given)] = Field(
@@ -163,7 +165,7 @@ class CorpusOptions(TextOptions):
     )
 
 
-class RunOptions(_Options):
+class RunOptions(Options):
     """Whether and where results are written."""
 
     save_outputs: Flag = Field(
@@ -177,7 +179,7 @@ class RunOptions(_Options):
     )
 
 
-class AggregateOptions(_Options):
+class AggregateOptions(Options):
     """What is measured, and how tokens are made into one number for each dimension."""
 
     aggregation_mode: Literal["mean", "mean_abs", "rms", "both"] = Field(

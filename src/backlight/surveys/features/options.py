@@ -15,7 +15,12 @@ _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 
 
 class SaeConfig(SurveyConfig):
-    """Options of ``backlight sae``."""
+    """Measure the gradient of the loss with respect to the features of sparse dictionaries.
+
+    Reads SAELens, dictionary_learning, sparsify and Gemma Scope files. Each dictionary must first
+    reconstruct its site. Prints a line per layer and the features that matter most, with standard
+    errors. With --save_outputs or --output_dir it also writes arrays, tables and figures.
+    """
 
     sae_path: str | None = Field(
         default=None,

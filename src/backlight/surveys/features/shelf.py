@@ -14,7 +14,7 @@ from backlight.dictionaries.dictionary import Card, Dictionary
 from backlight.errors import ConfigError, DictionaryError, quoted
 from backlight.models.sites import format_layers, parse_layers
 from backlight.models.subject import Subject
-from backlight.surveys.driver.survey import Material
+from backlight.surveys.driver.opening import Corpus
 from backlight.surveys.features.measure.placement import (
     LEAST_EXPLAINED,
     Place,
@@ -114,7 +114,7 @@ def find_source(config: SaeConfig, given: Mapping[int, Dictionary] | None) -> So
     return _Given({layer: given[layer] for layer in sorted(given)})
 
 
-def shelve(config: SaeConfig, material: Material, source: Source) -> Shelf:
+def shelve(config: SaeConfig, material: Corpus, source: Source) -> Shelf:
     """Choose the layers, find each dictionary's place, and try it on the first batch.
 
     Args:

@@ -7,14 +7,20 @@ import numpy as np
 from backlight.data.batches import Passages
 from backlight.stats.aggregate import Mode
 from backlight.surveys.driver.contexts import Decode, write_contexts
+from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
+from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
-from backlight.surveys.features.measure.results import FeatureResult, Vector
+from backlight.surveys.features.measure import FeaturesMeasurement
+from backlight.surveys.features.measure.prepare import plan_of
+from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result
+from backlight.surveys.features.options import SaeConfig
 from backlight.surveys.layers.tables import UNITS, participation_ratio, top_share
 from backlight.tables import Table
 
 Results = Mapping[int, FeatureResult]
 """What was found, by layer."""
 
+_NUM_RANKED = 100  # features of each layer in the table of the largest
 _NORMAL_95 = 1.96
 _NEURONPEDIA = "https://www.neuronpedia.org"
 
@@ -222,3 +228,66 @@ def _link(found: FeatureResult, feature: int) -> str:
 
 def _text(words: Sequence[str]) -> np.ndarray:
     return np.array(list(words), dtype=object)
+
+
+def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
+    """Turn what was measured into tables and arrays.
+
+    Args:
+        options: What was asked.
+        measurement: What was measured.
+
+    Returns:
+        The tables ``layers``, ``dictionaries``, ``top_features`` and ``top_tokens``; one array for
+        each layer and way to aggregate; every feature's mean, standard error, rms, frequency and
+        decoder norm as statistics.
+    """
+    corpus, shelf, quantity = measurement.corpus, measurement.plan, options.aggregate_by
+    by_layer = {
+        layer: feature_result(
+            features,
+            shelf.load(layer),
+            where=shelf.places[layer],
+            trial=shelf.trials[layer],
+            plan=plan_of(options),
+            modes=options.modes,
+            num_ranked=_NUM_RANKED,
+        )
+        for layer, features in measurement.state.layers.items()
+    }
+    layers = feature_layer_table(by_layer, quantity, options.modes)
+    decode = corpus.subject.tokenizer.decode
+    data = aggregated(options, {layer: found.statistics for layer, found in by_layer.items()})
+    about = described(
+        options,
+        corpus,
+        layers,
+        data,
+        sae_path=options.sae_path,
+        splice=options.splice,
+        position_stride=options.stride,
+        active_only=options.active_only,
+    )
+    return Findings(
+        tables=(
+            layers,
+            dictionary_table(by_layer),
+            top_feature_table(by_layer, quantity, corpus.passages, decode),
+            feature_token_table(by_layer, quantity, corpus.passages, decode),
+        ),
+        data=data,
+        statistics={
+            f"layer_{layer}_{name}": values
+            for layer, found in by_layer.items()
+            for name, values in found.statistics.items()
+        },
+        metadata={
+            "num_tokens": next(iter(by_layer.values())).num_tokens,
+            "text": corpus.passages.account(),
+            **corpus.subject.note,
+            **shelf.notes,
+        },
+        described=about,
+        brief=brief(about),
+        files=files_of(options, data),
+    )

@@ -8,7 +8,12 @@ from backlight.surveys.driver.options import CorpusOptions, Layers, ModelOptions
 
 
 class FlowConfig(RunOptions, CorpusOptions, ModelOptions):
-    """Options of ``backlight flow``."""
+    """Measure what norms, attention and residual paths do to the gradient on its way back.
+
+    One forward and one backward pass over a corpus serves all views. Prints a table for each. With
+    --save_outputs or --output_dir it also writes tables and figures, and the model as a drawing of
+    its gradient's paths.
+    """
 
     view: Literal["all", "norms", "attention", "residual"] = Field(
         default="all",

@@ -6,7 +6,11 @@ from backlight.surveys.driver.options import Layers, SurveyConfig
 
 
 class LayersConfig(SurveyConfig):
-    """Options of ``backlight layers``."""
+    """Measure the gradient of the loss at every layer, over a corpus, in one pass.
+
+    Prints a line per layer with standard errors. With --save_outputs or --output_dir it also writes
+    arrays, tables and figures.
+    """
 
     layers: Layers = Field(
         default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; a list is the same."

@@ -10,8 +10,12 @@ from backlight.models.sites import Site, layer_of
 from backlight.stats.bank import SiteResult
 from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, write_contexts
+from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
+from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
-from backlight.surveys.layers.measure import Profile
+from backlight.surveys.layers.measure import LayersMeasurement
+from backlight.surveys.layers.measure.profile import Profile
+from backlight.surveys.layers.options import LayersConfig
 from backlight.tables import Column, Table
 
 UNITS: Mapping[Quantity, str] = {
@@ -212,3 +216,44 @@ def _consistency(moments: MomentResult) -> NDArray[np.float64]:
 
 def _gather(rows: Iterable[tuple[NDArray[np.int64], ...]], arrays: Sequence[Column]) -> Column:
     return np.concatenate([array[place] for place, array in zip(rows, arrays, strict=True)])
+
+
+def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
+    """Turn what was measured into tables and arrays.
+
+    Args:
+        options: What was asked.
+        measurement: What was measured.
+
+    Returns:
+        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``; one array for each
+        layer and way to aggregate.
+    """
+    state, corpus, quantity = measurement.state, measurement.corpus, options.aggregate_by
+    by_layer = site_results(state, measurement.plan)
+    layers = layer_table(by_layer, quantity)
+    decode = corpus.subject.tokenizer.decode
+    statistics = {
+        layer: {mode: getattr(result.moments, mode) for mode in options.modes}
+        for layer, result in by_layer.items()
+    }
+    data = aggregated(options, statistics)
+    about = described(options, corpus, layers, data, site=options.site)
+    return Findings(
+        tables=(
+            layers,
+            dimension_table(by_layer, quantity),
+            histogram_table(by_layer, quantity),
+            top_token_table(by_layer, quantity, corpus.passages, decode),
+        ),
+        data=data,
+        metadata={
+            "loss_nats_per_token": state.loss.nats_per_token,
+            "num_tokens": corpus.passages.num_tokens,
+            "text": corpus.passages.account(),
+            **corpus.subject.note,
+        },
+        described=about,
+        brief=brief(about),
+        files=files_of(options, data),
+    )

@@ -41,7 +41,13 @@ _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
 
 
 class TokensConfig(RunOptions, ModelOptions):
-    """Options of ``backlight tokens``."""
+    """Measure at which token and in which layer the gradient of an answer sits.
+
+    Prompts come from one of twelve tasks about cities (the small shipped model has learned one of
+    them, distances), or from a template with fields, for any model. Prints the positions with the
+    largest gradients and the shape of the gradient vectors. With --save_outputs or --output_dir it
+    also writes arrays, tables, heatmaps and PCA figures.
+    """
 
     task_type: str | None = Field(
         default=None,

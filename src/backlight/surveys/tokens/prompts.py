@@ -74,7 +74,7 @@ def draw_prompts(config: TokensConfig) -> list[Prompt]:
     return prompts
 
 
-def prepare(config: TokensConfig, prompts: Sequence[Prompt], subject: Subject) -> PromptSet:
+def locate_prompts(config: TokensConfig, prompts: Sequence[Prompt], subject: Subject) -> PromptSet:
     """Tokenize prompts, find their common positions and what is to be differentiated.
 
     Args:

@@ -12,13 +12,21 @@ from numpy.typing import NDArray
 
 from backlight.models.sites import layer_of
 from backlight.objectives.answers import Goal
-from backlight.objectives.prompts import Prompt
-from backlight.surveys.tokens.measure.geometry import Geometry, correlation
-from backlight.surveys.tokens.measure.survey import MEASURES, PromptSet, TokenSurvey
+from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.tokens.files import describe
+from backlight.surveys.tokens.measure import TokensMeasurement, TokensPlan
+from backlight.surveys.tokens.measure.geometry import Geometry, correlation, geometry
+from backlight.surveys.tokens.measure.survey import (
+    MEASURES,
+    PromptSet,
+    TokenSurvey,
+    reachable,
+)
+from backlight.surveys.tokens.names import OF_EVERY_PROMPT, value_columns
+from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Column, Table
 
 _MOST_COSINES = 200
-_OF_EVERY_PROMPT = ("prompt", "text", "answer", "objective", "loss", "right", "num_tokens")
 
 
 def objective_unit(goal: Goal) -> str:
@@ -114,23 +122,11 @@ def prompt_table(state: TokenSurvey, material: PromptSet) -> Table:
         "right": state.right.astype(np.int64),
         "num_tokens": np.array([len(tokens.ids) for tokens in material.located]),
     }
-    assert tuple(columns) == _OF_EVERY_PROMPT
-    for key, name in _value_columns(prompts).items():
+    assert tuple(columns) == OF_EVERY_PROMPT
+    for key, name in value_columns(prompts).items():
         columns[key] = _values([prompt.values.get(name) for prompt in prompts])
     units = {"objective": objective_unit(goal), "loss": "nats/token"}
     return Table(name="prompts", columns=columns, units=units)
-
-
-def prompt_columns(prompts: Sequence[Prompt]) -> tuple[str, ...]:
-    """Name the columns that ``prompt_table`` will have: what prompts can be coloured by.
-
-    Args:
-        prompts: The prompts.
-
-    Returns:
-        The names; a value of the prompts that is called as another column is ``answer_value``.
-    """
-    return (*_OF_EVERY_PROMPT, *_value_columns(prompts))
 
 
 def geometry_table(
@@ -185,12 +181,6 @@ def geometry_table(
         columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
         units={"norm": unit, "norm_std": unit, "effective_rank": "dimensions"},
     )
-
-
-def _value_columns(prompts: Sequence[Prompt]) -> dict[str, str]:
-    """Return the name of the value in each column of values."""
-    names = dict.fromkeys(name for prompt in prompts for name in prompt.values)
-    return {name if name not in _OF_EVERY_PROMPT else f"{name}_value": name for name in names}
 
 
 def _losses(state: TokenSurvey, material: PromptSet) -> NDArray[np.float64]:
@@ -265,3 +255,56 @@ def _cosines(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = vectors / np.where(norms > 0, norms, np.nan)
     return (units @ units.T).astype(np.float32)
+
+
+def findings(options: TokensConfig, measurement: TokensMeasurement) -> Findings:
+    """Turn what was measured into tables and arrays.
+
+    Args:
+        options: What was asked.
+        measurement: What was measured.
+
+    Returns:
+        The tables ``positions``, ``prompts`` and ``geometry``, and the arrays of ``arrays_of``;
+        whole vectors are in files of their own.
+    """
+    state, plan, corpus = measurement.state, measurement.plan, measurement.corpus
+    reach = {site.name: reachable(corpus.subject, plan.prompts, site) for site in plan.sites}
+    shapes = _shapes(options, plan, state, reach)
+    data = arrays_of(state, plan.prompts, reach, shapes)
+    positions = position_table(state, plan.prompts, reach)
+    prompts = prompt_table(state, plan.prompts)
+    shape_table = geometry_table(state, shapes, plan.prompts)
+    return describe(
+        options,
+        tables=(positions, prompts, shape_table),
+        data=data,
+        metadata={
+            "num_prompts": len(plan.prompts.prompts),
+            "num_tokens": corpus.passages.num_tokens,
+            "loss_nats_per_token": float(np.mean(prompts["loss"])),
+            "share_right": float(np.mean(state.right)),
+            "checkpoint_path": corpus.subject.name,
+            **corpus.subject.note,
+        },
+    )
+
+
+def _shapes(
+    options: TokensConfig,
+    plan: TokensPlan,
+    state: TokenSurvey,
+    reach: Mapping[str, NDArray[np.bool_]],
+) -> dict[tuple[str, int], Geometry | None]:
+    """Find the shape of the vectors at each site and target; None where they are zero or alike."""
+    shapes: dict[tuple[str, int], Geometry | None] = {}
+    for site, column in product(plan.sites, plan.targets):
+        name = plan.prompts.grid.positions[column].name
+        vectors = state.vectors[f"{site.name}/{name}/gradients"]
+        own = vectors[plan.prompts.grid.counts[:, column] > 0]
+        shapes[site.name, column] = (
+            geometry(own, standardize=options.pca == "standardized")
+            if reach[site.name][:, column].any()
+            else None
+        )
+    return shapes

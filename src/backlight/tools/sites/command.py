@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rich.table import Table as RichTable
 
 from backlight.models.sites import Site, format_layers, layer_of, parse_layers
-from backlight.surveys.driver.model import load
-from backlight.surveys.driver.session import console
+from backlight.surveys.driver.opening import load
+from backlight.surveys.driver.progress import console
 from backlight.tools.sites.options import SitesConfig
 
 

@@ -1,6 +1,6 @@
 """``backlight train-sae``: a dictionary for a model that has none, in minutes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from backlight.errors import ConfigError, UnsupportedSiteError
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.runs.provenance import provenance
-from backlight.surveys.driver.model import load, settle
-from backlight.surveys.driver.resolving import resolve
-from backlight.surveys.driver.session import ROOT, Clock
-from backlight.surveys.layers.command import survey_sites
+from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.opening import load, settle
+from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.sites import survey_sites
+from backlight.surveys.driver.starting import ROOT
 from backlight.tables import Table
 from backlight.tools.train_sae.activation_store import Harvest, Harvested, harvest
 from backlight.tools.train_sae.corpus import (
@@ -63,8 +64,8 @@ def train_sae(
         ConfigError: If an option does not exist or does not fit, or is one for loading a model
             although there is a subject.
     """
-    resolved = resolve(TrainSaeConfig, config, options)
-    return _train(*settle(resolved, subject))
+    resolved = settle(resolve(TrainSaeConfig, config, options), subject)
+    return _train(resolved, subject)
 
 
 def run(config: TrainSaeConfig) -> None:
@@ -73,15 +74,15 @@ def run(config: TrainSaeConfig) -> None:
     Args:
         config: Its options.
     """
-    print_trained(config, _train(config, load))
+    print_trained(config, _train(config, None))
 
 
-def _train(config: TrainSaeConfig, load: Callable[[TrainSaeConfig], Subject]) -> TrainedDictionary:
+def _train(config: TrainSaeConfig, subject: Subject | None) -> TrainedDictionary:
     clock, versions = Clock(), provenance()
     layer, path = _layer(config), _place(config)
     refuse_occupied(path, replacing=config.overwrite)
     refuse_unreadable_text(config)  # before the model is loaded
-    subject = load(config)
+    subject = load(config) if subject is None else subject
     site = _site(config, subject, layer)
     passages = passages_of(config, subject)
     taught, held_out = divided(passages, config)

@@ -10,7 +10,7 @@ from backlight.data.corpora import RowReader
 from backlight.data.encoding import Encoder
 from backlight.errors import ConfigError, DatasetError, quoted
 from backlight.models.subject import Subject
-from backlight.surveys.driver.text import check_passages, rows_of
+from backlight.surveys.driver.opening import check_passages, rows_of
 from backlight.tools.train_sae.options import TrainSaeConfig
 
 

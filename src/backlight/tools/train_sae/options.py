@@ -9,7 +9,12 @@ from backlight.surveys.driver.options import Flag, ModelOptions, TextOptions
 
 
 class TrainSaeConfig(TextOptions, ModelOptions):
-    """Options of ``backlight train-sae``."""
+    """Train a sparse dictionary of one site of a model, in minutes on a CPU.
+
+    Streams text through the model, no further than the site, and learns a BatchTopK dictionary. It
+    is saved for SAELens and for dictionary_learning, with a card that says how good it is on text
+    that was held out.
+    """
 
     layer: int | None = Field(default=None, ge=0, description="Which layer. [required]")
     site: str = Field(

@@ -7,8 +7,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
 from backlight.foreign.text import plain
-from backlight.surveys.driver.session import console
-from backlight.surveys.driver.text import account_lines
+from backlight.surveys.driver.account import corpus_lines
+from backlight.surveys.driver.progress import console
 from backlight.tools.train_sae.options import TrainSaeConfig
 from backlight.tools.train_sae.trained import TrainedDictionary
 
@@ -66,7 +66,7 @@ def print_trained(config: TrainSaeConfig, trained: TrainedDictionary) -> None:
 def _table(config: TrainSaeConfig, trained: TrainedDictionary) -> RichTable:
     quality, recovery = trained.quality, trained.recovery
     seconds = ", ".join(f"{name} {value:.0f}" for name, value in trained.seconds.items())
-    told = account_lines({"text": trained.origin["corpus"]}, config.max_length)
+    told = corpus_lines(config, {"text": trained.origin["corpus"]})
     caption = (
         f"On {quality.num_tokens:,} held-out tokens of {config.dataset}, the first of each passage "
         f"left out. Loss on {recovery.num_tokens:,} of them, nats per token: {recovery.clean:.3f} "

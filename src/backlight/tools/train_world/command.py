@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.errors import ConfigError
 from backlight.runs.directory import RunDirectory
-from backlight.runs.provenance import provenance
-from backlight.surveys.driver.reading import same_numbers
-from backlight.surveys.driver.resolving import resolve
-from backlight.surveys.driver.session import Clock, find_run, follow, restore_checkpoint, start_run
+from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.progress import Bar, restore_checkpoint
+from backlight.surveys.driver.reading import resolve, same_numbers
+from backlight.surveys.driver.starting import begin, find_run
 from backlight.tables import Table
 from backlight.tools.train_world.card import card_of
 from backlight.tools.train_world.checkpoints import (
@@ -67,18 +66,24 @@ def _train(config: TrainWorldConfig) -> TrainedWorld:
         return _finished(found, clock)
     cities, digest = _cities_of(config)
     session = _prepare(config, cities)
-    directory = _begin(config, found, digest, len(cities))
+    known = {"cities": {"num_cities": len(cities), "sha256": digest}}
+    directory = begin(config, _COMMAND, "world", found, known)
+    assert directory is not None, "a training always has a directory"
     session.enter(directory)
     clock.lap("preparation")
-    follow(
-        session.steps(directory),
-        session,
-        directory,
-        title="Training",
-        total_tokens=len(config.tasks) * config.rows_per_step * config.num_steps,
-        done_tokens=len(config.tasks) * config.rows_per_step * session.training.number,
+    rows = len(config.tasks) * config.rows_per_step
+    bar = Bar(
+        "Training",
+        total=rows * config.num_steps,
+        done=rows * session.training.number,
         unit="rows",
+        run=directory,
+        state=session,
     )
+    with bar:
+        for step in session.steps(directory):
+            bar.after(step)
+        bar.keep()
     clock.lap("training")
     trained = TrainedWorld(
         path=directory.path,
@@ -135,13 +140,14 @@ class _Session:
 
     def enter(self, run: RunDirectory) -> None:
         """Begin, or take up the state of a run that was stopped."""
-        if restore_checkpoint(run, self._restore):
+        if restore_checkpoint(run, self):
             run.write_table(self.metrics.table())
         else:
             save_model(run, checkpoint_name(0), self.training.model, self.training.tokenizer)
             self._examine(run)
 
-    def _restore(self, state: dict[str, NDArray[Any]]) -> None:
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take up what ``state`` copied."""
         self.training.load(state)
         self.metrics.load(state)
         self._num_rows, self._num_cities = state["counts"].tolist()
@@ -188,25 +194,6 @@ def _refuse_long_questions(config: TrainWorldConfig, examination: Examination) -
                 f"Questions of {task.task_type!r} have up to {longest} tokens with their answers, "
                 f"but the model reads {config.max_positions}: raise --max_positions."
             )
-
-
-def _begin(
-    config: TrainWorldConfig, found: RunDirectory | None, digest: str, num_cities: int
-) -> RunDirectory:
-    cities = {"num_cities": num_cities, "sha256": digest}
-    if found is None:
-        threads = {"threads": torch.get_num_threads()}
-        origin = {"command": _COMMAND, **provenance(), **threads, "cities": cities}
-        made = start_run(config, "world", origin)
-        assert made is not None, "a training always has a directory"
-        return made
-    if found.provenance().get("cities") != cities:
-        raise RunDirectoryError(
-            f"The cities are no longer those that the run in {quoted(found.path)} learned about; "
-            "start anew with --overwrite, or name another --output_dir."
-        )
-    found.take_up()
-    return found
 
 
 def _recipe_of(config: TrainWorldConfig) -> Recipe:

@@ -10,7 +10,11 @@ from backlight.surveys.driver.options import RunOptions
 
 
 class TrainWorldConfig(RunOptions):
-    """Options of ``backlight train-world``."""
+    """Train a small model on questions about cities, from scratch, in hours on a CPU.
+
+    Each model on the way is a folder that Transformers can load; answers to questions that were
+    held out are marked as it goes. What was stopped goes on with --resume.
+    """
 
     tasks: Annotated[tuple[str, ...], Parameter(negative="")] = Field(
         default=("distance",),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backlight.surveys.driver.session import console
+from backlight.surveys.driver.progress import console
 from backlight.tools.train_world.checkpoints import FINAL
 from backlight.tools.train_world.trained import TrainedWorld
 

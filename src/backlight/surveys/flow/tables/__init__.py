@@ -1,33 +1,58 @@
-"""The tables of a flow: each view has its own."""
+"""Tables of a survey of the gradient's flow: each view has its own."""
 
-from backlight.surveys.flow.measure.attention import AttentionView
-from backlight.surveys.flow.measure.norms import NormView
-from backlight.surveys.flow.measure.residual import ResidualView
-from backlight.surveys.flow.measure.survey import Flow
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.flow.measure import FlowMeasurement
+from backlight.surveys.flow.measure.survey import Flow, ViewName
+from backlight.surveys.flow.options import FlowConfig
 from backlight.surveys.flow.tables.attention import attention_tables
-from backlight.surveys.flow.tables.norms import norm_table
+from backlight.surveys.flow.tables.norms import norm_tables
 from backlight.surveys.flow.tables.residual import residual_tables
 from backlight.tables import Table
 
+_TABLES: Mapping[ViewName, Callable[[Any], Sequence[Table]]] = {
+    "norms": norm_tables,
+    "attention": attention_tables,
+    "residual": residual_tables,
+}
 
-def flow_tables(state: Flow) -> list[Table]:
-    """Tabulate all views.
+
+def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
+    """Turn what was measured into tables.
 
     Args:
-        state: What was measured.
+        options: What was asked.
+        measurement: What was measured.
 
     Returns:
-        The tables, view after view.
+        The tables of the views, and their columns of numbers as arrays by ``{table}/{column}``.
     """
-    tables: list[Table] = []
-    for view in state.views.values():
-        match view:
-            case NormView():
-                tables.append(norm_table(view))
-            case AttentionView():
-                tables += attention_tables(view)
-            case ResidualView():
-                tables += residual_tables(view)
-            case _:
-                raise TypeError(f"There are no tables for a {type(view).__name__}.")
-    return tables
+    del options  # they are in the run's config
+    state, passages = measurement.state, measurement.corpus.passages
+    tables = flow_tables(state)
+    metadata = {
+        "loss_nats_per_token": state.loss.nats_per_token,
+        "num_tokens": passages.num_tokens,
+        "num_passages": len(passages.tokens),
+        "text": passages.account(),
+        **({"left_out": measurement.plan} if measurement.plan else {}),
+        **measurement.corpus.subject.note,
+    }
+    return Findings(
+        tables=tables,
+        data={
+            f"{table.name}/{column}": values
+            for table in tables
+            for column, values in table.items()
+            if values.dtype.kind in "if"
+        },
+        metadata=metadata,
+        brief=metadata,
+    )
+
+
+def flow_tables(state: Flow) -> list[Table]:
+    """Tabulate what was seen, view after view."""
+    return [table for name, view in state.views.items() for table in _TABLES[name](view)]

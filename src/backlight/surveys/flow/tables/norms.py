@@ -16,7 +16,7 @@ from backlight.surveys.flow.measure.norms import NormView
 from backlight.tables import Table
 
 
-def norm_table(view: NormView) -> Table:
+def norm_tables(view: NormView) -> tuple[Table]:
     """Tabulate the norms, one row for each (for each head, where heads are normalised apart).
 
     ``r_mean`` and ``r_radial`` are shares of the energy of u = gain * gradient that centring and
@@ -31,7 +31,7 @@ def norm_table(view: NormView) -> Table:
         view: What was measured.
 
     Returns:
-        The table; ``layer`` is blank for the final norm, ``head`` where there is one row.
+        ``norms``; ``layer`` is blank for the final norm, ``head`` where there is one row.
     """
     found = view.ratios.result()
     heads = [(place, head) for place in view.places for head in range(place.num_heads or 1)]
@@ -39,11 +39,12 @@ def norm_table(view: NormView) -> Table:
         {**_names(place, head), **_gain(place, head), **_measured(place, found, row)}
         for row, (place, head) in enumerate(heads)
     ]
-    return Table(
+    table = Table(
         name="norms",
         columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
         units=dict.fromkeys(("gradient_norm", "gradient_norm_se"), "nats/unit"),
     )
+    return (table,)
 
 
 def _names(place: NormPlace, head: int) -> dict[str, Any]:
