@@ -9,7 +9,7 @@ from backlight.data.batches import Passages, bucket
 from backlight.data.encoding import Encoder
 from backlight.errors import ConfigError, DatasetError, quoted
 from backlight.models.subject import Subject
-from backlight.surveys.driver.opening import check_passages
+from backlight.surveys.driver.opening import check_passages, reader_of
 from backlight.tools.train_sae.options import TrainSaeConfig
 
 
@@ -29,7 +29,8 @@ def passages_of(config: TrainSaeConfig, subject: Subject) -> Passages:
     encoder = Encoder(subject.tokenizer, max_length=config.max_length)
     tokens: list[NDArray[np.int64]] = []
     num_tokens = 0
-    for passage in encoder.passages(reader_of(config)):
+    reader = reader_of(config)
+    for passage in encoder.passages(reader):
         tokens.append(passage)
         num_tokens += len(passage)
         if num_tokens >= config.num_tokens:
