@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import backlight
-from backlight.surveys.layers import command
+from backlight.surveys.layers import command, figures
 from zoo.harm import ARRAY_HARMS, HARMS, forged, harmed_arrays
 from zoo.hostile import attack
 from zoo.stopping import stopping
@@ -33,7 +33,7 @@ def runs(tmp_path_factory, model_folder, text_file):
         "layers": "0,2",
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "draw_layers", lambda report: iter(()))
+        patch.setattr(figures, "draw", lambda results: iter(()))
         backlight.layers(**options, output_dir=root / "layers")
         with stopping(command, "profile", 2), pytest.raises(KeyboardInterrupt):
             backlight.layers(**options, output_dir=root / "unfinished")
@@ -53,7 +53,7 @@ def place(runs, tmp_path):
 
 @pytest.fixture
 def no_drawing(monkeypatch):
-    monkeypatch.setattr("backlight.tools.report.command.draw_layers", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))
 
 
 @pytest.mark.parametrize(("harm", "file"), list(product(HARMS, (*READ, TABLE))))

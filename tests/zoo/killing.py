@@ -73,15 +73,14 @@ def _load() -> None:
     import transformers
     from matplotlib.figure import Figure
 
-    from backlight.surveys.driver import (
-        files,
-        session,
-    )
+    from backlight.report import rendering
+    from backlight.surveys.driver import session
     from backlight.surveys.features import command as sae  # noqa: F401
     from backlight.surveys.flow import command as flow  # noqa: F401
-    from backlight.surveys.layers import command as layers
+    from backlight.surveys.layers import command as _layers  # noqa: F401
+    from backlight.surveys.layers import figures
     from backlight.surveys.tokens import command as tokens  # noqa: F401
-    from backlight.tools.report import command as report
+    from backlight.tools.report import command as report  # noqa: F401
     from backlight.tools.train_sae import command as _sae  # noqa: F401
     from backlight.tools.train_world import command as _world  # noqa: F401
 
@@ -89,10 +88,9 @@ def _load() -> None:
     assert transformers.LlamaForCausalLM
     assert transformers.AutoTokenizer
     session.CHECKPOINT_SECONDS, session.CHECKPOINT_PATIENCE = 0.0, 0
-    files.png = lambda figure: b"pixels"
-    report.rendered = lambda name, figure: b"pixels"
+    rendering.rendered = lambda name, figure: b"pixels"
     pictures = [("depth.png", Figure()), ("figures/one.png", Figure())]
-    layers.draw_layers = report.draw_layers = lambda shown: iter(pictures)
+    figures.draw = lambda results: iter(pictures)
 
 
 def _one(words: list[str], folder: Path, n: int) -> dict[str, object]:

@@ -11,8 +11,9 @@ import torch
 from backlight import cli, load_results, load_subject, sae
 from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError, DictionaryError, RunDirectoryError, UnknownLayerError
+from backlight.report import rendering
 from backlight.surveys.driver import session
-from backlight.surveys.features import command
+from backlight.surveys.features import command, figures
 from zoo.dictionaries import NUM_FEATURES, random_dictionary
 
 LAYERS = (0, 1, 2)
@@ -54,11 +55,11 @@ def words(asked):
 @pytest.fixture
 def plain(monkeypatch):
     """Leave figures out."""
-    monkeypatch.setattr(command, "draw_features", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))
 
 
 def test_a_run_leaves_the_files_that_the_seed_names(asked, tmp_path, monkeypatch):
-    monkeypatch.setattr("backlight.surveys.driver.files.png", lambda figure: b"")
+    monkeypatch.setattr(rendering, "rendered", lambda name, figure: b"")
     results = sae(**asked, aggregation_mode="both", output_dir=tmp_path / "run")
 
     files = set(json.loads((tmp_path / "run" / "manifest.json").read_text())["files"])
@@ -98,7 +99,7 @@ def test_an_automatic_directory_is_named_as_the_seeds(asked, tmp_path, monkeypat
     ids=lambda others: "-".join(map(str, others.values())),
 )
 def test_every_way_to_ask_is_answered_and_drawn(words, others, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("backlight.surveys.driver.files.png", lambda figure: b"")
+    monkeypatch.setattr(rendering, "rendered", lambda name, figure: b"")
     line = words(output_dir=tmp_path / "run", layers="0,2", **others)
 
     assert cli.main(line) == 0

@@ -12,7 +12,7 @@ import backlight
 from backlight import cli
 from backlight.errors import RunDirectoryError, UnknownLayerError, UnsupportedSiteError
 from backlight.models.loading import subject_from_transformers
-from backlight.surveys.flow import command
+from backlight.surveys.flow import command, figures
 from zoo.folders import contents
 from zoo.models import tiny_model
 from zoo.stopping import stopping
@@ -34,7 +34,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr("backlight.surveys.flow.command.draw_flow", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))
 
 
 def words(options, **others):

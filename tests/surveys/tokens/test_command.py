@@ -24,7 +24,7 @@ from backlight.errors import (
     UnsupportedSiteError,
 )
 from backlight.models.loading import load_subject
-from backlight.surveys.tokens import command
+from backlight.surveys.tokens import command, figures
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.surveys.tokens.prompts import draw_prompts
 from zoo.folders import contents, save_causal
@@ -54,7 +54,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr("backlight.surveys.tokens.files.draw_tokens", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from backlight.errors import ConfigError, nearest, quoted
 from backlight.labs import LABS
 from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.options import LabOptions
-from backlight.report.plot_drawing import draw_plots
-from backlight.report.plots import plots_from_json, plots_to_json
+from backlight.report.plots import plots_to_json
 from backlight.runs.directory import RunDirectory
 from backlight.runs.provenance import provenance
 from backlight.runs.results import CONSOLIDATED, METADATA, Results, load_results
@@ -21,7 +20,6 @@ from backlight.surveys.driver.reading import same_numbers
 from backlight.surveys.driver.resolving import resolve
 from backlight.surveys.driver.session import Clock, console, find_run, print_places, start_run
 from backlight.tables import Table
-from backlight.tools.report.command import rendered
 
 _SURENESS = ("_std", "_low", "_high")
 _MANY_COLUMNS = 8
@@ -101,10 +99,12 @@ def _carry_out(name: str, config: LabOptions) -> Results:
 
 
 def _write(directory: RunDirectory, results: Results, clock: Clock) -> None:
+    from backlight.report.plot_drawing import draw
+    from backlight.report.rendering import rendered
+
     for table in results.tables.values():
         directory.write_table(table)
-    plots = plots_from_json(results.metadata["plots"])
-    for name, figure in draw_plots(plots, results.tables):
+    for name, figure in draw(results):
         directory.write_bytes(name, rendered(name, figure))
     directory.write_arrays(CONSOLIDATED, results.data)
     directory.write_json(METADATA, results.metadata)

@@ -6,7 +6,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from backlight.runs.directory import RunDirectory
@@ -14,7 +13,6 @@ from backlight.runs.results import CONSOLIDATED, METADATA, STATISTICS, Results
 from backlight.stats.aggregate import Mode, Norm, aggregate
 from backlight.surveys.driver.options import SurveyConfig
 from backlight.surveys.driver.session import Clock
-from backlight.tools.report.command import png
 
 
 def aggregated(
@@ -44,7 +42,7 @@ def write_results(
     config: SurveyConfig,
     results: Results,
     clock: Clock,
-    figures: Iterable[tuple[str, Figure]],
+    figures: Iterable[tuple[str, Any]],
     *,
     extra: Mapping[str, Any],
 ) -> None:
@@ -58,6 +56,8 @@ def write_results(
         figures: The figures by the names of their files, drawn as they are asked for.
         extra: Options of this command alone that its metadata should tell.
     """
+    from backlight.report.rendering import rendered
+
     seconds: dict[str, float] = {}
     for key, array in results.data.items():
         directory.write_array(f"{key}_{config.aggregate_by}.npy", array)
@@ -69,7 +69,7 @@ def write_results(
     clock.lap("save_data")
     drawn: dict[str, float] = {}
     for name, figure in figures:
-        directory.write_bytes(name, png(figure))
+        directory.write_bytes(name, rendered(name, figure))
         drawn[name] = clock.split()
     clock.lap("plots")
 

@@ -25,7 +25,6 @@ from backlight.surveys.driver.session import (
     restore_checkpoint,
 )
 from backlight.surveys.driver.survey import Material, begin, finished, gather
-from backlight.surveys.features.figures import draw_features
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.results import FeatureResult, feature_result
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
@@ -38,7 +37,6 @@ from backlight.surveys.features.tables import (
     feature_token_table,
     top_feature_table,
 )
-from backlight.tools.report.command import features_report
 
 _NUM_RANKED = 100
 
@@ -128,8 +126,10 @@ def _survey(
     results = _results(config, material, by_layer, shelf, directory)
     clock.lap("projection")
     if directory is not None:
-        figures = draw_features(features_report(results))
-        write_results(directory, config, results, clock, figures, extra=_extra(config))
+        from backlight.surveys.features import figures
+
+        drawn = figures.draw(results)
+        write_results(directory, config, results, clock, drawn, extra=_extra(config))
     return results
 
 

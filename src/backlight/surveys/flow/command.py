@@ -19,11 +19,9 @@ from backlight.surveys.driver.reading import same_numbers
 from backlight.surveys.driver.resolving import resolve
 from backlight.surveys.driver.session import Clock, find_run, print_places
 from backlight.surveys.driver.survey import Material, begin, finished, gather, measure
-from backlight.surveys.flow.figures.all import draw_flow
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
 from backlight.surveys.flow.options import FlowConfig
 from backlight.surveys.flow.printed import print_flow
-from backlight.tools.report.command import flow_report, rendered
 
 _COMMAND = "flow"
 _logger = logging.getLogger(__name__)
@@ -144,10 +142,13 @@ def _results(
 
 
 def _write(directory: RunDirectory, results: Results, clock: Clock) -> None:
+    from backlight.report.rendering import rendered
+    from backlight.surveys.flow import figures
+
     for table in results.tables.values():
         directory.write_table(table)
     clock.lap("save_data")
-    for name, figure in draw_flow(flow_report(results)):
+    for name, figure in figures.draw(results):
         directory.write_bytes(name, rendered(name, figure))
     clock.lap("plots")
     timing = {"timing_stats": {**clock.laps, "total_runtime": clock.total()}}

@@ -28,7 +28,6 @@ from backlight.surveys.driver.reading import same_numbers
 from backlight.surveys.driver.resolving import resolve
 from backlight.surveys.driver.session import Clock, find_run, print_places
 from backlight.surveys.driver.survey import Material, begin, finished, gather, measure
-from backlight.surveys.layers.figures import draw_layers
 from backlight.surveys.layers.measure import Profile, profile
 from backlight.surveys.layers.options import LayersConfig
 from backlight.surveys.layers.printed import print_layers
@@ -39,7 +38,6 @@ from backlight.surveys.layers.tables import (
     site_results,
     top_token_table,
 )
-from backlight.tools.report.command import layers_report
 
 
 def layers(
@@ -93,8 +91,10 @@ def _survey(config: LayersConfig, load: Callable[[SurveyConfig], Subject]) -> Re
 
     results = _results(config, material, state, sites, directory)
     if directory is not None:
-        figures = draw_layers(layers_report(results))
-        write_results(directory, config, results, clock, figures, extra={"site": config.site})
+        from backlight.surveys.layers import figures
+
+        drawn = figures.draw(results)
+        write_results(directory, config, results, clock, drawn, extra={"site": config.site})
     return results
 
 

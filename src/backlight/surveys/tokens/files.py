@@ -12,11 +12,9 @@ from backlight.runs.directory import RunDirectory
 from backlight.runs.results import CONSOLIDATED, METADATA, Results
 from backlight.surveys.driver.reading import same_numbers
 from backlight.surveys.driver.session import Clock
-from backlight.surveys.tokens.figures.all import draw_tokens
-from backlight.surveys.tokens.figures.targets import key_of
+from backlight.surveys.tokens.names import key_of
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Table
-from backlight.tools.report.command import png, tokens_report
 
 _VECTORS = ("gradients", "activations", "loadings")
 _SUMMARY = ("components_90", "components_95", "effective_rank", "mean_cosine")
@@ -33,6 +31,9 @@ def write_tokens(
         results: What was found.
         clock: How long it took so far.
     """
+    from backlight.report.rendering import rendered
+    from backlight.surveys.tokens import figures
+
     targets = list(_targets(results))
     first = kind_of(targets[0][0])
     keys: list[str] = []
@@ -49,8 +50,8 @@ def write_tokens(
     # Whole vectors are in files of their own.
     kept = {name: array for name, array in results.data.items() if not name.endswith(_VECTORS)}
     clock.lap("save_data")
-    for name, figure in draw_tokens(tokens_report(results)):
-        directory.write_bytes(f"figures/{name}", png(figure))
+    for name, figure in figures.draw(results):
+        directory.write_bytes(name, rendered(name, figure))
     clock.lap("plots")
 
     described = {

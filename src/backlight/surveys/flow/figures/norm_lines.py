@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from backlight.report.lines import fill_band, interval
 from backlight.tables import Column, Table
 
 CHANCE = "chance"
@@ -23,14 +24,12 @@ _COLOURS = {
     FINAL: "#2b2f38",
 }
 _OTHER = "#9467bd"
-_NORMAL_95 = 1.96
-_LEAST = 1e-3  # of a value, where a band that reaches zero ends
 _BEHIND = 0.09  # of all layers, the final norm's place behind the last
 _MANY = 40  # layers, above which points are not marked
 
 
 def colour_of(norm: str) -> str:
-    """Give the colour of a norm, the same in all panels."""
+    """Return the colour of a norm, the same in all panels."""
     return _COLOURS.get(norm, _OTHER)
 
 
@@ -63,9 +62,7 @@ def draw_norm_lines(axes: Axes, table: Table, column: str, *, is_plain: bool = F
         marker = "D" if name == FINAL else "o" if len(x) <= _MANY else ""
         axes.plot(x, values, color=colour, marker=marker, markersize=3, linewidth=1.2)
         low, high = np.array([_ends(rows, column) for rows in by_layer]).T
-        axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-        if len(x) < 4:
-            axes.vlines(x, low, high, color=colour, linewidth=1, alpha=0.6)
+        fill_band(axes, x, low, high, colour=colour)
         if f"{column}_chance" in table.columns:
             _draw_chance(axes, x, [rows[f"{column}_chance"][0] for rows in by_layer], colour)
 
@@ -110,10 +107,9 @@ def _behind(table: Table) -> float:
 
 
 def _ends(rows: Table, column: str) -> tuple[float, float]:
-    """Give the ends of a band: of one norm by its error, of heads the least and the largest."""
+    """Find the ends of a band: of one norm by its error, of heads the least and the largest."""
     values = rows[column]
     if rows.num_rows > 1:
         return float(values.min()), float(values.max())
-    value, error = float(values[0]), _NORMAL_95 * float(rows[f"{column}_se"][0])
-    low = max(value - error, _LEAST * value) if value > 0 and np.isfinite(error) else value - error
-    return low, value + error
+    low, high = interval(values, rows[f"{column}_se"])
+    return float(low[0]), float(high[0])

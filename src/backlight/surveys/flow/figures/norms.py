@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from backlight.report.layout import Words, sheet
-from backlight.report.lines import BANDS, finish, make_logarithmic
-from backlight.surveys.flow.figures.drawing.canvas import SOFT
+from backlight.report.layout import figure_with_text
+from backlight.report.lines import BANDS, finish, sample, write_instead
+from backlight.report.scales import make_logarithmic
 from backlight.surveys.flow.figures.norm_lines import (
     FINAL,
     colour_of,
@@ -19,14 +19,13 @@ from backlight.surveys.flow.figures.norm_lines import (
 )
 from backlight.tables import Table
 
-SURROGATES = {
+_SURROGATES = {
     "identity": "u",
     "scale": "u / \u03c3",
     "center_scale": "(u \u2212 mean u) / \u03c3",
     "projected": "u \u2212 mean u \u2212 z mean(u z)",
     "radial_only": "(u \u2212 z mean(u z)) / \u03c3",
 }
-"""The rules by their names, with their formulas."""
 
 _PARTS = {
     "r_mean": "r_mean: share\nremoved by centring",
@@ -35,6 +34,18 @@ _PARTS = {
     "gradient_norm": "gradient norm at\nthe norm's input ({unit})",
 }
 _ROUNDING = 1e-6  # from 1, up to which a cosine is one but for rounding and the norm's eps
+_CAPTION = (
+    "u: gain \u00d7 gradient at the norm's output; z: its normalised input; \u03c3: what the "
+    "input is divided by. The true gradient at the input is "
+    "(u \u2212 mean u \u2212 z mean(u z)) / \u03c3; in an RMS norm mean u counts as 0. "
+    "r_mean and r_radial: the shares of the energy of u along a constant vector and along z, "
+    "which the norm removes (ratios of means over tokens).",
+    "Lower rows: simpler rules in place of the true backward pass; by how much they miss its "
+    "direction (0 is exact), and their length (1 is right). Dotted: what a gradient would "
+    "give that has nothing to do with the norm's input.",
+    BANDS,
+    "Norms by head: mean over heads; the band goes from the least head to the largest.",
+)
 
 
 def draw_norms(table: Table, *, subtitle: str) -> Figure:
@@ -47,11 +58,17 @@ def draw_norms(table: Table, *, subtitle: str) -> Figure:
     Returns:
         The figure.
     """
-    figure = sheet(15.5, 8.6, _words(table, subtitle))
-    parts, cosines, ratios = map(list, figure.subplots(3, len(SURROGATES)))
+    figure = figure_with_text(
+        15.5,
+        8.6,
+        title="What norms do to the gradient",
+        subtitle=subtitle,
+        caption=_CAPTION if np.isfinite(table["head"]).any() else _CAPTION[:-1],
+    )
+    parts, cosines, ratios = map(list, figure.subplots(3, len(_SURROGATES)))
     _draw_parts(parts, table)
     _draw_key(parts[-1], table)
-    for place, (name, formula) in enumerate(SURROGATES.items()):
+    for place, (name, formula) in enumerate(_SURROGATES.items()):
         cosines[place].set_title(f"{name}\n{formula}", fontsize=9, parse_math=False)
         _draw_cosines(cosines[place], table, name)
         draw_norm_lines(ratios[place], table, f"{name}_norm_ratio")
@@ -70,7 +87,7 @@ def draw_norms(table: Table, *, subtitle: str) -> Figure:
 def _draw_parts(panels: Sequence[Axes], table: Table) -> None:
     for axes, (column, label) in zip(panels, _PARTS.items(), strict=False):
         if column == "r_mean" and not (table["kind"] == "layer").any():
-            _say(axes, "0 by construction:\nan RMS norm does not centre")
+            write_instead(axes, "0 by construction:\nan RMS norm does not centre")
             axes.set_ylabel(label)
             continue
         centred = table.select(table["kind"] == "layer") if column == "r_mean" else table
@@ -82,10 +99,10 @@ def _draw_parts(panels: Sequence[Axes], table: Table) -> None:
 
 
 def _draw_cosines(axes: Axes, table: Table, name: str) -> None:
-    """Draw how far cosines are from 1, or say that they are 1."""
+    """Draw how far cosines are from 1, or write that they are 1."""
     away = 1 - table[f"{name}_cosine"]
     if not np.nanmax(away, initial=0.0) > _ROUNDING:
-        _say(axes, "1 but for rounding:\nthe direction is exact")
+        write_instead(axes, "1 but for rounding:\nthe direction is exact")
         return
     columns = {
         **{column: table[column] for column in ("layer", "norm", "head")},
@@ -105,25 +122,11 @@ def _share(panels: Sequence[Axes]) -> None:
         axes.set_ylim(low, max(each.get_ylim()[1] for each in panels))
 
 
-def _say(axes: Axes, text: str) -> None:
-    """Write why nothing is drawn."""
-    axes.text(
-        *(0.5, 0.5),
-        text,
-        transform=axes.transAxes,
-        ha="center",
-        va="center",
-        fontsize=8.5,
-        color=SOFT,
-    )
-    axes.set(xticks=[], yticks=[])
-
-
 def _draw_key(axes: Axes, table: Table) -> None:
-    """Tell which colour is which norm."""
+    """Draw a legend of which colour is which norm."""
     axes.set_axis_off()
     entries = [_entry(table.select(table["norm"] == name)) for name in names_of(table)]
-    entries.append((Line2D([], [], color="#777777", linestyle=":"), "chance"))
+    entries.append((sample("#777777", line=":"), "chance"))
     handles, labels = zip(*entries, strict=True)
     axes.legend(handles, labels, loc="center", frameon=False, fontsize=8.5)
 
@@ -133,24 +136,4 @@ def _entry(own: Table) -> tuple[Line2D, str]:
     width = ", ".join(str(each) for each in np.unique(own["width"]))
     by_head = ", by head" if np.isfinite(own["head"]).any() else ""
     marker = "D" if name == FINAL else "o"
-    sample = Line2D([], [], color=colour_of(name), marker=marker, markersize=4)
-    return sample, f"{name}\n{kind} norm of {width}{by_head}"
-
-
-def _words(table: Table, subtitle: str) -> Words:
-    caption = [
-        "u: gain \u00d7 gradient at the norm's output; z: its normalised input; \u03c3: what the "
-        "input is divided by. The true gradient at the input is "
-        "(u \u2212 mean u \u2212 z mean(u z)) / \u03c3; in an RMS norm mean u counts as 0. "
-        "r_mean and r_radial: the shares of the energy of u along a constant vector and along z, "
-        "which the norm removes (ratios of means over tokens).",
-        "Lower rows: simpler rules in place of the true backward pass; by how much they miss its "
-        "direction (0 is exact), and their length (1 is right). Dotted: what a gradient would "
-        "give that has nothing to do with the norm's input.",
-        BANDS,
-    ]
-    if np.isfinite(table["head"]).any():
-        caption.append(
-            "Norms by head: mean over heads; the band goes from the least head to the largest."
-        )
-    return Words(title="What norms do to the gradient", subtitle=subtitle, caption=caption)
+    return sample(colour_of(name), marker), f"{name}\n{kind} norm of {width}{by_head}"

@@ -1,7 +1,6 @@
 """Points coloured by what is known of the prompts: a number, a word, or nothing."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from backlight.errors import shorten
+from backlight.report.colours import PALETTE, SEQUENTIAL
+from backlight.report.lines import sample
 from backlight.report.visible import visible
 from backlight.tables import Column, Table
 
@@ -20,19 +21,6 @@ MARKERS = {"train": "o", "test": "^"}
 """How points of the two splits are drawn."""
 
 _UNKNOWN, _ALONE = "#b5bcc7", "#2b6cb0"
-_MOST = 10
-_PALETTE = (
-    "#1f77b4",
-    "#d95f02",
-    "#2ca02c",
-    "#d62728",
-    "#9467bd",
-    "#8c564b",
-    "#e377c2",
-    "#bcbd22",
-    "#17becf",
-    "#1b1b4b",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +28,11 @@ class Colouring:
     """Which colour each prompt has, and in which order prompts go by it.
 
     Attributes:
-        label: What colours tell; empty if nothing.
+        label: What colours stand for; empty if for nothing.
         colours: One for each prompt.
         order: A number for each prompt to sort by; NaN if its value is not known.
-        groups: The colour of each word; empty if colours tell a number.
-        norm: From numbers to 0..1; None if colours tell no number.
+        groups: The colour of each word; empty if colours stand for a number.
+        norm: From numbers to 0..1; None if colours stand for no number.
     """
 
     label: str
@@ -59,16 +47,14 @@ class Colouring:
 
         Args:
             prompts: The table.
-            column: Which; None for one colour.
+            column: Which column; None for one colour.
 
         Returns:
             Numbers from dark to bright; of words, the ten most frequent by colour, then ``other``.
         """
         if column is None:
-            alone = np.full(prompts.num_rows, _ALONE)
-            return Colouring(
-                label="", colours=alone, order=np.full(prompts.num_rows, np.nan), groups={}
-            )
+            alone, unknown = np.full(prompts.num_rows, _ALONE), np.full(prompts.num_rows, np.nan)
+            return Colouring(label="", colours=alone, order=unknown, groups={})
         values = prompts[column]
         label = visible(prompts.label(column).removesuffix(" value"), blanks=False)
         if values.dtype.kind == "U":
@@ -86,7 +72,7 @@ class Colouring:
         """Draw some prompts as points.
 
         Args:
-            axes: Where; the caller owns the figure.
+            axes: Where to draw; the caller owns the figure.
             x: Their horizontal places.
             y: Their vertical places.
             rows: Which prompts they are.
@@ -106,17 +92,12 @@ class Colouring:
             )
 
     def bar(self) -> ScalarMappable | None:
-        """Give what a colour bar shows; None if colours tell no number."""
-        return None if self.norm is None else ScalarMappable(self.norm, "viridis")
+        """Return what a colour bar shows; None if colours stand for no number."""
+        return None if self.norm is None else ScalarMappable(self.norm, SEQUENTIAL)
 
-    def key(self) -> Iterator[tuple[Line2D, str]]:
-        """Give a legend's entries for words.
-
-        Yields:
-            A sample point and the word.
-        """
-        for word, colour in self.groups.items():
-            yield Line2D([], [], marker="o", linestyle="none", color=colour), word
+    def samples(self) -> list[tuple[Line2D, str]]:
+        """List a legend's entries for words: a sample point and the word."""
+        return [(sample(colour, "o", line=""), word) for word, colour in self.groups.items()]
 
 
 def split_markers(prompts: Table) -> tuple[Column, list[tuple[Line2D, str]]]:
@@ -131,10 +112,8 @@ def split_markers(prompts: Table) -> tuple[Column, list[tuple[Line2D, str]]]:
     if "split" not in prompts.columns or len(np.unique(prompts["split"])) < 2:
         return np.full(prompts.num_rows, MARKERS["train"]), []
     markers = np.array([MARKERS.get(str(split), "s") for split in prompts["split"]])
-    entries = [
-        (Line2D([], [], marker=MARKERS.get(name, "s"), linestyle="none", color="#555555"), name)
-        for name in dict.fromkeys(prompts["split"].tolist())
-    ]
+    names = dict.fromkeys(prompts["split"].tolist())
+    entries = [(sample("#555555", MARKERS.get(name, "s"), line=""), name) for name in names]
     return markers, entries
 
 
@@ -142,21 +121,19 @@ def _by_number(values: NDArray[np.float64], label: str) -> Colouring:
     known = values[np.isfinite(values)]
     low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
     norm = Normalize(low, high) if low < high else Normalize(low - 0.5, high + 0.5)
-    mappable = ScalarMappable(norm, colormaps["viridis"].with_extremes(bad=_UNKNOWN))
-    finite = np.ma.masked_invalid(values)
-    return Colouring(
-        label=label, colours=mappable.to_rgba(finite), order=values, groups={}, norm=norm
-    )
+    colormap = colormaps[SEQUENTIAL].with_extremes(bad=_UNKNOWN)
+    colours = colormap(norm(np.ma.masked_invalid(values)))
+    return Colouring(label=label, colours=colours, order=values, groups={}, norm=norm)
 
 
 def _by_word(values: Column, label: str) -> Colouring:
     words = [str(value) for value in values]
     counts = Counter(words)
-    frequent = sorted(counts, key=lambda word: (-counts[word], word))[:_MOST]
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[: len(PALETTE)]
     names = {word: shorten(visible(word, blanks=False), 24) or "(none)" for word in frequent}
-    groups = {names[word]: _PALETTE[place] for place, word in enumerate(frequent)}
+    groups = {names[word]: PALETTE[place] for place, word in enumerate(frequent)}
     rest = "all others" if "other" in groups else "other"
-    if len(counts) > _MOST:
+    if len(counts) > len(PALETTE):
         groups[rest] = _UNKNOWN
     keys = list(groups)
     places = [keys.index(names.get(word, rest)) for word in words]

@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from backlight.report.layout import Words, add_legend, sheet_of_panels
+from backlight.report.layout import add_legend, figure_with_text, fixed_panels
+from backlight.report.lines import sample, write_instead
 from backlight.surveys.tokens.figures.colouring import Colouring
 from backlight.surveys.tokens.figures.targets import Target
 from backlight.tables import Column
@@ -40,17 +41,19 @@ def draw_components(
         The figure, of two by two panels.
     """
     explained, scores = target.array("explained"), target.array("scores")
-    words = Words(
+    figure = figure_with_text(
+        11,
+        8,
         title=f"Gradient vectors of {len(scores):,} prompts: {target.name}",
         subtitle=subtitle,
         caption=_caption(target, explained),
     )
-    figure, panels = sheet_of_panels(11, 8, words, rows=2, columns=2, right=1.75)
+    panels = fixed_panels(figure, 4, 2, right=1.75)
     for axes, second in zip(panels[:2], (1, 2), strict=True):
         _draw_pair(axes, scores, explained, second, target, colouring, markers)
-    entries = [*colouring.key(), *splits]
+    entries = [*colouring.samples(), *splits]
     if colouring.groups and splits:
-        entries.insert(len(colouring.groups), (Line2D([], [], linestyle="none"), "split:"))
+        entries.insert(len(colouring.groups), (sample("none", line=""), "split:"))
     if entries:
         add_legend(panels[1], entries, title=colouring.label if colouring.groups else None)
     bar = colouring.bar()
@@ -91,15 +94,8 @@ def _draw_pair(
     markers: Column,
 ) -> None:
     if scores.shape[1] <= second:
-        axes.set_axis_off()
-        axes.text(
-            0.5,
-            0.5,
-            f"There is no PC{second + 1}:\n{scores.shape[1]} directions hold all the variance.",
-            ha="center",
-            va="center",
-            transform=axes.transAxes,
-        )
+        held = f"{scores.shape[1]} directions hold all the variance."
+        write_instead(axes, f"There is no PC{second + 1}:\n{held}")
         return
     colouring.draw(axes, scores[:, 0], scores[:, second], target.prompts, markers)
     axes.axhline(0, color="#999999", linewidth=0.5, zorder=0)
@@ -128,18 +124,9 @@ def _draw_sum(axes: Axes, explained: NDArray[np.float64]) -> None:
         # The sum of all shares is 100 % only up to rounding.
         needed = int((total >= share - 1e-7).argmax()) + 1
         axes.axhline(share, color=colour, linewidth=0.9, linestyle="--")
-        axes.plot(
-            [needed],
-            [total[needed - 1]],
-            marker="o",
-            linestyle="none",
-            color=colour,
-            label=f"{share} %: {needed} component{'s' * (needed > 1)}",
-        )
-    axes.set(
-        xlabel="number of components",
-        ylabel="explained together (%)",
-        ylim=(min(total[0], 85) - 5, 102),
-    )
+        label = f"{share} %: {needed} component{'s' * (needed > 1)}"
+        axes.plot([needed], [total[needed - 1]], "o", color=colour, label=label)
+    axes.set(xlabel="number of components", ylabel="explained together (%)")
+    axes.set_ylim(min(total[0], 85) - 5, 102)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(loc="lower right", frameon=False, fontsize=9)

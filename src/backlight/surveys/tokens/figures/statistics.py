@@ -1,20 +1,24 @@
 """Figures of some targets side by side: sizes against answers, and angles between prompts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from backlight.report.layout import Words, add_legend, sheet
+from backlight.report.colours import DIVERGING
+from backlight.report.layout import add_legend, figure_with_text
+from backlight.report.lines import sample
 from backlight.surveys.tokens.figures.colouring import MARKERS, Colouring
+from backlight.surveys.tokens.figures.shown import Shown
 from backlight.surveys.tokens.figures.targets import Target
 from backlight.tables import Table
 
+_ANSWER = ("answer", "the answer")  # as a label, and in a sentence
 _SPLITS = {"train": "#2b6cb0", "test": "#c53030"}
 _ALONE = "#2b6cb0"
 _MOST_COSINES = 200
@@ -22,54 +26,42 @@ _MOST_NAMED = 12
 
 
 def draw_statistics(
-    rows: Sequence[Sequence[Target]],
-    left_out: Sequence[Target],
-    prompts: Table,
-    norm: str,
-    subtitle: str,
+    rows: Sequence[Sequence[Target]], left_out: Sequence[str], shown: Shown
 ) -> Figure:
     """Draw the gradient's norm against the answer if that is a number, else against the loss.
 
     Args:
         rows: The targets, in rows of panels.
-        left_out: Those of the run that are zero by causality.
-        prompts: The table by prompt.
-        norm: The label of the norm, with its unit.
-        subtitle: What was measured.
+        left_out: The names of those that are zero by causality.
+        shown: The run.
 
     Returns:
         The figure.
     """
+    prompts = shown.prompts
     column = _numeric_answer(prompts) or "loss"
-    told = "the answer" if column != "loss" else "the loss"
+    label, about = (prompts.label(column), "the loss") if column == "loss" else _ANSWER
     caption = [
-        f"Each point is one prompt: the norm of its gradient against {told}. r: their correlation "
+        f"Each point is one prompt: the norm of its gradient against {about}. r: their correlation "
         "(Pearson) over n prompts; with independent prompts and no relation, |r| stays below "
         "1.96 / sqrt(n) in 95 % of cases."
     ]
     if left_out:
-        names = ", ".join(target.name for target in left_out[:4])
         more = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
-        caption.append(
-            f"Not shown, because the gradient there is zero by causality: {names}{more}."
-        )
-    words = Words(
-        title=f"Size of the gradient against {told}, prompt by prompt",
-        subtitle=subtitle,
-        caption=caption,
-    )
-    figure, panels = _grid(rows, words, height=3.0)
-    label = "answer" if column != "loss" else prompts.label(column)
+        names = ", ".join(left_out[:4])
+        zero = f"Not shown, because the gradient there is zero by causality: {names}{more}."
+        caption.append(zero)
+    title = f"Size of the gradient against {about}, prompt by prompt"
+    figure = _figure(rows, 3.0, title=title, subtitle=shown.title, caption=caption)
+    panels = _panels(figure, rows)
     for (row, place), axes in panels.items():
         _draw_norms(axes, rows[row][place], prompts, column)
         lowest = (row + 1, place) not in panels
+        norm = shown.positions.label("gradient_norm")
         axes.set(xlabel=label if lowest else "", ylabel="" if place else norm)
     if "split" in prompts.columns:
-        present = [split for split in _SPLITS if (prompts["split"] == split).any()]
-        entries = [
-            (Line2D([], [], marker=MARKERS[split], linestyle="none", color=_SPLITS[split]), split)
-            for split in present
-        ]
+        found = [split for split in _SPLITS if (prompts["split"] == split).any()]
+        entries = [(sample(_SPLITS[split], MARKERS[split], line=""), split) for split in found]
         last = max(map(len, rows)) - 1
         add_legend(panels[min(place for place in panels if place[1] == last)], entries)
     return figure
@@ -87,7 +79,9 @@ def draw_cosines(rows: Sequence[Sequence[Target]], colouring: Colouring, subtitl
         The figure.
     """
     by = colouring.label or "PC1"
-    words = Words(
+    figure = _figure(
+        rows,
+        3.7,
         title="Cosine of the angle between the gradients of each two prompts",
         subtitle=subtitle,
         caption=[
@@ -96,29 +90,27 @@ def draw_cosines(rows: Sequence[Sequence[Target]], colouring: Colouring, subtitl
             "Red blocks along the diagonal: neighbours in this order ask for the same change.",
         ],
     )
-    figure, panels = _grid(rows, words, height=3.7)
+    panels = _panels(figure, rows)
     for (row, place), axes in panels.items():
         _draw_angles(axes, rows[row][place], colouring)
-    bar = ScalarMappable(Normalize(-1, 1), "RdBu_r")
+    bar = ScalarMappable(Normalize(-1, 1), DIVERGING)
     figure.colorbar(bar, ax=list(panels.values()), label="cosine", pad=0.01, shrink=0.9, aspect=30)
     return figure
 
 
-def _grid(
-    rows: Sequence[Sequence[Target]], words: Words, height: float
-) -> tuple[Figure, dict[tuple[int, int], Axes]]:
-    """Lay out a panel for each target, by row and place in the row."""
-    columns = max(map(len, rows))
-    figure = sheet(max(4.0 * columns + 1.2, 8), height * len(rows) + 0.3, words)
-    panels = figure.subplots(len(rows), columns, squeeze=False)
-    used = {
-        (row, place): panels[row, place]
-        for row, each in enumerate(rows)
-        for place in range(len(each))
-    }
-    for axes in set(panels.flat) - set(used.values()):
-        axes.set_axis_off()
-    return figure, used
+def _figure(rows: Sequence[Sequence[Target]], height: float, **text: Any) -> Figure:
+    """Lay out a figure with room for rows of panels of a height."""
+    width = max(4.0 * max(map(len, rows)) + 1.2, 8)
+    return figure_with_text(width, height * len(rows) + 0.3, **text)
+
+
+def _panels(figure: Figure, rows: Sequence[Sequence[Target]]) -> dict[tuple[int, int], Axes]:
+    """Put a panel for each target into a figure; find them by row and place in the row."""
+    panels = figure.subplots(len(rows), max(map(len, rows)), squeeze=False)
+    for (row, place), axes in np.ndenumerate(panels):
+        if place >= len(rows[row]):
+            axes.set_axis_off()
+    return {place: axes for place, axes in np.ndenumerate(panels) if place[1] < len(rows[place[0]])}
 
 
 def _draw_norms(axes: Axes, target: Target, prompts: Table, column: str) -> None:
@@ -157,7 +149,7 @@ def _draw_angles(axes: Axes, target: Target, colouring: Colouring) -> None:
         keys = target.array("scores")[: len(cosines), 0]
     order = np.argsort(keys, kind="stable")
     shown = np.ma.masked_invalid(cosines[np.ix_(order, order)])
-    axes.pcolormesh(shown, cmap="RdBu_r", vmin=-1, vmax=1, rasterized=True)
+    axes.pcolormesh(shown, cmap=DIVERGING, vmin=-1, vmax=1, rasterized=True)
     axes.set(aspect="equal", facecolor="#c4c9d1")
     axes.invert_yaxis()
     axes.set_title(target.name, fontsize=9, parse_math=False)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.models.sites import kind_of, layer_of
+from backlight.surveys.tokens.names import key_of
 from backlight.tables import Table
 
 _MOST = 6
@@ -23,7 +24,7 @@ class Target:
         site: The site.
         position: The position.
         column: Its column among all positions.
-        key: What files about it are called by.
+        key: What files about it are called.
         arrays: All arrays of the run.
     """
 
@@ -37,11 +38,8 @@ class Target:
     def name(self) -> str:
         """The target, for titles."""
         layer, kind = layer_of(self.site), kind_of(self.site)
-        return (
-            f"{kind} of layer {layer}, {self.position}"
-            if layer is not None
-            else (f"{self.site}, {self.position}")
-        )
+        place = self.site if layer is None else f"{kind} of layer {layer}"
+        return f"{place}, {self.position}"
 
     @property
     def prompts(self) -> NDArray[np.int64]:
@@ -59,11 +57,11 @@ class Target:
         return f"{self.site}/{self.position}/scores" in self.arrays
 
     def array(self, name: str) -> NDArray[Any]:
-        """Give one of the target's own arrays, such as ``scores``."""
+        """Return one of the target's own arrays, such as ``scores``."""
         return self.arrays[f"{self.site}/{self.position}/{name}"]
 
     def norms(self) -> NDArray[np.float64]:
-        """Give the norm of the gradient in each prompt that has the position."""
+        """Return the norm of the gradient in each prompt that has the position."""
         return self.arrays[f"{self.site}/gradient_norm"][self.prompts, 0, self.column]
 
 
@@ -98,23 +96,6 @@ def find_targets(
         )
         for site, position in pairs
     ]
-
-
-def key_of(site: str, position: str, first_kind: str) -> str:
-    """Name what is written about a site and position: ``layer_3_comma``, as the seed's tool does.
-
-    Args:
-        site: The site.
-        position: The position.
-        first_kind: The kind of site that is meant where a name tells none.
-
-    Returns:
-        The name, with the kind of site (``layer_3_mlp.out_comma``) if it is another.
-    """
-    layer, kind = layer_of(site), kind_of(site)
-    if layer is None:
-        return f"{site}_{position}"
-    return f"layer_{layer}_{position}" if kind == first_kind else f"layer_{layer}_{kind}_{position}"
 
 
 def choose_targets(targets: Sequence[Target]) -> list[list[Target]]:

@@ -84,7 +84,7 @@ def loop(
 def arrowhead(
     base: NDArray[np.float64], tip: NDArray[np.float64], *, width: float
 ) -> NDArray[np.float64]:
-    """Give the three corners of an arrowhead.
+    """Compute the three corners of an arrowhead.
 
     Args:
         base: The middle of its base.
@@ -100,7 +100,7 @@ def arrowhead(
 
 
 def _normals(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the direction on the right of who walks along a line."""
+    """Compute the direction on the right of who walks along a line."""
     along = np.gradient(line, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     return np.stack([along[:, 1], -along[:, 0]], axis=1)

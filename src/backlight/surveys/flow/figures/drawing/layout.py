@@ -1,8 +1,9 @@
-"""The drawing board of the gradient's paths: where each depth is, and how strong what flows there.
+"""The layout of the picture of paths: where each depth is, and how strong what flows there.
 
 All lengths are inches.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,36 +12,48 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from backlight.report.layout import Words, sheet
-from backlight.report.strength import Strength
+from backlight.report.layout import figure_with_text, free_room
 from backlight.surveys.flow.figures.drawing.paths import Paths
 from backlight.surveys.flow.figures.drawing.shapes import eased
+from backlight.surveys.flow.figures.drawing.strength import Strength
 
 INK, SOFT, FAINT = "#2b2f38", "#5a6472", "#f1f4f8"
 """Colours of what is to be read first, of what is to be read next, and of the ground."""
 
+THICKEST = 1.15
+"""How thick the stream is at most."""
+
+RISE = 0.62
+"""From the stream's edge to the top of a loop."""
+
 _LEFT, _RIGHT = 1.75, 1.35  # beside the layers
 _HEADLINE, _NUMBERS, _KEY = 0.42, 0.62, 1.12  # above them and below
-_THICKEST = 1.15  # of the stream
 _EDGE = 0.16  # from a loop's bead to the end of the layer's stripe
 _SPAN = 12.6  # of all layers, if none gets too narrow or too wide
 _NARROWEST, _WIDEST = 0.36, 1.35  # layer
 _LEAST_WIDTH = 10.5
 
+BOTTOM = _KEY + _NUMBERS
+TOP = BOTTOM + THICKEST + 2 * (RISE + _EDGE)
+MIDDLE = (BOTTOM + TOP) / 2
+"""Where the stripes of layers end, and the middle line of the stream between."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
+class Layout:
     """Where everything is.
 
     Attributes:
+        figure: The whole figure.
         axes: On which one unit is one inch.
         paths: What is drawn.
         scale: How strengths look.
-        width: Of the whole board.
+        width: The width of the whole picture.
         left: Where the stream enters the first layer.
         step: From one layer to the next.
     """
 
+    figure: Figure
     axes: Axes
     paths: Paths
     scale: Strength
@@ -48,80 +61,51 @@ class Board:
     left: float
     step: float
 
-    rise = 0.62
-    """From the stream's edge to the top of a loop."""
-
     @staticmethod
-    def of(paths: Paths, words: Words) -> tuple[Figure, "Board"]:
+    def of(paths: Paths, *, title: str, subtitle: str, caption: Sequence[str]) -> "Layout":
         """Lay out a figure for some paths.
 
         Args:
             paths: The paths.
-            words: What is written around them.
+            title: What is shown.
+            subtitle: Of what it is shown.
+            caption: The sentences that say how to read it.
 
         Returns:
-            The figure and its board.
+            The layout; its axes are those of a new figure.
         """
         step = _step(paths.num_layers)
         span = step * paths.num_layers + _LEFT + _RIGHT
-        width = max(span, _LEAST_WIDTH)
-        figure = sheet(width, _KEY + _NUMBERS + _stripe() + _HEADLINE, words)
-        board = Board(
-            axes=_plain_axes(figure),
+        width, height = max(span, _LEAST_WIDTH), TOP + _HEADLINE
+        figure = figure_with_text(width, height, title=title, subtitle=subtitle, caption=caption)
+        axes = figure.add_axes(free_room(figure), xlim=(0, width), ylim=(0, height))
+        axes.set_axis_off()
+        left = _LEFT + (width - span) / 2
+        return Layout(
+            figure=figure,
+            axes=axes,
             paths=paths,
             scale=paths.scale,
             width=width,
-            left=_LEFT + (width - span) / 2,
+            left=left,
             step=step,
         )
-        board.axes.set(xlim=(0, width), ylim=(0, _KEY + _NUMBERS + _stripe() + _HEADLINE))
-        return figure, board
-
-    @property
-    def bottom(self) -> float:
-        """Where the stripes of layers end below."""
-        return _KEY + _NUMBERS
-
-    @property
-    def top(self) -> float:
-        """Where they end above."""
-        return self.bottom + _stripe()
-
-    @property
-    def middle(self) -> float:
-        """The middle line of the stream."""
-        return self.bottom + _stripe() / 2
-
-    @staticmethod
-    def thinner(num_layers: int) -> float:
-        """Tell how many times thinner loops are drawn than the stream."""
-        return _THICKEST / _loop(num_layers)
-
-    @property
-    def branch_thickness(self) -> float:
-        """How thick a loop is at most."""
-        return _loop(self.paths.num_layers)
-
-    @property
-    def stream_thickness(self) -> float:
-        """How thick the stream is at most."""
-        return _THICKEST
 
     def x(self, depth: float) -> float:
-        """Give the place of a depth."""
+        """Return the place of a depth."""
         return self.left + self.step * depth
 
     def norms(self, depths: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give the stream's norm at depths, between known ones smoothly by ratios."""
+        """Interpolate the stream's norm at depths, between known ones smoothly by ratios."""
         logs = np.log(np.maximum(self.paths.norms, self.scale.low))
         return np.exp(eased(self.paths.depths, logs, depths))
 
     def halves(self, depths: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give half the stream's thickness at depths."""
-        return self.scale.thickness(self.norms(depths)) * _THICKEST / 2
+        """Return half the stream's thickness at depths."""
+        return self.scale.thickness(self.norms(depths)) * THICKEST / 2
 
     def half(self, depth: float) -> float:
-        """Give half the stream's thickness at one depth."""
+        """Return half the stream's thickness at one depth."""
         return float(self.halves(np.array([float(depth)]))[0])
 
     def write(
@@ -153,21 +137,6 @@ def _step(num_layers: int) -> float:
     return float(np.clip(_SPAN / num_layers, _NARROWEST, _WIDEST))
 
 
-def _loop(num_layers: int) -> float:
-    """Keep loops of narrow layers open."""
+def loop_thickness(num_layers: int) -> float:
+    """Return how thick a loop is at most; narrow layers have thin ones, which stay open."""
     return min(0.17, 0.17 * _step(num_layers))
-
-
-def _stripe() -> float:
-    return _THICKEST + 2 * (Board.rise + _EDGE)
-
-
-def _plain_axes(figure: Figure) -> Axes:
-    """Fill the room between the words with axes that cannot be seen."""
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    rect = engine.get()["rect"]
-    figure.set_layout_engine("none")
-    axes = figure.add_axes(rect)
-    axes.set_axis_off()
-    return axes
