@@ -5,8 +5,7 @@ import pytest
 from matplotlib.collections import FillBetweenPolyCollection
 
 from backlight.report.layout import CAPTION
-from backlight.surveys.flow.figures.norm_lines import CHANCE
-from backlight.surveys.flow.figures.norms import draw_norms
+from backlight.surveys.flow.figures.norms import CHANCE, draw_norms
 from zoo.flow_results import SURROGATES, flow_results
 
 

@@ -6,19 +6,29 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from backlight.report.layout import figure_with_text
-from backlight.report.lines import BANDS, finish, sample, write_instead
+from backlight.report.lines import BANDS, fill_band, finish, interval, sample, write_instead
 from backlight.report.scales import make_logarithmic
-from backlight.surveys.flow.figures.norm_lines import (
-    FINAL,
-    colour_of,
-    draw_norm_lines,
-    mark_layers,
-    names_of,
-)
-from backlight.tables import Table
+from backlight.tables import Column, Table
 
+CHANCE = "chance"
+"""The ``gid`` of the lines of what chance would give."""
+
+_FINAL = "final_norm"  # the norm that is in no layer
+_COLOURS = {
+    "norm1": "#2b6cb0",
+    "norm1_post": "#63b3ed",
+    "norm2": "#b5542b",
+    "norm2_post": "#f0a36b",
+    "attn.q_norm": "#2f855a",
+    "attn.k_norm": "#86c79a",
+    _FINAL: "#2b2f38",
+}
+_OTHER = "#9467bd"
+_BEHIND = 0.09  # of all layers, the final norm's place behind the last
+_MANY = 40  # layers, above which points are not marked
 _SURROGATES = {
     "identity": "u",
     "scale": "u / \u03c3",
@@ -71,14 +81,14 @@ def draw_norms(table: Table, *, subtitle: str) -> Figure:
     for place, (name, formula) in enumerate(_SURROGATES.items()):
         cosines[place].set_title(f"{name}\n{formula}", fontsize=9, parse_math=False)
         _draw_cosines(cosines[place], table, name)
-        draw_norm_lines(ratios[place], table, f"{name}_norm_ratio")
+        _draw_lines(ratios[place], table, f"{name}_norm_ratio")
         ratios[place].axhline(1, color="#777777", linewidth=0.8)
         finish(ratios[place], y="")
     cosines[0].set_ylabel("1 \u2212 cosine with\nthe true gradient")
     ratios[0].set_ylabel("length over that of\nthe true gradient")
     for axes in [*parts[:-1], *cosines, *ratios]:
         if axes.lines:
-            mark_layers(axes, table)
+            _mark_layers(axes, table)
     for row in (cosines, ratios):
         _share([axes for axes in row if axes.lines])
     return figure
@@ -91,9 +101,9 @@ def _draw_parts(panels: Sequence[Axes], table: Table) -> None:
             axes.set_ylabel(label)
             continue
         centred = table.select(table["kind"] == "layer") if column == "r_mean" else table
-        draw_norm_lines(axes, centred, column)
+        _draw_lines(axes, centred, column)
         if column == "sigma":
-            draw_norm_lines(axes, table, "sigma_std", is_plain=True)
+            _draw_lines(axes, table, "sigma_std", is_plain=True)
         finish(axes, y=label.format(unit=table.units["gradient_norm"]), x="")
         make_logarithmic(axes)
 
@@ -110,7 +120,7 @@ def _draw_cosines(axes: Axes, table: Table, name: str) -> None:
         "away_se": table[f"{name}_cosine_se"],
         "away_chance": 1 - table[f"{name}_cosine_chance"],
     }
-    draw_norm_lines(axes, Table(name="away", columns=columns), "away")
+    _draw_lines(axes, Table(name="away", columns=columns), "away")
     finish(axes, y="", x="")
 
 
@@ -125,7 +135,7 @@ def _share(panels: Sequence[Axes]) -> None:
 def _draw_key(axes: Axes, table: Table) -> None:
     """Draw a legend of which colour is which norm."""
     axes.set_axis_off()
-    entries = [_entry(table.select(table["norm"] == name)) for name in names_of(table)]
+    entries = [_entry(table.select(table["norm"] == name)) for name in _names(table)]
     entries.append((sample("#777777", line=":"), "chance"))
     handles, labels = zip(*entries, strict=True)
     axes.legend(handles, labels, loc="center", frameon=False, fontsize=8.5)
@@ -135,5 +145,80 @@ def _entry(own: Table) -> tuple[Line2D, str]:
     name, kind = str(own["norm"][0]), {"rms": "RMS"}.get(str(own["kind"][0]), "layer")
     width = ", ".join(str(each) for each in np.unique(own["width"]))
     by_head = ", by head" if np.isfinite(own["head"]).any() else ""
-    marker = "D" if name == FINAL else "o"
-    return sample(colour_of(name), marker), f"{name}\n{kind} norm of {width}{by_head}"
+    marker = "D" if name == _FINAL else "o"
+    return sample(_COLOURS.get(name, _OTHER), marker), f"{name}\n{kind} norm of {width}{by_head}"
+
+
+def _draw_lines(axes: Axes, table: Table, column: str, *, is_plain: bool = False) -> None:
+    """Draw a statistic of all norms with bands, and dotted what chance would give.
+
+    Bands are of 95 %; of norms of single heads, from the least head to the largest. A plain line is
+    dashed and has neither.
+    """
+    for name in _names(table):
+        own = table.select(table["norm"] == name)
+        places = _places(table, own)
+        x = np.unique(places)
+        by_layer = [own.select(places == place) for place in x]
+        colour, values = (
+            _COLOURS.get(name, _OTHER),
+            np.array([rows[column].mean() for rows in by_layer]),
+        )
+        if is_plain:
+            marker = "_" if len(x) < 3 else ""
+            axes.plot(x, values, color=colour, marker=marker, linewidth=0.9, linestyle="--")
+            continue
+        marker = "D" if name == _FINAL else "o" if len(x) <= _MANY else ""
+        axes.plot(x, values, color=colour, marker=marker, markersize=3, linewidth=1.2)
+        low, high = np.array([_ends(rows, column) for rows in by_layer]).T
+        fill_band(axes, x, low, high, colour=colour)
+        if f"{column}_chance" in table.columns:
+            _draw_chance(axes, x, [rows[f"{column}_chance"][0] for rows in by_layer], colour)
+
+
+def _mark_layers(axes: Axes, table: Table) -> None:
+    """Number the layers, and name the place of the final norm behind them."""
+    layers = table["layer"][np.isfinite(table["layer"])]
+    ticks: list[float] = []
+    if len(layers):
+        locator = MaxNLocator(nbins=5, integer=True, min_n_ticks=1)
+        found = locator.tick_values(float(layers.min()), float(layers.max()))
+        ticks = [tick for tick in found if tick in range(int(layers.min()), int(layers.max()) + 1)]
+    names = [f"{tick:.0f}" for tick in ticks]
+    if (table["norm"] == _FINAL).any():
+        ticks, names = [*ticks, _behind(table)], [*names, "final"]
+    axes.set_xticks(ticks, names)
+    ends = [*layers, *ticks]
+    edge = max(0.5, 0.05 * np.ptp(ends))
+    axes.set_xlim(min(ends) - edge, max(ends) + edge)
+
+
+def _draw_chance(axes: Axes, x: Column, levels: list[float], colour: str) -> None:
+    if len(x) == 1:
+        x, levels = x[0] + np.array([-0.4, 0.4]), 2 * levels
+    axes.plot(x, levels, color=colour, linewidth=1, linestyle=":", gid=CHANCE)
+
+
+def _places(table: Table, own: Table) -> Column:
+    return np.where(np.isnan(own["layer"]), _behind(table), own["layer"])
+
+
+def _behind(table: Table) -> float:
+    layers = table["layer"][np.isfinite(table["layer"])]
+    if not len(layers):
+        return 0.0
+    return float(layers.max() + max(1.0, _BEHIND * np.ptp(layers)))
+
+
+def _ends(rows: Table, column: str) -> tuple[float, float]:
+    """Find the ends of a band: of one norm by its error, of heads the least and the largest."""
+    values = rows[column]
+    if rows.num_rows > 1:
+        return float(values.min()), float(values.max())
+    low, high = interval(values, rows[f"{column}_se"])
+    return float(low[0]), float(high[0])
+
+
+def _names(table: Table) -> list[str]:
+    """List the norms of a table by their names in a layer."""
+    return list(dict.fromkeys(str(name) for name in table["norm"]))

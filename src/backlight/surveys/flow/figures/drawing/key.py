@@ -7,16 +7,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Circle, Rectangle
 
 from backlight.report.scales import brief
-from backlight.surveys.flow.figures.drawing.layout import (
-    BOTTOM,
-    FAINT,
-    INK,
-    SOFT,
-    THICKEST,
-    TOP,
-    Layout,
-    loop_thickness,
-)
+from backlight.surveys.flow.figures.drawing.layout import FAINT, INK, SOFT, Layout, thickest_loop
 from backlight.surveys.flow.figures.drawing.paths import Paths
 from backlight.surveys.flow.figures.drawing.shapes import slices
 from backlight.tables import Table
@@ -28,22 +19,22 @@ _SAMPLES = (-0.6, -0.3, 0.0, 0.3, 0.6)
 
 def number_layers(layout: Layout) -> None:
     """Draw a stripe for each second layer, numbers below, and the norm between each two."""
-    axes, bottom, count = layout.axes, BOTTOM, layout.paths.num_layers
+    axes, bottom, count = layout.axes, layout.bottom, layout.paths.num_layers
     size = float(np.clip(19 * layout.step, 7, 9.5))
     small = float(np.clip(16 * layout.step, 6.2, 9))
     for layer in range(count):
         if layer % 2 == 0:
-            corner, height = (layout.x(layer), bottom), TOP - bottom
+            corner, height = (layout.x(layer), bottom), layout.top - bottom
             axes.add_patch(Rectangle(corner, layout.step, height, color=FAINT, linewidth=0))
         layout.write(layout.x(layer + 0.5), bottom - 0.16, str(layer), size=size)
     every = int(np.ceil(small * 0.06 / layout.step))
     for depth in [*range(0, count - every + 1, every), count]:
         text, x = brief(float(layout.paths.ends[depth])), layout.x(depth)
         axes.plot([x, x], [bottom - 0.3, bottom - 0.02], color="#c9ced6", linewidth=0.5)
-        layout.write(x, bottom - 0.4, text, size=small, colour=SOFT)
+        layout.write(x, bottom - 0.4, text, size=small, color=SOFT)
     left = layout.x(0) - 0.35
-    layout.write(left, bottom - 0.16, "layer", size=9, align="right")
-    layout.write(left, bottom - 0.4, "gradient norm", size=8.5, colour=SOFT, align="right")
+    layout.write(left, bottom - 0.16, "layer", size=9, ha="right")
+    layout.write(left, bottom - 0.4, "gradient norm", size=8.5, color=SOFT, ha="right")
 
 
 def write_slope(layout: Layout, slopes: Table) -> None:
@@ -54,7 +45,7 @@ def write_slope(layout: Layout, slopes: Table) -> None:
     line = f"backward, the norm is multiplied by {np.exp(slope):#.4g} per layer"
     if np.isfinite(low):
         line += f" (95 %: {np.exp(low):#.4g} to {np.exp(high):#.4g})"
-    place = (layout.x(layout.paths.num_layers / 2), TOP + 0.22)
+    place = (layout.x(layout.paths.num_layers / 2), layout.top + 0.22)
     layout.write(*place, f"\u27f5  {line}", size=10)
 
 
@@ -66,7 +57,7 @@ def draw_bead(layout: Layout, x: float, y: float, cosine: float, *, is_certain: 
     layout.axes.add_patch(bead)
     if is_certain:
         sign, ink = "+" if cosine > 0 else "\u2212", "white" if abs(cosine) > 0.35 else INK
-        layout.write(x, y - 0.05 * radius, sign, size=95 * radius, colour=ink)
+        layout.write(x, y - 0.05 * radius, sign, size=95 * radius, color=ink)
 
 
 def draw_key(layout: Layout, label: str) -> None:
@@ -80,12 +71,12 @@ def draw_key(layout: Layout, label: str) -> None:
     _draw_wedge(layout, start, label)
     start += _LONG + 1.2
     heading = "cosine of what returns through a branch with what goes around it"
-    layout.write(start, _HIGH, heading, size=8.5, align="left")
+    layout.write(start, _HIGH, heading, size=8.5, ha="left")
     for place, cosine in enumerate(_SAMPLES):
         x = start + 0.25 + 0.95 * place
         draw_bead(layout, x, _LOW, cosine, is_certain=cosine != 0)
         text = f"{cosine:+.1f}".replace("-", "\u2212") if cosine else "may be 0"
-        layout.write(x, _LOW - 0.3, text, size=8, colour=SOFT)
+        layout.write(x, _LOW - 0.3, text, size=8, color=SOFT)
 
 
 def explain_paths(paths: Paths) -> list[str]:
@@ -97,7 +88,7 @@ def explain_paths(paths: Paths) -> list[str]:
     Returns:
         The sentences.
     """
-    ratio = THICKEST / loop_thickness(paths.num_layers)
+    ratio = Layout.thickest / thickest_loop(paths.num_layers)
     along, scale = paths.norms[paths.norms > 0], paths.scale
     times = f"{along.max() / along.min():,.0f}" if len(along) else "0"
     grows = f"logarithm of the norm, because along the stream it differs by a factor of {times}"
@@ -128,12 +119,12 @@ def _draw_wedge(layout: Layout, start: float, label: str) -> None:
     """Draw the stream at all strengths of the scale, a third as thick."""
     scale, places = layout.scale, np.linspace(0, 1, 121)
     norms = scale.low * (scale.high / scale.low) ** places
-    half = scale.thickness(norms) * THICKEST / 6
+    half = scale.thickness(norms) * layout.thickest / 6
     colours = scale.colour(np.sqrt(norms[1:] * norms[:-1]))
     wedge = slices(start + _LONG * places, half, _LOW)
     layout.axes.add_collection(PolyCollection(wedge, facecolors=colours, gid="key"), autolim=False)
     for tick in scale.ticks():
         x = start + _LONG * np.log(tick / scale.low) / np.log(scale.high / scale.low)
         layout.axes.plot([x, x], [_LOW - 0.24, _LOW - 0.19], color=SOFT, linewidth=0.6)
-        layout.write(x, _LOW - 0.32, brief(tick), size=8, colour=SOFT)
-    layout.write(start, _HIGH, label, size=8.5, align="left")
+        layout.write(x, _LOW - 0.32, brief(tick), size=8, color=SOFT)
+    layout.write(start, _HIGH, label, size=8.5, ha="left")

@@ -12,14 +12,7 @@ from backlight.surveys.flow.figures.drawing.key import (
     number_layers,
     write_slope,
 )
-from backlight.surveys.flow.figures.drawing.layout import (
-    INK,
-    MIDDLE,
-    RISE,
-    SOFT,
-    Layout,
-    loop_thickness,
-)
+from backlight.surveys.flow.figures.drawing.layout import INK, SOFT, Layout, thickest_loop
 from backlight.surveys.flow.figures.drawing.paths import Branch, Paths
 from backlight.surveys.flow.figures.drawing.shapes import arrowhead, loop, slices
 from backlight.tables import Table
@@ -64,6 +57,7 @@ def draw_picture(depth: Table, residual: Table, slopes: Table, *, subtitle: str)
 
 
 def _draw_stream(layout: Layout) -> None:
+    """Draw the stream as slices, each in one colour, the more the faster the norm changes."""
     known = layout.paths.depths
     steps = np.abs(np.diff(np.log(layout.norms(known))))
     fewest = np.ceil(layout.step * np.diff(known) / _WIDEST)
@@ -73,13 +67,12 @@ def _draw_stream(layout: Layout) -> None:
         for start, end, count in zip(known[:-1], known[1:], counts, strict=True)
     ]
     cuts = np.concatenate([*parts, known[-1:]])
-    band = slices(layout.left + layout.step * cuts, layout.halves(cuts), MIDDLE)
+    band = slices(layout.left + layout.step * cuts, layout.halves(cuts), layout.middle)
     colours = layout.scale.colour(layout.norms((cuts[1:] + cuts[:-1]) / 2))
-    layout.axes.add_collection(
-        PolyCollection(band, facecolors=colours, gid=STREAM, zorder=2), autolim=False
-    )
+    stream = PolyCollection(band, facecolors=colours, gid=STREAM, zorder=2)
+    layout.axes.add_collection(stream, autolim=False)
     marks = [
-        [(x + side, MIDDLE + up) for side, up in ((0.035, 0.06), (0, 0), (0.035, -0.06))]
+        [(x + side, layout.middle + up) for side, up in ((0.035, 0.06), (0, 0), (0.035, -0.06))]
         for x in (layout.x(layer + 0.5) for layer in range(layout.paths.num_layers))
     ]
     chevrons = LineCollection(marks, colors="white", linewidths=1, alpha=0.7, zorder=3)
@@ -88,7 +81,7 @@ def _draw_stream(layout: Layout) -> None:
 
 def _draw_embedding(layout: Layout) -> None:
     """End the stream in an arrowhead."""
-    start, middle, half = layout.x(0), MIDDLE, layout.half(0.0)
+    start, middle, half = layout.x(0), layout.middle, layout.half(0.0)
     colour = layout.scale.colour(layout.paths.ends[0])
     tip = start - _TAIL - _HEAD - 0.2 * half
     tail = Rectangle((start - _TAIL - 0.01, middle - half), _TAIL + 0.02, 2 * half)
@@ -97,15 +90,15 @@ def _draw_embedding(layout: Layout) -> None:
     for patch in (tail, head):
         patch.set(facecolor=colour, linewidth=0, zorder=2)
         layout.axes.add_patch(patch)
-    layout.write(tip - 0.08, middle, "embedding", size=9, align="right")
-    height = half + 0.55 * RISE
+    layout.write(tip - 0.08, middle, "embedding", size=9, ha="right")
+    height = half + 0.55 * layout.rise
     for text, y in (("through\nattention", height), ("through\nthe MLP", -height)):
-        layout.write(start - 0.35, middle + y, text, size=8.5, colour=SOFT, align="right")
+        layout.write(start - 0.35, middle + y, text, size=8.5, color=SOFT, ha="right")
 
 
 def _draw_loss(layout: Layout) -> None:
     """Begin the stream at the loss, behind the final norm and the head."""
-    end, middle = layout.x(layout.paths.num_layers), MIDDLE
+    end, middle = layout.x(layout.paths.num_layers), layout.middle
     half = layout.half(layout.paths.num_layers)
     colour = layout.scale.colour(layout.paths.ends[-1])
     stub = Rectangle((end - 0.01, middle - half), _STUB + 0.01, 2 * half, color=colour, linewidth=0)
@@ -115,7 +108,7 @@ def _draw_loss(layout: Layout) -> None:
         layout.axes.add_patch(patch)
     layout.write(end + _STUB + 0.2, middle, "loss", size=9)
     below = middle - max(half, 0.25) - 0.25
-    layout.write(end + _STUB + 0.2, below, "final norm\nand head", size=7.5, colour=SOFT)
+    layout.write(end + _STUB + 0.2, below, "final norm\nand head", size=7.5, color=SOFT)
 
 
 def _draw_branch(layout: Layout, branch: Branch) -> None:
@@ -123,16 +116,14 @@ def _draw_branch(layout: Layout, branch: Branch) -> None:
         return
     side = 1 if branch.name == "attention" else -1
     right, left = (
-        np.array([layout.x(depth), MIDDLE + side * layout.half(depth)])
+        np.array([layout.x(depth), layout.middle + side * layout.half(depth)])
         for depth in (branch.enters, branch.leaves)
     )
-    thickness = max(
-        float(layout.scale.thickness(branch.norm)) * loop_thickness(layout.paths.num_layers),
-        _THINNEST,
-    )
-    outline = loop(right, left, rise=side * RISE, thickness=thickness)
+    share = float(layout.scale.thickness(branch.norm))
+    thickness = max(share * thickest_loop(layout.paths.num_layers), _THINNEST)
+    outline = loop(right, left, rise=side * layout.rise, thickness=thickness)
     place = f"layers.{branch.layer}.{branch.name}"
     colour = layout.scale.colour(branch.norm)
     layout.axes.add_patch(PathPatch(outline, color=colour, linewidth=0, gid=place, zorder=3))
-    x, y = (right + left) / 2 + [0, side * RISE]
+    x, y = (right + left) / 2 + [0, side * layout.rise]
     draw_bead(layout, x, y, branch.cosine, is_certain=branch.is_certain)
