@@ -10,6 +10,7 @@ from backlight.report.layout import CAPTION
 from backlight.report.rendering import png
 from backlight.surveys.tokens.figures import draw
 from backlight.surveys.tokens.figures.cells import ABSENT, STRUCTURAL
+from backlight.surveys.tokens.figures.shown import Shown
 from backlight.surveys.tokens.figures.targets import choose_targets, find_targets
 from zoo.token_results import CITY, token_results
 
@@ -49,8 +50,7 @@ def one(name, results=None, **options):
 
 
 def targets_of(results):
-    tables = results.tables
-    return find_targets(tables["geometry"], tables["positions"], results.data)
+    return find_targets(Shown.of(results))
 
 
 def layers(number, kind="resid.post"):

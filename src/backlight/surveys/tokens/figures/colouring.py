@@ -1,7 +1,8 @@
 """Points coloured by what is known of the prompts: a number, a word, or nothing."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -17,20 +18,22 @@ from backlight.report.lines import sample
 from backlight.report.visible import visible
 from backlight.tables import Column, Table
 
-MARKERS = {"train": "o", "test": "^"}
-"""How points of the two splits are drawn."""
+MARKERS = {"": "o", "train": "o", "test": "^"}
+"""How points of the two splits are drawn, and those of no split."""
 
+_OTHER_SPLIT = "s"
 _UNKNOWN, _ALONE = "#b5bcc7", "#2b6cb0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Colouring:
-    """Which colour each prompt has, and in which order prompts go by it.
+    """How each prompt looks as a point, and in which order prompts go by their colours.
 
     Attributes:
         label: What colours stand for; empty if for nothing.
         colours: One for each prompt.
         order: A number for each prompt to sort by; NaN if its value is not known.
+        splits: The split of each prompt, which has a marker; empty if there are no two.
         groups: The colour of each word; empty if colours stand for a number.
         norm: From numbers to 0..1; None if colours stand for no number.
     """
@@ -38,7 +41,8 @@ class Colouring:
     label: str
     colours: Column
     order: NDArray[np.float64]
-    groups: dict[str, str]
+    splits: Column
+    groups: dict[str, str] = field(default_factory=dict[str, str])
     norm: Normalize | None = None
 
     @staticmethod
@@ -52,23 +56,19 @@ class Colouring:
         Returns:
             Numbers from dark to bright; of words, the ten most frequent by colour, then ``other``.
         """
+        count, splits = prompts.num_rows, prompts.columns.get("split")
+        if splits is None or len(np.unique(splits)) < 2:
+            splits = np.full(count, "")
         if column is None:
-            alone, unknown = np.full(prompts.num_rows, _ALONE), np.full(prompts.num_rows, np.nan)
-            return Colouring(label="", colours=alone, order=unknown, groups={})
+            alone, order = np.full(count, _ALONE), np.full(count, np.nan)
+            return Colouring(label="", colours=alone, order=order, splits=splits)
         values = prompts[column]
         label = visible(prompts.label(column).removesuffix(" value"), blanks=False)
         if values.dtype.kind == "U":
-            return _by_word(values, label)
-        return _by_number(values.astype(np.float64), label)
+            return _by_word(values, label, splits)
+        return _by_number(values.astype(np.float64), label, splits)
 
-    def draw(
-        self,
-        axes: Axes,
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        rows: NDArray[np.int64],
-        markers: Column,
-    ) -> None:
+    def draw(self, axes: Axes, x: Column, y: Column, rows: Column) -> None:
         """Draw some prompts as points.
 
         Args:
@@ -76,57 +76,40 @@ class Colouring:
             x: Their horizontal places.
             y: Their vertical places.
             rows: Which prompts they are.
-            markers: The marker of every prompt.
         """
-        for marker in dict.fromkeys(markers[rows].tolist()):
-            own = markers[rows] == marker
-            axes.scatter(
-                x[own],
-                y[own],
-                c=self.colours[rows][own],
-                marker=marker,
-                s=26 if len(rows) <= 300 else 12,
-                alpha=0.85,
-                linewidths=0.3,
-                edgecolors="white",
-            )
+        splits, colours = self.splits[rows], self.colours[rows]
+        looks: dict[str, Any] = {"alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"}
+        for split in dict.fromkeys(splits.tolist()):
+            own = splits == split
+            marker, size = MARKERS.get(split, _OTHER_SPLIT), 26 if len(rows) <= 300 else 12
+            axes.scatter(x[own], y[own], c=colours[own], marker=marker, s=size, **looks)
 
     def bar(self) -> ScalarMappable | None:
         """Return what a colour bar shows; None if colours stand for no number."""
         return None if self.norm is None else ScalarMappable(self.norm, SEQUENTIAL)
 
     def samples(self) -> list[tuple[Line2D, str]]:
-        """List a legend's entries for words: a sample point and the word."""
-        return [(sample(colour, "o", line=""), word) for word, colour in self.groups.items()]
+        """List a legend's entries: the colours of words, then the markers of splits."""
+        words = [(sample(colour, "o", line=""), word) for word, colour in self.groups.items()]
+        splits = [
+            (sample("#555555", MARKERS.get(split, _OTHER_SPLIT), line=""), split)
+            for split in dict.fromkeys(self.splits.tolist())
+            if split
+        ]
+        between = [(sample("none", line=""), "split:")] if words and splits else []
+        return [*words, *between, *splits]
 
 
-def split_markers(prompts: Table) -> tuple[Column, list[tuple[Line2D, str]]]:
-    """Choose a marker for each prompt by its split.
-
-    Args:
-        prompts: The table of prompts.
-
-    Returns:
-        The marker of each, and a legend's entries; none if there are no two splits.
-    """
-    if "split" not in prompts.columns or len(np.unique(prompts["split"])) < 2:
-        return np.full(prompts.num_rows, MARKERS["train"]), []
-    markers = np.array([MARKERS.get(str(split), "s") for split in prompts["split"]])
-    names = dict.fromkeys(prompts["split"].tolist())
-    entries = [(sample("#555555", MARKERS.get(name, "s"), line=""), name) for name in names]
-    return markers, entries
-
-
-def _by_number(values: NDArray[np.float64], label: str) -> Colouring:
+def _by_number(values: Column, label: str, splits: Column) -> Colouring:
     known = values[np.isfinite(values)]
     low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
     norm = Normalize(low, high) if low < high else Normalize(low - 0.5, high + 0.5)
     colormap = colormaps[SEQUENTIAL].with_extremes(bad=_UNKNOWN)
     colours = colormap(norm(np.ma.masked_invalid(values)))
-    return Colouring(label=label, colours=colours, order=values, groups={}, norm=norm)
+    return Colouring(label=label, colours=colours, order=values, splits=splits, norm=norm)
 
 
-def _by_word(values: Column, label: str) -> Colouring:
+def _by_word(values: Column, label: str, splits: Column) -> Colouring:
     words = [str(value) for value in values]
     counts = Counter(words)
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[: len(PALETTE)]
@@ -141,5 +124,6 @@ def _by_word(values: Column, label: str) -> Colouring:
         label=label,
         colours=np.array([groups[keys[place]] for place in places]),
         order=np.array(places, dtype=np.float64),
+        splits=splits,
         groups=groups,
     )

@@ -65,7 +65,7 @@ def _draw_means(shown: Shown, kind: str, table: Table, measure: str) -> Figure:
     cells = cells_of(table, measure)
     height, width = cells.values.shape
     figure = figure_with_text(
-        _within(0.5 * width + 2.2, 7.5, 30),
+        _between(0.5 * width + 2.2, 7.5, 30),
         max(height * _row_height(height), 2) + _room_for_names(cells),
         title=f"{_TITLES[measure]}, {kind}",
         subtitle=shown.title,
@@ -86,10 +86,10 @@ def _draw_heads(shown: Shown, kind: str, table: Table, measure: str) -> Figure:
         each,
         [f"head {head:.0f}" for head in heads],
         measure,
+        (_row_label(kind, table), f"mean {table.label(measure)}"),
         title=f"{_TITLES[measure]}, {kind}, head by head",
         subtitle=shown.title,
         caption=_caption(shown, kind, table, each, measure),
-        labels=(_row_label(kind, table), f"mean {table.label(measure)}"),
     )
 
 
@@ -101,6 +101,7 @@ def _draw_single(shown: Shown, kind: str, table: Table) -> Figure:
         each,
         [_prompt_title(shown.prompts, prompt) for prompt in chosen],
         "gradient_norm",
+        (_row_label(kind, table), table.label("gradient_norm")),
         title=f"{_TITLES['gradient_norm']}, {kind}, in single prompts",
         subtitle=shown.title,
         caption=[
@@ -108,32 +109,22 @@ def _draw_single(shown: Shown, kind: str, table: Table) -> Figure:
             "each grid: the prompt, and after the arrow its right answer.",
             *_explain_uncoloured(kind, each),
         ],
-        labels=(_row_label(kind, table), table.label("gradient_norm")),
     )
 
 
 def _draw_panels(
-    each: Sequence[Cells],
-    names: Sequence[str],
-    measure: str,
-    *,
-    title: str,
-    subtitle: str,
-    caption: Sequence[str],
-    labels: tuple[str, str],
+    each: Sequence[Cells], names: Sequence[str], measure: str, labels: tuple[str, str], **text: Any
 ) -> Figure:
     """Draw grids of one shape beside and below each other; the labels are of rows and colours."""
     height, width = each[0].values.shape
-    wide = _within(0.4 * width, 3.2, 18) + 0.4
+    wide = _between(0.4 * width, 3.2, 18) + 0.4
     high = max(height * min(_row_height(height), 0.25), 1.4) + 0.4
     columns = _columns(len(each), aspect=wide / high)
     figure = figure_with_text(
-        _within(columns * wide + 1.6, 8, 40),
-        _within(-(-len(each) // columns) * high + 1, 2.5, 60),
-        title=title,
-        subtitle=subtitle,
-        caption=caption,
+        _between(columns * wide + 1.6, 8, 40),
+        _between(-(-len(each) // columns) * high + 1, 2.5, 60),
         key=samples_of(each),
+        **text,
     )
     panels = panels_in(figure, len(each), columns, sharex=True, sharey=True)
     colours = _colours(each, measure)
@@ -255,7 +246,7 @@ def _columns(count: int, aspect: float) -> int:
 
 def _row_height(num_rows: int) -> float:
     """Choose how high a row is: where there are few, they have more room."""
-    return _within(7 / num_rows, 0.21, 0.36)
+    return _between(7 / num_rows, 0.21, 0.36)
 
 
 def _room_for_names(cells: Cells) -> float:
@@ -265,5 +256,5 @@ def _room_for_names(cells: Cells) -> float:
     return 0.75 + 0.065 * above + 0.075 * min(below, 30)
 
 
-def _within(value: float, low: float, high: float) -> float:
+def _between(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)

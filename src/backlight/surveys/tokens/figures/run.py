@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 
 from backlight.runs.results import Results
-from backlight.surveys.tokens.figures.colouring import Colouring, split_markers
+from backlight.surveys.tokens.figures.colouring import Colouring
 from backlight.surveys.tokens.figures.components import draw_components
 from backlight.surveys.tokens.figures.heatmaps import draw_heatmaps
 from backlight.surveys.tokens.figures.lines import draw_by_position, draw_geometry_by_layer
@@ -31,13 +31,12 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
 
 def _draw_vectors(shown: Shown) -> Iterator[tuple[str, Figure]]:
     """Draw what needs the vectors of each prompt; of vectors that are zero there is nothing."""
-    targets = find_targets(shown.geometry, shown.positions, shown.arrays)
+    targets = find_targets(shown)
     alive = [target for target in targets if not target.is_structural]
     shaped = [target for target in alive if target.has_shape]
     colouring = Colouring.of(shown.prompts, shown.color_by)
-    markers, splits = split_markers(shown.prompts)
     for target in shaped:
-        figure = draw_components(target, shown.title, colouring, markers, splits)
+        figure = draw_components(target, colouring, shown.title)
         yield f"gradient_pca_{target.key}", figure
     if alive:
         left_out = [target.name for target in targets if target.is_structural]

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from backlight.report.colours import DIVERGING
 from backlight.report.layout import add_legend, figure_with_text
@@ -16,11 +15,9 @@ from backlight.report.lines import sample
 from backlight.surveys.tokens.figures.colouring import MARKERS, Colouring
 from backlight.surveys.tokens.figures.shown import Shown
 from backlight.surveys.tokens.figures.targets import Target
-from backlight.tables import Table
+from backlight.tables import Column, Table
 
 _ANSWER = ("answer", "the answer")  # as a label, and in a sentence
-_SPLITS = {"train": "#2b6cb0", "test": "#c53030"}
-_ALONE = "#2b6cb0"
 _MOST_COSINES = 200
 _MOST_NAMED = 12
 
@@ -52,16 +49,18 @@ def draw_statistics(
         zero = f"Not shown, because the gradient there is zero by causality: {names}{more}."
         caption.append(zero)
     title = f"Size of the gradient against {about}, prompt by prompt"
-    figure = _figure(rows, 3.0, title=title, subtitle=shown.title, caption=caption)
-    panels = _panels(figure, rows)
+    figure, panels = _panels(rows, 3.0, title=title, subtitle=shown.title, caption=caption)
+    norm = shown.positions.label("gradient_norm")
+    by_split = Colouring.of(prompts, "split" if "split" in prompts.columns else None)
     for (row, place), axes in panels.items():
-        _draw_norms(axes, rows[row][place], prompts, column)
+        _draw_norms(axes, rows[row][place], prompts[column].astype(np.float64), by_split)
         lowest = (row + 1, place) not in panels
-        norm = shown.positions.label("gradient_norm")
         axes.set(xlabel=label if lowest else "", ylabel="" if place else norm)
-    if "split" in prompts.columns:
-        found = [split for split in _SPLITS if (prompts["split"] == split).any()]
-        entries = [(sample(_SPLITS[split], MARKERS[split], line=""), split) for split in found]
+    if by_split.groups:
+        colours = by_split.groups.items()
+        entries = [
+            (sample(colour, MARKERS.get(word, "s"), line=""), word) for word, colour in colours
+        ]
         last = max(map(len, rows)) - 1
         add_legend(panels[min(place for place in panels if place[1] == last)], entries)
     return figure
@@ -79,7 +78,7 @@ def draw_cosines(rows: Sequence[Sequence[Target]], colouring: Colouring, subtitl
         The figure.
     """
     by = colouring.label or "PC1"
-    figure = _figure(
+    figure, panels = _panels(
         rows,
         3.7,
         title="Cosine of the angle between the gradients of each two prompts",
@@ -90,7 +89,6 @@ def draw_cosines(rows: Sequence[Sequence[Target]], colouring: Colouring, subtitl
             "Red blocks along the diagonal: neighbours in this order ask for the same change.",
         ],
     )
-    panels = _panels(figure, rows)
     for (row, place), axes in panels.items():
         _draw_angles(axes, rows[row][place], colouring)
     bar = ScalarMappable(Normalize(-1, 1), DIVERGING)
@@ -98,42 +96,33 @@ def draw_cosines(rows: Sequence[Sequence[Target]], colouring: Colouring, subtitl
     return figure
 
 
-def _figure(rows: Sequence[Sequence[Target]], height: float, **text: Any) -> Figure:
-    """Lay out a figure with room for rows of panels of a height."""
-    width = max(4.0 * max(map(len, rows)) + 1.2, 8)
-    return figure_with_text(width, height * len(rows) + 0.3, **text)
+def _panels(
+    rows: Sequence[Sequence[Target]], height: float, **text: Any
+) -> tuple[Figure, dict[tuple[int, int], Axes]]:
+    """Lay out a panel of a height for each target, by row and place in the row."""
+    columns = max(map(len, rows))
+    figure = figure_with_text(max(4.0 * columns + 1.2, 8), height * len(rows) + 0.3, **text)
+    panels = figure.subplots(len(rows), columns, squeeze=False)
+    used = {
+        (row, place): panels[row, place]
+        for row, own in enumerate(rows)
+        for place, _ in enumerate(own)
+    }
+    for axes in set(panels.flat) - set(used.values()):
+        axes.set_axis_off()
+    return figure, used
 
 
-def _panels(figure: Figure, rows: Sequence[Sequence[Target]]) -> dict[tuple[int, int], Axes]:
-    """Put a panel for each target into a figure; find them by row and place in the row."""
-    panels = figure.subplots(len(rows), max(map(len, rows)), squeeze=False)
-    for (row, place), axes in np.ndenumerate(panels):
-        if place >= len(rows[row]):
-            axes.set_axis_off()
-    return {place: axes for place, axes in np.ndenumerate(panels) if place[1] < len(rows[place[0]])}
-
-
-def _draw_norms(axes: Axes, target: Target, prompts: Table, column: str) -> None:
+def _draw_norms(axes: Axes, target: Target, values: Column, by_split: Colouring) -> None:
     rows, norms = target.prompts, target.norms()
-    values = prompts[column][rows].astype(np.float64)
-    splits = prompts["split"][rows] if "split" in prompts.columns else np.full(len(rows), "")
-    for split in dict.fromkeys(splits.tolist()):
-        own = splits == split
-        axes.scatter(
-            values[own],
-            norms[own],
-            s=16,
-            alpha=0.7,
-            linewidths=0,
-            color=_SPLITS.get(split, _ALONE),
-            marker=MARKERS.get(split, "o"),
-        )
-    axes.set_title(f"{target.name}\n{_correlation(values, norms)}", fontsize=9, parse_math=False)
+    by_split.draw(axes, values[rows], norms, rows)
+    told = _correlation(values[rows], norms)
+    axes.set_title(f"{target.name}\n{told}", fontsize=9, parse_math=False)
     axes.set_ylim(bottom=0)
     axes.ticklabel_format(axis="y", scilimits=(-2, 3))
 
 
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> str:
+def _correlation(one: Column, other: Column) -> str:
     known = np.isfinite(one) & np.isfinite(other)
     one, other = one[known], other[known]
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
@@ -150,16 +139,14 @@ def _draw_angles(axes: Axes, target: Target, colouring: Colouring) -> None:
     order = np.argsort(keys, kind="stable")
     shown = np.ma.masked_invalid(cosines[np.ix_(order, order)])
     axes.pcolormesh(shown, cmap=DIVERGING, vmin=-1, vmax=1, rasterized=True)
-    axes.set(aspect="equal", facecolor="#c4c9d1")
+    axes.set(aspect="equal", facecolor="#c4c9d1", xticks=[], yticks=[])
     axes.invert_yaxis()
     axes.set_title(target.name, fontsize=9, parse_math=False)
-    axes.set_xticks([])
-    axes.set_yticks([])
     if colouring.groups:
         _name_groups(axes, keys[order], list(colouring.groups))
 
 
-def _name_groups(axes: Axes, keys: NDArray[np.float64], names: Sequence[str]) -> None:
+def _name_groups(axes: Axes, keys: Column, names: Sequence[str]) -> None:
     places, starts, counts = np.unique(keys, return_index=True, return_counts=True)
     for start in starts[1:]:
         axes.axhline(start, color="black", linewidth=0.5)
