@@ -133,6 +133,8 @@ def _tiny(readings: Readings) -> Iterator[Finding]:
 
 
 def _jump(readings: Readings) -> Iterator[Finding]:
+    # A jump exceeds the highest of all steps before, so that a warm-up, which rises step by step,
+    # is none.
     update = np.where(readings.update > 0, readings.update, np.nan)
     highest = np.fmax.accumulate(np.concatenate([[np.nan], update]))[:-1]
     rows = np.flatnonzero(update >= 2 * highest)

@@ -158,6 +158,8 @@ class Hooks:
 
     def _take_away(self) -> None:
         """Take hooks away; at the next forward pass, those in lists that torch goes through now."""
+        # Torch goes through the dictionary in which a running hook stands, and it must not change
+        # meanwhile: hooks in that dictionary do nothing from now on, and are removed later.
         running = [hook.handle for hook in self._running if hook is not None and hook.handle]
         busy = {id(handle.hooks_dict_ref()) for handle in running}
         kept = [each for each in self._handles if id(each.hooks_dict_ref()) in busy]
