@@ -89,15 +89,10 @@ def find_cause(
     if loss_is_finite:
         return _in_backward(parameters, bad_gradients, why_not)
     if why_not is None:
-        return Cause(
-            where="forward",
-            module="",
-            text="the model's outputs are finite, but the loss computed from them is not",
-        )
-    return Cause(
-        where="forward",
-        text=f"the loss was not finite; the forward pass could not be repeated, since {why_not}",
-    )
+        text = "the model's outputs are finite, but the loss computed from them is not"
+        return Cause(where="forward", module="", text=text)
+    text = f"the loss was not finite; the forward pass could not be repeated, since {why_not}"
+    return Cause(where="forward", text=text)
 
 
 def _in_backward(
