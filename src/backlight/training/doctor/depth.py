@@ -35,6 +35,8 @@ def growth_per_layer(readings: Readings) -> tuple[NDArray[np.float64], int]:
         ``[T]`` factors, above 1 if the gradient grows on its way back, NaN if there are no
         families; and how many layers apart the first and the last member are.
     """
+    # A slope of logarithms is a factor per layer. It is measured from the input on, and the
+    # gradient goes the other way: hence the minus.
     families = readings.chains
     slopes = np.full((len(readings.steps), len(families)), np.nan)
     extent = 0

@@ -96,6 +96,8 @@ def _rising(steps: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _folded(findings: Sequence[Finding], history: History) -> Iterator[Finding]:
     """Put each finding under the one that explains it, the root that began first."""
+    # A cause is sought for each, and followed upwards to one without; earlier ones are asked first,
+    # and of two that explain each other only the later gives way, so there is no circle.
     waiting = sorted(findings, key=lambda each: (each.since_step, _ORDER[each.symptom]))
     cause = {place: _cause(place, waiting, history) for place in range(len(waiting))}
     followers: dict[int, list[Finding]] = {}

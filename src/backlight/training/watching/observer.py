@@ -172,7 +172,7 @@ class Observer:
 
     def _num_steps(self, optimizer: Optimizer) -> int | None:
         """Count the steps of an optimizer, for the gradient scaler; None if it is not watched."""
-        chosen = unwrapped(optimizer)[0]
+        chosen = unwrapped(optimizer)[0]  # only whether the number changes matters
         if not any(chosen is each for each in self._optimizers):
             return None
         return self.counter.steps * 2 + any(chosen is each for each in self._stepped)

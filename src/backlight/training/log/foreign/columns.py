@@ -121,6 +121,7 @@ class Columns:
             if value.__class__ is dict:
                 row = dict(_flat(row, "", 0))
                 break
+        # What names mean is looked up once for all rows that have the same ones.
         keys = tuple(row)
         plan = self._plans.get(keys) or self._planned(keys)
         if plan.pair is not None:

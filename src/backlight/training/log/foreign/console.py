@@ -102,6 +102,8 @@ class Console:
         """Check whether a number at the end of the last line is shorter than any before it."""
         if match.end(2) != len(line):
             return False
+        # Programs print numbers with as many digits each time; one that is shorter than all before
+        # it, where the file ends without a line end, was probably written by half.
         length = len(match[2])
         if unended:
             return length < self._shortest
