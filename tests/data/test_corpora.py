@@ -7,6 +7,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from backlight.data import corpora
 from backlight.data.corpora import RowReader
 from backlight.data.given import Given
 from backlight.errors import DatasetError
@@ -51,7 +52,7 @@ def test_rows_may_be_asked_to_have_more_characters_without_the_white_space_aroun
 @pytest.mark.parametrize(
     ("dataset", "kept"), [("wikitext", ["y" * 51]), ("a/b", ["y" * 50, "y" * 51])]
 )
-def test_the_seed_s_rule_of_50_characters_holds_for_wikitext_alone(monkeypatch, dataset, kept):
+def test_more_than_50_characters_are_needed_in_wikitext_alone(monkeypatch, dataset, kept):
     rows = [{"text": "y" * 50}, {"text": "y" * 51}, {"text": " "}]
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
 
@@ -388,7 +389,7 @@ def test_token_ids_in_a_file_are_rows_too(tmp_path):
 
 
 def test_rows_that_go_on_without_any_that_counts_are_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("backlight.data.corpora._MOST_LEFT_OUT", 1000)
+    monkeypatch.setattr(corpora, "_MOST_LEFT_OUT", 1000)
     path = write(tmp_path / "a.txt", "one\n" + "\n" * 2000)
 
     with pytest.raises(
