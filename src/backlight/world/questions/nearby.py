@@ -176,12 +176,14 @@ def _valid_steps(prompt: Prompt, text: str, cities: Cities) -> float | None:
     listed = read_city_ids(text)
     if listed is None or len(listed) < 2:
         return None
-    points, reach = points_of(cities), int(prompt.values["max_step"]) ** 2
-    valid = sum(
-        bool(squared_distance(points[row], points[next_row]) <= reach)
+    steps = [
+        (row, next_row)
         for row, next_row in pairwise(map(cities.find, listed))
         if row is not None and next_row is not None and row != next_row
-    )
+    ]
+    ends = points_of(cities)[np.array(steps, np.int64).reshape(-1, 2)]
+    reach = int(prompt.values["max_step"]) ** 2
+    valid = int((squared_distance(ends[:, 0], ends[:, 1]) <= reach).sum())
     asked = int(prompt.values["length"])
     return score_steps(valid, len(listed) - 1, num_listed=len(listed), num_asked=asked)
 
