@@ -11,7 +11,7 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 def examples_of(name):
     """Find the examples of a public name; they see only what they import themselves."""
-    finder = doctest.DocTestFinder(exclude_empty=True)
+    finder = doctest.DocTestFinder()
     return finder.find(getattr(backlight, name), name, module=False, globs={})
 
 
