@@ -281,7 +281,7 @@ def compare(floor: Job, peer: Job, batches: Sequence[Batch], *, repeats: int) ->
 
 
 def describe(name: str) -> dict[str, str]:
-    """Name the library that is measured, its version, and the machine."""
+    """Name the library that is measured, with the versions of all that it uses."""
     return {
         "peer": name,
         "version": version(name),
