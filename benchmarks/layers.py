@@ -31,12 +31,12 @@ import torch
 from torch import Tensor
 
 from backlight.data.batches import Batch, Passages, bucket, tokenize
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.models.loading import load_subject
 from backlight.models.sites import Site, resolve_sites
 from backlight.models.subject import Subject
 from backlight.stats.aggregate import aggregate
-from backlight.surveys.layers.measure import Profile, profile
+from backlight.surveys.layers.measure.profile import Profile, profile
 from backlight.surveys.layers.tables import (
     dimension_table,
     histogram_table,
@@ -294,7 +294,7 @@ def resident(field: str) -> float:
 
 def read_passages(subject: Subject, dataset: str, number: int) -> Passages:
     """Take passages evenly from a whole corpus, so that their lengths are as uneven as its own."""
-    rows = read_rows(dataset, num_samples=1_000_000)
+    rows = RowReader(dataset).first(1_000_000)
     step = len(rows) // number
     return tokenize(rows[::step][:number], subject.tokenizer, max_length=MAX_LENGTH)
 

@@ -38,17 +38,19 @@ from torch import Tensor
 
 from backlight.data.batches import Batch, Passages
 from backlight.dictionaries.activations import TopK
+from backlight.dictionaries.collection import Collection
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
 from backlight.dictionaries.gradients import absolute_sums
 from backlight.models.loading import load_subject
 from backlight.models.sites import Site, parse_layers
 from backlight.models.subject import Subject
 from backlight.stats.base import wide
-from backlight.stats.cluster import ClusterMean
+from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
-from backlight.surveys.features.measure.placement import place, try_out
+from backlight.surveys.features.measure.placed import place_dictionaries
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
+from backlight.surveys.features.options import SaeConfig
 
 WIDTH, LENGTH, NUM_SEQUENCES = 896, 128, 16
 NUM_FEATURES, NUM_ACTIVE, STRIDE, BATCH_SIZE = 2304, 32, 4, 4
@@ -161,7 +163,7 @@ def mean_abs(words: argparse.Namespace, num_sequences: int = NUM_SEQUENCES) -> C
     gradients, decoder = random_numbers(words, num_sequences)
 
     def run() -> None:
-        absolute = ClusterMean(len(decoder))
+        absolute = Ratios(len(decoder), shared_below=True)
         for sums, group in absolute_sums(gradients, [LENGTH] * num_sequences, decoder):
             absolute.update(wide(sums), torch.tensor(group)[:, None])
         absolute.result()
@@ -218,33 +220,21 @@ def load_replace(words: argparse.Namespace) -> tuple[Subject, Passages, tuple[in
 def survey(
     subject: Subject, passages: Passages, layers: Sequence[int], found: dict[int, Any]
 ) -> Iterator[None]:
-    """All that `backlight sae` does between the trial of dictionaries and its tables."""
+    """All that `backlight sae` does between the check of the dictionaries and its tables."""
     held = {layer: dictionary_of(subject, layer) for layer in layers}
     plan = FeaturePlan(splice="replace", stride=STRIDE)
-    places = {layer: place(held[layer].card, layer, subject) for layer in layers}
     batches = batches_of(passages)
+    options = SaeConfig(allow_poor_reconstruction=True)
     first = Batch.of(passages, batches[0])
-    trials = {layer: try_out(subject, first, held[layer], places[layer]) for layer in layers}
+    placed = place_dictionaries(options, Collection.of(held), subject, first)
     yield
-    sizes = {layer: (NUM_FEATURES, held[layer].rows.shape[1]) for layer in layers}
-    state = FeatureSurvey(plan, sizes)
+    state = FeatureSurvey(plan, placed)
     for _ in survey_features(
-        subject,
-        passages,
-        batches,
-        state,
-        places=list(places.values()),
-        trials=trials,
-        load=held.__getitem__,
-        plan=plan,
-        chunk_bytes=10**9,
+        subject, passages, batches, state, dictionaries=placed, chunk_bytes=10**9
     ):
         yield
     for layer, features in state.layers.items():
-        assert features.moment is not None
-        assert features.absolute is not None
-        features.moment.along(held[layer].rows)
-        found[layer] = features.absolute.result().mean
+        found[layer] = features.statistics(held[layer].rows)["mean_abs"]
 
 
 def layer_by_layer(
