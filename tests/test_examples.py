@@ -10,9 +10,8 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def examples_of(name):
-    """Find the examples of a public name; they see only what they import themselves."""
-    finder = doctest.DocTestFinder(exclude_empty=True)
-    return finder.find(getattr(backlight, name), name, module=False, globs={})
+    """Find the examples of a public name; they see what the module sees that has it."""
+    return doctest.DocTestFinder().find(getattr(backlight, name), name)
 
 
 @pytest.mark.parametrize("name", sorted(backlight.__all__))
