@@ -60,7 +60,6 @@ def _add(
         carry_out: Takes the options, and may return an exit status.
         positional: The option that may stand without its name; None for a file of options.
     """
-
     nothing = kind.model_construct()
 
     def command(first: Any = None, *, options: Any = nothing) -> Any:

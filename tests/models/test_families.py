@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from backlight.errors import FamilyProofError
-from backlight.models import loading
 from backlight.models.families import FAMILIES, find_family
-from backlight.models.loading import subject_from_transformers
+from backlight.models.loading import subject_from_transformers, subjects
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 
@@ -78,7 +77,7 @@ _WRONG = {
 def test_a_wrong_entry_is_an_error_when_the_model_is_loaded(monkeypatch, name, change, complaint):
     model = tiny_model(name)
     wrong = dataclasses.replace(find_family(model.config), **change)
-    monkeypatch.setattr(loading, "find_family", lambda config: wrong)
+    monkeypatch.setattr(subjects, "family_of", lambda model: wrong)
     if name == "gemma2":
         model.config.final_logit_softcapping = 1.0  # so that the cap bends these small logits
 

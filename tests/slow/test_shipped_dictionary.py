@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from backlight.data.batches import bucket, tokenize
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.dictionaries.collection import read_dictionary
 from backlight.dictionaries.quality import Reconstruction
 from backlight.models.loading import load_subject
@@ -18,7 +18,7 @@ NUM_ROWS, NUM_LEARNED_FROM = 7098, 6000
 
 def test_it_explains_most_of_a_play_that_it_has_not_seen():
     subject = load_subject("smollm2", device="cpu")
-    rows = read_rows("shakespeare", num_samples=NUM_ROWS)
+    rows = RowReader("shakespeare").first(NUM_ROWS)
     assert len(rows) == NUM_ROWS
     passages = tokenize(rows[NUM_LEARNED_FROM::20], subject.tokenizer, max_length=128)
     batches = bucket(passages, batch_size=16, seed=0)

@@ -6,7 +6,7 @@ import torch
 
 from backlight import find_dictionaries, load_subject
 from backlight.data.batches import Batch, bucket, tokenize
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
@@ -23,7 +23,7 @@ TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_feature_gradients_on_smollm2_are_those_of_autograd(dtype, splice):
     subject = load_subject("smollm2", device="cpu", dtype=dtype)
-    passages = tokenize(read_rows("shakespeare", num_samples=4), subject.tokenizer, max_length=48)
+    passages = tokenize(RowReader("shakespeare").first(4), subject.tokenizer, max_length=48)
     found = find_dictionaries("smollm2")
     dictionary = found.load(LAYER, dtype=getattr(torch, dtype), device=subject.device)
     reads, writes = sites_of(found.cards[LAYER], LAYER, subject)

@@ -4,8 +4,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from backlight.models.families import Family
+from backlight.models.families import Family, Wiring
 from backlight.models.sites import Site, Tap
+
+# The parts of a block in the order in which their tensors pass. A block without one of the norms
+# has no sites there; ``proof.py`` holds the order against the model.
+_ORDERS: dict[Wiring, tuple[str, ...]] = {
+    "sequential": (
+        *("resid.pre", "norm1", "attn", "norm1_post", "attn.contribution"),
+        *("resid.mid", "norm2", "mlp", "norm2_post", "mlp.contribution", "resid.post"),
+    ),
+    "parallel": (
+        *("resid.pre", "norm1", "norm2", "attn", "attn.contribution"),
+        *("mlp", "mlp.contribution", "resid.post"),
+    ),
+    "post_norm": (
+        *("resid.pre", "attn", "attn.contribution", "norm1"),
+        *("resid.mid", "mlp", "mlp.contribution", "norm2", "resid.post"),
+    ),
+}
+_NORMS_IN_LENS = {
+    "norm1": "ln1",
+    "norm2": "ln2",
+    "norm1_post": "ln1_post",
+    "norm2_post": "ln2_post",
+}
+_Half = Literal["attn", "mlp"]
+
+
+def block_paths(family: Family, config: Any) -> list[str]:
+    """List the paths of a model's blocks, as in ``named_modules``."""
+    return [f"{family.blocks}.{layer}" for layer in range(config.num_hidden_layers)]
 
 
 def sites_of(family: Family, config: Any) -> Iterator[Site]:
@@ -19,8 +48,8 @@ def sites_of(family: Family, config: Any) -> Iterator[Site]:
         The sites: ``embed.out``, those of each layer, those of the final norm, ``logits``.
     """
     yield _embedding(family, config)
-    for layer in range(config.num_hidden_layers):
-        yield from _LayerSites(family=family, config=config, layer=layer).in_order()
+    for layer, path in enumerate(block_paths(family, config)):
+        yield from _LayerSites(family=family, config=config, layer=layer, block=path).in_order()
     if family.final_norm is not None:
         yield from _final_norm(family, family.final_norm, int(config.hidden_size))
     changed = (family.logit_multiplier, family.logit_divisor, family.logit_cap)
@@ -92,53 +121,28 @@ class _LayerSites:
     family: Family
     config: Any
     layer: int
+    block: str
 
     def in_order(self) -> Iterator[Site]:
-        if self.family.wiring == "parallel":
-            yield from self._parallel()
-        elif self.family.wiring == "post_norm":
-            yield from self._post_norm()
-        else:
-            yield from self._sequential()
-
-    def _sequential(self) -> Iterator[Site]:
-        yield self._stream("pre", Tap(module=self._path(""), side="input"))
-        yield from self._norm("norm1", self.family.norm1)
-        yield from self._attention()
-        yield from self._norm("norm1_post", self.family.norm1_post)
-        yield self._contribution("attn", self.family.attn_out, self.family.norm1_post)
-        middle = self.family.norm2 or self.family.mlp_in
-        yield self._stream("mid", Tap(module=self._path(middle), side="input"))
-        yield from self._norm("norm2", self.family.norm2)
-        yield from self._mlp()
-        yield from self._norm("norm2_post", self.family.norm2_post)
-        yield self._contribution("mlp", self.family.mlp_out, self.family.norm2_post)
-        yield self._stream("post", Tap(module=self._path(""), side="output"))
-
-    def _parallel(self) -> Iterator[Site]:
-        yield self._stream("pre", Tap(module=self._path(""), side="input"))
-        yield from self._norm("norm1", self.family.norm1)
-        yield from self._norm("norm2", self.family.norm2)
-        yield from self._attention()
-        yield self._contribution("attn", self.family.attn_out, None)
-        yield from self._mlp()
-        yield self._contribution("mlp", self.family.mlp_out, None)
-        yield self._stream("post", Tap(module=self._path(""), side="output"))
-
-    def _post_norm(self) -> Iterator[Site]:
-        assert self.family.norm1 is not None
-        yield self._stream("pre", Tap(module=self._path(""), side="input"))
-        yield from self._attention()
-        yield self._contribution("attn", self.family.attn_out, None)
-        yield from self._norm("norm1", self.family.norm1)
-        yield self._stream("mid", Tap(module=self._path(self.family.norm1), side="output"))
-        yield from self._mlp()
-        yield self._contribution("mlp", self.family.mlp_out, None)
-        yield from self._norm("norm2", self.family.norm2)
-        yield self._stream("post", Tap(module=self._path(""), side="output"))
+        for part in _ORDERS[self.family.wiring]:
+            match part.split("."):
+                case ["resid", moment]:
+                    yield self._stream(moment)
+                case ["attn" | "mlp" as half, "contribution"]:
+                    yield self._contribution(half)
+                case ["attn"]:
+                    yield from self._attention()
+                case ["mlp"]:
+                    path = self._path(self.family.mlp_in)
+                    yield self._site("mlp.in", Tap(module=path, side="branch"))
+                    yield self._output("mlp")
+                case [norm]:
+                    yield from self._norm(norm, getattr(self.family, norm))
+                case _:
+                    raise AssertionError(part)
 
     def _path(self, module: str) -> str:
-        return f"{self.family.blocks}.{self.layer}" + (f".{module}" if module else "")
+        return f"{self.block}.{module}"
 
     def _site(self, kind: str, tap: Tap, width: int | None = None, **names: Any) -> Site:
         # A multiplied tensor is not what the module returns, so it is not called by its path.
@@ -154,9 +158,15 @@ class _LayerSites:
     def _lens(self, hook: str) -> str:
         return f"blocks.{self.layer}.{hook}"
 
-    def _stream(self, moment: str, tap: Tap) -> Site:
-        hook = self._lens(f"hook_resid_{moment}")
-        if self.family.wiring == "post_norm" and moment != "pre":
+    def _stream(self, moment: str) -> Site:
+        family, hook = self.family, self._lens(f"hook_resid_{moment}")
+        if moment != "mid":
+            tap = Tap(module=self.block, side="input" if moment == "pre" else "output")
+        elif family.wiring == "post_norm" and family.norm1 is not None:
+            tap = Tap(module=self._path(family.norm1), side="output")
+        else:
+            tap = Tap(module=self._path(family.norm2 or family.mlp_in), side="input")
+        if family.wiring == "post_norm" and moment != "pre":
             sum_ = f"layers.{self.layer}.{'norm1.in' if moment == 'mid' else 'norm2.in'}"
             refused = (
                 f"{hook} is the sum before the norm, {sum_}; layers.{self.layer}.resid.{moment} is "
@@ -169,12 +179,11 @@ class _LayerSites:
         if module is None:
             return
         path = self._path(module)
-        lens = {"norm1": "ln1", "norm2": "ln2", "norm1_post": "ln1_post", "norm2_post": "ln2_post"}
         # TransformerLens taps the stream as the MLP half alone sees it: that is our norm2.in.
         is_entry = name == "norm2" and self.family.wiring != "post_norm"
         entry = self._lens("hook_mlp_in") if is_entry else None
         yield self._site(f"{name}.in", Tap(module=path, side="branch"), transformer_lens=entry)
-        hook = self._lens(f"{lens[name]}.hook_normalized")
+        hook = self._lens(f"{_NORMS_IN_LENS[name]}.hook_normalized")
         yield self._site(
             f"{name}.out",
             Tap(module=path, side="output"),
@@ -186,86 +195,72 @@ class _LayerSites:
         yield self._site("attn.in", Tap(module=path, side="branch"))
         yield from self._query_key_norms()
         if family.attn_interface:
-            yield self._rotated("q", path, self._num_heads)
-            yield self._rotated("k", path, self._num_key_value_heads)
-            yield self._site(
-                "attn.v",
-                Tap(module=path, side="value", axes=(0, 2)),
-                self._num_key_value_heads * self._head_width,
-                num_heads=self._num_key_value_heads,
-                transformer_lens=self._lens("attn.hook_v"),
+            yield self._in_heads(
+                "q", Tap(module=path, side="query", axes=(0, 2)), **self._rotated("q")
             )
-        yield self._site(
-            "attn.z",
-            Tap(module=self._path(family.z), side="input"),
-            self._num_heads * self._head_width,
-            num_heads=self._num_heads,
-            transformer_lens=self._lens("attn.hook_z"),
-        )
-        yield self._half("attn", family.attn, family.attn_out, family.norm1_post)
+            yield self._in_heads(
+                "k", Tap(module=path, side="key", axes=(0, 2)), **self._rotated("k")
+            )
+            lens = self._lens("attn.hook_v")
+            tap = Tap(module=path, side="value", axes=(0, 2))
+            yield self._in_heads("v", tap, transformer_lens=lens)
+        tap = Tap(module=self._path(family.z), side="input")
+        yield self._in_heads("z", tap, transformer_lens=self._lens("attn.hook_z"))
+        yield self._output("attn")
 
     def _query_key_norms(self) -> Iterator[Site]:
-        switch = self.family.qk_norm_when
-        if switch is not None and not getattr(self.config, switch):
+        family = self.family
+        if family.qk_norm_when is not None and not getattr(self.config, family.qk_norm_when):
             return
-        heads = {"q": self._num_heads, "k": self._num_key_value_heads}
-        modules = {"q": self.family.q_norm, "k": self.family.k_norm}
-        for name, module in modules.items():
+        for name, module in (("q_norm", family.q_norm), ("k_norm", family.k_norm)):
             if module is not None:
-                yield self._site(
-                    f"attn.{name}_norm",
-                    Tap(
-                        module=self._path(module),
-                        side="output",
-                        axes=(0, 2) if self.family.qk_norm_heads_first else (0, 1),
-                    ),
-                    heads[name] * self._head_width,
-                    num_heads=heads[name],
-                )
+                axes = (0, 2) if family.qk_norm_heads_first else (0, 1)
+                yield self._in_heads(name, Tap(module=self._path(module), side="output", axes=axes))
 
-    def _rotated(self, name: Literal["q", "k"], path: str, num_heads: int) -> Site:
-        side: Literal["query", "key"] = "query" if name == "q" else "key"
+    def _in_heads(self, name: str, tap: Tap, **names: Any) -> Site:
+        """Describe a site of attention, whose heads lie side by side."""
+        num_heads = int(self.config.num_attention_heads)
+        width = getattr(self.config, "head_dim", None)
+        width = int(width or self.config.hidden_size // num_heads)
+        # An architecture without grouped heads ignores such a value in a configuration file.
+        if name in ("k", "k_norm", "v") and hasattr(type(self.config), "num_key_value_heads"):
+            num_heads = int(self.config.num_key_value_heads or num_heads)
+        return self._site(f"attn.{name}", tap, num_heads * width, num_heads=num_heads, **names)
+
+    def _rotated(self, name: Literal["q", "k"]) -> dict[str, Any]:
+        """Name the queries or keys as TransformerLens does; one of its two names is another tensor.
+
+        Args:
+            name: Which of the two.
+
+        Returns:
+            Fields of the site.
+        """
         plain, rotated = self._lens(f"attn.hook_{name}"), self._lens(f"attn.hook_rot_{name}")
         ours = f"layers.{self.layer}.attn.{name}"
-        refused: dict[str, str] = {}
         if self.family.rotary:
-            refused[plain] = (
+            refused = (
                 f"{plain} is {name} before rotary positions; {ours} is after them, which "
                 f"TransformerLens calls {rotated}. Ask for that."
             )
-        elif name == "q" and self.family.query_scaled:
-            refused[plain] = (
+            return {"transformer_lens": rotated, "refused": {plain: refused}}
+        if name == "q" and self.family.query_scaled:
+            refused = (
                 f"{plain} is q before it is divided by the root of the head's width; {ours} is "
                 f"after that. Ask for {ours}."
             )
-        lens = rotated if self.family.rotary else plain
-        return self._site(
-            f"attn.{name}",
-            Tap(module=path, side=side, axes=(0, 2)),
-            num_heads * self._head_width,
-            num_heads=num_heads,
-            transformer_lens=None if lens in refused else lens,
-            refused=refused,
-        )
+            return {"refused": {plain: refused}}
+        return {"transformer_lens": plain}
 
-    def _mlp(self) -> Iterator[Site]:
+    def _modules(self, half: _Half) -> tuple[str, str, str | None]:
+        """Name the module that holds a half, the one that returns its output, and its post-norm."""
         family = self.family
-        yield self._site("mlp.in", Tap(module=self._path(family.mlp_in), side="branch"))
-        yield self._half("mlp", family.mlp_in, family.mlp_out, family.norm2_post)
+        if half == "attn":
+            return family.attn, family.attn_out or family.attn, family.norm1_post
+        return family.mlp_in, family.mlp_out or family.mlp_in, family.norm2_post
 
-    def _half(self, half: str, whole: str, module: str, post_norm: str | None) -> Site:
-        """Give what attention or MLP returns.
-
-        Args:
-            half: Which of the two.
-            whole: The module that holds all of it.
-            module: The module that returns it; a part of ``whole`` where ``whole`` itself adds the
-                residual stream to it.
-            post_norm: The norm between it and the stream.
-
-        Returns:
-            The site.
-        """
+    def _output(self, half: _Half) -> Site:
+        whole, module, post_norm = self._modules(half)
         path, name = self._path(whole), f"layers.{self.layer}.{half}.out"
         refused = (
             f"{path} returns the {half}'s output plus the residual stream. For the output alone "
@@ -274,18 +269,20 @@ class _LayerSites:
         return self._site(
             f"{half}.out",
             Tap(module=self._path(module), side="output"),
-            transformer_lens=None if self._is_changed(post_norm) else self._hook_out(half),
+            transformer_lens=None if self._is_changed(post_norm) else self._added(half),
             refused={path: refused} if module.startswith(f"{whole}.") else {},
         )
 
-    def _contribution(self, half: str, module: str, post_norm: str | None) -> Site:
+    def _contribution(self, half: _Half) -> Site:
+        _, module, post_norm = self._modules(half)
+        path = self._path(post_norm or module)
         return self._site(
             f"{half}.contribution",
-            Tap(module=self._path(post_norm or module), side="output", multiplier=self._multiplier),
-            transformer_lens=self._hook_out(half) if self._is_changed(post_norm) else None,
+            Tap(module=path, side="output", multiplier=self._multiplier),
+            transformer_lens=self._added(half) if self._is_changed(post_norm) else None,
         )
 
-    def _hook_out(self, half: str) -> str:
+    def _added(self, half: _Half) -> str:
         """Name what TransformerLens adds to the stream: after a sandwich norm or a multiplier."""
         return self._lens(f"hook_{half}_out")
 
@@ -296,19 +293,3 @@ class _LayerSites:
     def _multiplier(self) -> float:
         value = _value(self.config, self.family.residual_multiplier)
         return 1.0 if value is None else value
-
-    @property
-    def _num_heads(self) -> int:
-        return int(self.config.num_attention_heads)
-
-    @property
-    def _num_key_value_heads(self) -> int:
-        # An architecture without grouped heads ignores such a value in a configuration file.
-        is_known = hasattr(type(self.config), "num_key_value_heads")
-        grouped = self.config.num_key_value_heads if is_known else None
-        return int(grouped or self._num_heads)
-
-    @property
-    def _head_width(self) -> int:
-        width = getattr(self.config, "head_dim", None)
-        return int(width or self.config.hidden_size // self._num_heads)

@@ -10,8 +10,8 @@ from backlight.capture.record import record
 from backlight.data.batches import Batch
 from backlight.decompose.surrogates import SURROGATES
 from backlight.errors import FamilyProofError
+from backlight.models.norms import norm_places
 from backlight.surveys.flow.measure import norms
-from backlight.surveys.flow.measure.norm_places import norm_places
 from backlight.surveys.flow.measure.norms import NormView
 from zoo.flow import subject_of, surveyed, tables_of
 from zoo.subjects import passages_of

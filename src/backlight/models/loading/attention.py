@@ -58,25 +58,20 @@ def _call(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None = None,
-    *,
-    scaling: float | None = None,
-    softcap: float | None = None,
-    sliding_window: int | None = None,
-    s_aux: Tensor | None = None,
-    **others: Any,
+    **settings: Any,
 ) -> AttentionCall:
-    """Name what an attention function is called with."""
-    del others  # dropout is off, positions are in q and k already
+    """Name what an attention function is called with; dropout is off, positions are in q and k."""
+    scaling = settings.get("scaling")
     return AttentionCall(
         module=module,
         query=query,
         key=key,
         value=value,
         scale=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
-        cap=softcap,
-        window=sliding_window,
+        cap=settings.get("softcap"),
+        window=settings.get("sliding_window"),
         mask=attention_mask,
-        sinks=s_aux,
+        sinks=settings.get("s_aux"),
     )
 
 

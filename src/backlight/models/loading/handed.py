@@ -4,13 +4,15 @@ import sys
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from transformers import PreTrainedModel
 
 from backlight.errors import ModelError, quoted
 from backlight.models.families import Family
+from backlight.models.lending import borrowed
+from backlight.models.loading.loaded import logits_of
 
 _ASK = "Load it with AutoModelForCausalLM."
 
@@ -38,16 +40,6 @@ def unwrapped(model: object) -> PreTrainedModel:
             raise ModelError(_about_stranger(inner))
         inner = following
     return inner
-
-
-def adapter_of(model: object) -> Any:
-    """Find the ``PeftModel`` in what was handed over; None if there is none."""
-    inner = model
-    while inner is not None and not isinstance(inner, PreTrainedModel):
-        if _is_adapter(inner):
-            return inner
-        inner = _inside(inner)
-    return None
 
 
 def _inside(model: object) -> object:
@@ -118,22 +110,18 @@ def check_weights(model: PreTrainedModel, name: str) -> None:
     if any(kind.__name__ == "FullyShardedDataParallel" for kind in map(type, model.modules())):
         raise ModelError(_about_shards(name))
     for path, tensor in (*model.named_parameters(), *model.named_buffers()):
-        _check_tensor(tensor, path, name)
-
-
-def _check_tensor(tensor: Tensor, path: str, name: str) -> None:
-    if isinstance(tensor, DTensor):
-        raise ModelError(_about_shards(name))
-    if tensor.is_meta:
-        raise ModelError(
-            f"{path} of {name} is not in memory (it is on the meta device: offloaded to disk, or "
-            "never loaded). Load the whole model onto one device."
-        )
-    if tensor.is_inference():
-        raise ModelError(
-            f"{path} of {name} was made in torch.inference_mode(), so no gradient can pass it. "
-            "Load the model outside of it."
-        )
+        if isinstance(tensor, DTensor):
+            raise ModelError(_about_shards(name))
+        if tensor.is_meta:
+            raise ModelError(
+                f"{path} of {name} is not in memory (it is on the meta device: offloaded to disk, "
+                "or never loaded). Load the whole model onto one device."
+            )
+        if tensor.is_inference():
+            raise ModelError(
+                f"{path} of {name} was made in torch.inference_mode(), so no gradient can pass it. "
+                "Load the model outside of it."
+            )
 
 
 def _about_shards(name: str) -> str:
@@ -168,3 +156,46 @@ def check_head(model: PreTrainedModel, family: Family, name: str) -> None:
             f"The config of {name} speaks of {asked} layers, but {quoted(family.blocks)} holds "
             "fewer: set config.num_hidden_layers too where layers are taken out."
         )
+
+
+def about_adapter(wrapper: object) -> dict[str, str]:
+    """Name the adapters in what was handed over, for reports; empty if there are none."""
+    adapter = _adapter_of(wrapper)
+    kinds: list[tuple[str, Any]] = [] if adapter is None else sorted(adapter.peft_config.items())
+    told = ", ".join(f"{key} ({kind.peft_type.value})" for key, kind in kinds)
+    return {} if adapter is None else {"adapter": told}
+
+
+@torch.no_grad()
+def prove_adapter_inside(wrapper: object, model: PreTrainedModel, name: str) -> None:
+    """Check that the model inside a ``PeftModel`` computes what the whole does.
+
+    Args:
+        wrapper: What was handed over.
+        model: The model inside.
+        name: What reports call it.
+
+    Raises:
+        ModelError: If it does not: adapters that prepend a learned prompt live outside the model.
+    """
+    adapter = _adapter_of(wrapper)
+    if adapter is None:
+        return
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    tokens = torch.arange(3, 14, device=model.device)[None] % vocabulary
+    with borrowed(adapter):
+        whole = adapter(input_ids=tokens, use_cache=False).logits
+        inside = logits_of(model)(tokens)
+    if whole.shape != inside.shape or not torch.allclose(whole, inside, rtol=1e-3, atol=1e-4):
+        raise ModelError(
+            f"The adapter of {name} works outside of the model's modules (a learned prompt, for "
+            "example), so the model inside is another one. Merge it, or measure without it."
+        )
+
+
+def _adapter_of(model: object) -> Any:
+    while model is not None and not isinstance(model, PreTrainedModel):
+        if _is_adapter(model):
+            return model
+        model = _inside(model)
+    return None

@@ -1,6 +1,8 @@
 """The weights as a model's files hold them: names, shapes and number formats, not yet read."""
 
 import pickle
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from backlight.errors import ModelError, quoted
 from backlight.foreign.files import MEGABYTE, open_foreign
-from backlight.models.loading.folder import read_object
+from backlight.models.loading.source import read_object
 
 # The order in which Transformers looks for weights: the first that is there is read.
 _NAMES = (
@@ -28,6 +30,7 @@ _FORMATS = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+_EXPERT = re.compile(r"^(?P<before>.*\bexperts\.)(?P<number>\d{1,9})(?P<after>\..*)$")
 _CODES = {dtype: code for code, dtype in _FORMATS.items()}
 
 
@@ -65,6 +68,7 @@ class Inventory:
     def dtype(self) -> torch.dtype:
         """The narrowest number format of torch that loses nothing of what is stored."""
         found = {_FORMATS[s.format] for s in self.tensors.values() if s.format in _FORMATS}
+        # float16 and bfloat16 together need float32: neither holds all numbers of the other.
         dtype = found.pop() if found else torch.float32
         for other in found:
             dtype = torch.promote_types(dtype, other)
@@ -116,6 +120,40 @@ def take_inventory(folder: Path, *, chosen: str | None = None) -> Inventory:
         raise ModelError(f"{quoted(first)} holds no weights.")
     same = {first.name, first.name.removesuffix(".index.json")}
     return Inventory(tensors=tensors, unread=tuple(name for name in there[1:] if name not in same))
+
+
+def check_experts(inventory: Inventory, name: str) -> None:
+    """Check that the experts of each layer are numbered from 0 without a gap, and are alike.
+
+    Transformers stacks those that it finds: with one missing and one too many it would go on with
+    others in their places.
+
+    Args:
+        inventory: What the files hold.
+        name: What the user called the model.
+
+    Raises:
+        ModelError: If one is missing, or has another shape than the first.
+    """
+    groups: defaultdict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for key in inventory.tensors:
+        match = _EXPERT.match(key)
+        if match is not None:
+            groups[match["before"], match["after"]][int(match["number"])] = key
+    for (before, after), keys in groups.items():
+        for number in range(max(keys) + 1):
+            if number not in keys:
+                raise ModelError(
+                    f"{quoted(f'{before}{number}{after}')} is missing in the files of {name}, "
+                    f"which hold experts up to {max(keys)}. The files are not complete."
+                )
+        shape = inventory.tensors[keys[0]].shape
+        for key in keys.values():
+            if inventory.tensors[key].shape != shape:
+                raise ModelError(
+                    f"{quoted(key)} of {name} is {list(inventory.tensors[key].shape)}, but the "
+                    f"first expert beside it is {list(shape)}."
+                )
 
 
 def _hint(folder: Path) -> str:
@@ -193,6 +231,7 @@ def _safetensors(file: Path) -> dict[str, Stored]:
 
 def _pickled(file: Path) -> dict[str, Stored]:
     try:
+        # On the meta device shapes and formats are read, but no numbers.
         found = torch.load(file, map_location="meta", weights_only=True)
     except (OSError, EOFError, ValueError, LookupError, RuntimeError, TypeError) as error:
         raise ModelError(f"{quoted(file)} is damaged; fetch it again.") from error

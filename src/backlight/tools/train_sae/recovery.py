@@ -13,7 +13,7 @@ from backlight.data.batches import Batch, Passages
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.objectives.objective import next_token_loss
+from backlight.objectives.objective import NextToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,5 +76,5 @@ def _nats(
 ) -> float:
     with splicing(subject, {site.name: replacement}):
         output = subject.forward(batch.input_ids)
-    loss = next_token_loss(output, batch, head=subject.head, reduction="token_sum")
+    loss = NextToken("token_sum")(output, batch, subject.head)
     return float(loss.nats.sum())

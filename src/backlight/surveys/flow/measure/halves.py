@@ -12,9 +12,9 @@ from backlight.decompose.norm import split_layer_norm_gradient, split_rms_norm_g
 from backlight.decompose.precision import at_least_single
 from backlight.decompose.residual import ResidualPaths
 from backlight.errors import UnsupportedSiteError
+from backlight.models.norms import NormPlace, norm_places
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.surveys.flow.measure.norm_places import NormPlace, norm_places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

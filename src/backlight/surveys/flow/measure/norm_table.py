@@ -11,8 +11,8 @@ from backlight.decompose.surrogates import (
     layer_norm_chance,
     rms_norm_chance,
 )
+from backlight.models.norms import NormPlace
 from backlight.stats.ratio import RatioResult
-from backlight.surveys.flow.measure.norm_places import NormPlace
 from backlight.tables import Table
 
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from backlight.capture.tape import Tape
-from backlight.decompose.norm import NormEnergies
+from backlight.decompose.norm import NormEnergies, layer_norm_energies, rms_norm_energies
 from backlight.decompose.norm_sums import NormSums, sum_norm_energies
 from backlight.decompose.surrogates import SURROGATES
 from backlight.errors import FamilyProofError
+from backlight.models.norms import NormPlace, norm_places
 from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall, Subject
 from backlight.stats.named_ratios import NamedRatios
-from backlight.surveys.flow.measure.norm_places import norm_places
 from backlight.surveys.flow.measure.norm_table import norm_table
 from backlight.surveys.flow.measure.view import Part, View
 from backlight.tables import Table
@@ -80,7 +80,7 @@ class NormView(View):
         if not self._is_proven:
             self._prove(tape)
         energies = [
-            place.energies(tape.activations[place.entry.name], tape.gradients[place.out.name])
+            _energies(place, tape.activations[place.entry.name], tape.gradients[place.out.name])
             for place in self._places
         ]
         sums = sum_norm_energies(_side_by_side(energies), tape.batch.valid)
@@ -108,6 +108,12 @@ class NormView(View):
                     "model's name."
                 )
         self._is_proven = True
+
+
+def _energies(place: NormPlace, x: Tensor, grad: Tensor) -> NormEnergies:
+    """Measure what a norm takes out of the gradient at its output, token by token."""
+    measure = layer_norm_energies if place.is_centred else rms_norm_energies
+    return measure(place.split(x), place.split(grad), place.gain, eps=place.eps)
 
 
 def _side_by_side(energies: Sequence[NormEnergies]) -> NormEnergies:

