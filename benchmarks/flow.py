@@ -52,6 +52,7 @@ from backlight.models.sites import resolve_sites
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, ViewName, survey_flow
+from backlight.surveys.flow.tables import flow_tables
 
 LONG = 2048
 BEGIN, END = "<!-- flow: begin -->", "<!-- flow: end -->"
@@ -114,7 +115,7 @@ def flow(
     state = Flow({name: VIEWS[name](subject, layers) for name in names})
     for _ in survey_flow(subject, passages, batches, state):
         yield
-    state.tables()
+    flow_tables(state)
 
 
 def eager(subject: Subject, passages: Passages, *, released: bool) -> None:

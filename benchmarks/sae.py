@@ -45,7 +45,7 @@ from backlight.models.loading import load_subject
 from backlight.models.sites import Site, parse_layers
 from backlight.models.subject import Subject
 from backlight.stats.base import wide
-from backlight.stats.cluster import ClusterMean
+from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placed import place_dictionaries
@@ -163,7 +163,7 @@ def mean_abs(words: argparse.Namespace, num_sequences: int = NUM_SEQUENCES) -> C
     gradients, decoder = random_numbers(words, num_sequences)
 
     def run() -> None:
-        absolute = ClusterMean(len(decoder))
+        absolute = Ratios(len(decoder), shared_below=True)
         for sums, group in absolute_sums(gradients, [LENGTH] * num_sequences, decoder):
             absolute.update(wide(sums), torch.tensor(group)[:, None])
         absolute.result()

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from backlight.labs.frame.running import lab
 
 from backlight.data.characters import characters_of
 from backlight.labs import lab

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from backlight.labs.frame.running import lab
 from scipy import stats
 
 from backlight.data.characters import characters_of

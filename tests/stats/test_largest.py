@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backlight.stats.largest import LargestTokens
+from backlight.stats.top import LargestTokens
 from zoo.streams import fed, padded
 
 LONGEST = partial(LargestTokens, k=4)
@@ -46,7 +46,7 @@ def listed(largest):
         zip(
             result.passages.tolist(),
             result.positions.tolist(),
-            result.vectors.tolist(),
+            result.values.tolist(),
             strict=True,
         )
     )

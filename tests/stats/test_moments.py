@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backlight.stats.cluster import clustered_standard_error
 from backlight.stats.moments import Moments
+from backlight.stats.ratio import Ratios
 from zoo.streams import fed, padded, sequences
 
 WIDTH = 6
@@ -111,13 +111,7 @@ def test_the_clustered_error_covers_the_true_mean_as_often_as_it_says():
 def test_independent_tokens_of_equal_lengths_give_the_textbook_error():
     random = np.random.default_rng(2)
     means = random.normal(size=(500, 1))
-    error = clustered_standard_error(
-        means.mean(0),
-        cluster_square=(means**2).sum(0),
-        cluster_count=means.sum(0),
-        sum_squared_lengths=np.array([500]),
-        num_tokens=np.array([500]),
-        num_sequences=np.array([500]),
-    )
+    seen = Ratios(1, shared_below=True)
+    seen.update(torch.from_numpy(means), torch.ones(500, 1, dtype=torch.int64))
 
-    np.testing.assert_allclose(error, means.std(0, ddof=1) / np.sqrt(500), rtol=1e-12)
+    np.testing.assert_allclose(seen.result().se, means.std(0, ddof=1) / np.sqrt(500), rtol=1e-12)

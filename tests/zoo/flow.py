@@ -7,6 +7,7 @@ from transformers import CONFIG_MAPPING
 from backlight.data.batches import bucket
 from backlight.models.families import find_family
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
+from backlight.surveys.flow.tables import flow_tables
 from zoo import subjects
 from zoo.models import CONFIGS
 from zoo.subjects import LENGTHS, passages_of
@@ -39,7 +40,7 @@ def surveyed(subject, names=tuple(VIEWS), *, layers=None, batch_size=3, lengths=
 
 
 def tables_of(state):
-    return {table.name: table for table in state.tables()}
+    return {table.name: table for table in flow_tables(state)}
 
 
 def distance(found, expected):

@@ -117,7 +117,7 @@ def test_gradients_of_all_features_are_those_of_autograd(splice, stride, dtype):
         close(along.mean, tokens.mean(0), tolerance)
         close(along.rms, np.sqrt((tokens**2).mean(0)), tolerance)
         close(along.mean_se, error_of(oracle.gradients, lengths), tolerance)
-        close(absolute.mean, np.abs(tokens).mean(0), tolerance)
+        close(absolute.ratio, np.abs(tokens).mean(0), tolerance)
         sizes = [np.abs(rows) for rows in oracle.gradients]
         close(absolute.se, error_of(sizes, lengths), tolerance)
         assert seen.nats == pytest.approx(oracle.nats, rel=1e-5)
@@ -135,7 +135,7 @@ def test_every_activation_function_gives_the_gradients_of_autograd(activation, s
     along = seen.moment.along(dictionary.rows)
     close(along.mean, tokens.mean(0), 1e-6)
     close(along.rms, np.sqrt((tokens**2).mean(0)), 1e-6)
-    close(seen.absolute.result().mean, np.abs(tokens).mean(0), 1e-6)
+    close(seen.absolute.result().ratio, np.abs(tokens).mean(0), 1e-6)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -163,10 +163,10 @@ def test_sparse_quantities_are_those_of_autograd(activation, splice, active_only
         sums = np.concatenate(rows)
         np.testing.assert_array_equal(seen.counts, np.stack(fires).sum(0))
         assert known.sum() > 10
-        close(result.mean.mean[known], sums.sum(0)[known] / total[known], 1e-6)
-        close(result.mean_abs.mean[known], np.abs(sums).sum(0)[known] / total[known], 1e-6)
+        close(result.mean.ratio[known], sums.sum(0)[known] / total[known], 1e-6)
+        close(result.mean_abs.ratio[known], np.abs(sums).sum(0)[known] / total[known], 1e-6)
         close(result.rms[known], np.sqrt((sums**2).sum(0)[known] / total[known]), 1e-6)
-        assert np.isnan(result.mean.mean[~known]).all()
+        assert np.isnan(result.mean.ratio[~known]).all()
         enough = (np.stack(counts) > 0).sum(0) > 1
         close(result.mean.se[enough], error_of(rows, counts)[enough], 1e-6)
         assert np.isnan(result.mean.se[~enough]).all()
@@ -182,7 +182,7 @@ def test_a_dictionary_that_normalises_scales_each_tokens_gradient(normalization,
 
     tokens = np.concatenate(explicit(subject, dictionary, 1, splice, 1).gradients)
     close(seen.moment.along(dictionary.rows).mean, tokens.mean(0), 1e-6)
-    close(seen.absolute.result().mean, np.abs(tokens).mean(0), 1e-6)
+    close(seen.absolute.result().ratio, np.abs(tokens).mean(0), 1e-6)
 
 
 @pytest.mark.parametrize("splice", ["replace", "error"])
@@ -197,7 +197,7 @@ def test_a_transcoder_is_looked_at_where_it_writes(splice):
 
     tokens = np.concatenate(transcoded(subject, made, splice, 2))
     close(seen.layers[1].moment.along(made.rows).mean, tokens.mean(0), 1e-6)
-    close(seen.layers[1].absolute.result().mean, np.abs(tokens).mean(0), 1e-6)
+    close(seen.layers[1].absolute.result().ratio, np.abs(tokens).mean(0), 1e-6)
 
 
 def transcoded(subject, dictionary, splice, stride):
@@ -237,7 +237,7 @@ def test_how_passages_are_cut_into_chunks_and_batches_does_not_change_a_number(s
     for layer, dictionary in dictionaries.items():
         first = whole.layers[layer]
         for second in (small.layers[layer], other.layers[layer]):
-            close(second.absolute.result().mean, first.absolute.result().mean, 1e-6)
+            close(second.absolute.result().ratio, first.absolute.result().ratio, 1e-6)
             close(
                 second.moment.along(dictionary.rows).mean_se,
                 first.moment.along(dictionary.rows).mean_se,
@@ -253,9 +253,9 @@ def test_the_longest_gradients_are_kept_with_their_tokens():
     largest = seen.largest.result()
     oracle = explicit(subject, dictionary, 1, "error", 2)
 
-    assert len(largest.vectors) == sum(len(rows) for rows in oracle.gradients)
+    assert len(largest.values) == sum(len(rows) for rows in oracle.gradients)
     for vector, passage, position in zip(
-        largest.vectors[:5], largest.passages, largest.positions, strict=False
+        largest.values[:5], largest.passages, largest.positions, strict=False
     ):
         expected = oracle.gradients[passage][position // 2]
         close(vector @ dictionary.rows.numpy().T, expected, 1e-6)

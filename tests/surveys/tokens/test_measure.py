@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from backlight.errors import FamilyProofError
+from backlight.errors import FamilyProofError, StateError
 from backlight.objectives.answers import AnswerObjective
 from backlight.objectives.grid import align
 from backlight.objectives.prompts import Piece, Prompt
@@ -67,7 +67,7 @@ def measure(subject, material, sites, batches=((3, 0), (1, 2), (4,)), targets=No
     state = TokenSurvey(len(material.prompts))
     targets = range(len(material.grid.positions)) if targets is None else targets
     steps = list(survey_tokens(subject, material, batches, state, sites=sites, targets=targets))
-    assert [step.num_batches for step in steps] == list(range(1, len(batches) + 1))
+    assert state.num_batches == len(steps) == len(batches)
     assert all(step.resumable for step in steps)
     return state
 
@@ -282,6 +282,30 @@ def test_a_survey_that_goes_on_from_a_state_has_the_same_bits(num_done):
     for name, array in expected.items():
         assert found[name].dtype == array.dtype != object
         assert found[name].tobytes() == array.tobytes(), name
+
+
+@pytest.mark.parametrize("cut", range(4))
+def test_prompts_in_two_parts_merge_into_the_whole_bit_by_bit(cut):
+    subject, material = subject_of(), material_of()
+    sites, batches = sites_of(subject), ((3, 0), (1, 2), (4,))
+    whole = measure(subject, material, sites, batches)
+    parts = [measure(subject, material, sites, own) for own in (batches[cut:], batches[:cut])]
+
+    parts[0].merge(parts[1])
+
+    found, expected = parts[0].state(), whole.state()
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+def test_a_prompt_that_both_parts_have_measured_is_refused():
+    subject, material = subject_of(), material_of()
+    sites = sites_of(subject)
+    first, second = (measure(subject, material, sites, own) for own in (((3, 0),), ((1, 3),)))
+
+    with pytest.raises(StateError, match="prompt 3 is in both of two parts"):
+        first.merge(second)
 
 
 @pytest.mark.parametrize(

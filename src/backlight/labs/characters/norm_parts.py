@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backlight.decompose.norm import layer_norm_energies, rms_norm_energies
+from backlight.decompose.norm import norm_energies
 from backlight.decompose.norm_sums import sum_norm_energies
 from backlight.decompose.surrogates import SURROGATES
 from backlight.labs.characters.backward import module_gradients
@@ -49,10 +49,12 @@ def take_norms_apart(
 
 def _parts(norm: Norm, x: Tensor, gradient: Tensor, *, without_gain: bool) -> dict[str, float]:
     """Split the gradient at one norm, in float64."""
-    measure = layer_norm_energies if isinstance(norm, nn.LayerNorm) else rms_norm_energies
     gain = None if without_gain else norm.weight.detach().double()
     eps = norm.eps or torch.finfo(x.dtype).eps
-    energies = measure(x.double(), gradient.double(), gain, eps=eps)
+    is_centred = isinstance(norm, nn.LayerNorm)
+    energies = norm_energies(
+        x.double(), gradient.double(), gain, eps=eps, is_centred=is_centred
+    )
     everywhere = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
     sums = sum_norm_energies(energies, everywhere)
     cosines = zip(SURROGATES, sums.mean_cosine.tolist(), strict=True)

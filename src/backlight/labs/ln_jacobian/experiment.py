@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from backlight.data.characters import Characters
-from backlight.decompose.surrogates import layer_norm_chance
+from backlight.decompose.surrogates import norm_chance
 from backlight.labs.characters.learning import (
     Lesson,
     learn,
@@ -108,7 +108,7 @@ def _over_seeds(found: Found, names: Sequence[str]) -> Iterator[Block]:
 
 def _averages(config: LnJacobianConfig, found: Found) -> Table:
     """Average over all norms, with the spread over seeds and the level of chance below."""
-    chance = layer_norm_chance(config.n_embd)
+    chance = norm_chance(config.n_embd, is_centred=True)
     levels = {
         "attention": "chance",
         "r_mean": chance.r_mean,
@@ -136,7 +136,7 @@ def _spread(name: str, values: Float[np.ndarray, "seeds ..."]) -> dict[str, Colu
 
 
 def _plot(config: LnJacobianConfig) -> Plot:
-    chance = layer_norm_chance(config.n_embd)
+    chance = norm_chance(config.n_embd, is_centred=True)
     shown = {
         "r_mean": ("energy in the mean part (centring takes it out)", chance.r_mean),
         "r_radial": ("energy in the radial part (scaling takes it out)", chance.r_radial),

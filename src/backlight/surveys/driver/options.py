@@ -60,6 +60,12 @@ Layers = Annotated[str, BeforeValidator(_layers)]
 """Layers as on the command line, in Python and YAML also a number or a list of numbers."""
 
 
+Quantity = Literal["gradients", "values", "grad_x_act"]
+"""``gradients``: of the reduced loss, in nats per unit of activation. ``values``: the activations
+themselves. ``grad_x_act``: gradient times activation, in nats: to first order, how much of the loss
+hangs on the dimension."""
+
+
 class Options(BaseModel):
     """What all options have in common: frozen, checked, and the same in YAML, flags and Python."""
 
@@ -180,7 +186,7 @@ class AggregateOptions(Options):
         default="mean_abs",
         description="Signed mean, mean of absolute values, root mean square, or mean and mean_abs.",
     )
-    aggregate_by: Literal["gradients", "values", "grad_x_act"] = Field(
+    aggregate_by: Quantity = Field(
         default="gradients",
         description="What is aggregated: gradients, activations, or their product.",
     )

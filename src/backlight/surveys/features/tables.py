@@ -11,11 +11,11 @@ from backlight.stats.aggregate import Mode
 from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
 from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
 from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.options import Quantity
 from backlight.surveys.features.measure import FeaturesMeasurement
 from backlight.surveys.features.measure.placed import notes_of
 from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result
 from backlight.surveys.features.options import SaeConfig
-from backlight.surveys.layers.measure.profile import Quantity
 from backlight.surveys.layers.tables import UNITS, participation_ratio, top_share
 from backlight.tables import Table
 

@@ -12,8 +12,9 @@ from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
 from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.options import Quantity
 from backlight.surveys.layers.measure import LayersMeasurement
-from backlight.surveys.layers.measure.profile import Profile, Quantity
+from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig
 from backlight.tables import Column, Table
 
@@ -212,7 +213,6 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
     }
     data = aggregated(options, statistics)
     about = described(options, corpus, layers, data, site=options.site)
-    loss = state.nats / state.num_predicted if state.num_predicted else None
     return Findings(
         tables=(
             layers,
@@ -222,7 +222,7 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         ),
         data=data,
         metadata={
-            "loss_nats_per_token": loss,
+            "loss_nats_per_token": state.loss.nats_per_token,
             "num_tokens": corpus.passages.num_tokens,
             "text": corpus.passages.account(),
             **corpus.subject.note,

@@ -1,4 +1,7 @@
-"""Tables of a survey of prompts: by site and position, by prompt, and of the vectors' shapes."""
+"""Tables of a survey of prompts: by site and position, by prompt, and of the vectors' shapes.
+
+And the arrays that the tables are made from, by name.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -10,7 +13,6 @@ from numpy.typing import NDArray
 from backlight.models.sites import layer_of
 from backlight.objectives.answers import Goal
 from backlight.surveys.driver.measurement import Findings
-from backlight.surveys.tokens.arrays import arrays_of
 from backlight.surveys.tokens.files import describe
 from backlight.surveys.tokens.measure import TokensMeasurement, TokensPlan
 from backlight.surveys.tokens.measure.geometry import Geometry, correlation, geometry
@@ -23,6 +25,8 @@ from backlight.surveys.tokens.measure.survey import (
 from backlight.surveys.tokens.names import OF_EVERY_PROMPT, value_columns
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Column, Table
+
+_MOST_COSINES = 200
 
 
 def objective_unit(goal: Goal) -> str:
@@ -199,6 +203,58 @@ def _numbers(values: Sequence[float | str | None]) -> NDArray[np.float64]:
     return np.array(
         [float(value) if isinstance(value, (int, float)) else np.nan for value in values]
     )
+
+
+def arrays_of(
+    state: TokenSurvey,
+    material: PromptSet,
+    reach: Mapping[str, NDArray[np.bool_]],
+    shapes: Mapping[tuple[str, int], Geometry | None],
+) -> dict[str, NDArray[Any]]:
+    """Collect all arrays of a run by name.
+
+    Args:
+        state: What was measured.
+        material: The prompts.
+        reach: By site, which positions of which prompts reach the objective.
+        shapes: By site and column, the shape of the gradient vectors.
+
+    Returns:
+        ``{site}/{measure}`` and ``{site}/reachable``; for each target ``{site}/{position}/`` with
+        ``gradients``, ``activations``, ``prompts`` (which prompts have the position) and, where
+        vectors differ, ``scores``, ``loadings``, ``mean``, ``scale``, ``explained`` (see
+        ``Geometry``) and ``cosines`` between the first 200 of them.
+    """
+    arrays: dict[str, NDArray[Any]] = {**state.measured}
+    arrays |= {f"{site}/reachable": found for site, found in reach.items()}
+    for (site, column), shape in shapes.items():
+        position = material.grid.positions[column].name
+        there = np.flatnonzero(material.grid.counts[:, column] > 0)
+        arrays |= {
+            f"{site}/{position}/{name}": array
+            for name, array in _of_target(state, f"{site}/{position}", there, shape)
+        }
+    return arrays
+
+
+def _of_target(
+    state: TokenSurvey, target: str, there: NDArray[np.int64], shape: Geometry | None
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    gradients = state.vectors[f"{target}/gradients"][there]
+    yield "prompts", there
+    yield "gradients", gradients
+    yield "activations", state.vectors[f"{target}/activations"][there]
+    if shape is None:
+        return
+    for name in ("scores", "loadings", "mean", "scale", "explained"):
+        yield name, getattr(shape, name)
+    yield "cosines", _cosines(gradients[:_MOST_COSINES].astype(np.float64))
+
+
+def _cosines(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = vectors / np.where(norms > 0, norms, np.nan)
+    return (units @ units.T).astype(np.float32)
 
 
 def findings(options: TokensConfig, measurement: TokensMeasurement) -> Findings:

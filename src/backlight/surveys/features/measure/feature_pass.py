@@ -25,9 +25,9 @@ from backlight.models.blocks import Blocks
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
+from backlight.surveys.driver.options import Quantity
 from backlight.surveys.features.measure.fidelity import unique_sites
 from backlight.surveys.features.measure.placed import PlacedDictionary, number_format
-from backlight.surveys.layers.measure.profile import Quantity
 
 Splice = Literal["replace", "error"]
 """``replace``: the reconstruction takes the activation's place, at one layer at a time. ``error``:

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
 from backlight.stats.base import State, as_array, prefixed, taken, under, wide
-from backlight.stats.cluster import ClusterMean
-from backlight.stats.largest import LargestTokens
+from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.stats.sparse import Entries, SparseMoments
-from backlight.stats.top import TopResult
+from backlight.stats.top import LargestTokens, TopResult
 from backlight.surveys.features.measure.feature_pass import FeaturePlan, Observation
 from backlight.surveys.features.measure.placed import PlacedDictionary
 
@@ -99,7 +98,7 @@ class LayerFeatures(ABC):
             part.merge(other._parts[name])
 
     @final
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """Return all that was seen as arrays, from which ``restore`` goes on bit by bit."""
         return {**self._sums, **prefixed(self._parts)}
 
@@ -165,7 +164,7 @@ class DenseFeatures(LayerFeatures):
     def __init__(self, plan: FeaturePlan, num_features: int, width: int) -> None:
         self.moment = SecondMoment(width)
         self.largest = LargestTokens(width, k=_NUM_LARGEST, stride=plan.stride)
-        self.absolute = ClusterMean(num_features) if plan.absolute else None
+        self.absolute = Ratios(num_features, shared_below=True) if plan.absolute else None
         self._waiting: list[tuple[Tensor, list[int]]] = []
         parts = {"moment": self.moment, "largest": self.largest, "absolute": self.absolute}
         counts = np.zeros(num_features, dtype=np.int64) if plan.encodes else None
@@ -196,7 +195,7 @@ class DenseFeatures(LayerFeatures):
         statistics = {"mean": along.mean, "mean_se": along.mean_se, "rms": along.rms}
         if self.absolute is not None:
             absolute = self.absolute.result()
-            statistics |= {"mean_abs": absolute.mean, "mean_abs_se": absolute.se}
+            statistics |= {"mean_abs": absolute.ratio, "mean_abs_se": absolute.se}
         return statistics
 
     def contexts(self, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
@@ -204,7 +203,7 @@ class DenseFeatures(LayerFeatures):
         # |g . w| is at most |g| |w|: a token can matter much to a feature only if its g is long.
         longest = self.largest.result()
         chosen = as_array(rows[torch.from_numpy(ranked).to(rows.device)])
-        products = chosen @ longest.vectors.astype(np.float64).T
+        products = chosen @ longest.values.astype(np.float64).T
         order = np.argsort(-np.abs(products), axis=1, kind="stable")[:, :_NUM_TOP]
         return TopResult(
             values=np.take_along_axis(products, order, axis=1),
@@ -254,10 +253,10 @@ class SparseFeatures(LayerFeatures):
         del rows
         found = self.sparse.result()
         return {
-            "mean": found.mean.mean,
+            "mean": found.mean.ratio,
             "mean_se": found.mean.se,
             "rms": found.rms,
-            "mean_abs": found.mean_abs.mean,
+            "mean_abs": found.mean_abs.ratio,
             "mean_abs_se": found.mean_abs.se,
         }
 

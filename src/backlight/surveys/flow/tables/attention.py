@@ -1,17 +1,38 @@
 """Tables of what attention does to the gradient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from backlight.decompose.distance import NUM_BINS, distance_bins
 from backlight.stats.ratio import RatioResult
+from backlight.surveys.flow.measure.attention import AttentionView
 from backlight.tables import Column, Table
 
 _PLAIN_LEVELS = ("even_shrink", "even_entropy", "even_largest")
 
 
-def attention_table(heads: Sequence[tuple[int, int]], found: Mapping[str, RatioResult]) -> Table:
+def attention_tables(view: AttentionView) -> tuple[Table, Table]:
+    """Tabulate the heads, and the gradient at their scores by distance.
+
+    Args:
+        view: What was measured.
+
+    Returns:
+        ``attention`` and ``attention_distance``.
+    """
+    numbers = list(view.heads.values())
+    heads: dict[str, Column] = {
+        "layer": np.repeat(list(view.heads), numbers),
+        "head": np.concatenate([np.arange(number) for number in numbers]),
+    }
+    return (
+        _head_table(heads, view.ratios.result()),
+        _distance_table(heads, view.distances.result()),
+    )
+
+
+def _head_table(heads: Mapping[str, Column], found: Mapping[str, RatioResult]) -> Table:
     """Tabulate the heads of each layer.
 
     ``*_norm`` are root mean squares over tokens of the gradient: at a head's output (``z``), at its
@@ -27,17 +48,13 @@ def attention_table(heads: Sequence[tuple[int, int]], found: Mapping[str, RatioR
     sink, 0 without one.
 
     Args:
-        heads: Each layer and how many heads it has.
-        found: What was measured, by name.
+        heads: The layer and the number of each head.
+        found: What was measured of each.
 
     Returns:
         The table, one row for each head.
     """
-    columns: dict[str, Column] = {
-        "layer": np.repeat([layer for layer, _ in heads], [number for _, number in heads]),
-        "head": np.concatenate([np.arange(number) for _, number in heads]),
-        "num_sequences": found["z_square"].num_sequences,
-    }
+    columns = {**heads, "num_sequences": found["z_square"].num_sequences}
     for name, result in found.items():
         is_root = name.endswith("_square")
         values = result.root() if is_root else result
@@ -46,20 +63,18 @@ def attention_table(heads: Sequence[tuple[int, int]], found: Mapping[str, RatioR
         columns[label] = values.ratio
         if label not in _PLAIN_LEVELS:
             columns[f"{label}_se"] = values.se
-    norms = [name for name in columns if name.removesuffix("_se").endswith("_norm")]
-    entropies = [name for name in columns if "entropy" in name]
     return Table(
         name="attention",
         columns=columns,
-        units={**_norm_units(norms), **dict.fromkeys(entropies, "nats")},
+        units={name: unit for name in columns if (unit := _unit(name)) is not None},
     )
 
 
-def distance_table(heads: Sequence[tuple[int, int]], found: Mapping[str, RatioResult]) -> Table:
+def _distance_table(heads: Mapping[str, Column], found: Mapping[str, RatioResult]) -> Table:
     """Tabulate how the energy of the gradient at the scores spreads over distances.
 
     Args:
-        heads: Each layer and how many heads it has.
+        heads: The layer and the number of each head.
         found: ``share`` of the energy and ``pairs``, the share of all pairs of a query and a
             visible key, of each head and bin.
 
@@ -68,13 +83,11 @@ def distance_table(heads: Sequence[tuple[int, int]], found: Mapping[str, RatioRe
     """
     starts = np.array(distance_bins(), dtype=np.float64)
     last = np.append(starts[1:] - 1, np.nan)
-    numbers = [number for _, number in heads]
-    rows = sum(numbers)
+    num_heads = len(heads["head"])
     columns: dict[str, Column] = {
-        "layer": np.repeat([layer for layer, _ in heads], np.multiply(numbers, NUM_BINS)),
-        "head": np.repeat(np.concatenate([np.arange(number) for number in numbers]), NUM_BINS),
-        "distance_first": np.tile(starts, rows),
-        "distance_last": np.tile(last, rows),
+        **{name: np.repeat(column, NUM_BINS) for name, column in heads.items()},
+        "distance_first": np.tile(starts, num_heads),
+        "distance_last": np.tile(last, num_heads),
         "share": found["share"].ratio,
         "share_se": found["share"].se,
         "pairs": found["pairs"].ratio,
@@ -82,8 +95,8 @@ def distance_table(heads: Sequence[tuple[int, int]], found: Mapping[str, RatioRe
     return Table(name="attention_distance", columns=columns).select(columns["pairs"] > 0)
 
 
-def _norm_units(names: Sequence[str]) -> dict[str, str]:
-    """Name units: weights have none of their own, scores are in nats of log odds."""
-    return {
-        name: "nats" if name.startswith(("weights", "scores")) else "nats/unit" for name in names
-    }
+def _unit(name: str) -> str | None:
+    """Name a column's unit: weights have none of their own, scores are in nats of log odds."""
+    if name.removesuffix("_se").endswith("_norm"):
+        return "nats" if name.startswith(("weights", "scores")) else "nats/unit"
+    return "nats" if "entropy" in name else None

@@ -1,6 +1,6 @@
 """The table of what each norm does to the gradient, with what chance would give."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,15 +8,15 @@ import numpy as np
 from backlight.decompose.surrogates import (
     SURROGATES,
     ChanceLevels,
-    layer_norm_chance,
-    rms_norm_chance,
+    norm_chance,
 )
 from backlight.models.norms import NormPlace
 from backlight.stats.ratio import RatioResult
+from backlight.surveys.flow.measure.norms import NormView
 from backlight.tables import Table
 
 
-def norm_table(places: Sequence[NormPlace], found: Mapping[str, RatioResult]) -> Table:
+def norm_tables(view: NormView) -> tuple[Table]:
     """Tabulate the norms, one row for each (for each head, where heads are normalised apart).
 
     ``r_mean`` and ``r_radial`` are shares of the energy of u = gain * gradient that centring and
@@ -28,22 +28,23 @@ def norm_table(places: Sequence[NormPlace], found: Mapping[str, RatioResult]) ->
     input.
 
     Args:
-        places: The norms.
-        found: What was measured, by name.
+        view: What was measured.
 
     Returns:
-        The table; ``layer`` is blank for the final norm, ``head`` where there is one row.
+        ``norms``; ``layer`` is blank for the final norm, ``head`` where there is one row.
     """
-    heads = [(place, head) for place in places for head in range(place.num_heads or 1)]
+    found = view.ratios.result()
+    heads = [(place, head) for place in view.places for head in range(place.num_heads or 1)]
     rows = [
         {**_names(place, head), **_gain(place, head), **_measured(place, found, row)}
         for row, (place, head) in enumerate(heads)
     ]
-    return Table(
+    table = Table(
         name="norms",
         columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
         units=dict.fromkeys(("gradient_norm", "gradient_norm_se"), "nats/unit"),
     )
+    return (table,)
 
 
 def _names(place: NormPlace, head: int) -> dict[str, Any]:
@@ -89,10 +90,9 @@ def _measured(place: NormPlace, found: Mapping[str, RatioResult], row: int) -> d
 
 
 def _chance(place: NormPlace, roots: Mapping[str, RatioResult], row: int) -> ChanceLevels:
-    # What tokens are divided by differs; the sigma that counts is weighed by their gradients.
+    # Tokens are divided by different sigmas; the one that counts is weighed by their gradients.
     sigma = float(roots["identity_square"].ratio[row] / roots["scale_square"].ratio[row])
-    level = layer_norm_chance if place.is_centred else rms_norm_chance
-    return level(place.width, sigma=sigma)
+    return norm_chance(place.width, is_centred=place.is_centred, sigma=sigma)
 
 
 def _with_error(name: str, result: RatioResult, row: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backlight.stats.cluster import ClusterMean
+from backlight.stats.ratio import Ratios
 
 
 def sequences(lengths, width=4, seed=0):
@@ -21,7 +21,7 @@ def own_tokens(rows, seed=0):
 
 
 def fed(rows, batch_size, counted=None):
-    seen = ClusterMean(rows[0].shape[1], count_each=counted is not None)
+    seen = Ratios(rows[0].shape[1], shared_below=counted is None)
     add(seen, rows, batch_size, counted)
     return seen
 
@@ -52,7 +52,7 @@ def assert_is_ratio_estimate(result, rows, counts):
     for dimension in range(rows[0].shape[1]):
         own = [count[dimension] for count in counts]
         mean, error = ratio_estimate([row[:, dimension] for row in rows], own)
-        np.testing.assert_allclose(result.mean[dimension], mean, rtol=1e-10)
+        np.testing.assert_allclose(result.ratio[dimension], mean, rtol=1e-10)
         np.testing.assert_allclose(result.se[dimension], error, rtol=1e-7, atol=1e-12)
 
 
@@ -65,7 +65,7 @@ def test_the_mean_and_its_error_are_those_of_the_ratio_estimator(lengths, batch_
 
     result = fed(rows, batch_size).result()
 
-    assert (result.num_tokens, result.num_sequences) == ([sum(lengths)], [len(lengths)])
+    assert (result.below, result.num_sequences) == ([sum(lengths)], [len(lengths)])
     assert_is_ratio_estimate(result, rows, [[length] * 4 for length in lengths])
 
 
@@ -78,7 +78,7 @@ def test_each_dimension_may_have_tokens_and_sequences_of_its_own(lengths, batch_
     result = fed(rows, batch_size, counted).result()
 
     counts = [mask.sum(0) for mask in counted]
-    np.testing.assert_array_equal(result.num_tokens, np.sum(counts, axis=0))
+    np.testing.assert_array_equal(result.below, np.sum(counts, axis=0))
     np.testing.assert_array_equal(result.num_sequences, np.sum(np.stack(counts) > 0, axis=0))
     assert_is_ratio_estimate(result, rows, counts)
 
@@ -107,7 +107,7 @@ def test_a_restored_state_goes_on_bit_by_bit(count_each):
     counted = own_tokens(rows) if count_each else None
     whole = fed(rows, 2, counted)
     begun = fed(rows[:2], 2, counted and counted[:2])
-    restored = ClusterMean(4, count_each=count_each)
+    restored = Ratios(4, shared_below=not count_each)
     restored.restore(begun.state())
 
     add(restored, rows[2:], 2, counted and counted[2:])
@@ -119,13 +119,13 @@ def test_a_restored_state_goes_on_bit_by_bit(count_each):
 
 def test_a_restored_state_does_not_follow_the_one_it_came_from():
     rows = sequences([3, 8])
-    begun, restored = fed(rows, 2), ClusterMean(4)
+    begun, restored = fed(rows, 2), Ratios(4, shared_below=True)
     restored.restore(begun.state())
-    before = restored.result().mean
+    before = restored.result().ratio
 
     add(begun, rows, 2)
 
-    np.testing.assert_array_equal(restored.result().mean, before)
+    np.testing.assert_array_equal(restored.result().ratio, before)
 
 
 def test_one_sequence_has_a_mean_and_no_standard_error():
@@ -133,21 +133,21 @@ def test_one_sequence_has_a_mean_and_no_standard_error():
 
     result = fed(rows, 1).result()
 
-    np.testing.assert_allclose(result.mean, rows[0].mean(0))
+    np.testing.assert_allclose(result.ratio, rows[0].mean(0))
     assert np.isnan(result.se).all()
 
 
 def test_nothing_seen_has_no_mean():
-    result = ClusterMean(3).result()
+    result = Ratios(3, shared_below=True).result()
 
-    assert np.isnan(result.mean).all()
+    assert np.isnan(result.ratio).all()
     assert np.isnan(result.se).all()
 
 
 def test_sequences_with_the_same_mean_have_no_error():
     lengths = torch.tensor([[2], [5], [3]])
 
-    seen = ClusterMean(1)
+    seen = Ratios(1, shared_below=True)
     seen.update(0.7 * lengths.double(), lengths)
 
     np.testing.assert_allclose(seen.result().se, 0.0, atol=1e-8)
