@@ -42,10 +42,36 @@ class LayerFeatures(ABC):
             counts: A zero for each feature, None if they are not counted.
             parts: The statistics, by name.
         """
-        self.counts = counts
-        self.num_tokens = self.num_sequences = self.num_predicted = 0
-        self.nats = 0.0
+        numbers = np.zeros(3, dtype=np.int64)  # tokens, sequences, predicted tokens
+        self._sums: dict[str, NDArray[Any]] = {"numbers": numbers, "nats": np.zeros(())}
+        if counts is not None:
+            self._sums["counts"] = counts
         self._parts = parts
+
+    @property
+    def counts(self) -> NDArray[np.int64] | None:
+        """See the class."""
+        return self._sums.get("counts")
+
+    @property
+    def num_tokens(self) -> int:
+        """See the class."""
+        return int(self._sums["numbers"][0])
+
+    @property
+    def num_sequences(self) -> int:
+        """See the class."""
+        return int(self._sums["numbers"][1])
+
+    @property
+    def num_predicted(self) -> int:
+        """See the class."""
+        return int(self._sums["numbers"][2])
+
+    @property
+    def nats(self) -> float:
+        """See the class."""
+        return float(self._sums["nats"])
 
     @final
     def update(self, seen: Observation, placed: PlacedDictionary) -> None:
@@ -55,48 +81,38 @@ class LayerFeatures(ABC):
             seen: The batch.
             placed: The layer's dictionary.
         """
-        passages = seen.batch.passages
-        self.num_tokens += int(seen.valid.sum())
-        self.num_sequences += len(passages)
-        if seen.gradient is not None:
-            self.nats += seen.nats
-            self.num_predicted += seen.batch.num_tokens - len(passages)
+        num_sequences = len(seen.batch.passages)
+        num_predicted = 0 if seen.gradient is None else seen.batch.num_tokens - num_sequences
+        numbers = np.array([int(seen.valid.sum()), num_sequences, num_predicted])
+        found: dict[str, Any] = {"numbers": numbers, "nats": seen.nats}
         if self.counts is not None and seen.codes is not None:
-            self.counts += seen.codes.counts().cpu().numpy()
+            found["counts"] = seen.codes.counts().cpu().numpy()
+        self._add_up(found)
         self._add(seen, placed)
 
     @final
     def merge(self, other: "LayerFeatures") -> None:
         """Take in what another of the same plan and dictionary has seen of other passages."""
-        if self.counts is not None and other.counts is not None:
-            self.counts = self.counts + other.counts
-        self.num_tokens += other.num_tokens
-        self.num_sequences += other.num_sequences
-        self.num_predicted += other.num_predicted
-        self.nats += other.nats
+        self._add_up(other._sums)
         for name, part in self._parts.items():
             part.merge(other._parts[name])
 
     @final
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that was seen as arrays, from which ``restore`` goes on bit by bit."""
-        numbers = (self.num_tokens, self.num_sequences, self.num_predicted)
-        own = {"numbers": np.array(numbers, dtype=np.int64), "nats": np.array(self.nats)}
-        if self.counts is not None:
-            own["counts"] = self.counts
-        return own | prefixed(self._parts)
+        return {**self._sums, **prefixed(self._parts)}
 
     @final
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
-        self.num_tokens, self.num_sequences, self.num_predicted = (
-            int(number) for number in taken(state, "numbers", np.zeros(3, dtype=np.int64))
-        )
-        self.nats = float(taken(state, "nats", np.zeros(())))
-        if self.counts is not None:
-            self.counts = taken(state, "counts", self.counts)
+        self._sums = {name: taken(state, name, like) for name, like in self._sums.items()}
         for name, part in self._parts.items():
             part.restore(under(name, state))
+
+    def _add_up(self, found: Mapping[str, Any]) -> None:
+        # New arrays: a state that was returned before may still be waiting to be written.
+        for name, more in found.items():
+            self._sums[name] = np.asarray(self._sums[name] + more)
 
     @abstractmethod
     def close_chunk(self, placed: PlacedDictionary) -> None:
