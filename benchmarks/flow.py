@@ -46,12 +46,13 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from backlight.data.batches import Batch, Passages, bucket
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.models.loading import load_subject
 from backlight.models.sites import resolve_sites
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, ViewName, survey_flow
+from backlight.surveys.flow.tables import flow_tables
 
 LONG = 2048
 BEGIN, END = "<!-- flow: begin -->", "<!-- flow: end -->"
@@ -114,7 +115,7 @@ def flow(
     state = Flow({name: VIEWS[name](subject, layers) for name in names})
     for _ in survey_flow(subject, passages, batches, state):
         yield
-    state.tables()
+    flow_tables(state)
 
 
 def eager(subject: Subject, passages: Passages, *, released: bool) -> None:
@@ -190,7 +191,7 @@ def alone(job: str, words: argparse.Namespace) -> dict[str, float]:
 
 def long_passage(subject: Subject, words: argparse.Namespace) -> Passages:
     """Take the corpus's first tokens, over as many of its rows as it needs."""
-    text = "\n".join(read_rows(words.dataset, num_samples=1_000))
+    text = "\n".join(RowReader(words.dataset).first(1_000))
     ids = subject.tokenizer(text, truncation=True, max_length=words.length)["input_ids"]
     assert len(ids) == words.length, "the corpus has too few tokens"
     return Passages(tokens=[np.asarray(ids, dtype=np.int64)])

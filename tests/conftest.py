@@ -72,6 +72,13 @@ def survey(options):
     return words
 
 
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory, model_folder, text_file):
     """A finished run of two layers with both modes and all figures; copy it before changing it."""
@@ -95,10 +102,14 @@ def finished_run(tmp_path_factory, model_folder, text_file):
 @pytest.fixture
 def no_pixels(monkeypatch):
     """Draw figures but do not render them, for tests that are about their names."""
-    monkeypatch.setattr("backlight.surveys.driver.files.png", lambda figure: b"")
+    from backlight.report import rendering  # after the hook
+
+    monkeypatch.setattr(rendering, "rendered", lambda name, figure: b"")
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
     """Leave figures out, for tests that are about numbers."""
-    monkeypatch.setattr("backlight.surveys.layers.command.draw_layers", lambda report: iter(()))
+    from backlight.surveys.layers import figures  # after the hook
+
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))

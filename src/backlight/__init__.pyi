@@ -4,14 +4,14 @@ from .decompose.residual import residual_paths
 from .dictionaries.collection import find_dictionaries, read_dictionary
 from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
-from .labs.frame.running import lab
+from .labs import lab
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results, load_results
-from .surveys.features.command import sae
-from .surveys.flow.command import flow
-from .surveys.layers.command import layers
-from .surveys.tokens.command import tokens
+from .surveys.features import sae
+from .surveys.flow import flow
+from .surveys.layers import layers
+from .surveys.tokens import tokens
 from .tools.doctor.command import doctor
 from .tools.rules.apply import apply_rule, surrogate_norm
 from .tools.train_sae.command import train_sae
@@ -20,7 +20,7 @@ from .tools.train_world.command import train_world
 from .tools.train_world.trained import TrainedWorld
 from .training.log.history import History
 from .training.log.reading import read_history
-from .training.watch.watch import Watch, watch
+from .training.watching.watch import Watch, watch
 
 __all__ = [
     "Dictionary",

@@ -1,12 +1,13 @@
 """The command line: words in, one call, an exit status out. Nothing heavy is imported here."""
 
 import importlib
+import inspect
 import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,41 +19,15 @@ from backlight.foreign.failures import kinds_of_failures, tell
 from backlight.foreign.streams import Unhindered, complain, flush, let_go, prepare_streams
 from backlight.foreign.text import plain
 from backlight.labs import LABS
-from backlight.labs.frame.options import LabOptions
-from backlight.surveys.driver.reading import explain, merge
-from backlight.surveys.features.options import SaeConfig
-from backlight.surveys.flow.options import FlowConfig
-from backlight.surveys.layers.options import LayersConfig
-from backlight.surveys.tokens.options import TokensConfig
-from backlight.tools.doctor.options import DoctorConfig
-from backlight.tools.sites.options import SitesConfig
-from backlight.tools.train_sae.options import TrainSaeConfig
-from backlight.tools.train_world.options import TrainWorldConfig
+from backlight.surveys import SURVEYS
+from backlight.surveys.driver.declaration import Lab, Survey
+from backlight.surveys.driver.reading import explain, merge, resolve
+from backlight.tools import TOOLS
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 _PIPE = 141  # as the shell has it for a command whose reader went away
 _LONGEST = 1200  # letters of a sentence
-
-_Doctor = Annotated[DoctorConfig, Parameter(name="*")]
-_Flow = Annotated[FlowConfig, Parameter(name="*")]
-_Layers = Annotated[LayersConfig, Parameter(name="*")]
-_Sae = Annotated[SaeConfig, Parameter(name="*")]
-_Sites = Annotated[SitesConfig, Parameter(name="*")]
-_Tokens = Annotated[TokensConfig, Parameter(name="*")]
-_TrainSae = Annotated[TrainSaeConfig, Parameter(name="*")]
-_TrainWorld = Annotated[TrainWorldConfig, Parameter(name="*")]
-
-_KINDS = (
-    DoctorConfig,
-    FlowConfig,
-    LayersConfig,
-    SaeConfig,
-    SitesConfig,
-    TokensConfig,
-    TrainSaeConfig,
-    TrainWorldConfig,
-    *LABS.values(),
-)
+_CONFIG = "YAML file of options, such as the config.yaml of an earlier run. Flags win over it."
 
 app = App(
     name="backlight",
@@ -62,183 +37,78 @@ app = App(
 )
 
 
-@app.command
-def layers(config: Path | None = None, *, options: _Layers = LayersConfig()) -> None:
-    """Measure the gradient of the loss at every layer, over a corpus, in one pass.
-
-    Prints a line per layer with standard errors. With --save_outputs or --output_dir it also writes
-    arrays, tables and figures.
-
-    Parameters
-    ----------
-    config
-        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
-    """
-    _call("layers", _resolved(LayersConfig, config, options))
-
-
-@app.command
-def sites(model: str | None = None, *, options: _Sites = SitesConfig()) -> None:
-    """List every site of a model, in our names and in those of Transformers and TransformerLens.
-
-    Parameters
-    ----------
-    model
-        The model, as for --model_name.
-    """
-    named = {} if model is None else {"model_name": model}
-    _call("sites", merge(SitesConfig, {}, {**_given(options), **named}))
-
-
-@app.command
-def sae(config: Path | None = None, *, options: _Sae = SaeConfig()) -> None:
-    """Measure the gradient of the loss with respect to the features of sparse dictionaries.
-
-    Reads SAELens, dictionary_learning, sparsify and Gemma Scope files. Each dictionary must first
-    reconstruct its site. Prints a line per layer and the features that matter most, with standard
-    errors. With --save_outputs or --output_dir it also writes arrays, tables and figures.
-
-    Parameters
-    ----------
-    config
-        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
-    """
-    _call("sae", _resolved(SaeConfig, config, options))
-
-
-@app.command(name="train-sae")
-def train_sae(config: Path | None = None, *, options: _TrainSae = TrainSaeConfig()) -> None:
-    """Train a sparse dictionary of one site of a model, in minutes on a CPU.
-
-    Streams text through the model, no further than the site, and learns a BatchTopK dictionary. It
-    is saved for SAELens and for dictionary_learning, with a card that says how good it is on text
-    that was held out.
-
-    Parameters
-    ----------
-    config
-        YAML file of options. Flags win over it.
-    """
-    _call("train_sae", _resolved(TrainSaeConfig, config, options))
-
-
-@app.command
-def tokens(config: Path | None = None, *, options: _Tokens = TokensConfig()) -> None:
-    """Measure at which token and in which layer the gradient of an answer sits.
-
-    Prompts come from one of twelve tasks about cities (the small shipped model has learned one of
-    them, distances), or from a template with fields, for any model. Prints the positions with the
-    largest gradients and the shape of the gradient vectors. With --save_outputs or --output_dir it
-    also writes arrays, tables, heatmaps and PCA figures.
-
-    Parameters
-    ----------
-    config
-        YAML file of options, such as configs/distance.yaml. Flags win over it.
-    """
-    _call("tokens", _resolved(TokensConfig, config, options))
-
-
-@app.command
-def flow(config: Path | None = None, *, options: _Flow = FlowConfig()) -> None:
-    """Measure what norms, attention and residual paths do to the gradient on its way back.
-
-    One forward and one backward pass over a corpus serves all views. Prints a table for each. With
-    --save_outputs or --output_dir it also writes tables and figures, and the model as a drawing of
-    its gradient's paths.
-
-    Parameters
-    ----------
-    config
-        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
-    """
-    _call("flow", _resolved(FlowConfig, config, options))
-
-
-@app.command(name="train-world")
-def train_world(config: Path | None = None, *, options: _TrainWorld = TrainWorldConfig()) -> None:
-    """Train a small model on questions about cities, from scratch, in hours on a CPU.
-
-    Each model on the way is a folder that Transformers can load; answers to questions that were
-    held out are marked as it goes. What was stopped goes on with --resume.
-
-    Parameters
-    ----------
-    config
-        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
-    """
-    _call("train_world", _resolved(TrainWorldConfig, config, options))
-
-
-@app.command
-def doctor(run_dir: Path | None = None, *, options: _Doctor = DoctorConfig()) -> int:
-    """Say whether the gradient of a training is healthy, and if not: where, since when, and why.
-
-    Reads what backlight.watch wrote, during or after the training, or a log of JSON lines such as
-    {"step": 1, "grad_norm": 0.3, "loss": 2.1}. Without one, a batch of --dataset goes through
-    --model_name, forward and backward. The exit status is 0 for healthy, 1 if there are findings.
-
-    Parameters
-    ----------
-    run_dir
-        The run directory or log.
-    """
-    where = {} if run_dir is None else {"run_dir": run_dir}
-    return _call("doctor", merge(DoctorConfig, {}, {**_given(options), **where}))
-
-
-@app.command
-def report(run_dir: Path) -> None:
-    """Redraw every figure of a finished run from its files, without the model.
-
-    Parameters
-    ----------
-    run_dir
-        The run directory.
-    """
-    figures = _call("report", run_dir)
-    print(f"{len(figures)} figures redrawn in {plain(run_dir)}")
-
-
-@app.command
-def demo(*, output_dir: Path = Path("runs/demo")) -> None:
-    """Run the main jobs on a real model (SmolLM2-135M), a shipped dictionary and shipped text.
-
-    Parameters
-    ----------
-    output_dir
-        Where results go; an earlier demo there is replaced.
-    """
-    _call("demo", output_dir)
-
-
-_lab = App(
+_labs = App(
     name="lab",
     help="Experiments: train small networks, or build them, and hold theory against measurement.",
     default_parameter=app.default_parameter,
 )
-app.command(_lab)
 
 
-def _add_lab(name: str, kind: type[LabOptions]) -> None:
-    def experiment(config: Path | None = None, *, options: Any = kind()) -> None:
-        importlib.import_module("backlight.labs.frame.running").run(
-            name, _resolved(kind, config, options)
-        )
+def _add(
+    to: App,
+    name: str,
+    kind: type[BaseModel],
+    carry_out: Callable[[Any], Any],
+    positional: str | None = None,
+) -> None:
+    """Add a command that is told by its options, and by a file of options or one of them.
 
-    experiment.__annotations__["options"] = Annotated[kind, Parameter(name="*")]
-    experiment.__doc__ = f"""{kind.__doc__}
-
-    Parameters
-    ----------
-    config
-        YAML file of options, such as the config.yaml of an earlier run. Flags win over it.
+    Args:
+        to: Where to add it.
+        name: What it is called.
+        kind: Its options; their docstring is its help.
+        carry_out: Takes the options, and may return an exit status.
+        positional: The option that may stand without its name; None for a file of options.
     """
-    _lab.command(experiment, name=name)
+    nothing = kind.model_construct()
+
+    def command(first: Any = None, *, options: Any = nothing) -> Any:
+        given = {each: getattr(options, each) for each in options.model_fields_set}
+        if positional is None:
+            return carry_out(resolve(kind, first, given))
+        return carry_out(merge(kind, {}, given if first is None else {**given, positional: first}))
+
+    if positional is None:
+        first, annotation, default, told = "config", Path | None, None, _CONFIG
+    else:
+        field = kind.model_fields[positional]
+        first, annotation, told = positional, field.annotation, field.description
+        default = inspect.Parameter.empty if field.is_required() else None
+    own = {
+        first: Annotated[annotation, Parameter(help=told)],
+        "options": Annotated[kind, Parameter(name="*")],
+    }
+    parameters = [
+        inspect.Parameter(first, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default),
+        inspect.Parameter("options", inspect.Parameter.KEYWORD_ONLY, default=nothing),
+    ]
+    # The words of a command are read off its signature, which is made here of its options.
+    signature = inspect.Signature([each.replace(annotation=own[each.name]) for each in parameters])
+    command.__annotations__, command.__doc__ = own, kind.__doc__
+    setattr(command, "__signature__", signature)  # noqa: B010  # not known of functions
+    to.command(command, name=name)
 
 
-for _name, _kind in LABS.items():
-    _add_lab(_name, _kind)
+def _survey(survey: Survey) -> Callable[[Any], Any]:
+    return lambda options: _driver("conduct").run(survey, options)
+
+
+def _lab(lab: Lab) -> Callable[[Any], Any]:
+    return lambda options: _driver("experiments").run_lab(lab, options)
+
+
+def _driver(module: str) -> Any:
+    """Load what carries commands out, so that words can be read without torch."""
+    return importlib.import_module(f"backlight.surveys.driver.{module}")
+
+
+for _each in SURVEYS.values():
+    _add(app, _each.name, _each.options, _survey(_each))
+for _tool in TOOLS.values():
+    _add(app, _tool.name, _tool.options, _tool.run, _tool.positional)
+app.command(_labs)
+for _experiment in LABS.values():
+    _add(_labs, _experiment.name, _experiment.options, _lab(_experiment))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -302,37 +172,12 @@ def _end() -> None:
             let_go(stream)
 
 
-_PLACES = {
-    "layers": "backlight.surveys.layers.command",
-    "sae": "backlight.surveys.features.command",
-    "tokens": "backlight.surveys.tokens.command",
-    "flow": "backlight.surveys.flow.command",
-    **{
-        name: f"backlight.tools.{name}.command"
-        for name in ("demo", "doctor", "report", "sites", "train_sae", "train_world")
-    },
-}
-
-
-def _call(command: str, argument: Any) -> Any:
-    """Load a command by its name, so that words can be read without torch, and run it."""
-    return importlib.import_module(_PLACES[command]).run(argument)
-
-
-def _resolved(kind: type[Any], config: Path | None, options: BaseModel) -> Any:
-    resolve = importlib.import_module("backlight.surveys.driver.resolving").resolve
-    return resolve(kind, config, _given(options))
-
-
-def _given(options: BaseModel) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in options.model_fields_set}
-
-
 def _sentence(error: Exception) -> str:
     """Tell an error in one line."""
     cause = error.__cause__
     if isinstance(cause, ValidationError) and not isinstance(error, ConfigError):
-        kinds = {kind.__name__: kind for kind in _KINDS}
+        declared = (*SURVEYS.values(), *TOOLS.values(), *LABS.values())
+        kinds = {each.options.__name__: each.options for each in declared}
         return explain(kinds[cause.title], cause)
     return " ".join(str(error).split())
 

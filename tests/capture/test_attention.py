@@ -7,7 +7,8 @@ from backlight.capture.attention import keeping_attention
 from backlight.capture.record import record
 from backlight.errors import UnsupportedSiteError
 from backlight.models.taps import per_token
-from zoo.flow import TAPPABLE, batch_of, subject_of
+from zoo.flow import TAPPABLE, subject_of
+from zoo.subjects import batch_of
 
 
 @pytest.mark.parametrize("name", TAPPABLE)

@@ -1,40 +1,22 @@
 """The one pass against plain autograd, on every wiring in the table."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.autograd.graph import get_gradient_edge
 
 from backlight.capture.record import record, record_activations
-from backlight.data.batches import Batch, Passages
 from backlight.errors import NonFiniteError, SilentSiteError
-from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import subject_from_module
 from backlight.models.taps import per_token, tapping
 from backlight.objectives.objective import NextToken, token_weights
-from zoo.models import CONFIGS, tiny_model
+from zoo.models import CONFIGS
+from zoo.oracles import relative_error
+from zoo.subjects import batch_of, subject_of, tappable
 from zoo.tokenizers import WordTokenizer
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
-
-
-def some_passages(lengths=(9, 14, 5, 2)):
-    random = np.random.default_rng(0)
-    return Passages(tokens=[random.integers(3, 99, length) for length in lengths])
-
-
-def some_batch(members=(0, 1, 2)):
-    return Batch.of(some_passages(), members)
-
-
-def subject_of(name, dtype=torch.float32):
-    return subject_from_transformers(tiny_model(name, dtype), WordTokenizer(), name=name)
-
-
-def tappable(subject):
-    return [site for site in subject.sites.values() if site.tap.side != "logits"]
 
 
 def transformers_loss(model, batch, reduction):
@@ -74,14 +56,10 @@ def module_gradients(model, batch, paths, reduction="sequence_mean"):
     return gradients
 
 
-def relative_error(found, expected):
-    return float((found - expected).abs().max() / expected.abs().max())
-
-
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gradients_at_module_outputs_are_those_of_the_plain_transformers_loss(name, dtype):
-    subject, batch = subject_of(name, dtype), some_batch()
+    subject, batch = subject_of(name, dtype), batch_of()
     kinds = ("mlp.out", "attn.out", "resid.post")
     sites = [site for site in tappable(subject) if site.name.endswith(kinds)]
 
@@ -97,7 +75,7 @@ def test_gradients_at_module_outputs_are_those_of_the_plain_transformers_loss(na
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gradients_are_those_of_a_zero_added_to_the_tensor(name):
     """At outputs, branches, q, k, v and z, adding a variable to the tensor is the definition."""
-    subject, batch = subject_of(name, torch.float64), some_batch()
+    subject, batch = subject_of(name, torch.float64), batch_of()
     single_use = [
         site for site in tappable(subject) if site.tap.side != "input" or "attn.z" in site.name
     ]
@@ -124,7 +102,7 @@ def test_gradients_are_those_of_a_zero_added_to_the_tensor(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gradients_add_up_along_the_residual_stream(name):
     """What leaves a block's input is what goes around plus what returns through its branches."""
-    subject, batch = subject_of(name, torch.float64), some_batch()
+    subject, batch = subject_of(name, torch.float64), batch_of()
     gradients = record(subject, batch, tappable(subject)).gradients
 
     for layer in range(subject.num_layers):
@@ -161,7 +139,7 @@ def before(layer, gradients):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_site_alone_has_the_gradient_it_has_among_others(name):
     """The graph starts at the earliest site, wherever that is."""
-    subject, batch = subject_of(name, torch.float64), some_batch()
+    subject, batch = subject_of(name, torch.float64), batch_of()
     together = record(subject, batch, tappable(subject)).gradients
 
     for site in tappable(subject):
@@ -172,7 +150,7 @@ def test_a_site_alone_has_the_gradient_it_has_among_others(name):
 
 @pytest.mark.parametrize("reduction", ["token_sum", "batch_mean"])
 def test_other_reductions_are_those_of_the_plain_loss(reduction):
-    subject, batch = subject_of("llama", torch.float64), some_batch()
+    subject, batch = subject_of("llama", torch.float64), batch_of()
     site = subject.sites["layers.1.mlp.out"]
 
     tape = record(subject, batch, [site], objective=NextToken(reduction))
@@ -188,10 +166,10 @@ def test_other_reductions_are_those_of_the_plain_loss(reduction):
 def test_a_passage_has_the_same_gradient_in_any_company(name):
     subject = subject_of(name)
     sites = [site for site in tappable(subject) if site.name.endswith("mlp.out")]
-    together = record(subject, some_batch((1, 3, 0, 2)), sites)
+    together = record(subject, batch_of((1, 3, 0, 2)), sites)
 
     for row, member in enumerate((1, 3, 0, 2)):
-        alone = record(subject, some_batch((member,)), sites)
+        alone = record(subject, batch_of((member,)), sites)
         for site in sites:
             expected = alone.gradients[site.name][0]
             found = together.gradients[site.name][row]
@@ -201,7 +179,7 @@ def test_a_passage_has_the_same_gradient_in_any_company(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_activations_are_the_models_own_also_where_a_block_adds_in_place(name):
-    subject, batch = subject_of(name), some_batch((1,))
+    subject, batch = subject_of(name), batch_of((1,))
     sites = [site for site in tappable(subject) if site.name.endswith(("mlp.out", "attn.out"))]
     expected = {}
     handles = [
@@ -226,7 +204,7 @@ def test_activations_are_the_models_own_also_where_a_block_adds_in_place(name):
 
 
 def test_activations_are_copied_only_where_they_are_asked_for():
-    subject, batch = subject_of("llama"), some_batch()
+    subject, batch = subject_of("llama"), batch_of()
     sites = [subject.sites[f"layers.1.{name}"] for name in ("norm1.in", "norm1.out", "mlp.out")]
 
     some = record(subject, batch, sites, keep_activations={"layers.1.norm1.in"})
@@ -243,13 +221,13 @@ def test_activations_are_copied_only_where_they_are_asked_for():
 def test_parameters_never_get_a_gradient():
     subject = subject_of("llama")
 
-    record(subject, some_batch(), tappable(subject))
+    record(subject, batch_of(), tappable(subject))
 
     assert all(parameter.grad is None for parameter in subject.model.parameters())
 
 
 def test_hooks_are_gone_even_if_the_body_fails():
-    subject, batch = subject_of("qwen3"), some_batch()
+    subject, batch = subject_of("qwen3"), batch_of()
     kernel = subject.model.config._attn_implementation
 
     def fail(site, tensor):
@@ -277,7 +255,7 @@ def forgets_hooks(subject):
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "falcon parallel", "bloom"])
 def test_nothing_above_the_last_site_is_computed_for_activations(name):
-    subject, batch = subject_of(name), some_batch()
+    subject, batch = subject_of(name), batch_of()
     sites = [subject.sites[f"layers.{layer}.mlp.out"] for layer in (1, 0)]
     above, called = subject.sites["layers.2.mlp.out"].tap.module, []
     handle = subject.model.get_submodule(above).register_forward_hook(
@@ -296,7 +274,7 @@ def test_nothing_above_the_last_site_is_computed_for_activations(name):
 
 @pytest.mark.parametrize("site", ["layers.0.attn.q", "layers.0.attn.in", "layers.0.resid.pre"])
 def test_hooks_are_gone_after_a_pass_that_ended_early(site):
-    subject, batch = subject_of("qwen3"), some_batch()
+    subject, batch = subject_of("qwen3"), batch_of()
     kernel, hidden = subject.model.config._attn_implementation, subject.forward(batch.input_ids)
 
     record_activations(subject, batch, [subject.sites[site]])
@@ -307,7 +285,7 @@ def test_hooks_are_gone_after_a_pass_that_ended_early(site):
 
 
 def test_an_error_in_the_model_still_comes_through_when_activations_are_recorded():
-    subject, batch = subject_of("llama"), some_batch()
+    subject, batch = subject_of("llama"), batch_of()
 
     def fail(module, inputs):
         raise RuntimeError("in the middle")
@@ -323,7 +301,7 @@ def test_a_loss_that_is_not_finite_names_the_passage_and_where_it_began():
         subject.model.model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
 
     with pytest.raises(NonFiniteError, match=r"passage 1 is nan: .* is layers.1.mlp.out"):
-        record(subject, some_batch((1, 0)), [subject.sites["layers.0.mlp.out"]])
+        record(subject, batch_of((1, 0)), [subject.sites["layers.0.mlp.out"]])
 
 
 class SideRoom(nn.Module):
@@ -346,7 +324,7 @@ def test_a_site_without_influence_on_the_loss_is_an_error_not_a_zero():
     subject = subject_from_module(SideRoom(), WordTokenizer())
 
     with pytest.raises(SilentSiteError, match="The loss does not depend on unused"):
-        record(subject, some_batch(), [subject.sites["used"], subject.sites["unused"]])
+        record(subject, batch_of(), [subject.sites["used"], subject.sites["unused"]])
 
 
 class HandedOn(nn.Module):
@@ -366,7 +344,7 @@ class HandedOn(nn.Module):
 @pytest.mark.parametrize("asked", [["branch_in"], ["embedding", "branch_in"]])
 def test_what_a_module_only_hands_on_has_the_gradient_of_its_output_alone(asked):
     model = HandedOn()
-    subject, batch = subject_from_module(model, WordTokenizer()), some_batch((1,))
+    subject, batch = subject_from_module(model, WordTokenizer()), batch_of((1,))
 
     found = record(subject, batch, [subject.sites[name] for name in asked])
 
@@ -380,7 +358,7 @@ def test_what_a_module_only_hands_on_has_the_gradient_of_its_output_alone(asked)
 
 def test_any_module_gets_the_gradients_of_its_own_loss():
     model = SideRoom()
-    subject, batch = subject_from_module(model, WordTokenizer()), some_batch((1,))
+    subject, batch = subject_from_module(model, WordTokenizer()), batch_of((1,))
     site = Site(name="used", tap=Tap(module="used", side="output"), width=8)
 
     found = record(subject, batch, [site]).gradients["used"]

@@ -1,6 +1,5 @@
 """What is recorded behind a replaced tensor, against autograd on a model with plain hooks."""
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -8,22 +7,11 @@ from transformers import CONFIG_MAPPING
 
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
-from backlight.data.batches import Batch, Passages
 from backlight.errors import UnsupportedSiteError
 from backlight.models.families import find_family
-from backlight.models.loading import subject_from_transformers
-from zoo.models import CONFIGS, tiny_model
-from zoo.tokenizers import WordTokenizer
-
-
-def some_batch():
-    random = np.random.default_rng(0)
-    rows = [random.integers(3, 99, length) for length in (9, 14, 5)]
-    return Batch.of(Passages(tokens=rows), (0, 1, 2))
-
-
-def subject_of(name, dtype=torch.float64):
-    return subject_from_transformers(tiny_model(name, dtype), WordTokenizer(), name=name)
+from zoo.models import CONFIGS
+from zoo.oracles import relative_error
+from zoo.subjects import batch_of, subject_of
 
 
 def another(subject, batch, site):
@@ -69,10 +57,6 @@ def plain_loss(subject, batch):
     )
 
 
-def relative_error(found, expected):
-    return float((found - expected).abs().max() / expected.abs().max())
-
-
 _PLACES = [
     *(("llama", kind) for kind in ("resid.pre", "norm1.out", "attn.z", "attn.out", "mlp.in")),
     *(("llama", kind) for kind in ("norm2.in", "mlp.out", "resid.post")),
@@ -92,7 +76,7 @@ _PLACES = [
 
 @pytest.mark.parametrize(("name", "kind"), _PLACES, ids=lambda value: value)
 def test_a_gradient_behind_a_replacement_is_autograds_with_a_leaf_in_its_place(name, kind):
-    subject, batch = subject_of(name), some_batch()
+    subject, batch = subject_of(name, torch.float64), batch_of()
     site, later = subject.sites[f"layers.1.{kind}"], subject.sites["layers.2.mlp.out"]
     values = another(subject, batch, site)
 
@@ -118,7 +102,7 @@ _SEQUENTIAL = [
 
 @pytest.mark.parametrize("name", _SEQUENTIAL)
 def test_a_residual_stream_replaced_inside_a_block_is_replaced_for_the_way_around_too(name):
-    subject, batch = subject_of(name), some_batch()
+    subject, batch = subject_of(name, torch.float64), batch_of()
     middle, after, added = (
         subject.sites[f"layers.1.{kind}"]
         for kind in ("resid.mid", "resid.post", "mlp.contribution")
@@ -136,7 +120,7 @@ def test_a_residual_stream_replaced_inside_a_block_is_replaced_for_the_way_aroun
 @pytest.mark.parametrize("name", ["llama", "granite", "olmo2", "bloom"])
 def test_the_gradient_of_a_stream_replaced_inside_a_block_is_the_total_one(name):
     """The same stream comes about if attention adds what is missing."""
-    subject, batch = subject_of(name), some_batch()
+    subject, batch = subject_of(name, torch.float64), batch_of()
     before, middle, added = (
         subject.sites[f"layers.1.{kind}"]
         for kind in ("resid.pre", "resid.mid", "attn.contribution")
@@ -155,7 +139,7 @@ def test_the_gradient_of_a_stream_replaced_inside_a_block_is_the_total_one(name)
 
 
 def test_several_tensors_can_be_replaced_at_once():
-    subject, batch = subject_of("llama"), some_batch()
+    subject, batch = subject_of("llama", torch.float64), batch_of()
     sites = [subject.sites[name] for name in ("layers.0.mlp.out", "layers.1.attn.z")]
     values = {site.name: another(subject, batch, site) for site in sites}
 
@@ -171,7 +155,7 @@ def test_several_tensors_can_be_replaced_at_once():
 
 
 def test_replacing_a_tensor_by_itself_changes_no_gradient():
-    subject, batch = subject_of("gpt2"), some_batch()
+    subject, batch = subject_of("gpt2", torch.float64), batch_of()
     sites = [subject.sites[f"layers.{layer}.mlp.out"] for layer in (1, 2)]
     plain = record(subject, batch, sites, keep_activations=True)
 
@@ -185,7 +169,7 @@ def test_replacing_a_tensor_by_itself_changes_no_gradient():
 
 @pytest.mark.parametrize("kind", ["mlp.out", "resid.mid", "resid.pre"])
 def test_what_is_put_there_is_left_alone_and_given_in_the_models_number_format(kind):
-    subject, batch = subject_of("llama", torch.float32), some_batch()
+    subject, batch = subject_of("llama", torch.float32), batch_of()
     site = subject.sites[f"layers.1.{kind}"]
     values = another(subject, batch, site).double()
     before = values.clone()
@@ -199,7 +183,7 @@ def test_what_is_put_there_is_left_alone_and_given_in_the_models_number_format(k
 
 
 def test_hooks_are_gone_even_if_the_body_fails():
-    subject, batch = subject_of("llama"), some_batch()
+    subject, batch = subject_of("llama", torch.float64), batch_of()
     sites = [subject.sites[f"layers.1.{kind}"] for kind in ("resid.mid", "attn.z", "mlp.out")]
     values = {site.name: another(subject, batch, site) for site in sites}
 
@@ -213,7 +197,7 @@ def test_hooks_are_gone_even_if_the_body_fails():
 
 @pytest.mark.parametrize("kind", ["attn.q", "attn.k", "attn.v"])
 def test_queries_keys_and_values_are_refused(kind):
-    subject = subject_of("llama")
+    subject = subject_of("llama", torch.float64)
     name = f"layers.1.{kind}"
 
     with (

@@ -5,10 +5,12 @@ import torch
 from torch.testing import assert_close
 
 from backlight.decompose.attention import attention_backward
-from backlight.decompose.attention_sums import SATURATED_BELOW, join_attention_sums
+from backlight.decompose.attention_blocks import AttentionRule
+from backlight.decompose.attention_sums import SATURATED_BELOW
 from backlight.decompose.distance import NUM_BINS, distance_bins
 from backlight.decompose.visibility import Visibility
 from zoo import eager_attention as eager
+from zoo.eager_attention import mean_of
 
 MASKS = {
     "causal": {},
@@ -32,9 +34,8 @@ def both(rule, *, sunk=False, block_size=3, sharpness=1.0):
         drawn.k,
         drawn.v,
         drawn.grad_z,
-        visibility=Visibility(**rule),
+        AttentionRule(visibility=Visibility(**rule), **options),
         block_size=block_size,
-        **options,
     )
     return found.sums, eager.backward(drawn, mask, **options), mask, drawn
 
@@ -101,7 +102,7 @@ def test_distance_bins_hold_every_visible_pair_once(rule, sunk):
         inside = (distance >= starts[index]) & (distance < starts[index + 1]) & mask
         assert_close(sums.pairs_by_distance[:, index], inside.sum().double().expand(2))
         assert_close(sums.scores_square_by_distance[..., index], (squares * inside).sum((-1, -2)))
-    assert_close(sums.distance_shares.sum(-1), torch.ones(4, dtype=torch.float64))
+    assert_close(sums.scores_square_by_distance.sum(-1), sums.scores_square)
 
 
 def test_rows_of_the_scores_gradient_add_up_to_zero_with_the_sink():
@@ -109,7 +110,11 @@ def test_rows_of_the_scores_gradient_add_up_to_zero_with_the_sink():
     assert full.scores.sum(-1).abs().max() < 1e-14  # what the definition says
     drawn = eager.draw()
     found = attention_backward(
-        drawn.q, torch.ones_like(drawn.k), drawn.v, drawn.grad_z, scale=1.0, sinks=drawn.sinks
+        drawn.q,
+        torch.ones_like(drawn.k),
+        drawn.v,
+        drawn.grad_z,
+        AttentionRule(scale=1.0, sinks=drawn.sinks),
     )
     # With all keys alike the gradient at a query is the row's sum, which the sink takes back.
     assert_close(found.q[..., 0].sum(-1), -found.sinks)
@@ -123,46 +128,30 @@ def test_sums_do_not_depend_on_blocks(block_size):
         assert_close(getattr(found, name), getattr(whole, name))
 
 
-def test_sequences_of_two_batches_join_in_order():
-    whole, _, _, _ = both({})
-    drawn = eager.draw(heads=4, key_heads=2, queries=9, keys=9)
-    parts = [
-        attention_backward(
-            drawn.q[i : i + 1],
-            drawn.k[i : i + 1],
-            drawn.v[i : i + 1],
-            drawn.grad_z[i : i + 1],
-            scale=1.0,
-        ).sums
-        for i in (0, 1)
-    ]
-    joined = join_attention_sums(parts)
-    for name in whole.__slots__:
-        assert_close(getattr(joined, name), getattr(whole, name))
-    assert_close(joined.shrink, whole.shrink)
-
-
 def test_shares_are_ratios_of_means_over_all_sequences():
     sums, full, mask, _ = both({}, sharpness=2.0)
     weights, scores = full.grad_weights, full.scores
-    assert_close(sums.shrink, (total(scores).sum(0) / total(weights).sum(0)).sqrt())
+    assert_close(mean_of(sums, "shrink_square"), total(scores).sum(0) / total(weights).sum(0))
     even = total(weights / mask.sum(-1, keepdim=True)).sum(0) / total(weights).sum(0)
-    assert_close(sums.even_shrink, even.sqrt())
-    assert_close(sums.mean_entropy, torch.special.entr(full.rows).sum(-1).mean((0, 2)))
-    assert_close(sums.mean_largest, full.rows.amax(-1).mean((0, 2)))
+    assert_close(mean_of(sums, "even_shrink_square"), even)
+    assert_close(mean_of(sums, "entropy"), torch.special.entr(full.rows).sum(-1).mean((0, 2)))
+    assert_close(mean_of(sums, "largest"), full.rows.amax(-1).mean((0, 2)))
     trace = 1 - full.rows[:, :, 1:].square().sum(-1)
-    assert_close(sums.saturation_share, (trace < SATURATED_BELOW).double().mean((0, 2)))
-    assert_close(sums.first_share, scores[..., 0].square().sum((0, 2)) / total(scores).sum(0))
+    assert_close(mean_of(sums, "saturation_share"), (trace < SATURATED_BELOW).double().mean((0, 2)))
+    assert_close(
+        mean_of(sums, "first_scores_share"),
+        scores[..., 0].square().sum((0, 2)) / total(scores).sum(0),
+    )
     upper = total(full.q).sum(0) + total(full.keys).sum(0)
-    assert_close(sums.query_key_share, upper / (upper + total(full.values).sum(0)))
+    assert_close(mean_of(sums, "query_key_share"), upper / (upper + total(full.values).sum(0)))
 
 
 def test_even_rows_shrink_no_less_than_one_over_n():
     drawn = eager.draw()
     found = attention_backward(
-        torch.zeros_like(drawn.q), drawn.k, drawn.v, drawn.grad_z, scale=1.0
+        torch.zeros_like(drawn.q), drawn.k, drawn.v, drawn.grad_z, AttentionRule(scale=1.0)
     ).sums
-    assert (found.shrink <= found.even_shrink).all()
+    assert (mean_of(found, "shrink_square") <= mean_of(found, "even_shrink_square")).all()
     assert_close(found.entropy, found.log_visible[:, None].expand_as(found.entropy))
     assert_close(found.largest, found.inverse_visible[:, None].expand_as(found.largest))
     assert not found.num_saturated.any()

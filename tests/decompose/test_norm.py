@@ -1,5 +1,7 @@
 """The parts of a norm's backward against autograd through the norm written out."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,11 +10,14 @@ from torch.nn.functional import layer_norm, rms_norm
 from torch.testing import assert_close
 
 from backlight.decompose.norm import (
-    layer_norm_energies,
-    rms_norm_energies,
+    norm_energies,
     split_layer_norm_gradient,
     split_rms_norm_gradient,
 )
+
+layer_norm_energies = partial(norm_energies, is_centred=True)
+rms_norm_energies = partial(norm_energies, is_centred=False)
+
 
 KINDS = {
     "layer": (split_layer_norm_gradient, layer_norm_energies, layer_norm),

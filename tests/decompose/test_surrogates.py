@@ -1,5 +1,7 @@
 """Closed forms of surrogates against the surrogates themselves, and chance against random draws."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,14 +9,18 @@ from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity
 from torch.testing import assert_close
 
-from backlight.decompose.norm import layer_norm_energies, rms_norm_energies
+from backlight.decompose.norm import norm_energies
 from backlight.decompose.surrogates import (
     SURROGATES,
-    layer_norm_chance,
     match_surrogates,
-    rms_norm_chance,
+    norm_chance,
 )
 from backlight.errors import ConfigError
+
+layer_norm_energies = partial(norm_energies, is_centred=True)
+rms_norm_energies = partial(norm_energies, is_centred=False)
+layer_norm_chance = partial(norm_chance, is_centred=True)
+rms_norm_chance = partial(norm_chance, is_centred=False)
 
 KINDS = {"layer": layer_norm_energies, "rms": rms_norm_energies}
 

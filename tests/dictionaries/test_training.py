@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from backlight.dictionaries import training
 from backlight.dictionaries.activations import Threshold
 from backlight.dictionaries.dictionary import Card
 from backlight.dictionaries.quality import Reconstruction
@@ -100,7 +101,7 @@ def test_dead_features_are_revived(monkeypatch):
     x, fresh = sparse_data(4000), sparse_data(1000, seed=1)
     revived = quality(learned(x)[0], fresh)
 
-    monkeypatch.setattr("backlight.dictionaries.training._REVIVAL_WEIGHT", 0.0)
+    monkeypatch.setattr(training, "_REVIVAL_WEIGHT", 0.0)
     left_alone = quality(learned(x)[0], fresh)
 
     assert revived.dead_share < 0.6 * left_alone.dead_share

@@ -15,7 +15,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from backlight.data.corpora import read_rows
+from backlight.data import corpora
+from backlight.data.corpora import RowReader
 from zoo.folders import lines
 from zoo.hostile import attack
 
@@ -69,7 +70,7 @@ def test_every_format_in_every_encoding_with_every_line_end_gives_its_rows(
     path = tmp_path / (f"rows.{kind}" + ".gz" * (number % 2))
     path.write_bytes(gzip.compress(raw) if number % 2 else raw)
 
-    assert list(read_rows(str(path), num_samples=99)) == ROWS
+    assert list(RowReader(str(path)).first(99)) == ROWS
 
 
 def packed(content):
@@ -197,7 +198,7 @@ REFUSED = {
 def test_what_cannot_be_measured_is_refused_in_one_sentence(
     tmp_path, monkeypatch, model_folder, what, name
 ):
-    monkeypatch.setattr("backlight.data.corpora._MOST_LEFT_OUT", 10_000)  # for the sake of time
+    monkeypatch.setattr(corpora, "_MOST_LEFT_OUT", 10_000)  # for the sake of time
     content, told = REFUSED[what, name]
     (tmp_path / name).write_bytes(content)
 

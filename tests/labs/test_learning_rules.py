@@ -5,23 +5,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from backlight.labs.frame.running import lab
 
 from backlight.data.characters import characters_of
+from backlight.labs import lab
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import DivergedError, Lesson, learn, make_network
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.frame.running import lab
 from backlight.labs.learning_rules.experiment import experiment, observed_steps, yardsticks
 from backlight.labs.learning_rules.options import LearningRulesConfig
-
-SENTENCES = "a rose is a rose is a rose; the sun is the sun. " * 40
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "roses.txt"
-    path.write_text(SENTENCES)
-    return path
+from zoo.labs import SENTENCES, rows
 
 
 def options(text, **others):
@@ -35,13 +28,6 @@ def findings(text):
     torch.set_num_threads(1)
     notebook = Notebook("cpu", None)
     return experiment(options(text, seeds=2), notebook), notebook
-
-
-def rows(table, **values):
-    kept = np.ones(table.num_rows, dtype=bool)
-    for column, value in values.items():
-        kept &= table[column] == value
-    return table.select(kept)
 
 
 def tables(findings):
@@ -109,11 +95,11 @@ def test_yardsticks_are_losses_of_counted_characters():
 
 
 def test_a_rule_that_diverges_is_said_with_its_step_and_the_others_go_on(text, monkeypatch):
-    def unsteady(model, lesson, *, observe=None):
+    def unsteady(model, lesson, **options):
         if model.config.method == "fa":
             message = "The training diverged."
             raise DivergedError(message, step=3, losses=np.array([2.0, 3.0, 9.0, np.inf]))
-        return learn(model, lesson, observe=observe)
+        return learn(model, lesson, **options)
 
     monkeypatch.setattr(learning, "learn", unsteady)
     config = options(text, rules=("bp", "fa"), attn_modes=("softmax",), num_steps=12)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from backlight.decompose.attention import attention_backward
+from backlight.decompose.attention_blocks import AttentionRule
 from backlight.decompose.visibility import Visibility
 from backlight.labs.frame.notebook import Notebook
 from backlight.labs.rank_collapse.experiment import experiment
@@ -38,7 +39,11 @@ def test_the_backward_of_attention_says_the_same():
     q, k, v = (random(1, 1, 1, 8).expand(1, 1, 5, 8) for _ in range(3))
 
     found = attention_backward(
-        q, k, v, random(1, 1, 5, 8), scale=8**-0.5, visibility=Visibility(causal=False)
+        q,
+        k,
+        v,
+        random(1, 1, 5, 8),
+        AttentionRule(scale=8**-0.5, visibility=Visibility(causal=False)),
     )
 
     assert found.q.abs().max() < 1e-12

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from backlight.labs.frame.running import lab
 from scipy import stats
 
 from backlight.data.characters import characters_of
+from backlight.labs import lab
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import (
     DivergedError,
@@ -16,18 +18,9 @@ from backlight.labs.characters.learning import (
     validation_loss,
 )
 from backlight.labs.frame.notebook import Notebook
-from backlight.labs.frame.running import lab
 from backlight.labs.surrogate_norms.experiment import experiment
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
-
-SENTENCES = "a rose is a rose is a rose; the sun is the sun. " * 40
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "roses.txt"
-    path.write_text(SENTENCES)
-    return path
+from zoo.labs import SENTENCES, rows
 
 
 def options(text, **others):
@@ -44,13 +37,6 @@ def findings(text):
 
 def table(findings, name):
     return next(table for table in findings.tables if table.name == name)
-
-
-def rows(table, **values):
-    kept = np.ones(table.num_rows, dtype=bool)
-    for column, value in values.items():
-        kept &= table[column] == value
-    return table.select(kept)
 
 
 def test_a_cost_is_a_paired_comparison_over_seeds(findings):
@@ -112,10 +98,10 @@ def test_what_is_predicted_of_each_surrogate_is_what_its_formula_says(findings):
 
 
 def test_a_training_that_diverges_is_shown_and_its_seed_is_left_out(text, monkeypatch):
-    def unsteady(model, lesson, *, observe=None):
+    def unsteady(model, lesson, **options):
         if model.config.norm_backward == "identity" and lesson.seed == 1338:
             raise DivergedError("It diverged.", step=2, losses=np.array([2.0, 9.0, np.nan]))
-        return learn(model, lesson, observe=observe)
+        return learn(model, lesson, **options)
 
     monkeypatch.setattr(learning, "learn", unsteady)
     config = options(text, methods=("bp",), surrogates=("identity",), seeds=3)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from backlight.errors import ConfigError
-from backlight.learning_rules import apply_rule
+from backlight.learning_rules import DirectFeedback, apply_rule
 from zoo.local import differing, gradients, small_network
 from zoo.models import tiny_model
 
@@ -26,9 +26,9 @@ def chain():
 def test_every_point_gets_its_matrix_times_the_error(error, shared):
     network, x = chain(), torch.randn(5, 2, dtype=torch.float64)
     at_output = torch.randn(5, 4, dtype=torch.float64)
-    where = {"feedback_points": ["first", "second"], "head": "head"}
+    where = {"points": ["first", "second"], "head": "head"}
 
-    with apply_rule(network, "dfa", error=error, shared=shared, **where):
+    with apply_rule(network, "dfa", direct=DirectFeedback(error=error, shared=shared, **where)):
         (network(x) * at_output).sum().backward()
         matrix = network.head.direct_feedback
 
@@ -49,7 +49,9 @@ def test_a_small_example_by_hand():
     network = nn.Sequential(OrderedDict(block=nn.Linear(1, 2), head=nn.Linear(2, 1))).double()
     with torch.no_grad():
         network.head.weight.copy_(torch.tensor([[3.0, -1.0]]))
-    with apply_rule(network, "dfa", feedback_points=["block"], head="head", scale="kaiming"):
+    with apply_rule(
+        network, "dfa", direct=DirectFeedback(points=["block"], head="head"), scale="kaiming"
+    ):
         network(torch.zeros(1, 1).double())
         network.head.direct_feedback.copy_(torch.tensor([[0.5, 0.0], [1.0, 2.0]]))
         (2 * network(torch.tensor([[4.0]]).double())).sum().backward()
@@ -65,8 +67,8 @@ def test_a_small_example_by_hand():
 def test_scales_are_bounds_of_even_numbers(scale, bound):
     network = small_network()
     seen = []
-    where = {"feedback_points": ["second"], "head": "head", "error": "after_head"}
-    with apply_rule(network, "dfa", scale=scale, **where):
+    where = DirectFeedback(points=["second"], head="head", error="after_head")
+    with apply_rule(network, "dfa", scale=scale, direct=where):
         network.second.down.bias.register_hook(lambda grad: seen.append(grad.clone()))
         output = network(torch.randn(5, 4).double())
         for row in torch.eye(5).double():
@@ -79,7 +81,7 @@ def test_scales_are_bounds_of_even_numbers(scale, bound):
 def test_points_inside_a_block_cut_it():
     network = small_network()
     where = ["first.norm", "first.gelu", "first", "second"]
-    with apply_rule(network, "dfa", feedback_points=where, head="head", shared=False):
+    with apply_rule(network, "dfa", direct=DirectFeedback(points=where, head="head", shared=False)):
         found = gradients(network)
         assert network.head.direct_feedback.shape == (6 + 9 + 6 + 6, 6)
     exact = gradients(network)
@@ -104,7 +106,7 @@ def test_blocks_that_return_tuples_and_take_keywords_get_the_error():
 
     network = Two()
     exact = gradients(network, torch.ones(3, 2))
-    with apply_rule(network, "dfa", feedback_points=["block"], head="head"):
+    with apply_rule(network, "dfa", direct=DirectFeedback(points=["block"], head="head")):
         found = gradients(network, torch.ones(3, 2))
     assert differing(found, exact, tolerance=1e-6) == {"block.weight", "block.bias"}
 
@@ -112,7 +114,7 @@ def test_blocks_that_return_tuples_and_take_keywords_get_the_error():
 def test_blocks_of_a_transformers_model_get_the_error():
     model, tokens = tiny_model("llama", torch.float64), torch.randint(1, 99, (2, 7))
     points = [f"model.layers.{index}" for index in range(3)]
-    with apply_rule(model, "dfa", feedback_points=points, error="after_head"):
+    with apply_rule(model, "dfa", direct=DirectFeedback(points=points, error="after_head")):
         loss = model(tokens, labels=tokens).loss
         loss.backward()
         assert model.lm_head.direct_feedback.shape == (32, 99)
@@ -121,7 +123,7 @@ def test_blocks_of_a_transformers_model_get_the_error():
 
 def test_matrices_come_with_the_first_forward_and_stay():
     network = small_network()
-    with apply_rule(network, "dfa", feedback_points=["first"], head="head"):
+    with apply_rule(network, "dfa", direct=DirectFeedback(points=["first"], head="head")):
         assert network.head.direct_feedback is None
         assert "head.direct_feedback" not in network.state_dict()
         with torch.no_grad():
@@ -135,7 +137,7 @@ def test_matrices_come_with_the_first_forward_and_stay():
 
 def test_forward_passes_may_be_added_up_or_taken_one_after_the_other():
     network, inputs = small_network(), torch.randn(2, 3, 4).double()
-    with apply_rule(network, "dfa", feedback_points=["first", "second"], head="head"):
+    with apply_rule(network, "dfa", direct=DirectFeedback(points=["first", "second"], head="head")):
         apart = [gradients(network, x) for x in inputs]
         network.zero_grad()
         sum(network(x).float().square().mean() for x in inputs).backward()
@@ -145,10 +147,10 @@ def test_forward_passes_may_be_added_up_or_taken_one_after_the_other():
 
 @pytest.mark.parametrize("ran", [True, False])
 def test_matrices_are_saved_and_loaded(ran):
-    where = {"feedback_points": ["first", "second"], "head": "head", "shared": False}
+    where = DirectFeedback(points=["first", "second"], head="head", shared=False)
     saved, other = small_network(), small_network()
-    apply_rule(saved, "dfa", **where)
-    apply_rule(other, "dfa", **where)
+    apply_rule(saved, "dfa", direct=where)
+    apply_rule(other, "dfa", direct=where)
     expected = gradients(saved)
     if ran:
         assert differing(gradients(other), expected)
@@ -159,8 +161,10 @@ def test_matrices_are_saved_and_loaded(ran):
 
 def test_matrices_that_do_not_fit_are_refused():
     one, two = small_network(), small_network()
-    apply_rule(one, "dfa", feedback_points=["first"], head="head", shared=False)
-    apply_rule(two, "dfa", feedback_points=["first", "second"], head="head", shared=False)
+    apply_rule(one, "dfa", direct=DirectFeedback(points=["first"], head="head", shared=False))
+    apply_rule(
+        two, "dfa", direct=DirectFeedback(points=["first", "second"], head="head", shared=False)
+    )
     plain = small_network().state_dict()
     two.load_state_dict(plain)  # nothing is there yet, so nothing is missing
     gradients(one), gradients(two)
@@ -170,7 +174,9 @@ def test_matrices_that_do_not_fit_are_refused():
         two.load_state_dict(plain)
 
     fresh = small_network()
-    apply_rule(fresh, "dfa", feedback_points=["first", "second"], head="head", shared=False)
+    apply_rule(
+        fresh, "dfa", direct=DirectFeedback(points=["first", "second"], head="head", shared=False)
+    )
     fresh.load_state_dict(one.state_dict())
     with pytest.raises(ConfigError, match=r"on 'head' is of shape \(6, 6\); these feedback points"):
         gradients(fresh)
@@ -179,32 +185,36 @@ def test_matrices_that_do_not_fit_are_refused():
 def test_points_and_heads_that_do_not_exist_are_refused():
     network = small_network()
     with pytest.raises(ConfigError, match="needs feedback_points: the paths of the modules whose"):
-        apply_rule(network, "dfa", head="head")
+        apply_rule(network, "dfa", direct=DirectFeedback(head="head"))
     with pytest.raises(ConfigError, match=r"no module 'fisrt'. Did you mean first"):
-        apply_rule(network, "dfa", feedback_points=["fisrt"], head="head")
+        apply_rule(network, "dfa", direct=DirectFeedback(points=["fisrt"], head="head"))
     with pytest.raises(ConfigError, match=r"no module 'lm_head'. Did you mean head"):
-        apply_rule(network, "dfa", feedback_points=["first"])
+        apply_rule(network, "dfa", direct=DirectFeedback(points=["first"]))
     with pytest.raises(ConfigError, match=r"no module 'xyz'. model.named_modules\(\) lists them"):
-        apply_rule(network, "dfa", feedback_points=["first"], head="xyz")
+        apply_rule(network, "dfa", direct=DirectFeedback(points=["first"], head="xyz"))
     with pytest.raises(ConfigError, match="must all be different modules"):
-        apply_rule(network, "dfa", feedback_points=["first", "first"], head="head")
+        apply_rule(network, "dfa", direct=DirectFeedback(points=["first", "first"], head="head"))
     with pytest.raises(ConfigError, match="no scale of direct feedback 'forward', only width, xav"):
-        apply_rule(network, "dfa", feedback_points=["first"], head="head", scale="forward")
+        apply_rule(
+            network, "dfa", direct=DirectFeedback(points=["first"], head="head"), scale="forward"
+        )
     with pytest.raises(
         ConfigError, match=r"no place of the error 'head.in', only before_head, aft"
     ):
-        apply_rule(network, "dfa", feedback_points=["first"], head="head", error="head.in")
+        apply_rule(
+            network, "dfa", direct=DirectFeedback(points=["first"], head="head", error="head.in")
+        )
     assert type(network.first) is nn.Sequential
 
 
 def test_a_point_that_no_error_can_reach_is_refused():
     network = small_network()
     with (
-        apply_rule(network, "dfa", feedback_points=["norm"], head="second"),
+        apply_rule(network, "dfa", direct=DirectFeedback(points=["norm"], head="second")),
         pytest.raises(ConfigError, match="point 'norm' did not run before 'second': no error can"),
     ):
         gradients(network)
-    with apply_rule(network, "dfa", feedback_points=["first"], head="head"):
+    with apply_rule(network, "dfa", direct=DirectFeedback(points=["first"], head="head")):
         gradients(network)  # its error must not serve a loss that does not come from the head
         seen = []
         handle = network.second.register_forward_hook(lambda *call: seen.append(call[2]))
@@ -221,7 +231,7 @@ def test_an_error_of_other_tokens_than_the_point_has_is_refused():
 
     network = Pooled(OrderedDict(block=nn.Linear(2, 2), head=nn.Linear(2, 2)))
     with (
-        apply_rule(network, "dfa", feedback_points=["block"], head="head"),
+        apply_rule(network, "dfa", direct=DirectFeedback(points=["block"], head="head")),
         pytest.raises(ConfigError, match=r"shape \(3, 2\) does not fit the feedback point 'block'"),
     ):
         gradients(network, torch.randn(3, 4, 2))

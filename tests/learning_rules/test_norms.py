@@ -1,5 +1,7 @@
 """Backward passes of norms: against formulas, autograd, and what decompose says of them."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -7,8 +9,7 @@ from torch.nn.functional import cosine_similarity
 from torch.testing import assert_close
 
 from backlight.decompose.norm import (
-    layer_norm_energies,
-    rms_norm_energies,
+    norm_energies,
     split_layer_norm_gradient,
     split_rms_norm_gradient,
 )
@@ -18,6 +19,10 @@ from backlight.learning_rules import NORM_BACKWARDS, surrogate_norm
 from backlight.learning_rules.norms import surrogate_gradient
 from zoo.local import Checkpointed, differing, gradients, small_network
 from zoo.models import tiny_model
+
+layer_norm_energies = partial(norm_energies, is_centred=True)
+rms_norm_energies = partial(norm_energies, is_centred=False)
+
 
 EPS = 0.1
 KINDS = {

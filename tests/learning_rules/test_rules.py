@@ -12,12 +12,12 @@ from torch.testing import assert_close
 from transformers.pytorch_utils import Conv1D
 
 from backlight.errors import ConfigError
-from backlight.learning_rules import RULES, SCALES, apply_rule
+from backlight.learning_rules import RULES, SCALES, DirectFeedback, apply_rule
 from zoo.local import Checkpointed, differing, gradients, small_input, small_network
 from zoo.models import tiny_model
 
 CHAINED = ("fa", "sign_uniform", "sign_random")
-DIRECT = {"feedback_points": ["first", "second"], "head": "head"}
+DIRECT = {"direct": DirectFeedback(points=["first", "second"], head="head")}
 MAPS = ("embed", "first.up", "first.down", "second.up", "second.down", "head")
 
 
@@ -277,7 +277,7 @@ def test_autocast_gives_nearly_the_gradients_of_single_precision(rule, inside):
 
 _COMPILED = """
 import torch
-from backlight.learning_rules import apply_rule, surrogate_norm
+from backlight.learning_rules import DirectFeedback, apply_rule, surrogate_norm
 from zoo.local import differing, gradients, small_network
 
 network = small_network()
@@ -292,7 +292,7 @@ for rule in ("fa", "sign_uniform", "sign_random"):
         assert not differing(gradients(network, call=after), expected), rule
         assert not differing(gradients(network, call=before), expected), rule
     assert not differing(gradients(network, call=before), exact), rule
-with apply_rule(network, "dfa", feedback_points=["first", "second"], head="head"):
+with apply_rule(network, "dfa", direct=DirectFeedback(points=["first", "second"], head="head")):
     expected = gradients(network)
     after = torch.compile(network, backend="aot_eager")
     assert not differing(gradients(network, call=after), expected)
@@ -337,7 +337,7 @@ def test_a_tied_head_adds_its_own_exact_term_to_the_embedding():
     model, tokens = tiny_model("gpt2", torch.float64), torch.randint(1, 99, (2, 7))
     points = [f"transformer.h.{index}" for index in range(3)]
     model.set_input_embeddings(copy.deepcopy(model.get_input_embeddings()))  # untied
-    rule = {"feedback_points": points, "generator": seeded()}
+    rule = {"direct": DirectFeedback(points=points), "generator": seeded()}
     with apply_rule(model, "dfa", **rule):
         apart = gradients(model, tokens, lambda x: model(x).logits)
     model.lm_head.weight = model.get_input_embeddings().weight
@@ -396,7 +396,7 @@ def test_a_type_that_is_no_linear_map_as_it_was_said_to_be_is_refused():
 def test_checkpointing_of_transformers_changes_no_gradient(rule):
     model, tokens = tiny_model("llama", torch.float64).train(), torch.randint(1, 99, (2, 7))
     points = [f"model.layers.{index}" for index in range(3)]
-    with apply_rule(model, rule, feedback_points=points, generator=seeded()):
+    with apply_rule(model, rule, direct=DirectFeedback(points=points), generator=seeded()):
         expected = gradients(model, tokens, lambda x: model(x).logits)
         model.activation_checkpointing_enable()
         found = gradients(model, tokens, lambda x: model(x).logits)

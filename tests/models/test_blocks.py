@@ -5,23 +5,12 @@ import torch
 from torch import nn
 
 from backlight.capture.record import record_activations
-from backlight.data.batches import Batch, Passages
 from backlight.errors import UnsupportedSiteError
 from backlight.models.blocks import Blocks
-from backlight.models.loading import subject_from_transformers
 from backlight.models.subject import subject_from_module
-from zoo.models import CONFIGS, tiny_model
+from zoo.models import CONFIGS
+from zoo.subjects import batch_of, subject_of
 from zoo.tokenizers import WordTokenizer
-
-
-def some_batch():
-    generator = torch.Generator().manual_seed(0)
-    rows = [torch.randint(3, 99, (length,), generator=generator).numpy() for length in (9, 12, 4)]
-    return Batch.of(Passages(tokens=rows), (0, 1, 2))
-
-
-def subject_of(name):
-    return subject_from_transformers(tiny_model(name), WordTokenizer(), name=name)
 
 
 def streams_of(subject, batch):
@@ -46,7 +35,7 @@ def counting(module):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_entering_at_any_layer_gives_the_output_of_the_whole_pass(name):
-    subject, batch = subject_of(name), some_batch()
+    subject, batch = subject_of(name), batch_of()
     blocks, streams = Blocks.of(subject), streams_of(subject, batch)
     with torch.no_grad():
         expected = subject.forward(batch.input_ids)
@@ -65,7 +54,7 @@ def test_entering_at_any_layer_gives_the_output_of_the_whole_pass(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_is_given_is_what_the_layer_reads(name):
     """Another stream gives another output, so the first blocks' own output cannot be in use."""
-    subject, batch = subject_of(name), some_batch()
+    subject, batch = subject_of(name), batch_of()
     blocks, stream = Blocks.of(subject), streams_of(subject, batch)[1]
     other = stream.flip(-1)
     with blocks.entering(1, other):
@@ -76,7 +65,7 @@ def test_what_is_given_is_what_the_layer_reads(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_blocks_before_are_not_run_and_the_others_are(name):
-    subject, batch = subject_of(name), some_batch()
+    subject, batch = subject_of(name), batch_of()
     blocks, streams = Blocks.of(subject), streams_of(subject, batch)
     layer = len(streams) - 1
     counts = [counting(block) for block in blocks.modules]
@@ -91,7 +80,7 @@ def test_blocks_before_are_not_run_and_the_others_are(name):
 
 
 def test_blocks_are_whole_again_when_the_body_raises():
-    subject, batch = subject_of("llama"), some_batch()
+    subject, batch = subject_of("llama"), batch_of()
     blocks, streams = Blocks.of(subject), streams_of(subject, batch)
     with torch.no_grad():
         expected = subject.forward(batch.input_ids)
@@ -106,7 +95,7 @@ def test_blocks_are_whole_again_when_the_body_raises():
 
 def test_a_forward_of_the_instance_is_put_back():
     """Accelerate wraps modules that way."""
-    subject, batch = subject_of("llama"), some_batch()
+    subject, batch = subject_of("llama"), batch_of()
     blocks, streams = Blocks.of(subject), streams_of(subject, batch)
     wrapped = blocks.modules[0]
     inner = wrapped.forward
@@ -128,7 +117,7 @@ def test_a_forward_of_the_instance_is_put_back():
 
 
 def test_contexts_can_be_nested():
-    subject, batch = subject_of("gpt2"), some_batch()
+    subject, batch = subject_of("gpt2"), batch_of()
     blocks, streams = Blocks.of(subject), streams_of(subject, batch)
     with torch.no_grad():
         expected = subject.forward(batch.input_ids)

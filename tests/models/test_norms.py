@@ -12,8 +12,9 @@ from backlight.errors import UnsupportedSiteError
 from backlight.models.families import FAMILIES, find_family
 from backlight.models.norms import norm_places
 from backlight.models.subject import subject_from_module
-from zoo.flow import batch_of, distance, subject_of
+from zoo.flow import distance, subject_of
 from zoo.models import CONFIGS, tiny_model
+from zoo.subjects import batch_of
 from zoo.tokenizers import WordTokenizer
 
 

@@ -3,11 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import CONFIG_MAPPING
 
 from backlight.errors import UnknownLayerError, UnknownSiteError, UnsupportedSiteError
-from backlight.models.families import find_family
-from backlight.models.layout import sites_of
 from backlight.models.sites import (
     format_layers,
     kind_of,
@@ -15,13 +12,7 @@ from backlight.models.sites import (
     parse_layers,
     resolve_sites,
 )
-from zoo.models import CONFIGS
-
-
-def sites_of_model(name):
-    model_type, options = CONFIGS[name]
-    config = CONFIG_MAPPING[model_type](**options)
-    return {site.name: site for site in sites_of(find_family(config), config)}
+from zoo.subjects import sites_of_model
 
 
 def names(pattern, model="llama"):

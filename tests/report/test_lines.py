@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from matplotlib.collections import FillBetweenPolyCollection
 
-from backlight.report.layout import CAPTION
 from backlight.report.lines import range_name
 from backlight.surveys.flow.figures.depth import FIT, draw_depth_profile, draw_residual
 from backlight.surveys.flow.figures.norm_lines import CHANCE
 from backlight.surveys.flow.figures.norms import draw_norms
+from zoo.figures import caption
 from zoo.flow_reports import SURROGATES, flow_report
 
 
@@ -29,11 +29,6 @@ def norms(**options):
     """Draw a figure that tests only look at."""
     table = tables_of("norms", **options)["norms"]
     return draw_norms(table, subtitle="tiny"), table
-
-
-def caption(figure):
-    (text,) = [text for text in figure.texts if text.get_gid() == CAPTION]
-    return " ".join(text.get_text().split())
 
 
 def lines(axes, *, gid=None):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import LogNorm
 
-from backlight.report.layout import CAPTION
 from backlight.report.maps import MAP
 from backlight.surveys.flow.figures.attention import draw_distances, draw_heads
 from backlight.tables import Table
+from zoo.figures import caption
 from zoo.flow_reports import flow_report
 
 
@@ -21,11 +21,6 @@ def maps(figure):
         (axes, each) for axes in figure.axes for each in axes.collections if each.get_gid() == MAP
     ]
     return [axes for axes, _ in found], [mesh.get_array() for _, mesh in found]
-
-
-def caption(figure):
-    (text,) = [text for text in figure.texts if text.get_gid() == CAPTION]
-    return " ".join(text.get_text().split())
 
 
 def labels(axis):

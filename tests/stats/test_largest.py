@@ -1,12 +1,18 @@
 """The longest vectors against sorting the whole stream."""
 
+from functools import partial
+
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backlight.stats.largest import LargestTokens
+from backlight.stats.top import LargestTokens
+from zoo.streams import fed, padded
+
+LONGEST = partial(LargestTokens, k=4)
+# What stands at pads is zero by contract; here it would win if it were looked at.
+found_in = partial(fed, pads=1e6)
 
 WIDTH = 3
 
@@ -25,24 +31,6 @@ def stream(lengths, seed, *, ties, dtype=np.float64):
     ]
 
 
-def add(largest, rows, members):
-    longest = max(len(rows[member]) for member in members)
-    # What stands at pads is zero by contract; here it would win if it were looked at.
-    values = torch.full((len(members), longest, WIDTH), 1e6, dtype=torch.from_numpy(rows[0]).dtype)
-    valid = torch.zeros(values.shape[:2], dtype=torch.bool)
-    for index, member in enumerate(members):
-        values[index, : len(rows[member])] = torch.from_numpy(rows[member])
-        valid[index, : len(rows[member])] = True
-    largest.update(values, valid=valid, passages=members)
-
-
-def fed(rows, order, batch_size, *, k=4, stride=1):
-    largest = LargestTokens(WIDTH, k=k, stride=stride)
-    for start in range(0, len(order), batch_size):
-        add(largest, rows, order[start : start + batch_size])
-    return largest
-
-
 def sorted_whole(rows, k, stride=1):
     places = [
         (-np.linalg.norm(vector.astype(np.float64)), passage, place * stride, vector.tolist())
@@ -58,7 +46,7 @@ def listed(largest):
         zip(
             result.passages.tolist(),
             result.positions.tolist(),
-            result.vectors.tolist(),
+            result.values.tolist(),
             strict=True,
         )
     )
@@ -76,7 +64,7 @@ def test_the_longest_vectors_are_those_of_the_whole_sorted_stream(
     rows = stream(lengths, seed, ties=False)
     order = np.random.default_rng(seed).permutation(len(rows)).tolist()
 
-    found = fed(rows, order, batch_size, stride=stride)
+    found = found_in(partial(LONGEST, stride=stride), rows, batch_size, order)
 
     assert listed(found) == sorted_whole(rows, 4, stride)
 
@@ -93,24 +81,24 @@ def test_among_equally_long_ones_the_result_does_not_depend_on_batches_or_their_
     rows = stream(lengths, seed, ties=True, dtype=dtype)
     order = np.random.default_rng(seed).permutation(len(rows)).tolist()
 
-    found = fed(rows, order, batch_size)
+    found = found_in(LONGEST, rows, batch_size, order)
 
-    assert listed(found) == listed(fed(rows, range(len(rows)), len(rows)))
-    assert listed(found) == listed(fed(rows, range(len(rows)), 1))
+    assert listed(found) == listed(found_in(LONGEST, rows, len(rows)))
+    assert listed(found) == listed(found_in(LONGEST, rows, 1))
 
 
 def test_the_earlier_of_equal_vectors_is_kept():
     rows = [np.ones((3, WIDTH)) for _ in range(3)]
 
-    found = [(passage, place) for passage, place, _ in listed(fed(rows, [2, 1, 0], 1))]
+    found = listed(found_in(LONGEST, rows, 1, [2, 1, 0]))
 
-    assert found == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert [place[:2] for place in found] == [(0, 0), (0, 1), (0, 2), (1, 0)]
 
 
 def test_fewer_tokens_than_are_kept_are_all_there_and_no_pads():
     rows = stream([2, 3], 1, ties=False)
 
-    found = fed(rows, [0, 1], 2, k=10)
+    found = found_in(partial(LONGEST, k=10), rows, 2)
 
     assert len(listed(found)) == 5
     assert listed(found) == sorted_whole(rows, 10)
@@ -119,13 +107,16 @@ def test_fewer_tokens_than_are_kept_are_all_there_and_no_pads():
 def test_vectors_of_zeros_are_tokens_too():
     rows = [np.zeros((1, WIDTH)), np.zeros((4, WIDTH))]
 
-    assert [place for _, place, _ in listed(fed(rows, [0, 1], 2, k=10))] == [0, 0, 1, 2, 3]
+    found = found_in(partial(LONGEST, k=10), rows, 2)
+
+    assert [place for _, place, _ in listed(found)] == [0, 0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 def test_merging_is_seeing_both(ties):
     rows = stream([4, 6, 3, 5], 7, ties=ties)
-    whole, first, second = fed(rows, range(4), 4), fed(rows, [2, 0], 1), fed(rows, [3, 1], 2)
+    whole = found_in(LONGEST, rows, 4)
+    first, second = found_in(LONGEST, rows, 1, [2, 0]), found_in(LONGEST, rows, 2, [3, 1])
 
     first.merge(second)
 
@@ -134,11 +125,12 @@ def test_merging_is_seeing_both(ties):
 
 def test_a_restored_state_goes_on_bit_by_bit():
     rows = stream([4, 6], 3, ties=False, dtype=np.float32)
-    whole, begun = fed(rows, [0, 1], 1), fed(rows, [0], 1)
+    whole, begun = found_in(LONGEST, rows, 1), found_in(LONGEST, rows, 1, [0])
     restored = LargestTokens(WIDTH, k=4)
     restored.restore(begun.state())
 
-    add(restored, rows, [1])
+    values, valid = padded(rows[1:], pads=1e6)
+    restored.update(values, valid=valid, passages=[1])
 
     for name, array in whole.state().items():
         assert restored.state()[name].dtype == array.dtype

@@ -6,30 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backlight.stats.cluster import clustered_standard_error
 from backlight.stats.moments import Moments
+from backlight.stats.ratio import Ratios
+from zoo.streams import fed, padded, sequences
 
-
-def sequences(lengths, width=5, seed=0, scale=1.0):
-    random = np.random.default_rng(seed)
-    return [random.normal(0.3, scale, (length, width)) for length in lengths]
-
-
-def padded(rows):
-    values = torch.zeros(len(rows), max(map(len, rows)), rows[0].shape[1], dtype=torch.float64)
-    valid = torch.zeros(values.shape[:2], dtype=torch.bool)
-    for index, row in enumerate(rows):
-        values[index, : len(row)] = torch.from_numpy(row)
-        valid[index, : len(row)] = True
-    return values, valid
-
-
-def fed(rows, batch_size):
-    moments = Moments(rows[0].shape[1])
-    for start in range(0, len(rows), batch_size):
-        values, valid = padded(rows[start : start + batch_size])
-        moments.update(values, valid=valid, passages=range(start, start + len(values)))
-    return moments
+WIDTH = 6
 
 
 def explicit_error(rows):
@@ -50,7 +31,7 @@ def test_moments_are_those_of_the_whole_stream(lengths, batch_size, seed):
     rows = sequences(lengths, seed=seed)
     tokens = np.concatenate(rows)
 
-    result = fed(rows, batch_size).result()
+    result = fed(Moments, rows, batch_size).result()
 
     assert (result.num_tokens, result.num_sequences) == (len(tokens), len(rows))
     np.testing.assert_allclose(result.mean, tokens.mean(0), rtol=1e-12, atol=1e-14)
@@ -65,7 +46,8 @@ def test_moments_are_those_of_the_whole_stream(lengths, batch_size, seed):
 
 def test_merging_two_streams_is_seeing_both():
     rows = sequences([3, 8, 1, 5, 4, 7])
-    whole, first, second = fed(rows, 2), fed(rows[:4], 2), fed(rows[4:], 1)
+    whole = fed(Moments, rows, 2)
+    first, second = fed(Moments, rows[:4], 2), fed(Moments, rows[4:], 1)
 
     first.merge(second)
 
@@ -75,8 +57,8 @@ def test_merging_two_streams_is_seeing_both():
 
 def test_a_restored_state_goes_on_bit_by_bit():
     rows = sequences([3, 8, 1, 5])
-    whole, begun = fed(rows, 2), fed(rows[:2], 2)
-    restored = Moments(5)
+    whole, begun = fed(Moments, rows, 2), fed(Moments, rows[:2], 2)
+    restored = Moments(WIDTH)
     restored.restore(begun.state())
 
     values, valid = padded(rows[2:])
@@ -90,7 +72,7 @@ def test_an_update_leaves_its_argument_alone():
     values, valid = padded(sequences([4, 2]))
     before = values.clone()
 
-    Moments(5).update(values, valid=valid, passages=(0, 1))
+    Moments(WIDTH).update(values, valid=valid, passages=(0, 1))
 
     assert torch.equal(values, before)
 
@@ -105,7 +87,7 @@ def test_float32_values_are_summed_in_float64():
 
 
 def test_one_sequence_has_no_standard_error():
-    result = fed(sequences([6]), 1).result()
+    result = fed(Moments, sequences([6]), 1).result()
 
     assert np.isnan(result.mean_se).all()
     assert np.isnan(result.mean_abs_se).all()
@@ -120,7 +102,7 @@ def test_the_clustered_error_covers_the_true_mean_as_often_as_it_says():
             random.normal(0, 1, 1) + random.normal(0, 0.3, (random.integers(3, 12), 1))
             for _ in range(60)
         ]
-        result = fed(rows, 60).result()
+        result = fed(Moments, rows, 60).result()
         covered += abs(result.mean[0]) < 1.96 * result.mean_se[0]
 
     assert 0.91 < covered / 400 < 0.98
@@ -129,13 +111,7 @@ def test_the_clustered_error_covers_the_true_mean_as_often_as_it_says():
 def test_independent_tokens_of_equal_lengths_give_the_textbook_error():
     random = np.random.default_rng(2)
     means = random.normal(size=(500, 1))
-    error = clustered_standard_error(
-        means.mean(0),
-        cluster_square=(means**2).sum(0),
-        cluster_count=means.sum(0),
-        sum_squared_lengths=np.array([500]),
-        num_tokens=np.array([500]),
-        num_sequences=np.array([500]),
-    )
+    seen = Ratios(1, shared_below=True)
+    seen.update(torch.from_numpy(means), torch.ones(500, 1, dtype=torch.int64))
 
-    np.testing.assert_allclose(error, means.std(0, ddof=1) / np.sqrt(500), rtol=1e-12)
+    np.testing.assert_allclose(seen.result().se, means.std(0, ddof=1) / np.sqrt(500), rtol=1e-12)

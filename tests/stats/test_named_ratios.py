@@ -1,8 +1,7 @@
 import numpy as np
 import torch
 
-from backlight.stats.named_ratios import NamedRatios
-from backlight.stats.ratio import Ratios
+from backlight.stats.ratio import NamedRatios, Ratios
 
 RANDOM = torch.Generator().manual_seed(0)
 ABOVE, OTHER, BELOW = (torch.rand(7, 3, generator=RANDOM, dtype=torch.float64) for _ in range(3))

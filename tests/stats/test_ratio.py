@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backlight.stats.cluster import ClusterMean
 from backlight.stats.ratio import Ratios
 
 
@@ -37,16 +36,16 @@ def test_the_ratio_is_that_of_the_sums_and_its_error_that_of_cochran():
     assert found.num_sequences.tolist() == [9, 9, 9]
 
 
-def test_a_ratio_over_numbers_of_tokens_is_the_clustered_mean():
+def test_denominators_that_all_share_may_be_one_column():
     above, _ = sequences(6, 2)
     lengths = torch.tensor([[3], [5], [2], [9], [4], [1]])
-    mean = ClusterMean(2)
-    mean.update(above, lengths)
+    shared = Ratios(2, shared_below=True)
+    shared.update(above, lengths)
 
     found = fed(above, lengths.expand(-1, 2).double()).result()
 
-    np.testing.assert_allclose(found.ratio, mean.result().mean, rtol=1e-12)
-    np.testing.assert_allclose(found.se, mean.result().se, rtol=1e-10)
+    np.testing.assert_array_equal(found.ratio, shared.result().ratio)
+    np.testing.assert_array_equal(found.se, shared.result().se)
 
 
 @given(cut=st.integers(0, 9), seed=st.integers(0, 99))

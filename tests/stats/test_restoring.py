@@ -7,13 +7,11 @@ import torch
 from backlight.errors import StateError
 from backlight.stats.bank import Bank
 from backlight.stats.bootstrap import PoissonBootstrap
-from backlight.stats.cluster import ClusterMean
 from backlight.stats.histogram import LogHistogram
-from backlight.stats.largest import LargestTokens
 from backlight.stats.moments import Moments
 from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
-from backlight.stats.top import TopTokens
+from backlight.stats.top import LargestTokens, TopTokens
 
 VALUES = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(1))
 VALID = torch.ones(3, 4, dtype=torch.bool)
@@ -51,9 +49,9 @@ KINDS = {
     "second moment": (seen(lambda: SecondMoment(5)), lambda: SecondMoment(5)),
     "bank": (bank, lambda: Bank(num_top=2)),
     "ratios": (sums(lambda: Ratios(5), VALUES[:, 0], VALUES[:, 1].abs()), lambda: Ratios(5)),
-    "cluster": (
-        sums(lambda: ClusterMean(5), VALUES.sum(1), torch.full((3, 1), 4)),
-        lambda: ClusterMean(5),
+    "means": (
+        sums(lambda: Ratios(5, shared_below=True), VALUES.sum(1), torch.full((3, 1), 4)),
+        lambda: Ratios(5, shared_below=True),
     ),
     "bootstrap": (
         sums(lambda: PoissonBootstrap(5), VALUES.sum(1), [0, 1, 2]),

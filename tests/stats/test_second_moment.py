@@ -7,35 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backlight.stats.second_moment import SecondMoment
+from zoo.streams import fed, padded, sequences
 
 WIDTH = 6
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
-
-
-def sequences(lengths, seed=0):
-    """Draw tokens that share a shift within their sequence."""
-    random = np.random.default_rng(seed)
-    return [
-        0.3 + random.normal(0, 0.5, WIDTH) + random.normal(0, 1, (length, WIDTH))
-        for length in lengths
-    ]
-
-
-def padded(rows, dtype=torch.float64):
-    values = torch.zeros(len(rows), max(map(len, rows)), WIDTH, dtype=dtype)
-    valid = torch.zeros(values.shape[:2], dtype=torch.bool)
-    for index, row in enumerate(rows):
-        values[index, : len(row)] = torch.from_numpy(row)
-        valid[index, : len(row)] = True
-    return values, valid
-
-
-def fed(rows, batch_size, dtype=torch.float64):
-    moment = SecondMoment(WIDTH)
-    for start in range(0, len(rows), batch_size):
-        values, valid = padded(rows[start : start + batch_size], dtype)
-        moment.update(values, valid=valid, passages=range(start, start + len(values)))
-    return moment
 
 
 def directions(num=7, dtype=torch.float64):
@@ -68,9 +43,9 @@ def close(found, expected, tolerance):
 def test_statistics_along_directions_are_those_of_the_explicit_products(
     dtype, lengths, batch_size, seed
 ):
-    rows, ways = sequences(lengths, seed), directions(dtype=dtype)
+    rows, ways = sequences(lengths, seed=seed), directions(dtype=dtype)
 
-    along = fed(rows, batch_size, dtype).along(ways)
+    along = fed(SecondMoment, rows, batch_size, dtype=dtype).along(ways)
 
     mean, rms, error = explicit(rows, ways)
     assert (along.num_tokens, along.num_sequences) == (sum(lengths), len(lengths))
@@ -83,9 +58,9 @@ def test_statistics_along_directions_are_those_of_the_explicit_products(
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_each_standard_error_is_that_of_its_explicit_products(dtype):
-    rows, ways = sequences([9, 4, 17, 30, 12, 1, 8, 25], 3), directions(50, dtype)
+    rows, ways = sequences([9, 4, 17, 30, 12, 1, 8, 25], seed=3), directions(50, dtype)
 
-    along = fed(rows, 3, dtype).along(ways)
+    along = fed(SecondMoment, rows, 3, dtype=dtype).along(ways)
 
     mean, rms, error = explicit(rows, ways)
     np.testing.assert_allclose(along.mean_se, error, rtol=TOLERANCE[dtype])
@@ -95,7 +70,8 @@ def test_each_standard_error_is_that_of_its_explicit_products(dtype):
 
 def test_merging_two_streams_is_seeing_both():
     rows = sequences([3, 8, 1, 5, 4, 7])
-    whole, first, second = fed(rows, 2), fed(rows[:4], 2), fed(rows[4:], 1)
+    whole = fed(SecondMoment, rows, 2)
+    first, second = fed(SecondMoment, rows[:4], 2), fed(SecondMoment, rows[4:], 1)
     untouched = {name: array.copy() for name, array in second.state().items()}
 
     first.merge(second)
@@ -107,7 +83,8 @@ def test_merging_two_streams_is_seeing_both():
 
 def test_a_restored_state_goes_on_bit_by_bit():
     rows = sequences([3, 8, 1, 5])
-    whole, begun, restored = fed(rows, 2), fed(rows[:2], 2), SecondMoment(WIDTH)
+    whole, begun = fed(SecondMoment, rows, 2), fed(SecondMoment, rows[:2], 2)
+    restored = SecondMoment(WIDTH)
     restored.restore(begun.state())
 
     values, valid = padded(rows[2:])
@@ -123,7 +100,7 @@ def test_a_restored_state_goes_on_bit_by_bit():
 
 
 def test_a_state_holds_one_triangle_of_each_matrix():
-    state = fed(sequences([4, 2]), 2).state()
+    state = fed(SecondMoment, sequences([4, 2]), 2).state()
 
     assert {array.size for array in state.values()} == {3, WIDTH, WIDTH * (WIDTH + 1) // 2}
 
@@ -131,7 +108,7 @@ def test_a_state_holds_one_triangle_of_each_matrix():
 def test_one_sequence_has_no_standard_error():
     rows, ways = sequences([6]), directions()
 
-    along = fed(rows, 1).along(ways)
+    along = fed(SecondMoment, rows, 1).along(ways)
 
     mean, rms, _ = explicit(rows, ways)
     np.testing.assert_allclose(along.mean, mean, rtol=1e-10)
@@ -145,7 +122,7 @@ def test_a_direction_that_no_token_has_a_part_in_gives_zero(dtype):
     away = np.ones(WIDTH) / np.sqrt(WIDTH)
     rows = [row - np.outer(row @ away, away) for row in rows]
 
-    along = fed(rows, 2, dtype).along(torch.from_numpy(away)[None].to(dtype))
+    along = fed(SecondMoment, rows, 2, dtype=dtype).along(torch.from_numpy(away)[None].to(dtype))
 
     small = TOLERANCE[dtype] ** 0.5
     for found in (along.mean, along.rms, along.mean_se):

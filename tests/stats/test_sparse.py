@@ -85,7 +85,7 @@ def assert_is_dense(result, rows, *, active_only, num_top=3):
             (result.mean_abs, [np.abs(row) for row in values]),
         ):
             mean, error = ratio_estimate(column, counts)
-            np.testing.assert_allclose(found.mean[feature], mean, rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(found.ratio[feature], mean, rtol=1e-12, atol=1e-14)
             np.testing.assert_allclose(found.se[feature], error, rtol=1e-7, atol=1e-8)
         square = sum((row**2).sum() for row in values)
         rms = np.sqrt(square / total) if total else np.nan
@@ -122,11 +122,11 @@ def test_a_feature_that_never_fires_is_zero_over_all_tokens_and_unknown_over_its
     over_all = fed(rows, [0, 1, 2], 2, active_only=False).result()
     over_own = fed(rows, [0, 1, 2], 2, active_only=True).result()
 
-    for found in (over_all.mean.mean, over_all.mean_abs.mean, over_all.mean.se, over_all.rms):
+    for found in (over_all.mean.ratio, over_all.mean_abs.ratio, over_all.mean.se, over_all.rms):
         assert found[NEVER] == 0
-    for found in (over_own.mean.mean, over_own.mean_abs.mean, over_own.mean.se, over_own.rms):
+    for found in (over_own.mean.ratio, over_own.mean_abs.ratio, over_own.mean.se, over_own.rms):
         assert np.isnan(found[NEVER])
-    assert (over_own.mean.num_tokens[NEVER], over_own.mean.num_sequences[NEVER]) == (0, 0)
+    assert (over_own.mean.below[NEVER], over_own.mean.num_sequences[NEVER]) == (0, 0)
 
 
 @pytest.mark.parametrize("active_only", [False, True], ids=["all tokens", "active tokens"])
@@ -176,5 +176,5 @@ def test_float32_entries_are_summed_in_float64():
     seen.update(entries_of(rows, [0, 1], torch.float32))
 
     exact = float(np.float32(0.1))
-    np.testing.assert_allclose(seen.result().mean.mean, exact, rtol=1e-14)
+    np.testing.assert_allclose(seen.result().mean.ratio, exact, rtol=1e-14)
     np.testing.assert_allclose(seen.result().rms, exact, rtol=1e-14)

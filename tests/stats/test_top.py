@@ -1,5 +1,7 @@
 """The top tokens against sorting the whole stream."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backlight.stats.top import TopTokens
+from zoo.streams import fed
+
+TOP = partial(TopTokens, k=3)
 
 
 def stream(lengths, width, seed, levels=None):
@@ -14,20 +19,6 @@ def stream(lengths, width, seed, levels=None):
     rows = [random.normal(size=(length, width)) for length in lengths]
     # Few distinct values make many ties.
     return rows if levels is None else [np.round(row * levels) / levels for row in rows]
-
-
-def fed(rows, order, batch_size, k=3):
-    top = TopTokens(rows[0].shape[1], k=k)
-    for start in range(0, len(order), batch_size):
-        members = order[start : start + batch_size]
-        longest = max(len(rows[member]) for member in members)
-        values = torch.zeros(len(members), longest, rows[0].shape[1], dtype=torch.float64)
-        valid = torch.zeros(values.shape[:2], dtype=torch.bool)
-        for index, member in enumerate(members):
-            values[index, : len(rows[member])] = torch.from_numpy(rows[member])
-            valid[index, : len(rows[member])] = True
-        top.update(values, valid=valid, passages=members)
-    return top
 
 
 def sorted_whole(rows, dimension, k):
@@ -66,13 +57,13 @@ def test_the_top_is_that_of_the_whole_sorted_stream(lengths, batch_size, seed, l
     rows = stream(lengths, 4, seed, levels)
     order = np.random.default_rng(seed).permutation(len(rows)).tolist()
 
-    assert_is_sorted_whole(fed(rows, order, batch_size), rows, 3)
+    assert_is_sorted_whole(fed(TOP, rows, batch_size, order), rows, 3)
 
 
 @pytest.mark.parametrize("levels", [None, 1], ids=["distinct", "ties"])
 def test_merging_is_seeing_both(levels):
     rows = stream([4, 6, 3, 5], 4, 7, levels)
-    first, second = fed(rows, [2, 0], 1), fed(rows, [3, 1], 2)
+    first, second = fed(TOP, rows, 1, [2, 0]), fed(TOP, rows, 2, [3, 1])
 
     first.merge(second)
 
@@ -81,7 +72,7 @@ def test_merging_is_seeing_both(levels):
 
 def test_a_state_comes_back():
     rows = stream([4, 6], 2, 3)
-    top, restored = fed(rows, [0], 1), TopTokens(2, k=3)
+    top, restored = fed(TOP, rows, 1, [0]), TopTokens(2, k=3)
     restored.restore(top.state())
     values = torch.from_numpy(rows[1])[None]
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import backlight.training.watching.watch as watching
 from backlight.runs.provenance import provenance
 
 
@@ -12,4 +13,4 @@ def versions():
 
 @pytest.fixture(autouse=True)
 def _looked_up_once(monkeypatch, versions):
-    monkeypatch.setattr("backlight.training.watch.watch.provenance", lambda: dict(versions))
+    monkeypatch.setattr(watching, "provenance", lambda: dict(versions))

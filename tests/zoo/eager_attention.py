@@ -64,3 +64,9 @@ def backward(given, mask, *, scale, soft_cap=None, sinks=None):
         rows=rows.detach(),
         sinks=None if sinks is None else sinks.grad,
     )
+
+
+def mean_of(sums, name):
+    """Divide one of the fractions of all sequences together, head by head."""
+    above, below = sums.fractions()[name]
+    return above.sum(0) / below.sum(0)

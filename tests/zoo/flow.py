@@ -2,18 +2,15 @@
 
 from functools import cache
 
-import numpy as np
-import torch
 from transformers import CONFIG_MAPPING
 
-from backlight.data.batches import Batch, Passages, bucket
+from backlight.data.batches import bucket
 from backlight.models.families import find_family
-from backlight.models.loading import subject_from_transformers
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
-from zoo.models import CONFIGS, tiny_model
-from zoo.tokenizers import WordTokenizer
-
-LENGTHS = (9, 14, 5, 2, 11, 7)
+from backlight.surveys.flow.tables import flow_tables
+from zoo import subjects
+from zoo.models import CONFIGS
+from zoo.subjects import LENGTHS, passages_of
 
 
 def _goes_through_the_interface(name):
@@ -24,22 +21,8 @@ def _goes_through_the_interface(name):
 TAPPABLE = [name for name in CONFIGS if _goes_through_the_interface(name)]
 """The models whose attention can be seen."""
 
-
-@cache
-def subject_of(name, dtype=torch.float32, **overrides):
-    """Load one of the tiny models; nobody changes them."""
-    return subject_from_transformers(
-        tiny_model(name, dtype, **overrides), WordTokenizer(), name=name
-    )
-
-
-def passages_of(lengths=LENGTHS):
-    random = np.random.default_rng(0)
-    return Passages(tokens=[random.integers(3, 99, length) for length in lengths])
-
-
-def batch_of(members=(0, 1, 2)):
-    return Batch.of(passages_of(), members)
+subject_of = cache(subjects.subject_of)
+"""Nobody changes these, so each is loaded once."""
 
 
 def fresh(subject, names=tuple(VIEWS), layers=None):
@@ -57,7 +40,7 @@ def surveyed(subject, names=tuple(VIEWS), *, layers=None, batch_size=3, lengths=
 
 
 def tables_of(state):
-    return {table.name: table for table in state.tables()}
+    return {table.name: table for table in flow_tables(state)}
 
 
 def distance(found, expected):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from backlight.training.doctor import diagnose
 from backlight.training.log.history import STATISTICS, History, ParameterInfo
 
 
@@ -76,3 +77,8 @@ def changed(history, statistic, rows, columns, factor):
     values[statistic][np.ix_(np.atleast_1d(rows), np.atleast_1d(columns))] *= factor
     norm = np.sqrt((values["norm"] ** 2).sum(axis=1))
     return replace(history, statistics=values, global_norm=norm, clipped_norm=norm)
+
+
+def symptoms(history):
+    """Name what the doctor finds in a history."""
+    return {finding.symptom for finding in diagnose(history).findings}

@@ -50,3 +50,8 @@ def explicit(subject, passages, dictionary, path, splice, stride):
         found.gradients.append(gradient.double().numpy())
         found.nats += float(total.detach())
     return found
+
+
+def relative_error(found, expected):
+    """Return the largest difference, relative to the largest value expected."""
+    return float((found - expected).abs().max() / expected.abs().max())

@@ -1,5 +1,11 @@
-"""One sequence's backward through attention, a block of queries at a time."""
+"""One sequence's backward through attention, a block of queries at a time.
 
+The softmax of a row needs all keys of that row but no other row, so a block of whole rows stands
+alone: its weights are computed again from q and k (cheaper than to have kept them), used, and
+dropped. Gradients at queries belong to the block; those at keys and values add up over blocks.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -7,11 +13,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from backlight.decompose.attention_sums import SATURATED_BELOW, nothing_summed
+from backlight.decompose.attention_sums import SATURATED_BELOW
 from backlight.decompose.distance import squares_by_distance
 from backlight.decompose.precision import wide
 from backlight.decompose.softmax import jacobian_trace, softmax_backward, visible_softmax
-from backlight.decompose.visibility import Visibility
+from backlight.decompose.visibility import CAUSAL, Visibility
+from backlight.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +30,22 @@ class AttentionRule:
         visibility: Which keys a query sees.
         soft_cap: c of ``c tanh(r / c)`` on scaled scores, None without.
         sinks: The score of each head's sink, None without.
+
+    Raises:
+        ConfigError: A soft cap that is not positive.
     """
 
     scale: float
-    visibility: Visibility
-    soft_cap: float | None
-    sinks: Float[Tensor, " heads"] | None
+    visibility: Visibility = CAUSAL
+    soft_cap: float | None = None
+    sinks: Float[Tensor, " heads"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a cap by which no score is left."""
+        if self.soft_cap is not None and self.soft_cap <= 0:
+            raise ConfigError(
+                f"A soft cap of {self.soft_cap} leaves no score; it must be positive."
+            )
 
     def capped(self, scaled: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Turn scaled products into what enters the softmax."""
@@ -47,10 +64,8 @@ class AttentionRule:
 class _Block:
     """What is held of a block of queries, and only while it is worked on."""
 
-    start: int
-    stop: int
-    low: int
-    high: int
+    lead: int  # how far the first query stands behind the first key
+    shows_first: bool  # the first key of the sequence is among the keys
     visible: Bool[Tensor, "queries keys"]
     weights: Float[Tensor, "heads queries keys"]
     sink_weights: Float[Tensor, "heads queries"]
@@ -68,6 +83,7 @@ class SequenceBackward:
         k: Its keys.
         v: Its values.
         grad_z: The gradient at the heads' outputs.
+        sums: Where statistics are added, by the names of ``AttentionSums``.
 
     Attributes:
         grad_q: The gradient at the queries.
@@ -84,13 +100,14 @@ class SequenceBackward:
         k: Float[Tensor, "key_heads keys head_width"],
         v: Float[Tensor, "key_heads keys value_width"],
         grad_z: Float[Tensor, "heads positions value_width"],
+        sums: Mapping[str, Tensor],
     ) -> None:
         self._rule, self._q, self._k, self._v, self._grad_z = rule, q, k, v, grad_z
         self.grad_q = torch.zeros_like(q)
         self.grad_k = k.new_zeros(len(q), *k.shape[1:])
         self.grad_v = v.new_zeros(len(q), *v.shape[1:])
         self.grad_sinks = wide(q.new_zeros(len(q)))
-        self._sums = nothing_summed(len(q), q.device)
+        self._sums = sums
 
     def take(self, start: int, stop: int) -> None:
         """Go back through some neighbouring queries.
@@ -102,6 +119,7 @@ class SequenceBackward:
         rule, rows = self._rule, slice(start, stop)
         low, high = rule.visibility.reach(start, stop, self._k.shape[1])
         seen, q, grad_z = slice(low, high), self._q[:, rows] * rule.scale, self._grad_z[:, rows]
+        # Keys that no query of the block sees are left out at once: a window costs its own width.
         visible = rule.visibility.visible(start, stop, low, high, device=q.device)
         scores = rule.capped(_products(q, self._k[:, seen]))
         weights, sink_weights = visible_softmax(scores, visible, rule.sinks)
@@ -111,13 +129,12 @@ class SequenceBackward:
         self.grad_v[:, seen] += weights.mT @ grad_z
         self.grad_q[:, rows] = rule.scale * _mixtures(grad_scaled, self._k[:, seen])
         self.grad_k[:, seen] += grad_scaled.mT @ q
+        # A sink has no value behind it: its gradient is what the sum over the row leaves to it.
         self.grad_sinks -= wide(sink_weights * averages).sum(dim=-1)
         self._measure(
             _Block(
-                start=start,
-                stop=stop,
-                low=low,
-                high=high,
+                lead=start + rule.visibility.offset - low,
+                shows_first=low == 0,
                 visible=visible,
                 weights=weights,
                 sink_weights=sink_weights,
@@ -126,8 +143,8 @@ class SequenceBackward:
             )
         )
 
-    def sums(self) -> dict[str, Tensor]:
-        """Give all sums, by the names of ``AttentionSums``."""
+    def close(self) -> None:
+        """Add what is known when all blocks are done: the squares of whole gradients."""
         gradients = {
             "z_square": self._grad_z,
             "v_square": self.grad_v,
@@ -136,22 +153,18 @@ class SequenceBackward:
             "first_v_square": self.grad_v[:, :1],
             "first_k_square": self.grad_k[:, :1],
         }
-        squares = {
-            name: wide(torch.linalg.vecdot(gradient, gradient)).sum(dim=-1)
-            for name, gradient in gradients.items()
-        }
-        return self._sums | squares
+        for name, gradient in gradients.items():
+            self._add(name, torch.linalg.vecdot(gradient, gradient))
 
     def _measure(self, block: _Block) -> None:
-        lead = block.start + self._rule.visibility.offset - block.low
         num_visible = block.visible.sum(dim=-1).to(block.weights.dtype)
         choice = num_visible >= 2
         trace = jacobian_trace(block.weights, block.sink_weights)
         square = torch.linalg.vecdot(block.grad_weights, block.grad_weights)
-        by_distance = squares_by_distance(block.grad_scores, lead=lead)
-        pairs = squares_by_distance(block.visible.to(block.weights.dtype), lead=lead)
-        self._sums["scores_square_by_distance"] += by_distance
-        self._sums["pairs_by_distance"] += pairs
+        by_distance = squares_by_distance(block.grad_scores, lead=block.lead)
+        pairs = squares_by_distance(block.visible.to(block.weights.dtype), lead=block.lead)
+        self._sums["scores_square_by_distance"].add_(by_distance)
+        self._sums["pairs_by_distance"].add_(pairs)
         self._add("num_queries", torch.ones_like(num_visible))
         self._add("num_choices", choice)
         self._add("log_visible", num_visible.log())
@@ -163,13 +176,13 @@ class SequenceBackward:
         self._add("largest", block.weights.amax(dim=-1))
         self._add("num_saturated", (trace < SATURATED_BELOW) & choice)
         self._add("sink_weight", block.sink_weights)
-        first = slice(0, 1 if block.low == 0 else 0)
+        first = slice(0, 1 if block.shows_first else 0)
         self._add("first_weight", block.weights[..., first].sum(dim=-1))
         self._add("first_scores_square", block.grad_scores[..., first].square().sum(dim=-1))
 
     def _add(self, name: str, by_query: Tensor) -> None:
         numbers = by_query.float() if by_query.dtype == torch.bool else by_query
-        self._sums[name] += wide(numbers).sum(dim=-1)
+        self._sums[name].add_(wide(numbers).sum(dim=-1))
 
 
 def _entropy(weights: Tensor, sink_weights: Tensor) -> Tensor:

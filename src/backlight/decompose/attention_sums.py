@@ -1,6 +1,5 @@
 """What attention does to a gradient, in sums by sequence and head: what is streamed."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -21,7 +20,6 @@ class AttentionSums:
     ``*_square`` are sums of squared gradients. Those at keys and values are of each query head's
     own part, before the heads that share a key are added. Entropy, largest weight and trace are of
     the whole softmax row, in which a sink is one more column; the largest weight is a key's.
-    Properties are of all sequences together.
 
     Attributes:
         num_queries: Queries.
@@ -69,94 +67,60 @@ class AttentionSums:
     largest: Float[Tensor, "sequences heads"]
     num_saturated: Float[Tensor, "sequences heads"]
 
-    @property
-    def shrink(self) -> Float[Tensor, " heads"]:
-        """The Frobenius norm of the gradient at scores over that at weights, on visible pairs."""
-        return (self.scores_square.sum(dim=0) / self.weights_square.sum(dim=0)).sqrt()
+    @classmethod
+    def nothing(
+        cls, num_sequences: int, num_heads: int, *, device: torch.device
+    ) -> "AttentionSums":
+        """Return zeros to add to.
 
-    @property
-    def even_shrink(self) -> Float[Tensor, " heads"]:
-        """The same if every row passed 1/n: the most that rows of even weights can pass."""
-        return (self.even_square.sum(dim=0) / self.weights_square.sum(dim=0)).sqrt()
+        Args:
+            num_sequences: How many sequences there are.
+            num_heads: How many query heads there are.
+            device: Where to sum.
 
-    @property
-    def mean_entropy(self) -> Float[Tensor, " heads"]:
-        """The mean entropy of a row, in nats."""
-        return self.entropy.sum(dim=0) / self.num_queries.sum()
+        Returns:
+            The sums of sequences of which nothing was seen yet.
+        """
+        shapes: dict[str, tuple[int, ...]] = {field.name: (num_heads,) for field in fields(cls)}
+        shapes |= dict.fromkeys(
+            ("num_queries", "num_choices", "log_visible", "inverse_visible"), ()
+        )
+        shapes["pairs_by_distance"] = (NUM_BINS,)
+        shapes["scores_square_by_distance"] = (num_heads, NUM_BINS)
+        return cls(
+            **{
+                name: wide(torch.zeros(num_sequences, *shape, device=device))
+                for name, shape in shapes.items()
+            }
+        )
 
-    @property
-    def mean_largest(self) -> Float[Tensor, " heads"]:
-        """The mean of the rows' largest weights."""
-        return self.largest.sum(dim=0) / self.num_queries.sum()
+    def fractions(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return what is divided by what, for each sequence and head.
 
-    @property
-    def saturation_share(self) -> Float[Tensor, " heads"]:
-        """The share of saturated rows among those with a choice."""
-        return self.num_saturated.sum(dim=0) / self.num_choices.sum()
-
-    @property
-    def query_key_share(self) -> Float[Tensor, " heads"]:
-        """Energy at queries and keys over energy at queries, keys and values."""
-        scores = (self.q_square + self.k_square).sum(dim=0)
-        return scores / (scores + self.v_square.sum(dim=0))
-
-    @property
-    def first_share(self) -> Float[Tensor, " heads"]:
-        """The share of the energy at the scores that the first key carries."""
-        return self.first_scores_square.sum(dim=0) / self.scores_square.sum(dim=0)
-
-    @property
-    def distance_shares(self) -> Float[Tensor, "heads bins"]:
-        """The share of the energy at the scores in each distance bin."""
-        by_distance = self.scores_square_by_distance.sum(dim=0)
-        return by_distance / by_distance.sum(dim=-1, keepdim=True)
-
-
-def nothing_summed(num_heads: int, device: torch.device) -> dict[str, Tensor]:
-    """Give the sums of a sequence of which nothing was seen yet, without the axis of sequences.
-
-    Args:
-        num_heads: How many query heads there are.
-        device: Where to sum.
-
-    Returns:
-        Zeros, by the names of ``AttentionSums``.
-    """
-    without_heads = ("num_queries", "num_choices", "log_visible", "inverse_visible")
-    zeros = {
-        field.name: torch.zeros(() if field.name in without_heads else num_heads, device=device)
-        for field in fields(AttentionSums)
-    }
-    zeros["pairs_by_distance"] = torch.zeros(NUM_BINS, device=device)
-    zeros["scores_square_by_distance"] = torch.zeros(num_heads, NUM_BINS, device=device)
-    return {name: wide(tensor) for name, tensor in zeros.items()}
-
-
-def stack_sums(sequences: Sequence[Mapping[str, Tensor]]) -> AttentionSums:
-    """Put the sums of single sequences one after the other.
-
-    Args:
-        sequences: What ``nothing_summed`` gave, with something added; one at least.
-
-    Returns:
-        The same, with the axis of sequences.
-    """
-    names = sequences[0]
-    return AttentionSums(
-        **{name: torch.stack([sums[name] for sums in sequences]) for name in names}
-    )
-
-
-def join_attention_sums(parts: Sequence[AttentionSums]) -> AttentionSums:
-    """Put the sequences of several batches one after the other.
-
-    Args:
-        parts: Of the same layer; one at least.
-
-    Returns:
-        The sums of all their sequences, in order.
-    """
-    names = [field.name for field in fields(AttentionSums)]
-    return AttentionSums(
-        **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    )
+        Sums above over sums below the line are, of the heads: ``*_square``, a gradient's mean
+        square over queries, but ``shrink_square``, the energy at scores over that at weights, and
+        ``even_shrink_square``, the most that even rows can pass of it; ``entropy``, ``largest`` and
+        ``*_weight``, means over queries, ``even_*`` those of even rows; ``saturation_share``, of
+        queries with a choice; ``query_key_share``, of the energy at queries, keys and values;
+        ``first_*_share``, of the energy at scores, keys or values, what is at the first key.
+        """
+        queries = self.num_queries.unsqueeze(-1).expand_as(self.z_square)
+        choices = self.num_choices.unsqueeze(-1).expand_as(self.z_square)
+        squares = ("z", "v", "weights", "scores", "q", "k")
+        reaching = self.q_square + self.k_square
+        return {
+            **{f"{name}_square": (getattr(self, f"{name}_square"), queries) for name in squares},
+            "shrink_square": (self.scores_square, self.weights_square),
+            "even_shrink_square": (self.even_square, self.weights_square),
+            "entropy": (self.entropy, queries),
+            "even_entropy": (self.log_visible.unsqueeze(-1).expand_as(queries), queries),
+            "largest": (self.largest, queries),
+            "even_largest": (self.inverse_visible.unsqueeze(-1).expand_as(queries), queries),
+            "saturation_share": (self.num_saturated, choices),
+            "query_key_share": (reaching, reaching + self.v_square),
+            "first_scores_share": (self.first_scores_square, self.scores_square),
+            "first_k_share": (self.first_k_square, self.k_square),
+            "first_v_share": (self.first_v_square, self.v_square),
+            "first_weight": (self.first_weight, queries),
+            "sink_weight": (self.sink_weight, queries),
+        }

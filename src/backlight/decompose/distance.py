@@ -11,7 +11,7 @@ NUM_BINS = 18
 
 
 def distance_bins() -> list[int]:
-    """Give the smallest distance of each bin."""
+    """Return the smallest distance of each bin."""
     return [0, *(2**power for power in range(NUM_BINS - 1))]
 
 

@@ -91,6 +91,13 @@ def split_layer_norm_gradient(
     Nothing is averaged over tokens: each part keeps the unit of ``grad``, so it is comparable
     across batches only if the loss is a sum.
 
+    >>> x, grad = torch.tensor([[1.0, 2.0, 6.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    >>> parts = split_layer_norm_gradient(x, grad, None, eps=0.0)
+    >>> [round(number, 3) for number in parts.centering[0].tolist()]  # common to all dimensions
+    [-0.154, -0.154, -0.154]
+    >>> abs(parts.total.sum().item()) < 1e-6  # so that a common shift of x changes nothing
+    True
+
     Args:
         x: The norm's input, as it was in the forward pass.
         grad: The gradient at the norm's output.
@@ -100,13 +107,10 @@ def split_layer_norm_gradient(
     Returns:
         The three parts, in float32 where the input is in half precision.
     """
-    z, sigma = _normalise(_centred(x), eps)
+    z, sigma = _normalise(x, eps, is_centred=True)
     u = _scaled(grad, gain)
-    return NormGradient(
-        direct=u / sigma,
-        centering=-(u.mean(dim=-1, keepdim=True) / sigma).expand_as(u),
-        radial=-z * _mean_product(u, z) / sigma,
-    )
+    centering = -(u.mean(dim=-1, keepdim=True) / sigma)
+    return _split(u, z, sigma, centering=centering)
 
 
 def split_rms_norm_gradient(
@@ -118,6 +122,11 @@ def split_rms_norm_gradient(
 ) -> NormGradient:
     """Split the gradient at an RMS norm's input by the reason for each part.
 
+    >>> x, grad = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0]])
+    >>> parts = split_rms_norm_gradient(x, grad, None, eps=0.0)
+    >>> abs((parts.total * x).sum().item()) < 1e-6  # stretching x changes nothing
+    True
+
     Args:
         x: The norm's input, as it was in the forward pass.
         grad: The gradient at the norm's output.
@@ -127,63 +136,51 @@ def split_rms_norm_gradient(
     Returns:
         The parts, as of a layer norm; ``centering`` is zero and takes no memory.
     """
-    z, sigma = _normalise(at_least_single(x), eps)
+    z, sigma = _normalise(x, eps, is_centred=False)
     u = _scaled(grad, gain)
-    return NormGradient(
-        direct=u / sigma,
-        centering=u.new_zeros(()).expand_as(u),
-        radial=-z * _mean_product(u, z) / sigma,
-    )
+    return _split(u, z, sigma, centering=u.new_zeros(()))
 
 
-def layer_norm_energies(
+def norm_energies(
     x: Float[Tensor, "*tokens width"],
     grad: Float[Tensor, "*tokens width"],
     gain: Float[Tensor, "*#tokens width"] | None,
     *,
     eps: float,
+    is_centred: bool,
 ) -> NormEnergies:
-    """Measure how much of each token's gradient a layer norm takes out, and why.
-
-    Args:
-        x: The norm's input, as it was in the forward pass.
-        grad: The gradient at the norm's output.
-        gain: What the norm multiplies by last; None for a norm that does not.
-        eps: What the norm adds to the variance.
-
-    Returns:
-        Five numbers for each token, from which every surrogate's cosine and length follow.
-    """
-    z, sigma = _normalise(_centred(x), eps)
-    u = _scaled(grad, gain)
-    mean = u.mean(dim=-1, keepdim=True)
-    return _energies(u - mean, z, sigma, mean=u.shape[-1] * mean.square(), eps=eps)
-
-
-def rms_norm_energies(
-    x: Float[Tensor, "*tokens width"],
-    grad: Float[Tensor, "*tokens width"],
-    gain: Float[Tensor, "*#tokens width"] | None,
-    *,
-    eps: float,
-) -> NormEnergies:
-    """Measure how much of each token's gradient an RMS norm takes out.
+    """Measure how much of each token's gradient a norm takes out, and why.
 
     Args:
         x: The norm's input, as it was in the forward pass.
         grad: The gradient at the norm's output.
         gain: What the norm multiplies by last (1 + weight in Gemma); None for a norm that does not.
-        eps: What the norm adds to the mean square.
+        eps: What the norm adds to the variance, or to the mean square.
+        is_centred: It is a layer norm; if not, an RMS norm, of which ``mean`` is zero by structure.
 
     Returns:
-        Five numbers for each token; ``mean`` is zero by structure.
+        Five numbers for each token, from which every surrogate's cosine and length follow.
     """
-    z, sigma = _normalise(at_least_single(x), eps)
-    return _energies(_scaled(grad, gain), z, sigma, mean=torch.zeros_like(sigma), eps=eps)
+    z, sigma = _normalise(x, eps, is_centred=is_centred)
+    u = _scaled(grad, gain)
+    if not is_centred:
+        return _energies(u, z, sigma, mean=torch.zeros_like(sigma), eps=eps)
+    mean = u.mean(dim=-1, keepdim=True)
+    return _energies(u - mean, z, sigma, mean=u.shape[-1] * mean.square(), eps=eps)
+
+
+def _split(u: Tensor, z: Tensor, sigma: Tensor, *, centering: Tensor) -> NormGradient:
+    return NormGradient(
+        direct=u / sigma,
+        centering=centering.expand_as(u),
+        radial=-z * _mean_product(u, z) / sigma,
+    )
 
 
 def _energies(u: Tensor, z: Tensor, sigma: Tensor, *, mean: Tensor, eps: float) -> NormEnergies:
     along, width = _mean_product(u, z), u.shape[-1]
+    # The rest is subtracted as a vector and then squared: the difference of two squares would lose
+    # all digits where hardly anything is left.
     rest = torch.addcmul(u, z, along, value=-1)
     stretched, missing = width * along.square(), eps / sigma.square()  # |z|^2 = d (1 - missing)
     return NormEnergies(
@@ -195,12 +192,10 @@ def _energies(u: Tensor, z: Tensor, sigma: Tensor, *, mean: Tensor, eps: float) 
     )
 
 
-def _centred(x: Tensor) -> Tensor:
+def _normalise(x: Tensor, eps: float, *, is_centred: bool) -> tuple[Tensor, Tensor]:
+    """Compute z and sigma; an RMS norm is a layer norm that does not centre."""
     x = at_least_single(x)
-    return x - x.mean(dim=-1, keepdim=True)
-
-
-def _normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    x = x - x.mean(dim=-1, keepdim=True) if is_centred else x
     square = torch.linalg.vecdot(x, x).unsqueeze(-1)
     sigma = (square / x.shape[-1] + eps).sqrt()
     return x / sigma, sigma

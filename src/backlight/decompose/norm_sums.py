@@ -64,16 +64,6 @@ class NormSums:
         return self.radial.sum(dim=0) / self.whole.sum(dim=0)
 
     @property
-    def mean_token_r_mean(self) -> Float[Tensor, "*heads"]:
-        """The mean of live tokens' own shares of the mean part."""
-        return self.token_r_mean.sum(dim=0) / self.num_live.sum(dim=0)
-
-    @property
-    def mean_token_r_radial(self) -> Float[Tensor, "*heads"]:
-        """The mean of live tokens' own shares of the radial part."""
-        return self.token_r_radial.sum(dim=0) / self.num_live.sum(dim=0)
-
-    @property
     def sigma_mean(self) -> Float[Tensor, "*heads"]:
         """The mean of sigma over tokens."""
         return self.sigma.sum(dim=0) / self.num_tokens.sum()

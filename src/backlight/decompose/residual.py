@@ -50,7 +50,7 @@ class ResidualPaths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathSums:
-    """Each sequence's sums over its tokens, in float64; properties are of all sequences together.
+    """Each sequence's sums over its tokens, in float64.
 
     Attributes:
         num_tokens: Tokens.
@@ -70,36 +70,16 @@ class PathSums:
     inner: Float[Tensor, " sequences"]
     cosine: Float[Tensor, " sequences"]
 
-    @property
-    def transform_energy_share(self) -> float:
-        """``|t|^2 / (|d|^2 + |t|^2)``, the transform path's part of both energies: 0 to 1."""
-        transform = self.transform_square.sum()
-        return (transform / (transform + self.direct_square.sum())).item()
-
-    @property
-    def transform_contribution(self) -> float:
-        """``<t, d + t> / |d + t|^2``, its part of the sum: with the direct one's it makes 1.
-
-        It is negative where the path works against the sum.
-        """
-        along = self.inner.sum() + self.transform_square.sum()
-        return (along / self.total_square.sum()).item()
-
-    @property
-    def growth(self) -> float:
-        """The root mean square gradient at the block's input over that at its output."""
-        return (self.total_square.sum() / self.direct_square.sum()).sqrt().item()
-
-    @property
-    def mean_cosine(self) -> float:
-        """The mean over live tokens of the cosine between the paths."""
-        return (self.cosine.sum() / self.num_live.sum()).item()
-
 
 def residual_paths(
     grad_in: Float[Tensor, "*tokens width"], grad_out: Float[Tensor, "*tokens width"]
 ) -> ResidualPaths:
     """Split the gradient at a residual block's input by the path it came on.
+
+    >>> upstream, at_input = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])
+    >>> paths = residual_paths(at_input, upstream)
+    >>> paths.transform.tolist(), paths.cosine.tolist()  # what the block adds is at right angles
+    ([[0.0, 1.0]], [0.0])
 
     Args:
         grad_in: The gradient at the stream where it enters the block, ``dL/dx``.

@@ -15,7 +15,7 @@ of them sums of squares, so that nothing cancels and no surrogate is ever held.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -25,13 +25,7 @@ from backlight.decompose.norm import NormEnergies
 from backlight.errors import ConfigError
 
 Surrogate = Literal["identity", "scale", "center_scale", "projected", "radial_only"]
-SURROGATES: tuple[Surrogate, ...] = (
-    "identity",
-    "scale",
-    "center_scale",
-    "projected",
-    "radial_only",
-)
+SURROGATES: tuple[Surrogate, ...] = get_args(Surrogate)
 """The order of the last axis in all that follows."""
 
 
@@ -69,9 +63,11 @@ def match_surrogates(energies: NormEnergies) -> SurrogateMatch:
         Cosines and squared lengths, in the order of ``SURROGATES``.
     """
     rest, whole, variance = energies.rest, energies.whole, energies.sigma.square()
+    # Sums only: rest, mean and radial part are at right angles but for eps (the overlap).
     centred = rest + energies.radial + 2 * energies.overlap
     unstretched, inner = rest + energies.mean, rest + energies.overlap
     squares = torch.stack([whole, whole, centred, rest, unstretched], dim=-1)
+    # What a surrogate keeps of the mean or the radial part does not meet t, which has neither.
     inners = torch.stack([inner, inner, inner, rest, rest], dim=-1)
     divisors = torch.stack([torch.ones_like(variance), variance, variance], dim=-1)
     return SurrogateMatch(
@@ -101,11 +97,13 @@ class ChanceLevels:
     norm_ratio: Mapping[Surrogate, float]
 
 
-def layer_norm_chance(width: int, *, sigma: float = 1.0) -> ChanceLevels:
-    """Give the chance levels of a layer norm: each of two directions holds 1/d of the energy.
+def norm_chance(width: int, *, is_centred: bool, sigma: float = 1.0) -> ChanceLevels:
+    """Compute the chance levels of a norm: each direction it takes out holds 1/d of the energy.
 
     Args:
-        width: d, the norm's width; at least 3, since two dimensions of the gradient are taken out.
+        width: d, the norm's width; one more at least than the directions that are taken out.
+        is_centred: It is a layer norm, which takes out two; if not, an RMS norm, which takes out
+            one, so that ``r_mean`` is zero by structure.
         sigma: What the norm divides by; it scales the surrogates that do not.
 
     Returns:
@@ -114,30 +112,12 @@ def layer_norm_chance(width: int, *, sigma: float = 1.0) -> ChanceLevels:
     Raises:
         ConfigError: The width is too small.
     """
-    if width < 3:
-        raise ConfigError(f"A layer norm of width {width} leaves no gradient; take 3 at least.")
-    return _chance(mean=1 / width, radial=1 / width, sigma=sigma)
-
-
-def rms_norm_chance(width: int, *, sigma: float = 1.0) -> ChanceLevels:
-    """Give the chance levels of an RMS norm: one direction holds 1/d of the energy.
-
-    Args:
-        width: d, the norm's width; at least 2, since one dimension of the gradient is taken out.
-        sigma: What the norm divides by; it scales the surrogates that do not.
-
-    Returns:
-        The levels that stand beside what was measured; ``r_mean`` is zero by structure.
-
-    Raises:
-        ConfigError: The width is too small.
-    """
-    if width < 2:
-        raise ConfigError(f"An RMS norm of width {width} leaves no gradient; take 2 at least.")
-    return _chance(mean=0.0, radial=1 / width, sigma=sigma)
-
-
-def _chance(*, mean: float, radial: float, sigma: float) -> ChanceLevels:
+    norm, least = ("A layer", 3) if is_centred else ("An RMS", 2)
+    if width < least:
+        raise ConfigError(
+            f"{norm} norm of width {width} leaves no gradient; take {least} at least."
+        )
+    mean, radial = 1 / width if is_centred else 0.0, 1 / width
     one = torch.ones((), dtype=torch.float64)
     match = match_surrogates(
         NormEnergies(

@@ -54,7 +54,7 @@ class Visibility:
     def visible(
         self, start: int, stop: int, low: int, high: int, *, device: torch.device
     ) -> Bool[Tensor, "queries keys"]:
-        """Say which of some neighbouring keys each of some neighbouring queries sees.
+        """Return which of some neighbouring keys each of some neighbouring queries sees.
 
         Args:
             start: The first query.

@@ -1,5 +1,6 @@
 """Rules that send an error backward, for any module, and small transformers that take one."""
 
+from backlight.learning_rules.direct import DirectFeedback
 from backlight.learning_rules.feedback import SCALES, Scale
 from backlight.learning_rules.networks import LocalGPT, LocalGPTConfig
 from backlight.learning_rules.norms import NORM_BACKWARDS, NormBackward, surrogate_norm
@@ -11,6 +12,7 @@ __all__ = [
     "RULES",
     "SCALES",
     "Applied",
+    "DirectFeedback",
     "LocalGPT",
     "LocalGPTConfig",
     "NormBackward",

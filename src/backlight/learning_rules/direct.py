@@ -11,9 +11,9 @@ first forward pass, when all widths are known: shared, every point reads from th
 their rows lie below each other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, cast, final, get_args
+from typing import Any, ClassVar, Literal, TypeVar, cast, final, get_args
 
 import torch
 from jaxtyping import Float
@@ -21,14 +21,32 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backlight.errors import ConfigError, quoted
-from backlight.learning_rules.feedback import check_saved_matrix
-from backlight.learning_rules.swapping import Change, find_module
+from backlight.learning_rules.feedback import MatrixHolder
+from backlight.learning_rules.swapping import Change, check_choice, find_module
 
 ErrorPlace = Literal["before_head", "after_head"]
 ERRORS: tuple[ErrorPlace, ...] = get_args(ErrorPlace)
 
 DirectScale = Literal["width", "xavier", "kaiming"]
 DIRECT_SCALES: tuple[DirectScale, ...] = get_args(DirectScale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectFeedback:
+    """Where direct feedback alignment takes the error, and where it sends it.
+
+    Attributes:
+        points: Paths of the modules whose outputs get the error in place of their gradient.
+        head: Path of the vocabulary projection.
+        error: Where the error is taken: at the head's input or at its output.
+        shared: All points read one matrix.
+    """
+
+    points: Sequence[str] = ()
+    head: str = "lm_head"
+    error: ErrorPlace | str = "before_head"
+    shared: bool = True
+
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -53,13 +71,12 @@ class _Channel:
     widths: dict[str, int] = field(default_factory=dict[str, int])
 
     def fit(self, error: Tensor) -> None:
-        """Draw the matrices if there are none yet; else see whether they fit."""
+        """Draw the matrices if there are none yet; else check that they fit."""
         missing = [point for point in self.points if point not in self.widths]
         if missing:
             raise ConfigError(
                 f"The feedback point {quoted(missing[0])} did not run before "
-                f"{quoted(self.head_path)}: no "
-                "error can reach it."
+                f"{quoted(self.head_path)}: no error can reach it."
             )
         widths = [self.widths[point] for point in self.points]
         shape = (max(widths) if self.shared else sum(widths), error.shape[-1])
@@ -79,26 +96,27 @@ class _Channel:
         """Keep the error; called by the backward pass."""
         self.error = error
 
-    def fed_back(self, path: str, *, shape: torch.Size) -> Tensor:
-        """Give what reaches a point in place of its gradient."""
+    def fed_back(self, path: str, grad: Tensor) -> Tensor:
+        """Return what reaches a point in place of its gradient."""
         if self.error is None:
             raise ConfigError(
                 f"No error came through {quoted(self.head_path)} before {quoted(path)} needed "
-                "it: the loss "
-                "must come from the head's output, and the head must not be recomputed."
+                "it: the loss must come from the head's output, and the head must not be "
+                "recomputed."
             )
-        if self.error.shape[:-1] != shape[:-1]:
+        if self.error.shape[:-1] != grad.shape[:-1]:
             raise ConfigError(
                 f"An error of shape {tuple(self.error.shape)} does not fit the feedback point "
-                f"{quoted(path)}, of shape {tuple(shape)}: all axes but the last must agree."
+                f"{quoted(path)}, of shape {tuple(grad.shape)}: all axes but the last must agree."
             )
-        index = self.points.index(path)
+        width, index = grad.shape[-1], self.points.index(path)
         start = 0 if self.shared else sum(self.widths[name] for name in self.points[:index])
-        matrix = cast("Tensor", self.head.direct_feedback)[start : start + shape[-1]]
-        return functional.linear(self.error, matrix.to(self.error.dtype)) * self._factor(shape[-1])
+        matrix = cast("Tensor", self.head.direct_feedback)[start : start + width]
+        found = functional.linear(self.error, matrix.to(self.error.dtype)) * self._factor(width)
+        return found.to(grad.dtype)
 
     def _factor(self, width: int) -> float:
-        """What turns numbers from [-1, 1) into a matrix of the scale."""
+        """Return what turns numbers from [-1, 1) into a matrix of the scale."""
         error_width = cast("Tensor", self.head.direct_feedback).shape[1]
         match self.scale:
             case "width":
@@ -107,25 +125,6 @@ class _Channel:
                 return (6 / (width + error_width)) ** 0.5
             case "kaiming":
                 return (6 / error_width) ** 0.5
-
-
-class _Replace(torch.autograd.Function):
-    """Nothing forward; backward, the error from the channel in place of the gradient."""
-
-    @staticmethod
-    def forward(hidden: Tensor, channel: _Channel, path: str) -> Tensor:
-        del channel, path
-        return hidden.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        del output
-        _, ctx.channel, ctx.path = inputs
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,) = grads
-        return ctx.channel.fed_back(ctx.path, shape=grad.shape).to(grad.dtype), None, None
 
 
 @final
@@ -146,50 +145,26 @@ class FeedbackPoint(nn.Module):
 @_outside_of_compiled_graphs
 def _receive(hidden: Tensor, channel: _Channel, path: str) -> Tensor:
     channel.widths[path] = hidden.shape[-1]
-    return _Replace.apply(hidden, channel, path)
+    # A tensor of its own: others may read the same hidden states, and keep their gradient.
+    received = hidden.clone()
+    if received.requires_grad:
+        received.register_hook(lambda grad: channel.fed_back(path, grad))
+    return received
 
 
-class ErrorSource(nn.Module):
+@final
+class ErrorSource(MatrixHolder):
     """The role of the head: where the error is taken, and where the matrices are kept."""
 
+    matrix_name: ClassVar[str] = "direct_feedback"
     direct_feedback: Tensor | None
     head_channel: _Channel
-
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        found, held = state_dict.get(f"{prefix}direct_feedback"), self.direct_feedback
-        if found is not None and held is None:  # nothing ran yet: take it as it is
-            self.direct_feedback = found.to(next(self.parameters(), found), copy=True)
-        else:
-            check_saved_matrix(found, held, path=prefix.rstrip("."))
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-
-@final
-class ErrorBeforeHead(ErrorSource):
-    """The error is the gradient at the head's input."""
+    error_place: ErrorPlace
 
     def forward(self, x: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens outputs"]:
         """Do what the head does."""
-        return super().forward(_send(x.view_as(x), self.head_channel))
-
-
-@final
-class ErrorAfterHead(ErrorSource):
-    """The error is the gradient at the head's output."""
-
-    def forward(self, x: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens outputs"]:
-        """Do what the head does."""
+        if self.error_place == "before_head":
+            return super().forward(_send(x.view_as(x), self.head_channel))
         return _send(super().forward(x), self.head_channel)
 
 
@@ -204,11 +179,8 @@ def _send(values: Tensor, channel: _Channel) -> Tensor:
 
 def direct_feedback_changes(
     model: nn.Module,
+    direct: DirectFeedback,
     *,
-    points: Sequence[str],
-    head: str,
-    error: ErrorPlace,
-    shared: bool,
     scale: DirectScale,
     generator: torch.Generator | None,
 ) -> list[Change]:
@@ -216,10 +188,7 @@ def direct_feedback_changes(
 
     Args:
         model: The model.
-        points: Paths of the modules at whose outputs the error arrives.
-        head: Path of the vocabulary projection.
-        error: Where the error is taken.
-        shared: All points read one matrix.
+        direct: Where the error is taken, and where it arrives.
         scale: Entries are even in [-1, 1) times: ``width``, one over the root of the point's width
             (Launay et al.); ``xavier``, ``kaiming``: the bounds of ``torch.nn.init``.
         generator: Where the seed of the matrices comes from; None for PyTorch's own.
@@ -230,6 +199,8 @@ def direct_feedback_changes(
     Raises:
         ConfigError: If there is no point, or a module is missing or named twice.
     """
+    error_place = check_choice("place of the error", direct.error, ERRORS)
+    points, head = tuple(direct.points), direct.head
     if not points:
         raise ConfigError(
             "Direct feedback alignment needs feedback_points: the paths of the modules whose "
@@ -240,19 +211,20 @@ def direct_feedback_changes(
     channel = _Channel(
         head=find_module(model, head),
         head_path=head,
-        points=tuple(points),
-        shared=shared,
+        points=points,
+        shared=direct.shared,
         scale=scale,
         seed=int(torch.randint(2**62, (), generator=generator)),
     )
+    source = Change(
+        path=head,
+        module=channel.head,
+        role=ErrorSource,
+        settings={"head_channel": channel, "error_place": error_place},
+        buffers={"direct_feedback": None},
+    )
     return [
-        Change(
-            path=head,
-            module=channel.head,
-            role=ErrorBeforeHead if error == "before_head" else ErrorAfterHead,
-            settings={"head_channel": channel},
-            buffers={"direct_feedback": None},
-        ),
+        source,
         *(
             Change(
                 path=path,

@@ -1,10 +1,10 @@
 """Fixed random matrices that an error goes back through in place of the weights."""
 
-from typing import Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from backlight.errors import ConfigError, quoted
 
@@ -38,7 +38,7 @@ def draw_feedback(
 
 
 def spread(weight: Float[Tensor, "outputs inputs"], *, scale: Scale) -> float:
-    """Give the standard deviation of a feedback matrix's entries.
+    """Compute the standard deviation of a feedback matrix's entries.
 
     Args:
         weight: The weights of the way forward.
@@ -57,20 +57,23 @@ def spread(weight: Float[Tensor, "outputs inputs"], *, scale: Scale) -> float:
             return (2 / num_outputs) ** 0.5
 
 
-def check_saved_matrix(found: Tensor | None, held: Tensor | None, *, path: str) -> None:
-    """Refuse a checkpoint whose matrix of the way back is not of the shape that a rule needs.
+class MatrixHolder(nn.Module):
+    """A role with a matrix of the way back, a buffer that is saved, loaded and moved."""
 
-    Args:
-        found: The checkpoint's matrix; None if it has none, which is for ``strict`` to judge.
-        held: The matrix that it is to replace.
-        path: The module that holds it.
+    matrix_name: ClassVar[str]
 
-    Raises:
-        ConfigError: If it is of another shape.
-    """
-    if found is not None and held is not None and found.shape != held.shape:
-        raise ConfigError(
-            f"The checkpoint's feedback matrix for {quoted(path)} is of shape "
-            f"{tuple(found.shape)}; the "
-            f"rule of this model needs {tuple(held.shape)}."
-        )
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *rest: Any, **named: Any
+    ) -> None:
+        """Refuse a checkpoint whose matrix has not the shape that the rule needs."""
+        found: Tensor | None = state_dict.get(f"{prefix}{self.matrix_name}")
+        held: Tensor | None = getattr(self, self.matrix_name)
+        if found is not None and held is None:  # nothing ran yet: its shape is taken as it is
+            held = found.to(next(self.parameters(), found), copy=True)
+            setattr(self, self.matrix_name, held)
+        elif found is not None and held is not None and found.shape != held.shape:
+            raise ConfigError(
+                f"The checkpoint's feedback matrix for {quoted(prefix.rstrip('.'))} is of shape "
+                f"{tuple(found.shape)}; the rule of this model needs {tuple(held.shape)}."
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest, **named)

@@ -9,15 +9,14 @@ error goes on as ``d_in = B d_out`` (Lillicrap et al. 2016, Nat. Commun. 7:13276
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from backlight.learning_rules.feedback import check_saved_matrix
+from backlight.learning_rules.feedback import MatrixHolder
 
 WeightLayout = Literal["out_in", "in_out"]
 """How a linear map keeps its weights: as ``nn.Linear``, or transposed, as GPT-2's ``Conv1D``."""
@@ -78,9 +77,10 @@ def _lowered(values: Tensor, dtype: torch.dtype) -> Tensor:
     return values if values.dtype == torch.float64 else values.to(dtype)
 
 
-class LinearFeedback(nn.Module):
+class LinearFeedback(MatrixHolder):
     """The role of a linear map under a rule: all but the matrix of the way back."""
 
+    matrix_name: ClassVar[str] = "feedback"
     weight: Tensor
     feedback: Tensor
     weight_layout: WeightLayout
@@ -94,23 +94,7 @@ class LinearFeedback(nn.Module):
 
     @abstractmethod
     def way_back(self, weight: Float[Tensor, "outputs inputs"]) -> Float[Tensor, "inputs outputs"]:
-        """Give the matrix that the error goes back through."""
-
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        found = state_dict.get(f"{prefix}feedback")
-        check_saved_matrix(found, self.feedback, path=prefix.rstrip("."))
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        """Return the matrix that the error goes back through."""
 
 
 @final
@@ -118,7 +102,7 @@ class FixedFeedback(LinearFeedback):
     """A linear map under feedback alignment; ``feedback`` is the matrix B."""
 
     def way_back(self, weight: Float[Tensor, "outputs inputs"]) -> Float[Tensor, "inputs outputs"]:
-        """Give B, whatever the weights are."""
+        """Return B, whatever the weights are."""
         del weight
         return self.feedback
 
@@ -128,5 +112,5 @@ class SignFeedback(LinearFeedback):
     """A linear map under sign-symmetric feedback; ``feedback`` is one magnitude, or all."""
 
     def way_back(self, weight: Float[Tensor, "outputs inputs"]) -> Float[Tensor, "inputs outputs"]:
-        """Give the signs of the weights as they are now, times the magnitudes."""
+        """Return the signs of the weights as they are now, times the magnitudes."""
         return weight.t().sign() * self.feedback

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backlight.errors import ConfigError
-from backlight.learning_rules.direct import DirectScale, ErrorPlace
+from backlight.learning_rules.direct import DirectFeedback, DirectScale, ErrorPlace
 from backlight.learning_rules.feedback import Scale
 from backlight.learning_rules.norms import NormBackward, surrogate_norm
 from backlight.learning_rules.rules import Rule, apply_rule
@@ -106,9 +106,9 @@ class LocalGPT(nn.Module):
             self,
             config.method,
             scale=config.feedback_scale,
-            feedback_points=self.feedback_points(),
-            error=config.dfa_error,
-            shared=config.dfa_shared,
+            direct=DirectFeedback(
+                points=self.feedback_points(), error=config.dfa_error, shared=config.dfa_shared
+            ),
         )
 
     def forward(
@@ -139,7 +139,7 @@ class LocalGPT(nn.Module):
         return logits, functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def feedback_points(self) -> list[str]:
-        """Give the paths of the modules where direct feedback arrives."""
+        """List the paths of the modules where direct feedback arrives."""
         names = {"macro": ("",), "micro": (".mid", ".mlp.gelu", "")}[self.config.dfa_points]
         blocks = [f"transformer.h.{index}" for index in range(self.config.n_layer)]
         return [f"{block}{name}" for block in blocks for name in names]
@@ -265,7 +265,7 @@ def _norm(config: LocalGPTConfig) -> nn.Module:
 
 
 def _score_bias(config: LocalGPTConfig) -> Float[Tensor, "positions 1"]:
-    """Give what is added to the scores of each query under a sigmoid."""
+    """Compute what is added to the scores of each query under a sigmoid."""
     visible = torch.arange(1, config.block_size + 1, dtype=torch.float32).unsqueeze(1)
     biases = {
         "block_size": torch.full_like(visible, -math.log(config.block_size)),

@@ -3,8 +3,9 @@
 Attention, softmax, norms and activations stay exact: weight transport concerns weights only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from typing import Literal, get_args
 
 import torch
@@ -15,9 +16,8 @@ from torch.nn import functional
 from backlight.errors import ConfigError, quoted
 from backlight.learning_rules.direct import (
     DIRECT_SCALES,
-    ERRORS,
+    DirectFeedback,
     DirectScale,
-    ErrorPlace,
     direct_feedback_changes,
 )
 from backlight.learning_rules.feedback import SCALES, Scale, draw_feedback, spread
@@ -33,6 +33,7 @@ Rule = Literal["bp", "fa", "dfa", "sign_uniform", "sign_random"]
 """Backpropagation, feedback alignment, direct feedback alignment, sign-symmetric feedback."""
 RULES: tuple[Rule, ...] = get_args(Rule)
 
+_NO_POINTS = DirectFeedback()
 _PROOF_TOLERANCE = 0.03  # for number formats of few digits
 
 
@@ -43,13 +44,10 @@ def apply_rule(
     scale: Scale | DirectScale | str | None = None,
     linear_types: Mapping[type[nn.Module], WeightLayout] | None = None,
     leave: Sequence[str] = (),
-    feedback_points: Sequence[str] = (),
-    head: str = "lm_head",
-    error: ErrorPlace | str = "before_head",
-    shared: bool = True,
+    direct: DirectFeedback = _NO_POINTS,
     generator: torch.Generator | None = None,
 ) -> Applied:
-    """Let a model send its error back by a rule. What it computes forward stays as it is.
+    """Make a model send its error back by a rule. What it computes forward stays as it is.
 
     Matrices of the way back are buffers (``feedback`` on each linear map, ``direct_feedback`` on
     the head): saved, loaded and moved with the model. Works under autocast, gradient checkpointing
@@ -68,10 +66,7 @@ def apply_rule(
             weights: GPT-2's ``Conv1D`` is ``"in_out"``.
         leave: Patterns of paths of modules that backpropagate, with all that is in them. Not for
             ``dfa``.
-        feedback_points: For ``dfa``, the paths of the modules whose outputs get the error.
-        head: For ``dfa``, the path of the vocabulary projection.
-        error: For ``dfa``, where the error is taken.
-        shared: For ``dfa``, all points read the same matrix.
+        direct: For ``dfa``, where the error is taken and where it arrives.
         generator: Where randomness comes from; None for PyTorch's own.
 
     Returns:
@@ -84,16 +79,10 @@ def apply_rule(
     if chosen == "bp":
         return Applied([])
     if chosen == "dfa":
-        changes = direct_feedback_changes(
-            model,
-            points=feedback_points,
-            head=head,
-            error=check_choice("place of the error", error, ERRORS),
-            shared=shared,
-            scale=check_choice("scale of direct feedback", scale or "width", DIRECT_SCALES),
-            generator=generator,
+        size = check_choice("scale of direct feedback", scale or "width", DIRECT_SCALES)
+        return apply_changes(
+            direct_feedback_changes(model, direct, scale=size, generator=generator)
         )
-        return apply_changes(changes)
     linear_scale = check_choice("scale of feedback", scale or "forward", SCALES)
     types: dict[type[nn.Module], WeightLayout] = {nn.Linear: "out_in", **(linear_types or {})}
     maps = _linear_maps(model, types, leave)
@@ -110,7 +99,7 @@ def apply_rule(
 
 @torch.no_grad()
 def _prove(path: str, module: nn.Module, layout: WeightLayout) -> None:
-    """See that a module of another type is the linear map that it was said to be."""
+    """Check that a module of another type is the linear map that it was said to be."""
     weight = _weight(module, layout)
     x = torch.linspace(-1, 1, weight.shape[1], dtype=weight.dtype, device=weight.device)
     expected = functional.linear(x[None], weight, getattr(module, "bias", None))
@@ -121,8 +110,8 @@ def _prove(path: str, module: nn.Module, layout: WeightLayout) -> None:
     if not agrees:
         raise ConfigError(
             f"{quoted(path)}, of type {type(module).__name__}, does not multiply by its weights "
-            "alone, "
-            f"kept {quoted(layout)}; take the type out of linear_types, or correct the layout."
+            f"alone, kept {quoted(layout)}; take the type out of linear_types, or correct the "
+            "layout."
         )
 
 
@@ -175,7 +164,9 @@ def _linear_maps(
     maps: list[tuple[str, nn.Module]] = []
     unknown: list[str] = []
     for path, module in model.named_modules():
-        if any(fnmatchcase(above, pattern) for above in _and_above(path) for pattern in leave):
+        # A pattern of a module takes with it all that is inside.
+        above = list(accumulate(path.split("."), "{}.{}".format))
+        if any(fnmatchcase(name, pattern) for name in above for pattern in leave):
             continue
         if isinstance(module, LinearFeedback):
             raise ConfigError(f"A rule was already applied to {quoted(path)}; restore that first.")
@@ -197,10 +188,3 @@ def _linear_maps(
         known = ", ".join(kind.__name__ for kind in types)
         raise ConfigError(f"There is no linear map in this model: no module is exactly {known}.")
     return maps
-
-
-def _and_above(path: str) -> Iterator[str]:
-    """Give a path and the paths of all that it is in, but the model itself."""
-    names = path.split(".")
-    for depth in range(len(names), 0, -1):
-        yield ".".join(names[:depth])

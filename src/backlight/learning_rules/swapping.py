@@ -55,7 +55,7 @@ class Applied:
         return tuple(change.path for change, _ in self._changes)
 
     def restore(self) -> None:
-        """Give every module back what it had; a second call does nothing.
+        """Put back what every module had; a second call does nothing.
 
         Raises:
             ConfigError: If something else was applied to a module afterwards, and is still there.
@@ -101,8 +101,7 @@ def apply_changes(changes: Sequence[Change]) -> Applied:
             if hasattr(change.module, name):
                 raise ConfigError(
                     f"{_name(change.path)} already has an attribute {quoted(name)}: a rule was "
-                    "applied "
-                    "to it before. Restore that first."
+                    "applied to it before. Restore that first."
                 )
     done: list[tuple[Change, type[nn.Module]]] = []
     for change in changes:

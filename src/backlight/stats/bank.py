@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic, prefixed, under
+from backlight.stats.base import State, Statistic, Sums, prefixed, under
 from backlight.stats.histogram import HistogramResult, LogHistogram
 from backlight.stats.moments import MomentResult, Moments
 from backlight.stats.top import TopResult, TopTokens
 
-_SUMMARIES = ("mean", "mean_abs", "mean_square", "norm")
+_NUM_SUMMARIES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class SiteResult:
 
 
 @final
-class Bank:
+class Bank(Statistic):
     """Statistics of several sites, each fed with the same batches.
 
     A site has a place from its first batch on.
@@ -65,25 +66,16 @@ class Bank:
         """
         if not valid.all():
             values = values.masked_fill(~valid[..., None], 0.0)
-        own, summaries = self._site(site, values.shape[-1]), _summaries(values)
-        own.summaries.update(summaries, valid=valid, passages=passages)
-        for statistic in (own.moments, own.histogram, own.top):
-            statistic.update(values, valid=valid, passages=passages)
+        self._site(site, values.shape[-1]).update(values, valid=valid, passages=passages)
 
     def merge(self, other: "Bank") -> None:
-        """Take in what another bank has seen of other sequences."""
+        """See ``Statistic.merge``."""
         for site, theirs in other._sites.items():
-            own = self._site(site, theirs.width)
-            for name, statistic in own.statistics().items():
-                statistic.merge(theirs.statistics()[name])
+            self._site(site, theirs.width).merge(theirs)
 
-    def state(self) -> State:
-        """Give all that was seen as arrays, named ``site/statistic/array``."""
-        return {
-            f"{site}/{key}": array
-            for site, own in self._sites.items()
-            for key, array in prefixed(own.statistics()).items()
-        }
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that was seen as arrays, named ``site/statistic/array``."""
+        return prefixed(self._sites)
 
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state, of which it knows no more than its sites."""
@@ -91,9 +83,7 @@ class Bank:
         for site in dict.fromkeys(key.partition("/")[0] for key in state):
             parts = under(site, state)
             sums = np.atleast_1d(parts.get("moments/sum_square", np.zeros(0)))
-            own = self._site(site, len(sums))
-            for name, statistic in own.statistics().items():
-                statistic.restore(under(name, parts))
+            self._site(site, len(sums)).restore(parts)
 
     @property
     def sites(self) -> frozenset[str]:
@@ -102,13 +92,7 @@ class Bank:
 
     def result(self, site: str) -> SiteResult:
         """Compute the statistics of one site."""
-        own = self._sites[site]
-        return SiteResult(
-            moments=own.moments.result(),
-            summaries=own.summaries.result(),
-            histogram=own.histogram.result(),
-            top=own.top.result(),
-        )
+        return self._sites[site].result()
 
     def _site(self, site: str, width: int) -> "_SiteBank":
         if site not in self._sites:
@@ -116,21 +100,33 @@ class Bank:
         return self._sites[site]
 
 
-class _SiteBank:
+@final
+class _SiteBank(Sums):
     def __init__(self, width: int, num_top: int) -> None:
         self.width = width
-        self.moments = Moments(width)
-        self.summaries = Moments(len(_SUMMARIES))
-        self.histogram = LogHistogram()
-        self.top = TopTokens(width, k=num_top)
+        self._moments, self._summaries = Moments(width), Moments(_NUM_SUMMARIES)
+        self._histogram, self._top = LogHistogram(), TopTokens(width, k=num_top)
+        super().__init__(
+            parts={
+                "moments": self._moments,
+                "summaries": self._summaries,
+                "histogram": self._histogram,
+                "top": self._top,
+            }
+        )
 
-    def statistics(self) -> dict[str, Statistic]:
-        return {
-            "moments": self.moments,
-            "summaries": self.summaries,
-            "histogram": self.histogram,
-            "top": self.top,
-        }
+    def update(self, values: Tensor, *, valid: Tensor, passages: Sequence[int]) -> None:
+        self._summaries.update(_summaries(values), valid=valid, passages=passages)
+        for statistic in (self._moments, self._histogram, self._top):
+            statistic.update(values, valid=valid, passages=passages)
+
+    def result(self) -> SiteResult:
+        return SiteResult(
+            moments=self._moments.result(),
+            summaries=self._summaries.result(),
+            histogram=self._histogram.result(),
+            top=self._top.result(),
+        )
 
 
 def _summaries(

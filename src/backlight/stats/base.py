@@ -1,12 +1,12 @@
-"""What every streaming statistic can do."""
+"""Adding up: what every streaming statistic can do, and how sums are kept, merged and restored."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,47 +17,74 @@ State = Mapping[str, NDArray[Any]]
 
 
 class Statistic(ABC):
-    """A summary of a stream of tokens that never holds the stream.
+    """A summary of a stream of whole sequences that never holds the stream.
 
-    The result depends on which tokens were seen, not on how they were cut into batches, nor (but
-    for the last bits of float64 sums) on their order.
+    The result depends on which sequences were seen, not on how they were cut into batches, nor (but
+    for the last bits of float64 sums) on their order: parts of a corpus that are seen apart and
+    merged give what the whole corpus gives.
     """
 
     @abstractmethod
-    def update(
-        self,
-        values: Float[Tensor, "batch positions width"],
-        *,
-        valid: Bool[Tensor, "batch positions"],
-        passages: Sequence[int],
-    ) -> None:
-        """Take in a batch of whole sequences.
-
-        Args:
-            values: Some numbers for each token; zero where there is no token.
-            valid: Where there is a token.
-            passages: Which passage of the corpus each sequence is.
-        """
+    def update(self, *seen: Any, **more: Any) -> None:
+        """Take in some whole sequences, in the form that the statistic needs."""
 
     @abstractmethod
-    def merge(self, other: "Statistic") -> None:
+    def merge(self, other: Any) -> None:
         """Take in what another statistic of the same form has seen of other sequences."""
 
     @abstractmethod
-    def state(self) -> State:
-        """Give all that was seen as arrays; ``restore`` takes them back."""
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that was seen as arrays, from which ``restore`` goes on bit by bit."""
 
     @abstractmethod
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
 
 
+class Sums(Statistic, ABC):
+    """A statistic that is sums, and other statistics: what is left to say is ``update``."""
+
+    _maxima: ClassVar[frozenset[str]] = frozenset()
+    """Which arrays hold largest values instead of sums."""
+
+    def __init__(
+        self,
+        sums: Mapping[str, NDArray[Any]] | None = None,
+        parts: Mapping[str, Statistic] | None = None,
+    ) -> None:
+        """Start with nothing seen.
+
+        Args:
+            sums: Zeros in the shape of each sum, by its name in the state.
+            parts: The statistics that this one is made of, by name.
+        """
+        self._sums, self._parts = dict(sums or {}), dict(parts or {})
+
+    def merge(self, other: "Sums") -> None:
+        """See ``Statistic.merge``."""
+        for name, theirs in other._sums.items():
+            join = np.maximum if name in self._maxima else np.add
+            self._sums[name] = np.asarray(join(self._sums[name], theirs))
+        for name, part in self._parts.items():
+            part.merge(other._parts[name])
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """See ``Statistic.state``."""
+        return {**self._sums, **prefixed(self._parts)}
+
+    def restore(self, state: State) -> None:
+        """See ``Statistic.restore``."""
+        self._sums = {name: taken(state, name, like) for name, like in self._sums.items()}
+        for name, part in self._parts.items():
+            part.restore(under(name, state))
+
+
 @runtime_checkable
 class Kept(Protocol):
     """Whatever can be written down and taken up again."""
 
-    def state(self) -> State:
-        """Give all that was seen as arrays."""
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that was seen as arrays."""
         ...
 
     def restore(self, state: State) -> None:
@@ -95,7 +122,7 @@ def taken(
         state: The state; it may come from a file that somebody has changed.
         name: The array.
         like: An array of the shape and kind of number that it must have, such as the one it
-            replaces. Of real numbers any width is taken, and given back as it is.
+            replaces. Of real numbers any width is taken, and returned as it is.
         least: The smallest whole number that can be there: 0 for counts.
         any_length: There may be any number of rows.
         blanks: There may be NaN, for what was not seen yet.

@@ -10,11 +10,10 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic, taken
+from backlight.stats.base import Sums
 
 _SHIFT = 20  # of a float32's 23 bits of mantissa, 3 are kept: 8 bins in each octave
 _NUM_BINS = 1 << (32 - _SHIFT)
-_HALF = _NUM_BINS // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +35,17 @@ class HistogramResult:
 
 
 @final
-class LogHistogram(Statistic):
+class LogHistogram(Sums):
     """One histogram of all values of all dimensions; its bins are float32's leading bits.
 
     The first twelve bits of a float32 are sign, exponent and three bits of mantissa. Read as a
-    number they are a bin: eight to each doubling, over the whole range, at the cost of a shift.
+    number they are a bin: eight to each doubling, over the whole range, at the cost of a shift. So
+    no range must be known in advance, and histograms of different parts of a corpus add up bin by
+    bin.
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros(_NUM_BINS, dtype=np.int64)
+        super().__init__({"counts": np.zeros(_NUM_BINS, dtype=np.int64)})
 
     def update(
         self,
@@ -53,30 +54,19 @@ class LogHistogram(Statistic):
         valid: Bool[Tensor, "batch positions"],
         passages: Sequence[int],
     ) -> None:
-        """See ``Statistic.update``."""
+        """See ``Moments.update``."""
         del passages
         bits = values.float().contiguous().view(torch.int32)
+        # The shift keeps the sign of an int32; the mask makes the sign bit the bin's highest.
         bins = torch.bitwise_and(bits >> _SHIFT, _NUM_BINS - 1).flatten()
         counts = torch.bincount(bins, minlength=_NUM_BINS).cpu().numpy()
         counts[0] -= int((~valid).sum()) * values.shape[-1]  # pads are zero
-        self._counts += counts
-
-    def merge(self, other: Statistic) -> None:
-        """See ``Statistic.merge``."""
-        assert isinstance(other, LogHistogram)
-        self._counts = self._counts + other._counts
-
-    def state(self) -> State:
-        """See ``Statistic.state``."""
-        return {"counts": self._counts}
-
-    def restore(self, state: State) -> None:
-        """See ``Statistic.restore``."""
-        self._counts = taken(state, "counts", self._counts)
+        self._sums["counts"] += counts
 
     def result(self) -> HistogramResult:
         """List the filled range of bins in ascending order."""
-        positive, negative = self._counts[:_HALF], self._counts[_HALF:]
+        positive, negative = np.split(self._sums["counts"], 2)
+        # Bins of negative numbers run away from zero, as their bits do.
         up, down = _filled(positive), _filled(negative)[::-1]
         return HistogramResult(
             lower=np.concatenate([-_edges(down + 1), _edges(up)]),
@@ -86,7 +76,7 @@ class LogHistogram(Statistic):
 
 
 def _edges(bins: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Give the smallest size in each bin: the float32 whose leading bits are its number."""
+    """Return the smallest size in each bin: the float32 whose leading bits are its number."""
     return (bins.astype(np.uint32) << _SHIFT).view(np.float32).astype(np.float64)
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic, as_array, prefixed, taken, under, wide
-from backlight.stats.cluster import ClusterMean
+from backlight.stats.base import Sums, as_array, wide
+from backlight.stats.ratio import Ratios
 
 Vector = NDArray[np.float64]
 
@@ -43,13 +43,17 @@ class MomentResult:
 
 
 @final
-class Moments(Statistic):
+class Moments(Sums):
     """Sums from which means and their clustered standard errors follow exactly."""
 
+    _maxima: ClassVar[frozenset[str]] = frozenset({"max_abs"})
+
     def __init__(self, width: int) -> None:
-        self._means = {"mean": ClusterMean(width), "mean_abs": ClusterMean(width)}
-        self._sum_square = np.zeros(width)
-        self._max_abs = np.zeros(width)
+        self._mean, self._mean_abs = (Ratios(width, shared_below=True) for _ in range(2))
+        super().__init__(
+            {"sum_square": np.zeros(width), "max_abs": np.zeros(width)},
+            {"mean": self._mean, "mean_abs": self._mean_abs},
+        )
 
     def update(
         self,
@@ -58,49 +62,35 @@ class Moments(Statistic):
         valid: Bool[Tensor, "batch positions"],
         passages: Sequence[int],
     ) -> None:
-        """See ``Statistic.update``."""
+        """Take in a batch of whole sequences.
+
+        Args:
+            values: Some numbers for each token; zero where there is no token.
+            valid: Where there is a token.
+            passages: Which passage of the corpus each sequence is.
+        """
         del passages
         precise, sizes = wide(values), values.abs()
         lengths = valid.sum(dim=1, keepdim=True)
-        self._means["mean"].update(precise.sum(dim=1), lengths)
-        self._means["mean_abs"].update(wide(sizes).sum(dim=1), lengths)
-        self._sum_square += as_array(precise.square().sum(dim=(0, 1)))
-        self._max_abs = np.maximum(self._max_abs, as_array(sizes.amax(dim=(0, 1))))
-
-    def merge(self, other: Statistic) -> None:
-        """See ``Statistic.merge``."""
-        assert isinstance(other, Moments)
-        for name, mean in self._means.items():
-            mean.merge(other._means[name])
-        self._sum_square = self._sum_square + other._sum_square
-        self._max_abs = np.maximum(self._max_abs, other._max_abs)
-
-    def state(self) -> State:
-        """See ``Statistic.state``."""
-        sums = {"sum_square": self._sum_square, "max_abs": self._max_abs}
-        return sums | prefixed(self._means)
-
-    def restore(self, state: State) -> None:
-        """See ``Statistic.restore``."""
-        self._sum_square = taken(state, "sum_square", self._sum_square)
-        self._max_abs = taken(state, "max_abs", self._max_abs)
-        for name, mean in self._means.items():
-            mean.restore(under(name, state))
+        self._mean.update(precise.sum(dim=1), lengths)
+        self._mean_abs.update(wide(sizes).sum(dim=1), lengths)
+        self._sums["sum_square"] += as_array(precise.square().sum(dim=(0, 1)))
+        self._sums["max_abs"] = np.maximum(self._sums["max_abs"], as_array(sizes.amax(dim=(0, 1))))
 
     def result(self) -> MomentResult:
         """Compute the statistics of all tokens seen so far; there must be one at least."""
-        mean, mean_abs = (each.result() for each in self._means.values())
-        count = int(mean.num_tokens[0])
+        mean, mean_abs = self._mean.result(), self._mean_abs.result()
+        count = int(mean.below[0])
         assert count > 0, "no token was seen"
-        mean_square = self._sum_square / count
+        mean_square = self._sums["sum_square"] / count
         return MomentResult(
             num_tokens=count,
             num_sequences=int(mean.num_sequences[0]),
-            mean=mean.mean,
+            mean=mean.ratio,
             mean_se=mean.se,
-            mean_abs=mean_abs.mean,
+            mean_abs=mean_abs.ratio,
             mean_abs_se=mean_abs.se,
             rms=np.sqrt(mean_square),
-            std=np.sqrt(np.maximum(mean_square - mean.mean**2, 0.0)),
-            max_abs=self._max_abs,
+            std=np.sqrt(np.maximum(mean_square - mean.ratio**2, 0.0)),
+            max_abs=self._sums["max_abs"],
         )

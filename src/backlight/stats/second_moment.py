@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -14,8 +14,6 @@ from backlight.stats.base import State, Statistic, as_array, taken, wide
 
 Vector = NDArray[np.float64]
 
-_VECTORS = ("sum", "weighted")
-_MATRICES = ("square", "cluster_square")
 _BLOCK_ROWS = 4096
 
 
@@ -48,14 +46,17 @@ class SecondMoment(Statistic):
     ``M / (M - 1) w' sum_m(D_m D_m') w / N^2``, squared.
 
     Products of a batch are taken in its own number format, their sums over batches in float64.
+    The squared errors of millions of directions thus cost no more than two matrices of the width.
     """
 
     def __init__(self, width: int) -> None:
-        self._vectors = {name: np.zeros(width) for name in _VECTORS}
-        self._matrices = {name: np.zeros((width, width)) for name in _MATRICES}
-        self._num_tokens = 0
-        self._num_sequences = 0
-        self._squared_lengths = 0
+        self._sums: dict[str, NDArray[Any]] = {
+            "sum": np.zeros(width),
+            "weighted": np.zeros(width),
+            "square": np.zeros((width, width)),
+            "cluster_square": np.zeros((width, width)),
+            "counts": np.zeros(3, dtype=np.int64),  # tokens, sequences, squared lengths
+        }
 
     def update(
         self,
@@ -64,45 +65,33 @@ class SecondMoment(Statistic):
         valid: Bool[Tensor, "batch positions"],
         passages: Sequence[int],
     ) -> None:
-        """See ``Statistic.update``."""
+        """See ``Moments.update``."""
         del passages
         tokens = values.flatten(0, 1)
         by_sequence, lengths = wide(values).sum(dim=1), valid.sum(dim=1)
         weights = lengths.to(by_sequence.dtype)
-        self._vectors["sum"] += as_array(by_sequence.sum(dim=0))
-        self._vectors["weighted"] += as_array(weights @ by_sequence)
-        self._matrices["square"] += as_array(tokens.T @ tokens)
-        self._matrices["cluster_square"] += as_array(by_sequence.T @ by_sequence)
-        self._num_tokens += int(lengths.sum())
-        self._num_sequences += len(lengths)
-        self._squared_lengths += int(lengths.square().sum())
+        self._sums["sum"] += as_array(by_sequence.sum(dim=0))
+        self._sums["weighted"] += as_array(weights @ by_sequence)
+        self._sums["square"] += as_array(tokens.T @ tokens)
+        self._sums["cluster_square"] += as_array(by_sequence.T @ by_sequence)
+        self._sums["counts"] += (int(lengths.sum()), len(lengths), int(lengths.square().sum()))
 
-    def merge(self, other: Statistic) -> None:
+    def merge(self, other: "SecondMoment") -> None:
         """See ``Statistic.merge``."""
-        assert isinstance(other, SecondMoment)
-        for name in _VECTORS:
-            self._vectors[name] = self._vectors[name] + other._vectors[name]
-        for name in _MATRICES:
-            self._matrices[name] = self._matrices[name] + other._matrices[name]
-        self._num_tokens += other._num_tokens
-        self._num_sequences += other._num_sequences
-        self._squared_lengths += other._squared_lengths
+        self._sums = {name: own + other._sums[name] for name, own in self._sums.items()}
 
-    def state(self) -> State:
+    def state(self) -> dict[str, NDArray[Any]]:
         """See ``Statistic.state``; of symmetric matrices one triangle is kept."""
-        counts = (self._num_tokens, self._num_sequences, self._squared_lengths)
-        triangles = {name: _triangle(matrix) for name, matrix in self._matrices.items()}
-        return {**self._vectors, **triangles, "counts": np.array(counts, dtype=np.int64)}
+        return {name: _triangle(own) if own.ndim == 2 else own for name, own in self._sums.items()}
 
     def restore(self, state: State) -> None:
         """See ``Statistic.restore``."""
-        self._vectors = {name: taken(state, name, self._vectors[name]) for name in _VECTORS}
-        width = len(self._vectors["sum"])
-        like = np.zeros(width * (width + 1) // 2)
-        self._matrices = {name: _symmetric(taken(state, name, like), width) for name in _MATRICES}
-        self._num_tokens, self._num_sequences, self._squared_lengths = (
-            int(count) for count in taken(state, "counts", np.zeros(3, dtype=np.int64))
-        )
+        found = {name: taken(state, name, like) for name, like in self.state().items()}
+        width = len(found["sum"])
+        self._sums = {
+            name: _symmetric(array, width) if self._sums[name].ndim == 2 else array
+            for name, array in found.items()
+        }
 
     def along(self, rows: Float[Tensor, "directions width"]) -> DirectionMoments:
         """Compute the statistics of ``g . w`` for each of some directions w.
@@ -113,34 +102,36 @@ class SecondMoment(Statistic):
         Returns:
             One number for each direction, over all tokens seen so far; there must be one at least.
         """
-        count = self._num_tokens
+        count, num_sequences, _ = self._sums["counts"].tolist()
         assert count > 0, "no token was seen"
-        mean = self._vectors["sum"] / count
+        mean = self._sums["sum"] / count
         return DirectionMoments(
             num_tokens=count,
-            num_sequences=self._num_sequences,
+            num_sequences=num_sequences,
             mean=as_array(rows @ _like(mean, rows)),
             mean_se=self._errors(rows, mean),
-            rms=np.sqrt(_quadratic(rows, self._matrices["square"] / count)),
+            rms=np.sqrt(_quadratic(rows, self._sums["square"] / count)),
         )
 
     def _errors(self, rows: Tensor, mean: Vector) -> Vector:
-        clusters = self._num_sequences
+        count, clusters, squared_lengths = self._sums["counts"].tolist()
         if clusters < 2:
             return np.full(len(rows), np.nan)
-        crossed = np.outer(self._vectors["weighted"], mean)
-        spread = self._matrices["cluster_square"] - crossed - crossed.T
-        spread += self._squared_lengths * np.outer(mean, mean)
-        scale = clusters / (clusters - 1) / self._num_tokens**2
+        # sum_m D_m D_m', multiplied out, as the mean was not known while sequences went by.
+        crossed = np.outer(self._sums["weighted"], mean)
+        spread = self._sums["cluster_square"] - crossed - crossed.T
+        spread += squared_lengths * np.outer(mean, mean)
+        scale = clusters / (clusters - 1) / count**2
         return np.sqrt(_quadratic(rows, spread * scale))
 
 
 def _quadratic(rows: Float[Tensor, "directions width"], matrix: NDArray[np.float64]) -> Vector:
-    """Compute w' A w for each row w; rounding cannot make it negative, as A never is."""
+    """Compute w' A w for each row w, in blocks, as directions can be many."""
     square, dtype = _like(matrix, rows), None if rows.device.type == "mps" else torch.float64
     parts = [
         (block @ square).mul_(block).sum(dim=1, dtype=dtype) for block in rows.split(_BLOCK_ROWS)
     ]
+    # A is a sum of squares, so no true value is negative; where rounding makes one so, it is 0.
     return np.maximum(as_array(torch.cat(parts)), 0.0)
 
 

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import Kept, State, as_array, prefixed, taken, under, wide
-from backlight.stats.cluster import ClusterMean, MeanResult
+from backlight.stats.base import Sums, as_array, wide
+from backlight.stats.ratio import RatioResult, Ratios
 from backlight.stats.top import TopResult, TopTokens
 
 
@@ -46,14 +46,14 @@ class SparseResult:
         top: The tokens with the largest absolute values.
     """
 
-    mean: MeanResult
-    mean_abs: MeanResult
+    mean: RatioResult
+    mean_abs: RatioResult
     rms: NDArray[np.float64]
     top: TopResult
 
 
 @final
-class SparseMoments:
+class SparseMoments(Sums):
     """Sums over the entries of each feature, with sequences as clusters."""
 
     def __init__(self, num_features: int, *, active_only: bool, num_top: int) -> None:
@@ -66,21 +66,24 @@ class SparseMoments:
             num_top: How many tokens to keep of each feature.
         """
         self._active_only = active_only
-        self._means = {
-            name: ClusterMean(num_features, count_each=active_only) for name in ("mean", "mean_abs")
-        }
+        self._mean, self._mean_abs = (
+            Ratios(num_features, shared_below=not active_only) for _ in range(2)
+        )
         self._top = TopTokens(num_features, k=num_top)
-        self._square = np.zeros(num_features)
+        super().__init__(
+            {"square": np.zeros(num_features)},
+            {"mean": self._mean, "mean_abs": self._mean_abs, "top": self._top},
+        )
 
     def update(self, entries: Entries) -> None:
         """Take in whole sequences."""
         values, sizes = wide(entries.values), wide(entries.values.abs())
         lengths = entries.lengths[:, None]
         if self._active_only:
-            lengths = self._sums(entries, torch.ones_like(entries.features))
-        self._means["mean"].update(self._sums(entries, values), lengths)
-        self._means["mean_abs"].update(self._sums(entries, sizes), lengths)
-        self._square += as_array(self._sums(entries, values.square()).sum(dim=0))
+            lengths = self._by_sequence(entries, torch.ones_like(entries.features))
+        self._mean.update(self._by_sequence(entries, values), lengths)
+        self._mean_abs.update(self._by_sequence(entries, sizes), lengths)
+        self._sums["square"] += as_array(self._by_sequence(entries, values.square()).sum(dim=0))
         self._top.take(
             entries.features.cpu().numpy(),
             as_array(entries.values),
@@ -88,36 +91,16 @@ class SparseMoments:
             entries.positions.cpu().numpy(),
         )
 
-    def merge(self, other: "SparseMoments") -> None:
-        """Take in what another has seen of other sequences."""
-        for name, mean in self._means.items():
-            mean.merge(other._means[name])
-        self._top.merge(other._top)
-        self._square = self._square + other._square
-
-    def state(self) -> State:
-        """Give all that was seen as arrays; ``restore`` takes them back."""
-        return {"square": self._square, **prefixed(self._parts())}
-
-    def restore(self, state: State) -> None:
-        """Forget what was seen and take over a state."""
-        self._square = taken(state, "square", self._square)
-        for name, part in self._parts().items():
-            part.restore(under(name, state))
-
     def result(self) -> SparseResult:
         """Compute the statistics; NaN for a feature without tokens."""
-        mean, mean_abs = (each.result() for each in self._means.values())
-        counts = np.where(mean.num_tokens > 0, mean.num_tokens, 1)
-        rms = np.where(mean.num_tokens > 0, np.sqrt(self._square / counts), np.nan)
+        mean, mean_abs = self._mean.result(), self._mean_abs.result()
+        counts = np.where(mean.below > 0, mean.below, 1)
+        rms = np.where(mean.below > 0, np.sqrt(self._sums["square"] / counts), np.nan)
         return SparseResult(mean=mean, mean_abs=mean_abs, rms=rms, top=self._top.result())
 
-    def _parts(self) -> dict[str, Kept]:
-        return {**self._means, "top": self._top}
-
-    def _sums(self, entries: Entries, values: Tensor) -> Tensor:
+    def _by_sequence(self, entries: Entries, values: Tensor) -> Tensor:
         """Sum each sequence's entries, feature by feature."""
-        shape = (len(entries.lengths), len(self._square))
+        shape = (len(entries.lengths), len(self._sums["square"]))
         places = (entries.sequences, entries.features)
         sums: Any = torch.zeros(shape, dtype=values.dtype, device=values.device)
         return sums.index_put_(places, values, accumulate=True)

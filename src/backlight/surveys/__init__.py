@@ -1,1 +1,11 @@
 """Questions asked of a model and a text, one room each; each has the same doors."""
+
+from backlight.surveys.features import FEATURES
+from backlight.surveys.flow import FLOW
+from backlight.surveys.layers import LAYERS
+from backlight.surveys.tokens import TOKENS
+
+__all__ = ["SURVEYS"]
+
+SURVEYS = {survey.name: survey for survey in (LAYERS, FEATURES, TOKENS, FLOW)}
+"""The surveys, by the names of their commands. One that is added is a folder and a line here."""

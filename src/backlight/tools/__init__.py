@@ -1,1 +1,8 @@
 """Commands that are no survey, a folder each."""
+
+from backlight.tools import demo, doctor, report, sites, train_sae, train_world
+
+TOOLS = {
+    each.TOOL.name: each.TOOL for each in (sites, train_sae, train_world, doctor, report, demo)
+}
+"""The tools, by the names of their commands."""

@@ -1,19 +1,10 @@
 """Names of places as libraries write them: turned for certain, or not at all."""
 
 import pytest
-from transformers import CONFIG_MAPPING
 
 from backlight.dictionaries.formats.places import input_of, layer_in, module_path, tensor_of_label
-from backlight.models.families import find_family
-from backlight.models.layout import sites_of
 from backlight.models.sites import resolve_sites
-from zoo.models import CONFIGS
-
-
-def sites_of_model(name):
-    model_type, options = CONFIGS[name]
-    config = CONFIG_MAPPING[model_type](**options)
-    return {site.name: site for site in sites_of(find_family(config), config)}
+from zoo.subjects import sites_of_model
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from backlight.capture.record import record
 from backlight.errors import UnsupportedSiteError
 from backlight.models.taps import per_token
 from backlight.surveys.flow.measure.attention import AttentionView, attention_gradient
-from zoo.flow import LENGTHS, TAPPABLE, batch_of, distance, subject_of, surveyed, tables_of
+from zoo.eager_attention import mean_of
+from zoo.flow import TAPPABLE, distance, subject_of, surveyed, tables_of
+from zoo.subjects import LENGTHS, batch_of
 
 
 def recorded(subject, batch):
@@ -131,13 +133,13 @@ def test_ratios_of_the_table_are_those_of_the_sums_over_all_sequences():
     table = tables_of(surveyed(subject, ["attention"], layers=[1]))["attention"]
 
     expected = {
-        "shrink": sums.shrink,
-        "even_shrink": sums.even_shrink,
-        "entropy": sums.mean_entropy,
-        "largest": sums.mean_largest,
-        "saturation_share": sums.saturation_share,
-        "query_key_share": sums.query_key_share,
-        "first_scores_share": sums.first_share,
+        "shrink": mean_of(sums, "shrink_square").sqrt(),
+        "even_shrink": mean_of(sums, "even_shrink_square").sqrt(),
+        "entropy": mean_of(sums, "entropy"),
+        "largest": mean_of(sums, "largest"),
+        "saturation_share": mean_of(sums, "saturation_share"),
+        "query_key_share": mean_of(sums, "query_key_share"),
+        "first_scores_share": mean_of(sums, "first_scores_share"),
         "first_k_share": sums.first_k_square.sum(0) / sums.k_square.sum(0),
         "first_v_share": sums.first_v_square.sum(0) / sums.v_square.sum(0),
         "first_weight": sums.first_weight.sum(0) / sums.num_queries.sum(),

@@ -11,12 +11,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import backlight
 from backlight import cli
 from backlight.errors import RunDirectoryError, UnknownLayerError, UnsupportedSiteError
-from backlight.models.loading import subject_from_transformers
-from backlight.surveys.flow import command
+from backlight.surveys.flow import figures
+from backlight.surveys.flow.measure import setup
 from zoo.folders import contents
-from zoo.models import tiny_model
 from zoo.stopping import stopping
-from zoo.tokenizers import WordTokenizer
+from zoo.subjects import subject_of
+
+pytestmark = pytest.mark.usefixtures("place")
+
 
 VIEWS = {
     "norms": {"norms"},
@@ -26,15 +28,8 @@ VIEWS = {
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr("backlight.surveys.flow.command.draw_flow", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))
 
 
 def words(options, **others):
@@ -110,7 +105,7 @@ def test_a_layer_beyond_the_model_is_an_error(options):
 
 @pytest.fixture
 def bloom():
-    return subject_from_transformers(tiny_model("bloom"), WordTokenizer(), name="bloom")
+    return subject_of("bloom")
 
 
 def test_a_model_without_the_attention_interface_keeps_its_other_views(
@@ -128,7 +123,7 @@ def test_a_model_without_the_attention_interface_keeps_its_other_views(
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(options):
     whole = backlight.flow(**options, output_dir="whole")
-    with stopping(command, "survey_flow", 2), pytest.raises(KeyboardInterrupt):
+    with stopping(setup, "survey_flow", 2), pytest.raises(KeyboardInterrupt):
         backlight.flow(**options, output_dir="part")
     resumed = backlight.flow(**options, output_dir="part", resume=True)
 

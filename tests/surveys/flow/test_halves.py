@@ -13,8 +13,9 @@ from backlight.models.norms import norm_places
 from backlight.models.subject import subject_from_module
 from backlight.models.taps import tapping
 from backlight.surveys.flow.measure.halves import halves_of
-from zoo.flow import batch_of, distance, subject_of
+from zoo.flow import distance, subject_of
 from zoo.models import CONFIGS
+from zoo.subjects import batch_of
 from zoo.tokenizers import WordTokenizer
 
 

@@ -13,7 +13,9 @@ from backlight.errors import FamilyProofError
 from backlight.models.norms import norm_places
 from backlight.surveys.flow.measure import norms
 from backlight.surveys.flow.measure.norms import NormView
-from zoo.flow import passages_of, subject_of, surveyed, tables_of
+from backlight.surveys.flow.tables.norms import norm_tables
+from zoo.flow import subject_of, surveyed, tables_of
+from zoo.subjects import passages_of
 
 F64 = torch.float64
 
@@ -149,7 +151,7 @@ def test_a_gradient_drawn_at_random_gives_what_stands_as_chance(name):
 
     view.update(replace(tape, gradients=gradients), {})
 
-    (table,) = view.tables()
+    (table,) = norm_tables(view)
     for share in ("r_mean", "r_radial"):
         np.testing.assert_allclose(table[share], table[f"{share}_chance"], atol=0.012)
         np.testing.assert_allclose(table[f"token_{share}"], table[f"{share}_chance"], atol=0.012)

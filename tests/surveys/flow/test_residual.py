@@ -6,7 +6,8 @@ import torch
 
 from backlight.capture.record import record
 from backlight.data.batches import Batch
-from zoo.flow import LENGTHS, passages_of, subject_of, surveyed, tables_of
+from zoo.flow import subject_of, surveyed, tables_of
+from zoo.subjects import LENGTHS, passages_of
 
 F64 = torch.float64
 

@@ -18,6 +18,9 @@ from backlight.surveys.layers.options import LayersConfig
 from zoo.folders import contents, numbers
 from zoo.tokenizers import WordTokenizer
 
+pytestmark = pytest.mark.usefixtures("place")
+
+
 TABLES = [f"tables/{name}.csv" for name in ("dimensions", "histograms", "layers", "top_tokens")]
 ALWAYS = {
     "config.yaml",
@@ -29,13 +32,6 @@ ALWAYS = {
     "depth_profile.png",
     *TABLES,
 }
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def rows_of(path):

@@ -9,14 +9,15 @@ from backlight.data.batches import Batch, Passages, bucket, tokenize
 from backlight.errors import NonFiniteError
 from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import resolve_sites
-from backlight.surveys.layers.measure import Profile, profile
+from backlight.surveys.layers.measure.profile import Profile, profile
 from zoo.models import tiny_model
+from zoo.subjects import subject_of
 from zoo.tokenizers import WordTokenizer
 
 
 @pytest.fixture(scope="module")
 def subject():
-    return subject_from_transformers(tiny_model("llama"), WordTokenizer(), name="tiny")
+    return subject_of()
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +78,8 @@ def test_the_corpus_loss_is_the_mean_over_predicted_tokens(subject, passages):
             row = torch.from_numpy(tokens)[None]
             loss = subject.model(input_ids=row, labels=row).loss
             total += float(loss) * (len(tokens) - 1)
-    assert state.num_predicted == passages.num_tokens - len(passages.tokens)
-    assert state.nats == pytest.approx(total, rel=1e-5)
+    assert state.loss.num_predicted == passages.num_tokens - len(passages.tokens)
+    assert state.loss.nats == pytest.approx(total, rel=1e-5)
 
 
 def test_gradient_times_activation_is_their_product(subject, passages):
@@ -95,7 +96,7 @@ def test_gradient_times_activation_is_their_product(subject, passages):
 def test_values_need_no_loss(subject, passages):
     state = surveyed(subject, passages, quantity="values")
 
-    assert state.num_predicted == 0
+    assert state.loss.num_predicted == 0
     assert (state.bank.result("layers.0.mlp.out").moments.rms > 0).all()
 
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from backlight.errors import FamilyProofError
-from backlight.models.loading import subject_from_transformers
+from backlight.errors import FamilyProofError, StateError
 from backlight.objectives.answers import AnswerObjective
 from backlight.objectives.grid import align
 from backlight.objectives.prompts import Piece, Prompt
@@ -21,9 +20,8 @@ from backlight.surveys.tokens.measure.survey import (
     reachable,
     survey_tokens,
 )
-from zoo.models import tiny_model
 from zoo.offsets import byte_tokenizer
-from zoo.tokenizers import WordTokenizer
+from zoo.subjects import subject_of
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-7}
 KINDS = ("resid.pre", "resid.post", "mlp.out", "attn.out")
@@ -57,10 +55,6 @@ def material_of(goal="loss", *, include_ending=False):
     )
 
 
-def subject_of(name="llama", dtype=torch.float64):
-    return subject_from_transformers(tiny_model(name, dtype), WordTokenizer(), name=name)
-
-
 def sites_of(subject, kinds=KINDS):
     return [
         site
@@ -73,7 +67,7 @@ def measure(subject, material, sites, batches=((3, 0), (1, 2), (4,)), targets=No
     state = TokenSurvey(len(material.prompts))
     targets = range(len(material.grid.positions)) if targets is None else targets
     steps = list(survey_tokens(subject, material, batches, state, sites=sites, targets=targets))
-    assert [step.num_batches for step in steps] == list(range(1, len(batches) + 1))
+    assert state.num_batches == len(steps) == len(batches)
     assert all(step.resumable for step in steps)
     return state
 
@@ -201,7 +195,7 @@ def test_every_number_is_that_of_the_plain_model(name, goal, ending, dtype):
 
 
 def test_the_last_layers_output_is_exactly_zero_where_no_answer_is_predicted():
-    subject, material = subject_of("qwen2"), material_of()
+    subject, material = subject_of("qwen2", torch.float64), material_of()
     last = subject.sites["layers.2.resid.post"]
 
     state = measure(subject, material, [last])
@@ -222,7 +216,7 @@ def test_the_last_layers_output_is_exactly_zero_where_no_answer_is_predicted():
 
 
 def test_losses_and_answers_are_those_of_the_plain_model():
-    subject, material = subject_of("qwen2"), material_of()
+    subject, material = subject_of("qwen2", torch.float64), material_of()
     located = []
     for row, tokens in enumerate(material.located):
         ids = tokens.ids.copy()
@@ -248,7 +242,7 @@ def test_losses_and_answers_are_those_of_the_plain_model():
 
 
 def test_prompts_do_not_depend_on_the_prompts_beside_them():
-    subject, material = subject_of(), material_of()
+    subject, material = subject_of(dtype=torch.float64), material_of()
     sites = sites_of(subject, ("resid.post", "attn.v"))
 
     one, other = (
@@ -290,11 +284,35 @@ def test_a_survey_that_goes_on_from_a_state_has_the_same_bits(num_done):
         assert found[name].tobytes() == array.tobytes(), name
 
 
+@pytest.mark.parametrize("cut", range(4))
+def test_prompts_in_two_parts_merge_into_the_whole_bit_by_bit(cut):
+    subject, material = subject_of(), material_of()
+    sites, batches = sites_of(subject), ((3, 0), (1, 2), (4,))
+    whole = measure(subject, material, sites, batches)
+    parts = [measure(subject, material, sites, own) for own in (batches[cut:], batches[:cut])]
+
+    parts[0].merge(parts[1])
+
+    found, expected = parts[0].state(), whole.state()
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+def test_a_prompt_that_both_parts_have_measured_is_refused():
+    subject, material = subject_of(), material_of()
+    sites = sites_of(subject)
+    first, second = (measure(subject, material, sites, own) for own in (((3, 0),), ((1, 3),)))
+
+    with pytest.raises(StateError, match="prompt 3 is in both of two parts"):
+        first.merge(second)
+
+
 @pytest.mark.parametrize(
     ("kind", "heads"), [("attn.q", 4), ("attn.k", 2), ("attn.v", 2), ("attn.z", 4)]
 )
 def test_heads_add_up_to_the_whole(kind, heads):
-    subject, material = subject_of("llama"), material_of()
+    subject, material = subject_of("llama", torch.float64), material_of()
     site = subject.sites[f"layers.1.{kind}"]
 
     state = measure(subject, material, [site], targets=[0])
@@ -325,7 +343,7 @@ def test_all_inner_sites_of_attention_agree_with_causality_in_single_precision()
 
 
 def test_a_gradient_that_causality_forbids_is_an_error(monkeypatch):
-    subject, material = subject_of(), material_of()
+    subject, material = subject_of(dtype=torch.float64), material_of()
     site = subject.sites["layers.1.resid.post"]
 
     def fake(subject, site, reads, num_tokens):

@@ -12,6 +12,7 @@ from backlight.models.subject import subject_from_module
 from backlight.objectives.objective import LossGradient
 from backlight.surveys.tokens.measure.reach import follows, later_attentions, reaches
 from zoo.models import CONFIGS, tiny_model
+from zoo.subjects import subject_of, tappable
 from zoo.tokenizers import WordTokenizer
 
 READS = [[5], [2, 5], [0], [6], [0, 1]]
@@ -49,14 +50,9 @@ def at_reads(output, batch, head):
     return LossGradient(nats=zeros, value=zeros, gradient=gradient)
 
 
-def tappable(subject):
-    return [site for site in subject.sites.values() if site.tap.side != "logits"]
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 def test_gradients_are_zero_exactly_where_nothing_reaches_the_objective(name):
-    model = tiny_model(name, torch.float64, **WIDE.get(name, {}))
-    subject = subject_from_transformers(model, WordTokenizer(), name=name)
+    subject = subject_of(name, torch.float64, **WIDE.get(name, {}))
     assert subject.wiring is not None
     sites = tappable(subject)
 
@@ -88,7 +84,7 @@ def test_nothing_is_called_unreachable_that_a_window_does_not_cut_off(name):
 
 
 def test_the_last_layers_output_matters_only_where_it_is_read():
-    subject = subject_from_transformers(tiny_model("qwen2"), WordTokenizer(), name="qwen2")
+    subject = subject_of("qwen2")
 
     last = reaches(subject, subject.sites["layers.2.resid.post"], [np.array([2, 4])], 6)
     other = reaches(subject, subject.sites["layers.1.resid.post"], [np.array([2, 4])], 6)
@@ -111,7 +107,7 @@ def test_the_last_layers_output_matters_only_where_it_is_read():
     ],
 )
 def test_attentions_that_are_still_to_come_are_counted(name, kind, expected):
-    subject = subject_from_transformers(tiny_model(name), WordTokenizer(), name=name)
+    subject = subject_of(name)
 
     found = [
         later_attentions(subject.sites[f"layers.{layer}.{kind}"], 3, subject.wiring)

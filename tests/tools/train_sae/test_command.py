@@ -9,7 +9,7 @@ import torch
 from backlight import cli
 from backlight.capture.record import record_activations
 from backlight.data.batches import Batch, Passages
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.dictionaries.formats.dictionary_learning import DictionaryLearning
 from backlight.dictionaries.formats.saelens import SAELens
 from backlight.errors import (
@@ -22,6 +22,7 @@ from backlight.errors import (
     UnsupportedSiteError,
 )
 from backlight.models.loading import load_subject
+from backlight.tools.train_sae import files
 from backlight.tools.train_sae.command import train_sae
 from backlight.tools.train_sae.options import TrainSaeConfig
 from backlight.tools.train_sae.place import scratch_of
@@ -63,7 +64,7 @@ def words_of(options):
 def held_out_activations(options, num_tokens, site="layers.1.mlp.out"):
     """The site's tensor at the last tokens of the corpus, passage by passage."""
     subject = load_subject(options["model_name"], device="cpu")
-    rows = read_rows(options["dataset"], num_samples=1000)
+    rows = RowReader(options["dataset"]).first(1000)
     passages, total = [], 0
     for row in rows:
         ids = subject.tokenizer(row, truncation=True, max_length=20)["input_ids"]
@@ -230,7 +231,7 @@ def test_a_disk_that_fails_leaves_what_was_there(recipe, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("backlight.tools.train_sae.files.card_of", full)
+    monkeypatch.setattr(files, "card_of", full)
     with pytest.raises(StorageError, match=r"cannot be written: No space left"):
         train_sae(**recipe, overwrite=True)
 

@@ -7,10 +7,8 @@ import torch
 from backlight.data.batches import Passages
 from backlight.dictionaries.activations import Relu
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
-from backlight.models.loading import subject_from_transformers
 from backlight.tools.train_sae.recovery import measure_recovery
-from zoo.models import tiny_model
-from zoo.tokenizers import WordTokenizer
+from zoo.subjects import subject_of
 
 WIDTH = 32
 PASSAGES = Passages(
@@ -21,7 +19,7 @@ BATCHES = [(0, 1), (2, 3)]
 
 @pytest.fixture
 def subject():
-    return subject_from_transformers(tiny_model("llama"), WordTokenizer(), name="llama")
+    return subject_of()
 
 
 def dictionary(size=1.0):

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import backlight
 from backlight import cli
 from backlight.errors import CityError, ConfigError, NonFiniteError, RunDirectoryError, TaskError
+from backlight.surveys.driver import progress
 from backlight.surveys.driver.reading import read_config
 from backlight.tables import Table
 from backlight.tools.train_world import command
@@ -24,7 +25,7 @@ from zoo.cities import SMALL_TRAINING, make_cities
 from zoo.folders import contents
 
 POINTS = np.random.default_rng(5).integers((-1800, -900), (1800, 900), size=(60, 2))
-SHIPPED = Path(__file__).parents[2] / "configs" / "train_world.yaml"
+SHIPPED = Path(__file__).parents[3] / "configs" / "train_world.yaml"
 
 
 @pytest.fixture
@@ -112,8 +113,8 @@ def test_another_seed_gives_another_model(straight, recipe):
 def test_a_run_that_was_killed_goes_on_to_the_same_numbers(
     straight, recipe, monkeypatch, num_steps
 ):
-    monkeypatch.setattr("backlight.surveys.driver.session.CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("backlight.surveys.driver.session.CHECKPOINT_PATIENCE", 0)
+    monkeypatch.setattr(progress, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "CHECKPOINT_PATIENCE", 0)
     with pytest.MonkeyPatch.context() as patch:
         kill_after(patch, num_steps)
         with pytest.raises(Killed):

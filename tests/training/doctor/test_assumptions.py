@@ -7,14 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backlight.training.doctor import diagnose
+from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.log.history import Event, History
 from backlight.training.log.reading import read_history
-from zoo.histories import changed, column, healthy
-
-
-def symptoms(history):
-    return {finding.symptom for finding in diagnose(history).findings}
+from zoo.histories import changed, column, healthy, symptoms
 
 
 def plain(losses=(), norms=(), every=10):

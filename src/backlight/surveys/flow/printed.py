@@ -1,148 +1,148 @@
 """What ``backlight flow`` prints: a table for each view, and what its numbers mean."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from rich.table import Table as RichTable
 
 from backlight.decompose.surrogates import SURROGATES
 from backlight.runs.results import Results
-from backlight.surveys.driver.session import console
-from backlight.surveys.driver.text import account_lines
+from backlight.surveys.driver.account import corpus_lines
+from backlight.surveys.driver.printing import Column, Shown, number, percent, whole
 from backlight.surveys.flow.options import FlowConfig
 from backlight.tables import Table
 
+_MEANS = (
+    ("shrink", "shrink", False),
+    ("1/n", "even_shrink", False),
+    ("entropy", "entropy", False),
+    ("of even", "even_entropy", False),
+    ("largest", "largest", False),
+    ("saturated", "saturation_share", True),
+    ("q and k", "query_key_share", True),
+    ("first", "first_scores_share", True),
+)
+"""Heading and column of what is averaged over heads, and whether it is a share."""
 
-def print_flow(config: FlowConfig, results: Results) -> None:
-    """Print the views one after another.
+
+def printed(options: FlowConfig, results: Results) -> Iterator[Shown | str]:
+    """Show the views one after another.
 
     Args:
-        config: The options of the run.
+        options: The options of the run.
         results: What was found.
+
+    Yields:
+        Tables, and sentences between them.
     """
     tables = results.tables
     if "residual" in tables:
-        _print_residual(tables["residual"])
-        _print_slope(tables["depth_slope"], tables["depth"])
+        yield _residual(tables["residual"])
+        yield _slope(tables["depth_slope"], tables["depth"])
     if "norms" in tables:
-        _print_norms(tables["norms"])
+        yield _norms(tables["norms"])
     if "attention" in tables:
-        _print_attention(tables["attention"])
+        yield _attention(tables["attention"])
     for name, reason in results.metadata.get("left_out", {}).items():
-        console().print(f"Left out: {name}. {reason}")
-    console().print(_caption(config, results))
+        yield f"Left out: {name}. {reason}"
+    yield _caption(options, results)
 
 
-def _print_residual(table: Table) -> None:
-    shown = _empty(
-        f"Around and through each block: rms norm of a token's gradient ({_unit(table)})",
-        "direct: dL/dy, the way around; transform: dL/dx - dL/dy, the way through; share: of the "
-        "transform in the sum of both norms' squares; cosine: between the two; growth: norm at the "
-        "block's input over that at its output.",
+def _residual(table: Table) -> Shown:
+    return Shown(
+        table=table,
+        title="Around and through each block: rms norm of a token's gradient "
+        f"({table.units['direct_norm']})",
+        caption="direct: dL/dy, the way around; transform: dL/dx - dL/dy, the way through; share: "
+        "of the transform in the sum of both norms' squares; cosine: between the two; growth: norm "
+        "at the block's input over that at its output.",
+        columns=[
+            Column("layer", "layer"),
+            Column("half", "half"),
+            Column("direct", "direct_norm", ".3g"),
+            Column("transform", "transform_norm", ".3g"),
+            Column("share", "transform_share", ".3f"),
+            Column("± se", "transform_share_se", ".3f"),
+            Column("cosine", "cosine", "+.3f"),
+            Column("growth", "growth", ".3f"),
+        ],
     )
-    _head(shown, ("layer", "half", "direct", "transform", "share", "± se", "cosine", "growth"))
-    for row in range(table.num_rows):
-        shown.add_row(
-            str(table["layer"][row]),
-            str(table["half"][row]),
-            *_numbers(table, row, ("direct_norm", "transform_norm"), ".3g"),
-            *_numbers(table, row, ("transform_share", "transform_share_se"), ".3f"),
-            *_numbers(table, row, ("cosine",), "+.3f"),
-            *_numbers(table, row, ("growth",), ".3f"),
-        )
-    console().print(shown)
 
 
-def _print_slope(slopes: Table, depth: Table) -> None:
+def _slope(slopes: Table, depth: Table) -> str:
     low, high = slopes["slope_low"][0], slopes["slope_high"][0]
     interval = "" if np.isnan(low) else f" (95 %: {low:+.4f} to {high:+.4f})"
     norms = depth["gradient_norm"]
-    console().print(
+    return (
         f"Gradient norm at the embedding {norms[0]:.3g}, behind the last layer {norms[-1]:.3g} "
         f"({depth.units['gradient_norm']}); slope of its logarithm per layer walked backward "
         f"{slopes['slope'][0]:+.4f}{interval}: below 0 it vanishes, above 0 it explodes."
     )
 
 
-def _print_norms(table: Table) -> None:
-    shown = _empty(
-        "What norms take out of the gradient, and how well simpler rules do",
-        "r mean, r radial: share of the energy that centring and scaling remove, in brackets that "
-        "of a random gradient (-: an RMS norm does not centre); then the cosine of each surrogate "
-        "with the true backward.",
+def _norms(table: Table) -> Shown:
+    return Shown(
+        table=table.select(np.isnan(table["head"])),
+        title="What norms take out of the gradient, and how well simpler rules do",
+        caption="r mean, r radial: share of the energy that centring and scaling remove, in "
+        "brackets that of a random gradient (-: an RMS norm does not centre); then the cosine of "
+        "each surrogate with the true backward.",
+        columns=[
+            Column("layer", cell=whole("layer")),
+            Column("norm", "norm"),
+            Column("sigma", "sigma", ".3g"),
+            Column("r mean", cell=_centring),
+            Column("r radial", cell=_beside_chance("r_radial")),
+            *(Column(name.replace("_", " "), f"{name}_cosine", ".4f") for name in SURROGATES),
+        ],
     )
-    names = [name.replace("_", " ") for name in SURROGATES]
-    _head(shown, ("layer", "norm", "sigma", "r mean", "r radial", *names))
-    for row in range(table.num_rows):
-        if not np.isnan(table["head"][row]):
-            continue
-        shown.add_row(
-            _whole(float(table["layer"][row])),
-            str(table["norm"][row]),
-            *_numbers(table, row, ("sigma",), ".3g"),
-            _with_chance(table, row, "r_mean") if table["kind"][row] == "layer" else "-",
-            _with_chance(table, row, "r_radial"),
-            *_numbers(table, row, [f"{name}_cosine" for name in SURROGATES], ".4f"),
-        )
-    console().print(shown)
 
 
-def _print_attention(table: Table) -> None:
-    shown = _empty(
-        "Through attention: average over the heads of each layer",
-        "shrink: norm of the gradient at scores over that at weights, beside 1/n of an even row; "
-        "saturated: rows whose softmax passes hardly anything; q and k: their share of the "
-        "gradient's energy, the rest is the values'; first: part of the scores' gradient at the "
-        "first token. By head: tables/attention.csv.",
+def _attention(table: Table) -> Shown:
+    """Show the average over the heads of each layer."""
+    layers = np.unique(table["layer"])
+    heads = {layer: table.select(table["layer"] == layer) for layer in layers}
+    names = [name for _, name, _ in _MEANS]
+    by_layer = Table(
+        name="attention",
+        columns={
+            "layer": layers,
+            "heads": np.array([own.num_rows for own in heads.values()]),
+            **{name: np.array([np.nanmean(own[name]) for own in heads.values()]) for name in names},
+        },
     )
-    columns = ("shrink", "even_shrink", "entropy", "even_entropy", "largest")
-    shares = ("saturation_share", "query_key_share", "first_scores_share")
-    headings = ("shrink", "1/n", "entropy", "of even", "largest", "saturated", "q and k", "first")
-    _head(shown, ("layer", "heads", *headings))
-    for layer in np.unique(table["layer"]):
-        own = table.select(table["layer"] == layer)
-        cells = [f"{np.nanmean(own[name]):.3g}" for name in columns]
-        cells += [f"{100 * np.nanmean(own[name]):.1f} %" for name in shares]
-        shown.add_row(_whole(float(layer)), str(own.num_rows), *cells)
-    console().print(shown)
+    return Shown(
+        table=by_layer,
+        title="Through attention: average over the heads of each layer",
+        caption="shrink: norm of the gradient at scores over that at weights, beside 1/n of an "
+        "even row; saturated: rows whose softmax passes hardly anything; q and k: their share of "
+        "the gradient's energy, the rest is the values'; first: part of the scores' gradient at "
+        "the first token. By head: tables/attention.csv.",
+        columns=[
+            Column("layer", cell=whole("layer")),
+            Column("heads", "heads"),
+            *(
+                Column(heading, cell=percent(name)) if share else Column(heading, name, ".3g")
+                for heading, name, share in _MEANS
+            ),
+        ],
+    )
 
 
-def _caption(config: FlowConfig, results: Results) -> str:
-    told = results.metadata
+def _caption(options: FlowConfig, results: Results) -> str:
+    about = results.metadata
     lines = [
-        f"{told['num_tokens']:,} tokens in {told['num_passages']:,} passages; loss "
-        f"{told['loss_nats_per_token']:.4f} nats per predicted token; gradients of the "
-        f"{config.loss_reduction} loss. ± se: standard error, clustered by passage."
+        f"{about['num_tokens']:,} tokens in {about['num_passages']:,} passages; loss "
+        f"{about['loss_nats_per_token']:.4f} nats per predicted token; gradients of the "
+        f"{options.loss_reduction} loss. ± se: standard error, clustered by passage."
     ]
-    lines += account_lines(told, config.max_length)
-    if "note" in told:
-        lines.append(f"Model: {told['note']}.")
-    return "\n".join(lines)
+    return "\n".join(lines + corpus_lines(options, about))
 
 
-def _empty(title: str, caption: str) -> RichTable:
-    return RichTable(title=title, caption=caption, caption_justify="left")
+def _beside_chance(name: str) -> Callable[[Table, int], str]:
+    return lambda table, row: number(
+        float(table[name][row]), ".4f", f" ({table[f'{name}_chance'][row]:.4f})"
+    )
 
 
-def _head(shown: RichTable, headings: Sequence[str]) -> None:
-    for heading in headings:
-        shown.add_column(heading, justify="left" if heading in ("half", "norm") else "right")
-
-
-def _unit(table: Table) -> str:
-    return table.units["direct_norm"]
-
-
-def _numbers(table: Table, row: int, names: Sequence[str], form: str) -> list[str]:
-    return [
-        "" if np.isnan(value := float(table[name][row])) else f"{value:{form}}" for name in names
-    ]
-
-
-def _with_chance(table: Table, row: int, name: str) -> str:
-    value, chance = float(table[name][row]), float(table[f"{name}_chance"][row])
-    return "" if np.isnan(value) else f"{value:.4f} ({chance:.4f})"
-
-
-def _whole(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.0f}"
+def _centring(table: Table, row: int) -> str:
+    return _beside_chance("r_mean")(table, row) if table["kind"][row] == "layer" else "-"

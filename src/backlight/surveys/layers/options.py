@@ -6,12 +6,16 @@ from backlight.surveys.driver.options import Layers, SurveyConfig
 
 
 class LayersConfig(SurveyConfig):
-    """Options of ``backlight layers``."""
+    """Measure the gradient of the loss at every layer, over a corpus, in one pass.
+
+    Prints a line per layer with standard errors. With --save_outputs or --output_dir it also writes
+    arrays, tables and figures.
+    """
 
     layers: Layers = Field(
-        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; a list is the same."
+        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; also a list."
     )
     site: str = Field(
         default="mlp.out",
-        description="Where to look in each layer: any kind that `backlight sites MODEL` lists.",
+        description="The site of each layer: any kind that `backlight sites MODEL` lists.",
     )

@@ -1,6 +1,6 @@
 """Tables of a profile: by layer, by dimension, by token, and by size."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,13 @@ from backlight.data.batches import Passages
 from backlight.models.sites import Site, layer_of
 from backlight.stats.bank import SiteResult
 from backlight.stats.moments import MomentResult
-from backlight.surveys.driver.contexts import Decode, write_contexts
-from backlight.surveys.layers.measure import Profile, Quantity
+from backlight.surveys.driver.contexts import Decode, context_table
+from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
+from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.options import Quantity
+from backlight.surveys.layers.measure import LayersMeasurement
+from backlight.surveys.layers.measure.profile import Profile
+from backlight.surveys.layers.options import LayersConfig
 from backlight.tables import Column, Table
 
 UNITS: Mapping[Quantity, str] = {
@@ -115,10 +120,7 @@ def histogram_table(results: Results, quantity: Quantity) -> Table:
 
 
 def top_token_table(
-    results: Results,
-    quantity: Quantity,
-    passages: Passages,
-    decode: Decode,
+    results: Results, quantity: Quantity, passages: Passages, decode: Decode
 ) -> Table:
     """Tabulate, for each dimension, the tokens at which its absolute value was largest, in context.
 
@@ -131,27 +133,8 @@ def top_token_table(
     Returns:
         The table: ``rank`` 1 is the largest; ``context`` has the token in guillemets.
     """
-    tops = [result.top for result in results.values()]
-    rows = [np.nonzero(top.passages >= 0) for top in tops]
-    passage = _gather(rows, [top.passages for top in tops])
-    position = _gather(rows, [top.positions for top in tops])
-    tokens, contexts = write_contexts(
-        zip(passage.tolist(), position.tolist(), strict=True), passages, decode
-    )
-    return Table(
-        name="top_tokens",
-        columns={
-            "layer": np.repeat(list(results), [len(ranks) for _, ranks in rows]),
-            "dimension": np.concatenate([dimensions for dimensions, _ in rows]),
-            "rank": np.concatenate([ranks + 1 for _, ranks in rows]),
-            "value": _gather(rows, [top.values for top in tops]),
-            "passage": passage,
-            "position": position,
-            "token": tokens,
-            "context": contexts,
-        },
-        units={"value": UNITS[quantity]},
-    )
+    tops = {layer: result.top for layer, result in results.items()}
+    return context_table(tops, passages, decode, of="dimension", unit=UNITS[quantity])
 
 
 def participation_ratio(energies: NDArray[np.float64]) -> float:
@@ -209,5 +192,42 @@ def _consistency(moments: MomentResult) -> NDArray[np.float64]:
     )
 
 
-def _gather(rows: Iterable[tuple[NDArray[np.int64], ...]], arrays: Sequence[Column]) -> Column:
-    return np.concatenate([array[place] for place, array in zip(rows, arrays, strict=True)])
+def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
+    """Turn what was measured into tables and arrays.
+
+    Args:
+        options: What was asked.
+        measurement: What was measured.
+
+    Returns:
+        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``; one array for each
+        layer and way to aggregate.
+    """
+    state, corpus, quantity = measurement.state, measurement.corpus, options.aggregate_by
+    by_layer = site_results(state, measurement.plan)
+    layers = layer_table(by_layer, quantity)
+    decode = corpus.subject.tokenizer.decode
+    statistics = {
+        layer: {mode: getattr(result.moments, mode) for mode in options.modes}
+        for layer, result in by_layer.items()
+    }
+    data = aggregated(options, statistics)
+    about = described(options, corpus, layers, data, site=options.site)
+    return Findings(
+        tables=(
+            layers,
+            dimension_table(by_layer, quantity),
+            histogram_table(by_layer, quantity),
+            top_token_table(by_layer, quantity, corpus.passages, decode),
+        ),
+        data=data,
+        metadata={
+            "loss_nats_per_token": state.loss.nats_per_token,
+            "num_tokens": corpus.passages.num_tokens,
+            "text": corpus.passages.account(),
+            **corpus.subject.note,
+        },
+        described=about,
+        brief=brief(about),
+        files=files_of(options, data),
+    )

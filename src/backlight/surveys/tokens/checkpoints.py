@@ -5,7 +5,7 @@ from pathlib import Path
 
 from backlight.errors import ModelError, nearest, quoted
 from backlight.models.subject import Subject
-from backlight.surveys.driver.model import load
+from backlight.surveys.driver.opening import load
 from backlight.surveys.driver.options import SHIPPED
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.world import CITY_MODEL

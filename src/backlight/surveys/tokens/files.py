@@ -1,136 +1,110 @@
-"""The files of a run: the seed's, with the seed's names, and ours."""
+"""The files of a run: arrays of each target, with the names that other tools look for."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.models.sites import kind_of, layer_of
-from backlight.runs.directory import RunDirectory
-from backlight.runs.results import CONSOLIDATED, METADATA, Results
+from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.reading import same_numbers
-from backlight.surveys.driver.session import Clock
-from backlight.surveys.tokens.figures.all import draw_tokens
-from backlight.surveys.tokens.figures.targets import key_of
+from backlight.surveys.tokens.names import key_of
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Table
-from backlight.tools.report.command import png, tokens_report
+
+Arrays = Mapping[str, NDArray[Any]]
 
 _VECTORS = ("gradients", "activations", "loadings")
 _SUMMARY = ("components_90", "components_95", "effective_rank", "mean_cosine")
 
 
-def write_tokens(
-    directory: RunDirectory, config: TokensConfig, results: Results, clock: Clock
-) -> None:
-    """Write arrays, tables, figures and metadata, and the manifest last.
+def describe(
+    options: TokensConfig,
+    *,
+    tables: Sequence[Table],
+    data: Arrays,
+    metadata: Mapping[str, Any],
+) -> Findings:
+    """Divide what was found into files.
 
     Args:
-        directory: Where.
-        config: The options.
-        results: What was found.
-        clock: How long it took so far.
+        options: What was asked.
+        tables: The tables of positions, of prompts and of shapes.
+        data: All arrays.
+        metadata: What a reader of the numbers must know.
+
+    Returns:
+        The same, with ``gradients/{key}.npz`` and ``pca/{key}_pca.npz`` and ``.json`` for each
+        target; whole vectors are there and not in the archive of all arrays.
     """
-    targets = list(_targets(results))
+    _, prompts, shapes = tables
+    targets = [(str(s), str(p)) for s, p in zip(shapes["site"], shapes["position"], strict=True)]
     first = kind_of(targets[0][0])
-    keys: list[str] = []
-    for site, position in targets:
-        stem = key_of(site, position, first)
-        keys.append(stem)
-        own = _under(f"{site}/{position}", results.data)
-        directory.write_arrays(f"gradients/{stem}.npz", _gradient_file(own, results))
+    keys = {target: key_of(*target, first) for target in targets}
+    files: dict[str, Any] = {}
+    for (site, position), key in keys.items():
+        own = _under(f"{site}/{position}", data)
+        known = _of_prompts(own["prompts"], prompts)
+        vectors = {"gradients": own["gradients"], "activations": own["activations"]}
+        files[f"gradients/{key}.npz"] = {**vectors, **known}
         if "scores" in own:
-            directory.write_arrays(f"pca/{stem}_pca.npz", _pca_file(own, results))
-            directory.write_json(f"pca/{stem}_pca.json", _pca_facts(own, results, site, position))
-    for table in results.tables.values():
-        directory.write_table(table)
-    # Whole vectors are in files of their own.
-    kept = {name: array for name, array in results.data.items() if not name.endswith(_VECTORS)}
-    clock.lap("save_data")
-    for name, figure in draw_tokens(tokens_report(results)):
-        directory.write_bytes(f"figures/{name}", png(figure))
-    clock.lap("plots")
-
-    described = {
-        **results.metadata,
-        "n_samples": results.tables["prompts"].num_rows,
-        "target_layers": sorted(
-            {layer for site, _ in targets if (layer := layer_of(site)) is not None}
-        ),
-        "target_positions": list(dict.fromkeys(position for _, position in targets)),
-        "keys": keys,
-        "config": same_numbers(config),
-        "timing_stats": {**clock.laps, "total_runtime": clock.total()},
-    }
-    directory.write_json(METADATA, described)
-    brief = np.array(json.dumps({"keys": keys, "config": same_numbers(config)}))
-    directory.write_arrays(CONSOLIDATED, {**kept, "metadata": brief})
-    command = directory.provenance()["command"]
-    directory.finish({"command": command, "complete": True, **results.metadata})
-
-
-def _targets(results: Results) -> Iterator[tuple[str, str]]:
-    table = results.tables["geometry"]
-    for site, position in zip(table["site"], table["position"], strict=True):
-        yield str(site), str(position)
+            row = shapes.select((shapes["site"] == site) & (shapes["position"] == position))
+            files[f"pca/{key}_pca.npz"] = {**_components(own), **known}
+            files[f"pca/{key}_pca.json"] = {
+                "site": site,
+                "position": position,
+                "pca": options.pca,
+                "original_shape": list(own["gradients"].shape),
+                **{name: row[name][0] for name in _SUMMARY},
+                **_texts(prompts, own["prompts"]),
+            }
+    about = {"keys": list(keys.values()), "config": same_numbers(options)}
+    layers = {layer for site, _ in targets if (layer := layer_of(site)) is not None}
+    return Findings(
+        tables=tables,
+        data=data,
+        metadata=metadata,
+        described={
+            "n_samples": prompts.num_rows,
+            "target_layers": sorted(layers),
+            "target_positions": list(dict.fromkeys(position for _, position in targets)),
+            **about,
+        },
+        brief=about,
+        files=files,
+        archived=[name for name in data if not name.endswith(_VECTORS)],
+    )
 
 
-def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
     start = f"{prefix}/"
     return {
         name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)
     }
 
 
-def _of_prompts(own: Mapping[str, NDArray[Any]], results: Results) -> dict[str, NDArray[Any]]:
-    """Give what is known of the prompts that have a position."""
-    rows, table = own["prompts"], results.tables["prompts"]
+def _of_prompts(rows: NDArray[np.int64], table: Table) -> dict[str, NDArray[Any]]:
+    """Return what is known of the prompts that have a position."""
     known = {"losses": "loss", "answers": "answer_value", "distances": "distance"}
-    found = {name: table[column][rows] for name, column in known.items() if column in table.columns}
+    found = {name: table[column][rows] for name, column in known.items() if column in table}
     return {"prompts": rows, **found}
 
 
-def _gradient_file(own: Mapping[str, NDArray[Any]], results: Results) -> dict[str, NDArray[Any]]:
-    return {
-        "gradients": own["gradients"],
-        "activations": own["activations"],
-        **_of_prompts(own, results),
-    }
-
-
-def _pca_file(own: Mapping[str, NDArray[Any]], results: Results) -> dict[str, NDArray[Any]]:
+def _components(own: Arrays) -> dict[str, NDArray[Any]]:
     return {
         "pca_gradients": own["scores"],
         "explained_variance_ratio": own["explained"],
         "components": own["loadings"],
         "mean": own["mean"],
         "scale": own["scale"],
-        **_of_prompts(own, results),
-    }
-
-
-def _pca_facts(
-    own: Mapping[str, NDArray[Any]], results: Results, site: str, position: str
-) -> dict[str, Any]:
-    table = results.tables["geometry"]
-    row = table.select((table["site"] == site) & (table["position"] == position))
-    rows = own["prompts"]
-    return {
-        "site": site,
-        "position": position,
-        "pca": results.config["pca"],
-        "original_shape": list(own["gradients"].shape),
-        **{name: row[name][0] for name in _SUMMARY},
-        **_texts(results.tables["prompts"], rows),
     }
 
 
 def _texts(table: Table, rows: NDArray[np.int64]) -> dict[str, list[str]]:
-    """Give the values of the prompts that are words: regions, splits, ..."""
+    """Return the values of the prompts that are words: regions, splits, ..."""
     return {
         name: [str(value) for value in column[rows]]
-        for name, column in table.columns.items()
+        for name, column in table.items()
         if column.dtype.kind == "U" and name != "text"
     }

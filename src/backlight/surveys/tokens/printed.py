@@ -1,12 +1,12 @@
 """What ``backlight tokens`` prints: the largest gradients, the shapes, and the positions."""
 
+from collections.abc import Iterator
+
 import numpy as np
-from rich.table import Table as RichTable
 
 from backlight.errors import quoted
 from backlight.runs.results import Results
-from backlight.surveys.driver.session import console
-from backlight.surveys.tokens.measure.survey import PromptSet
+from backlight.surveys.driver.printing import Column, Shown, percent, whole
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Table
 
@@ -18,63 +18,77 @@ _OBJECTIVES = {
 }
 
 
-def print_tokens(config: TokensConfig, results: Results) -> None:
-    """Print where the gradient sits, the shape of its vectors, and what the numbers mean.
+def printed(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
+    """Show where the gradient sits, and the shape of its vectors.
 
     Args:
-        config: The options of the run.
+        options: The options of the run.
         results: What was found.
+
+    Yields:
+        Tables, and a sentence between them.
     """
-    _print_layers(config, results)
-    _print_geometry(results)
+    about = results.metadata
+    yield _sites(options, results)
+    yield (
+        f"{about['num_prompts']:,} prompts; loss {about['loss_nats_per_token']:.4f} nats per "
+        f"answer token; greedy answers right: {100 * about['share_right']:.1f} %."
+    )
+    yield _geometry(results)
 
 
-def print_positions(material: PromptSet) -> None:
-    """Print the positions of some prompts, with all their names and an example.
+def listed(options: TokensConfig) -> Iterator[Shown]:
+    """Show the positions of the prompts that the options ask for, with all their names.
 
     Args:
-        material: The prompts.
+        options: The options.
+
+    Yields:
+        The table of positions.
     """
-    grid = material.grid
-    shown = RichTable(
-        title=f"Positions of {len(material.prompts)} prompts",
-        caption=f"For example {quoted(material.prompts[0].text)}",
-        caption_justify="left",
+    # Listing positions takes a tokenizer, so it takes the model.
+    from backlight.surveys.tokens.checkpoints import load_answering
+    from backlight.surveys.tokens.prompts import draw_prompts, locate_prompts
+
+    found = locate_prompts(options, draw_prompts(options), load_answering(options))
+    grid, prompts = found.grid, found.prompts
+    columns = {
+        "column": np.arange(len(grid.positions)),
+        "position": np.array([each.name for each in grid.positions]),
+        "token": np.array(
+            [quoted(each.label) if each.part == "token" else each.label for each in grid.positions]
+        ),
+        "prompts": np.array([str(count) for count in (grid.counts > 0).sum(axis=0)]),
+        "also called": np.array([", ".join(each.other_names) for each in grid.positions]),
+    }
+    yield Shown(
+        table=Table(name="positions", columns=columns),
+        columns=[Column(name, name, wraps=name == "also called") for name in columns],
+        title=f"Positions of {len(prompts)} prompts",
+        caption=f"For example {quoted(prompts[0].text)}",
     )
-    for heading in ("column", "position", "token", "prompts"):
-        shown.add_column(heading, justify="right" if heading == "column" else "left")
-    shown.add_column("also called")
-    for column, position in enumerate(grid.positions):
-        shown.add_row(
-            str(column),
-            position.name,
-            quoted(position.label) if position.part == "token" else position.label,
-            str(int((grid.counts[:, column] > 0).sum())),
-            ", ".join(position.other_names),
-        )
-    console().print(shown)
 
 
-def _print_layers(config: TokensConfig, results: Results) -> None:
-    table, told = results.tables["positions"], results.metadata
-    whole = table.select(np.isnan(table["head"]))
-    unit = table.units["gradient_norm"]
-    shown = RichTable(
-        title=f"{_OBJECTIVES[config.objective]}: gradient norms ({unit}), largest first",
+def _sites(options: TokensConfig, results: Results) -> Shown:
+    table = results.tables["positions"]
+    whole_vectors = table.select(np.isnan(table["head"]))
+    sites = list(dict.fromkeys(whole_vectors["site"].tolist()))
+    own = [whole_vectors.select(whole_vectors["site"] == site) for site in sites]
+    columns = {
+        "site": np.array(sites),
+        "positions with the largest gradient (± standard error)": np.array(
+            [_largest(each) for each in own]
+        ),
+        "zero by causality": np.array(
+            [f"{int((each['num_reaching'] == 0).sum())} of {each.num_rows}" for each in own]
+        ),
+    }
+    return Shown(
+        table=Table(name="sites", columns=columns),
+        columns=[Column(name, name, wraps=name.startswith("positions")) for name in columns],
+        title=f"{_OBJECTIVES[options.objective]}: gradient norms "
+        f"({table.units['gradient_norm']}), largest first",
         caption=_caption(results),
-        caption_justify="left",
-    )
-    shown.add_column("site", no_wrap=True)
-    shown.add_column("positions with the largest gradient (± standard error)")
-    shown.add_column("zero by causality", justify="right", no_wrap=True)
-    for site in dict.fromkeys(whole["site"].tolist()):
-        own = whole.select(whole["site"] == site)
-        shown.add_row(site, _largest(own), _structural(own))
-    console().print(shown)
-    right, loss = told["share_right"], told["loss_nats_per_token"]
-    console().print(
-        f"{told['num_prompts']:,} prompts; loss {loss:.4f} nats per answer token; greedy "
-        f"answers right: {100 * right:.1f} %."
     )
 
 
@@ -88,50 +102,35 @@ def _largest(table: Table) -> str:
     )
 
 
-def _structural(table: Table) -> str:
-    return f"{int((table['num_reaching'] == 0).sum())} of {table.num_rows}"
-
-
-def _print_geometry(results: Results) -> None:
-    table = results.tables["geometry"]
-    shown = RichTable(
+def _geometry(results: Results) -> Shown:
+    return Shown(
+        table=results.tables["geometry"],
+        columns=[
+            Column("site", "site"),
+            Column("position", "position"),
+            Column("norm", "norm", ".3g"),
+            Column("std", "norm_std", ".3g"),
+            Column("PC1", cell=percent("pc1")),
+            Column("PC2", cell=percent("pc2")),
+            Column("90 %", cell=whole("components_90")),
+            Column("95 %", cell=whole("components_95")),
+            Column("rank", "effective_rank", ".1f"),
+            Column("cosine", "mean_cosine", ".2f"),
+            Column("r answer", "r_answer", ".2f"),
+            Column("r loss", "r_loss", ".2f"),
+        ],
         title=f"Gradient vectors across prompts (PCA {results.config['pca']})",
         caption="90 %, 95 %: components that explain so much of the variance; rank: effective "
         "rank; cosine: mean over pairs of prompts; r: correlation of the norm with the answer and "
         "with the loss. Blank: zero by causality, or not a number.",
-        caption_justify="left",
     )
-    shown.add_column("site", no_wrap=True)
-    shown.add_column("position", no_wrap=True)
-    for heading in ("norm", "std", "PC1", "PC2", "90 %", "95 %", "rank", "cosine"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("r answer", justify="right")
-    shown.add_column("r loss", justify="right")
-    for row in range(table.num_rows):
-        cells = [str(table["site"][row]), str(table["position"][row])]
-        cells += [_number(table[name][row], ".3g") for name in ("norm", "norm_std")]
-        cells += [_number(100 * table[name][row], ".1f", " %") for name in ("pc1", "pc2")]
-        cells += [
-            _number(float(table[name][row]), ".0f") for name in ("components_90", "components_95")
-        ]
-        cells.append(_number(table["effective_rank"][row], ".1f"))
-        cells += [
-            _number(table[name][row], ".2f") for name in ("mean_cosine", "r_answer", "r_loss")
-        ]
-        shown.add_row(*cells)
-    console().print(shown)
 
 
 def _caption(results: Results) -> str:
-    lines = [
+    caption = (
         "Norm of the gradient of each prompt's own objective, averaged over prompts. Zero by "
         "causality: positions from which nothing can reach the objective any more, because no "
-        "attention follows or the answer came before.",
-    ]
-    if "note" in results.metadata:
-        lines.append(f"Model: {results.metadata['note']}.")
-    return "\n".join(lines)
-
-
-def _number(value: float, form: str, unit: str = "") -> str:
-    return "" if np.isnan(value) else f"{value:{form}}{unit}"
+        "attention follows or the answer came before."
+    )
+    note = results.metadata.get("note")
+    return caption if note is None else f"{caption}\nModel: {note}."

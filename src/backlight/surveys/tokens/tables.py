@@ -1,4 +1,7 @@
-"""Tables of a survey of prompts: by site and position, by prompt, and of the vectors' shapes."""
+"""Tables of a survey of prompts: by site and position, by prompt, and of the vectors' shapes.
+
+And the arrays that the tables are made from, by name.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -9,12 +12,21 @@ from numpy.typing import NDArray
 
 from backlight.models.sites import layer_of
 from backlight.objectives.answers import Goal
-from backlight.objectives.prompts import Prompt
-from backlight.surveys.tokens.measure.geometry import Geometry, correlation
-from backlight.surveys.tokens.measure.survey import MEASURES, PromptSet, TokenSurvey
+from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.tokens.files import describe
+from backlight.surveys.tokens.measure import TokensMeasurement, TokensPlan
+from backlight.surveys.tokens.measure.geometry import Geometry, correlation, geometry
+from backlight.surveys.tokens.measure.survey import (
+    MEASURES,
+    PromptSet,
+    TokenSurvey,
+    reachable,
+)
+from backlight.surveys.tokens.names import OF_EVERY_PROMPT, value_columns
+from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Column, Table
 
-_OF_EVERY_PROMPT = ("prompt", "text", "answer", "objective", "loss", "right", "num_tokens")
+_MOST_COSINES = 200
 
 
 def objective_unit(goal: Goal) -> str:
@@ -110,23 +122,11 @@ def prompt_table(state: TokenSurvey, material: PromptSet) -> Table:
         "right": state.right.astype(np.int64),
         "num_tokens": np.array([len(tokens.ids) for tokens in material.located]),
     }
-    assert tuple(columns) == _OF_EVERY_PROMPT
-    for key, name in _value_columns(prompts).items():
+    assert tuple(columns) == OF_EVERY_PROMPT
+    for key, name in value_columns(prompts).items():
         columns[key] = _values([prompt.values.get(name) for prompt in prompts])
     units = {"objective": objective_unit(goal), "loss": "nats/token"}
     return Table(name="prompts", columns=columns, units=units)
-
-
-def prompt_columns(prompts: Sequence[Prompt]) -> tuple[str, ...]:
-    """Name the columns that ``prompt_table`` will have: what prompts can be coloured by.
-
-    Args:
-        prompts: The prompts.
-
-    Returns:
-        The names; a value of the prompts that is called as another column is ``answer_value``.
-    """
-    return (*_OF_EVERY_PROMPT, *_value_columns(prompts))
 
 
 def geometry_table(
@@ -183,12 +183,6 @@ def geometry_table(
     )
 
 
-def _value_columns(prompts: Sequence[Prompt]) -> dict[str, str]:
-    """Give the name of the value in each column of values."""
-    names = dict.fromkeys(name for prompt in prompts for name in prompt.values)
-    return {name if name not in _OF_EVERY_PROMPT else f"{name}_value": name for name in names}
-
-
 def _losses(state: TokenSurvey, material: PromptSet) -> NDArray[np.float64]:
     """Average the loss of each prompt over the tokens of its answer that count."""
     return state.nats / (material.objective.stops - material.objective.starts)
@@ -209,3 +203,108 @@ def _numbers(values: Sequence[float | str | None]) -> NDArray[np.float64]:
     return np.array(
         [float(value) if isinstance(value, (int, float)) else np.nan for value in values]
     )
+
+
+def arrays_of(
+    state: TokenSurvey,
+    material: PromptSet,
+    reach: Mapping[str, NDArray[np.bool_]],
+    shapes: Mapping[tuple[str, int], Geometry | None],
+) -> dict[str, NDArray[Any]]:
+    """Collect all arrays of a run by name.
+
+    Args:
+        state: What was measured.
+        material: The prompts.
+        reach: By site, which positions of which prompts reach the objective.
+        shapes: By site and column, the shape of the gradient vectors.
+
+    Returns:
+        ``{site}/{measure}`` and ``{site}/reachable``; for each target ``{site}/{position}/`` with
+        ``gradients``, ``activations``, ``prompts`` (which prompts have the position) and, where
+        vectors differ, ``scores``, ``loadings``, ``mean``, ``scale``, ``explained`` (see
+        ``Geometry``) and ``cosines`` between the first 200 of them.
+    """
+    arrays: dict[str, NDArray[Any]] = {**state.measured}
+    arrays |= {f"{site}/reachable": found for site, found in reach.items()}
+    for (site, column), shape in shapes.items():
+        position = material.grid.positions[column].name
+        there = np.flatnonzero(material.grid.counts[:, column] > 0)
+        arrays |= {
+            f"{site}/{position}/{name}": array
+            for name, array in _of_target(state, f"{site}/{position}", there, shape)
+        }
+    return arrays
+
+
+def _of_target(
+    state: TokenSurvey, target: str, there: NDArray[np.int64], shape: Geometry | None
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    gradients = state.vectors[f"{target}/gradients"][there]
+    yield "prompts", there
+    yield "gradients", gradients
+    yield "activations", state.vectors[f"{target}/activations"][there]
+    if shape is None:
+        return
+    for name in ("scores", "loadings", "mean", "scale", "explained"):
+        yield name, getattr(shape, name)
+    yield "cosines", _cosines(gradients[:_MOST_COSINES].astype(np.float64))
+
+
+def _cosines(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = vectors / np.where(norms > 0, norms, np.nan)
+    return (units @ units.T).astype(np.float32)
+
+
+def findings(options: TokensConfig, measurement: TokensMeasurement) -> Findings:
+    """Turn what was measured into tables and arrays.
+
+    Args:
+        options: What was asked.
+        measurement: What was measured.
+
+    Returns:
+        The tables ``positions``, ``prompts`` and ``geometry``, and the arrays of ``arrays_of``;
+        whole vectors are in files of their own.
+    """
+    state, plan, corpus = measurement.state, measurement.plan, measurement.corpus
+    reach = {site.name: reachable(corpus.subject, plan.prompts, site) for site in plan.sites}
+    shapes = _shapes(options, plan, state, reach)
+    data = arrays_of(state, plan.prompts, reach, shapes)
+    positions = position_table(state, plan.prompts, reach)
+    prompts = prompt_table(state, plan.prompts)
+    shape_table = geometry_table(state, shapes, plan.prompts)
+    return describe(
+        options,
+        tables=(positions, prompts, shape_table),
+        data=data,
+        metadata={
+            "num_prompts": len(plan.prompts.prompts),
+            "num_tokens": corpus.passages.num_tokens,
+            "loss_nats_per_token": float(np.mean(prompts["loss"])),
+            "share_right": float(np.mean(state.right)),
+            "checkpoint_path": corpus.subject.name,
+            **corpus.subject.note,
+        },
+    )
+
+
+def _shapes(
+    options: TokensConfig,
+    plan: TokensPlan,
+    state: TokenSurvey,
+    reach: Mapping[str, NDArray[np.bool_]],
+) -> dict[tuple[str, int], Geometry | None]:
+    """Find the shape of the vectors at each site and target; None where they are zero or alike."""
+    shapes: dict[tuple[str, int], Geometry | None] = {}
+    for site, column in product(plan.sites, plan.targets):
+        name = plan.prompts.grid.positions[column].name
+        vectors = state.vectors[f"{site.name}/{name}/gradients"]
+        own = vectors[plan.prompts.grid.counts[:, column] > 0]
+        shapes[site.name, column] = (
+            geometry(own, standardize=options.pca == "standardized")
+            if reach[site.name][:, column].any()
+            else None
+        )
+    return shapes

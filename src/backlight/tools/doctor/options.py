@@ -10,7 +10,12 @@ from backlight.surveys.driver.options import ModelOptions, TextOptions
 
 
 class DoctorConfig(TextOptions, ModelOptions):
-    """What is to be judged: the log of a training, or a model and one batch of text."""
+    """Say whether the gradient of a training is healthy, and if not: where, since when, and why.
+
+    Reads what backlight.watch wrote, during or after the training, or a log of JSON lines such as
+    {"step": 1, "grad_norm": 0.3, "loss": 2.1}. Without one, a batch of --dataset goes through
+    --model_name, forward and backward. The exit status is 0 for healthy, 1 if there are findings.
+    """
 
     run_dir: Annotated[Path | None, Parameter(parse=False)] = Field(
         default=None,
@@ -19,5 +24,5 @@ class DoctorConfig(TextOptions, ModelOptions):
         "folder that holds it. Without it, one batch of --dataset goes through --model_name.",
     )
     html: Path | None = Field(
-        default=None, description="Also write what was found to this file, as one page."
+        default=None, description="Also write the findings to this file, as one page."
     )

@@ -12,13 +12,12 @@ from torch.nn import functional
 from backlight.data.batches import Batch, tokenize
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
-from backlight.surveys.driver.model import load
-from backlight.surveys.driver.text import check_passages, rows_of
+from backlight.surveys.driver.opening import check_passages, load, rows_of
 from backlight.tools.doctor.options import DoctorConfig
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.log.history import History, ParameterInfo
 from backlight.training.measuring.statistics import gradient_statistics, norms
-from backlight.training.watch.parameters import DepthOrder, describe_parameters, is_compiled
+from backlight.training.watching.parameters import DepthOrder, describe_parameters, is_compiled
 
 
 def probe(config: DoctorConfig) -> History:
@@ -75,7 +74,7 @@ def _failed(error: Exception) -> None:
 
 @contextmanager
 def _unfrozen(model: torch.nn.Module) -> Generator[None, None, None]:
-    """Let all parameters of a borrowed model have gradients while the context lasts."""
+    """Unfreeze all parameters of a borrowed model while the context lasts."""
     try:
         for parameter in model.parameters():
             parameter.requires_grad = True

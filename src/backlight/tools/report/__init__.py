@@ -1,1 +1,6 @@
 """``backlight report``: every figure of a run, redrawn from disk."""
+
+from backlight.surveys.driver.declaration import Tool
+from backlight.tools.report.options import ReportConfig
+
+TOOL = Tool(name="report", options=ReportConfig, room=__name__, positional="run_dir")

@@ -10,17 +10,20 @@ from matplotlib.figure import Figure
 
 from backlight.errors import ConfigError, RunDirectoryError, listed, quoted
 from backlight.foreign.files import expanded
+from backlight.foreign.text import plain
 from backlight.report.dimensions import NOUNS, Dimensions, Variant
 from backlight.report.plot_drawing import draw_plots
 from backlight.report.plots import plots_from_json
 from backlight.report.visible import make_plain
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results, load_results
+from backlight.surveys.driver.progress import console
 from backlight.surveys.features.figures import FeaturesReport, draw_features
 from backlight.surveys.flow.figures.all import FlowReport, draw_flow
 from backlight.surveys.layers.figures import LayersReport, draw_layers
 from backlight.surveys.tokens.figures.all import TokensReport, draw_tokens
 from backlight.tables import Table
+from backlight.tools.report.options import ReportConfig
 
 _DPI = 110
 _LAB = "lab "
@@ -32,7 +35,17 @@ _OBJECTIVES = {
 }
 
 
-def run(path: Path) -> list[Path]:
+def run(options: ReportConfig) -> None:
+    """Redraw all figures of a finished run, and print how many they are.
+
+    Args:
+        options: The options of the command.
+    """
+    figures = redraw(options.run_dir)
+    console().print(f"{len(figures)} figures redrawn in {plain(options.run_dir)}", soft_wrap=True)
+
+
+def redraw(path: Path) -> list[Path]:
     """Redraw all figures of a finished run in place.
 
     Args:

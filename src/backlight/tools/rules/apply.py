@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from backlight import learning_rules
-from backlight.learning_rules import Applied
+from backlight.learning_rules import Applied, DirectFeedback
 from backlight.learning_rules.linear import WeightLayout
 from backlight.learning_rules.norms import Gain, NormBackward
 from backlight.learning_rules.rules import Rule
@@ -73,12 +73,16 @@ def apply_rule(
     family = family_of(module)
     if feedback_points is None:
         feedback_points = _blocks(module) if rule == "dfa" else ()
+    direct = DirectFeedback(
+        points=feedback_points,
+        head=head or ("lm_head" if family is None else family.head),
+        **{name: options.pop(name) for name in ("error", "shared") if name in options},
+    )
     return learning_rules.apply_rule(
         module,
         rule,
         linear_types=transposed_types(module) if linear_types is None else linear_types,
-        feedback_points=feedback_points,
-        head=head or ("lm_head" if family is None else family.head),
+        direct=direct,
         **options,
     )
 

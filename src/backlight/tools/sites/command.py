@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from rich.table import Table as RichTable
 
 from backlight.models.sites import Site, any_layer, format_layers, layer_of, parse_layers
-from backlight.surveys.driver.model import load
-from backlight.surveys.driver.session import console
+from backlight.surveys.driver.opening import load
+from backlight.surveys.driver.progress import console
 from backlight.tools.sites.options import SitesConfig
 
 

@@ -6,21 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.data.batches import Passages, bucket
-from backlight.data.corpora import RowReader
 from backlight.data.encoding import Encoder
 from backlight.errors import ConfigError, DatasetError, quoted
 from backlight.models.subject import Subject
-from backlight.surveys.driver.text import check_passages, rows_of
+from backlight.surveys.driver.opening import check_passages, reader_of
 from backlight.tools.train_sae.options import TrainSaeConfig
-
-
-def refuse_unreadable_text(config: TrainSaeConfig) -> None:
-    """Read the first row of the corpus, so that what cannot be read is known at once.
-
-    Args:
-        config: The options.
-    """
-    rows_of(config, 1)
 
 
 def passages_of(config: TrainSaeConfig, subject: Subject) -> Passages:
@@ -34,18 +24,12 @@ def passages_of(config: TrainSaeConfig, subject: Subject) -> Passages:
         The first passages of the corpus.
 
     Raises:
-        DatasetError: If the corpus has fewer tokens, or tokens that the model has not.
+        DatasetError: If the corpus has fewer tokens, or tokens that the model does not have.
     """
-    reader = RowReader(
-        config.dataset,
-        text_column=config.text_column,
-        split=config.split,
-        min_characters=config.min_characters,
-        passage_length=config.max_length,
-    )
     encoder = Encoder(subject.tokenizer, max_length=config.max_length)
     tokens: list[NDArray[np.int64]] = []
     num_tokens = 0
+    reader = reader_of(config)
     for passage in encoder.passages(reader):
         tokens.append(passage)
         num_tokens += len(passage)

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backlight.surveys.driver.session import console
-from backlight.tools.train_world.checkpoints import FINAL
-from backlight.tools.train_world.trained import TrainedWorld
+from backlight.surveys.driver.progress import console
+from backlight.tools.train_world.trained import FINAL, TrainedWorld
 
 
 def print_examination(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -7,11 +7,11 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.patches import PathPatch
 
-from backlight.report.layout import CAPTION
 from backlight.report.strength import Strength, brief
 from backlight.surveys.flow.figures.drawing.paths import Paths
 from backlight.surveys.flow.figures.drawing.picture import STREAM, draw_picture
 from backlight.tools.report.command import rendered
+from zoo.figures import caption
 from zoo.flow_reports import flow_report
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -36,11 +36,6 @@ def loops(figure):
 
 def is_loop(patch):
     return isinstance(patch, PathPatch) and patch.get_gid() is not None
-
-
-def caption(figure):
-    (text,) = [text for text in figure.texts if text.get_gid() == CAPTION]
-    return " ".join(text.get_text().split())
 
 
 def outline(patch):

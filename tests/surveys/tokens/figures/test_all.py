@@ -11,6 +11,7 @@ from backlight.surveys.tokens.figures.all import draw_tokens
 from backlight.surveys.tokens.figures.heatmap import ABSENT, STRUCTURAL
 from backlight.surveys.tokens.figures.targets import choose_targets, find_targets
 from backlight.tools.report.command import png
+from zoo.figures import caption
 from zoo.token_reports import CITY, token_report
 
 EVERY_RUN = {
@@ -47,11 +48,6 @@ def one(name, report=None, **options):
 
 def layers(number, kind="resid.post"):
     return tuple(f"layers.{layer}.{kind}" for layer in range(number))
-
-
-def caption(figure):
-    (text,) = [text for text in figure.texts if text.get_gid() == CAPTION]
-    return " ".join(text.get_text().split())
 
 
 def squares(axes, gid):

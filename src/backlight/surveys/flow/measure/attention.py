@@ -1,6 +1,6 @@
 """What attention does to the gradient, layer by layer and head by head, summed over a corpus."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
@@ -9,15 +9,13 @@ from torch import Tensor
 from backlight.capture.attention import attention_module
 from backlight.capture.tape import Tape
 from backlight.decompose.attention import AttentionGradient, attention_backward
+from backlight.decompose.attention_blocks import AttentionRule
 from backlight.decompose.attention_sums import AttentionSums
 from backlight.decompose.distance import NUM_BINS
 from backlight.decompose.visibility import Visibility
-from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall, Subject
-from backlight.stats.named_ratios import NamedRatios
-from backlight.surveys.flow.measure.attention_tables import attention_table, distance_table
-from backlight.surveys.flow.measure.view import Part, View
-from backlight.tables import Table
+from backlight.stats.ratio import Fraction, NamedRatios
+from backlight.surveys.flow.measure.view import View
 
 _NAMES = (
     *("z_square", "v_square", "weights_square", "scores_square", "q_square", "k_square"),
@@ -25,11 +23,18 @@ _NAMES = (
     *("saturation_share", "query_key_share", "first_scores_share", "first_k_share"),
     *("first_v_share", "first_weight", "sink_weight"),
 )
+_DISTANCES = ("share", "pairs")
 
 
 @final
 class AttentionView(View):
-    """The gradient on its way through the attention of some layers."""
+    """The gradient on its way through the attention of some layers.
+
+    Attributes:
+        heads: How many heads each layer has.
+        ratios: What was measured of each head.
+        distances: Each head's share of the scores' gradient, and of pairs, by distance.
+    """
 
     def __init__(self, subject: Subject, layers: Sequence[int]) -> None:
         """Find the heads.
@@ -43,26 +48,13 @@ class AttentionView(View):
         """
         for layer in layers:
             attention_module(subject, layer)
-        self._layers = tuple(layers)
-        self._sites = [subject.sites[f"layers.{layer}.attn.z"] for layer in layers]
-        self._heads = [site.num_heads for site in self._sites]
-        self._ratios = NamedRatios(_NAMES, sum(self._heads))
-        self._distances = NamedRatios(["share", "pairs"], sum(self._heads) * NUM_BINS)
-
-    @property
-    def sites(self) -> Sequence[Site]:
-        """The heads' outputs."""
-        return self._sites
-
-    @property
-    def kept(self) -> Collection[str]:
-        """No activation is needed: what attends is kept apart."""
-        return ()
-
-    @property
-    def attention_layers(self) -> Sequence[int]:
-        """All of the view."""
-        return self._layers
+        self.sites = [subject.sites[f"layers.{layer}.attn.z"] for layer in layers]
+        self.attention_layers = tuple(layers)
+        self.heads = {layer: site.num_heads for layer, site in zip(layers, self.sites, strict=True)}
+        num_heads = sum(self.heads.values())
+        self.ratios = NamedRatios(_NAMES, num_heads)
+        self.distances = NamedRatios(_DISTANCES, num_heads * NUM_BINS)
+        super().__init__(parts={"ratios": self.ratios, "distances": self.distances})
 
     def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:
         """Take in a batch.
@@ -71,23 +63,11 @@ class AttentionView(View):
             tape: With gradients at the sites.
             calls: What attended in the layers.
         """
-        sums = [attention_gradient(tape, layer, calls[layer]).sums for layer in self._layers]
-        fractions = [_fractions(part) for part in sums]
-        distances = [_distances(part) for part in sums]
-        self._ratios.update({name: _joined(fractions, name) for name in _NAMES})
-        self._distances.update({name: _joined(distances, name) for name in ("share", "pairs")})
-
-    def tables(self) -> tuple[Table, ...]:
-        """Tabulate the heads, and the gradient at their scores by distance."""
-        heads = list(zip(self._layers, self._heads, strict=True))
-        return (
-            attention_table(heads, self._ratios.result()),
-            distance_table(heads, self._distances.result()),
-        )
-
-    @property
-    def _parts(self) -> Mapping[str, Part]:
-        return {"ratios": self._ratios, "distances": self._distances}
+        found = [
+            attention_gradient(tape, layer, calls[layer]).sums for layer in self.attention_layers
+        ]
+        self.ratios.update(_side_by_side([sums.fractions() for sums in found]))
+        self.distances.update(_side_by_side([_distances(sums) for sums in found]))
 
 
 def attention_gradient(tape: Tape, layer: int, call: AttentionCall) -> AttentionGradient:
@@ -108,51 +88,31 @@ def attention_gradient(tape: Tape, layer: int, call: AttentionCall) -> Attention
         call.key,
         call.value,
         grad_z,
-        scale=call.scale,
-        visibility=Visibility(window=call.window),
-        soft_cap=call.cap,
-        sinks=call.sinks,
+        AttentionRule(
+            scale=call.scale,
+            visibility=Visibility(window=call.window),
+            soft_cap=call.cap,
+            sinks=call.sinks,
+        ),
         lengths=tape.batch.lengths,
     )
 
 
-def _fractions(sums: AttentionSums) -> dict[str, tuple[Tensor, Tensor]]:
-    """Say what is divided by what, for the heads of one layer."""
-    queries = sums.num_queries.unsqueeze(-1).expand_as(sums.z_square)
-    choices = sums.num_choices.unsqueeze(-1).expand_as(sums.z_square)
-    squares = ("z", "v", "weights", "scores", "q", "k")
-    reaching = sums.q_square + sums.k_square
-    return {
-        **{f"{name}_square": (getattr(sums, f"{name}_square"), queries) for name in squares},
-        "shrink_square": (sums.scores_square, sums.weights_square),
-        "even_shrink_square": (sums.even_square, sums.weights_square),
-        "entropy": (sums.entropy, queries),
-        "even_entropy": (sums.log_visible.unsqueeze(-1).expand_as(queries), queries),
-        "largest": (sums.largest, queries),
-        "even_largest": (sums.inverse_visible.unsqueeze(-1).expand_as(queries), queries),
-        "saturation_share": (sums.num_saturated, choices),
-        "query_key_share": (reaching, reaching + sums.v_square),
-        "first_scores_share": (sums.first_scores_square, sums.scores_square),
-        "first_k_share": (sums.first_k_square, sums.k_square),
-        "first_v_share": (sums.first_v_square, sums.v_square),
-        "first_weight": (sums.first_weight, queries),
-        "sink_weight": (sums.sink_weight, queries),
-    }
-
-
-def _distances(sums: AttentionSums) -> dict[str, tuple[Tensor, Tensor]]:
+def _distances(sums: AttentionSums) -> dict[str, Fraction]:
     energy = sums.scores_square_by_distance
     pairs = sums.pairs_by_distance.unsqueeze(1).expand_as(energy)
     return {"share": _of_whole(energy), "pairs": _of_whole(pairs)}
 
 
-def _of_whole(by_bin: Tensor) -> tuple[Tensor, Tensor]:
+def _of_whole(by_bin: Tensor) -> Fraction:
     whole = by_bin.sum(dim=-1, keepdim=True).expand_as(by_bin)
     return by_bin.flatten(1), whole.flatten(1)
 
 
-def _joined(
-    layers: Sequence[Mapping[str, tuple[Tensor, Tensor]]], name: str
-) -> tuple[Tensor, Tensor]:
-    above, below = zip(*(fractions[name] for fractions in layers), strict=True)
-    return torch.cat(above, dim=1), torch.cat(below, dim=1)
+def _side_by_side(layers: Sequence[Mapping[str, Fraction]]) -> dict[str, Fraction]:
+    """Put the heads of layers one after the other."""
+
+    def joined(name: str, side: int) -> Tensor:
+        return torch.cat([fractions[name][side] for fractions in layers], dim=1)
+
+    return {name: (joined(name, 0), joined(name, 1)) for name in layers[0]}

@@ -1,6 +1,6 @@
 """What each norm does to the gradient, summed over a corpus."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import final
 
@@ -8,17 +8,14 @@ import torch
 from torch import Tensor
 
 from backlight.capture.tape import Tape
-from backlight.decompose.norm import NormEnergies, layer_norm_energies, rms_norm_energies
+from backlight.decompose.norm import NormEnergies, norm_energies
 from backlight.decompose.norm_sums import NormSums, sum_norm_energies
 from backlight.decompose.surrogates import SURROGATES
 from backlight.errors import FamilyProofError
 from backlight.models.norms import NormPlace, norm_places
-from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall, Subject
-from backlight.stats.named_ratios import NamedRatios
-from backlight.surveys.flow.measure.norm_table import norm_table
-from backlight.surveys.flow.measure.view import Part, View
-from backlight.tables import Table
+from backlight.stats.ratio import NamedRatios
+from backlight.surveys.flow.measure.view import View
 
 _NAMES = (
     *("r_mean", "r_radial", "token_r_mean", "token_r_radial"),
@@ -32,7 +29,12 @@ _NAMES = (
 class NormView(View):
     """The parts of the gradient at every norm of some layers, and at the final norm.
 
-    What the table of families says of the norms is proven on the first batch.
+    What the table of families says of the norms is proven on the first batch, which needs their
+    outputs as well as their inputs.
+
+    Attributes:
+        places: The norms.
+        ratios: What was measured of each, head by head where heads are normalised apart.
     """
 
     def __init__(self, subject: Subject, layers: Sequence[int]) -> None:
@@ -45,26 +47,12 @@ class NormView(View):
         Raises:
             UnsupportedSiteError: If the norms are not known, or one cannot be read.
         """
-        self._places = norm_places(subject, layers)
+        self.places = norm_places(subject, layers)
+        self.ratios = NamedRatios(_NAMES, sum(place.num_heads or 1 for place in self.places))
+        super().__init__(parts={"ratios": self.ratios})
         self._subject_name, self._is_proven = subject.name, False
-        num_rows = sum(place.num_heads or 1 for place in self._places)
-        self._ratios = NamedRatios(_NAMES, num_rows)
-
-    @property
-    def sites(self) -> Sequence[Site]:
-        """The outputs of the norms, and their inputs."""
-        return [site for place in self._places for site in (place.entry, place.out)]
-
-    @property
-    def kept(self) -> Collection[str]:
-        """The inputs; for the first batch the outputs too."""
-        entries = {place.entry.name for place in self._places}
-        return entries if self._is_proven else entries | {place.out.name for place in self._places}
-
-    @property
-    def attention_layers(self) -> Sequence[int]:
-        """No layer's attention is needed."""
-        return ()
+        self.sites = [site for place in self.places for site in (place.entry, place.out)]
+        self.kept = {site.name for site in self.sites}
 
     def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:
         """Take in a batch.
@@ -81,21 +69,13 @@ class NormView(View):
             self._prove(tape)
         energies = [
             _energies(place, tape.activations[place.entry.name], tape.gradients[place.out.name])
-            for place in self._places
+            for place in self.places
         ]
         sums = sum_norm_energies(_side_by_side(energies), tape.batch.valid)
-        self._ratios.update(_fractions(sums))
-
-    def tables(self) -> tuple[Table, ...]:
-        """Tabulate the norms."""
-        return (norm_table(self._places, self._ratios.result()),)
-
-    @property
-    def _parts(self) -> Mapping[str, Part]:
-        return {"ratios": self._ratios}
+        self.ratios.update(_fractions(sums))
 
     def _prove(self, tape: Tape) -> None:
-        for place in self._places:
+        for place in self.places:
             found = tape.activations[place.out.name]
             expected = place.apply(tape.activations[place.entry.name])
             largest = expected.abs().max()
@@ -107,13 +87,14 @@ class NormView(View):
                     f"{'layer' if place.is_centred else 'RMS'} norm. Please report it with the "
                     "model's name."
                 )
-        self._is_proven = True
+        self._is_proven, self.kept = True, {place.entry.name for place in self.places}
 
 
 def _energies(place: NormPlace, x: Tensor, grad: Tensor) -> NormEnergies:
     """Measure what a norm takes out of the gradient at its output, token by token."""
-    measure = layer_norm_energies if place.is_centred else rms_norm_energies
-    return measure(place.split(x), place.split(grad), place.gain, eps=place.eps)
+    return norm_energies(
+        place.split(x), place.split(grad), place.gain, eps=place.eps, is_centred=place.is_centred
+    )
 
 
 def _side_by_side(energies: Sequence[NormEnergies]) -> NormEnergies:
@@ -127,7 +108,7 @@ def _side_by_side(energies: Sequence[NormEnergies]) -> NormEnergies:
 
 
 def _fractions(sums: NormSums) -> dict[str, tuple[Tensor, Tensor]]:
-    """Say what is divided by what."""
+    """Return what is divided by what."""
     cosines = zip(SURROGATES, sums.cosine.unbind(dim=-1), strict=True)
     squares = zip(SURROGATES, sums.square.unbind(dim=-1), strict=True)
     return {

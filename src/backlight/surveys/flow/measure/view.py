@@ -1,52 +1,26 @@
-"""One way of looking at a tape: which sites it needs, what it adds up, what it tabulates."""
+"""One way of looking at a tape: which sites it needs, and what it adds up."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
-
-from numpy.typing import NDArray
 
 from backlight.capture.tape import Tape
 from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall
-from backlight.stats.base import State, prefixed, under
-from backlight.tables import Table
+from backlight.stats.base import Sums
 
 
-@runtime_checkable
-class Part(Protocol):
-    """Sums over sequences that can be written down, taken up again and put together."""
+class View(Sums, ABC):
+    """Sums of what some layers do to the gradient; memory does not grow with the corpus.
 
-    def state(self) -> State:
-        """Give all that was seen as arrays."""
-        ...
+    Attributes:
+        sites: Where a tape must have gradients.
+        kept: At which of these sites the next tape must have activations too.
+        attention_layers: Of which layers what attends must be kept.
+    """
 
-    def restore(self, state: State) -> None:
-        """Forget what was seen and take over a state."""
-        ...
-
-    def merge(self, other: Any) -> None:
-        """Take in what another of the same form has seen of other sequences."""
-        ...
-
-
-class View(ABC):
-    """Sums of what some layers do to the gradient; memory does not grow with the corpus."""
-
-    @property
-    @abstractmethod
-    def sites(self) -> Sequence[Site]:
-        """Where a tape must have gradients."""
-
-    @property
-    @abstractmethod
-    def kept(self) -> Collection[str]:
-        """At which of these sites it must have activations too."""
-
-    @property
-    @abstractmethod
-    def attention_layers(self) -> Sequence[int]:
-        """Of which layers what attends must be kept."""
+    sites: Sequence[Site]
+    kept: Collection[str] = ()
+    attention_layers: Sequence[int] = ()
 
     @abstractmethod
     def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:
@@ -56,26 +30,3 @@ class View(ABC):
             tape: With gradients at the sites, and activations at those that are kept.
             calls: What attended, by layer.
         """
-
-    @abstractmethod
-    def tables(self) -> tuple[Table, ...]:
-        """Tabulate all that was seen."""
-
-    @property
-    @abstractmethod
-    def _parts(self) -> Mapping[str, Part]:
-        """All that is summed, by name."""
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Give all that was seen as arrays; ``restore`` takes them back bit by bit."""
-        return prefixed(self._parts)
-
-    def restore(self, state: State) -> None:
-        """Forget what was seen and take over a state."""
-        for name, part in self._parts.items():
-            part.restore(under(name, state))
-
-    def merge(self, other: "View") -> None:
-        """Take in what a view of the same layers has seen of other sequences."""
-        for name, part in self._parts.items():
-            part.merge(other._parts[name])

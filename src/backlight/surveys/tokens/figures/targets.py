@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.models.sites import kind_of, layer_of
+from backlight.surveys.tokens.names import key_of
 from backlight.tables import Table
 
 _MOST = 6
@@ -98,23 +99,6 @@ def find_targets(
         )
         for site, position in pairs
     ]
-
-
-def key_of(site: str, position: str, first_kind: str) -> str:
-    """Name what is written about a site and position: ``layer_3_comma``, as the seed's tool does.
-
-    Args:
-        site: The site.
-        position: The position.
-        first_kind: The kind of site that is meant where a name tells none.
-
-    Returns:
-        The name, with the kind of site (``layer_3_mlp.out_comma``) if it is another.
-    """
-    layer, kind = layer_of(site), kind_of(site)
-    if layer is None:
-        return f"{site}_{position}"
-    return f"layer_{layer}_{position}" if kind == first_kind else f"layer_{layer}_{kind}_{position}"
 
 
 def choose_targets(targets: Sequence[Target]) -> list[list[Target]]:

@@ -44,7 +44,7 @@ def later_attentions(site: Site, num_layers: int, wiring: Wiring | None) -> int 
 def follows(
     subject: Subject, site: Site, reads: Sequence[NDArray[np.int64]], num_tokens: int
 ) -> NDArray[np.bool_]:
-    """Tell at which tokens of each prompt the order of tokens lets a site reach the objective.
+    """Find at which tokens of each prompt the order of tokens lets a site reach the objective.
 
     A token reaches an output that is read at its own place, and those read later if an attention
     follows. Windows of attention are not looked at: what they cut off counts as reachable.
@@ -67,7 +67,7 @@ def follows(
 def reaches(
     subject: Subject, site: Site, reads: Sequence[NDArray[np.int64]], num_tokens: int
 ) -> NDArray[np.bool_]:
-    """Tell at which tokens of each prompt the gradient at a site can differ from zero.
+    """Find at which tokens of each prompt the gradient at a site can differ from zero.
 
     Besides what ``follows`` says: a query that sees a single key (that of the first token, in a
     model without attention sinks) reaches nothing, as a softmax over one number is constant; nor

@@ -14,7 +14,7 @@ from backlight.capture.finite import check_finite
 from backlight.capture.record import record
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
-from backlight.errors import FamilyProofError
+from backlight.errors import FamilyProofError, StateError
 from backlight.models.head import Head
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
@@ -23,8 +23,8 @@ from backlight.objectives.grid import Grid
 from backlight.objectives.objective import LossGradient
 from backlight.objectives.prompts import Prompt
 from backlight.objectives.spans import PromptTokens
-from backlight.stats.base import taken, under
-from backlight.surveys.layers.measure import Progress
+from backlight.stats.base import State, Statistic, taken, under
+from backlight.stats.progress import Progress
 from backlight.surveys.tokens.measure.reach import follows, reaches
 
 MEASURES = ("gradient_norm", "activation_norm", "grad_x_act")
@@ -55,12 +55,13 @@ class PromptSet:
 
 
 @final
-class TokenSurvey:
+class TokenSurvey(Statistic):
     """All that was measured so far, one row for each prompt.
 
     Attributes:
         num_batches: How many batches were measured.
-        nats: The cross-entropy of each answer, summed over its tokens that count.
+        nats: The cross-entropy of each answer, summed over its tokens that count; NaN of a prompt
+            that was not measured yet.
         value: The objective of each prompt.
         right: Whether each answer is what the model would have said, greedily.
         measured: By site and measure (``layers.3.resid.post/gradient_norm``), ``[prompts, 1 +
@@ -78,18 +79,68 @@ class TokenSurvey:
         self.measured: dict[str, NDArray[np.float64]] = {}
         self.vectors: dict[str, NDArray[np.float32]] = {}
 
+    def update(
+        self,
+        prompts: Sequence[int],
+        tape: Tape,
+        right: NDArray[np.bool_],
+        found: Mapping[str, NDArray[np.float64]],
+        vectors: Mapping[str, NDArray[np.float64]],
+    ) -> None:
+        """Take in a batch.
+
+        Args:
+            prompts: Which prompts it holds.
+            tape: With the loss and the objective of each.
+            right: Whether the model is right about each.
+            found: What was measured of them, as in ``measured``.
+            vectors: Their vectors, as in ``vectors``.
+        """
+        assert tape.nats is not None
+        assert tape.value is not None
+        rows = list(prompts)
+        self.nats[rows], self.value[rows] = tape.nats.numpy(), tape.value.numpy()
+        self.right[rows] = right
+        self._put(rows, found, vectors)
+        self.num_batches += 1
+
+    def merge(self, other: "TokenSurvey") -> None:
+        """Take in what another has measured of other prompts of the same set.
+
+        Args:
+            other: With rows for all prompts of the set.
+
+        Raises:
+            StateError: If both have measured the same prompt.
+        """
+        there = ~np.isnan(other.nats)
+        both = np.flatnonzero(there & ~np.isnan(self.nats))
+        if len(both):
+            raise StateError(f"prompt {both[0]} is in both of two parts that are to be merged")
+        rows = np.flatnonzero(there).tolist()
+        for own, theirs in ((self.nats, other.nats), (self.value, other.value)):
+            own[rows] = theirs[rows]
+        self.right[rows] = other.right[rows]
+        self._put(
+            rows,
+            {name: array[rows] for name, array in other.measured.items()},
+            {name: array[rows] for name, array in other.vectors.items()},
+        )
+        self.num_batches += other.num_batches
+
     def state(self) -> dict[str, NDArray[Any]]:
-        """Give everything as plain arrays; ``restore`` takes them back bit by bit."""
-        own = {"nats": self.nats, "value": self.value, "right": self.right}
+        """See ``Statistic.state``."""
         return {
             "num_batches": np.array(self.num_batches),
-            **own,
+            "nats": self.nats,
+            "value": self.value,
+            "right": self.right,
             **{f"measured/{name}": array for name, array in self.measured.items()},
             **{f"vectors/{name}": array for name, array in self.vectors.items()},
         }
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a state."""
+    def restore(self, state: State) -> None:
+        """See ``Statistic.restore``."""
         self.num_batches = int(taken(state, "num_batches", np.zeros((), dtype=np.int64)))
         self.nats, self.value = (
             taken(state, name, self.nats, blanks=True) for name in ("nats", "value")
@@ -97,6 +148,30 @@ class TokenSurvey:
         self.right = taken(state, "right", self.right)
         self.measured = under("measured", state)
         self.vectors = under("vectors", state)
+
+    def _put(
+        self,
+        rows: Sequence[int],
+        found: Mapping[str, NDArray[Any]],
+        vectors: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """Fill the rows of some prompts; arrays of a name that is new are blank elsewhere."""
+        blank = np.full(len(self.nats), np.nan)
+        _fill(self.measured, rows, found, blank)
+        _fill(self.vectors, rows, vectors, blank.astype(np.float32))
+
+
+def _fill(
+    held: dict[str, NDArray[Any]],
+    rows: Sequence[int],
+    found: Mapping[str, NDArray[Any]],
+    blank: NDArray[Any],
+) -> None:
+    for name, array in found.items():
+        if name not in held:
+            shape = (len(blank), *array.shape[1:])
+            held[name] = np.full(shape, np.nan, dtype=blank.dtype)
+        held[name][rows] = array
 
 
 def survey_tokens(
@@ -131,29 +206,26 @@ def survey_tokens(
     reach = {site.name: follows(subject, site, reads, longest) for site in sites}
     for members in batches[state.num_batches :]:
         batch = Batch.of(passages, members).to(subject.device)
-        tape, right = _record(subject, batch, sites, material.objective)
-        assert tape.nats is not None
-        assert tape.value is not None
-        rows = list(members)
-        state.nats[rows], state.value[rows] = tape.nats.numpy(), tape.value.numpy()
-        state.right[rows] = right
-        shares = _shares(material.grid, rows, batch.input_ids.shape[1])
+        judged = _Judged(material.objective)
+        tape = record(subject, batch, sites, objective=judged, keep_activations=True)
+        shares = _shares(material.grid, list(members), batch.input_ids.shape[1])
+        found, vectors = dict[str, NDArray[np.float64]](), dict[str, NDArray[np.float64]]()
         for site in sites:
             check_finite(tape.gradients[site.name], site.name, batch, "gradients")
-            _check_reach(tape, site, batch, reach[site.name][rows])
+            _check_reach(tape, site, batch, reach[site.name][list(members)])
             gradient = tape.gradients[site.name].cpu().double()
             activation = tape.activations[site.name].cpu().double()
-            _measure(state, site, rows, shares, gradient, activation)
+            found |= _measures(site, shares, gradient, activation)
             for each in targets:
-                name = f"{site.name}/{names[each]}"
-                _keep(state, f"{name}/gradients", rows, shares[:, each], gradient)
-                _keep(state, f"{name}/activations", rows, shares[:, each], activation)
-        state.num_batches += 1
-        yield Progress(state.num_batches, batch.num_tokens)
+                name, share = f"{site.name}/{names[each]}", shares[:, each]
+                vectors[f"{name}/gradients"] = _average(share, gradient)
+                vectors[f"{name}/activations"] = _average(share, activation)
+        state.update(members, tape, judged.right, found, vectors)
+        yield Progress(num_tokens=batch.num_tokens)
 
 
 def reachable(subject: Subject, material: PromptSet, site: Site) -> NDArray[np.bool_]:
-    """Tell which positions of which prompts can have a gradient that is not zero.
+    """Find which positions of which prompts can have a gradient that is not zero.
 
     Args:
         subject: The model.
@@ -171,19 +243,19 @@ def reachable(subject: Subject, material: PromptSet, site: Site) -> NDArray[np.b
     return before[own, grid.stops] > before[own, grid.starts]
 
 
-def _record(
-    subject: Subject, batch: Batch, sites: Sequence[Site], objective: AnswerObjective
-) -> tuple[Tape, NDArray[np.bool_]]:
-    right: list[Tensor] = []
+@final
+class _Judged:
+    """An objective that also remembers whether the model is right about each prompt."""
 
-    def watched(
-        output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
+    def __init__(self, objective: AnswerObjective) -> None:
+        self._objective = objective
+        self.right = np.zeros(0, dtype=np.bool_)
+
+    def __call__(
+        self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
     ) -> LossGradient:
-        right.append(answered(output, batch, objective.predicts(batch), head))
-        return objective(output, batch, head)
-
-    tape = record(subject, batch, sites, objective=watched, keep_activations=True)
-    return tape, right[0].numpy()
+        self.right = answered(output, batch, self._objective.predicts(batch), head).numpy()
+        return self._objective(output, batch, head)
 
 
 def _shares(grid: Grid, rows: Sequence[int], num_tokens: int) -> Float[Tensor, "b columns tokens"]:
@@ -195,26 +267,22 @@ def _shares(grid: Grid, rows: Sequence[int], num_tokens: int) -> Float[Tensor, "
     return torch.from_numpy(inside / counts)
 
 
-def _measure(
-    state: TokenSurvey,
+def _measures(
     site: Site,
-    rows: Sequence[int],
     shares: Float[Tensor, "b columns tokens"],
     gradient: Float[Tensor, "b tokens width"],
     activation: Float[Tensor, "b tokens width"],
-) -> None:
+) -> dict[str, NDArray[np.float64]]:
+    """Average each measure over the tokens of each position."""
     found = {
         "gradient_norm": _by_head(gradient.square(), site.num_heads).sqrt(),
         "activation_norm": _by_head(activation.square(), site.num_heads).sqrt(),
         "grad_x_act": _by_head(gradient * activation, site.num_heads),
     }
-    for measure, values in found.items():
-        columns = torch.einsum("bct,bht->bhc", shares, values).numpy()
-        name = f"{site.name}/{measure}"
-        if name not in state.measured:
-            size = (len(state.nats), *columns.shape[1:])
-            state.measured[name] = np.full(size, np.nan)
-        state.measured[name][rows] = columns
+    return {
+        f"{site.name}/{measure}": torch.einsum("bct,bht->bhc", shares, values).numpy()
+        for measure, values in found.items()
+    }
 
 
 def _by_head(
@@ -228,18 +296,10 @@ def _by_head(
     return torch.cat([whole, heads], dim=1)
 
 
-def _keep(
-    state: TokenSurvey,
-    name: str,
-    rows: Sequence[int],
-    share: Float[Tensor, "b tokens"],
-    values: Float[Tensor, "b tokens width"],
-) -> None:
-    vectors = torch.einsum("bt,btw->bw", share, values).numpy()
-    if name not in state.vectors:
-        size = (len(state.nats), vectors.shape[1])
-        state.vectors[name] = np.full(size, np.nan, dtype=np.float32)
-    state.vectors[name][rows] = vectors
+def _average(
+    share: Float[Tensor, "b tokens"], values: Float[Tensor, "b tokens width"]
+) -> NDArray[np.float64]:
+    return torch.einsum("bt,btw->bw", share, values).numpy()
 
 
 def _check_reach(tape: Tape, site: Site, batch: Batch, reach: NDArray[np.bool_]) -> None:

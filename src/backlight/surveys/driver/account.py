@@ -1,0 +1,53 @@
+"""What of a text was not measured, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_REASONS = {
+    "blank": "blank",
+    "too_short": "of too few characters (--min_characters)",
+    "fewer_than_two_tokens": "of fewer than two tokens",
+}
+
+
+def tell_account(account: Mapping[str, Any], max_length: int) -> str:
+    """Say what of a text was not measured.
+
+    Args:
+        account: What became of the corpus, from ``Passages.account``.
+        max_length: Where passages were cut, in tokens.
+
+    Returns:
+        One line; empty if all of the text was measured.
+    """
+    left_out: Mapping[str, int] = account.get("left_out", {})
+    lines: list[str] = []
+    if left_out:
+        reasons = [f"{left_out[key]:,} {why}" for key, why in _REASONS.items() if key in left_out]
+        lines.append(f"Rows left out: {', '.join(reasons)}.")
+    if account.get("num_cut"):
+        lines.append(
+            f"Cut at {max_length} tokens: {account['num_cut']:,} of {account['num_passages']:,} "
+            "passages."
+        )
+    if account.get("num_unknown"):
+        share = account["num_unknown"] / account["num_tokens"]
+        lines.append(
+            f"Unknown to the tokenizer: {account['num_unknown']:,} tokens ({100 * share:.1f} %)."
+        )
+    return " ".join(lines)
+
+
+def corpus_lines(options: Any, metadata: Mapping[str, Any]) -> list[str]:
+    """Say what a reader of any table of a corpus must know: what was left out, which model.
+
+    Args:
+        options: The options of the run.
+        metadata: The metadata of its results; those of earlier versions say nothing of the text.
+
+    Returns:
+        A line each; none where there is nothing to say.
+    """
+    told = tell_account(metadata.get("text", {}), options.max_length)
+    model = f"Model: {metadata['note']}." if "note" in metadata else ""
+    return [line for line in (told, model) if line]

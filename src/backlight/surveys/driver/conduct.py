@@ -1,0 +1,150 @@
+"""The one way of every survey: find the run, open model and text, measure, tabulate, write."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from backlight.errors import RunDirectoryError, quoted
+from backlight.models.lending import borrowed
+from backlight.models.subject import Subject
+from backlight.runs.directory import RunDirectory
+from backlight.runs.results import Results, load_results
+from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.measurement import Findings, Measurement
+from backlight.surveys.driver.opening import Opening, is_other_text, settle
+from backlight.surveys.driver.printing import print_places, print_shown
+from backlight.surveys.driver.progress import Bar, restore_checkpoint
+from backlight.surveys.driver.reading import resolve, same_numbers
+from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.writing import write
+
+
+def ask(
+    survey: Survey,
+    config: str | Path | None,
+    options: Mapping[str, Any],
+    *,
+    subject: Subject | None = None,
+    **given: Any,
+) -> Results:
+    """Carry out a survey for a caller in Python.
+
+    Args:
+        survey: Which.
+        config: A YAML file of options, if any.
+        options: Options by the names of the command's flags; they win over the file.
+        subject: A model that is already loaded; None for the one that the options name.
+        **given: What else the survey takes in Python, handed to its measure door.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ConfigError: If an option does not exist or does not fit, or is one for loading a model
+            although there is a subject.
+    """
+    settled = settle(resolve(survey.options, config, options), subject)
+    return conduct(survey, settled, subject=subject, **given)
+
+
+def run(survey: Survey, options: Any) -> None:
+    """Carry out a survey, and print what was found and where it went.
+
+    Args:
+        survey: Which.
+        options: Its options.
+    """
+    printed = survey.door("printed")
+    if survey.lists is not None and getattr(options, survey.lists):
+        print_shown(printed.listed(options))
+        return
+    results = conduct(survey, options)
+    print_shown(printed.printed(options, results))
+    if results.path is not None:
+        print_places(RunDirectory(results.path), survey.name)
+
+
+def conduct(
+    survey: Survey, options: Any, *, subject: Subject | None = None, **given: Any
+) -> Results:
+    """Carry out a survey: what every one of them has in common.
+
+    Args:
+        survey: Which.
+        options: Its options, checked.
+        subject: A model that is already loaded; None for the one that the options name.
+        **given: What else the survey takes in Python.
+
+    Returns:
+        What was found; of a finished run that was to be resumed, what its files hold.
+
+    Raises:
+        RunDirectoryError: If the run's directory cannot be used, or the finished run measured other
+            data in memory.
+    """
+    clock = Clock()
+    found = find_run(options, survey.name)
+    if found is not None and found.is_finished:
+        return _read_back(options, found)
+    opening = Opening(options, subject, clock)
+    measurement: Measurement[Any, Any] = survey.door("measure").prepare(options, opening, **given)
+    directory = begin(
+        options,
+        survey.name,
+        measurement.run_name,
+        found,
+        {**measurement.corpus.material, **measurement.material},
+        masks=measurement.masks,
+    )
+    restore_checkpoint(directory, measurement.state)
+    bar = Bar(
+        measurement.title,
+        total=measurement.total,
+        done=measurement.done(),
+        unit=measurement.unit,
+        run=directory,
+        state=measurement.state,
+    )
+    # The model is borrowed once for all passes, which then need not do so one by one.
+    with borrowed(measurement.corpus.subject.model), bar:
+        for step in measurement.steps():
+            bar.after(step)
+        bar.keep()
+    clock.lap("gradient_computation")
+    findings: Findings = survey.door("tables").findings(options, measurement)
+    clock.lap("tables")
+    results = results_of(options, findings, directory)
+    if directory is not None:
+        write(directory, findings, survey.door("figures").draw(results), clock)
+    return results
+
+
+def results_of(options: Any, findings: Findings, directory: RunDirectory | None) -> Results:
+    """Return findings as the results that a caller gets.
+
+    Args:
+        options: The options of the run.
+        findings: What was found.
+        directory: Where it is written, None for nowhere.
+
+    Returns:
+        The results.
+    """
+    return Results(
+        path=None if directory is None else directory.path,
+        data=findings.data,
+        statistics=findings.statistics,
+        metadata=findings.metadata,
+        tables={table.name: table for table in findings.tables},
+        config=same_numbers(options) if directory is None else directory.config(),
+    )
+
+
+def _read_back(options: Any, run: RunDirectory) -> Results:
+    if is_other_text(options, run.provenance().get("corpus", {})):
+        raise RunDirectoryError(
+            f"The finished run in {quoted(run.path)} measured other data in memory than was "
+            "given now; start anew with overwrite, or name another output_dir."
+        )
+    return load_results(run.path)

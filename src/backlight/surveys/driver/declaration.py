@@ -1,0 +1,74 @@
+"""What a survey, an experiment and a tool are: a name, options, and where the code behind stands.
+
+Declarations load nothing heavy, so that the command line can list all of them in a moment.
+"""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """A question that is asked of a model and a text.
+
+    Attributes:
+        name: The name of its command.
+        options: What can be asked; the docstring is the help of the command.
+        room: The package that holds the doors: ``measure`` (``prepare(options, opening)`` returns a
+            ``Measurement``), ``tables`` (``findings(options, measurement)``), ``figures``
+            (``draw(results)`` yields names and figures) and ``printed`` (``printed(options,
+            results)`` yields tables and sentences for the terminal).
+        lists: A flag among the options with which nothing is measured, but what ``listed(options)``
+            of the door ``printed`` yields is printed; None if there is none.
+    """
+
+    name: str
+    options: type[BaseModel]
+    room: str
+    lists: str | None = None
+
+    def door(self, name: str) -> ModuleType:
+        """Import one of the doors of the room."""
+        return importlib.import_module(f"{self.room}.{name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """An experiment.
+
+    Attributes:
+        name: The name of its command below ``backlight lab``.
+        options: What can be changed; the docstring is the help of the command.
+        room: The package whose module ``experiment`` has the function ``experiment(options,
+            trials)``, which returns ``LabFindings``.
+    """
+
+    name: str
+    options: type[BaseModel]
+    room: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A command that is no survey.
+
+    Attributes:
+        name: The name of its command.
+        options: What can be asked; the docstring is the help of the command.
+        room: The package whose module ``command`` has the function ``run(options)``, which may
+            return an exit status.
+        positional: The option that can be given without its name; None for a file of options.
+    """
+
+    name: str
+    options: type[BaseModel]
+    room: str
+    positional: str | None = None
+
+    def run(self, options: BaseModel) -> Any:
+        """Import the command and carry it out."""
+        return importlib.import_module(f"{self.room}.command").run(options)

@@ -1,0 +1,88 @@
+"""The one way of every experiment: find the run, carry out trials, write, draw, print."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from backlight.report.plots import plots_to_json
+from backlight.runs.directory import RunDirectory
+from backlight.runs.results import Results, load_results
+from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.conduct import results_of
+from backlight.surveys.driver.declaration import Lab
+from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.printing import every_column, print_places, print_shown
+from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
+from backlight.surveys.driver.writing import write
+
+
+def ask_lab(lab: Lab, config: str | Path | None, options: Mapping[str, Any]) -> Results:
+    """Carry out an experiment for a caller in Python: nothing is printed, or written unasked.
+
+    Args:
+        lab: Which.
+        config: A YAML file of options, if any.
+        options: Options by the names of the command's flags; they win over the file.
+
+    Returns:
+        Its tables; ``data`` holds what each trial found, ``metadata["remarks"]`` what it means.
+    """
+    return experiment(lab, resolve(lab.options, config, {"save_outputs": False, **options}))
+
+
+def run_lab(lab: Lab, options: Any) -> None:
+    """Carry out an experiment, and print what was found and where it went.
+
+    Args:
+        lab: Which.
+        options: Its options.
+    """
+    results = experiment(lab, options)
+    print_shown(every_column(results.tables[name]) for name in results.metadata["printed"])
+    print_shown(f"\n{remark}" for remark in results.metadata["remarks"])
+    if results.path is not None:
+        print_places(RunDirectory(results.path), command_of(lab))
+
+
+def command_of(lab: Lab) -> str:
+    """Name the command of an experiment."""
+    return f"lab {lab.name}"
+
+
+def experiment(lab: Lab, options: Any) -> Results:
+    """Carry out an experiment: what every one of them has in common.
+
+    Args:
+        lab: Which.
+        options: Its options, checked.
+
+    Returns:
+        What was found; of a finished run that was to be resumed, what its files hold.
+    """
+    clock, command = Clock(), command_of(lab)
+    found = find_run(options, command)
+    if found is not None and found.is_finished:
+        return load_results(found.path)
+    directory = begin(options, command, f"lab_{lab.name}", found, {})
+    trials = TrialRunner(options.device, directory)
+    module = importlib.import_module(f"{lab.room}.experiment")
+    seen: LabFindings = module.experiment(options, trials)
+    clock.lap("experiment")
+    findings = Findings(
+        tables=seen.tables,
+        data=trials.state(),
+        metadata={
+            "printed": list(seen.printed),
+            "remarks": list(seen.remarks),
+            "plots": plots_to_json(seen.plots),
+        },
+    )
+    results = results_of(options, findings, directory)
+    if directory is not None:
+        from backlight.report.plot_drawing import draw_plots
+
+        write(directory, findings, draw_plots(seen.plots, results.tables), clock)
+    return results

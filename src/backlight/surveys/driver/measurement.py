@@ -1,0 +1,104 @@
+"""What the measure door of a survey hands to the driver, and what the tables door hands back."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from numpy.typing import NDArray
+
+from backlight.surveys.driver.opening import Corpus
+from backlight.tables import Table
+
+Arrays = Mapping[str, NDArray[Any]]
+
+MASKS = "right-padded; pads count nowhere; every other token counts, the last of each too"
+
+
+@runtime_checkable
+class Step(Protocol):
+    """What one step of a measurement did."""
+
+    @property
+    def num_tokens(self) -> int:
+        """How many units of progress it was."""
+        ...
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the state can be kept after it."""
+        ...
+
+
+@runtime_checkable
+class State(Protocol):
+    """What a measurement has seen so far, as something that can be written down."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copy everything into plain arrays."""
+        ...
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take over what ``state`` returned; the next step is then the one that followed."""
+        ...
+
+
+_State = TypeVar("_State", bound=State)
+_Plan = TypeVar("_Plan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Generic[_State, _Plan]):
+    """A survey that is ready to run: the driver steps through it and keeps its state.
+
+    Attributes:
+        corpus: The model and the text.
+        run_name: How an automatically named run directory begins; the time is added.
+        title: What the progress bar says.
+        state: What has been seen so far.
+        steps: Goes on from where the state stands, and changes it with each step.
+        plan: What else the tables door needs.
+        total: How many units of progress the whole is.
+        done: Counts how many of them the state holds.
+        unit: What progress is counted in.
+        masks: Which tokens count, in words.
+        material: Where the numbers come from besides the model and the text; all of it must be the
+            same when a run is resumed.
+    """
+
+    corpus: Corpus
+    run_name: str
+    title: str
+    state: _State
+    steps: Callable[[], Iterator[Step]]
+    plan: _Plan
+    total: int
+    done: Callable[[], int]
+    unit: str = "tokens"
+    masks: str = MASKS
+    material: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a measurement found.
+
+    Attributes:
+        tables: Its tables, each written as ``tables/{name}.csv``.
+        data: Its arrays, all of them in one archive.
+        statistics: Arrays of a second archive; none, no archive.
+        metadata: What a reader of the numbers must know.
+        described: What ``metadata.json`` says besides that, before it.
+        brief: What the archive of arrays says about itself.
+        files: What else is written, by the names of the files, which say what they hold: one array
+            (.npy), arrays by name (.npz), or a mapping (.json).
+        archived: The names of the arrays in the archive; None for all of ``data``.
+    """
+
+    tables: Sequence[Table]
+    data: Arrays
+    statistics: Arrays = field(default_factory=dict[str, NDArray[Any]])
+    metadata: Mapping[str, Any]
+    described: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    brief: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    files: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    archived: Sequence[str] | None = None

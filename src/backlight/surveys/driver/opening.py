@@ -1,0 +1,195 @@
+"""Opening what is measured: the model that the options name, and the text, cut into batches."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from backlight.data.batches import Passages, bucket, tokenize
+from backlight.data.corpora import RowReader, Rows
+from backlight.data.given import Given
+from backlight.errors import ConfigError
+from backlight.models.loading import load_subject
+from backlight.models.reading import refuse_unreadable
+from backlight.models.subject import Subject
+from backlight.surveys.driver.account import tell_account
+from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.options import SHIPPED, CorpusOptions, ModelOptions, TextOptions
+from backlight.world import CITY_MODEL
+
+_Options = TypeVar("_Options", bound=BaseModel)
+
+_logger = logging.getLogger(__name__)
+
+
+def load(options: ModelOptions) -> Subject:
+    """Load the model that some options name; ``city`` is the one that the package ships."""
+    shipped = options.model_name == SHIPPED
+    return load_subject(
+        str(CITY_MODEL / "final") if shipped else options.model_name,
+        device=options.device,
+        dtype=options.dtype,
+        attn_implementation=options.attn_implementation,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
+
+
+def settle(options: _Options, subject: Subject | None) -> _Options:
+    """Let options name the model that a caller in Python has loaded already.
+
+    Args:
+        options: The options.
+        subject: The model, None for the one that the options name.
+
+    Returns:
+        The options, with the name of the model.
+
+    Raises:
+        ConfigError: If there is a model and there are options for loading one.
+    """
+    if subject is None:
+        return options
+    idle = [name for name in ModelOptions.model_fields if name in options.model_fields_set]
+    if idle:
+        raise ConfigError(f"A subject is given, so {', '.join(idle)} would have no effect.")
+    return options.model_copy(update={"model_name": subject.name})
+
+
+def reader_of(options: TextOptions) -> RowReader:
+    """Open the text that some options name."""
+    return RowReader(
+        options.dataset,
+        text_column=options.text_column,
+        split=options.split,
+        min_characters=options.min_characters,
+        passage_length=options.max_length,
+    )
+
+
+def rows_of(options: TextOptions, num_samples: int) -> Rows:
+    """Read the first rows that count of the text that some options name."""
+    return reader_of(options).first(num_samples)
+
+
+def check_passages(subject: Subject, passages: Passages, max_length: int) -> None:
+    """Refuse passages that a model cannot read, and log what of the text is not in them.
+
+    Args:
+        subject: The model.
+        passages: What is to be measured.
+        max_length: Where passages were cut, in tokens.
+
+    Raises:
+        ConfigError: If passages are longer than the model reads.
+        DatasetError: If there are tokens that the model does not have.
+    """
+    remedy = f"lower --max_length (now {max_length})"
+    refuse_unreadable(subject, passages.tokens, kind="passage", remedy=remedy)
+    told = tell_account(passages.account(), max_length)
+    if told:
+        _logger.info("%s", told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """A text in batches, and the model that reads it.
+
+    Attributes:
+        subject: The model.
+        passages: The text.
+        batches: The members of each batch.
+        rows_sha256: A hash of the text, None if it has a name.
+    """
+
+    subject: Subject
+    passages: Passages
+    batches: Sequence[Sequence[int]]
+    rows_sha256: str | None = None
+
+    @property
+    def material(self) -> dict[str, Any]:
+        """Describe the model and the text, so that others are noticed."""
+        corpus = {**self.passages.account(), "tokens_sha256": self.passages.fingerprint()}
+        if self.rows_sha256 is not None:
+            corpus["rows_sha256"] = self.rows_sha256
+        return {"model": dict(self.subject.facts), "corpus": corpus}
+
+    def num_tokens_in(self, num_batches: int) -> int:
+        """Count the tokens of the first batches."""
+        return sum(
+            len(self.passages.tokens[member])
+            for members in self.batches[:num_batches]
+            for member in members
+        )
+
+
+class Opening:
+    """What a measure door is given to open model and text with, each at the moment of its choice.
+
+    Attributes:
+        clock: It is told of the phases.
+    """
+
+    def __init__(self, options: Any, subject: Subject | None, clock: Clock) -> None:
+        """Hold what to open.
+
+        Args:
+            options: The options of the survey.
+            subject: A model that is already loaded, None for the one that the options name.
+            clock: It is told of the phases.
+        """
+        self.clock = clock
+        self._options = options
+        self._subject = subject
+
+    def subject(self, load: Callable[[Any], Subject] = load) -> Subject:
+        """Return the model that is already loaded, or load it."""
+        subject = load(self._options) if self._subject is None else self._subject
+        self.clock.lap("model_loading")
+        return subject
+
+    def corpus(self) -> Corpus:
+        """Read the text, load the model, and cut the text into batches.
+
+        Returns:
+            What is to be measured.
+
+        Raises:
+            ConfigError: If passages are longer than the model reads.
+            DatasetError: If there are tokens that the model does not have.
+        """
+        options: CorpusOptions = self._options
+        rows = rows_of(options, options.num_samples)
+        _tell_rest(options)
+        self.clock.lap("dataset_preparation")
+        subject = self.subject()
+        passages = tokenize(rows, subject.tokenizer, max_length=options.max_length)
+        check_passages(subject, passages, options.max_length)
+        batches = bucket(passages, batch_size=options.batch_size, seed=options.seed)
+        self.clock.lap("dataset_preparation")
+        return Corpus(
+            subject=subject,
+            passages=passages,
+            batches=batches,
+            rows_sha256=rows.fingerprint() if isinstance(options.dataset, Given) else None,
+        )
+
+
+def _tell_rest(options: CorpusOptions) -> None:
+    source = options.dataset.source if isinstance(options.dataset, Given) else None
+    if isinstance(source, (list, tuple)) and len(source) > options.num_samples:
+        _logger.info(
+            "Of %s rows in memory the first %s that count are measured (num_samples).",
+            f"{len(source):,}",
+            f"{options.num_samples:,}",
+        )
+
+
+def is_other_text(options: Any, before: Mapping[str, Any]) -> bool:
+    """Whether data in memory are not those that an earlier run measured."""
+    if not isinstance(getattr(options, "dataset", None), Given):
+        return False
+    return before.get("rows_sha256") != rows_of(options, options.num_samples).fingerprint()

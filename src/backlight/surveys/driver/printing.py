@@ -1,0 +1,167 @@
+"""Tables on the terminal: any table, by the declarations of the columns that are shown of it."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table as RichTable
+
+from backlight.runs.config import CONFIG
+from backlight.runs.directory import RunDirectory
+from backlight.surveys.driver.progress import console
+from backlight.tables import Table
+
+_OF_ONE = re.compile(r"layer_|figures/gradient_pca_")  # pictures of one layer or position
+_SURENESS = ("_std", "_low", "_high")
+_MANY_COLUMNS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as it is printed.
+
+    Attributes:
+        heading: What stands above it.
+        name: The column of the table.
+        form: How a number is written, such as ``.3e``; empty for text and whole numbers. A number
+            that is not known is blank.
+        unit: What follows each number.
+        cell: Makes the text of a cell from a row of the table, instead of ``name`` and ``form``.
+        wraps: A cell may be broken into lines.
+    """
+
+    heading: str
+    name: str = ""
+    form: str = ""
+    unit: str = ""
+    cell: Callable[[Table, int], str] | None = None
+    wraps: bool = False
+
+    def text(self, table: Table, row: int) -> str:
+        """Write one cell."""
+        if self.cell is not None:
+            return self.cell(table, row)
+        return number(table[self.name][row], self.form, self.unit)
+
+    def is_text(self, table: Table) -> bool:
+        """Whether the column holds words, which begin at the left."""
+        return self.cell is None and table[self.name].dtype.kind in "UO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A table as it is printed.
+
+    Attributes:
+        table: The table; every row of it is printed.
+        columns: What is shown of it.
+        title: What stands above it.
+        caption: What its numbers mean.
+    """
+
+    table: Table
+    columns: Sequence[Column]
+    title: str
+    caption: str = ""
+
+
+def number(value: Any, form: str = "", unit: str = "") -> str:
+    """Write a value of a table; a number that is not known is blank."""
+    if value != value:
+        return ""
+    return f"{value:{form}}{unit}" if form else f"{value}{unit}"
+
+
+def percent(name: str) -> Callable[[Table, int], str]:
+    """Write a share as per cent."""
+    return lambda table, row: number(100 * table[name][row], ".1f", " %")
+
+
+def whole(name: str) -> Callable[[Table, int], str]:
+    """Write a whole number that stands in a column of floats."""
+    return lambda table, row: number(float(table[name][row]), ".0f")
+
+
+def print_shown(shown: Iterable[Shown | str]) -> None:
+    """Print tables, and sentences between them."""
+    for each in shown:
+        if isinstance(each, str):
+            console().print(each)
+        else:
+            console().print(_rich(each))
+
+
+def _rich(shown: Shown) -> RichTable:
+    rich = RichTable(title=shown.title, caption=shown.caption or None, caption_justify="left")
+    for column in shown.columns:
+        words = column.is_text(shown.table)
+        rich.add_column(
+            column.heading,
+            justify="left" if words or column.wraps else "right",
+            no_wrap=not column.wraps and (words or bool(column.form)),
+        )
+    for row in range(shown.table.num_rows):
+        rich.add_row(*(column.text(shown.table, row) for column in shown.columns))
+    return rich
+
+
+def every_column(table: Table) -> Shown:
+    """Show all columns of a table; what says how sure one is stands in the same cell."""
+    names = [name for name in table if not _belongs_to_another(name, table)]
+    between = "\n" if len(names) > _MANY_COLUMNS else " "
+
+    def cell(name: str) -> Callable[[Table, int], str]:
+        return lambda table, row: _with_sureness(table, name, row, between)
+
+    columns = [
+        Column(table.label(name), name)
+        if table[name].dtype.kind == "U"
+        else Column(table.label(name), cell=cell(name))
+        for name in names
+    ]
+    return Shown(table=table, columns=columns, title=table.name.replace("_", " "))
+
+
+def _belongs_to_another(name: str, table: Table) -> bool:
+    return any(name.removesuffix(end) in table for end in _SURENESS if name.endswith(end))
+
+
+def _with_sureness(table: Table, name: str, row: int, between: str) -> str:
+    value = _brief(table[name][row])
+    if value and f"{name}_std" in table:
+        spread = _brief(table[f"{name}_std"][row], digits=2)
+        return f"{value}{between}± {spread}" if spread else value
+    if value and {f"{name}_low", f"{name}_high"} <= table.keys():
+        low, high = (_brief(table[f"{name}{end}"][row], digits=3) for end in ("_low", "_high"))
+        return f"{value}{between}[{low}, {high}]" if low and high else value
+    return value
+
+
+def _brief(value: Any, *, digits: int = 4) -> str:
+    return number(float(value), f".{digits}g") if isinstance(value, np.floating) else str(value)
+
+
+def print_places(directory: RunDirectory, command: str) -> None:
+    """Print where the results of a finished run are.
+
+    Args:
+        directory: The run.
+        command: What it is a run of.
+    """
+    files = [str(name) for name in directory.manifest()["files"]]
+    pictures = [name for name in files if name.endswith((".png", ".svg"))]
+    overviews = [name for name in pictures if not _OF_ONE.match(name)]
+    place, config = (shlex.quote(str(path)) for path in (directory.path, directory.path / CONFIG))
+    lines = [
+        "",
+        f"Results   {directory.path}",
+        f"Figures   {len(pictures)}, overviews:",
+        *(f"          {directory.path / name}" for name in overviews),
+        "Tables    " + ", ".join(name for name in files if name.endswith(".csv")),
+        f"Again     backlight report {place}   (redraws the figures)",
+        f"          backlight {command} {config}   (measures again)",
+    ]
+    console().print("\n".join(lines), soft_wrap=True)

@@ -1,0 +1,83 @@
+"""What was found goes to disk: arrays, tables, figures, metadata, and the manifest last."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backlight.runs.directory import RunDirectory
+from backlight.runs.results import CONSOLIDATED, METADATA, STATISTICS
+from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.measurement import Findings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_OF_A_LAYER = re.compile(r"layer_(\d+)_")
+
+
+def write(
+    directory: RunDirectory,
+    findings: Findings,
+    figures: Iterable[tuple[str, "Figure"]],
+    clock: Clock,
+) -> None:
+    """Write everything into a run directory and finish it.
+
+    Args:
+        directory: Where.
+        findings: What was found.
+        figures: The figures by the names of their files, drawn as they are asked for.
+        clock: How long it took so far.
+    """
+    from backlight.report.rendering import rendered
+
+    seconds = Clock()
+    for name, content in findings.files.items():
+        _write_file(directory, name, content)
+        seconds.lap(name)
+    for table in findings.tables:
+        directory.write_table(table)
+    if findings.statistics:
+        directory.write_arrays(STATISTICS, dict(findings.statistics))
+    clock.lap("save_data")
+    for name, figure in figures:
+        directory.write_bytes(name, rendered(name, figure))
+        seconds.lap(name)
+    clock.lap("plots")
+    origin = directory.provenance()
+    started = {"timestamp": origin["started"]}
+    described = {
+        **findings.described,
+        "experiment_info": {**findings.described.get("experiment_info", {}), **started},
+        **findings.metadata,
+        "timing_stats": {**clock.laps, "total_runtime": clock.total()},
+        **_by_layer(seconds.laps),
+    }
+    directory.write_json(METADATA, described)
+    kept = findings.data if findings.archived is None else findings.archived
+    brief = np.array(json.dumps({**findings.brief, **started}))
+    arrays = {name: findings.data[name] for name in kept}
+    directory.write_arrays(CONSOLIDATED, {**arrays, "metadata": brief})
+    directory.finish({"command": origin["command"], "complete": True, **findings.metadata})
+
+
+def _write_file(directory: RunDirectory, name: str, content: Any) -> None:
+    if name.endswith(".npy"):
+        directory.write_array(name, content)
+    elif name.endswith(".npz"):
+        directory.write_arrays(name, content)
+    else:
+        directory.write_json(name, content)
+
+
+def _by_layer(seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Add up the seconds that the files of each layer took, where files are of single layers."""
+    layers: dict[str, float] = {}
+    for name, value in seconds.items():
+        match = _OF_A_LAYER.match(name)
+        if match:
+            layers[match[1]] = layers.get(match[1], 0.0) + value
+    return {"per_layer_timing": layers} if layers else {}

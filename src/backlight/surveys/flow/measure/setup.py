@@ -1,0 +1,72 @@
+"""A survey of the gradient's flow, made ready to run."""
+
+import logging
+from functools import partial
+
+from backlight.errors import UnsupportedSiteError
+from backlight.models.sites import format_layers, parse_layers
+from backlight.models.subject import Subject
+from backlight.surveys.driver.measurement import Measurement
+from backlight.surveys.driver.opening import Opening
+from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
+from backlight.surveys.flow.options import FlowConfig
+
+_logger = logging.getLogger(__name__)
+
+LeftOut = dict[str, str]
+"""By the name of a view that the model does not have, why."""
+
+FlowMeasurement = Measurement[Flow, LeftOut]
+
+
+def prepare(options: FlowConfig, opening: Opening) -> FlowMeasurement:
+    """Open the model and the text, and make the views that the model has.
+
+    Args:
+        options: What is asked.
+        opening: It opens them.
+
+    Returns:
+        The survey, ready to run.
+
+    Raises:
+        UnsupportedSiteError: If the model has none of the views, or not the one that was named.
+    """
+    corpus = opening.corpus()
+    layers = parse_layers(options.layers, corpus.subject.num_layers)
+    state, left_out = _views(options, corpus.subject, layers)
+    return FlowMeasurement(
+        corpus=corpus,
+        run_name=f"flow_{options.model_file_name}_layers_{format_layers(layers)}",
+        title=f"gradient flow: {', '.join(state.views)}",
+        state=state,
+        steps=partial(
+            survey_flow,
+            corpus.subject,
+            corpus.passages,
+            corpus.batches,
+            state,
+            reduction=options.loss_reduction,
+        ),
+        plan=left_out,
+        total=corpus.passages.num_tokens,
+        done=lambda: corpus.num_tokens_in(state.num_batches),
+    )
+
+
+def _views(options: FlowConfig, subject: Subject, layers: tuple[int, ...]) -> tuple[Flow, LeftOut]:
+    """Make the views that the model has; one that was asked for by name must be there."""
+    views, left_out = {}, LeftOut()
+    for name in options.views:
+        try:
+            views[name] = VIEWS[name](subject, layers)
+        except UnsupportedSiteError as error:
+            if options.view != "all":
+                raise
+            left_out[name] = str(error)
+            _logger.warning("The view of %s is left out: %s", name, error)
+    if not views:
+        raise UnsupportedSiteError(
+            f"None of the views can be had of {subject.name}: {' '.join(left_out.values())}"
+        )
+    return Flow(views), left_out

@@ -1,0 +1,58 @@
+"""Tables of a survey of the gradient's flow: each view has its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.flow.measure import FlowMeasurement
+from backlight.surveys.flow.measure.survey import Flow, ViewName
+from backlight.surveys.flow.options import FlowConfig
+from backlight.surveys.flow.tables.attention import attention_tables
+from backlight.surveys.flow.tables.norms import norm_tables
+from backlight.surveys.flow.tables.residual import residual_tables
+from backlight.tables import Table
+
+_TABLES: Mapping[ViewName, Callable[[Any], Sequence[Table]]] = {
+    "norms": norm_tables,
+    "attention": attention_tables,
+    "residual": residual_tables,
+}
+
+
+def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
+    """Turn what was measured into tables.
+
+    Args:
+        options: What was asked.
+        measurement: What was measured.
+
+    Returns:
+        The tables of the views, and their columns of numbers as arrays by ``{table}/{column}``.
+    """
+    del options  # they are in the run's config
+    state, passages = measurement.state, measurement.corpus.passages
+    tables = flow_tables(state)
+    metadata = {
+        "loss_nats_per_token": state.loss.nats_per_token,
+        "num_tokens": passages.num_tokens,
+        "num_passages": len(passages.tokens),
+        "text": passages.account(),
+        **({"left_out": measurement.plan} if measurement.plan else {}),
+        **measurement.corpus.subject.note,
+    }
+    return Findings(
+        tables=tables,
+        data={
+            f"{table.name}/{column}": values
+            for table in tables
+            for column, values in table.items()
+            if values.dtype.kind in "if"
+        },
+        metadata=metadata,
+        brief=metadata,
+    )
+
+
+def flow_tables(state: Flow) -> list[Table]:
+    """Tabulate what was seen, view after view."""
+    return [table for name, view in state.views.items() for table in _TABLES[name](view)]

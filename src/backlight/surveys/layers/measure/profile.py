@@ -1,0 +1,116 @@
+"""The profile of a corpus: statistics of a quantity at some sites, streamed over batches."""
+
+from collections.abc import Generator, Sequence
+from typing import final
+
+from torch import Tensor
+
+from backlight.capture.finite import check_finite
+from backlight.capture.record import record, record_activations
+from backlight.capture.tape import Tape
+from backlight.data.batches import Batch, Passages
+from backlight.errors import StateError, quoted
+from backlight.models.sites import Site
+from backlight.models.subject import Subject
+from backlight.objectives.objective import NextToken, Reduction
+from backlight.stats.bank import Bank
+from backlight.stats.base import Sums
+from backlight.stats.loss import CorpusLoss
+from backlight.stats.progress import Progress
+from backlight.surveys.driver.options import Quantity
+
+
+@final
+class Profile(Sums):
+    """All that was seen so far.
+
+    Attributes:
+        bank: The statistics of each site.
+        loss: The loss, and how many batches were seen.
+    """
+
+    def __init__(self) -> None:
+        self.bank, self.loss = Bank(), CorpusLoss()
+        super().__init__(parts={"bank": self.bank, "loss": self.loss})
+
+    @property
+    def num_batches(self) -> int:
+        """How many batches were seen."""
+        return self.loss.num_batches
+
+    def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
+        """Take in a batch.
+
+        Args:
+            tape: With what the quantity needs at the sites.
+            sites: Where to look.
+            quantity: What to look at.
+        """
+        batch = tape.batch
+        for site in sites:
+            values = _quantity(tape, site.name, quantity)
+            check_finite(values, site.name, batch, quantity)
+            self.bank.update(site.name, values, valid=batch.valid, passages=batch.passages)
+        self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
+
+
+def profile(
+    subject: Subject,
+    passages: Passages,
+    batches: Sequence[Sequence[int]],
+    state: Profile,
+    *,
+    sites: Sequence[Site],
+    quantity: Quantity = "gradients",
+    reduction: Reduction = "sequence_mean",
+) -> Generator[Progress, None, None]:
+    """Stream a corpus through the model, adding each batch to the state.
+
+    Args:
+        subject: The model.
+        passages: The corpus.
+        batches: The members of each batch; those already in the state are left out.
+        state: What was seen before; it is added to.
+        sites: Where to look.
+        quantity: What to look at.
+        reduction: How tokens and sequences are weighed in the loss.
+
+    Yields:
+        How far it has come, after each batch.
+
+    Raises:
+        NonFiniteError: If the loss or the quantity is NaN or infinite.
+        StateError: If the state is of other sites or of another corpus.
+    """
+    _refuse_other_state(state, sites, len(batches))
+    for members in batches[state.num_batches :]:
+        batch = Batch.of(passages, members).to(subject.device)
+        if quantity == "values":
+            tape = record_activations(subject, batch, sites)
+        else:
+            tape = record(
+                subject,
+                batch,
+                sites,
+                objective=NextToken(reduction),
+                keep_activations=quantity == "grad_x_act",
+            )
+        state.update(tape, sites, quantity)
+        yield Progress(num_tokens=batch.num_tokens)
+
+
+def _refuse_other_state(state: Profile, sites: Sequence[Site], num_batches: int) -> None:
+    if state.num_batches > num_batches:
+        raise StateError(f"it has seen {state.num_batches} batches, and there are {num_batches}")
+    names = frozenset(site.name for site in sites)
+    if state.num_batches and state.bank.sites != names:
+        other = min(state.bank.sites ^ names)
+        raise StateError(f"it is of other sites: they differ in {quoted(other)}")
+
+
+def _quantity(tape: Tape, site: str, quantity: Quantity) -> Tensor:
+    if quantity == "values":
+        return tape.activations[site]
+    if quantity == "grad_x_act":
+        return tape.gradients[site] * tape.activations[site]
+    return tape.gradients[site]

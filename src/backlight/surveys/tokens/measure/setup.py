@@ -1,0 +1,91 @@
+"""A survey of structured prompts, made ready to run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from backlight.data.batches import bucket
+from backlight.errors import ConfigError, nearest, quoted
+from backlight.models.sites import Site
+from backlight.objectives.prompts import Prompt
+from backlight.surveys.driver.measurement import Measurement
+from backlight.surveys.driver.opening import Corpus, Opening
+from backlight.surveys.tokens.checkpoints import load_answering
+from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
+from backlight.surveys.tokens.measure.survey import PromptSet, TokenSurvey, survey_tokens
+from backlight.surveys.tokens.names import prompt_columns
+from backlight.surveys.tokens.options import TokensConfig
+from backlight.surveys.tokens.prompts import draw_prompts, locate_prompts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensPlan:
+    """Which prompts are measured, and where.
+
+    Attributes:
+        prompts: The prompts, and the positions that they share.
+        sites: At which sites.
+        targets: At which positions whole vectors are kept.
+    """
+
+    prompts: PromptSet
+    sites: Sequence[Site]
+    targets: Sequence[int]
+
+
+TokensMeasurement = Measurement[TokenSurvey, TokensPlan]
+
+
+def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
+    """Draw the prompts, open the model, and find the sites and positions.
+
+    Args:
+        options: What is asked.
+        opening: It opens the model.
+
+    Returns:
+        The survey, ready to run.
+
+    Raises:
+        ConfigError: If positions were only to be listed, or no prompt has the value to colour by.
+    """
+    if options.list_positions:
+        raise ConfigError(
+            "list_positions prints a list on the command line; in Python, positions are a column "
+            "of tables['positions']."
+        )
+    drawn = draw_prompts(options)
+    _refuse_unknown_colour(options, drawn)
+    opening.clock.lap("prompt_preparation")
+    subject = opening.subject(load_answering)
+    prompts = locate_prompts(options, drawn, subject)
+    passages = prompts.passages
+    batches = bucket(passages, batch_size=options.batch_size, seed=options.seed)
+    grid, targets = choose_positions(prompts.grid, options.target_positions)
+    prompts = replace(prompts, grid=grid)
+    sites = choose_sites(subject, options.sites, options.target_layers)
+    corpus = Corpus(subject=subject, passages=passages, batches=batches)
+    state = TokenSurvey(len(prompts.prompts))
+    opening.clock.lap("prompt_preparation")
+    return TokensMeasurement(
+        corpus=corpus,
+        run_name=f"tokens_{options.task_type or 'template'}_num_samples_{len(prompts.prompts)}",
+        title=f"{options.objective} of {len(prompts.prompts)} answers",
+        state=state,
+        steps=partial(
+            survey_tokens, subject, prompts, batches, state, sites=sites, targets=targets
+        ),
+        plan=TokensPlan(prompts=prompts, sites=sites, targets=targets),
+        total=passages.num_tokens,
+        done=lambda: corpus.num_tokens_in(state.num_batches),
+        masks="right-padded; pads count nowhere; the loss is that of the answer's tokens alone",
+    )
+
+
+def _refuse_unknown_colour(options: TokensConfig, prompts: Sequence[Prompt]) -> None:
+    known = prompt_columns(prompts)
+    if options.color_by is not None and options.color_by not in known:
+        hint = nearest(options.color_by, known, otherwise=f"They have {', '.join(known)}.")
+        raise ConfigError(
+            f"The prompts have no value {quoted(options.color_by)} to colour by. {hint}"
+        )

@@ -1,0 +1,9 @@
+"""What tests look for in figures."""
+
+from backlight.report.layout import CAPTION
+
+
+def caption(figure):
+    """Return the text below a figure, in one line."""
+    (text,) = [text for text in figure.texts if text.get_gid() == CAPTION]
+    return " ".join(text.get_text().split())
