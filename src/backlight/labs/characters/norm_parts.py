@@ -52,9 +52,7 @@ def _parts(norm: Norm, x: Tensor, gradient: Tensor, *, without_gain: bool) -> di
     gain = None if without_gain else norm.weight.detach().double()
     eps = norm.eps or torch.finfo(x.dtype).eps
     is_centred = isinstance(norm, nn.LayerNorm)
-    energies = norm_energies(
-        x.double(), gradient.double(), gain, eps=eps, is_centred=is_centred
-    )
+    energies = norm_energies(x.double(), gradient.double(), gain, eps=eps, is_centred=is_centred)
     everywhere = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
     sums = sum_norm_energies(energies, everywhere)
     cosines = zip(SURROGATES, sums.mean_cosine.tolist(), strict=True)
