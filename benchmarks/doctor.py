@@ -18,7 +18,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from backlight.training.doctor import Diagnosis, diagnose
+from backlight.training.doctor.diagnosis import diagnose
+from backlight.training.doctor.findings import Diagnosis
 from zoo.faults import FAULTS, Planted
 from zoo.healthy import HEALTHY
 from zoo.other_trainings import OTHERS, Loop

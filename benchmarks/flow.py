@@ -46,7 +46,7 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from backlight.data.batches import Batch, Passages, bucket
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.models.loading import load_subject
 from backlight.models.sites import resolve_sites
 from backlight.models.subject import Subject
@@ -191,7 +191,7 @@ def alone(job: str, words: argparse.Namespace) -> dict[str, float]:
 
 def long_passage(subject: Subject, words: argparse.Namespace) -> Passages:
     """Take the corpus's first tokens, over as many of its rows as it needs."""
-    text = "\n".join(read_rows(words.dataset, num_samples=1_000))
+    text = "\n".join(RowReader(words.dataset).first(1_000))
     ids = subject.tokenizer(text, truncation=True, max_length=words.length)["input_ids"]
     assert len(ids) == words.length, "the corpus has too few tokens"
     return Passages(tokens=[np.asarray(ids, dtype=np.int64)])

@@ -11,8 +11,8 @@ neighbours are not. Peak memory is taken in a process of its own for each conten
   loss at the 30 MLP outputs, parameters frozen, nothing else.
 - backward: hooks and `loss.backward()` with parameter gradients, on batches padded to 128 tokens,
   as throw-away scripts do it.
-- seed: one forward and one backward for each layer (document 001's tool), on batches padded to 128
-  tokens; on one batch only, since it takes minutes.
+- layer by layer: a forward and a backward for each layer, on batches padded to 128 tokens; on one
+  batch only, since it takes minutes.
 """
 
 import argparse
@@ -31,12 +31,12 @@ import torch
 from torch import Tensor
 
 from backlight.data.batches import Batch, Passages, bucket, tokenize
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.models.loading import load_subject
 from backlight.models.sites import Site, resolve_sites
 from backlight.models.subject import Subject
 from backlight.stats.aggregate import aggregate
-from backlight.surveys.layers.measure import Profile, profile
+from backlight.surveys.layers.measure.profile import Profile, profile
 from backlight.surveys.layers.tables import (
     dimension_table,
     histogram_table,
@@ -77,7 +77,7 @@ def main() -> None:
         "| --- | --- | --- | --- |",
     ]
     lines += interleaved(subject, sites, passages, batches, words.repeats)
-    lines += seed_way(subject, sites, passages, batches)
+    lines += layer_by_layer(subject, sites, passages, batches)
     lines += ["", "| | survey | floor |", "| --- | --- | --- |", *memory(words.dataset)]
     lines += ["", *linear(subject, sites, words.dataset)]
     text = "\n".join(lines)
@@ -190,7 +190,7 @@ def backward(
 def one_layer_at_a_time(
     subject: Subject, sites: Sequence[Site], passages: Passages, batches: Batches
 ) -> Iterator[None]:
-    """The seed's way: for each layer a forward and a backward with that output as a leaf."""
+    """For each layer run a forward and a backward pass with that output as a leaf."""
     for members in batches:
         input_ids, valid = padded(passages, members)
         for site in sites:
@@ -208,25 +208,25 @@ def one_layer_at_a_time(
         yield
 
 
-def seed_way(
+def layer_by_layer(
     subject: Subject, sites: Sequence[Site], passages: Passages, batches: Batches
 ) -> list[str]:
-    """Time one batch of the full length the seed's way, between two surveys of the same batch."""
+    """Time one batch of the full length layer by layer, between two surveys of the same batch."""
     longest = max(batches, key=lambda members: sum(len(passages.tokens[m]) for m in members))
-    seconds: dict[str, list[float]] = {"survey": [], "seed": []}
+    seconds: dict[str, list[float]] = {"survey": [], "layer by layer": []}
     for name, job in (
         ("survey", survey),
-        ("seed", one_layer_at_a_time),
+        ("layer by layer", one_layer_at_a_time),
         ("survey", survey),
     ):
         start = time.perf_counter()
         for _ in job(subject, sites, passages, [longest]):
             pass
         seconds[name].append(time.perf_counter() - start)
-    mine, theirs = median(seconds["survey"]), seconds["seed"][0]
+    mine, theirs = median(seconds["survey"]), seconds["layer by layer"][0]
     return [
-        f"| seed, one batch | {theirs:.2f} | {mine / theirs:.4f} (1 / {theirs / mine:.1f}) | "
-        "at most 1 / 15 |"
+        f"| layer by layer, one batch | {theirs:.2f} | "
+        f"{mine / theirs:.4f} (1 / {theirs / mine:.1f}) | at most 1 / 15 |"
     ]
 
 
@@ -294,7 +294,7 @@ def resident(field: str) -> float:
 
 def read_passages(subject: Subject, dataset: str, number: int) -> Passages:
     """Take passages evenly from a whole corpus, so that their lengths are as uneven as its own."""
-    rows = read_rows(dataset, num_samples=1_000_000)
+    rows = RowReader(dataset).first(1_000_000)
     step = len(rows) // number
     return tokenize(rows[::step][:number], subject.tokenizer, max_length=MAX_LENGTH)
 

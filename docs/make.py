@@ -1,21 +1,21 @@
 """Write docs/commands.md and the pictures of the docs anew: `make docs`."""
 
-import os
+import io
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from rich.console import Console
+
 import backlight
+from backlight.cli import app
 from backlight.labs import LABS
+from backlight.surveys import SURVEYS
+from backlight.tools import TOOLS
 
 DOCS = Path(__file__).parent
-COMMANDS = (
-    *("layers", "tokens", "flow", "sae", "train-sae", "train-world", "doctor", "lab"),
-    *(f"lab {name}" for name in LABS),
-    *("sites", "report", "demo"),
-)
+COMMANDS = (*SURVEYS, *TOOLS, "lab", *(f"lab {name}" for name in LABS))
 PICTURES = {
     "depth_profile.png": "depth_profile.png",
     "token_gradient_histograms.png": "token_histograms.png",
@@ -40,14 +40,10 @@ def commands() -> str:
 
 
 def help_of(words: list[str]) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "backlight", *words, "--help"],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
-    )
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines())
+    """Print the help of a command as a terminal of 100 columns without colours shows it."""
+    shown = io.StringIO()
+    app.help_print(words, console=Console(file=shown, width=100, color_system=None))
+    return "\n".join(line.rstrip() for line in shown.getvalue().splitlines())
 
 
 def draw_pictures() -> None:

@@ -102,14 +102,14 @@ def finished_run(tmp_path_factory, model_folder, text_file):
 @pytest.fixture
 def no_pixels(monkeypatch):
     """Draw figures but do not render them, for tests that are about their names."""
-    from backlight.surveys.driver import files  # after the hook
+    from backlight.report import rendering  # after the hook
 
-    monkeypatch.setattr(files, "png", lambda figure: b"")
+    monkeypatch.setattr(rendering, "rendered", lambda name, figure: b"")
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
     """Leave figures out, for tests that are about numbers."""
-    from backlight.surveys.layers import command  # after the hook
+    from backlight.surveys.layers import figures  # after the hook
 
-    monkeypatch.setattr(command, "draw_layers", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))

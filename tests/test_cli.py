@@ -10,7 +10,7 @@ import yaml
 
 from backlight import cli
 from backlight.runs import files
-from backlight.surveys.driver import survey as driver
+from backlight.surveys.layers.measure import setup
 from zoo.folders import contents, save_bert, save_causal, save_t5
 
 
@@ -197,7 +197,7 @@ def test_nothing_to_resume_lists_the_candidates(survey, refused, place, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(driver, "follow", stop)
+        patch.setattr(setup, "profile", stop)
         assert cli.main(survey(save_outputs=True)) == 130
     (run,) = (place / "runs").iterdir()
 
@@ -278,7 +278,7 @@ def test_an_interrupt_is_told_how_to_go_on(survey, place, monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(driver, "follow", stop)
+    monkeypatch.setattr(setup, "profile", stop)
 
     assert cli.main(survey()) == 130
     assert "go on with --resume" in capsys.readouterr().err
@@ -350,7 +350,7 @@ def test_overwriting_needs_a_directory(survey, refused):
 def test_the_call_sae_stays_a_call_when_everything_is_loaded():
     done = in_a_process(
         "import backlight, backlight.dictionaries.collection; first = backlight.sae; "
-        "import backlight.surveys.features.command; print(callable(first), first is backlight.sae)"
+        "import backlight.surveys.features; print(callable(first), first is backlight.sae)"
     )
 
     assert done.stdout.split() == ["True", "True"], done.stderr

@@ -1,9 +1,29 @@
 """What the docs show is what the program says."""
 
+import re
 import runpy
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+NOT_PROSE = ("commands.md", "lab-log.md")
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in NOT_PROSE),
+]
+
+
+def prose_of(page):
+    """Leave out code, what benchmarks write into a page, tables and pictures."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"<!-- (\w+): begin -->.*<!-- \1: end -->", "", text, flags=re.DOTALL)
+    return [line for line in text.splitlines() if not line.startswith(("|", "  |", "!["))]
+
+
+def anchors_of(page):
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_the_page_of_commands_is_what_help_prints():
@@ -21,3 +41,17 @@ def test_the_tree_in_the_readme_names_every_room():
         if not path.name.startswith("_")
     ]
     assert [room for room in rooms if f"  {room}" not in readme] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_of_the_docs_end_at_100_characters(page):
+    assert [line for line in prose_of(page) if len(line) > 100] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)\s]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        other = page.parent / name if name else page
+        assert other.exists(), target
+        assert not anchor or anchor in anchors_of(other), target

@@ -20,7 +20,7 @@ from .tools.train_world.command import train_world
 from .tools.train_world.trained import TrainedWorld
 from .training.log.history import History
 from .training.log.reading import read_history
-from .training.watch.watch import Watch, watch
+from .training.watching.watch import Watch, watch
 
 __all__ = [
     "Dictionary",

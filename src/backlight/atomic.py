@@ -16,13 +16,13 @@ def scratch_name() -> str:
 
 
 def is_scratch(name: str) -> bool:
-    """Tell whether a name is one that ``scratch_name`` makes."""
+    """Return whether a name is one that ``scratch_name`` makes."""
     return _SCRATCH.fullmatch(name) is not None
 
 
 @contextmanager
 def replacing(path: Path) -> Generator[Path, None, None]:
-    """Let a file appear under its name when it is whole, in place of an older one.
+    """Write a file that appears under its name when it is whole, in place of an older one.
 
     Args:
         path: The file, in a folder that is there.

@@ -34,12 +34,12 @@ _BRIEF.maxstring = _BRIEF.maxother = _LONGEST
 
 
 def nearest(name: str, known: Sequence[str], *, otherwise: str = "") -> str:
-    """Say which known names are close to a name that was not found.
+    """Suggest which known names are close to a name that was not found.
 
     Args:
         name: What was asked for.
         known: What there is.
-        otherwise: What to say if nothing is close.
+        otherwise: What to return if nothing is close.
 
     Returns:
         ``"Did you mean a or b?"``, or ``otherwise``.

@@ -17,6 +17,7 @@ from backlight.data.characters import (
     shipped_text,
 )
 from backlight.errors import DatasetError
+from zoo.characters import nanogpt_files
 
 TEXT = "To be, or not to be: that is the question.\n" * 5
 
@@ -55,12 +56,12 @@ def test_a_text_comes_back_from_its_numbers_in_two_parts(text):
 @given(st.text(min_size=2, max_size=200))
 def test_a_folder_that_was_written_is_read_as_it_was(tmp_path_factory, text):
     found = characters_of(text)
-    folder = write(tmp_path_factory.mktemp("characters"), found.to_files())
+    folder = write(tmp_path_factory.mktemp("characters"), nanogpt_files(found))
     assert same(read_characters(folder), found)
 
 
 def test_the_form_is_nanogpts(tmp_path):
-    files = characters_of("abcabcabca" * 2).to_files()
+    files = nanogpt_files(characters_of("abcabcabca" * 2))
     assert files["train.bin"][:8] == bytes([0, 0, 1, 0, 2, 0, 0, 0])
     assert len(files["train.bin"]) == 36
     assert len(files["val.bin"]) == 4
@@ -74,7 +75,7 @@ def test_the_form_is_nanogpts(tmp_path):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_folder_that_nanogpt_prepared_is_read(tmp_path, protocol):
     found = characters_of(TEXT)
-    files = found.to_files()
+    files = nanogpt_files(found)
     del files["meta.json"]
     files["meta.pkl"] = pickle.dumps(nanogpt_meta(found), protocol=protocol)
     assert same(read_characters(write(tmp_path, files)), found)
@@ -98,7 +99,7 @@ class Harmful:
     ids=["calls", "numpy", "empty", "text", "cut", "frame"],
 )
 def test_a_pickle_of_anything_else_is_refused_and_runs_nothing(tmp_path, content, capsys):
-    files = {**characters_of(TEXT).to_files(), "meta.pkl": content}
+    files = {**nanogpt_files(characters_of(TEXT)), "meta.pkl": content}
     del files["meta.json"]
     write(tmp_path, files)
     with pytest.raises(DatasetError, match=r"meta.pkl' is not the pickle of a plain dictionary"):
@@ -108,7 +109,7 @@ def test_a_pickle_of_anything_else_is_refused_and_runs_nothing(tmp_path, content
 
 @given(st.binary(max_size=60))
 def test_no_bytes_whatever_break_the_reader_of_pickles(tmp_path_factory, content):
-    files = {**characters_of(TEXT).to_files(), "meta.pkl": content}
+    files = {**nanogpt_files(characters_of(TEXT)), "meta.pkl": content}
     del files["meta.json"]
     folder = write(tmp_path_factory.mktemp("pickles"), files)
     with pytest.raises(DatasetError, match=r"meta.pkl"):
@@ -129,7 +130,7 @@ def test_no_bytes_whatever_break_the_reader_of_pickles(tmp_path_factory, content
     ],
 )
 def test_a_damaged_list_of_characters_is_refused(tmp_path, meta, message):
-    write(tmp_path, {**characters_of(TEXT).to_files(), "meta.json": meta})
+    write(tmp_path, {**nanogpt_files(characters_of(TEXT)), "meta.json": meta})
     with pytest.raises(DatasetError, match=message):
         read_characters(tmp_path)
 
@@ -139,7 +140,7 @@ def test_missing_and_cut_files_are_named(tmp_path):
         read_characters(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match=r"There is neither meta.json nor meta.pkl in"):
         read_characters(tmp_path)
-    files = characters_of(TEXT).to_files()
+    files = nanogpt_files(characters_of(TEXT))
     write(tmp_path, files)
     (tmp_path / "val.bin").write_bytes(files["val.bin"][:-1])
     with pytest.raises(DatasetError, match=r"val.bin' is cut off: it has \d+ bytes, an odd number"):

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from backlight.data import corpora
-from backlight.data.corpora import RowReader, read_rows
+from backlight.data.corpora import RowReader
 from backlight.data.given import Given
 from backlight.errors import DatasetError
 
@@ -27,13 +27,13 @@ def json_lines(rows, field="text"):
 def test_a_row_of_a_text_file_is_a_line(tmp_path):
     path = write(tmp_path / "a.txt", "\n".join(LONG))
 
-    assert list(read_rows(path, num_samples=10)) == LONG
+    assert list(RowReader(path).first(10)) == LONG
 
 
 def test_a_row_of_a_file_counts_unless_it_is_blank(tmp_path):
     path = write(tmp_path / "a.txt", "y\n   \t \n\n  x x \n这是一个句子。\n")
 
-    rows = read_rows(path, num_samples=10)
+    rows = RowReader(path).first(10)
 
     assert list(rows) == ["y", "  x x ", "这是一个句子。"]
     assert rows.left_out == {"blank": 2}
@@ -43,7 +43,7 @@ def test_rows_may_be_asked_to_have_more_characters_without_the_white_space_aroun
     enough, too_few = "x" * 51, "y" * 50
     path = write(tmp_path / "a.txt", f"{too_few}\n   {too_few}\t \n\n  {enough} \nshort\n{enough}")
 
-    rows = read_rows(path, num_samples=10, min_characters=50)
+    rows = RowReader(path, min_characters=50).first(10)
 
     assert list(rows) == [f"  {enough} ", enough]
     assert rows.left_out == {"too_short": 3, "blank": 1}
@@ -56,7 +56,7 @@ def test_the_seed_s_rule_of_50_characters_holds_for_wikitext_alone(monkeypatch, 
     rows = [{"text": "y" * 50}, {"text": "y" * 51}, {"text": " "}]
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
 
-    found = read_rows(dataset, num_samples=9)
+    found = RowReader(dataset).first(9)
 
     assert list(found) == kept
     assert found.left_out["blank"] == 1
@@ -65,50 +65,50 @@ def test_the_seed_s_rule_of_50_characters_holds_for_wikitext_alone(monkeypatch, 
 def test_what_is_left_out_behind_the_last_row_that_was_asked_for_is_not_read(tmp_path):
     path = write(tmp_path / "a.txt", "\none\n\n\ntwo\n")
 
-    assert read_rows(path, num_samples=1).left_out == {"blank": 1}
-    assert read_rows(path, num_samples=10**40).left_out == {"blank": 3}
+    assert RowReader(path).first(1).left_out == {"blank": 1}
+    assert RowReader(path).first(10**40).left_out == {"blank": 3}
 
 
 def test_the_first_rows_that_count_are_read(tmp_path):
     path = write(tmp_path / "a.txt", "\n".join(["", LONG[0], " ", LONG[1], LONG[2]]))
 
-    assert list(read_rows(path, num_samples=2)) == LONG[:2]
+    assert list(RowReader(path).first(2)) == LONG[:2]
 
 
 def test_json_lines_are_read_by_their_field(tmp_path):
     path = write(tmp_path / "a.jsonl", json_lines(LONG, "body") + "\n")
 
-    assert list(read_rows(path, num_samples=10, text_column="body")) == LONG
+    assert list(RowReader(path, text_column="body").first(10)) == LONG
 
 
 def test_packed_json_lines_are_read(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(json_lines(LONG).encode()))
 
-    assert list(read_rows(str(path), num_samples=10)) == LONG
+    assert list(RowReader(str(path)).first(10)) == LONG
 
 
 def test_parquet_is_read_by_its_column(tmp_path):
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"body": LONG, "id": list(range(5))}), path)
 
-    assert list(read_rows(str(path), num_samples=10, text_column="body")) == LONG
+    assert list(RowReader(str(path), text_column="body").first(10)) == LONG
 
 
 def test_a_path_from_home_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "a.txt", LONG[0])
 
-    assert list(read_rows("~/a.txt", num_samples=1)) == LONG[:1]
+    assert list(RowReader("~/a.txt").first(1)) == LONG[:1]
 
 
 def test_the_shipped_plays_are_paragraphs():
-    rows = read_rows("shakespeare", num_samples=100_000)
+    rows = RowReader("shakespeare").first(100_000)
 
     assert len(rows) > 5_000
     assert any("To be, or not to be,--that is the question:" in row for row in rows)
     assert not any("\n\n" in row or row.startswith("\n") or row.endswith("\n") for row in rows)
-    assert read_rows("shakespeare", num_samples=32).rows == rows[:32]
+    assert RowReader("shakespeare").first(32).rows == rows[:32]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_hub_is_asked_for_dataset_and_split(monkeypatch, dataset, asked):
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
-    rows = read_rows(dataset, num_samples=3, text_column="body", split="validation")
+    rows = RowReader(dataset, text_column="body", split="validation").first(3)
 
     assert list(rows) == LONG[:3]
     assert calls == [asked]
@@ -143,7 +143,7 @@ def test_without_network_and_local_copy_the_remedy_is_told(monkeypatch, dataset)
     with pytest.raises(
         DatasetError, match=r"neither in the local cache nor .* or use --dataset shakespeare"
     ):
-        read_rows(dataset, num_samples=1)
+        RowReader(dataset).first(1)
 
 
 def test_the_hub_s_own_complaint_is_told_in_one_line(monkeypatch):
@@ -153,14 +153,14 @@ def test_the_hub_s_own_complaint_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
     with pytest.raises(DatasetError, match=r"'a/b' cannot be read: Unknown split \"best\"\.$"):
-        read_rows("a/b", num_samples=1, split="best")
+        RowReader("a/b", split="best").first(1)
 
 
 def test_a_missing_package_is_named_with_the_way_round(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(DatasetError, match=r"pip install 'backlight\[data\]'.*shakespeare"):
-        read_rows("wikitext", num_samples=1)
+        RowReader("wikitext").first(1)
 
 
 def test_parquet_without_its_package_names_it(tmp_path, monkeypatch):
@@ -168,20 +168,20 @@ def test_parquet_without_its_package_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(DatasetError, match=r"\.parquet needs pyarrow: pip install"):
-        read_rows(str(tmp_path / "a.parquet"), num_samples=1)
+        RowReader(str(tmp_path / "a.parquet")).first(1)
 
 
 @pytest.mark.parametrize("suffix", ["txt", "jsonl", "jsonl.gz", "parquet"])
 def test_a_missing_file_is_named(tmp_path, suffix):
     with pytest.raises(DatasetError, match=rf"There is no file '.*lost\.{suffix}'"):
-        read_rows(str(tmp_path / f"lost.{suffix}"), num_samples=1)
+        RowReader(str(tmp_path / f"lost.{suffix}")).first(1)
 
 
 def test_an_empty_file_is_an_empty_dataset(tmp_path):
     path = write(tmp_path / "empty.txt", "")
 
     with pytest.raises(DatasetError, match=r"The dataset '.*empty\.txt' is empty: it has no rows"):
-        read_rows(path, num_samples=1)
+        RowReader(path).first(1)
 
 
 def test_rows_that_are_all_too_short_are_counted(tmp_path):
@@ -192,21 +192,21 @@ def test_rows_that_are_all_too_short_are_counted(tmp_path):
         match=r"None of the 3 rows of '.*' counts \(2 no longer than 50 characters, 1 blank\).*"
         "see --min_characters",
     ):
-        read_rows(path, num_samples=1, min_characters=50)
+        RowReader(path, min_characters=50).first(1)
 
 
 def test_rows_that_are_all_blank_are_counted(tmp_path):
     path = write(tmp_path / "a.txt", " \n\n\t\n")
 
     with pytest.raises(DatasetError, match=r"None of the 3 rows of '.*' counts \(3 blank\), so"):
-        read_rows(path, num_samples=1)
+        RowReader(path).first(1)
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path):
     path = write(tmp_path / "a.jsonl", json_lines([" "]) + '{"text": \n')
 
     with pytest.raises(DatasetError, match=r"Line 2 of '.*a\.jsonl' is not JSON"):
-        read_rows(path, num_samples=1)
+        RowReader(path).first(1)
 
 
 def test_a_field_that_is_not_there_is_told_with_those_that_are(tmp_path):
@@ -215,21 +215,21 @@ def test_a_field_that_is_not_there_is_told_with_those_that_are(tmp_path):
     with pytest.raises(
         DatasetError, match=r"no field 'text' in line 1 of .*, only 'body', 'id'\. .*--text_column"
     ):
-        read_rows(path, num_samples=1)
+        RowReader(path).first(1)
 
 
 def test_a_line_of_json_that_is_no_record_is_told(tmp_path):
     path = write(tmp_path / "a.jsonl", '["a", "b"]\n')
 
     with pytest.raises(DatasetError, match=r"Line 1 of .* holds a list of str, not text or token"):
-        read_rows(path, num_samples=1)
+        RowReader(path).first(1)
 
 
 def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path):
     parquet.write_table(pyarrow.table({"body": LONG}), tmp_path / "a.parquet")
 
     with pytest.raises(DatasetError, match=r"no field 'text' in '.*a\.parquet', only 'body'"):
-        read_rows(str(tmp_path / "a.parquet"), num_samples=1)
+        RowReader(str(tmp_path / "a.parquet")).first(1)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_field_that_holds_no_text_is_refused(tmp_path, value, kind):
     path = write(tmp_path / "a.jsonl", json.dumps({"text": value}) + "\n")
 
     with pytest.raises(DatasetError, match=rf"field 'text' in line 1 of .* holds {kind}, not text"):
-        read_rows(path, num_samples=1)
+        RowReader(path).first(1)
 
 
 @pytest.mark.parametrize("value", [{"role": "user", "content": "a"}, {"from": "gpt", "value": "a"}])
@@ -247,7 +247,7 @@ def test_a_chat_is_refused_with_what_makes_it_a_text(tmp_path, value):
     path = write(tmp_path / "a.jsonl", json.dumps({"messages": [value]}) + "\n")
 
     with pytest.raises(DatasetError, match=r"a list of dict, .*apply_chat_template\(messages, tok"):
-        read_rows(path, num_samples=1, text_column="messages")
+        RowReader(path, text_column="messages").first(1)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
@@ -258,7 +258,7 @@ def test_nulls_are_blank_rows(tmp_path, kind):
     else:
         path.write_text('{"text": "a b"}\n{"text": null}\n{"text": "c d"}\n')
 
-    rows = read_rows(str(path), num_samples=9)
+    rows = RowReader(str(path)).first(9)
 
     assert (list(rows), rows.left_out) == (["a b", "c d"], {"blank": 1})
 
@@ -278,7 +278,7 @@ def test_nulls_are_blank_rows(tmp_path, kind):
 def test_an_object_that_holds_the_rows_is_read(tmp_path, document, indent):
     path = write(tmp_path / "a.json", json.dumps(document, indent=indent))
 
-    assert list(read_rows(path, num_samples=9)) == ["a b", "c d"]
+    assert list(RowReader(path).first(9)) == ["a b", "c d"]
 
 
 @pytest.mark.parametrize(
@@ -290,20 +290,20 @@ def test_an_object_that_holds_the_rows_is_read(tmp_path, document, indent):
     ids=["one_object_over_lines", "lines_behind_blank_ones"],
 )
 def test_a_json_file_is_a_document_or_lines(tmp_path, text, rows):
-    assert list(read_rows(write(tmp_path / "a.json", text), num_samples=9)) == rows
+    assert list(RowReader(write(tmp_path / "a.json", text)).first(9)) == rows
 
 
 def test_arrays_of_token_ids_are_read_from_json(tmp_path):
     path = write(tmp_path / "a.json", "[[1, 2, 3], [4, 5]]")
 
-    assert [row.tolist() for row in read_rows(path, num_samples=9)] == [[1, 2, 3], [4, 5]]
+    assert [row.tolist() for row in RowReader(path).first(9)] == [[1, 2, 3], [4, 5]]
 
 
 def test_an_object_with_two_arrays_does_not_say_which_is_meant(tmp_path):
     path = write(tmp_path / "a.json", json.dumps({"train": [{"text": "a"}], "test": [{"text": 1}]}))
 
     with pytest.raises(DatasetError, match=r"no field 'text' in row 1 of .*, only 'train', 'test'"):
-        read_rows(path, num_samples=1)
+        RowReader(path).first(1)
 
 
 def test_a_file_that_is_not_utf8_is_told(tmp_path):
@@ -312,7 +312,7 @@ def test_a_file_that_is_not_utf8_is_told(tmp_path):
     with pytest.raises(
         DatasetError, match=r"is not UTF-8 text \(byte 1, 0xE4: .*: iconv -f ENC.*WIN"
     ):
-        read_rows(str(tmp_path / "a.txt"), num_samples=1)
+        RowReader(str(tmp_path / "a.txt")).first(1)
 
 
 PACKED = gzip.compress(json_lines(LONG).encode())
@@ -327,14 +327,14 @@ def test_a_file_that_is_no_whole_gzip_is_told(tmp_path, content):
     (tmp_path / "a.jsonl.gz").write_bytes(content)
 
     with pytest.raises(DatasetError, match=r"a\.jsonl\.gz' is not a whole gzip file"):
-        read_rows(str(tmp_path / "a.jsonl.gz"), num_samples=10)
+        RowReader(str(tmp_path / "a.jsonl.gz")).first(10)
 
 
 def test_a_file_that_is_no_parquet_is_told(tmp_path):
     path = write(tmp_path / "a.parquet", "not parquet")
 
     with pytest.raises(DatasetError, match=r"a\.parquet' is not a parquet file"):
-        read_rows(path, num_samples=1)
+        RowReader(path).first(1)
 
 
 @pytest.mark.parametrize("name", ["a.docx", "folder"])
@@ -345,7 +345,7 @@ def test_a_path_of_another_kind_is_told_the_endings(tmp_path, name):
         write(tmp_path / name, "\n".join(LONG))
 
     with pytest.raises(DatasetError, match=r"its name must end in \.txt, \.jsonl, \.json, \.csv"):
-        read_rows(str(tmp_path / name), num_samples=1)
+        RowReader(str(tmp_path / name)).first(1)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_every_kind_of_file_gives_its_texts(tmp_path, name, content, mark, packe
     raw = (mark + content).encode()
     path.write_bytes(gzip.compress(raw) if packed else raw)
 
-    assert list(read_rows(str(path), num_samples=9)) == ["one, two", "three"]
+    assert list(RowReader(str(path)).first(9)) == ["one, two", "three"]
 
 
 def test_token_ids_in_a_file_are_rows_too(tmp_path):
@@ -381,11 +381,11 @@ def test_token_ids_in_a_file_are_rows_too(tmp_path):
     columns = {"input_ids": [[1, 2, 0], [3, 0, 0]], "attention_mask": [[1, 1, 0], [1, 0, 0]]}
     parquet.write_table(pyarrow.table(columns), other)
 
-    assert [row.tolist() for row in read_rows(path, num_samples=9, text_column="ids")] == [
+    assert [row.tolist() for row in RowReader(path, text_column="ids").first(9)] == [
         [1, 2],
         [],
     ]
-    assert [row.tolist() for row in read_rows(str(other), num_samples=9)] == [[1, 2], [3]]
+    assert [row.tolist() for row in RowReader(str(other)).first(9)] == [[1, 2], [3]]
 
 
 def test_rows_that_go_on_without_any_that_counts_are_given_up(tmp_path, monkeypatch):
@@ -395,14 +395,14 @@ def test_rows_that_go_on_without_any_that_counts_are_given_up(tmp_path, monkeypa
     with pytest.raises(
         DatasetError, match=r"None of 1,000 rows one after another counts, up to row"
     ):
-        read_rows(path, num_samples=2)
+        RowReader(path).first(2)
 
 
 def test_half_a_character_is_told_with_its_place(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "fine"}\n{"text": "a\\ud800 b"}\n')
 
     with pytest.raises(DatasetError, match=r"Row 2 holds half a character .* U\+D800, at 1\)"):
-        read_rows(path, num_samples=2)
+        RowReader(path).first(2)
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_half_a_character_is_told_with_its_place(tmp_path):
 )
 def test_what_is_no_dataset_is_told(dataset, told):
     with pytest.raises(DatasetError, match=told):
-        read_rows(dataset, num_samples=1)
+        RowReader(dataset).first(1)
 
 
 def test_a_reader_tells_what_it_left_out_so_far(tmp_path):
@@ -429,7 +429,7 @@ def test_a_reader_tells_what_it_left_out_so_far(tmp_path):
 
 
 def test_rows_tell_whether_they_are_the_same(tmp_path):
-    one, other = (read_rows(Given(rows), num_samples=9) for rows in (["a", "b"], ["ab"]))
+    one, other = (RowReader(Given(rows)).first(9) for rows in (["a", "b"], ["ab"]))
 
-    assert one.fingerprint() == read_rows(Given(("a", "b")), num_samples=9).fingerprint()
+    assert one.fingerprint() == RowReader(Given(("a", "b"))).first(9).fingerprint()
     assert one.fingerprint() != other.fingerprint()

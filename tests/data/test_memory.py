@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.data.given import IN_MEMORY, Given, named_or_given
 from backlight.errors import DatasetError
 
@@ -30,7 +30,7 @@ class MapStyle:
 
 
 def rows_of(data, **options):
-    rows = read_rows(named_or_given(data), num_samples=9, passage_length=4, **options)
+    rows = RowReader(named_or_given(data), passage_length=4, **options).first(9)
     return [row if isinstance(row, str) else row.tolist() for row in rows]
 
 
@@ -126,8 +126,8 @@ def test_what_can_be_had_only_once_is_read_no_further_than_needed_and_can_be_rea
 
     given = Given(endless())
 
-    assert list(read_rows(given, num_samples=1)) == ["text 1"]
-    assert list(read_rows(given, num_samples=2)) == ["text 1", "text 2"]
+    assert list(RowReader(given).first(1)) == ["text 1"]
+    assert list(RowReader(given).first(2)) == ["text 1", "text 2"]
     assert len(taken) == 2
 
 
@@ -191,7 +191,7 @@ def test_what_is_no_data_is_told(data, told):
     ids=lambda data: type(data).__name__,
 )
 def test_nulls_are_blank_rows(data):
-    rows = read_rows(named_or_given(data), num_samples=9)
+    rows = RowReader(named_or_given(data)).first(9)
 
     assert (list(rows), rows.left_out) == (["a b", "c d"], {"blank": 1})
 

@@ -24,8 +24,7 @@ def drawn():
 
 
 def detached(parameters):
-    encoder, encoder_bias, decoder, bias = (each.detach() for each in parameters.tensors())
-    return Parameters(encoder=encoder, encoder_bias=encoder_bias, decoder=decoder, bias=bias)
+    return Parameters(*(each.detach() for each in parameters))
 
 
 def test_they_are_what_autograd_finds_through_the_dense_autoencoder():
@@ -33,12 +32,12 @@ def test_they_are_what_autograd_finds_through_the_dense_autoencoder():
     pre = parameters.pre_activations(x)
     fires = pre > 0.7
     error = (pre * fires) @ parameters.decoder + parameters.bias - x
-    expected = torch.autograd.grad(error.square().sum(), parameters.tensors())
+    expected = torch.autograd.grad(error.square().sum(), parameters)
 
     codes = Codes.of((pre * fires).detach())
     found = gradients(detached(parameters), x, codes, error.detach())
 
-    for mine, theirs in zip(found.tensors(), expected, strict=True):
+    for mine, theirs in zip(found, expected, strict=True):
         assert_close(mine, theirs)
 
 
@@ -54,7 +53,7 @@ def test_those_of_the_revival_are_what_autograd_finds():
 
     found = revival_gradients(detached(parameters), x, error, dead, k=k)
 
-    for mine, theirs in zip(found.tensors(), expected, strict=False):
+    for mine, theirs in zip(found, expected, strict=False):
         assert_close(mine, theirs)
     assert not found.bias.any()
     assert not found.encoder[~dead].any()

@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from backlight.data import corpora
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from zoo.folders import lines
 from zoo.hostile import attack
 
@@ -70,7 +70,7 @@ def test_every_format_in_every_encoding_with_every_line_end_gives_its_rows(
     path = tmp_path / (f"rows.{kind}" + ".gz" * (number % 2))
     path.write_bytes(gzip.compress(raw) if number % 2 else raw)
 
-    assert list(read_rows(str(path), num_samples=99)) == ROWS
+    assert list(RowReader(str(path)).first(99)) == ROWS
 
 
 def packed(content):

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import backlight
-from backlight.surveys.layers import command
-from backlight.tools.report import command as report_command
+from backlight.surveys.layers import figures
+from backlight.surveys.layers.measure import setup
 from zoo.harm import ARRAY_HARMS, HARMS, forged, harmed_arrays
 from zoo.hostile import attack
 from zoo.stopping import stopping
@@ -34,9 +34,9 @@ def runs(tmp_path_factory, model_folder, text_file):
         "layers": "0,2",
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "draw_layers", lambda report: iter(()))
+        patch.setattr(figures, "draw", lambda results: iter(()))
         backlight.layers(**options, output_dir=root / "layers")
-        with stopping(command, "profile", 2), pytest.raises(KeyboardInterrupt):
+        with stopping(setup, "profile", 2), pytest.raises(KeyboardInterrupt):
             backlight.layers(**options, output_dir=root / "unfinished")
     backlight.lab("ln-jacobian", output_dir=root / "lab", **LAB)
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -54,7 +54,7 @@ def place(runs, tmp_path):
 
 @pytest.fixture
 def no_drawing(monkeypatch):
-    monkeypatch.setattr(report_command, "draw_layers", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))
 
 
 @pytest.mark.parametrize(("harm", "file"), list(product(HARMS, (*READ, TABLE))))

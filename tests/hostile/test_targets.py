@@ -9,7 +9,7 @@ import pytest
 from backlight import cli
 from backlight.runs import lock as locking
 from backlight.runs.lock import lock
-from backlight.surveys.driver import session
+from backlight.surveys.driver import starting
 from backlight.surveys.layers import command as layers_command
 from backlight.tools.train_sae import command as sae_command
 from zoo.folders import contents
@@ -177,7 +177,7 @@ def test_three_runs_of_one_second_have_three_directories(survey, tmp_path, monke
 
             return datetime(2025, 1, 1)
 
-    monkeypatch.setattr(session, "datetime", Frozen)
+    monkeypatch.setattr(starting, "datetime", Frozen)
     for _ in range(3):
         assert cli.main(survey(save_outputs=True, layers="0")) == 0
 

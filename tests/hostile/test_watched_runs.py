@@ -219,7 +219,9 @@ def test_the_home_of_nobody_is_said(read):
         read("~nobody_of_that_name/run")
     with pytest.raises(CityError, match="home directory of a user who has none here"):
         read_cities("~nobody_of_that_name/cities.csv")
-    with pytest.raises(backlight.errors.ConfigError, match="nobody of that name has a home"):
+    with pytest.raises(
+        backlight.errors.ConfigError, match="there is no home directory of that name"
+    ):
         backlight.layers(output_dir="~nobody_of_that_name/run")
 
 

@@ -121,4 +121,4 @@ def test_torch_divides_by_a_little_more_than_the_norm(findings):
     (factors,) = [table for table in findings.tables if table.name == "torch_factor"]
 
     np.testing.assert_allclose(factors["torch"], factors["theory"], rtol=1e-6)
-    assert factors["torch"][0] < 0.1 < factors["document"][0]
+    assert factors["torch"][0] < 0.1 < factors["max_norm_over_norm"][0]

@@ -8,6 +8,7 @@ import torch
 from backlight.labs.frame.running import lab
 
 from backlight.data.characters import characters_of
+from backlight.labs import lab
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import DivergedError, Lesson, learn, make_network
 from backlight.labs.frame.notebook import Notebook
@@ -94,11 +95,11 @@ def test_yardsticks_are_losses_of_counted_characters():
 
 
 def test_a_rule_that_diverges_is_said_with_its_step_and_the_others_go_on(text, monkeypatch):
-    def unsteady(model, lesson, *, observe=None):
+    def unsteady(model, lesson, **options):
         if model.config.method == "fa":
             message = "The training diverged."
             raise DivergedError(message, step=3, losses=np.array([2.0, 3.0, 9.0, np.inf]))
-        return learn(model, lesson, observe=observe)
+        return learn(model, lesson, **options)
 
     monkeypatch.setattr(learning, "learn", unsteady)
     config = options(text, rules=("bp", "fa"), attn_modes=("softmax",), num_steps=12)

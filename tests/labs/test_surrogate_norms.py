@@ -7,6 +7,7 @@ from backlight.labs.frame.running import lab
 from scipy import stats
 
 from backlight.data.characters import characters_of
+from backlight.labs import lab
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import (
     DivergedError,
@@ -97,10 +98,10 @@ def test_what_is_predicted_of_each_surrogate_is_what_its_formula_says(findings):
 
 
 def test_a_training_that_diverges_is_shown_and_its_seed_is_left_out(text, monkeypatch):
-    def unsteady(model, lesson, *, observe=None):
+    def unsteady(model, lesson, **options):
         if model.config.norm_backward == "identity" and lesson.seed == 1338:
             raise DivergedError("It diverged.", step=2, losses=np.array([2.0, 9.0, np.nan]))
-        return learn(model, lesson, observe=observe)
+        return learn(model, lesson, **options)
 
     monkeypatch.setattr(learning, "learn", unsteady)
     config = options(text, methods=("bp",), surrogates=("identity",), seeds=3)

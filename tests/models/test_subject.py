@@ -6,12 +6,12 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from backlight.errors import DeviceError, ModelError, UnsupportedSiteError
-from backlight.models.contract import check_module
 from backlight.models.loading import load_subject, subject_from_transformers
 from backlight.models.proof import probe_tokens, prove_causal
 from backlight.models.sites import resolve_sites
 from backlight.models.subject import subject_from_module
 from backlight.models.taps import tapping
+from backlight.models.unknown.contract import check_module
 from zoo.models import OUTSIDE_THE_TABLE, tiny_model
 from zoo.tokenizers import WordTokenizer
 

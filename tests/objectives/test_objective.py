@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from backlight.data.batches import Batch, Passages
 from backlight.models.head import Head
 from backlight.objectives import objective
-from backlight.objectives.objective import next_token_loss, token_weights
+from backlight.objectives.objective import NextToken, token_weights
 
 VOCABULARY, WIDTH = 13, 6
 HEADS = {
@@ -54,7 +54,7 @@ def test_loss_and_gradient_are_autograds(monkeypatch, options, reduction):
     head, batch = head_of(**options), some_batch()
     hidden = torch.randn(3, 7, WIDTH, dtype=torch.float64, requires_grad=True)
 
-    found = next_token_loss(hidden, batch, head=head, reduction=reduction)
+    found = NextToken(reduction)(hidden, batch, head)
 
     loss, sums = reference(head.logits(hidden), batch, reduction)
     (expected,) = torch.autograd.grad(loss, hidden)
@@ -66,7 +66,7 @@ def test_without_a_head_the_gradient_is_at_the_logits():
     batch = some_batch()
     logits = torch.randn(3, 7, VOCABULARY, dtype=torch.float64, requires_grad=True)
 
-    found = next_token_loss(logits, batch, head=None, reduction="sequence_mean")
+    found = NextToken("sequence_mean")(logits, batch, None)
 
     loss, _ = reference(logits, batch, "sequence_mean")
     (expected,) = torch.autograd.grad(loss, logits)
@@ -77,7 +77,7 @@ def test_the_output_is_not_changed():
     hidden = torch.randn(3, 7, VOCABULARY, dtype=torch.float64)
     before = hidden.clone()
 
-    next_token_loss(hidden, some_batch(), head=None, reduction="token_sum")
+    NextToken("token_sum")(hidden, some_batch(), None)
 
     assert torch.equal(hidden, before)
 
@@ -86,7 +86,7 @@ def test_no_gradient_enters_at_pads_or_at_last_tokens():
     batch = some_batch()
     hidden = torch.randn(3, 7, WIDTH, dtype=torch.float64)
 
-    gradient = next_token_loss(hidden, batch, head=head_of(), reduction="token_sum").gradient
+    gradient = NextToken("token_sum")(hidden, batch, head_of()).gradient
 
     for row, length in enumerate(batch.lengths.tolist()):
         assert (gradient[row, length - 1 :] == 0).all()
@@ -98,7 +98,7 @@ def test_half_precision_losses_are_computed_in_float32(dtype):
     batch, head = some_batch(), head_of(dtype=dtype)
     hidden = torch.randn(3, 7, WIDTH, dtype=dtype)
 
-    found = next_token_loss(hidden, batch, head=head, reduction="token_sum")
+    found = NextToken("token_sum")(hidden, batch, head)
 
     _, sums = reference(head.logits(hidden).float(), batch, "token_sum")
     torch.testing.assert_close(found.nats, torch.stack(sums).double(), rtol=1e-5, atol=1e-5)

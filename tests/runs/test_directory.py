@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from backlight.errors import RunDirectoryError, StorageError
-from backlight.runs.directory import PROVENANCE, RunDirectory
+from backlight.runs.config import PROVENANCE
+from backlight.runs.directory import RunDirectory
 from backlight.runs.finding import find_latest
 from backlight.tables import Table
 from zoo.folders import contents

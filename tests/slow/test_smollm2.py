@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from backlight.capture.record import record
 from backlight.data.batches import Batch, tokenize
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.models.loading import load_subject
 from backlight.runs.results import load_results
 
@@ -30,7 +30,7 @@ def subject(request):
 
 def test_gradients_are_those_of_the_plain_transformers_loss(subject):
     torch.set_num_threads(2)
-    rows = read_rows("shakespeare", num_samples=300)[250:253]
+    rows = RowReader("shakespeare").first(300)[250:253]
     passages = tokenize(rows, subject.tokenizer, max_length=96)
     batch = Batch.of(passages, range(3))
     sites = [site for site in subject.sites.values() if site.name.endswith(KINDS)]

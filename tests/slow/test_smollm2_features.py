@@ -6,9 +6,10 @@ import torch
 
 from backlight import find_dictionaries, load_subject
 from backlight.data.batches import Batch, bucket, tokenize
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
-from backlight.surveys.features.measure.placement import place, try_out
+from backlight.surveys.features.measure.fidelity import check_fidelity
+from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from zoo.oracles import explicit
 
@@ -22,12 +23,22 @@ TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_feature_gradients_on_smollm2_are_those_of_autograd(dtype, splice):
     subject = load_subject("smollm2", device="cpu", dtype=dtype)
-    passages = tokenize(read_rows("shakespeare", num_samples=4), subject.tokenizer, max_length=48)
+    passages = tokenize(RowReader("shakespeare").first(4), subject.tokenizer, max_length=48)
     found = find_dictionaries("smollm2")
     dictionary = found.load(LAYER, dtype=getattr(torch, dtype), device=subject.device)
-    where = place(found.cards[LAYER], LAYER, subject)
+    reads, writes = sites_of(found.cards[LAYER], LAYER, subject)
     batches = bucket(passages, batch_size=2, seed=0)
-    trial = try_out(subject, Batch.of(passages, batches[0]), dictionary, where)
+    fidelity = check_fidelity(
+        subject, Batch.of(passages, batches[0]), dictionary, reads=reads, writes=writes
+    )
+    placed = PlacedDictionary(
+        layer=LAYER,
+        reads=reads,
+        writes=writes,
+        card=dictionary.card,
+        fidelity=fidelity,
+        load=lambda: dictionary,
+    )
     path = f"model.layers.{LAYER}.mlp"
     oracle = explicit(subject, passages, dictionary, path, splice, 2)
     gradients = np.concatenate(oracle.gradients)
@@ -38,30 +49,23 @@ def test_feature_gradients_on_smollm2_are_those_of_autograd(dtype, splice):
         ("gradients", True): (gradients * fires, np.maximum(fires.sum(0), 1)),
         ("grad_x_act", False): (products, len(products)),
     }
-    assert trial.quality.explained_variance > 0.5
+    assert fidelity.quality.explained_variance > 0.5
     for (quantity, active_only), (rows, count) in wanted.items():
         plan = FeaturePlan(splice=splice, quantity=quantity, active_only=active_only, stride=2)
-        state = FeatureSurvey(plan, {LAYER: tuple(dictionary.rows.shape)})
+        state = FeatureSurvey(plan, [placed])
         steps = survey_features(
             subject,
             passages,
             batches,
             state,
-            places=[where],
-            trials={LAYER: trial},
-            load=lambda _: dictionary,
-            plan=plan,
+            dictionaries=[placed],
             chunk_bytes=10**8,
         )
         list(steps)
-        seen = state.layers[LAYER]
-        if seen.sparse is None:
-            along = seen.moment.along(dictionary.rows)
-            mean, rms, mean_abs = along.mean, along.rms, seen.absolute.result().mean
-        else:
-            result = seen.sparse.result()
-            mean, rms = np.nan_to_num(result.mean.ratio), np.nan_to_num(result.rms)
-            mean_abs = np.nan_to_num(result.mean_abs.ratio)
+        statistics = state.layers[LAYER].statistics(dictionary.rows)
+        mean, mean_abs, rms = (
+            np.nan_to_num(statistics[name]) for name in ("mean", "mean_abs", "rms")
+        )
         for values, expected in (
             (mean, rows.sum(0) / count),
             (mean_abs, np.abs(rows).sum(0) / count),

@@ -2,8 +2,8 @@
 
 import pytest
 
+import backlight.training.watching.watch as watching
 from backlight.runs.provenance import provenance
-from backlight.training.watch import watch
 
 
 @pytest.fixture(scope="session")
@@ -13,4 +13,4 @@ def versions():
 
 @pytest.fixture(autouse=True)
 def _looked_up_once(monkeypatch, versions):
-    monkeypatch.setattr(watch, "provenance", lambda: dict(versions))
+    monkeypatch.setattr(watching, "provenance", lambda: dict(versions))

@@ -73,26 +73,24 @@ def _load() -> None:
     import transformers
     from matplotlib.figure import Figure
 
-    from backlight.surveys.driver import (
-        files,
-        session,
-    )
-    from backlight.surveys.features import command as sae  # noqa: F401
-    from backlight.surveys.flow import command as flow  # noqa: F401
-    from backlight.surveys.layers import command as layers
-    from backlight.surveys.tokens import command as tokens  # noqa: F401
-    from backlight.tools.report import command as report
+    from backlight.report import rendering
+    from backlight.surveys import SURVEYS
+    from backlight.surveys.driver import conduct, progress
+    from backlight.tools.report import command as _report  # noqa: F401
     from backlight.tools.train_sae import command as _sae  # noqa: F401
     from backlight.tools.train_world import command as _world  # noqa: F401
 
     torch.set_num_threads(1)
     assert transformers.LlamaForCausalLM
     assert transformers.AutoTokenizer
-    session.CHECKPOINT_SECONDS, session.CHECKPOINT_PATIENCE = 0.0, 0
-    files.png = lambda figure: b"pixels"
-    report.rendered = lambda name, figure: b"pixels"
+    assert conduct
+    progress.CHECKPOINT_SECONDS, progress.CHECKPOINT_PATIENCE = 0.0, 0
+    rendering.rendered = lambda name, figure: b"pixels"
     pictures = [("depth.png", Figure()), ("figures/one.png", Figure())]
-    layers.draw_layers = report.draw_layers = lambda shown: iter(pictures)
+    for survey in SURVEYS.values():
+        for door in ("measure", "tables", "figures", "printed"):
+            survey.door(door)
+    SURVEYS["layers"].door("figures").draw = lambda results: iter(pictures)
 
 
 def _one(words: list[str], folder: Path, n: int) -> dict[str, object]:

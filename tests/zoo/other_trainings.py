@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from backlight.learning_rules import LocalGPT
 from backlight.training.log.history import History
-from backlight.training.watch.watch import watch
+from backlight.training.watching.watch import watch
 from zoo.small_training import Training, local_training, text, warmed_up
 
 functional = nn.functional

@@ -14,8 +14,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 from backlight.data.characters import Characters, characters_of, draw_batch, shipped_text
 from backlight.learning_rules import LocalGPT, LocalGPTConfig
 from backlight.training.log.history import History
-from backlight.training.watch.schedules import Schedule
-from backlight.training.watch.watch import watch
+from backlight.training.watching.schedules import Schedule
+from backlight.training.watching.watch import watch
 
 Step = Callable[[int], None]
 

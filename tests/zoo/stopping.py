@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from backlight.surveys.driver import session
+from backlight.surveys.driver import progress
 
 
 @contextmanager
@@ -20,6 +20,6 @@ def stopping(command, survey, num_batches):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, survey, interrupted)
-        patch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
-        patch.setattr(session, "CHECKPOINT_PATIENCE", 0)
+        patch.setattr(progress, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(progress, "CHECKPOINT_PATIENCE", 0)
         yield

@@ -6,6 +6,12 @@ from torch import Tensor
 
 from backlight.data.batches import Batch
 from backlight.errors import NonFiniteError
+from backlight.models.sites import Site
+from backlight.models.subject import Subject
+from backlight.models.taps import tapping
+from backlight.objectives.objective import LossGradient
+
+_WATCHED = ("input", "output", "branch")
 
 
 def check_finite(
@@ -33,3 +39,48 @@ def check_finite(
         f"At {site}, {what} of passage {batch.passages[row]} are not finite at token "
         f"{position}, although the loss is. Try --dtype float32 (now {values.dtype})."
     )
+
+
+def is_finite(loss: LossGradient) -> bool:
+    """Whether the loss of every sequence is a number."""
+    return bool((loss.nats.isfinite() & loss.value.isfinite()).all())
+
+
+def not_finite(subject: Subject, batch: Batch, loss: LossGradient) -> NonFiniteError:
+    """Name the first passage whose loss is not finite, and the first layer where it went wrong.
+
+    Args:
+        subject: The model; the passage is run once more, by itself.
+        batch: Some passages.
+        loss: Their losses, of which at least one is not finite.
+
+    Returns:
+        The error.
+    """
+    row = int((~(loss.nats.isfinite() & loss.value.isfinite())).nonzero()[0, 0])
+    alone = batch.input_ids[row : row + 1, : int(batch.lengths[row])]
+    return NonFiniteError(
+        f"The loss of passage {batch.passages[row]} is {loss.nats[row].item()}: "
+        f"{_first_non_finite(subject, alone)}. Try --dtype float32 (now "
+        f"{loss.gradient.dtype}), or look for NaN in the weights."
+    )
+
+
+@torch.no_grad()
+def _first_non_finite(subject: Subject, tokens: Tensor) -> str:
+    """Find the site of the forward pass at which the first NaN or infinity is seen."""
+    first: list[str] = []
+
+    def visit(site: Site, tensor: Tensor) -> Tensor:
+        if not first and not tensor.isfinite().all():
+            first.append(site.name)
+        return tensor
+
+    watched = [
+        site
+        for site in subject.sites.values()
+        if site.tap.side in _WATCHED and site.problem is None
+    ]
+    with tapping(subject, watched, visit):
+        subject.forward(tokens)
+    return f"the first site that is not finite is {first[0]}" if first else "all sites are finite"

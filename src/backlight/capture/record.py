@@ -2,26 +2,72 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import final
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from backlight.capture.finite import is_finite, not_finite
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
-from backlight.errors import ModelError, NonFiniteError, SilentSiteError, UnsupportedSiteError
-from backlight.models.contract import no_way_back, without_gradient
+from backlight.errors import SilentSiteError, UnsupportedSiteError
+from backlight.models.backward import explaining, without_gradient
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
-from backlight.objectives.objective import LossGradient, NextToken, Objective
+from backlight.objectives.objective import NextToken, Objective
 
 _DEFAULT = NextToken()
-_WATCHED = ("input", "output", "branch")
 
 
 class _AllSeen(Exception):  # noqa: N818 - it is no error
     """Ends a forward pass of which nothing more is wanted."""
+
+
+@final
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What was seen of a batch on its way forward.
+
+    Attributes:
+        subject: The model.
+        batch: The batch.
+        asked: The sites whose gradients are wanted; others only start the graph.
+        kept: The sites whose tensors are kept, too.
+        edges: Where in the graph the tensor of each site is.
+        activations: Copies of tensors.
+        going_back: The forward pass is over.
+    """
+
+    subject: Subject
+    batch: Batch
+    asked: Collection[str]
+    kept: Collection[str]
+    edges: dict[str, GradientEdge] = field(default_factory=dict[str, GradientEdge])
+    activations: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    going_back: bool = False
+
+    def visit(self, site: Site, tensor: Tensor) -> Tensor:
+        """Take note of a site's tensor, and return what takes its place."""
+        if not torch.is_grad_enabled():
+            raise UnsupportedSiteError(without_gradient(site.name))
+        if not tensor.requires_grad:
+            # The clone may be written to in place by the block; the leaf below it may not.
+            tensor = tensor.detach().requires_grad_().clone()
+        elif site.tap.written:
+            # Many tensors are views (of a linear map's output), and writing into a view leads the
+            # way back around the point where it passed.
+            tensor = tensor.clone()
+        if self.going_back:
+            return tensor  # a checkpointed block is run again, and must find what it found before
+        if site.name in self.asked:
+            _refuse_second_pass(self.subject, site, self.edges)
+            self.edges[site.name] = get_gradient_edge(tensor)
+        if site.name in self.kept:
+            self.activations[site.name] = _activation(site, tensor, self.batch)
+        return tensor
 
 
 def record(
@@ -55,43 +101,24 @@ def record(
         UnsupportedSiteError: If a site passes more than once or not at all, or where it passes no
             gradient can be taken.
     """
-    edges: dict[str, GradientEdge] = {}
-    activations: dict[str, Tensor] = {}
     asked = {site.name for site in sites}
     kept = _kept(asked, keep_activations)
-    going_back = False
-
-    def visit(site: Site, tensor: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            raise UnsupportedSiteError(without_gradient(site.name))
-        if not tensor.requires_grad:
-            # The clone may be written to in place by the block; the leaf below it may not.
-            tensor = tensor.detach().requires_grad_().clone()
-        elif site.tap.written:
-            # Many tensors are views (of a linear map's output), and writing into a view leads the
-            # way back around the point where it passed.
-            tensor = tensor.clone()
-        if going_back:
-            return tensor  # a checkpointed block is run again, and must find what it found before
-        if site.name in asked:
-            _refuse_second_pass(subject, site, edges)
-            edges[site.name] = get_gradient_edge(tensor)
-        if site.name in kept:
-            activations[site.name] = _activation(site, tensor, batch)
-        return tensor
-
-    with tapping(subject, _with_start(subject, sites), visit), torch.enable_grad():
+    seen = _Seen(subject=subject, batch=batch, asked=asked, kept=kept)
+    gradients: Sequence[Tensor | None] = [None] * len(sites)
+    with tapping(subject, _with_start(subject, sites), seen.visit), torch.enable_grad():
         output = subject.forward(batch.input_ids)
-        _refuse_missed(subject, sites, edges)
+        _refuse_missed(subject, sites, seen.edges)
         loss = objective(output, batch, subject.head)
-        bad, going_back = _first_bad(loss), True
-        own = [edges[site.name] for site in sites]
-        gradients = _go_back(subject, output, loss, own) if bad is None else ()
-    if bad is not None:
-        raise _not_finite(subject, batch, loss, bad)
+        finite, seen.going_back = is_finite(loss), True
+        if finite and output.requires_grad:
+            edges = [seen.edges[site.name] for site in sites]
+            with explaining(subject.name):
+                gradients = torch.autograd.grad(output, edges, loss.gradient, allow_unused=True)
+    if not finite:
+        raise not_finite(subject, batch, loss)
     return Tape(
         batch=batch,
-        activations=activations,
+        activations=seen.activations,
         gradients={
             site.name: _gradient(site, gradient, batch)
             for site, gradient in zip(sites, gradients, strict=True)
@@ -129,19 +156,6 @@ def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) ->
         subject.forward(batch.input_ids)
     _refuse_missed(subject, sites, activations)
     return Tape(batch=batch, activations=activations, gradients={}, nats=None, value=None)
-
-
-def _go_back(
-    subject: Subject, output: Tensor, loss: LossGradient, edges: Sequence[GradientEdge]
-) -> tuple[Tensor | None, ...]:
-    if not output.requires_grad:
-        return (None,) * len(edges)
-    try:
-        return torch.autograd.grad(output, edges, grad_outputs=loss.gradient, allow_unused=True)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise ModelError(no_way_back(subject.name, error)) from error
 
 
 def _refuse_second_pass(subject: Subject, site: Site, seen: Collection[str]) -> None:
@@ -192,39 +206,3 @@ def _gradient(site: Site, gradient: Tensor | None, batch: Batch) -> Tensor:
     if site.tap.multiplier != 1.0:
         gradient = gradient / site.tap.multiplier
     return per_token(site, gradient, batch.input_ids.shape)
-
-
-def _first_bad(loss: LossGradient) -> int | None:
-    """Find the first sequence whose loss is not finite, None if all are."""
-    bad = ~(loss.nats.isfinite() & loss.value.isfinite())
-    return int(bad.nonzero()[0, 0]) if bad.any() else None
-
-
-def _not_finite(subject: Subject, batch: Batch, loss: LossGradient, row: int) -> NonFiniteError:
-    """Name the passage whose loss is not finite, and the first layer where it went wrong."""
-    alone = batch.input_ids[row : row + 1, : int(batch.lengths[row])]
-    return NonFiniteError(
-        f"The loss of passage {batch.passages[row]} is {loss.nats[row].item()}: "
-        f"{_first_non_finite(subject, alone)}. Try --dtype float32 (now "
-        f"{loss.gradient.dtype}), or look for NaN in the weights."
-    )
-
-
-@torch.no_grad()
-def _first_non_finite(subject: Subject, tokens: Tensor) -> str:
-    """Say at which site of the forward pass the first NaN or infinity is seen."""
-    first: list[str] = []
-
-    def visit(site: Site, tensor: Tensor) -> Tensor:
-        if not first and not tensor.isfinite().all():
-            first.append(site.name)
-        return tensor
-
-    watched = [
-        site
-        for site in subject.sites.values()
-        if site.tap.side in _WATCHED and site.problem is None
-    ]
-    with tapping(subject, watched, visit):
-        subject.forward(tokens)
-    return f"the first site that is not finite is {first[0]}" if first else "all sites are finite"

@@ -38,7 +38,7 @@ class Passages:
     def of(
         tokens: Sequence[NDArray[np.int64]], encoder: Encoder, left_out: Mapping[str, int]
     ) -> "Passages":
-        """Put passages together with what was counted on the way to them.
+        """Combine passages with what was counted on the way to them.
 
         Args:
             tokens: The passages.
@@ -61,7 +61,7 @@ class Passages:
         return sum(len(passage) for passage in self.tokens)
 
     def account(self) -> dict[str, Any]:
-        """Tell what became of the corpus, as plain numbers by name."""
+        """Return what became of the corpus, as plain numbers by name."""
         return {
             "num_passages": len(self.tokens),
             "num_tokens": self.num_tokens,

@@ -1,8 +1,8 @@
 """Text as characters, in nanoGPT's form: ``train.bin``, ``val.bin`` and what each number means.
 
 A folder that nanoGPT prepared is read as it is. Its ``meta.pkl`` is a pickle; it is read by an
-unpickler that makes nothing but numbers, text and containers of them, and in new folders
-``meta.json`` takes its place.
+unpickler that makes nothing but numbers, text and containers of them. ``meta.json`` with the same
+content may take its place.
 """
 
 import gzip
@@ -61,21 +61,8 @@ class Characters:
         return "".join(self.vocabulary[number] for number in token_ids)
 
     def __call__(self, text: str, *, truncation: bool, max_length: int) -> dict[str, list[int]]:
-        """Do what tokenizers do, so that a model of characters can be a ``Subject``."""
+        """Encode text as tokenizers do, so that a model of characters can be a ``Subject``."""
         return {"input_ids": self.encode(text[:max_length] if truncation else text).tolist()}
-
-    def to_files(self) -> dict[str, bytes]:
-        """Give the files of a folder in nanoGPT's form, by name."""
-        meta = {
-            "vocab_size": len(self.vocabulary),
-            "itos": list(self.vocabulary),
-            "stoi": {character: number for number, character in enumerate(self.vocabulary)},
-        }
-        return {
-            _TRAIN: self.train.astype("<u2").tobytes(),
-            _VAL: self.val.astype("<u2").tobytes(),
-            _META: json.dumps(meta, ensure_ascii=False, indent=1).encode(),
-        }
 
 
 def characters_of(text: str) -> Characters:
@@ -104,7 +91,7 @@ def characters_of(text: str) -> Characters:
 
 
 def shipped_text() -> str:
-    """Give the twelve plays that come with backlight, as one text."""
+    """Read the twelve plays that come with backlight, as one text."""
     packed = files("backlight.data").joinpath("shakespeare_plays.txt.gz").read_bytes()
     return gzip.decompress(packed).decode("ascii")
 
@@ -241,6 +228,5 @@ def _read_pickle(path: Path) -> object:
     except (*_DAMAGED, OverflowError, MemoryError) as error:
         raise DatasetError(
             f"{quoted(path)} is not the pickle of a plain dictionary ({quoted(str(error))}), and "
-            "nothing else is "
-            f"read. Prepare the folder anew, with {_META}."
+            f"nothing else is read. Prepare the folder anew, with {_META}."
         ) from error

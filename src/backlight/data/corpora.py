@@ -1,30 +1,29 @@
 """Where text comes from: the shipped plays, files, datasets of the hub, and data in memory."""
 
-import gzip
 import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import final, overload
 
-from backlight.data.delimited import read_cells
+from backlight.data.characters import shipped_text
+from backlight.data.delimited import read_cell_rows
 from backlight.data.given import IN_MEMORY, Given
 from backlight.data.hub import read_hub
 from backlight.data.lines import read_lines
 from backlight.data.memory import read_given
 from backlight.data.parquet import read_parquet
 from backlight.data.records import read_json_document, read_json_lines
-from backlight.data.rows import Row, field_of
+from backlight.data.rows import Row
 from backlight.errors import DatasetError, quoted
 from backlight.foreign.files import expanded
 
 MIN_CHARACTERS: Mapping[str, int] = {"wikitext": 50, "shakespeare": 50}
-"""Of these corpora a row counts if, stripped of white space, it is longer than this; of others if
-anything is left at all."""
+"""A row of these corpora counts if, stripped of white space, it is longer than this; a row of any
+other, if anything is left at all."""
 
 _WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")
 _MARK = "\ufeff"
@@ -35,8 +34,8 @@ _READERS: Mapping[str, _Reader] = {
     ".txt": lambda path, _: read_lines(path),
     ".jsonl": read_json_lines,
     ".json": read_json_document,
-    ".csv": lambda path, column: _cells(path, column),
-    ".tsv": lambda path, column: _cells(path, column),
+    ".csv": read_cell_rows,
+    ".tsv": read_cell_rows,
     ".parquet": read_parquet,
 }
 _UNPACKED = (".parquet",)
@@ -112,11 +111,12 @@ class RowReader:
         default = MIN_CHARACTERS.get(dataset, 0)
         self.left_out: Counter[str] = Counter()
         self.num_rows = 0
+        self._dataset = dataset
         self._min_characters = default if min_characters is None else min_characters
         self._rows = _open(dataset, text_column, split, passage_length)
 
     def __iter__(self) -> Iterator[Row]:
-        """Give the rows that count."""
+        """Iterate over the rows that count."""
         num_in_vain = 0
         for row in self._rows:
             self.num_rows += 1
@@ -134,8 +134,34 @@ class RowReader:
                     f"{self.num_rows:,}: {self.told()}. Is it text?"
                 )
 
+    def first(self, num_samples: int) -> Rows:
+        """Read the first rows that count.
+
+        Args:
+            num_samples: How many rows to read; fewer if there are fewer.
+
+        Returns:
+            The rows, and how many before the last of them were left out.
+
+        Raises:
+            DatasetError: If the text cannot be read, or no row counts.
+        """
+        rows = list(islice(self, min(num_samples, sys.maxsize)))
+        name = quoted(self._dataset)
+        if not self.num_rows:
+            is_given = self._dataset == IN_MEMORY
+            once = " (what was handed over may have been used up before)" * is_given
+            raise DatasetError(f"The dataset {name} is empty: it has no rows{once}.")
+        if not rows:
+            hint = "; see --min_characters." if self.left_out["too_short"] else "."
+            raise DatasetError(
+                f"None of the {self.num_rows} rows of {name} counts ({self.told()}), so there is "
+                f"nothing to measure on{hint}"
+            )
+        return Rows(rows=rows, left_out=dict(self.left_out))
+
     def told(self) -> str:
-        """Say how many rows did not count, and why."""
+        """Describe how many rows did not count, and why."""
         words = {"blank": "blank", "too_short": f"no longer than {self._min_characters} characters"}
         return ", ".join(f"{number} {words[reason]}" for reason, number in self.left_out.items())
 
@@ -146,7 +172,7 @@ class RowReader:
         return "too_short" if size else "blank"
 
     def _unmarked(self, row: Row) -> str | None:
-        """Take the byte order mark away that some programs leave; None for token ids."""
+        """Return a text without the byte order mark some programs leave; None for token ids."""
         if not isinstance(row, str):
             return None
         try:
@@ -157,51 +183,6 @@ class RowReader:
                 f"U+{ord(row[error.start]):04X}, at {error.start}), which is no text; repair it."
             ) from error
         return row.lstrip(_MARK)
-
-
-def read_rows(
-    dataset: str,
-    *,
-    num_samples: int,
-    text_column: str = "text",
-    split: str = "train",
-    min_characters: int | None = None,
-    passage_length: int | None = None,
-) -> Rows:
-    """Read the first rows of a corpus that count.
-
-    Args:
-        dataset: As for ``RowReader``, and so are the others.
-        num_samples: How many rows to read; fewer if there are fewer.
-        text_column: The field that holds the text, where rows have fields.
-        split: The split of a dataset from the hub.
-        min_characters: How many characters are too few for a row.
-        passage_length: Into passages of how many tokens one long row of token ids is cut.
-
-    Returns:
-        The rows, and how many before the last of them were left out.
-
-    Raises:
-        DatasetError: If the text cannot be found or read, or no row counts.
-    """
-    reader = RowReader(
-        dataset,
-        text_column=text_column,
-        split=split,
-        min_characters=min_characters,
-        passage_length=passage_length,
-    )
-    rows = list(islice(reader, min(num_samples, sys.maxsize)))
-    if not reader.num_rows:
-        once = " (what was handed over may have been used up before)" * (dataset == IN_MEMORY)
-        raise DatasetError(f"The dataset {quoted(dataset)} is empty: it has no rows{once}.")
-    if not rows:
-        raise DatasetError(
-            f"None of the {reader.num_rows} rows of {quoted(dataset)} counts ({reader.told()}), so "
-            "there is nothing to measure on"
-            + ("; see --min_characters." if reader.left_out["too_short"] else ".")
-        )
-    return Rows(rows=rows, left_out=dict(reader.left_out))
 
 
 def _open(dataset: str, text_column: str, split: str, passage_length: int | None) -> Iterator[Row]:
@@ -256,11 +237,5 @@ def _refuse_what_is_no_id(dataset: str) -> None:
 
 
 def _shakespeare() -> Iterator[Row]:
-    packed = files("backlight.data").joinpath("shakespeare_plays.txt.gz").read_bytes()
-    for paragraph in gzip.decompress(packed).decode("ascii").split("\n\n"):
+    for paragraph in shipped_text().split("\n\n"):
         yield paragraph.strip("\n")
-
-
-def _cells(path: Path, text_column: str) -> Iterator[Row]:
-    for number, cells in read_cells(path, {text_column}):
-        yield field_of(cells, text_column, f"line {number} of {quoted(path)}")

@@ -7,6 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from backlight.data.lines import LONGEST, read_lines
+from backlight.data.rows import Row, field_of
 from backlight.errors import DatasetError, quoted
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -58,6 +59,12 @@ def read_cells(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, dict[
             yield number + skipped, {name: cell for name, cell in named if name}
 
 
+def read_cell_rows(path: Path, text_column: str) -> Iterator[Row]:
+    """Read one column of a table, as ``read_cells`` does."""
+    for number, cells in read_cells(path, {text_column}):
+        yield field_of(cells, text_column, f"line {number} of {quoted(path)}")
+
+
 def _fitted(cells: list[str], width: int) -> list[str]:
     """Cut blank cells off behind the last heading, and fill rows up that have nothing but blanks.
 
@@ -103,7 +110,7 @@ def _delimiter(first: Sequence[str], wanted: Collection[str]) -> str:
 
 @contextmanager
 def _large_cells() -> Generator[None, None, None]:
-    """Let cells be longer than the 131,072 characters that Python allows by itself."""
+    """Allow cells of more than the 131,072 characters that are Python's own limit."""
     before = csv.field_size_limit(LONGEST)
     try:
         yield

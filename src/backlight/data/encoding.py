@@ -1,7 +1,6 @@
 """Rows of a corpus as tokens; what is lost on the way is counted."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
@@ -18,7 +17,7 @@ _PER_TOKEN = 64
 
 @runtime_checkable
 class CutsText(Protocol):
-    """A tokenizer, as far as it is needed here."""
+    """A tokenizer that can cut what it reads: any of Transformers."""
 
     def __call__(self, text: str, *, truncation: bool, max_length: int) -> Any:
         """Turn text into ``input_ids``, at most ``max_length`` of them, without pads."""
@@ -38,11 +37,18 @@ class Encoder:
 
     def __init__(self, tokenizer: CutsText, *, max_length: int) -> None:
         self._tokenizer, self._max_length = tokenizer, max_length
-        self._special = _Special.of(tokenizer)
+        # Any tokenizer of Transformers has these attributes; one of the user's own need not.
+        pad, unknown, *ends = (
+            getattr(tokenizer, f"{name}_token_id", None) for name in ("pad", "unk", "bos", "eos")
+        )
+        self._pad, self._unknown = pad, None if unknown in ends else unknown
+        # A pad that also ends texts stands once where a text ends; two of them are padding.
+        self._fewest_pads = 2 if pad in ends else 1
+        self._cuts_the_end = getattr(tokenizer, "truncation_side", "right") == "right"
         self.num_rows = self.num_short = self.num_cut = self.num_unknown = 0
 
     def passages(self, rows: Iterable[Row]) -> Iterator[NDArray[np.int64]]:
-        """Give the tokens of each row that has two or more.
+        """Encode rows; those of fewer than two tokens are left out.
 
         Args:
             rows: Texts, or token ids.
@@ -59,13 +65,13 @@ class Encoder:
                 ids, is_cut = self._of_text(row)
             else:
                 ids, is_cut = row[: self._max_length], len(row) > self._max_length
-                self._special.refuse_pads(row, self.num_rows - 1)
+                self._refuse_pads(row, self.num_rows - 1)
             if len(ids) < _MIN_TOKENS:
                 self.num_short += 1
                 continue
             self.num_cut += is_cut
-            if self._special.unknown is not None:
-                self.num_unknown += int(np.count_nonzero(ids == self._special.unknown))
+            if self._unknown is not None:
+                self.num_unknown += int(np.count_nonzero(ids == self._unknown))
             yield ids
 
     @property
@@ -87,7 +93,7 @@ class Encoder:
         # gigabytes if that is a whole library in one line.
         size = _GIANT + _PER_TOKEN * self._max_length
         enough = 2 * self._max_length + _PER_TOKEN
-        while size < len(text) and self._special.cuts_the_end:
+        while size < len(text) and self._cuts_the_end:
             if len(self._ids(text[:size], enough)) == enough:
                 return text[:size]
             size *= 4
@@ -97,41 +103,14 @@ class Encoder:
         found = self._tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
         return np.asarray(found, dtype=np.int64)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Special:
-    """What a tokenizer tells of its special tokens; None where it tells nothing."""
-
-    pad: int | None
-    unknown: int | None
-    cuts_the_end: bool
-    others: frozenset[int]
-
-    @staticmethod
-    def of(tokenizer: object) -> "_Special":
-        # Any tokenizer of Transformers has these attributes; one of the user's own need not.
-        ids = {
-            name: getattr(tokenizer, f"{name}_token_id", None)
-            for name in ("pad", "unk", "bos", "eos")
-        }
-        ends = {ids["bos"], ids["eos"]}
-        return _Special(
-            pad=ids["pad"],
-            unknown=None if ids["unk"] in ends else ids["unk"],
-            cuts_the_end=getattr(tokenizer, "truncation_side", "right") == "right",
-            others=frozenset(each for each in ends if each is not None),
-        )
-
-    def refuse_pads(self, ids: Int[np.ndarray, " tokens"], number: int) -> None:
+    def _refuse_pads(self, ids: Int[np.ndarray, " tokens"], number: int) -> None:
         """Refuse token ids with pads around them: they would be measured as text."""
-        if self.pad is None:
+        if self._pad is None:
             return
-        # A pad that also ends texts stands once where a text ends; two of them are padding.
-        least = 2 if self.pad in self.others else 1
-        for ends in (ids[-least:], ids[:least]):
-            if len(ends) == least and bool((ends == self.pad).all()):
+        for ends in (ids[-self._fewest_pads :], ids[: self._fewest_pads]):
+            if len(ends) == self._fewest_pads and bool((ends == self._pad).all()):
                 raise DatasetError(
-                    f"Row {number} of token ids begins or ends with pads (id {self.pad}), which "
+                    f"Row {number} of token ids begins or ends with pads (id {self._pad}), which "
                     "would be measured as text. Give each passage without them, or a mapping with "
                     "input_ids and attention_mask."
                 )

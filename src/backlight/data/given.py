@@ -23,7 +23,7 @@ class Given(str):
     __slots__ = ("_rest", "_seen", "source")
 
     def __new__(cls, source: Any) -> "Given":
-        """Give the data its name."""
+        """Wrap data under its name."""
         made = super().__new__(cls, IN_MEMORY)
         made.source, made._seen, made._rest = source, [], None
         return made
@@ -51,7 +51,7 @@ class Given(str):
 
 
 def named_or_given(dataset: Any) -> str:
-    """Tell names and paths from data.
+    """Distinguish names and paths from data.
 
     Args:
         dataset: A name, a path, or anything that holds texts or token ids.

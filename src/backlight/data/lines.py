@@ -140,7 +140,7 @@ def text_chunks(path: Path) -> Iterator[str]:
 
 
 def _raw_chunks(path: Path) -> Iterator[bytes]:
-    """Give the bytes of a file, and at its end none."""
+    """Read the bytes of a file in pieces; the last piece is empty."""
     is_packed = path.name.lower().endswith(".gz")
     with open_foreign(path, error=DatasetError) as file:
         opened = gzip.GzipFile(fileobj=file) if is_packed else file

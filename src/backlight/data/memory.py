@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -18,34 +18,6 @@ _KINDS = (
     "list of lists, or one long list."
 )
 _HERE = "the dataset"
-
-
-@runtime_checkable
-class _Frame(Protocol):
-    """A table whose iteration gives no rows: of pandas or polars."""
-
-    @property
-    def columns(self) -> Any: ...
-
-    def __getitem__(self, name: str) -> Any: ...
-
-
-@runtime_checkable
-class _Arrow(Protocol):
-    """A table or a column of pyarrow."""
-
-    def to_pylist(self) -> list[Any]: ...
-
-
-@runtime_checkable
-class _Sliced(Protocol):
-    """A tensor or a series: slices of it are of its kind."""
-
-    def tolist(self) -> Any: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, place: slice) -> Any: ...
 
 
 def read_given(
@@ -103,9 +75,10 @@ def _column(source: Any, text_column: str, split: str) -> Any:
             f"The dataset is a mapping of {told[:400]}, without {quoted(text_column)}. Name the "
             "column of the texts with text_column, or one of several splits with split."
         )
-    if isinstance(source, _Arrow):
+    if hasattr(source, "to_pylist"):  # a table or a column of pyarrow
         return source.to_pylist()
-    if isinstance(source, _Frame) and not isinstance(source, np.ndarray):
+    # Going through a table of pandas or polars gives columns, not rows.
+    if hasattr(source, "columns") and not isinstance(source, np.ndarray):
         names = [str(name) for name in source.columns]
         if text_column not in names and "input_ids" in names:
             return source["input_ids"]
@@ -144,7 +117,8 @@ def _rows(item: Any, text_column: str, where: str) -> Iterator[Row]:
 
 def _stream(source: Any, items: Iterable[Any], passage_length: int | None) -> Iterator[Row]:
     """Cut one long row of token ids into passages."""
-    if isinstance(source, (np.ndarray, _Sliced)) and passage_length is not None:
+    if hasattr(source, "tolist") and passage_length is not None:
+        # Slices of an array, a tensor or a series are of its kind: none is copied as a whole.
         for start in range(0, len(source), passage_length):
             yield one_row(source[start : start + passage_length], _HERE.capitalize())
         return

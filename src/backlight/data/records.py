@@ -26,7 +26,8 @@ def read_json_lines(path: Path, text_column: str) -> Iterator[Row]:
     Raises:
         DatasetError: If a line is no JSON, or holds no such field.
     """
-    return _of_lines(read_lines(path), path, text_column)
+    placed = _of_lines(read_lines(path), path)
+    return (_row(item, text_column, where) for where, item in placed)
 
 
 def read_json_document(path: Path, text_column: str) -> Iterator[Row]:
@@ -48,11 +49,11 @@ def read_json_document(path: Path, text_column: str) -> Iterator[Row]:
     lines = split_lines(chain([first], chunks), path)
     beginning = _beginning(lines)
     if _are_lines(beginning):
-        yield from _of_lines(chain(beginning, lines), path, text_column)
-        return
-    items = _items(_parsed(read_whole(path), quoted(path)), text_column)
-    for number, item in enumerate(items, start=1):
-        yield _row(item, text_column, f"row {number} of {quoted(path)}")
+        placed = _of_lines(chain(beginning, lines), path)
+    else:
+        placed = _of_document(read_whole(path), path, text_column)
+    for where, item in placed:
+        yield _row(item, text_column, where)
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -71,22 +72,17 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     lines = text.split("\n")
     named_so = ".jsonl" in path.name.lower() and not text.lstrip().startswith("[")
     if named_so or _are_lines(_beginning(lines)):
-        placed = [
-            (where, _parsed(line, where[0].upper() + where[1:]))
-            for number, line in enumerate(lines, start=1)
-            if line.strip() and (where := f"line {number} of {quoted(path)}")
-        ]
+        placed = _of_lines(lines, path)
     else:
-        found = _items(_parsed(text, quoted(path)), "")
-        placed = [(f"row {n} of {quoted(path)}", item) for n, item in enumerate(found, start=1)]
-    for where, item in placed:
+        placed = _of_document(text, path, "")
+    for where, item in list(placed):  # what is no JSON is told before what is no object
         if not isinstance(item, dict):
             raise DatasetError(f"There is {type(item).__name__} in {where}, not an object.")
         yield where, item
 
 
 def _beginning(lines: Iterable[str]) -> list[str]:
-    """Take lines until two of them are not blank."""
+    """Return the first lines, up to where two of them are not blank."""
     taken: list[str] = []
     for line in lines:
         taken.append(line)
@@ -96,7 +92,7 @@ def _beginning(lines: Iterable[str]) -> list[str]:
 
 
 def _are_lines(beginning: Sequence[str]) -> bool:
-    """Tell lines that are an object each from one value that may fill the file."""
+    """Distinguish lines that are an object each from one value that may fill the file."""
     filled = [line for line in beginning if line.strip()]
     if not filled or filled[0].lstrip().startswith("["):
         return not filled
@@ -127,11 +123,18 @@ def _items(value: Any, text_column: str) -> Iterable[Any]:
     return records[0] if len(records) == 1 and "input_ids" not in found else [found]
 
 
-def _of_lines(lines: Iterable[str], path: Path, text_column: str) -> Iterator[Row]:
+def _of_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[str, Any]]:
+    """Read the value on each line that is not blank, and where it stands."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
             where = f"line {number} of {quoted(path)}"
-            yield _row(_parsed(line, f"Line {number} of {quoted(path)}"), text_column, where)
+            yield where, _parsed(line, f"L{where[1:]}")
+
+
+def _of_document(text: str, path: Path, text_column: str) -> Iterator[tuple[str, Any]]:
+    items = _items(_parsed(text, quoted(path)), text_column)
+    for number, item in enumerate(items, start=1):
+        yield f"row {number} of {quoted(path)}", item
 
 
 def _row(item: Any, text_column: str, where: str) -> Row:
@@ -143,9 +146,7 @@ def _row(item: Any, text_column: str, where: str) -> Row:
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object)
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{where} is not JSON: {error}.") from error
-    except ValueError as error:  # a key twice, or a number of more digits than Python reads
+    except ValueError as error:  # also a key twice, or a number of more digits than Python reads
         raise DatasetError(f"{where} is not JSON: {str(error)[:200]}.") from error
     except RecursionError as error:
         raise DatasetError(f"{where} is not JSON: it is nested too deeply.") from error

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from jaxtyping import Int
@@ -16,13 +16,8 @@ _IDS, _MASK = "input_ids", "attention_mask"
 _NUM_NAMED = 12
 
 
-@runtime_checkable
-class _Listable(Protocol):
-    def tolist(self) -> Any: ...
-
-
 def one_row(value: object, where: str) -> Row:
-    """Take a value for a row.
+    """Read a value as a row.
 
     Args:
         value: A text, or token ids: a list, an array or a tensor with one axis.
@@ -44,7 +39,7 @@ def one_row(value: object, where: str) -> Row:
     return ids
 
 
-def ids_of(value: object) -> Int[np.ndarray, " *shape"] | None:
+def ids_of(value: Any) -> Int[np.ndarray, " *shape"] | None:
     """Read token ids, of any number of axes; None if there is anything else.
 
     Args:
@@ -55,7 +50,7 @@ def ids_of(value: object) -> Int[np.ndarray, " *shape"] | None:
     """
     if isinstance(value, (str, bytes, Mapping)):
         return None
-    if isinstance(value, _Listable) and not isinstance(value, np.ndarray):
+    if hasattr(value, "tolist") and not isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, (Sequence, np.ndarray)):
         return None
@@ -122,8 +117,8 @@ def field_of(fields: Mapping[Any, Any], text_column: str, where: str) -> Row:
     )
 
 
-def _passages(value: object, where: str) -> list[Int[np.ndarray, " _"]]:
-    if isinstance(value, _Listable):
+def _passages(value: Any, where: str) -> list[Int[np.ndarray, " _"]]:
+    if hasattr(value, "tolist"):
         value = value.tolist()
     rows = list(value) if isinstance(value, Iterable) else [value]
     if not rows or isinstance(rows[0], (int, np.integer)):
@@ -136,7 +131,7 @@ def _passages(value: object, where: str) -> list[Int[np.ndarray, " _"]]:
 
 
 def _is_nothing(value: object) -> bool:
-    """Tell whether a value is a null: None, the NaN of pandas, or its NA."""
+    """Check whether a value is a null: None, the NaN of pandas, or its NA."""
     is_nan = isinstance(value, float) and math.isnan(value)
     return value is None or is_nan or type(value).__name__ == "NAType"
 
@@ -149,7 +144,7 @@ def _kind(value: object) -> str:
 
 
 def _advice(value: object) -> str:
-    """Say how a chat becomes a text; empty if it is none."""
+    """Return how a chat becomes a text, for the message; empty if the value is none."""
     first = cast("list[object]", value)[0] if isinstance(value, list) and value else None
     if not isinstance(first, Mapping) or not {"role", "content", "from", "value"} & set(first):
         return ""

@@ -1,9 +1,10 @@
 """Sparse codes: which features fire at which tokens, and how strongly."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -28,7 +29,14 @@ class Codes:
     @staticmethod
     def of(dense: Float[Tensor, "tokens features"]) -> "Codes":
         """Keep what is not zero."""
-        tokens, features = dense.nonzero(as_tuple=True)
+        return Codes.where(dense != 0, dense)
+
+    @staticmethod
+    def where(
+        fires: Bool[Tensor, "tokens features"], dense: Float[Tensor, "tokens features"]
+    ) -> "Codes":
+        """Keep the values of what fires."""
+        tokens, features = fires.nonzero(as_tuple=True)
         return Codes(
             tokens=tokens,
             features=features,
@@ -39,8 +47,7 @@ class Codes:
 
     def dense(self) -> Float[Tensor, "tokens features"]:
         """Write out the zeros."""
-        shape = (self.num_tokens, self.num_features)
-        dense = torch.zeros(shape, dtype=self.values.dtype, device=self.values.device)
+        dense = self.values.new_zeros(self.num_tokens, self.num_features)
         dense[self.tokens, self.features] = self.values
         return dense
 
@@ -51,6 +58,17 @@ class Codes:
         )
         return torch.nn.functional.embedding_bag(
             self.features, rows, starts, mode="sum", per_sample_weights=self.values
+        )
+
+    def transposed(self) -> "Codes":
+        """Exchange tokens and features, in the order that ``times`` needs."""
+        order = self.features.argsort(stable=True)
+        return Codes(
+            tokens=self.features[order],
+            features=self.tokens[order],
+            values=self.values[order],
+            num_tokens=self.num_features,
+            num_features=self.num_tokens,
         )
 
     def counts(self) -> Int[Tensor, " features"]:
@@ -67,15 +85,12 @@ def concatenate(parts: list[Codes]) -> Codes:
     Returns:
         The codes of all tokens.
     """
-    offsets = [0]
-    for part in parts:
-        offsets.append(offsets[-1] + part.num_tokens)
+    ends = list(accumulate(part.num_tokens for part in parts))
+    starts = [0, *ends[:-1]]
     return Codes(
-        tokens=torch.cat(
-            [part.tokens + offset for part, offset in zip(parts, offsets, strict=False)]
-        ),
+        tokens=torch.cat([part.tokens + start for part, start in zip(parts, starts, strict=True)]),
         features=torch.cat([part.features for part in parts]),
         values=torch.cat([part.values for part in parts]),
-        num_tokens=offsets[-1],
+        num_tokens=ends[-1],
         num_features=parts[0].num_features,
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from backlight.dictionaries.dictionary import Card, Dictionary
-from backlight.dictionaries.formats import format_of
 from backlight.dictionaries.search import Candidate, search
 from backlight.errors import DictionaryError, quoted
 
@@ -18,11 +17,21 @@ class Collection:
 
     Attributes:
         cards: What the files of each say, by layer, in ascending order.
-        weights: Gives the file of weights of each, fetching it first if it is on the hub.
+        read: How the dictionary of each layer is read, in a number format and onto a device; its
+            weights are fetched first if they are on the hub.
     """
 
     cards: Mapping[int, Card]
-    weights: Mapping[int, Callable[[], Path]]
+    read: Mapping[int, Callable[[torch.dtype, torch.device], Dictionary]]
+
+    @staticmethod
+    def of(dictionaries: Mapping[int, Dictionary]) -> "Collection":
+        """Take dictionaries that are already loaded, by layer, as they are."""
+        layers = sorted(dictionaries)
+        return Collection(
+            cards={layer: dictionaries[layer].card for layer in layers},
+            read={layer: lambda *_, layer=layer: dictionaries[layer] for layer in layers},
+        )
 
     def load(self, layer: int, *, dtype: torch.dtype, device: torch.device) -> Dictionary:
         """Read the dictionary of one layer.
@@ -41,9 +50,7 @@ class Collection:
         if layer not in self.cards:
             there = ", ".join(map(str, self.cards))
             raise DictionaryError(f"There is no dictionary for layer {layer}, only for {there}.")
-        file = self.weights[layer]()
-        dictionary = format_of(file).read(file, dtype=dtype, device=device)
-        return replace(dictionary, card=self.cards[layer])
+        return replace(self.read[layer](dtype, device), card=self.cards[layer])
 
 
 def find_dictionaries(path: str | Path) -> Collection:
@@ -63,21 +70,30 @@ def find_dictionaries(path: str | Path) -> Collection:
 
     Raises:
         DictionaryError: If there are none, two for one layer, or one without a layer.
+
+    Examples:
+        >>> found = find_dictionaries("smollm2")
+        >>> list(found.cards), found.cards[15].format
+        ([15], 'SAELens')
+        >>> found.load(15, dtype=torch.float32, device=torch.device("cpu")).num_features
+        2304
     """
-    found: dict[int, list[tuple[Card, Candidate]]] = {}
+    cards: dict[int, Card] = {}
+    found: dict[int, list[Candidate]] = {}
     for candidate in search(str(path)):
         card, layer = _card(candidate)
-        found.setdefault(layer, []).append((card, candidate))
+        cards[layer] = card
+        found.setdefault(layer, []).append(candidate)
     for layer, there in found.items():
         if len(there) > 1:
             raise DictionaryError(
                 f"{quoted(path)} holds {len(there)} dictionaries for layer {layer}: "
-                f"{_listed([candidate for _, candidate in there])}; name one of them, or a pattern "
-                "such as FOLDER/layer_{layer}/NAME."
+                f"{_listed(there)}; name one of them, or a pattern such as "
+                "FOLDER/layer_{layer}/NAME."
             )
     return Collection(
-        cards={layer: found[layer][0][0] for layer in sorted(found)},
-        weights={layer: found[layer][0][1].fetch for layer in sorted(found)},
+        cards={layer: cards[layer] for layer in sorted(found)},
+        read={layer: found[layer][0].read for layer in sorted(found)},
     )
 
 
@@ -94,19 +110,24 @@ def read_dictionary(path: str | Path, *, dtype: torch.dtype, device: torch.devic
 
     Raises:
         DictionaryError: If there is none, more than one, or it cannot be read.
+
+    Examples:
+        >>> sae = read_dictionary("smollm2", dtype=torch.float32, device=torch.device("cpu"))
+        >>> codes = sae.encode(torch.zeros(5, 576))
+        >>> sae.decode(codes, torch.zeros(5, 576)).shape
+        torch.Size([5, 576])
     """
     candidates = search(str(path))
     if len(candidates) > 1:
         raise DictionaryError(
             f"{quoted(path)} holds {len(candidates)} dictionaries: {_listed(candidates)}; name one."
         )
-    file = candidates[0].fetch()
-    return format_of(file).read(file, dtype=dtype, device=device)
+    return candidates[0].read(dtype, device)
 
 
 def _card(candidate: Candidate) -> tuple[Card, int]:
     """Read a dictionary's card and settle its layer."""
-    card = format_of(candidate.file).card(candidate.file)
+    card = candidate.format.card(candidate.file)
     named, told = candidate.layer, card.layer
     layer = named if told is None else told
     if layer is None:
@@ -117,8 +138,7 @@ def _card(candidate: Candidate) -> tuple[Card, int]:
     if named is not None and named != layer:
         raise DictionaryError(
             f"{quoted(candidate.file)} is in a folder of layer {named}, but its own files say "
-            "layer "
-            f"{layer}; rename the folder or mend the file."
+            f"layer {layer}; rename the folder or mend the file."
         )
     return replace(card, layer=layer), layer
 

@@ -58,7 +58,7 @@ class Encoder(ABC):
     @property
     @abstractmethod
     def width(self) -> int | None:
-        """How many numbers it takes for a token; None if only a trial can tell."""
+        """How many numbers it takes for a token; None if that is known to its own code alone."""
 
 
 @final
@@ -148,6 +148,22 @@ class Dictionary:
         skip: A transcoder's linear path around the features, or None.
         normalization: What is done to each token before it is encoded.
         card: What its files say of it.
+
+    Examples:
+        >>> from backlight.dictionaries.activations import Relu
+        >>> rows = torch.eye(4, 3)
+        >>> encoder = LinearEncoder(
+        ...     rows=rows, bias=torch.zeros(4), input_bias=None, activation=Relu()
+        ... )
+        >>> card = Card(format="made up", path="memory", architecture="relu")
+        >>> dictionary = Dictionary(encoder=encoder, rows=rows, bias=torch.zeros(3), card=card)
+        >>> x = torch.tensor([[1.0, -2.0, 0.0], [0.0, 3.0, 5.0]])
+        >>> codes = dictionary.encode(x)
+        >>> codes.features.tolist(), codes.values.tolist()
+        ([0, 1, 2], [1.0, 3.0, 5.0])
+        >>> dictionary.decode(codes, x)
+        tensor([[1., 0., 0.],
+                [0., 3., 5.]])
     """
 
     encoder: Encoder

@@ -44,18 +44,27 @@ def dictionary_from_object(
 
     Raises:
         DictionaryError: If the object has no such parts, or they do not explain how it decodes.
+
+    Examples:
+        >>> class Tied:
+        ...     W_dec = torch.eye(3, 5)
+        ...
+        ...     def encode(self, x):
+        ...         return (x @ self.W_dec.T).relu()
+        >>> dictionary = dictionary_from_object(Tied(), reads="layers.3.mlp.out", layer=3)
+        >>> dictionary.num_features, dictionary.card.architecture
+        (3, 'Tied')
     """
     kind = type(obj).__name__
     if not callable(getattr(obj, "encode", None)):
         raise DictionaryError(f"A {kind} is no dictionary: it has no encode().")
     rows = _rows(obj)
     bias = _tensor(obj, *_BIASES)
-    skip = _tensor(obj, "W_skip")
     dictionary = Dictionary(
         encoder=ForeignEncoder(encode=_encode_of(obj, rows.shape[0])),
         rows=rows,
         bias=rows.new_zeros(rows.shape[1]) if bias is None else bias,
-        skip=skip,
+        skip=_tensor(obj, "W_skip"),
         card=Card(
             format="object",
             path=name or kind,
@@ -92,14 +101,13 @@ def _tensor(obj: object, *names: str) -> Tensor | None:
 
 
 def _encode_of(obj: Any, num_features: int) -> Callable[[Tensor], Tensor]:
-    """Give the object's ``encode`` as a function to dense features."""
+    """Make a function to dense features of the object's ``encode``."""
 
     @torch.no_grad()
     def encode(x: Tensor) -> Tensor:
         found = obj.encode(x)
-        if hasattr(found, "top_acts"):  # sparsify tells the largest and where they are
-            shape = (len(x), num_features)
-            dense = torch.zeros(shape, dtype=found.top_acts.dtype, device=found.top_acts.device)
+        if hasattr(found, "top_acts"):  # sparsify returns the largest and where they are
+            dense = found.top_acts.new_zeros(len(x), num_features)
             return dense.scatter_(1, found.top_indices, found.top_acts)
         if not isinstance(found, Tensor):
             raise DictionaryError(
@@ -159,11 +167,8 @@ def _alike(found: Tensor, expected: Tensor) -> bool:
 
 def _input_width(obj: object, dictionary: Dictionary) -> int:
     """Find how wide the input is, which in a transcoder need not be the output's width."""
-    into, linear = _tensor(obj, "W_enc"), _tensor(obj, "encoder.weight")
-    if dictionary.skip is not None:
-        return dictionary.skip.shape[1]
-    if into is not None and into.ndim == 2:
-        return into.shape[0]
-    if linear is not None and linear.ndim == 2:
-        return linear.shape[1]
+    sized = ((dictionary.skip, 1), (_tensor(obj, "W_enc"), 0), (_tensor(obj, "encoder.weight"), 1))
+    for matrix, axis in sized:
+        if matrix is not None and matrix.ndim == 2:
+            return matrix.shape[axis]
     return dictionary.rows.shape[1]

@@ -57,18 +57,14 @@ def fetch(repository: str, names: Sequence[str]) -> Path:
 def _snapshot(repository: str, names: Sequence[str], *, local_files_only: bool) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = [name.replace("[", "[[]") for name in names]
-    return Path(
-        snapshot_download(
-            repository, allow_patterns=patterns or None, local_files_only=local_files_only
-        )
-    )
+    wanted = [name.replace("[", "[[]") for name in names] or None
+    folder = snapshot_download(repository, allow_patterns=wanted, local_files_only=local_files_only)
+    return Path(folder)
 
 
 def _unreachable(repository: str) -> DictionaryError:
     return DictionaryError(
         f"There is no folder {quoted(repository)}, and the hub's repository of that name is "
-        "neither in "
-        "the local cache nor could it be fetched: check the name and the network (and, for a gated "
-        "one, `hf auth login`), or name a local folder."
+        "neither in the local cache nor could it be fetched: check the name and the network (and, "
+        "for a gated one, `hf auth login`), or name a local folder."
     )

@@ -42,10 +42,9 @@ class Reconstruction:
     """
 
     def __init__(self) -> None:
-        self._rest = _NOTHING
-        self._first = _NOTHING
+        self._rest = self._first = _NOTHING
         self._num_entries = 0
-        self._fired: Bool[Tensor, " features"] | None = None
+        self._fired = torch.zeros(0, dtype=torch.bool)
 
     def update(
         self,
@@ -69,9 +68,7 @@ class Reconstruction:
         self._rest = self._rest.joined(_Spread.of(target[~away], error[~away]))
         self._first = self._first.joined(_Spread.of(target[away], error[away]))
         features = codes.features[~first[codes.tokens]].cpu()
-        fired = torch.bincount(features, minlength=codes.num_features) > 0
-        self._num_entries += len(features)
-        self._fired = fired if self._fired is None else self._fired | fired
+        self._note(torch.bincount(features, minlength=codes.num_features) > 0, len(features))
 
     def merge(self, other: "Reconstruction") -> None:
         """Take in what another accumulator of the same dictionary has seen.
@@ -81,23 +78,23 @@ class Reconstruction:
         """
         self._rest = self._rest.joined(other._rest)
         self._first = self._first.joined(other._first)
-        self._num_entries += other._num_entries
-        if self._fired is None or other._fired is None:
-            self._fired = other._fired if self._fired is None else self._fired
-        else:
-            self._fired = self._fired | other._fired
+        self._note(other._fired, other._num_entries)
 
     def result(self) -> Quality:
-        """Tell the quality over all tokens so far; NaN where there were none."""
+        """Compute the quality over all tokens so far; NaN where there were none."""
         num_tokens = self._rest.num_tokens
-        dead = float("nan") if self._fired is None else 1.0 - self._fired.double().mean().item()
         return Quality(
             explained_variance=self._rest.explained(),
             explained_variance_with_first=self._rest.joined(self._first).explained(),
             l0=self._num_entries / num_tokens if num_tokens else float("nan"),
-            dead_share=dead,
+            dead_share=1.0 - self._fired.double().mean().item(),
             num_tokens=num_tokens,
         )
+
+    def _note(self, fired: Bool[Tensor, " features"], num_entries: int) -> None:
+        self._num_entries += num_entries
+        if len(fired):  # nothing was seen before, or by the other
+            self._fired = self._fired | fired if len(self._fired) else fired
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,26 +113,23 @@ class _Spread:
         if not len(target):
             return _NOTHING
         mean = target.mean(dim=0)
-        return _Spread(
-            len(target),
-            mean,
-            (target - mean).square().sum().item(),
-            error.square().sum().item(),
-        )
+        around_mean = (target - mean).square().sum().item()
+        return _Spread(len(target), mean, around_mean, error.square().sum().item())
 
     def joined(self, other: "_Spread") -> "_Spread":
         """Chan, Golub and LeVeque (1983): the spread of both parts together."""
+        # Squares around the joint mean are those around each part's own, and what its mean is away
+        # from it: no difference of two large sums is ever taken.
         num_tokens = self.num_tokens + other.num_tokens
         if not self.num_tokens or not other.num_tokens:
             return other if other.num_tokens else self
         apart = other.mean - self.mean
         share = other.num_tokens / num_tokens
+        between = share * self.num_tokens * apart.square().sum().item()
         return _Spread(
             num_tokens,
             self.mean + share * apart,
-            self.around_mean
-            + other.around_mean
-            + share * self.num_tokens * apart.square().sum().item(),
+            self.around_mean + other.around_mean + between,
             self.error + other.error,
         )
 

@@ -2,18 +2,26 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from glob import escape
 from importlib.resources import files
 from pathlib import Path, PurePath, PurePosixPath
 from types import MappingProxyType
 
+import torch
+
 from backlight.dictionaries import hub
-from backlight.dictionaries.formats import is_dictionary
+from backlight.dictionaries.dictionary import Dictionary
+from backlight.dictionaries.formats.base import Format
+from backlight.dictionaries.formats.dictionary_learning import DictionaryLearning
+from backlight.dictionaries.formats.gemma_scope import GemmaScope
+from backlight.dictionaries.formats.saelens import SAELens
+from backlight.dictionaries.formats.sparsify import Sparsify
 from backlight.errors import DictionaryError, quoted
 from backlight.foreign.files import expanded
 
+_FORMATS: tuple[Format, ...] = (SAELens(), DictionaryLearning(), Sparsify(), GemmaScope())
 _SHIPPED: Mapping[str, str] = MappingProxyType({"smollm2": "data/dictionaries/smollm2"})
 _SETTINGS = ("cfg.json", "config.json")
 _FILES = "sae_weights.safetensors, sae.safetensors, ae.pt, params.npz or params.safetensors"
@@ -31,13 +39,20 @@ class Candidate:
 
     Attributes:
         file: Its weights, which may still be on the hub; what is told beside them is here.
+        format: The format that has such names.
         layer: The layer in the names of its folders, None if there is none.
-        fetch: Gives its weights, fetching them first if needed.
+        fetch: Find its weights, from the hub if needed; None if they are in ``file``.
     """
 
     file: Path
+    format: Format
     layer: int | None
-    fetch: Callable[[], Path]
+    fetch: Callable[[], Path] | None = None
+
+    def read(self, dtype: torch.dtype, device: torch.device) -> Dictionary:
+        """Read it in a number format, onto a device."""
+        file = self.file if self.fetch is None else self.fetch()
+        return self.format.read(file, dtype=dtype, device=device)
 
 
 def search(path: str) -> list[Candidate]:
@@ -62,9 +77,8 @@ def search(path: str) -> list[Candidate]:
     match = _HUB_NAME.fullmatch(path.rstrip("/"))
     if match is None or ".." in path.split("/"):
         raise DictionaryError(
-            f"There is no folder {quoted(path)}: name one that holds dictionaries, a "
-            "repository on the "
-            f"hub (owner/name), or {' or '.join(_SHIPPED)}."
+            f"There is no folder {quoted(path)}: name one that holds dictionaries, a repository "
+            f"on the hub (owner/name), or {' or '.join(_SHIPPED)}."
         )
     return _on_hub(match["repository"], match["inside"] or "")
 
@@ -80,7 +94,7 @@ def _shipped(name: str) -> Path:
 
 
 def _local(place: Path) -> list[Candidate]:
-    found = [place] if place.is_file() and is_dictionary(place) else list(_weights_below(place))
+    found = _dictionaries_at(place)
     if not found:
         raise _nothing(str(place))
     return [_here(file, _layer_named(file)) for file in found]
@@ -93,9 +107,7 @@ def _matching(root: Path, pattern: PurePath) -> list[Candidate]:
     for place in sorted(root.glob(escape(str(pattern)).replace(_PLACEHOLDER, "*"))):
         match = regex.fullmatch(place.relative_to(root).as_posix())
         if match is not None:
-            layer = int(match["layer"])
-            inside = [place] if is_dictionary(place) else _weights_below(place)
-            found += [_here(file, layer) for file in inside]
+            found += [_here(file, int(match["layer"])) for file in _dictionaries_at(place)]
     if not found:
         raise _nothing(str(root / pattern))
     return found
@@ -106,7 +118,7 @@ def _on_hub(repository: str, inside: str) -> list[Candidate]:
     names = hub.names_of(repository)
     regex = _regex(inside)
     fits = {name: match for name in names if (match := regex.fullmatch(name)) is not None}
-    found = _outermost(name for name in fits if is_dictionary(PurePosixPath(name)))
+    found = _outermost(name for name in fits if _format_of(PurePosixPath(name)))
     if not found:
         raise _nothing(f"{repository}/{inside}".rstrip("/"))
     beside = {name: _beside(name, names) for name in found}
@@ -114,14 +126,10 @@ def _on_hub(repository: str, inside: str) -> list[Candidate]:
     root = hub.fetch(repository, settings) if settings else Path(repository)
     candidates: list[Candidate] = []
     for name in found:
-        layer = fits[name].groupdict().get("layer")
-        candidates.append(
-            Candidate(
-                file=root / name,
-                layer=_layer_named(root / name) if layer is None else int(layer),
-                fetch=partial(_fetched, repository, name, beside[name]),
-            )
-        )
+        told = fits[name].groupdict().get("layer")
+        layer = _layer_named(root / name) if told is None else int(told)
+        fetch = partial(_fetched, repository, name, beside[name])
+        candidates.append(replace(_here(root / name, layer), fetch=fetch))
     return candidates
 
 
@@ -136,8 +144,21 @@ def _fetched(repository: str, name: str, beside: list[str]) -> Path:
     return hub.fetch(repository, [name, *beside]) / name
 
 
+def _format_of(file: PurePath) -> Format | None:
+    return next((each for each in _FORMATS if each.recognises(file)), None)
+
+
 def _here(file: Path, layer: int | None) -> Candidate:
-    return Candidate(file=file, layer=layer, fetch=lambda: file)
+    return Candidate(
+        file=file, format=next(each for each in _FORMATS if each.recognises(file)), layer=layer
+    )
+
+
+def _dictionaries_at(place: Path) -> list[Path]:
+    """List the file itself, or the files of weights below a folder."""
+    if place.is_file() and _format_of(place):
+        return [place]
+    return list(_weights_below(place))
 
 
 def _weights_below(folder: Path, depth: int = _MAX_DEPTH) -> Iterator[Path]:
@@ -148,7 +169,7 @@ def _weights_below(folder: Path, depth: int = _MAX_DEPTH) -> Iterator[Path]:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise DictionaryError(f"{quoted(folder)} cannot be read: {error.strerror}.") from error
-    weights = [entry for entry in entries if entry.is_file() and is_dictionary(entry)]
+    weights = [entry for entry in entries if entry.is_file() and _format_of(entry)]
     yield from weights
     if not weights and depth:
         for entry in entries:
@@ -176,9 +197,10 @@ def _regex(pattern: str) -> re.Pattern[str]:
         The pattern, compiled.
     """
     first, *others = map(re.escape, pattern.split(_PLACEHOLDER))
-    text = first
-    for index, other in enumerate(others):
-        text += (r"(?P<layer>\d+)" if index == 0 else r"(?P=layer)") + other
+    text = first + "".join(
+        (r"(?P=layer)" if index else r"(?P<layer>\d+)") + other
+        for index, other in enumerate(others)
+    )
     return re.compile(f"{text}(?:/.*)?" if pattern else ".*")
 
 

@@ -1,6 +1,7 @@
 """What is descended when a dictionary is learned: gradients in closed form, over what fires."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,8 +12,7 @@ from backlight.dictionaries.codes import Codes
 _SAMPLED = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameters:
+class Parameters(NamedTuple):
     """What is learned, or the gradient of a loss with respect to it.
 
     Attributes:
@@ -26,10 +26,6 @@ class Parameters:
     encoder_bias: Float[Tensor, " features"]
     decoder: Float[Tensor, "features width"]
     bias: Float[Tensor, " width"]
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """List them."""
-        return (self.encoder, self.encoder_bias, self.decoder, self.bias)
 
     def pre_activations(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens features"]:
         """Compute what the activation function is given."""
@@ -52,15 +48,7 @@ def largest(pre: Float[Tensor, "tokens features"], k: int) -> tuple[Codes, float
     sample = pre[::_SAMPLED]
     rank = sample.numel() - k * len(sample)
     threshold = float(sample.flatten().kthvalue(rank).values.clamp(min=0.0)) if rank else 0.0
-    tokens, features = (pre > threshold).nonzero(as_tuple=True)
-    codes = Codes(
-        tokens=tokens,
-        features=features,
-        values=pre[tokens, features],
-        num_tokens=pre.shape[0],
-        num_features=pre.shape[1],
-    )
-    return codes, threshold
+    return Codes.where(pre > threshold, pre), threshold
 
 
 def gradients(
@@ -80,15 +68,19 @@ def gradients(
     Returns:
         The gradient.
     """
+    # The reconstruction of token t is sum_f values_tf decoder_f + bias, with values_tf linear in
+    # encoder_f: so each parameter's gradient is a product of the transposed codes, whose entries
+    # are the values themselves (decoder) or the loss's slope in them (encoder), with tokens.
     upstream = 2.0 * error
     at_features = replace(codes, values=_products(codes, parameters.decoder, upstream))
     encoder_bias = torch.bincount(
         codes.features, weights=at_features.values, minlength=codes.num_features
     )
     return Parameters(
-        encoder=_transposed(at_features).times(x - parameters.bias),
+        encoder=at_features.transposed().times(x - parameters.bias),
         encoder_bias=encoder_bias,
-        decoder=_transposed(codes).times(upstream),
+        decoder=codes.transposed().times(upstream),
+        # The bias is added at the end, and subtracted before the encoder.
         bias=upstream.sum(dim=0) - encoder_bias @ parameters.encoder,
     )
 
@@ -123,30 +115,19 @@ def revival_gradients(
     features = torch.zeros_like(pre).scatter_(1, top.indices, top.values.relu())
     upstream = 2.0 * (features @ rows + error)
     at_features = (upstream @ rows.T) * (features > 0)
-    encoder, encoder_bias, decoder, bias = (torch.zeros_like(each) for each in parameters.tensors())
-    encoder[dead] = at_features.T @ centred
-    encoder_bias[dead] = at_features.sum(dim=0)
-    decoder[dead] = features.T @ upstream
-    return Parameters(encoder=encoder, encoder_bias=encoder_bias, decoder=decoder, bias=bias)
+    found = Parameters(*map(torch.zeros_like, parameters))
+    found.encoder[dead] = at_features.T @ centred
+    found.encoder_bias[dead] = at_features.sum(dim=0)
+    found.decoder[dead] = features.T @ upstream
+    return found
 
 
 def _products(
     codes: Codes, rows: Float[Tensor, "features width"], upstream: Float[Tensor, "tokens width"]
 ) -> Float[Tensor, " entries"]:
     """Multiply each entry's row with the gradient at its token."""
+    # The backward pass of ``times`` does just that, without gathering a row for each entry.
     with torch.enable_grad():
         values = codes.values.detach().requires_grad_()
         output = replace(codes, values=values).times(rows)
     return torch.autograd.grad(output, values, upstream)[0]
-
-
-def _transposed(codes: Codes) -> Codes:
-    """Let tokens and features change places."""
-    order = codes.features.argsort(stable=True)
-    return Codes(
-        tokens=codes.features[order],
-        features=codes.tokens[order],
-        values=codes.values[order],
-        num_tokens=codes.num_features,
-        num_features=codes.num_tokens,
-    )

@@ -29,7 +29,7 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class TrainingStep:
     """How a step found the dictionary, on its own batch and before it changed anything.
 
     Attributes:
@@ -87,7 +87,7 @@ class Training:
             decoder=rows,
             bias=(mean * self._scale).to(rows),
         )
-        self._optimizer = torch.optim.Adam(self._parameters.tensors(), fused=True)
+        self._optimizer = torch.optim.Adam(self._parameters, fused=True)
         self._threshold = 0.0
         self._idle_tokens = torch.zeros(num_features, dtype=torch.int64, device=rows.device)
         self._num_steps = 0
@@ -100,7 +100,7 @@ class Training:
         k: int,
         learning_rate: float,
         dead_after: int,
-    ) -> Progress:
+    ) -> TrainingStep:
         """Learn from a batch.
 
         Args:
@@ -130,54 +130,61 @@ class Training:
         dead = self._idle_tokens > dead_after
         if dead.any():
             k_dead = max(1, round(_REVIVED_SHARE * x.shape[1]))
-            gradient = _with_revival(gradient, revival_gradients(now, x, error, dead, k=k_dead))
+            revival = revival_gradients(now, x, error, dead, k=k_dead)
+            for own, other in zip(gradient, revival, strict=True):
+                own.add_(other, alpha=_REVIVAL_WEIGHT)
         self._descend(gradient, learning_rate)
         self._remember(threshold)
-        return Progress(
+        return TrainingStep(
             num_tokens=len(x),
             explained_variance=explained,
             l0=len(codes.values) / len(x),
             dead_share=float(dead.double().mean()),
         )
 
-    def dictionary(self, card: Card) -> Dictionary:
-        """Give what was learned, for activations as they are.
+    def dictionary(self, card: Card, *, dtype: torch.dtype = torch.float32) -> Dictionary:
+        """Return what was learned so far, for activations as they are.
 
         Args:
             card: What is to be said of it.
+            dtype: The number format that its file will have: all numbers are rounded to it.
 
         Returns:
-            The dictionary: rows of norm one, one threshold for all features.
+            The dictionary in float32: rows of norm one, one threshold for all features.
         """
         now, scale = self._parameters, self._scale
-        num_features = len(now.encoder)
-        bias = now.bias / scale
+
+        def rounded(tensor: Tensor) -> Tensor:
+            return tensor.to(dtype).to(tensor.dtype, copy=True)
+
+        bias = rounded(now.bias / scale)
+        threshold = bias.new_full((len(now.encoder),), self._threshold / scale)
         return Dictionary(
             encoder=LinearEncoder(
-                rows=now.encoder.clone(),
-                bias=now.encoder_bias / scale,
+                rows=rounded(now.encoder),
+                bias=rounded(now.encoder_bias / scale),
                 input_bias=bias,
-                activation=Threshold(
-                    threshold=bias.new_full((num_features,), self._threshold / scale)
-                ),
+                activation=Threshold(threshold=rounded(threshold)),
             ),
-            rows=now.decoder.clone(),
+            rows=rounded(now.decoder),
             bias=bias,
             card=card,
         )
 
     def _descend(self, gradient: Parameters, learning_rate: float) -> None:
+        # Rows are kept at norm one, so what would only make them longer is taken out of their
+        # gradient: Adam would remember it and turn it into steps that the norming undoes.
         rows = self._parameters.decoder
         along_rows = (gradient.decoder * rows).sum(dim=1, keepdim=True) * rows
-        across = (gradient.encoder, gradient.encoder_bias, gradient.decoder - along_rows)
-        for tensor, slope in zip(self._parameters.tensors(), (*across, gradient.bias), strict=True):
+        across = gradient._replace(decoder=gradient.decoder - along_rows)
+        for tensor, slope in zip(self._parameters, across, strict=True):
             tensor.grad = slope
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+        self._optimizer.param_groups[0]["lr"] = learning_rate
         self._optimizer.step()
         rows.copy_(_of_norm_one(rows))
 
     def _remember(self, threshold: float) -> None:
+        # The plain mean of the first steps, until it is as long as the running one.
         memory = min(_MEMORY, self._num_steps / (self._num_steps + 1))
         self._threshold = memory * self._threshold + (1.0 - memory) * threshold
         self._num_steps += 1
@@ -192,7 +199,7 @@ def train(
     batch_size: int,
     learning_rate: float,
     seed: int,
-) -> Generator[Progress, None, None]:
+) -> Generator[TrainingStep, None, None]:
     """Go through the activations a number of times, each time in another order.
 
     Leave the first token of each sequence out: what is special there is not worth a feature. A
@@ -244,11 +251,3 @@ def _mean_and_squared_norm(
 
 def _of_norm_one(rows: Float[Tensor, "features width"]) -> Float[Tensor, "features width"]:
     return rows / rows.norm(dim=1, keepdim=True)
-
-
-def _with_revival(gradient: Parameters, revival: Parameters) -> Parameters:
-    encoder, encoder_bias, decoder, bias = (
-        own.add(other, alpha=_REVIVAL_WEIGHT)
-        for own, other in zip(gradient.tensors(), revival.tensors(), strict=True)
-    )
-    return Parameters(encoder=encoder, encoder_bias=encoder_bias, decoder=decoder, bias=bias)

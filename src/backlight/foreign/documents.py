@@ -42,7 +42,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def reason_of(reason: BaseException) -> str:
-    """Say in the end of a sentence why something could not be read."""
+    """Explain in the end of a sentence why something could not be read."""
     if isinstance(reason, RecursionError):
         return "it is nested too deeply"
     told = " ".join(str(reason).split()) or type(reason).__name__

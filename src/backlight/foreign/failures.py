@@ -77,7 +77,7 @@ def network_failures() -> tuple[type[Exception], ...]:
 
 
 def tell(error: BaseException) -> str | None:
-    """Tell a failure in one sentence.
+    """Explain a failure in one sentence.
 
     Args:
         error: One of the kinds of ``kinds_of_failures``.

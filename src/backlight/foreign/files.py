@@ -41,7 +41,7 @@ def expanded(path: str | Path, *, error: type[BacklightError]) -> Path:
 
 
 def encoding_of(head: bytes) -> str | None:
-    """Tell the encoding that a byte order mark at the beginning of a text says; None without."""
+    """Read the encoding off the byte order mark at the beginning of a text; None without one."""
     return next((code for mark, code in _CODES if head.startswith(mark)), None)
 
 

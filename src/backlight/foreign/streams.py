@@ -17,20 +17,15 @@ _LIKENESSES = {
     "±": "+-",
     "·": ".",
     "…": "...",
-    "–": "-",
-    "—": "-",
-    "−": "-",
     "×": "x",
     "→": "->",
     "←": "<-",
     "•": "*",
-    "’": "'",
-    "‘": "'",
-    "“": '"',
-    "”": '"',
     "²": "2",
     "Σ": "sum ",
-    **dict.fromkeys("─━╌┄╴╸╺╶═", "-"),
+    **dict.fromkeys("’‘", "'"),
+    **dict.fromkeys("“”", '"'),
+    **dict.fromkeys("–—−─━╌┄╴╸╺╶═", "-"),
     **dict.fromkeys("│┃┆║", "|"),
     **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╯╰┏┓┗┛┡┩╇╈╪╞╡", "+"),
 }
@@ -62,7 +57,7 @@ def prepare_streams() -> None:
 
 
 def complain(line: str) -> None:
-    """Say something on standard error, if anything can be said there."""
+    """Write a line to standard error, if that takes anything."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
@@ -106,13 +101,13 @@ class Unhindered(io.TextIOBase):
             self._stream.flush()
 
     def isatty(self) -> bool:
-        """Tell whether the stream is a terminal."""
+        """Return whether the stream is a terminal."""
         with suppress(OSError, ValueError):
             return self._stream.isatty()
         return False
 
     def fileno(self) -> int:
-        """Give the stream's number."""
+        """Return the stream's number."""
         return self._stream.fileno()
 
 

@@ -68,52 +68,51 @@ class _Open:
 
 
 def _complaint(text: str) -> str:
-    """Say what is wrong with YAML before anything is built from it; empty if nothing is.
+    """Find what is wrong with YAML before anything is built from it.
 
-    Only the words are walked through, so that a bomb of aliases costs no more than its text.
+    Only the words are walked through. An alias counts as many values as what it stands for, which
+    is known by then, so a bomb of aliases (each ten times the one before) costs no more than its
+    text.
 
     Args:
         text: The YAML.
 
     Returns:
-        The end of a sentence.
+        The end of a sentence; empty if nothing is wrong.
     """
     sizes: dict[str, int] = {}
     levels: list[_Open] = [_Open(is_mapping=False, anchor=None)]
     for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
+        if isinstance(event, yaml.CollectionStartEvent):
             if len(levels) > _DEEPEST:
                 return f"it is nested more than {_DEEPEST} levels deep"
             is_mapping = isinstance(event, yaml.MappingStartEvent)
             levels.append(_Open(is_mapping=is_mapping, anchor=event.anchor))
-            continue
-        if isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
-            closed = levels.pop()
-            anchor, size = closed.anchor, closed.size
-        elif isinstance(event, yaml.ScalarEvent):
-            anchor, size = event.anchor, 1
-            twice = _repeated_key(levels[-1], event.value)
-            if twice:
-                return twice
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes:
-                return f"the alias {quoted(event.anchor)} means nothing, or what it stands in"
-            anchor, size = None, sizes[event.anchor]
-        else:
-            continue
-        if anchor is not None:
-            sizes[anchor] = size
-        levels[-1].size += size
-        levels[-1].num_children += 1
-        if levels[-1].size > _MOST_VALUES:
-            return f"with its aliases written out it holds more than {_MOST_VALUES:,} values"
+        elif isinstance(event, yaml.AliasEvent) and event.anchor not in sizes:
+            return f"the alias {quoted(event.anchor)} means nothing, or what it stands in"
+        elif isinstance(event, (yaml.NodeEvent, yaml.CollectionEndEvent)):
+            complaint = _add(event, levels, sizes)
+            if complaint:
+                return complaint
     return ""
 
 
-def _repeated_key(level: _Open, value: str) -> str:
-    if not level.is_mapping or level.num_children % 2:
-        return ""
-    if value in level.keys:
-        return f"the key {quoted(value)} is there twice"
-    level.keys.add(value)
+def _add(event: yaml.Event, levels: list[_Open], sizes: dict[str, int]) -> str:
+    """Count a value that is complete into the list or mapping that it stands in."""
+    anchor: Any = getattr(event, "anchor", None)
+    size = sizes[anchor] if isinstance(event, yaml.AliasEvent) else 1
+    if isinstance(event, yaml.CollectionEndEvent):
+        closed = levels.pop()
+        anchor, size = closed.anchor, closed.size
+    level = levels[-1]
+    if isinstance(event, yaml.ScalarEvent) and level.is_mapping and level.num_children % 2 == 0:
+        if event.value in level.keys:
+            return f"the key {quoted(event.value)} is there twice"
+        level.keys.add(event.value)
+    if anchor is not None:
+        sizes[anchor] = size
+    level.size += size
+    level.num_children += 1
+    if level.size > _MOST_VALUES:
+        return f"with its aliases written out it holds more than {_MOST_VALUES:,} values"
     return ""

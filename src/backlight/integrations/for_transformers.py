@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback
 
 from backlight.training import Watch, watch
 
@@ -28,13 +28,7 @@ class TrainerWatch(TrainerCallback):
         self._run_dir = run_dir
         self._options = options
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin to watch; where training goes on from a checkpoint, so does the log."""
         del args, control
         if self.monitor is not None:
@@ -47,13 +41,7 @@ class TrainerWatch(TrainerCallback):
         }
         self.monitor = watch(kwargs["model"], optimizer, self._run_dir, **options)
 
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Close the watch."""
         del args, state, control, kwargs
         if self.monitor is not None:

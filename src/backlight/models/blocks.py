@@ -1,7 +1,7 @@
 """Running a model from one of its blocks on, with what that block was given before."""
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,25 +64,17 @@ class Blocks:
         Yields:
             Nothing; the blocks are whole again at the end, also if the body fails.
         """
+        output = (hidden, None) if self.return_tuples else hidden
         with ExitStack() as stack:
             for block in self.modules[:layer]:
-                # An attribute of the instance hides the method of its class.
-                before = vars(block).get("forward")
-                block.forward = self._stand_in(hidden)
-                stack.callback(_give_back, block, before)
+                # An attribute of the instance hides the method of its class, and needs no hook: a
+                # block that is left out costs nothing, whatever is hooked into its parts.
+                stack.callback(_put_back, block, vars(block).get("forward"))
+                block.forward = lambda *_, **__: output
             yield
 
-    def _stand_in(self, hidden: Tensor) -> Callable[..., Any]:
-        output = (hidden, None) if self.return_tuples else hidden
 
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            del args, kwargs
-            return output
-
-        return forward
-
-
-def _give_back(block: nn.Module, before: Callable[..., Any] | None) -> None:
+def _put_back(block: nn.Module, before: Callable[..., Any] | None) -> None:
     if before is None:
         del block.forward
     else:
@@ -104,10 +96,8 @@ def _returns_tuple(subject: Subject, block: nn.Module) -> bool:
 
     handle = block.register_forward_hook(hook)
     try:
-        with borrowed(subject.model), torch.no_grad():
+        with suppress(_SeenError), borrowed(subject.model), torch.no_grad():
             subject.forward(torch.zeros(1, 1, dtype=torch.long, device=subject.device))
-    except _SeenError:
-        pass
     finally:
         handle.remove()
     return seen[0]

@@ -33,7 +33,8 @@ class Family:
         norm2_post: The norm of the MLP's output before it is added, None without.
         norm_kind: ``rms``; ``rms_unit_offset`` (Gemma: the gain is 1 + weight); ``layer``.
         attn: The attention module.
-        attn_out: The module whose output is the attention's, where ``attn`` adds the residual.
+        attn_out: The module whose output is the attention's, where ``attn`` adds the residual; None
+            where it is ``attn``.
         attn_interface: The attention function comes through Transformers' attention interface, so
             q, k and v can be tapped.
         z: The output projection; its input is the heads' outputs side by side.
@@ -43,7 +44,7 @@ class Family:
         rotary: Positions enter by rotating q and k.
         learned_positions: Positions are looked up, so there is a largest one.
         mlp_in: The module whose input is the MLP's.
-        mlp_out: The module whose output is the MLP's.
+        mlp_out: The module whose output is the MLP's; None where it is ``mlp_in``.
         query_scaled: The attention function is handed queries that are already divided by the root
             of the head's width.
         embedding_multiplier: The configuration value that multiplies the embeddings, None without.
@@ -67,7 +68,7 @@ class Family:
     norm2_post: str | None = None
     norm_kind: NormKind = "rms"
     attn: str = "self_attn"
-    attn_out: str = "self_attn"
+    attn_out: str | None = None
     attn_interface: bool = True
     z: str = "self_attn.o_proj"
     q_norm: str | None = None
@@ -77,7 +78,7 @@ class Family:
     rotary: bool = True
     learned_positions: bool = False
     mlp_in: str = "mlp"
-    mlp_out: str = "mlp"
+    mlp_out: str | None = None
     query_scaled: bool = False
     embedding_multiplier: str | None = None
     residual_multiplier: str | None = None
@@ -86,23 +87,19 @@ class Family:
     logit_cap: str | None = None
 
 
-_GPT2 = {
+_TRANSFORMER = {
     "trunk": "transformer",
     "blocks": "transformer.h",
     "final_norm": "transformer.ln_f",
-    "norm1": "ln_1",
-    "norm2": "ln_2",
     "norm_kind": "layer",
-    "attn": "attn",
-    "attn_out": "attn",
 }
+_GPT2 = {**_TRANSFORMER, "norm1": "ln_1", "norm2": "ln_2", "attn": "attn"}
 _NEOX = {
     "trunk": "gpt_neox",
     "blocks": "gpt_neox.layers",
     "final_norm": "gpt_neox.final_layer_norm",
     "norm_kind": "layer",
     "attn": "attention",
-    "attn_out": "attention",
     "z": "attention.dense",
 }
 _OPT = {
@@ -119,12 +116,8 @@ _OPT = {
     "mlp_out": "fc2",
 }
 _FALCON = {
-    "trunk": "transformer",
-    "blocks": "transformer.h",
-    "final_norm": "transformer.ln_f",
-    "norm_kind": "layer",
+    **_TRANSFORMER,
     "attn": "self_attention",
-    "attn_out": "self_attention",
     "attn_interface": False,
     "z": "self_attention.dense",
     "rotary": False,  # or alibi: the configuration decides
@@ -229,10 +222,7 @@ FAMILIES: tuple[Family, ...] = (
     _family(
         "bloom",
         when={"apply_residual_connection_post_layernorm": False},
-        trunk="transformer",
-        blocks="transformer.h",
-        final_norm="transformer.ln_f",
-        norm_kind="layer",
+        **_TRANSFORMER,
         attn="self_attention",
         attn_out="self_attention.dense",  # the module itself returns the residual sum
         attn_interface=False,
@@ -249,7 +239,6 @@ FAMILIES: tuple[Family, ...] = (
         norm2="norm_2",
         norm_kind="layer",
         attn="attn",
-        attn_out="attn",
         attn_interface=False,
         z="attn.out_proj",
         rotary=False,

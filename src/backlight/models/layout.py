@@ -256,8 +256,8 @@ class _LayerSites:
         """Name the module that holds a half, the one that returns its output, and its post-norm."""
         family = self.family
         if half == "attn":
-            return family.attn, family.attn_out, family.norm1_post
-        return family.mlp_in, family.mlp_out, family.norm2_post
+            return family.attn, family.attn_out or family.attn, family.norm1_post
+        return family.mlp_in, family.mlp_out or family.mlp_in, family.norm2_post
 
     def _output(self, half: _Half) -> Site:
         whole, module, post_norm = self._modules(half)

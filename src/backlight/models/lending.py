@@ -3,7 +3,7 @@
 import copy
 import random
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -48,15 +48,12 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
         yield
         return
     modules = list(model.modules())
+    parameters = _parameters(modules)
     learning = [module for module in modules if module.training]
-    loose = [
-        parameter
-        for parameter in _parameters(modules)
-        if parameter.requires_grad and not parameter.is_inference()
-    ]
-    kept = _Kept.of(modules)
+    loose = [each for each in parameters if each.requires_grad and not each.is_inference()]
+    kept = _Kept(modules, parameters)
     device = device_of(model)
-    put_random_back = _random_numbers(device)
+    random_numbers = _random_numbers(device)
     with ExitStack() as stack:
         _enter_plain_modes(stack, modules, device)
         token = _lent.set(_lent.get() | {id(model)})
@@ -74,7 +71,8 @@ def borrowed(model: nn.Module) -> Generator[None, None, None]:
                 parameter.requires_grad = True
             for module in learning:
                 module.training = True
-            put_random_back()
+            for put_back in random_numbers:
+                put_back()
     kept.check_large()
 
 
@@ -103,46 +101,34 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@final
 class _Kept:
     """What a forward pass may write, as it was.
 
-    Attributes:
-        attributes: What each module holds, and the same as it was.
-        containers: Lists and the like, and their members.
-        hooks: Those of each module and the same as they were: Transformers adds some in the pass
-            in which hidden states are asked for.
-        small: Tensors, their versions and copies.
-        large: Names of tensors that are not copied, and their versions.
-        generators: What sets generators of random numbers back.
+    Small tensors, lists and the like are copied, and put back if they are others than before. Large
+    tensors are only watched, since a copy of all weights would double the memory: PyTorch counts
+    in ``_version`` every write in place, so a count that has not moved proves that no number has.
+    What is as it was is not touched, as writing even the same numbers would move that count, and a
+    graph of the owner's that still needs the tensor could then not be walked back.
     """
 
-    attributes: list[tuple[dict[str, Any], dict[str, Any]]]
-    containers: list[tuple[Any, Any]]
-    hooks: list[tuple[dict[int, Any], dict[int, Any]]]
-    small: list[tuple[Tensor, int, Tensor]]
-    large: list[tuple[str, Tensor, int]]
-    generators: list[Callable[[], object]]
-
-    @staticmethod
-    def of(modules: Sequence[nn.Module]) -> "_Kept":
-        """Keep all that some modules hold."""
-        kept = _Kept(attributes=[], containers=[], hooks=[], small=[], large=[], generators=[])
+    def __init__(self, modules: Sequence[nn.Module], parameters: Sequence[nn.Parameter]) -> None:
+        self._put_back: list[Callable[[], object]] = []
+        self._watched: list[tuple[str, Tensor, int]] = [
+            ("its weights", parameter, parameter._version)
+            for parameter in parameters
+            if not parameter.is_inference()  # such tensors have no version
+        ]
         for module in modules:
             held = vars(module)
             own = {name: value for name, value in held.items() if name not in _OWN}
-            kept.attributes.append((held, own))
-            for name, value in own.items():
-                kept.keep(value, f"{name} of {type(module).__name__}")
-            kept.hooks.extend((held[name], dict(held[name])) for name in _HOOKS)
-            for name, buffer in held.get("_buffers", {}).items():
-                kept.keep(buffer, f"{name} of {type(module).__name__}")
-        for parameter in _parameters(modules):
-            if not parameter.is_inference():
-                kept.large.append(("its weights", parameter, parameter._version))
-        return kept
+            self._put_back.append(partial(_put_attributes_back, held, own))
+            for name, value in chain(own.items(), held.get("_buffers", {}).items()):
+                self._keep(value, f"{name} of {type(module).__name__}")
+            # Transformers adds hooks in the pass in which hidden states are asked for.
+            self._put_back += [partial(_refill, held[name], dict(held[name])) for name in _HOOKS]
 
-    def keep(self, value: Any, name: str) -> None:
+    def _keep(self, value: Any, name: str) -> None:
         """Keep one value, if it is of a kind that can be written into."""
         kind = _kind_of(type(value))
         if kind is None:
@@ -150,45 +136,29 @@ class _Kept:
         if kind is Tensor:
             self._keep_tensor(value, name)
         elif kind is torch.Generator:
-            self.generators.append(partial(value.set_state, value.get_state()))
+            self._put_back.append(partial(value.set_state, value.get_state()))
         elif kind is random.Random:
-            self.generators.append(partial(value.setstate, value.getstate()))
+            self._put_back.append(partial(value.setstate, value.getstate()))
         elif kind is np.random.Generator:
             bits = value.bit_generator
-            self.generators.append(partial(setattr, bits, "state", copy.deepcopy(bits.state)))
+            self._put_back.append(partial(setattr, bits, "state", copy.deepcopy(bits.state)))
         else:
-            self.containers.append((value, copy.copy(value)))
+            self._put_back.append(partial(_refill, value, copy.copy(value)))
 
     def _keep_tensor(self, tensor: Tensor, name: str) -> None:
         if tensor.is_inference() or tensor.is_meta or tensor.layout != torch.strided:
             return
-        if tensor.numel() <= _SMALL:
-            self.small.append((tensor, tensor._version, tensor.detach().clone()))
+        if tensor.numel() > _SMALL:
+            self._watched.append((name, tensor, tensor._version))
         else:
-            self.large.append((name, tensor, tensor._version))
+            before = tensor.detach().clone()
+            self._put_back.append(partial(_put_numbers_back, tensor, tensor._version, before))
 
     def give_back(self) -> None:
         """Put everything back that is not as it was; what is as it was is not touched."""
-        if self._written() is not None:
-            return  # what a model notes about weights that it has changed must stay true of them
-        for held, own in self.attributes:
-            for name in [name for name in held if name not in own and name not in _OWN]:
-                del held[name]
-            for name, value in own.items():
-                if held.get(name) is not value:
-                    held[name] = value
-        for container, members in self.containers:
-            _refill(container, members)
-        for hooks, before in self.hooks:
-            if hooks != before:
-                hooks.clear()
-                hooks.update(before)
-        for tensor, version, before in self.small:
-            if tensor._version != version or not _same(tensor, before):
-                with torch.no_grad():
-                    tensor.copy_(before)
-        for put_back in self.generators:
-            put_back()
+        if self._written() is None:  # else what a model notes about its changed weights is true
+            for put_back in self._put_back:
+                put_back()
 
     def check_large(self) -> None:
         """Refuse a model whose forward pass writes what was not copied."""
@@ -201,7 +171,7 @@ class _Kept:
             )
 
     def _written(self) -> str | None:
-        for name, tensor, version in self.large:
+        for name, tensor, version in self._watched:
             if tensor._version != version:
                 return f"{name} ({tensor.numel()} numbers)"
         return None
@@ -209,13 +179,33 @@ class _Kept:
 
 @lru_cache(maxsize=4096)
 def _kind_of(cls: type) -> type | None:
-    """Tell which of the kinds that can be written into a class is; asking a value can be slow."""
+    """Find which of the kinds that can be written into a class is; asking a value can be slow."""
     return next((kind for kind in _KINDS if issubclass(cls, kind)), None)
 
 
+def _put_attributes_back(held: dict[str, Any], own: Mapping[str, Any]) -> None:
+    for name in [name for name in held if name not in own and name not in _OWN]:
+        del held[name]
+    for name, value in own.items():
+        if held.get(name) is not value:
+            held[name] = value
+
+
+def _put_numbers_back(tensor: Tensor, version: int, before: Tensor) -> None:
+    # The version does not see what is written through ``.data`` or by numpy, so numbers are
+    # compared too; and NaN, which is not equal to itself, must not count as a change.
+    same = torch.equal(tensor, before) or (
+        bool(tensor.is_floating_point()) and torch.equal(tensor.nan_to_num(), before.nan_to_num())
+    )
+    if tensor._version != version or not same:
+        with torch.no_grad():
+            tensor.copy_(before)
+
+
 def _refill(container: Any, members: Any) -> None:
-    """Give a container its members back, if they are others than before."""
-    if _identities(container) == _identities(members):
+    """Put the members of a container back, if they are others than before."""
+    # By identity: members may be tensors, whose equality is a tensor, or anything else.
+    if not (container or members) or _identities(container) == _identities(members):
         return
     container.clear()
     (container.extend if isinstance(container, list | deque) else container.update)(members)
@@ -224,12 +214,6 @@ def _refill(container: Any, members: Any) -> None:
 def _identities(container: Any) -> list[int]:
     found = list(map(id, container))
     return found + list(map(id, container.values())) if isinstance(container, dict) else found
-
-
-def _same(tensor: Tensor, before: Tensor) -> bool:
-    return torch.equal(tensor, before) or (
-        bool(tensor.is_floating_point()) and torch.equal(tensor.nan_to_num(), before.nan_to_num())
-    )
 
 
 def _parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
@@ -264,23 +248,16 @@ def _is_compiled(module: nn.Module) -> bool:
     return held.get("_compiled_call_impl") is not None or "_orig_mod" in held.get("_modules", ())
 
 
-def _random_numbers(device: torch.device) -> Callable[[], None]:
-    """Keep the state of all shared random numbers, and return what puts it back."""
-    own, python, numpys = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    accelerator = {"cuda": torch.cuda, "mps": torch.mps}.get(device.type)
-    there: Any = None
+def _random_numbers(device: torch.device) -> list[Callable[[], object]]:
+    """Keep the states of all shared random numbers, and return what puts them back."""
+    kept: list[Callable[[], object]] = [
+        partial(torch.set_rng_state, torch.get_rng_state()),
+        partial(random.setstate, random.getstate()),
+        partial(np.random.set_state, np.random.get_state()),
+    ]
     if device.type == "cuda":
         there = torch.cuda.get_rng_state(device)
-    elif accelerator is not None:
-        there = torch.mps.get_rng_state()
-
-    def put_back() -> None:
-        torch.set_rng_state(own)
-        random.setstate(python)
-        np.random.set_state(numpys)
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(there, device)
-        elif accelerator is not None:
-            torch.mps.set_rng_state(there)
-
-    return put_back
+        kept.append(partial(torch.cuda.set_rng_state, there, device))
+    elif device.type == "mps":
+        kept.append(partial(torch.mps.set_rng_state, torch.mps.get_rng_state()))
+    return kept

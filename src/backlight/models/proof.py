@@ -26,6 +26,8 @@ _REPORT = "Please report it with the model's name."
 
 def probe_tokens(subject: Subject, vocabulary: int) -> Tensor:
     """Make two short sequences that are equal in their first six tokens, then differ."""
+    # Steps of 7, so that in a vocabulary of any size in use no token comes twice in a sequence: a
+    # repeated one could hide a model that mixes up its positions.
     tokens = torch.arange(2 * _POSITIONS).reshape(2, _POSITIONS) * 7 + 3
     tokens[1, :_SHARED] = tokens[0, :_SHARED]
     return (tokens % vocabulary).to(subject.device)
@@ -42,6 +44,8 @@ def prove_causal(subject: Subject, tokens: Tensor) -> None:
     Raises:
         ModelError: If it does.
     """
+    # The two sequences share their beginning only, so in a causal model that is all that it reads
+    # there; a model that looks ahead sees their different ends.
     with borrowed(subject.model):
         output = subject.forward(tokens)[:, :_SHARED]
     if not _close(output[0], output[1]):
@@ -132,6 +136,19 @@ def _prove_order(subject: Subject, passed: Sequence[str]) -> None:
 
 
 def _prove_residuals(subject: Subject, prefix: str, seen: Mapping[str, Tensor]) -> None:
+    """Check that what the halves are said to contribute is what the stream gains in this layer.
+
+    That is the strongest of the proofs: a wrong module, a forgotten multiplier or norm, and another
+    wiring all break the sum, whatever the weights are.
+
+    Args:
+        subject: The model.
+        prefix: The beginning of the layer's sites.
+        seen: The tensors of all sites.
+
+    Raises:
+        FamilyProofError: If a sum does not hold.
+    """
     pre, post = seen[f"{prefix}resid.pre"], seen[f"{prefix}resid.post"]
     attention, mlp = seen[f"{prefix}attn.contribution"], seen[f"{prefix}mlp.contribution"]
     if subject.wiring == "parallel":
@@ -158,6 +175,8 @@ def _prove_residuals(subject: Subject, prefix: str, seen: Mapping[str, Tensor]) 
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:
+    # Relative to the largest number of all, not to each: a sum of large numbers may cancel to a
+    # small one, whose own digits are then rounding. Wrong entries miss by about the whole.
     tolerance = max(16 * torch.finfo(expected.dtype).eps, 1e-4)
     if expected.dtype == torch.float64:
         tolerance = 1e-5

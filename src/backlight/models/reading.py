@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,44 +47,34 @@ def reach_of(subject: Subject) -> Reach:
     Raises:
         ModelError: If it cannot even read the tokens 0 and 1.
     """
-    found: list[Reach] = []
+    tokens: list[int] = []
+    positions: list[int] = []
 
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         assert isinstance(module, nn.Embedding)
         if inputs and isinstance(inputs[0], Tensor) and inputs[0].numel() == len(_PROBE):
             first, second = inputs[0].flatten().tolist()
             if (first, second) == _PROBE:
-                found.append(Reach(vocabulary=module.num_embeddings))
+                tokens.append(module.num_embeddings)
             elif second == first + 1:  # OPT counts positions from 2
-                found.append(Reach(positions=module.num_embeddings - first))
+                positions.append(module.num_embeddings - first)
 
-    handles = [
-        module.register_forward_pre_hook(look)
-        for module in subject.model.modules()
-        if isinstance(module, nn.Embedding)
-    ]
-    try:
-        with torch.no_grad():
+    embeddings = (part for part in subject.model.modules() if isinstance(part, nn.Embedding))
+    with ExitStack() as stack, torch.no_grad():
+        for part in embeddings:
+            stack.callback(part.register_forward_pre_hook(look).remove)
+        try:
             output = subject.forward(torch.tensor([_PROBE], device=subject.device))
-    except IndexError as error:
-        raise ModelError(
-            f"{subject.name} cannot read the tokens 0 and 1: {quoted(str(error))}. Is its "
-            "vocabulary empty?"
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
+        except IndexError as error:
+            raise ModelError(
+                f"{subject.name} cannot read the tokens 0 and 1: {quoted(str(error))}. Is its "
+                "vocabulary empty?"
+            ) from error
     predicted = output.shape[-1] if subject.head is None else subject.head.weight.shape[0]
-    sizes = [each.vocabulary for each in found if each.vocabulary is not None]
-    reach = Reach(
-        vocabulary=min([*sizes, int(predicted)]),
-        positions=min(
-            (each.positions for each in found if each.positions is not None), default=None
-        ),
-    )
-    return (
-        reach if subject.max_positions is None else replace(reach, positions=subject.max_positions)
-    )
+    longest = min(positions, default=None)
+    if subject.max_positions is not None:
+        longest = subject.max_positions
+    return Reach(vocabulary=min([*tokens, int(predicted)]), positions=longest)
 
 
 def refuse_unreadable(
@@ -159,7 +150,7 @@ def _warn_beyond_training(subject: Subject, longest: int, kind: str) -> None:
 
 
 def _try(subject: Subject, ids: Int[np.ndarray, " _"], kind: str, remedy: str) -> None:
-    """Let a model that nobody knows read the longest sequence, before anything is measured."""
+    """Run a model that nobody knows on the longest sequence, before anything is measured."""
     try:
         with torch.no_grad():
             subject.forward(torch.from_numpy(ids)[None].to(subject.device))

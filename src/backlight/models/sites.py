@@ -81,7 +81,12 @@ def kind_of(name: str) -> str:
         The kind; of a plain module path the path, with ``*`` for the number of the layer.
     """
     match = _LAYER_SITE.match(name)
-    return match["kind"] if match else _LAYER.sub("*", name, count=1)
+    return match["kind"] if match else any_layer(name)
+
+
+def any_layer(name: str) -> str:
+    """Write ``*`` for the number of the layer in a name."""
+    return _LAYER.sub("*", name, count=1)
 
 
 def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
@@ -204,7 +209,7 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def _forms(name: str) -> Iterator[str]:
-    """Give a name whole, and what follows the number of its layer."""
+    """List a name whole, and what follows the number of its layer."""
     yield name
     match = _LAYER.search(name)
     if match and match.end() < len(name):
@@ -212,7 +217,7 @@ def _forms(name: str) -> Iterator[str]:
 
 
 def _path_forms(path: str) -> Iterator[str]:
-    """Give a path in the forms of a name, also relative to each module above the blocks."""
+    """List a path in the forms of a name, also relative to each module above the blocks."""
     yield from _forms(path)
     parts = path.split(".")
     number = next((place for place, part in enumerate(parts) if part.isdigit()), len(parts))

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import ModelError, UnsupportedSiteError
-from backlight.models.contract import prove_contract
 from backlight.models.families import Wiring
 from backlight.models.head import Head
 from backlight.models.lending import Lent, device_of
-from backlight.models.logits import Found
 from backlight.models.sites import Site, Tap, layer_of
+from backlight.models.unknown.contract import prove_contract
+from backlight.models.unknown.rows import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,21 @@ class Subject:
         head: The language-model head, None if it is only known as part of ``forward``.
         tap_attention: Shows q, k and v to a callback for as long as the context lasts.
         facts: What a report should say of it: architecture, number format, attention kernel, ...
+
+    Example:
+        A subject comes from ``load_subject``, ``subject_from_transformers`` or
+        ``subject_from_module``; its sites are what can be asked for.
+
+        >>> class Letters:
+        ...     def __call__(self, text, *, truncation, max_length):
+        ...         return {"input_ids": [ord(letter) - 97 for letter in text[:max_length]]}
+        ...
+        ...     def decode(self, token_ids):
+        ...         return "".join(chr(token + 97) for token in token_ids)
+        >>> model = nn.Sequential(nn.Embedding(26, 8), nn.Linear(8, 8), nn.Linear(8, 26))
+        >>> subject = subject_from_module(model, Letters(), name="letters")
+        >>> list(subject.sites), subject.device
+        (['0', '1', '2'], device(type='cpu'))
     """
 
     name: str
@@ -164,6 +179,18 @@ def subject_from_module(
         ModelError: If the model cannot be run, gives no logits for each token, is not causal, or
             gives other logits in other company or the next time; if what is given is no module, or
             no tokenizer.
+
+    Example:
+        >>> class Letters:
+        ...     def __call__(self, text, *, truncation, max_length):
+        ...         return {"input_ids": [ord(letter) - 97 for letter in text[:max_length]]}
+        ...
+        ...     def decode(self, token_ids):
+        ...         return "".join(chr(token + 97) for token in token_ids)
+        >>> model = nn.Sequential(nn.Embedding(26, 8), nn.Linear(8, 8), nn.Linear(8, 26))
+        >>> subject = subject_from_module(model, Letters())
+        >>> subject.sites["1"].width
+        8
     """
     check_tokenizer(tokenizer)
     contract = prove_contract(model, forward or model, name)

@@ -2,16 +2,21 @@
 
 Every pass that measures something runs inside of ``tapping``, so that is where the model is
 borrowed: frozen and in evaluation mode for as long as it is tapped, and as it was afterwards.
+
+Taps are forward hooks only. A gradient is asked for at the edge of the graph that a tensor had as
+it passed (``torch.autograd.graph.get_gradient_edge``), in one call of ``torch.autograd.grad``.
+``register_full_backward_hook`` would not do: it hands out views of a module's outputs, and autograd
+raises an error where a block adds in place into one of those (``h += x``, as several families do).
+An edge belongs to the tensor as it was, whatever is written into it later.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from jaxtyping import Shaped
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from backlight.errors import UnsupportedSiteError
 from backlight.models.lending import borrowed
@@ -21,9 +26,6 @@ from backlight.models.subject import AttentionCall, AttentionTap, Subject
 
 Visitor = Callable[[Site, Tensor], Tensor]
 """Is shown a site and its tensor as the model has it, and says what takes the tensor's place."""
-
-_INWARD = ("input", "branch")
-_ATTENTION = ("query", "key", "value")
 
 
 @contextmanager
@@ -44,31 +46,23 @@ def tapping(subject: Subject, sites: Iterable[Site], visit: Visitor) -> Generato
     """
     sites = list(sites)
     refuse_problems(sites)
-    outward: defaultdict[str, list[Site]] = defaultdict(list)
-    inward: defaultdict[str, list[Site]] = defaultdict(list)
-    attention: defaultdict[str, list[Site]] = defaultdict(list)
-    for site in sites:
-        if site.tap.side == "logits":
-            raise UnsupportedSiteError(
-                "The full logits are never held, so they cannot be tapped: the gradient there is "
-                "softmax minus one-hot. Ask for final_norm.out, which they are computed from."
-            )
-        kind = inward if site.tap.side in _INWARD else outward
-        (attention if site.tap.side in _ATTENTION else kind)[site.tap.module].append(site)
+    if any(site.tap.side == "logits" for site in sites):
+        raise UnsupportedSiteError(
+            "The full logits are never held, so they cannot be tapped: the gradient there is "
+            "softmax minus one-hot. Ask for final_norm.out, which they are computed from."
+        )
     with borrowed(subject.model), ExitStack() as stack:
-        for path, members in outward.items():
-            module = subject.model.get_submodule(path)
+        for module, members in _by_module(subject, sites, ("output",)).items():
             hook = _output_hook(members, visit)
-            _hold(stack, module.register_forward_hook(hook, with_kwargs=True))
-        for path, members in inward.items():
-            module = subject.model.get_submodule(path)
+            stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        for module, members in _by_module(subject, sites, ("input", "branch")).items():
             # A branch is an alias of what the input taps leave, so the inputs come first.
             members.sort(key=lambda site: site.tap.side == "branch")
             hook = _input_hook(members, visit)
-            _hold(stack, module.register_forward_pre_hook(hook, with_kwargs=True))
+            stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        attention = _by_module(subject, sites, ("query", "key", "value"))
         if attention:
-            modules = {subject.model.get_submodule(path): path for path in attention}
-            stack.enter_context(subject.tap_attention(_attention_hook(modules, attention, visit)))
+            stack.enter_context(subject.tap_attention(_attention_hook(attention, visit)))
         yield
 
 
@@ -99,8 +93,14 @@ def per_token(
     return tensor.reshape(*batch, -1)
 
 
-def _hold(stack: ExitStack, handle: RemovableHandle) -> None:
-    stack.callback(handle.remove)
+def _by_module(
+    subject: Subject, sites: Iterable[Site], sides: Collection[str]
+) -> dict[nn.Module, list[Site]]:
+    found: defaultdict[nn.Module, list[Site]] = defaultdict(list)
+    for site in sites:
+        if site.tap.side in sides:
+            found[subject.model.get_submodule(site.tap.module)].append(site)
+    return found
 
 
 def _output_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
@@ -127,33 +127,29 @@ def _output_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
 
 def _input_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if args and isinstance(args[0], Tensor):
-            return (_visit_all(sites, args[0], visit), *args[1:]), kwargs
-        if not args and isinstance(kwargs.get("hidden_states"), Tensor):
-            tensor = _visit_all(sites, kwargs["hidden_states"], visit)
-            return args, {**kwargs, "hidden_states": tensor}
-        raise UnsupportedSiteError(
-            f"{sites[0].name} cannot be tapped: {type(module).__name__} is not called with a "
-            "tensor as its first argument or as hidden_states."
+        tensor = args[0] if args else kwargs.get("hidden_states")
+        if not isinstance(tensor, Tensor):
+            raise UnsupportedSiteError(
+                f"{sites[0].name} cannot be tapped: {type(module).__name__} is not called with a "
+                "tensor as its first argument or as hidden_states."
+            )
+        for site in sites:
+            if site.tap.side == "branch":
+                # An alias with a place of its own in the graph: what returns through this module
+                # arrives there, and what other readers of the tensor send back does not.
+                tensor = tensor.view_as(tensor)
+            tensor = visit(site, tensor)
+        return (
+            ((tensor, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": tensor})
         )
 
     return hook
 
 
-def _visit_all(sites: Sequence[Site], tensor: Tensor, visit: Visitor) -> Tensor:
-    for site in sites:
-        if site.tap.side == "branch":
-            tensor = tensor.view_as(tensor)
-        tensor = visit(site, tensor)
-    return tensor
-
-
-def _attention_hook(
-    modules: Mapping[nn.Module, str], sites: Mapping[str, Sequence[Site]], visit: Visitor
-) -> AttentionTap:
+def _attention_hook(sites: Mapping[nn.Module, Sequence[Site]], visit: Visitor) -> AttentionTap:
     def hook(call: AttentionCall) -> tuple[Tensor, Tensor, Tensor]:
         seen = {"query": call.query, "key": call.key, "value": call.value}
-        for site in sites[modules[call.module]] if call.module in modules else ():
+        for site in sites.get(call.module, ()):
             seen[site.tap.side] = visit(site, seen[site.tap.side])
         return seen["query"], seen["key"], seen["value"]
 

@@ -86,7 +86,7 @@ class AnswerObjective:
         )
 
     def reads(self) -> list[NDArray[np.int64]]:
-        """Tell at which tokens of each prompt the model's output is read."""
+        """Return at which tokens of each prompt the model's output is read."""
         if self.goal == "loss":
             pairs = zip(self.starts, self.stops, strict=True)
             return [np.arange(start - 1, stop - 1) for start, stop in pairs]
@@ -106,7 +106,7 @@ class AnswerObjective:
         return LossGradient(nats=loss.nats, value=value, gradient=gradient)
 
     def predicts(self, batch: Batch) -> Bool[Tensor, "batch targets"]:
-        """Tell which tokens, from the second on, are those of the answer that count."""
+        """Return which tokens, from the second on, are those of the answer that count."""
         members = list(batch.passages)
         places = torch.arange(1, batch.input_ids.shape[1])
         start = torch.from_numpy(self.starts[members])[:, None]
@@ -139,7 +139,7 @@ def answered(
     predicts: Bool[Tensor, "batch targets"],
     head: Head | None,
 ) -> Bool[Tensor, " batch"]:
-    """Tell of which prompts every token of the answer is the most likely one.
+    """Find the prompts of which every token of the answer is the most likely one.
 
     Args:
         output: What the model gives.
@@ -195,6 +195,6 @@ def _contrast(prompt: Prompt, tokens: PromptTokens) -> tuple[int, int]:
             return place, other
     raise PromptError(
         f"The answers {quoted(prompt.answer)} and {quoted(prompt.wrong_answer)} to "
-        f"{quoted(prompt.text)} differ "
-        "in no token that both have, so their logits cannot be compared."
+        f"{quoted(prompt.text)} differ in no token that both have, so their logits cannot be "
+        "compared."
     )

@@ -20,8 +20,6 @@ ANSWER = "answer"
 
 Part = Literal["token", "first", "middle", "last"]
 
-_PARTS: tuple[Part, ...] = ("first", "middle", "last")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
@@ -169,14 +167,17 @@ def _refuse_one_name_for_two(names: Sequence[str]) -> None:
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
         raise PromptError(
-            f"Two positions of these prompts would be called {quoted(twice[0])}; rename the "
-            "field or "
-            "change the word that is called so."
+            f"Two positions of these prompts would be called {quoted(twice[0])}; rename the field "
+            "or change the word that is called so."
         )
 
 
 def _order(spans: Sequence[Mapping[str, object]]) -> list[str]:
-    """Bring all pieces into one order that agrees with that of each prompt, if there is one."""
+    """Sort all pieces into one order that agrees with that of each prompt, if there is one."""
+    # Each prompt says of its neighbouring pieces which comes first; a topological sort finds an
+    # order in which all of them are right. Of the pieces that may come next, it takes the one that
+    # a plain merge, the longest prompt first, would put first: so pieces that no prompt compares
+    # stand where a reader expects them. Prompts that contradict each other have only that merge.
     runs = sorted(dict.fromkeys(map(tuple, spans)), key=len, reverse=True)
     wished = _merged(runs)
     graph: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(wished, ()))
@@ -198,7 +199,7 @@ def _order(spans: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _merged(runs: Sequence[Sequence[str]]) -> list[str]:
-    """Put what a run has and those before have not behind what it follows in the run."""
+    """Insert each piece that earlier runs lack behind the piece that it follows in its own run."""
     order: list[str] = []
     for run in runs:
         place = 0
@@ -241,15 +242,14 @@ def _columns(
 def _ends(
     piece: Piece, there: NDArray[np.bool_], bounds: NDArray[np.int64]
 ) -> Iterator[tuple[Position, NDArray[np.int64]]]:
-    """Make columns of a piece that has not the same number of tokens everywhere."""
+    """Build the columns of a piece that has not the same number of tokens everywhere."""
     first, last = bounds[:, 0], bounds[:, 1]
-    edges = {
+    edges: dict[Part, tuple[NDArray[np.int64], NDArray[np.int64]]] = {
         "first": (first, first + there),
         "middle": (first + there, np.maximum(last - 1, first + there)),
         "last": (last - there, last),
     }
-    for part in _PARTS:
-        starts, stops = edges[part]
+    for part, (starts, stops) in edges.items():
         if not (stops > starts).any():
             continue
         position = Position(

@@ -56,10 +56,10 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NextToken:
-    """The loss of predicting every token from those before it.
+    """The loss of predicting every token but the first from those before it; pads never count.
 
     Attributes:
-        reduction: How tokens and sequences are weighed.
+        reduction: How tokens and sequences are weighed in the gradient.
     """
 
     reduction: Reduction = "sequence_mean"
@@ -67,31 +67,9 @@ class NextToken:
     def __call__(
         self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
     ) -> LossGradient:
-        """Compute the loss and its gradient."""
-        return next_token_loss(output, batch, head=head, reduction=self.reduction)
-
-
-def next_token_loss(
-    output: Float[Tensor, "batch positions width"],
-    batch: Batch,
-    *,
-    head: Head | None,
-    reduction: Reduction,
-) -> LossGradient:
-    """Compute the loss of predicting each token from those before it, and its gradient.
-
-    Args:
-        output: What the model gives: hidden states if there is a head, else logits.
-        batch: The tokens. The first of each sequence is not predicted; pads never count.
-        head: The language-model head, None if ``output`` holds logits.
-        reduction: How tokens and sequences are weighed in the gradient.
-
-    Returns:
-        The loss of each sequence and the gradient at ``output``.
-    """
-    predicts = batch.valid[:, 1:]
-    weights = token_weights(batch, reduction)
-    return predicted_loss(output, batch, predicts, weights, head=head)
+        """Compute the loss of each sequence and the gradient at ``output``."""
+        weights = token_weights(batch, self.reduction)
+        return predicted_loss(output, batch, batch.valid[:, 1:], weights, head=head)
 
 
 def predicted_loss(
@@ -154,8 +132,7 @@ def token_weights(batch: Batch, reduction: Reduction) -> Float[Tensor, " targets
         per_sequence = torch.ones(len(predicted), dtype=torch.float64)
     else:
         per_sequence = (1 / predicted.sum().cpu().double()).expand(len(predicted))
-    weights = per_sequence.repeat_interleave(predicted.cpu())
-    return weights if batch.lengths.device.type == "cpu" else weights.to(batch.lengths.device)
+    return per_sequence.repeat_interleave(predicted.cpu()).to(batch.lengths.device)
 
 
 def _chunk(
@@ -168,20 +145,22 @@ def _chunk(
     logits = rows if head is None else head.logits(rows)
     native = logits.dtype
     logits = logits.float() if native in (torch.float16, torch.bfloat16) else logits
+    # logsumexp takes the largest logit out before it exponentiates, so nothing overflows, and loss
+    # and softmax share it: log p = y - log_normaliser is at most 0 and its exp at most 1. A target
+    # whose p is below the smallest number still has its true loss, where -log(softmax) is infinite.
     log_normaliser = logits.logsumexp(dim=1, keepdim=True)
     target = targets[:, None]
     losses = (log_normaliser - logits.gather(1, target))[:, 0]
 
-    bend = None
-    if head is not None and head.cap is not None:
-        bend = 1 - (logits / head.cap).square()
+    # From the loss back to the hidden states: p - onehot, the token's weight, the slope of the cap
+    # c tanh(./c), which is 1 - (y/c)^2 in its own output, the head's scale, and its weights.
     slope = (logits - log_normaliser).exp_()
     slope.scatter_add_(1, target, torch.full_like(target, -1, dtype=slope.dtype))
     slope *= weights.to(slope)[:, None]
-    if bend is not None:
-        slope *= bend
     if head is None:
         return losses, slope.to(native)
+    if head.cap is not None:
+        slope *= 1 - (logits / head.cap).square()
     if head.scale != 1.0:
         slope *= head.scale
     return losses, slope.to(native) @ head.weight

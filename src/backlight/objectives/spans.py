@@ -1,7 +1,7 @@
 """Which tokens of a prompt belong to which of its pieces, whatever the tokenizer does."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -84,18 +84,11 @@ def locate(prompt: Prompt, tokenizer: OffsetTokenizer) -> PromptTokens:
     for text in (prompt.text, prompt.answer, prompt.wrong_answer or ""):
         _refuse_halves(text)
     alone = _encode(prompt.text, tokenizer)[0]
-    ids, owners, start, stop = _answered(prompt, prompt.answer, tokenizer, alone)
-    wrong: list[int] = []
-    if prompt.wrong_answer is not None:
-        others, _, _, end = _answered(prompt, prompt.wrong_answer, tokenizer, alone)
-        wrong = others[start:end]
-    return PromptTokens(
-        ids=np.array(ids, dtype=np.int64),
-        owners=tuple(owners),
-        start=start,
-        stop=stop,
-        wrong_ids=tuple(wrong),
-    )
+    found = _answered(prompt, prompt.answer, tokenizer, alone)
+    if prompt.wrong_answer is None:
+        return found
+    wrong = _answered(prompt, prompt.wrong_answer, tokenizer, alone)
+    return replace(found, wrong_ids=tuple(wrong.ids[wrong.start : wrong.stop].tolist()))
 
 
 def _refuse_halves(text: str) -> None:
@@ -110,30 +103,32 @@ def _refuse_halves(text: str) -> None:
 
 def _answered(
     prompt: Prompt, answer: str, tokenizer: OffsetTokenizer, alone: Sequence[int]
-) -> tuple[list[int], list[str], int, int]:
+) -> PromptTokens:
     text = prompt.text
     begin, end = len(text), len(text) + len(answer)
     ids, offsets, num_front = _encode(text + answer + prompt.ending, tokenizer)
     offsets = list(_untrimmed(ids, offsets, num_front, tokenizer))
+    # An edge strictly inside a token cannot be the border of what is measured: half of the token
+    # would be the prompt's and half the answer's, and a gradient has no halves of tokens.
     for token, (first, last) in zip(ids, offsets, strict=True):
         for edge, what in ((begin, "prompt and answer"), (end, "answer and ending")):
             if first < edge < last:
                 raise PromptError(
-                    f"The tokenizer makes one token, {quoted(tokenizer.decode([token]))}, of "
-                    "the end of "
-                    f"{quoted(text)} and the beginning of {quoted(answer)} ({what}): end the "
-                    "prompt without a "
-                    "space and begin the answer with one."
+                    f"The tokenizer makes one token, {quoted(tokenizer.decode([token]))}, of the "
+                    f"end of {quoted(text)} and the beginning of {quoted(answer)} ({what}): end "
+                    "the prompt without a space and begin the answer with one."
                 )
     start = sum(last <= begin for _, last in offsets)
     stop = sum(last <= end for _, last in offsets)
     if stop == start:
         raise PromptError(f"The answer to {quoted(text)} is empty, so there is nothing to predict.")
+    # In a causal model the prompt's states must be those it has when the answer is not known. They
+    # are only if its tokens are: a merge across the border would leak the answer into the prompt.
     if ids[:start] != alone:
         raise PromptError(
-            f"The tokenizer cuts {quoted(text)} otherwise when {quoted(answer)} follows; "
-            "choose an answer that "
-            "leaves the prompt's tokens as they are, such as one that begins with a space."
+            f"The tokenizer cuts {quoted(text)} otherwise when {quoted(answer)} follows; choose an "
+            "answer that leaves the prompt's tokens as they are, such as one that begins with a "
+            "space."
         )
     ranges = list(_ranges(prompt.pieces))
     owners = [BOS] * num_front
@@ -143,7 +138,9 @@ def _answered(
             raise PromptError(
                 f"The field {quoted(piece.name)} has no token of its own in {quoted(text)}."
             )
-    return ids, owners, start, stop
+    return PromptTokens(
+        ids=np.array(ids, dtype=np.int64), owners=tuple(owners), start=start, stop=stop
+    )
 
 
 def _encode(text: str, tokenizer: OffsetTokenizer) -> tuple[list[int], list[_Span], int]:
@@ -163,7 +160,12 @@ def _encode(text: str, tokenizer: OffsetTokenizer) -> tuple[list[int], list[_Spa
 def _untrimmed(
     ids: Sequence[int], offsets: Sequence[_Span], num_front: int, tokenizer: OffsetTokenizer
 ) -> Iterator[_Span]:
-    """Give tokens the white space back that some tokenizers trim from their places."""
+    """Return the places of tokens with the white space that some tokenizers trim from them."""
+    # Two habits of fast tokenizers would lose characters. Byte-level ones trim leading spaces from
+    # an offset: the token " is" claims only "is", and the space would belong to nobody. Others
+    # claim nothing at all for a token that stands for white space. Both can be told by what a token
+    # decodes to, and by where the token before it ended: a token never begins before that, so a
+    # gap is filled with no more white space than the token itself writes.
     seen = 0
     for number, (token, (first, last)) in enumerate(zip(ids, offsets, strict=True)):
         if number >= num_front and (first == last or first > seen):
@@ -184,7 +186,8 @@ def _ranges(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, int]]:
 
 
 def _owner(first: int, last: int, ranges: Sequence[tuple[Piece, int, int]], text: str) -> str:
-    # A token may have no width, such as a mark of a word's beginning.
+    # Half-open ranges [first, last) and [begin, end) overlap if each begins before the other ends.
+    # A token may have no width, such as a mark of a word's beginning; it counts as one character.
     touched = [
         piece for piece, begin, end in ranges if first < end and begin < max(last, first + 1)
     ]
@@ -194,7 +197,6 @@ def _owner(first: int, last: int, ranges: Sequence[tuple[Piece, int, int]], text
     if len(fields) > 1:
         raise PromptError(
             f"The fields {' and '.join(fields)} share a token, {quoted(text[first:last])}, in "
-            f"{quoted(text)}: "
-            "put something between them."
+            f"{quoted(text)}: put something between them."
         )
     return fields[0] if fields else touched[0].name

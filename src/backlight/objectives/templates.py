@@ -14,6 +14,7 @@ from backlight.objectives.prompts import Piece, Prompt
 from backlight.objectives.spans import BOS
 
 _LONGEST = 2**16  # characters of a prompt
+_Values = Mapping[str, float | str]
 _WORD = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 _SIGNS = {
     " ": "space",
@@ -89,7 +90,7 @@ class Template:
         return any(True for text in texts for _ in self._fields(text))
 
     def fill(self, rows: Sequence[Mapping[str, str]]) -> list[Prompt]:
-        """Make a prompt of each row.
+        """Fill the template in once for each row.
 
         Args:
             rows: The value of each field; values that the template does not use are kept in
@@ -104,7 +105,7 @@ class Template:
         if not rows:
             raise PromptError("There are no values for the template's fields.")
         self._check_fields(rows[0])
-        names = tuple(_unique(self._names()))
+        names = list(_unique(self._names()))
         return [
             self._prompt(row, number, names, values)
             for number, (row, values) in enumerate(zip(rows, _values(rows), strict=True), start=1)
@@ -119,38 +120,33 @@ class Template:
                     hint = nearest(field, known, otherwise=f"There are {there[:400]}.")
                     raise PromptError(
                         f"{quoted(text)} has the field {quoted(field)}, for which there are no "
-                        "values. "
-                        f"{hint}"
+                        f"values. {hint}"
                     )
+
+    def _words(self) -> Iterator[tuple[str, bool]]:
+        """Cut the prompt into words, signs and fields; fields are marked by True."""
+        for fixed, field in _parts(self.text):
+            yield from ((word, False) for word in _WORD.findall(fixed))
+            if field is not None:
+                yield field, True
 
     def _names(self) -> Iterator[str]:
         fields = set(self._fields(self.text))
-        for fixed, field in _parts(self.text):
-            words: list[str] = _WORD.findall(fixed)
-            for word in words:
-                sign = word.strip() or word[0]
-                name = _SIGNS.get(sign, "space" if sign.isspace() else sign.lower())
-                yield _apart(f"{name}_word" if name in fields else name)
-            if field is not None:
-                yield _apart(field)
+        for text, is_field in self._words():
+            sign = text.strip() or text[0]
+            name = _SIGNS.get(sign, "space" if sign.isspace() else sign.lower())
+            yield _apart(text if is_field else f"{name}_word" if name in fields else name)
 
     def _prompt(
-        self,
-        row: Mapping[str, str],
-        number: int,
-        names: Sequence[str],
-        values: Mapping[str, float | str],
+        self, row: Mapping[str, str], number: int, names: Sequence[str], values: _Values
     ) -> Prompt:
-        texts: list[tuple[str, bool]] = []
-        for fixed, field in _parts(self.text):
-            texts += [(word, False) for word in _WORD.findall(fixed)]
-            if field is not None:
-                texts.append((_value(row, field, number), True))
         pieces = tuple(
-            Piece(name=name, text=text, is_field=is_field)
-            for name, (text, is_field) in zip(names, texts, strict=True)
+            Piece(
+                name=name, text=_value(row, text, number) if is_field else text, is_field=is_field
+            )
+            for name, (text, is_field) in zip(names, self._words(), strict=True)
         )
-        size = sum(len(text) for text, _ in texts)
+        size = sum(len(piece.text) for piece in pieces)
         if size > _LONGEST:
             raise PromptError(
                 f"The prompt of row {number} has {size:,} characters, and a prompt may have "
@@ -181,8 +177,8 @@ def _parts(text: str) -> Iterator[tuple[str, str | None]]:
             yield fixed, field
     except ValueError as error:
         raise PromptError(
-            f"{quoted(text)} cannot be read: {error}. Fields are {{country}}; braces are {{{{ "
-            "and }}."
+            f"{quoted(text)} cannot be read: {error}. Fields are {{country}}; braces are "
+            "{{ and }}."
         ) from error
 
 
@@ -205,7 +201,7 @@ def _ordinal(number: int) -> str:
 
 
 def _apart(name: str) -> str:
-    """Keep the names of what is not of the prompt's text for that alone."""
+    """Rename a piece that is called as something that is not of the prompt's text."""
     return f"prompt_{name}" if name in (BOS, ANSWER) or name.startswith(f"{ANSWER}_") else name
 
 

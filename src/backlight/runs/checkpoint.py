@@ -52,6 +52,9 @@ def unpack(content: bytes, owner: str, path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _digest(state: Mapping[str, NDArray[Any]]) -> str:
+    # Name, type and shape are hashed with the numbers, each name behind its length: else the same
+    # bytes under other names, or cut into other shapes, would have the same digest. The digest is
+    # of the arrays, not of the file, as a zip file has members that nobody reads.
     total = hashlib.sha256()
     for name in sorted(state):
         array = np.asarray(state[name], order="C")

@@ -1,25 +1,19 @@
 """A run directory: a config first, a checkpoint on the way, results, a manifest last."""
 
-import json
 import logging
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from backlight.atomic import is_scratch
 from backlight.errors import RunDirectoryError, StorageError, quoted
-from backlight.foreign.documents import read_json
-from backlight.foreign.text import plain
-from backlight.foreign.yaml_text import read_yaml
 from backlight.runs.checkpoint import pack, unpack
+from backlight.runs.config import CONFIG, PROVENANCE, config_text, read_config
 from backlight.runs.files import (
     digest_of,
+    json_text,
     npy_bytes,
     npz_bytes,
     read_file,
@@ -27,19 +21,12 @@ from backlight.runs.files import (
     unwritable,
     write_file,
 )
-from backlight.runs.journal import JOURNAL, add_to_journal, begin_journal, read_journal
+from backlight.runs.ledger import MANIFEST, Ledger, is_blank
 from backlight.runs.lock import Lock, lock
-from backlight.runs.names import below, fault_of
-from backlight.runs.places import refuse_place
+from backlight.runs.places import below, fault_of, refuse_place
 from backlight.tables import Table
 
-CONFIG = "config.yaml"
-"""The options of a run and where it came from."""
-
-PROVENANCE = "provenance"
-"""The key under which a run's ``config.yaml`` says where it came from; it is not an option."""
-
-_MANIFEST, _CHECKPOINT = "manifest.json", "checkpoint.npz"
+_CHECKPOINT = "checkpoint.npz"
 _logger = logging.getLogger(__name__)
 
 
@@ -58,7 +45,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._digests: dict[str, str] = {}
-        self._names: set[str] | None = None
+        self._ledger = Ledger(path)
         self._lock: Lock | None = None
 
     @staticmethod
@@ -96,9 +83,8 @@ class RunDirectory:
             sweep(path)
         except OSError as error:
             raise unwritable(path, error) from error
-        run._begin_journal({CONFIG})
-        config = {**options, PROVENANCE: dict(provenance)}
-        run.write_text(CONFIG, _as_yaml(config))
+        run._ledger.begin({CONFIG})
+        run.write_text(CONFIG, config_text(options, provenance))
         return run
 
     @staticmethod
@@ -121,11 +107,11 @@ class RunDirectory:
                     f"{quoted(path)} already holds a run. Give --overwrite to replace it, "
                     "--resume to go on with it, or another --output_dir."
                 )
-            run._refuse_changed_places()
-        elif path.is_dir() and not run._is_blank():
+            run._ledger.refuse_changed_places()
+        elif path.is_dir() and not is_blank(path):
             if (path / CONFIG).exists():
                 run.config()  # says what is wrong with it
-                if (path / _MANIFEST).exists():
+                if (path / MANIFEST).exists():
                     run.manifest()
             raise RunDirectoryError(
                 f"{quoted(path)} exists and holds files that are no run of backlight; name "
@@ -133,14 +119,14 @@ class RunDirectory:
             )
 
     def exists(self) -> bool:
-        """Tell whether backlight started a run here: a config alone may be anybody's."""
+        """Find out whether backlight started a run here: a config alone may be anybody's."""
         try:
-            return (self.path / CONFIG).is_file() and CONFIG in self._own()
+            return (self.path / CONFIG).is_file() and CONFIG in self._ledger.names()
         except OSError:  # the path is no possible one, which refuse_occupied says
             return False
 
     def is_of(self, command: str) -> bool:
-        """Tell whether a run of a command was started here, and not something of another tool."""
+        """Find out whether a run of a command was started here, not something of another tool."""
         try:
             return self.provenance().get("command") == command
         except RunDirectoryError:
@@ -149,60 +135,29 @@ class RunDirectory:
     @property
     def is_finished(self) -> bool:
         """Whether the run is complete."""
-        return (self.path / _MANIFEST).is_file()
+        return self._ledger.is_finished
 
     def config(self) -> dict[str, Any]:
-        """Read options and provenance.
-
-        Returns:
-            What ``config.yaml`` holds.
-
-        Raises:
-            RunDirectoryError: If this is not a run directory.
-        """
-        try:
-            found = read_yaml(self.path / CONFIG, error=RunDirectoryError)
-        except RunDirectoryError as error:
-            raise RunDirectoryError(
-                f"{quoted(self.path)} is not a run directory: its {CONFIG} cannot be read."
-            ) from error
-        if not isinstance(found, dict) or not isinstance(found.get(PROVENANCE), dict):
-            raise RunDirectoryError(
-                f"{quoted(self.path)} is not a run directory: its {CONFIG} was not written "
-                "by backlight."
-            )
-        return found
+        """Read options and provenance; raises a RunDirectoryError if this is no run directory."""
+        return read_config(self.path)
 
     def provenance(self) -> dict[str, Any]:
         """Read where the run came from."""
         return self.config()[PROVENANCE]
 
     def manifest(self) -> dict[str, Any]:
-        """Read what a finished run says of itself.
+        """Read what a finished run says of itself: ``files``, their ``sha256`` by name, and more.
 
         Returns:
-            What ``manifest.json`` holds: ``files``, their ``sha256`` by name, and more.
+            The manifest as it was when this object read it first, or wrote it last.
 
         Raises:
             RunDirectoryError: If the run is not finished, or the file is damaged.
         """
-        try:
-            found = read_json(self.path / _MANIFEST, error=RunDirectoryError)
-        except RunDirectoryError as error:
-            raise RunDirectoryError(
-                f"{quoted(self.path)} holds no finished run: its {_MANIFEST} cannot be read."
-            ) from error
-        digests = found.get("sha256") if isinstance(found, dict) else None
-        files = found.get("files") if isinstance(found, dict) else None
-        if not isinstance(digests, dict) or not isinstance(files, list) or set(digests) != {*files}:
-            raise RunDirectoryError(
-                f"{quoted(self.path)} holds no finished run: its {_MANIFEST} does not list "
-                "each file with its SHA-256, so it was damaged, or not written by this backlight."
-            )
-        return found
+        return self._ledger.manifest()
 
     def differences(self, options: Mapping[str, Any]) -> list[str]:
-        """Say which of some options are not those of this run, as ``name: here -> asked``."""
+        """List which of some options are not those of this run, as ``name: here -> asked``."""
         here = self.config()
         return [
             f"{name}: {quoted(here.get(name))} -> {quoted(value)}"
@@ -219,13 +174,13 @@ class RunDirectory:
         """
         try:
             self._lock = lock(self.path)
-            self._names = None
-            self._refuse_changed_places()
+            self._ledger.forget()
+            self._ledger.refuse_changed_places()
             sweep(self.path)
         except OSError as error:
             raise unwritable(self.path, error) from error
         if not self.is_finished:
-            self._begin_journal(self._own())  # whole, if its last line was cut
+            self._ledger.begin(self._ledger.names())  # whole, if its last line was cut
 
     def read(self, name: str) -> bytes:
         """Read a file of a finished run, if it is as the run wrote it.
@@ -274,15 +229,15 @@ class RunDirectory:
                 f"{quoted(path)} cannot be written: the run directory was moved or deleted while "
                 f"the run was going on (its {CONFIG} is gone). Put it back and go on with --resume."
             )
-        if name not in self._own():
+        if name not in self._ledger.names():
             if os.path.lexists(path):
                 raise RunDirectoryError(
                     f"{quoted(path)} is there already and was not written by this run; move "
                     "it away, or name another --output_dir."
                 )
-            self._note(name)
+            self._ledger.note(name)
         write_file(path, content)
-        if name not in (_CHECKPOINT, _MANIFEST):  # which the manifest does not list
+        if name not in (_CHECKPOINT, MANIFEST):  # which the manifest does not list
             self._digests[name] = digest_of(content)
         return path
 
@@ -292,8 +247,7 @@ class RunDirectory:
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write JSON, whole or not at all; NaN becomes null."""
-        text = json.dumps(_without_nan(content), indent=2, allow_nan=False)
-        return self.write_text(name, text + "\n")
+        return self.write_text(name, json_text(content))
 
     def write_array(self, name: str, array: NDArray[Any]) -> Path:
         """Write one array as ``.npy``."""
@@ -332,7 +286,7 @@ class RunDirectory:
             raise self.damaged_checkpoint(error) from error
 
     def damaged_checkpoint(self, reason: Exception) -> RunDirectoryError:
-        """Say that the state of an unfinished run cannot be taken up."""
+        """Make the error for a state of an unfinished run that cannot be taken up."""
         return RunDirectoryError(
             f"The checkpoint in {quoted(self.path)} is damaged ({reason}); delete it to start "
             "this run anew."
@@ -345,17 +299,17 @@ class RunDirectory:
             summary: What else the manifest should say.
         """
         before = self.manifest()["sha256"] if self.is_finished else {}
-        names = self._own() - {_CHECKPOINT, _MANIFEST}
+        names = self._ledger.names() - {_CHECKPOINT, MANIFEST}
         written = {**before, **self._digests}
         digests = {
             name: written[name] if name in written else digest_of(read_file(self.path / name))
             for name in sorted(names)
             if (self.path / name).is_file()
         }
-        self.write_json(_MANIFEST, {**summary, "files": list(digests), "sha256": digests})
-        for name in sorted(self._own() & {_CHECKPOINT}):
-            below(self.path, name).unlink(missing_ok=True)
-        below(self.path, JOURNAL).unlink(missing_ok=True)
+        self.write_json(MANIFEST, {**summary, "files": list(digests), "sha256": digests})
+        if _CHECKPOINT in self._ledger.names():
+            below(self.path, _CHECKPOINT).unlink(missing_ok=True)
+        self._ledger.close()
         self._lock = None
 
     def list_again(self) -> None:
@@ -363,72 +317,9 @@ class RunDirectory:
         manifest = self.manifest()
         self.finish({key: manifest[key] for key in manifest if key not in ("files", "sha256")})
 
-    def _own(self) -> set[str]:
-        """Give the names of the files that the run has written, or was about to."""
-        if self._names is None:
-            names = read_journal(self.path)
-            if self.is_finished:
-                try:
-                    names |= {*map(str, self.manifest()["files"]), _MANIFEST}
-                except RunDirectoryError:
-                    _logger.debug("The manifest in %s says nothing of its files.", self.path)
-            self._names = {name for name in names if fault_of(name) is None}  # else not written
-        return self._names
-
     def _clear(self) -> None:
         """Delete the run, but no file that it did not write itself; kill it where you like."""
         _logger.info("Replacing the run in %s.", self.path)
-        self._begin_journal(self._own())  # what is deleted from now on is an unfinished run
-        for name in (_MANIFEST, *sorted(self._own() - {_MANIFEST, CONFIG})):
+        self._ledger.begin(self._ledger.names())  # what is deleted from now on is an unfinished run
+        for name in (MANIFEST, *sorted(self._ledger.names() - {MANIFEST, CONFIG})):
             below(self.path, name).unlink(missing_ok=True)
-
-    def _refuse_changed_places(self) -> None:
-        """Refuse a run in which a name no longer is the file that was written under it."""
-        for name in sorted(self._own() | {JOURNAL}):
-            path = below(self.path, name)
-            try:
-                kind = path.lstat().st_mode
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            if not stat.S_ISREG(kind):
-                raise RunDirectoryError(
-                    f"{quoted(path)} is no longer the file that the run wrote, but a "
-                    "directory or device; move it away, or name another --output_dir."
-                )
-
-    def _begin_journal(self, names: set[str]) -> None:
-        begin_journal(self.path, names)
-        self._names = set(names)
-
-    def _note(self, name: str) -> None:
-        """List a file before it is written, so that a run knows what is its own."""
-        if (self.path / JOURNAL).is_file():
-            add_to_journal(self.path, name)
-            self._own().add(name)
-        else:
-            self._begin_journal({name, *self._own()})
-
-    def _is_blank(self) -> bool:
-        """Tell whether there is nothing, but for what is left of runs killed as they began."""
-        return all(
-            is_scratch(each.name) or (each.name == JOURNAL and bool(read_journal(self.path)))
-            for each in self.path.iterdir()
-        )
-
-
-def _as_yaml(config: Mapping[str, Any]) -> str:
-    """Write options as YAML; names that would steer who reads them are written by numbers."""
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    if plain(text, lines=True) == text:
-        return text
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=False)
-
-
-def _without_nan(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {str(key): _without_nan(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_without_nan(value) for value in content]
-    if isinstance(content, np.generic):
-        return _without_nan(content.item())
-    return None if isinstance(content, float) and not np.isfinite(content) else content

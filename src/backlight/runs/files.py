@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import zipfile
 import zlib
@@ -36,7 +37,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
-    """Say that a file could not be written, and what is not lost."""
+    """Make the error for a file that could not be written; it names what is not lost."""
     return StorageError(
         f"{quoted(path)} cannot be written: {error.strerror or error}. What was saved before "
         "is intact; make room and go on with --resume."
@@ -76,8 +77,13 @@ def read_file(path: Path) -> bytes:
 
 
 def digest_of(content: bytes) -> str:
-    """Give the SHA-256 of some bytes."""
+    """Compute the SHA-256 of some bytes."""
     return hashlib.sha256(content).hexdigest()
+
+
+def json_text(content: Any) -> str:
+    """Write values as JSON, NaN and infinity as null, numbers of numpy as plain ones."""
+    return json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n"
 
 
 def npy_bytes(array: NDArray[Any]) -> bytes:
@@ -153,3 +159,13 @@ def _array_of(file: Any, size: int) -> NDArray[Any]:
         raise ValueError("it was cut, or holds more than its header says")
     array = np.frombuffer(content, dtype=dtype).copy()
     return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {str(key): _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    if isinstance(content, np.generic):
+        return _without_nan(content.item())
+    return None if isinstance(content, float) and not np.isfinite(content) else content

@@ -22,7 +22,9 @@ class Lock:
         os.close(self._descriptor)
 
 
-# A notebook that was interrupted may still hold the run that it now goes on with.
+# A notebook that was interrupted may still hold the run that it now goes on with. ``flock`` belongs
+# to an open file, not to a process, so it would refuse this process too: the lock that is there is
+# handed out again. The dictionary is weak, since only who holds a lock keeps it.
 _held: WeakValueDictionary[tuple[int, int], Lock] = WeakValueDictionary()
 
 
@@ -42,6 +44,8 @@ def lock(path: Path) -> Lock | None:
     """
     if fcntl is None:
         return None
+    # The directory itself is locked, not a file in it: the system lets go of the locks of a process
+    # that dies, so nothing is left behind; and another path to the directory meets the same lock.
     descriptor = os.open(path, os.O_RDONLY)
     status = os.fstat(descriptor)
     key = (status.st_dev, status.st_ino)
@@ -56,7 +60,7 @@ def lock(path: Path) -> Lock | None:
             f"Another process is writing the run in {quoted(path)}; wait until it is done, or "
             "name another --output_dir."
         ) from error
-    except OSError:
+    except OSError:  # some network file systems have no locks
         return None
     _held[key] = held
     return held

@@ -13,7 +13,8 @@ from backlight.foreign.documents import parse_json
 from backlight.foreign.files import expanded
 from backlight.foreign.text import html, plain
 from backlight.foreign.yaml_text import parse_yaml
-from backlight.runs.directory import CONFIG, RunDirectory
+from backlight.runs.config import CONFIG
+from backlight.runs.directory import RunDirectory
 from backlight.runs.files import parse_arrays, read_file
 from backlight.tables import Table
 
@@ -39,6 +40,14 @@ class Results:
         metadata: What the run says of itself.
         tables: Tables by name.
         config: Options and provenance; empty if one file was read.
+
+    Example:
+        >>> import numpy as np
+        >>> layers = Table(name="layers", columns={"layer": np.array([0, 1, 2])})
+        >>> Results(tables={"layers": layers}, metadata={"model_name": "gpt2"})
+        Results, not saved:
+          tables['layers']: 3 rows of 1 columns
+          metadata: model_name
     """
 
     path: Path | None = None
@@ -75,7 +84,7 @@ class Results:
         return {name: table.to_pandas() for name, table in self.tables.items()}
 
     def _told(self) -> Iterator[tuple[str, str]]:
-        """Tell what there is, in a line for each kind."""
+        """List what there is, in a line for each kind."""
         for name, table in self.tables.items():
             rows, columns = table.num_rows, len(table)
             yield f"tables[{quoted(name)}]", f"{rows:,} rows of {columns} columns"
@@ -102,6 +111,16 @@ def load_results(path: str | Path) -> Results:
     Raises:
         RunDirectoryError: If it cannot be read as what it is, or a file of a run is missing or was
             changed.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> norms = Table(name="norms", columns={"norm": np.array([1.5, 0.5])})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "norms.csv").write_text(norms.to_csv())
+        ...     results = load_results(Path(folder, "norms.csv"))
+        >>> results.tables["norms"]["norm"]
+        array([1.5, 0.5])
     """
     path = expanded(path, error=RunDirectoryError)
     if path.is_dir():

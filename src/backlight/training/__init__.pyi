@@ -1,7 +1,7 @@
 from .log.history import STATISTICS, Event, History, ParameterInfo
 from .log.reading import read_history
-from .watch.schedules import Schedule, every, log_spaced
-from .watch.watch import Watch, watch
+from .watching.schedules import Schedule, every, log_spaced
+from .watching.watch import Watch, watch
 
 __all__ = [
     "STATISTICS",

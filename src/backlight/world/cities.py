@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,20 @@ from backlight.atomic import write_whole
 from backlight.errors import CityError, StorageError, quoted
 from backlight.foreign.files import MEGABYTE, check_file, expanded
 
-COLUMNS = ("id", "asciiname", "x", "y", "country_code", "region", "city_id")
-"""The columns of a file of cities, in order; ``id`` is the row's number and is not read."""
+ATTRIBUTE_OF: Mapping[str, str] = {
+    "asciiname": "names",
+    "x": "x",
+    "y": "y",
+    "country_code": "country_codes",
+    "region": "regions",
+    "city_id": "city_ids",
+}
+"""The columns of a file of cities, in order, and the attribute of ``Cities`` that each fills."""
 
 NUM_ID_DIGITS = 4
 """City ids are written with this many digits, zeros in front."""
 
-Words = NDArray[Any]
-"""Text, one entry for each city."""
-
+_NUMBERS = ("city_id", "x", "y")
 _LIMITS = {"x": 1800, "y": 900}
 
 
@@ -40,19 +45,20 @@ class Cities:
     """
 
     city_ids: NDArray[np.int64]
-    names: Words
+    names: NDArray[Any]
     x: NDArray[np.int64]
     y: NDArray[np.int64]
-    country_codes: Words
-    regions: Words
+    country_codes: NDArray[Any]
+    regions: NDArray[Any]
     _rows: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("city_ids", "x", "y"):
-            self._freeze(name, np.int64)
-        for name in ("names", "country_codes", "regions"):
-            self._freeze(name, np.str_)
-        lengths = {len(getattr(self, name)) for name in self.__dataclass_fields__ if name[0] != "_"}
+        for name in ATTRIBUTE_OF.values():
+            kind = np.int64 if name in ("city_ids", *_LIMITS) else np.str_
+            column = np.array(getattr(self, name), dtype=kind)
+            column.flags.writeable = False
+            object.__setattr__(self, name, column)
+        lengths = {len(getattr(self, name)) for name in ATTRIBUTE_OF.values()}
         assert len(lengths) == 1, f"arrays of unequal length: {sorted(lengths)}"
         for name, limit in _LIMITS.items():
             self._check_coordinate(name, limit)
@@ -67,14 +73,7 @@ class Cities:
     def take(self, indices: NDArray[np.integer[Any]] | Sequence[int]) -> "Cities":
         """Keep the cities of these rows, in this order; no row may be named twice."""
         rows = np.asarray(indices, np.int64)
-        return Cities(
-            city_ids=self.city_ids[rows],
-            names=self.names[rows],
-            x=self.x[rows],
-            y=self.y[rows],
-            country_codes=self.country_codes[rows],
-            regions=self.regions[rows],
-        )
+        return Cities(**{name: getattr(self, name)[rows] for name in ATTRIBUTE_OF.values()})
 
     def row_of(self, city_id: int) -> int:
         """Find the row of a city.
@@ -88,15 +87,15 @@ class Cities:
         Raises:
             CityError: If there is no such city.
         """
-        row = int(self._rows[city_id]) if 0 <= city_id < len(self._rows) else -1
-        if row < 0:
+        row = self.find(city_id)
+        if row is None:
             raise CityError(f"No city has the id {city_id} among these {len(self)} cities.")
         return row
 
-    def _freeze(self, name: str, kind: type[np.int64] | type[np.str_]) -> None:
-        column = np.array(getattr(self, name), dtype=kind)
-        column.flags.writeable = False
-        object.__setattr__(self, name, column)
+    def find(self, city_id: int) -> int | None:
+        """Find the row of a city; None if there is no such city."""
+        row = int(self._rows[city_id]) if 0 <= city_id < len(self._rows) else -1
+        return None if row < 0 else row
 
     def _check_coordinate(self, name: str, limit: int) -> None:
         values: NDArray[np.int64] = getattr(self, name)
@@ -114,18 +113,22 @@ class Cities:
             row = int(outside[0])
             city_id, name = int(self.city_ids[row]), str(self.names[row])
             raise CityError(
-                f"The city {quoted(name)} has the id {city_id}, but ids have four digits, 0000 "
-                "to 9999."
+                f"The city {quoted(name)} has the id {city_id}, but ids have four digits, 0000 to "
+                "9999."
             )
         known, counts = np.unique(self.city_ids, return_counts=True)
         if (counts > 1).any():
             city_id = int(known[counts > 1][0])
             twice = self.names[self.city_ids == city_id][:2].tolist()
             raise CityError(
-                f"The id {city_id} belongs to {quoted(twice[0])} and to {quoted(twice[1])}, "
-                "but each city "
-                "needs an id of its own."
+                f"The id {city_id} belongs to {quoted(twice[0])} and to {quoted(twice[1])}, but "
+                "each city needs an id of its own."
             )
+
+
+def city_text(city_id: int) -> str:
+    """Write a city as questions and answers name it, such as ``c_0865``."""
+    return f"c_{city_id:0{NUM_ID_DIGITS}d}"
 
 
 def read_cities(path: str | Path) -> Cities:
@@ -144,22 +147,14 @@ def read_cities(path: str | Path) -> Cities:
     path = expanded(path, error=CityError)
     columns = _columns_of(path)
     numbers = {
-        name: np.array([_number(*cell, name, path) for cell in columns[name]], np.int64)
-        for name in ("city_id", "x", "y")
+        ATTRIBUTE_OF[name]: np.array([_number(*cell, name, path) for cell in columns.pop(name)])
+        for name in _NUMBERS
     }
     words = {
-        name: np.array([cell for _, cell in columns[name]], np.str_)
-        for name in ("asciiname", "country_code", "region")
+        ATTRIBUTE_OF[name]: np.array([cell for _, cell in cells]) for name, cells in columns.items()
     }
     try:
-        return Cities(
-            city_ids=numbers["city_id"],
-            names=words["asciiname"],
-            x=numbers["x"],
-            y=numbers["y"],
-            country_codes=words["country_code"],
-            regions=words["region"],
-        )
+        return Cities(**numbers, **words)
     except CityError as error:
         raise CityError(f"{quoted(path)}: {error}") from error
 
@@ -176,10 +171,9 @@ def write_cities(cities: Cities, path: str | Path) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    columns = (cities.names, cities.x, cities.y, cities.country_codes, cities.regions)
-    lists = [column.tolist() for column in (*columns, cities.city_ids)]
-    writer.writerows(zip(range(len(cities)), *lists, strict=True))
+    writer.writerow(("id", *ATTRIBUTE_OF))
+    columns = [getattr(cities, name).tolist() for name in ATTRIBUTE_OF.values()]
+    writer.writerows(zip(range(len(cities)), *columns, strict=True))
     path = expanded(path, error=CityError)
     try:
         write_whole(path, text.getvalue().encode())
@@ -190,11 +184,11 @@ def write_cities(cities: Cities, path: str | Path) -> None:
 def _columns_of(path: Path) -> dict[str, list[tuple[int, str]]]:
     rows = _rows_of(path)
     headings = rows[0][1] if rows else []
-    missing = [name for name in COLUMNS[1:] if name not in headings]
+    missing = [name for name in ATTRIBUTE_OF if name not in headings]
     if missing:
         raise CityError(
             f"{quoted(path)} has no column {', '.join(map(quoted, missing))}; a file of cities has "
-            f"the columns {', '.join(COLUMNS)}."
+            f"the columns id, {', '.join(ATTRIBUTE_OF)}."
         )
     if len(rows) == 1:
         raise CityError(f"{quoted(path)} holds no city, only headings.")
@@ -204,7 +198,7 @@ def _columns_of(path: Path) -> dict[str, list[tuple[int, str]]]:
                 f"Line {line} of {quoted(path)} has {len(row)} cells, but there are "
                 f"{len(headings)} columns."
             )
-    place = {name: headings.index(name) for name in COLUMNS[1:]}
+    place = {name: headings.index(name) for name in ATTRIBUTE_OF}
     return {name: [(line, row[at]) for line, row in rows[1:]] for name, at in place.items()}
 
 
@@ -225,17 +219,11 @@ def _rows_of(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _number(line: int, cell: str, column: str, path: Path) -> int:
+    where = f"Line {line} of {quoted(path)} has {quoted(cell)} in the column {quoted(column)}"
     try:
         number = int(cell)
     except ValueError as error:
-        raise CityError(
-            f"Line {line} of {quoted(path)} has {quoted(cell)} in the column {quoted(column)}, "
-            "which is not a "
-            "whole number."
-        ) from error
+        raise CityError(f"{where}, which is not a whole number.") from error
     if abs(number) > 2**62:
-        raise CityError(
-            f"Line {line} of {quoted(path)} has {quoted(cell)} in the column {quoted(column)}: "
-            "too large."
-        )
+        raise CityError(f"{where}: too large.")
     return number

@@ -1,4 +1,4 @@
-"""The little model of the city world, and the tokenizer that reads its prompts character by one.
+"""The small model of the city world, and the tokenizer that reads its prompts by characters.
 
 Prompts are written with a space between tokens, ``<bos> d i s t ( c _ 0 8 6 5 , ... ) = 7 6 9
 <eos>``; the spaces part the tokens and are none themselves.
@@ -18,19 +18,16 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-_SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
-_PRINTABLE = tuple(map(chr, range(ord("!"), ord("~") + 1)))
-
 VOCABULARY = (
-    *_SPECIAL,
-    *(sign for sign in _PRINTABLE if sign not in string.digits),
+    *("<pad>", "<unk>", "<bos>", "<eos>"),
+    *(sign for sign in map(chr, range(ord("!"), ord("~") + 1)) if sign not in string.digits),
     *string.digits,
 )
 """The 98 tokens in order: four special ones, the printable ASCII characters, digits last."""
 
 
 def city_tokenizer() -> PreTrainedTokenizerFast:
-    """Make the tokenizer of the city world.
+    """Build the tokenizer of the city world.
 
     It adds no token of its own: where a text begins and ends is written in the text.
 
@@ -61,7 +58,7 @@ def new_city_model(
     num_layers: int = 6,
     num_heads: int = 4,
 ) -> Qwen2ForCausalLM:
-    """Make an untrained Qwen2 for the city world, with as many keys and values as queries.
+    """Build an untrained Qwen2 for the city world, with as many keys and values as queries.
 
     Args:
         seed: Fixes the weights; torch's own random state is left as it was.
@@ -109,7 +106,7 @@ def read_city_model(folder: Path) -> Qwen2ForCausalLM:
 def pretrained_files(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> dict[str, bytes]:
-    """Give the files of a folder that ``AutoModelForCausalLM`` and ``AutoTokenizer`` load.
+    """Return the files of a folder that ``AutoModelForCausalLM`` and ``AutoTokenizer`` load.
 
     Args:
         model: A model.

@@ -6,13 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from backlight.labs.characters.alignment import (
-    angle,
-    error_angles,
-    gradient_angles,
-    matrix_gradients,
-    matrix_names,
-)
+from backlight.labs.characters.alignment import angle, error_angles, gradient_angles
+from backlight.labs.characters.backward import matrix_gradients, matrix_names
 from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 SIZES = {"block_size": 6, "vocab_size": 9, "n_layer": 2, "n_head": 2, "n_embd": 8}

@@ -15,6 +15,7 @@ from backlight.labs.characters.learning import (
 )
 from backlight.labs.frame.options import CharacterOptions
 from backlight.learning_rules import RULES
+from zoo.characters import nanogpt_files
 
 WORDS = "the quick brown fox jumps over the lazy dog. "
 TEXT = characters_of(WORDS * 40)
@@ -82,7 +83,7 @@ def test_a_text_and_a_folder_exclude_each_other(tmp_path):
 def test_text_comes_from_a_file_a_folder_or_the_package(tmp_path):
     (tmp_path / "a.txt").write_text(WORDS)
     assert open_text(CharacterOptions(text=tmp_path / "a.txt")).vocabulary == TEXT.vocabulary
-    for name, content in TEXT.to_files().items():
+    for name, content in nanogpt_files(TEXT).items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "b.txt").write_bytes((tmp_path / "a.txt").read_text().encode("utf-16"))
     assert open_text(CharacterOptions(text=tmp_path / "b.txt")).vocabulary == TEXT.vocabulary

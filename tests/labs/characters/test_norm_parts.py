@@ -76,7 +76,7 @@ def test_parts_are_those_that_hooks_give(method, attention, without_gain):
     rows = batch()
     expected = by_hooks(network(method, attn_mode=attention), rows, without_gain=without_gain)
     model = network(method, attn_mode=attention)
-    found = take_norms_apart(model, TEXT, rows, without_gain=without_gain)
+    found = take_norms_apart(model, rows, without_gain=without_gain)
     for name, column in expected.items():
         assert found[name] == pytest.approx(column, rel=1e-9), name
 
@@ -85,13 +85,13 @@ def test_with_its_gain_the_rest_is_what_autograd_leaves_at_the_norms_input():
     norm = find_norms(network("bp"))["transformer.ln_f"]
     assert isinstance(norm, nn.LayerNorm)
     rows = batch()
-    with_gain = take_norms_apart(network("bp"), TEXT, rows, without_gain=False)
-    without = take_norms_apart(network("bp"), TEXT, rows, without_gain=True)
+    with_gain = take_norms_apart(network("bp"), rows, without_gain=False)
+    without = take_norms_apart(network("bp"), rows, without_gain=True)
     assert abs(with_gain["r_radial"] - without["r_radial"]).max() > 1e-3
 
 
 def test_an_rms_norm_has_no_mean_part():
     model = network("fa", norm="rmsnorm")
-    found = take_norms_apart(model, TEXT, batch(), without_gain=False)
+    found = take_norms_apart(model, batch(), without_gain=False)
     assert (found["r_mean"] == 0).all()
     assert found["cosine_radial_only"] == pytest.approx([1.0] * 5, abs=1e-12)

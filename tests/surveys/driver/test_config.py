@@ -198,8 +198,8 @@ def test_a_file_cannot_name_a_kernel_of_the_hub(tmp_path):
         ("seed", 10**30, "the number is larger than"),
         ("power", float("inf"), "finite number"),
         ("power", float("nan"), "finite number"),
-        ("model_name", "a\0b", "there is a NUL character in it"),
-        ("output_dir", "a\0b", "there is a NUL character in it"),
+        ("model_name", "a\0b", "it has a NUL character"),
+        ("output_dir", "a\0b", "it has a NUL character"),
     ],
 )
 def test_what_no_option_can_be_is_refused(option, value, told):

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import backlight
 from backlight import cli
 from backlight.errors import ConfigError, DatasetError, RunDirectoryError, UnknownLayerError
-from backlight.surveys.driver import session
-from backlight.surveys.layers import command
+from backlight.surveys.driver import progress
+from backlight.surveys.layers.measure import setup
 from backlight.tools.doctor import probe as doctor_probe
 from backlight.tools.doctor.options import DoctorConfig
 from zoo.folders import lines, save_causal
@@ -190,12 +190,12 @@ def test_a_run_on_data_in_memory_says_so_and_cannot_be_repeated_from_its_file(
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_run_goes_on_with_the_same_data_in_memory_only(asked, finished, no_figures, monkeypatch):
-    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "CHECKPOINT_SECONDS", 0.0)
     asked = {**asked, "output_dir": "out"}
     if finished:
         backlight.layers(**asked, dataset=TEXTS)
     else:
-        with stopping(command, "profile", 1), pytest.raises(KeyboardInterrupt):
+        with stopping(setup, "profile", 1), pytest.raises(KeyboardInterrupt):
             backlight.layers(**asked, dataset=TEXTS)
 
     with pytest.raises(RunDirectoryError, match=r"other data in memory|The corpus changed since"):

@@ -11,8 +11,9 @@ import torch
 from backlight import cli, load_results, load_subject, sae
 from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError, DictionaryError, RunDirectoryError, UnknownLayerError
-from backlight.surveys.driver import session
-from backlight.surveys.features import command
+from backlight.surveys.driver import progress
+from backlight.surveys.features import figures, tables
+from backlight.surveys.features.measure import setup
 from zoo.dictionaries import NUM_FEATURES, random_dictionary
 
 LAYERS = (0, 1, 2)
@@ -54,7 +55,7 @@ def words(asked):
 @pytest.fixture
 def plain(monkeypatch):
     """Leave figures out."""
-    monkeypatch.setattr(command, "draw_features", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))
 
 
 def test_a_run_leaves_the_files_that_the_seed_names(asked, tmp_path, no_pixels):
@@ -135,11 +136,11 @@ def test_every_figure_is_redrawn_from_disk_to_the_same_bytes(asked, tmp_path):
 
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_a_stopped_survey_goes_on_to_the_same_bytes(words, splice, tmp_path, monkeypatch, plain):
-    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(session, "CHECKPOINT_PATIENCE", 0)
+    monkeypatch.setattr(progress, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "CHECKPOINT_PATIENCE", 0)
     options = {"splice": splice, "aggregation_mode": "both", "chunk_memory": "10KB"}
     assert cli.main(words(**options, output_dir=tmp_path / "whole")) == 0
-    measured = command.survey_features
+    measured = setup.survey_features
 
     def stopping(*args, **kwargs):
         for number, step in enumerate(measured(*args, **kwargs)):
@@ -148,7 +149,7 @@ def test_a_stopped_survey_goes_on_to_the_same_bytes(words, splice, tmp_path, mon
             yield step
 
     with monkeypatch.context() as patch:
-        patch.setattr(command, "survey_features", stopping)
+        patch.setattr(setup, "survey_features", stopping)
         assert cli.main(words(**options, output_dir=tmp_path / "run")) == 130
     steps = []
 
@@ -157,7 +158,7 @@ def test_a_stopped_survey_goes_on_to_the_same_bytes(words, splice, tmp_path, mon
             steps.append(step.num_tokens)
             yield step
 
-    monkeypatch.setattr(command, "survey_features", counting)
+    monkeypatch.setattr(setup, "survey_features", counting)
     assert cli.main(words(**options, output_dir=tmp_path / "run", resume=True)) == 0
 
     whole, resumed = load_results(tmp_path / "whole"), load_results(tmp_path / "run")
@@ -178,7 +179,7 @@ def test_a_run_is_not_gone_on_with_other_dictionaries(words, tmp_path, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(command, "survey_features", stopping)
+        patch.setattr(setup, "survey_features", stopping)
         assert cli.main(words(**line)) == 130
     shutil.rmtree(folder)
     written(folder, seed=7)
@@ -288,7 +289,7 @@ def test_an_occupied_directory_is_refused(asked, tmp_path, plain):
 
 
 def test_the_largest_features_of_every_mode_are_in_the_table(asked, plain, monkeypatch):
-    monkeypatch.setattr(command, "_NUM_RANKED", 3)
+    monkeypatch.setattr(tables, "_NUM_RANKED", 3)
     results = sae(**asked, splice="error", aggregation_mode="both", layers="0,1")
 
     table = results.tables["top_features"]

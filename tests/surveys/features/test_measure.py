@@ -1,16 +1,20 @@
 """Dictionary features against autograd with the features as leaves, on whole passes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from backlight.data.batches import Batch
+from backlight.data.batches import Batch, Passages
+from backlight.errors import StateError
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
-from backlight.surveys.features.measure.placement import Place, place, try_out
+from backlight.surveys.features.measure.fidelity import check_fidelity
+from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
+from backlight.surveys.features.measure.results import feature_result
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
-from zoo import oracles
+from zoo import oracles, subjects
 from zoo.dictionaries import ACTIVATIONS, random_dictionary
-from zoo.subjects import passages_of, subject_of
 
 LENGTHS = (9, 14, 5, 2, 11)
 BATCHES = ((1, 4), (0, 2), (3,))
@@ -18,42 +22,62 @@ LAYERS = (0, 1, 2)
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 
 
-def surveyed(subject, dictionaries, plan, *, site="mlp.out", batches=BATCHES, chunk_bytes=10**9):
-    """Drive the survey to its end, all dictionaries at one kind of site."""
-    places = {
-        layer: place(dictionary.card, layer, subject, site)
-        for layer, dictionary in dictionaries.items()
-    }
-    return surveyed_at(subject, dictionaries, places, plan, batches, chunk_bytes)
+def some_passages():
+    """Draw passages in which no token comes twice, so that no two are equally large anywhere."""
+    tokens = 3 + np.random.default_rng(0).permutation(96)[: sum(LENGTHS)]
+    return Passages(tokens=np.split(tokens, np.cumsum(LENGTHS)[:-1]))
 
 
-def surveyed_at(subject, dictionaries, places, plan, batches=BATCHES, chunk_bytes=10**9):
-    passages = passages_of(LENGTHS)
-    first = Batch.of(passages, batches[0])
-    trials = {
-        layer: try_out(subject, first, dictionary, places[layer])
+def subject_of(dtype=torch.float64):
+    return subjects.subject_of(dtype=dtype)
+
+
+def placed(subject, dictionaries, site="mlp.out"):
+    """Put dictionaries at one kind of site, without asking how well they reconstruct it."""
+    sites = {
+        layer: sites_of(dictionary.card, layer, subject, site)
         for layer, dictionary in dictionaries.items()
     }
-    sizes = {layer: each.rows.shape for layer, each in dictionaries.items()}
-    state = FeatureSurvey(plan, {layer: tuple(size) for layer, size in sizes.items()})
-    steps = survey_features(
-        subject,
-        passages,
-        batches,
-        state,
-        places=list(places.values()),
-        trials=trials,
-        load=dictionaries.__getitem__,
-        plan=plan,
-        chunk_bytes=chunk_bytes,
+    return placed_at(subject, dictionaries, sites)
+
+
+def placed_at(subject, dictionaries, sites):
+    batch = Batch.of(some_passages(), BATCHES[0])
+    return [
+        PlacedDictionary(
+            layer=layer,
+            reads=reads,
+            writes=writes,
+            card=dictionaries[layer].card,
+            fidelity=check_fidelity(
+                subject, batch, dictionaries[layer], reads=reads, writes=writes
+            ),
+            load=partial(dictionaries.__getitem__, layer),
+        )
+        for layer, (reads, writes) in sites.items()
+    ]
+
+
+def steps_of(subject, state, placed, batches=BATCHES, chunk_bytes=10**9):
+    return survey_features(
+        subject, some_passages(), batches, state, dictionaries=placed, chunk_bytes=chunk_bytes
     )
-    list(steps)
+
+
+def survey_of(subject, placed, plan, batches=BATCHES, chunk_bytes=10**9):
+    """Drive a survey to its end."""
+    state = FeatureSurvey(plan, placed)
+    list(steps_of(subject, state, placed, batches, chunk_bytes))
     return state
+
+
+def surveyed(subject, dictionaries, plan, **how):
+    return survey_of(subject, placed(subject, dictionaries), plan, **how)
 
 
 def explicit(subject, dictionary, layer, splice, stride):
     path = f"model.layers.{layer}.mlp"
-    return oracles.explicit(subject, passages_of(LENGTHS), dictionary, path, splice, stride)
+    return oracles.explicit(subject, some_passages(), dictionary, path, splice, stride)
 
 
 def error_of(rows, counts):
@@ -103,7 +127,7 @@ def test_gradients_of_all_features_are_those_of_autograd(splice, stride, dtype):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_every_activation_function_gives_the_gradients_of_autograd(activation, splice):
-    subject, dictionary = subject_of(dtype=torch.float64), random_dictionary(32, activation)
+    subject, dictionary = subject_of(), random_dictionary(32, activation)
 
     seen = surveyed(subject, {1: dictionary}, FeaturePlan(splice=splice, stride=3)).layers[1]
 
@@ -118,7 +142,7 @@ def test_every_activation_function_gives_the_gradients_of_autograd(activation, s
 @pytest.mark.parametrize("splice", ["replace", "error"])
 @pytest.mark.parametrize("active_only", [False, True], ids=["all tokens", "active tokens"])
 def test_sparse_quantities_are_those_of_autograd(activation, splice, active_only):
-    subject, layer = subject_of(dtype=torch.float64), 1
+    subject, layer = subject_of(), 1
     dictionary = random_dictionary(32, activation)
     oracle = explicit(subject, dictionary, layer, splice, 2)
     products = [f * g for f, g in zip(oracle.features, oracle.gradients, strict=True)]
@@ -151,7 +175,7 @@ def test_sparse_quantities_are_those_of_autograd(activation, splice, active_only
 @pytest.mark.parametrize("normalization", ["layer_norm", "constant_norm"])
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_a_dictionary_that_normalises_scales_each_tokens_gradient(normalization, splice):
-    subject = subject_of(dtype=torch.float64)
+    subject = subject_of()
     dictionary = random_dictionary(32, normalization=normalization)
 
     seen = surveyed(subject, {1: dictionary}, FeaturePlan(splice=splice)).layers[1]
@@ -164,13 +188,12 @@ def test_a_dictionary_that_normalises_scales_each_tokens_gradient(normalization,
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_a_transcoder_is_looked_at_where_it_writes(splice):
     """It reads what enters the MLP, and its output takes the place of the MLP's."""
-    subject = subject_of(dtype=torch.float64)
+    subject = subject_of()
     made = random_dictionary(32, skip=True)
-    where = Place(
-        layer=1, reads=subject.sites["layers.1.mlp.in"], writes=subject.sites["layers.1.mlp.out"]
-    )
+    sites = (subject.sites["layers.1.mlp.in"], subject.sites["layers.1.mlp.out"])
+    placed = placed_at(subject, {1: made}, {1: sites})
 
-    seen = surveyed_at(subject, {1: made}, {1: where}, FeaturePlan(splice=splice, stride=2))
+    seen = survey_of(subject, placed, FeaturePlan(splice=splice, stride=2))
 
     tokens = np.concatenate(transcoded(subject, made, splice, 2))
     close(seen.layers[1].moment.along(made.rows).mean, tokens.mean(0), 1e-6)
@@ -180,7 +203,7 @@ def test_a_transcoder_is_looked_at_where_it_writes(splice):
 def transcoded(subject, dictionary, splice, stride):
     """Gradients of a transcoder's features by autograd, passage by passage."""
     gradients = []
-    for tokens in passages_of(LENGTHS).tokens:
+    for tokens in some_passages().tokens:
         leaves = {}
 
         def hook(module, inputs, output, leaves=leaves):
@@ -204,7 +227,7 @@ def transcoded(subject, dictionary, splice, stride):
 
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_how_passages_are_cut_into_chunks_and_batches_does_not_change_a_number(splice):
-    subject = subject_of(dtype=torch.float64)
+    subject = subject_of()
     dictionaries = {layer: random_dictionary(32, seed=layer) for layer in (0, 2)}
     plan = FeaturePlan(splice=splice, stride=2)
     whole = surveyed(subject, dictionaries, plan)
@@ -223,7 +246,7 @@ def test_how_passages_are_cut_into_chunks_and_batches_does_not_change_a_number(s
 
 
 def test_the_longest_gradients_are_kept_with_their_tokens():
-    subject = subject_of(dtype=torch.float64)
+    subject = subject_of()
     dictionary = random_dictionary(32)
     seen = surveyed(subject, {1: dictionary}, FeaturePlan(splice="error", stride=2)).layers[1]
 
@@ -241,39 +264,103 @@ def test_the_longest_gradients_are_kept_with_their_tokens():
 @pytest.mark.parametrize("splice", ["replace", "error"])
 @pytest.mark.parametrize("quantity", ["gradients", "grad_x_act"])
 def test_a_survey_goes_on_bit_by_bit_from_every_place_where_it_can_be_kept(splice, quantity):
-    subject, passages = subject_of(dtype=torch.float32), passages_of(LENGTHS)
+    subject = subject_of(dtype=torch.float32)
     dictionaries = {
         layer: random_dictionary(32, dtype=torch.float32, seed=layer) for layer in (0, 2)
     }
-    plan = FeaturePlan(splice=splice, quantity=quantity)
-    places = {k: place(d.card, k, subject, "mlp.out") for k, d in dictionaries.items()}
-    first = Batch.of(passages, BATCHES[0])
-    trials = {k: try_out(subject, first, d, places[k]) for k, d in dictionaries.items()}
-    sizes = dict.fromkeys(dictionaries, (40, 32))
-
-    def steps(state):
-        return survey_features(
-            subject,
-            passages,
-            BATCHES,
-            state,
-            places=list(places.values()),
-            trials=trials,
-            load=dictionaries.__getitem__,
-            plan=plan,
-            chunk_bytes=8000,
-        )
-
-    whole = FeatureSurvey(plan, sizes)
+    plan, there = FeaturePlan(splice=splice, quantity=quantity), placed(subject, dictionaries)
+    whole = FeatureSurvey(plan, there)
     kept = [
         {name: array.copy() for name, array in whole.state().items()}
-        for step in steps(whole)
+        for step in steps_of(subject, whole, there, chunk_bytes=8000)
         if step.resumable
     ]
     assert len(kept) >= 4
     for saved in kept:
-        resumed = FeatureSurvey(plan, sizes)
+        resumed = FeatureSurvey(plan, there)
         resumed.restore(saved)
-        list(steps(resumed))
+        list(steps_of(subject, resumed, there, chunk_bytes=8000))
         for name, array in whole.state().items():
             np.testing.assert_array_equal(resumed.state()[name], array, err_msg=name)
+
+
+PLANS = {
+    "dense": {},
+    "dense without absolute values": {"absolute": False},
+    "active only": {"active_only": True},
+    "values": {"quantity": "values"},
+    "active values": {"quantity": "values", "active_only": True},
+    "grad x act": {"quantity": "grad_x_act"},
+    "active grad x act": {"quantity": "grad_x_act", "active_only": True},
+}
+
+
+def assert_same_survey(found, whole, placed):
+    """Compare all counts exactly, and all numbers for each feature to 1e-12."""
+    state = whole.state()
+    assert found.state().keys() == state.keys()
+    for name, array in found.state().items():
+        if array.dtype.kind == "i" and name != "position":
+            np.testing.assert_array_equal(array, state[name], err_msg=name)
+    assert found.num_steps == whole.num_steps
+    for each in placed:
+        mine, other = (
+            feature_result(survey.layers[each.layer], each, modes=("mean", "rms"), num_ranked=9)
+            for survey in (found, whole)
+        )
+        assert mine.num_tokens == other.num_tokens
+        assert mine.statistics.keys() == other.statistics.keys()
+        for name, values in other.statistics.items():
+            size = np.nanmax(np.abs(values))
+            np.testing.assert_allclose(
+                mine.statistics[name], values, rtol=0, atol=1e-12 * size, err_msg=name
+            )
+        np.testing.assert_array_equal(mine.ranked, other.ranked)
+        np.testing.assert_array_equal(mine.contexts.passages, other.contexts.passages)
+        np.testing.assert_array_equal(mine.contexts.positions, other.contexts.positions)
+        np.testing.assert_allclose(mine.contexts.values, other.contexts.values, rtol=1e-12)
+        assert mine.loss == (other.loss and pytest.approx(other.loss, rel=1e-12))
+
+
+@pytest.mark.parametrize(("splice", "stride"), [("replace", 3), ("error", 1)])
+@pytest.mark.parametrize("asked", PLANS.values(), ids=PLANS)
+def test_parts_of_a_corpus_that_are_measured_apart_and_merged_are_the_whole(splice, stride, asked):
+    subject = subject_of()
+    there = placed(subject, {layer: random_dictionary(32, seed=layer) for layer in (0, 2)})
+    plan = FeaturePlan(splice=splice, stride=stride, **asked)
+    whole = survey_of(subject, there, plan, chunk_bytes=8000)
+
+    for parts in ([[(1, 4), (0, 2)], [(3,)]], [[(3,)], [(4,)], [(2, 1)], [(0,)]]):
+        first, *others = (survey_of(subject, there, plan, batches) for batches in parts)
+        for other in others:
+            kept = FeatureSurvey(plan, there)  # as a part that another process has written down
+            kept.restore(other.state())
+            first.merge(kept)
+        assert_same_survey(first, whole, there)
+
+
+def test_merging_leaves_the_part_that_is_merged_as_it_was():
+    subject = subject_of()
+    there = placed(subject, {1: random_dictionary(32)})
+    for quantity in ("gradients", "grad_x_act"):
+        plan = FeaturePlan(splice="replace", quantity=quantity)
+        first, second = (survey_of(subject, there, plan, [(member,)]) for member in (0, 1))
+        before = {name: array.copy() for name, array in second.state().items()}
+
+        first.merge(second)
+        first.merge(second)
+
+        for name, array in before.items():
+            np.testing.assert_array_equal(second.state()[name], array, err_msg=name)
+
+
+def test_a_survey_that_stopped_within_a_chunk_is_not_merged():
+    subject = subject_of()
+    there = placed(subject, {layer: random_dictionary(32, seed=layer) for layer in (0, 2)})
+    whole, stopped = (FeatureSurvey(FeaturePlan(splice="error"), there) for _ in range(2))
+    next(step for step in steps_of(subject, stopped, there) if step.resumable)
+
+    with pytest.raises(StateError, match="stopped between two layers"):
+        whole.merge(stopped)
+    with pytest.raises(StateError, match="of other layers"):
+        whole.merge(FeatureSurvey(FeaturePlan(splice="error"), there[:1]))

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import backlight
 from backlight import cli
 from backlight.errors import RunDirectoryError, UnknownLayerError, UnsupportedSiteError
-from backlight.surveys.flow import command
+from backlight.surveys.flow import figures
+from backlight.surveys.flow.measure import setup
 from zoo.folders import contents
 from zoo.stopping import stopping
 from zoo.subjects import subject_of
@@ -28,7 +29,7 @@ VIEWS = {
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr(command, "draw_flow", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))
 
 
 def words(options, **others):
@@ -122,7 +123,7 @@ def test_a_model_without_the_attention_interface_keeps_its_other_views(
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(options):
     whole = backlight.flow(**options, output_dir="whole")
-    with stopping(command, "survey_flow", 2), pytest.raises(KeyboardInterrupt):
+    with stopping(setup, "survey_flow", 2), pytest.raises(KeyboardInterrupt):
         backlight.flow(**options, output_dir="part")
     resumed = backlight.flow(**options, output_dir="part", resume=True)
 

@@ -9,7 +9,7 @@ from backlight.data.batches import Batch, Passages, bucket, tokenize
 from backlight.errors import NonFiniteError
 from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import resolve_sites
-from backlight.surveys.layers.measure import Profile, profile
+from backlight.surveys.layers.measure.profile import Profile, profile
 from zoo.models import tiny_model
 from zoo.subjects import subject_of
 from zoo.tokenizers import WordTokenizer

@@ -16,8 +16,8 @@ from backlight import cli
 from backlight.errors import RunDirectoryError, StorageError
 from backlight.runs import files
 from backlight.runs.directory import RunDirectory
-from backlight.surveys.driver import session
-from backlight.surveys.layers import command
+from backlight.surveys.driver import opening, progress
+from backlight.surveys.layers.measure import setup
 from zoo.folders import contents, numbers
 from zoo.stopping import stopping
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.usefixtures("place")
 @pytest.fixture
 def checkpoint_often(monkeypatch):
     """Keep a checkpoint after every batch."""
-    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(session, "CHECKPOINT_PATIENCE", 0)
+    monkeypatch.setattr(progress, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "CHECKPOINT_PATIENCE", 0)
 
 
 @contextmanager
@@ -60,17 +60,17 @@ def whole(survey, place, no_figures):
 def test_a_survey_that_was_stopped_goes_on_to_the_same_bytes(
     survey, place, monkeypatch, whole, checkpoint_often, num_batches
 ):
-    with stopping(command, "profile", num_batches):
+    with stopping(setup, "profile", num_batches):
         assert cli.main(survey(output_dir="out", aggregation_mode="both")) == 130
     kept = {"checkpoint.npz"} if num_batches else set()
     assert set(contents(place / "out")) == {".written", "config.yaml", *kept}
-    real, left = command.profile, []
+    real, left = setup.profile, []
 
     def counting(subject, passages, batches, state, **options):
         left.append(len(batches) - state.num_batches)
         return real(subject, passages, batches, state, **options)
 
-    monkeypatch.setattr(command, "profile", counting)
+    monkeypatch.setattr(setup, "profile", counting)
     assert cli.main(survey(output_dir="out", aggregation_mode="both", resume=True)) == 0
 
     assert left == [5 - num_batches]
@@ -82,7 +82,7 @@ def test_a_survey_stopped_twice_goes_on_twice(survey, place, whole, checkpoint_o
     for words in (survey(output_dir="out", aggregation_mode="both"),) + 2 * (
         survey(output_dir="out", aggregation_mode="both", resume=True),
     ):
-        with stopping(command, "profile", 1):
+        with stopping(setup, "profile", 1):
             assert cli.main(words) == 130
 
     assert cli.main(survey(output_dir="out", aggregation_mode="both", resume=True)) == 0
@@ -148,7 +148,7 @@ def test_a_full_disk_is_an_error_of_its_own(options, place, no_figures):
 def test_the_newest_unfinished_run_with_the_same_options_goes_on(
     survey, place, whole, checkpoint_often
 ):
-    with stopping(command, "profile", 2):
+    with stopping(setup, "profile", 2):
         assert cli.main(survey(save_outputs=True, aggregation_mode="both")) == 130
     (run,) = (place / "runs").iterdir()
 
@@ -159,7 +159,7 @@ def test_the_newest_unfinished_run_with_the_same_options_goes_on(
 
 
 def test_where_results_go_is_no_difference_to_resume_by(options, place, no_figures):
-    with stopping(command, "profile", 1), pytest.raises(KeyboardInterrupt):
+    with stopping(setup, "profile", 1), pytest.raises(KeyboardInterrupt):
         backlight.layers(**options, save_outputs=True)
     (run,) = (place / "runs").iterdir()
 
@@ -177,7 +177,7 @@ def test_to_resume_a_finished_run_shows_it_and_changes_nothing(
 ):
     assert cli.main(survey(output_dir="out")) == 0
     first, before = capsys.readouterr().out, contents(place / "out")
-    monkeypatch.setattr(command, "load", lambda _: pytest.fail("no model is needed"))
+    monkeypatch.setattr(opening, "load", lambda _: pytest.fail("no model is needed"))
 
     assert cli.main(survey(output_dir="out", resume=True)) == 0
 
@@ -191,7 +191,7 @@ def test_text_that_has_changed_is_not_mixed_with_what_was_measured(
     rows = [f"{'light falls through every layer of the model ' * 2}{word}" for word in "abcdefg"]
     (place / "rows.txt").write_text("\n".join(rows), encoding="utf-8")
     asked = {**options, "dataset": "rows.txt", "output_dir": "out"}
-    with stopping(command, "profile", 1), pytest.raises(KeyboardInterrupt):
+    with stopping(setup, "profile", 1), pytest.raises(KeyboardInterrupt):
         backlight.layers(**asked)
     before = contents(place / "out")
     (place / "rows.txt").write_text("\n".join([*rows, rows[0]]), encoding="utf-8")
@@ -207,7 +207,7 @@ def test_a_model_that_has_changed_is_not_mixed_with_what_was_measured(
 ):
     shutil.copytree(model_folder, place / "model")
     asked = {**options, "model_name": "./model", "output_dir": "out"}
-    with stopping(command, "profile", 1), pytest.raises(KeyboardInterrupt):
+    with stopping(setup, "profile", 1), pytest.raises(KeyboardInterrupt):
         backlight.layers(**asked)
     model = AutoModelForCausalLM.from_pretrained("./model")
     with torch.no_grad():

@@ -4,7 +4,7 @@ import torch
 
 from backlight.data.batches import Batch, Passages
 from backlight.models.sites import Site, Tap
-from backlight.surveys.layers.measure import Profile
+from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.tables import (
     UNITS,
     dimension_table,

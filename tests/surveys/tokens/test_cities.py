@@ -15,7 +15,7 @@ from backlight.surveys.driver.opening import load
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.surveys.tokens.prompts import draw_prompts
 from backlight.world import CITY_MODEL
-from backlight.world.questions import TASKS
+from backlight.world.questions.catalogue import TASKS
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 STRUCTURE = ["task_1", "open_paren", "city1_c", "city1_underscore", "comma", "close_paren"]

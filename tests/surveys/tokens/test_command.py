@@ -24,8 +24,9 @@ from backlight.errors import (
     UnsupportedSiteError,
 )
 from backlight.models.loading import load_subject
-from backlight.surveys.driver import model as driver
-from backlight.surveys.tokens import command, files
+from backlight.surveys.driver import opening
+from backlight.surveys.tokens import figures
+from backlight.surveys.tokens.measure import setup
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.surveys.tokens.prompts import draw_prompts
 from zoo.folders import contents, save_causal
@@ -51,7 +52,7 @@ FIELDS = {
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr(files, "draw_tokens", lambda report: iter(()))
+    monkeypatch.setattr(figures, "draw", lambda results: iter(()))
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +70,7 @@ def _load_once(monkeypatch, _loaded):
             _loaded[key] = load_subject(name, **options)
         return _loaded[key]
 
-    monkeypatch.setattr(driver, "load_subject", load)
+    monkeypatch.setattr(opening, "load_subject", load)
 
 
 @pytest.fixture
@@ -311,7 +312,7 @@ def test_fewer_prompts_are_drawn_with_the_seed(asked):
 
 
 def test_positions_are_listed_without_measuring(config, place, monkeypatch, capsys):
-    monkeypatch.setattr(command, "survey_tokens", lambda *_, **__: pytest.fail("was measured"))
+    monkeypatch.setattr(setup, "survey_tokens", lambda *_, **__: pytest.fail("was measured"))
 
     assert cli.main(["tokens", config(), "--list_positions", "--output_dir", "out"]) == 0
 
@@ -411,7 +412,7 @@ def test_contrasts_are_logits(asked):
 def test_a_survey_that_was_stopped_goes_on_to_the_same_bytes(config, place, num_batches):
     words = ["tokens", config(sites="resid.post,attn.q"), "--output_dir"]
     assert cli.main([*words, "whole"]) == 0
-    with stopping(command, "survey_tokens", num_batches):
+    with stopping(setup, "survey_tokens", num_batches):
         assert cli.main([*words, "out"]) == 130
     assert ("checkpoint.npz" in contents(place / "out")) == bool(num_batches)
 
@@ -425,7 +426,7 @@ def test_to_resume_a_finished_run_shows_it_and_changes_nothing(config, place, mo
     words = ["tokens", config(), "--output_dir", "out"]
     assert cli.main(words) == 0
     first, before = capsys.readouterr().out, contents(place / "out")
-    monkeypatch.setattr(command, "load_answering", lambda _: pytest.fail("no model is needed"))
+    monkeypatch.setattr(setup, "load_answering", lambda _: pytest.fail("no model is needed"))
 
     assert cli.main([*words, "--resume"]) == 0
 
@@ -437,7 +438,7 @@ def test_prompts_that_have_changed_are_not_mixed_with_what_was_measured(asked, p
     lines = ["thing,goal", "light,up", "model,back", "word,louder"]
     (place / "values.csv").write_text("\n".join(lines), encoding="utf-8")
     options = {**asked, "template": "the {thing}", "fields": None, "fields_csv": "values.csv"}
-    with stopping(command, "survey_tokens", 1), pytest.raises(KeyboardInterrupt):
+    with stopping(setup, "survey_tokens", 1), pytest.raises(KeyboardInterrupt):
         backlight.tokens(**options, output_dir="out")
     (place / "values.csv").write_text("\n".join(lines[:3]), encoding="utf-8")
 
@@ -500,7 +501,7 @@ def test_prompts_that_have_changed_are_not_mixed_with_what_was_measured(asked, p
 def test_mistakes_are_told_before_anything_is_measured(
     asked, place, monkeypatch, others, kind, told
 ):
-    monkeypatch.setattr(command, "survey_tokens", lambda *_, **__: pytest.fail("was measured"))
+    monkeypatch.setattr(setup, "survey_tokens", lambda *_, **__: pytest.fail("was measured"))
 
     with pytest.raises(kind, match=told):
         backlight.tokens(**{**asked, **others}, output_dir="out")

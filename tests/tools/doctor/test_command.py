@@ -13,7 +13,7 @@ from backlight.tools.doctor.command import doctor, run
 from backlight.tools.doctor.options import DoctorConfig
 from backlight.tools.doctor.page import report_of, write_page
 from backlight.tools.doctor.pictures import draw_doctor
-from backlight.training.doctor import diagnose
+from backlight.training.doctor.diagnosis import diagnose
 from zoo.histories import changed, column, healthy
 
 
@@ -95,7 +95,7 @@ def test_the_python_call_gives_the_diagnosis(plain_log):
 def test_a_watched_run_is_judged_on_disk_as_in_memory(tmp_path):
     import torch
 
-    from backlight.training.watch.watch import watch
+    from backlight.training.watching.watch import watch
 
     layers = [torch.nn.Linear(8, 8) for _ in range(5)]
     layers[1].requires_grad_(requires_grad=False)

@@ -2,7 +2,7 @@ import pytest
 
 from backlight import cli
 from backlight.models.loading import load_subject
-from backlight.surveys.layers.command import survey_sites
+from backlight.surveys.driver.sites import survey_sites
 from zoo.folders import save_causal
 
 

@@ -7,7 +7,7 @@ import torch
 from backlight.capture.record import record_activations
 from backlight.data.batches import Batch, Passages
 from backlight.errors import NonFiniteError
-from backlight.tools.train_sae.activation_store import Harvest, harvest
+from backlight.tools.train_sae.activation_store import ActivationStore, store_activations
 from zoo.subjects import subject_of
 
 SITE = "layers.1.mlp.out"
@@ -23,9 +23,11 @@ def subject():
 
 
 def gathered(subject, *, with_first):
-    state = Harvest(PASSAGES.num_tokens)
+    state = ActivationStore(PASSAGES.num_tokens)
     steps = list(
-        harvest(subject, subject.sites[SITE], PASSAGES, BATCHES, state, with_first=with_first)
+        store_activations(
+            subject, subject.sites[SITE], PASSAGES, BATCHES, state, with_first=with_first
+        )
     )
     return state, steps
 
@@ -53,7 +55,7 @@ def test_first_tokens_can_be_left_out(subject):
 
 
 def test_nothing_is_there_before_anything_was_added():
-    assert len(Harvest(10).values) == len(Harvest(10).first) == 0
+    assert len(ActivationStore(10).values) == len(ActivationStore(10).first) == 0
 
 
 def test_an_activation_that_is_not_finite_is_an_error(subject):

@@ -9,7 +9,7 @@ import torch
 from backlight import cli
 from backlight.capture.record import record_activations
 from backlight.data.batches import Batch, Passages
-from backlight.data.corpora import read_rows
+from backlight.data.corpora import RowReader
 from backlight.dictionaries.formats.dictionary_learning import DictionaryLearning
 from backlight.dictionaries.formats.saelens import SAELens
 from backlight.errors import (
@@ -64,7 +64,7 @@ def words_of(options):
 def held_out_activations(options, num_tokens, site="layers.1.mlp.out"):
     """The site's tensor at the last tokens of the corpus, passage by passage."""
     subject = load_subject(options["model_name"], device="cpu")
-    rows = read_rows(options["dataset"], num_samples=1000)
+    rows = RowReader(options["dataset"]).first(1000)
     passages, total = [], 0
     for row in rows:
         ids = subject.tokenizer(row, truncation=True, max_length=20)["input_ids"]

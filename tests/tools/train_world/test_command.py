@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import backlight
 from backlight import cli
 from backlight.errors import CityError, ConfigError, NonFiniteError, RunDirectoryError, TaskError
-from backlight.surveys.driver import session
+from backlight.surveys.driver import progress
 from backlight.surveys.driver.reading import read_config
 from backlight.tables import Table
 from backlight.tools.train_world import command
@@ -113,8 +113,8 @@ def test_another_seed_gives_another_model(straight, recipe):
 def test_a_run_that_was_killed_goes_on_to_the_same_numbers(
     straight, recipe, monkeypatch, num_steps
 ):
-    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(session, "CHECKPOINT_PATIENCE", 0)
+    monkeypatch.setattr(progress, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "CHECKPOINT_PATIENCE", 0)
     with pytest.MonkeyPatch.context() as patch:
         kill_after(patch, num_steps)
         with pytest.raises(Killed):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backlight.training.doctor import diagnose
+from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.log.history import Event, History
 from backlight.training.log.reading import read_history
 from zoo.histories import changed, column, healthy, symptoms

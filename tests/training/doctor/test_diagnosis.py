@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backlight.training.doctor import SYMPTOMS, diagnose
+from backlight.training.doctor.catalogue import SYMPTOMS
+from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.log.history import Event
 from zoo.histories import changed, column, healthy, symptoms
 

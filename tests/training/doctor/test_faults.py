@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from backlight.training.doctor import diagnose
-from backlight.training.watch.schedules import log_spaced
-from backlight.training.watch.watch import watch
+from backlight.training.doctor.diagnosis import diagnose
+from backlight.training.watching.schedules import log_spaced
+from backlight.training.watching.watch import watch
 from zoo.faults import FAULTS, post_norm_training
 from zoo.healthy import HEALTHY
 from zoo.other_trainings import OTHERS

@@ -16,10 +16,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 import backlight.training
-from backlight.training import Watch, read_history, watch
+from backlight.training import read_history, watch
 from backlight.training.guarding.guard import attempt
 from backlight.training.guarding.hooks import Hook
 from backlight.training.guarding.warn_once import WatchWarning, in_words
+from backlight.training.watching.observer import Observer
 from zoo.bits.harness import plain
 from zoo.watched import Stack, batches, train
 
@@ -83,11 +84,11 @@ BODIES = (
     "BackwardEnd._end",
     "DepthOrder._see",
     "LocalNorms._hook.<locals>.measure",
-    "Watch._after_forward",
-    "Watch._after_step",
-    "Watch._before_forward",
-    "Watch._before_step",
-    "Watch._other_step",
+    "Observer._after_forward",
+    "Observer._after_step",
+    "Observer._before_forward",
+    "Observer._before_step",
+    "Observer._other_step",
 )
 
 
@@ -122,7 +123,7 @@ def test_a_hook_that_breaks_ends_the_watch_and_not_the_training(
         monkeypatch.setattr(Hook, "__init__", replace)
     else:
         name = {"skipped": "_skipped", "closure": "_before_update"}[body]
-        monkeypatch.setattr(Watch, name, broken(getattr(Watch, name)))
+        monkeypatch.setattr(Observer, name, broken(getattr(Observer, name)))
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -154,7 +155,7 @@ def test_all_hooks_are_gone_after_a_failure(monkeypatch, name):
     def fail(*words):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Watch, name, fail)
+    monkeypatch.setattr(Observer, name, fail)
     model = Stack()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     before = number_of_hooks(model, optimizer)
@@ -169,7 +170,7 @@ def test_other_hooks_of_the_lists_are_still_called_after_a_failure(monkeypatch):
     def fail(*words):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Watch, "_before_step", fail)
+    monkeypatch.setattr(Observer, "_before_step", fail)
     model = Stack()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     calls = []
@@ -190,7 +191,7 @@ def test_what_the_user_does_to_the_process_passes(monkeypatch):
         model = Stack()
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
         with watch(model, optimizer) as monitor:
-            monkeypatch.setattr(monitor._losses, "see", interrupt)
+            monkeypatch.setattr(monitor._observer.losses, "see", interrupt)
             with pytest.raises(kind):
                 train(model, optimizer, 1)
             monkeypatch.undo()
@@ -208,7 +209,7 @@ def test_an_alarm_of_the_user_passes(monkeypatch):
     try:
         with watch(model, optimizer) as monitor:
             monkeypatch.setattr(
-                monitor._losses, "see", lambda *words: signal.raise_signal(signal.SIGALRM)
+                monitor._observer.losses, "see", lambda *words: signal.raise_signal(signal.SIGALRM)
             )
             with pytest.raises(TimeoutError, match="the user's limit"):
                 train(model, optimizer, 1)
@@ -236,7 +237,10 @@ def test_hooks_are_registered_in_one_place():
         for path in sources.rglob("*.py")
         if re.search(r"\.register_\w+\(", path.read_text())
     ]
-    assert sorted(found) == ["alarm/batches.py", "guarding/hooks.py"]  # the first one: in a fork
+    assert sorted(found) == [
+        "guarding/hooks.py",
+        "non_finite/batches.py",
+    ]  # the last one: in a fork
 
 
 def test_a_copy_is_not_watched_and_needs_no_backlight():

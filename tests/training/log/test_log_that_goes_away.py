@@ -73,7 +73,7 @@ def test_what_a_full_disk_has_torn_is_not_lost(tmp_path, monkeypatch):
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     monitor = watch(model, optimizer, tmp_path / "run", schedule=1)
     train(model, optimizer, 2)
-    real = monitor._outlets.log._file
+    real = monitor._observer.writers.log._file
 
     class Full:
         """Writes one half of a line."""
@@ -86,7 +86,7 @@ def test_what_a_full_disk_has_torn_is_not_lost(tmp_path, monkeypatch):
         def __getattr__(self, name):
             return getattr(real, name)
 
-    monitor._outlets.log._file = Full()
+    monitor._observer.writers.log._file = Full()
     with pytest.warns(WatchWarning, match="No space left"):
         train(model, optimizer, 4, start=2)
     assert monitor.history().steps.tolist() == [1, 2, 3, 4]

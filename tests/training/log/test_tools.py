@@ -184,9 +184,9 @@ def test_a_traceback_in_between_is_counted(read):
 
 
 def test_a_text_in_which_no_log_begins_is_not_read_to_its_end(read, monkeypatch):
-    from backlight.training.log.foreign import reading
+    from backlight.training.log.foreign import rows
 
-    monkeypatch.setattr(reading, "_MOST_NOISE", 100)
+    monkeypatch.setattr(rows, "_MOST_NOISE", 100)
     with pytest.raises(RunDirectoryError, match=r"So much for its first 101 lines"):
         read("x\n" * 500 + json_lines())
     assert read("x\n" * 90 + json_lines()).losses.tolist() == LOSSES

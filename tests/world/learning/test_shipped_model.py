@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backlight.world.cities import read_cities
-from backlight.world.learning.marks import constant_answer, mark_model
+from backlight.world.learning.evaluation import Exam
 from backlight.world.learning.questions import held_out_questions
-from backlight.world.questions import find_task
+from backlight.world.questions.catalogue import find_task
 
 WORLD = files("backlight.world")
 MODELS = WORLD / "city_model"
@@ -22,26 +22,25 @@ def exam():
     cities = read_cities(str(WORLD / "cities.csv"))
     random = np.random.default_rng(2026)
     task = find_task("distance")
-    return task, cities, held_out_questions(task, cities, 200, random, held_out=0.02)
+    prompts = held_out_questions(task, cities, 200, random, held_out=0.02)
+    return Exam(task=task, cities=cities, prompts=prompts)
 
 
-def marks_of(name, exam):
-    task, cities, prompts = exam
+def evaluation_of(name, exam):
     folder = str(MODELS / name)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    constant = constant_answer(prompts)
-    return mark_model(model, tokenizer, task, cities, prompts, constant=constant, max_tokens=6)
+    return exam.evaluate(model, tokenizer)
 
 
 def test_it_knows_distances_of_pairs_that_it_never_saw(exam):
-    marks = marks_of("final", exam)
-    assert marks.median < marks.constant_median / 20
-    assert marks.mean < marks.constant_mean / 10
+    found = evaluation_of("final", exam)
+    assert found.median < found.constant_median / 20
+    assert found.mean < found.constant_mean / 10
 
 
 def test_it_knew_less_on_the_way(exam):
-    medians = [marks_of(name, exam).median for name in NAMES]
+    medians = [evaluation_of(name, exam).median for name in NAMES]
     assert medians == sorted(medians, reverse=True)
     assert medians[0] > 4 * medians[-1]
 

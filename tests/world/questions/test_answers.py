@@ -12,7 +12,7 @@ import pytest
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 from shapely import LinearRing, LineString, MultiPoint, Point
 
-from backlight.world.questions import TASKS
+from backlight.world.questions.catalogue import TASKS
 
 NUM = 1000
 CITY = r"c_\d{4}"

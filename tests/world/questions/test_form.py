@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from backlight.world.questions import TASKS
-from backlight.world.questions.form import city_text
+from backlight.world.cities import city_text
+from backlight.world.questions.catalogue import TASKS
 from zoo.cities import make_cities
 
 CITIES = make_cities([(number * 15, number * number % 70) for number in range(30)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backlight.errors import TaskError
-from backlight.world.questions import TASKS
+from backlight.world.questions.catalogue import TASKS
 from backlight.world.questions.groups import Group
 from backlight.world.questions.sampling import (
     AllPairs,
@@ -15,8 +15,8 @@ from backlight.world.questions.sampling import (
     Mixed,
     MustInclude,
     WithinGroups,
+    read_sampling,
 )
-from backlight.world.questions.strategies import read_sampling
 from zoo.cities import make_cities
 
 CITIES = make_cities(

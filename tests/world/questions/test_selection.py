@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backlight.errors import CityError
-from backlight.world.questions import select
-from backlight.world.questions.selection import matches
+from backlight.world.questions.selection import matches, select
 from zoo.cities import SIX_CITIES as CITIES
 
 ROWS = [

@@ -5,8 +5,8 @@ import pytest
 
 from backlight.errors import PromptError
 from backlight.objectives.prompts import Piece, Prompt
-from backlight.world.questions import TASKS, loss_mask, spell, spell_row
-from backlight.world.questions.spelling import compact
+from backlight.world.questions.catalogue import TASKS
+from backlight.world.questions.spelling import compact, loss_mask, spell, spell_row
 
 ROW = "<bos> d i s t ( c _ 0 8 6 5 , c _ 1 2 3 4 ) = 7 6 9 <eos>"
 

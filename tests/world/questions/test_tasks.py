@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from backlight.errors import TaskError
-from backlight.world.questions import TASKS, find_task, with_options
+from backlight.world.questions.catalogue import TASKS, find_task
+from backlight.world.questions.task import with_options
 from zoo.cities import make_cities
 
 NAMES = [

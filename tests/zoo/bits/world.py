@@ -19,7 +19,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from backlight.training.log import writer
 from backlight.training.log.reading import LOG
+from backlight.training.measuring import measurement
+from backlight.training.non_finite import snapshot
 from zoo.bits.harness import clean, factor, net, scenario, sgd, simple, steps
 
 
@@ -27,9 +30,9 @@ def full(*words, **names):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def broken_at(place, error=full):
+def broken_at(holder, name, error=full):
     def train(t):
-        with mock.patch(f"backlight.training.{place}", error):
+        with mock.patch.object(holder, name, error):
             simple(t, net(), run_dir="run")
 
     return train
@@ -37,22 +40,22 @@ def broken_at(place, error=full):
 
 @scenario
 def the_disk_is_full_at_the_snapshot(t):
-    broken_at("alarm.snapshot.save_file")(t)
+    broken_at(snapshot, "save_file")(t)
 
 
 @scenario
 def the_disk_is_full_at_the_note_of_the_snapshot(t):
-    broken_at("alarm.snapshot.write_file")(t)
+    broken_at(snapshot, "write_file")(t)
 
 
 @scenario
 def the_disk_is_full_at_the_header(t):
-    broken_at("outlets.log.write_file")(t)
+    broken_at(writer, "write_file")(t)
 
 
 @scenario
 def the_disk_is_full_at_a_line(t):
-    broken_at("outlets.log.TrainingLog._append")(t)
+    broken_at(writer.TrainingLog, "_append")(t)
 
 
 @scenario
@@ -60,7 +63,7 @@ def there_is_no_memory(t):
     def error(*words):
         raise MemoryError
 
-    broken_at("measuring.measurement.gradient_statistics", error)(t)
+    broken_at(measurement, "gradient_statistics", error)(t)
 
 
 @scenario
@@ -193,7 +196,7 @@ def the_terminal_is_closed(t):
 def warnings_are_errors(t):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        broken_at("outlets.log.TrainingLog._append")(t)
+        broken_at(writer.TrainingLog, "_append")(t)
         simple(t, net(), options={"loss_of": lambda output: output["loss"]})
 
 

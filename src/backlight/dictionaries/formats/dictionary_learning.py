@@ -13,14 +13,21 @@ from backlight.dictionaries.formats.base import Format
 from backlight.dictionaries.formats.files import load_state
 from backlight.dictionaries.formats.places import input_of, layer_in, module_path, tensor_of_label
 from backlight.dictionaries.formats.settings import Settings, read_settings
-from backlight.dictionaries.formats.weights import Weights
-from backlight.dictionaries.formats.writing import encoder_bias, write_json, write_state
+from backlight.dictionaries.formats.weights import Weights, fold_norms
+from backlight.dictionaries.formats.writing import encoder_bias, write_json, write_tensors
 from backlight.errors import DictionaryError, quoted
 
 _CONFIG, _WEIGHTS = "config.json", "ae.pt"
-_TOP_K = ("AutoEncoderTopK", "BatchTopKSAE")
+_BIASES = {  # what each kind calls the output's bias
+    "AutoEncoder": "bias",
+    "AutoEncoderNew": "decoder.bias",
+    "GatedAutoEncoder": "decoder_bias",
+    "AutoEncoderTopK": "b_dec",
+    "BatchTopKSAE": "b_dec",
+    "JumpReluAutoEncoder": "b_dec",
+    "MatryoshkaBatchTopKSAE": "b_dec",
+}
 _BY_FEATURE = ("JumpReluAutoEncoder", "MatryoshkaBatchTopKSAE")  # W_enc, W_dec
-_CLASSES = ("AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", *_TOP_K, *_BY_FEATURE)
 
 
 @final
@@ -112,7 +119,7 @@ def write(
     place = folder / "trainer_0"
     buffer = {"d_submodule": width, "io": "out"}
     write_json(place / _CONFIG, {"trainer": trainer, "buffer": buffer})
-    write_state(place / _WEIGHTS, state, dtype=dtype)  # last: it is what is looked for
+    write_tensors(place / _WEIGHTS, state, dtype=dtype)  # last: it is what is looked for
     return place
 
 
@@ -134,7 +141,7 @@ def _card(settings: Settings, file: Path) -> Card:
     return Card(
         format="dictionary_learning",
         path=str(file if file.parent.name == "checkpoints" else file.parent),
-        architecture=trainer.choice("dict_class", _CLASSES),
+        architecture=trainer.choice("dict_class", tuple(_BIASES)),
         reads=reads,
         writes=writes,
         layer=named if layer is None else layer,
@@ -144,12 +151,10 @@ def _card(settings: Settings, file: Path) -> Card:
 
 def _sites(name: str | None, io: str | None) -> tuple[str | None, str | None]:
     """Find what is read and written; a label names a tensor, a path a module with two sides."""
-    if name is None:
-        return None, None
-    tensor, path = tensor_of_label(name), module_path(name)
-    if tensor is not None:
-        return (tensor, tensor) if io in ("out", None) else (None, None)
-    if path is None:
+    tensor, path = tensor_of_label(name or ""), module_path(name or "")
+    if tensor is not None and io in ("out", None):
+        return tensor, tensor
+    if tensor is not None or path is None:
         return None, None
     sides = {
         "out": (path, path),
@@ -176,25 +181,17 @@ def _dictionary(trainer: Settings, weights: Weights, card: Card, factor: float) 
     if kind in _BY_FEATURE:
         rows = weights.matrix("W_dec", features, width)
         encoder_rows = weights.matrix("W_enc", features, width, transposed=True)
-        encoder_bias = weights.vector("b_enc", features)
     else:
         rows = weights.matrix("decoder.weight", features, width, transposed=True)
         encoder_rows = weights.matrix("encoder.weight", features, width)
-        is_gated = kind == "GatedAutoEncoder"
-        encoder_bias = (
-            rows.new_zeros(features) if is_gated else weights.vector("encoder.bias", features)
-        )
-    names = {
-        "AutoEncoder": "bias",
-        "AutoEncoderNew": "decoder.bias",
-        "GatedAutoEncoder": "decoder_bias",
-    }
-    bias = weights.vector(names.get(kind, "b_dec"), width).mul_(factor)
+    if kind == "GatedAutoEncoder":  # its biases stand in the activation function
+        encoder_bias = rows.new_zeros(features)
+    else:
+        name = "b_enc" if kind in _BY_FEATURE else "encoder.bias"
+        encoder_bias = weights.vector(name, features)
+    bias = weights.vector(_BIASES[kind], width).mul_(factor)
     if kind == "AutoEncoder":  # dictionary_learning does this whenever it loads one
-        norms = rows.norm(dim=1)
-        rows.div_(norms.where(norms > 0, 1.0)[:, None])
-        encoder_rows.mul_(norms[:, None])
-        encoder_bias.mul_(norms)
+        fold_norms(rows, encoder_rows, encoder_bias)
     return Dictionary(
         encoder=LinearEncoder(
             rows=encoder_rows,

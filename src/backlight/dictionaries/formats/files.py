@@ -6,7 +6,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,10 @@ _OBJECTS = re.compile("GLOBAL|Unsupported (global|class)|Object arrays")  # as t
 
 
 @contextmanager
-def open_safetensors(
+def open_weights(
     path: Path, *, dtype: torch.dtype, device: torch.device
 ) -> Generator[Weights, None, None]:
-    """Hold a ``.safetensors`` file open.
+    """Hold a ``.safetensors`` or ``.npz`` file open.
 
     Args:
         path: The file.
@@ -48,44 +48,17 @@ def open_safetensors(
     Yields:
         Its tensors.
     """
-    with _reading(_existing(path)):
-        opened = safe_open(path, framework="pt", device="cpu")
-    with opened as file:
+    with ExitStack() as stack:
+        with _reading(_existing(path)):
+            file: Any = stack.enter_context(_opened(path))
 
         def fetch(name: str) -> Tensor:
             with _reading(path):
+                if isinstance(file, np.lib.npyio.NpzFile):
+                    return torch.from_numpy(file[name])
                 return file.get_tensor(name)
 
         names = tuple(file.keys())
-        yield Weights(path=path, names=names, fetch=fetch, dtype=dtype, device=device)
-
-
-@contextmanager
-def open_npz(
-    path: Path, *, dtype: torch.dtype, device: torch.device
-) -> Generator[Weights, None, None]:
-    """Hold a ``.npz`` file open.
-
-    Args:
-        path: The file.
-        dtype: What its arrays are converted to.
-        device: Where they are put.
-
-    Yields:
-        Its arrays as tensors.
-    """
-    with _existing(path).open("rb") as stream:  # numpy leaves it open if it cannot be read
-        check_archive(path, stream, error=DictionaryError)
-        with _reading(path):
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-
-        def fetch(name: str) -> Tensor:
-            with _reading(path):
-                return torch.from_numpy(file[name])
-
-        names = tuple(file.files)
         yield Weights(path=path, names=names, fetch=fetch, dtype=dtype, device=device)
 
 
@@ -116,6 +89,20 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
+def _opened(path: Path) -> Generator[Any, None, None]:
+    if path.suffix != ".npz":
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+        return
+    with path.open("rb") as stream:  # numpy leaves it open if it cannot be read
+        check_archive(path, stream, error=DictionaryError)
+        file = np.load(stream, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array")
+        yield file
+
+
+@contextmanager
 def _reading(path: Path) -> Generator[None, None, None]:
     try:
         yield
@@ -125,9 +112,12 @@ def _reading(path: Path) -> Generator[None, None, None]:
                 f"{quoted(path)} holds pickled Python objects, and loading those could run any "
                 "code; save it again as plain tensors, such as a state_dict()."
             ) from error
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, pickle.UnpicklingError):
+            line = "it holds no tensors"  # torch advises to trust the file
         raise DictionaryError(
             f"{quoted(path)} is damaged, incomplete or no {path.suffix} file "
-            f"({_first_line(error)}); copy or download it again."
+            f"({quoted(line)[1:-1].rstrip('.')}); copy or download it again."
         ) from error
 
 
@@ -136,10 +126,3 @@ def _existing(path: Path) -> Path:
         raise DictionaryError(f"There is no file {quoted(path)}, which a dictionary needs.")
     check_file(path, error=DictionaryError)
     return path
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, pickle.UnpicklingError):
-        return "it holds no tensors"  # torch advises to trust the file
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return quoted(line)[1:-1].rstrip(".")

@@ -12,7 +12,7 @@ import torch
 from backlight.dictionaries.activations import Threshold
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
 from backlight.dictionaries.formats.base import Format
-from backlight.dictionaries.formats.files import open_npz, open_safetensors
+from backlight.dictionaries.formats.files import open_weights
 from backlight.dictionaries.formats.places import input_of, layer_in, module_path
 from backlight.dictionaries.formats.settings import read_settings
 from backlight.dictionaries.formats.weights import Weights
@@ -24,7 +24,6 @@ _REPOSITORY = re.compile(r"gemma-scope-(?P<model>\d+b-(?:pt|it))-(?P<kind>res|ml
 _LAYER = re.compile(r"layer_(?P<layer>\d+)$")
 # MLP outputs are taken behind the norm that follows them, attention before its output projection.
 _KINDS = {"res": "resid.post", "mlp": "mlp.contribution", "att": "attn.z"}
-_NAMES = {"W_enc": "w_enc", "W_dec": "w_dec"}
 
 
 @final
@@ -41,8 +40,7 @@ class GemmaScope(Format):
 
     def read(self, file: Path, *, dtype: torch.dtype, device: torch.device) -> Dictionary:
         """See ``Format``."""
-        opened = open_npz if file.name == _FIRST else open_safetensors
-        with opened(file, dtype=dtype, device=device) as weights:
+        with open_weights(file, dtype=dtype, device=device) as weights:
             return _dictionary(weights, self.card(file))
 
 
@@ -91,28 +89,27 @@ def _site(point: str | None) -> str | None:
 
 
 def _dictionary(weights: Weights, card: Card) -> Dictionary:
-    names = {name: old if old in weights.names else name for name, old in _NAMES.items()}
-    sizes = weights.shape(names["W_enc"])
-    outputs = weights.shape(names["W_dec"])
+    into = "w_enc" if "w_enc" in weights.names else "W_enc"
+    out = "w_dec" if "w_dec" in weights.names else "W_dec"
+    sizes, outputs = weights.shape(into), weights.shape(out)
     if len(sizes) != 2 or len(outputs) != 2:
         raise DictionaryError(
-            f"{quoted(names['W_enc'])} and {quoted(names['W_dec'])} in {quoted(weights.path)} "
-            f"are {list(sizes)} "
-            f"and {list(outputs)}, but must be matrices; dictionaries across layers are not read."
+            f"{quoted(into)} and {quoted(out)} in {quoted(weights.path)} are {list(sizes)} and "
+            f"{list(outputs)}, but must be matrices; dictionaries across layers are not read."
         )
     (width, features), output_width = sizes, outputs[1]
-    has_skip = "affine_skip_connection" in weights.names
+    skip = "affine_skip_connection"
     return Dictionary(
         encoder=LinearEncoder(
-            rows=weights.matrix(names["W_enc"], features, width, transposed=True),
+            rows=weights.matrix(into, features, width, transposed=True),
             bias=weights.vector("b_enc", features),
             input_bias=None,
             activation=Threshold(threshold=weights.vector("threshold", features)),
         ),
-        rows=weights.matrix(names["W_dec"], features, output_width),
+        rows=weights.matrix(out, features, output_width),
         bias=weights.vector("b_dec", output_width),
-        skip=weights.matrix("affine_skip_connection", output_width, width, transposed=True)
-        if has_skip
+        skip=weights.matrix(skip, output_width, width, transposed=True)
+        if skip in weights.names
         else None,
         card=card,
     )

@@ -12,23 +12,24 @@ from torch import Tensor
 from backlight.dictionaries.activations import Activation, Gated, Relu, Threshold, TopK
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder, NormalizedEncoder
 from backlight.dictionaries.formats.base import Format
-from backlight.dictionaries.formats.files import open_safetensors
+from backlight.dictionaries.formats.files import open_weights
 from backlight.dictionaries.formats.saelens_config import CONFIG, TRANSCODERS, card_of, settings_of
 from backlight.dictionaries.formats.settings import Settings
-from backlight.dictionaries.formats.weights import Weights
-from backlight.dictionaries.formats.writing import encoder_bias, write_json, write_safetensors
+from backlight.dictionaries.formats.weights import Weights, fold_norms
+from backlight.dictionaries.formats.writing import encoder_bias, write_json, write_tensors
 from backlight.dictionaries.normalization import Normalization
 from backlight.errors import DictionaryError, quoted
 
 _WEIGHTS = "sae_weights.safetensors"
 _LAYOUT_VERSION = "6.0.0"  # without it, or below, SAELens takes the configuration for an old one
 
+_UNKNOWN_SCALE = "expected_average_only_in"
 _NORMALIZATIONS: Mapping[str, Normalization] = MappingProxyType(
     {
         "none": "none",
         "layer_norm": "layer_norm",
         "constant_norm_rescale": "constant_norm",
-        "expected_average_only_in": "none",
+        _UNKNOWN_SCALE: "none",
     }
 )
 _FACTORS = ("scaling_factor", "finetuning_scaling_factor")
@@ -51,7 +52,7 @@ class SAELens(Format):
         """See ``Format``."""
         settings = settings_of(file)
         card = card_of(settings, file)
-        with open_safetensors(file, dtype=dtype, device=device) as weights:
+        with open_weights(file, dtype=dtype, device=device) as weights:
             if card.architecture in TRANSCODERS:
                 return _transcoder(settings, weights, card)
             return _autoencoder(settings, weights, card)
@@ -87,7 +88,7 @@ def write(
         raise DictionaryError("Only an autoencoder with a linear encoder is written for SAELens.")
     kind, parameters = _written_activation(encoder.activation, len(encoder.bias))
     subtracts = encoder.input_bias is not None
-    names = {"none": "none", "layer_norm": "layer_norm", "constant_norm": "constant_norm_rescale"}
+    names = {ours: theirs for theirs, ours in _NORMALIZATIONS.items() if theirs != _UNKNOWN_SCALE}
     metadata = {
         "sae_lens_version": _LAYOUT_VERSION,
         "model_name": model_name,
@@ -116,7 +117,7 @@ def write(
         **{name: value for name, value in parameters.items() if isinstance(value, Tensor)},
     }
     write_json(folder / CONFIG, config)
-    write_safetensors(folder / _WEIGHTS, tensors, dtype=dtype)  # last: it is what is looked for
+    write_tensors(folder / _WEIGHTS, tensors, dtype=dtype)  # last: it is what is looked for
 
 
 def _written_activation(
@@ -138,9 +139,8 @@ def _autoencoder(settings: Settings, weights: Weights, card: Card) -> Dictionary
     width, features = settings.size("d_in"), settings.size("d_sae")
     if settings.section("metadata").find("hook_head_index", int) is not None:
         raise DictionaryError(
-            f"{quoted(card.path)} reads one attention head of {card.reads}; backlight's sites "
-            "are whole "
-            "tensors, so use a dictionary of all heads."
+            f"{quoted(card.path)} reads one attention head of {card.reads}; backlight's sites are "
+            "whole tensors, so use a dictionary of all heads."
         )
     rows = weights.matrix("W_dec", features, width)
     encoder_rows = weights.matrix("W_enc", features, width, transposed=True)
@@ -148,10 +148,7 @@ def _autoencoder(settings: Settings, weights: Weights, card: Card) -> Dictionary
     is_gated = card.architecture == "gated"  # its biases stand in the activation function
     encoder_bias = bias.new_zeros(features) if is_gated else weights.vector("b_enc", features)
     if settings.find("rescale_acts_by_decoder_norm", bool) and "topk" in card.architecture:
-        norms = rows.norm(dim=1)
-        rows.div_(norms.where(norms > 0, 1.0)[:, None])
-        encoder_rows.mul_(norms[:, None])
-        encoder_bias.mul_(norms)
+        fold_norms(rows, encoder_rows, encoder_bias)
     _fold_scaling_factor(settings, weights, rows)
     subtracts = settings.find("apply_b_dec_to_input", bool)
     return Dictionary(
@@ -201,18 +198,14 @@ def _activation(settings: Settings, weights: Weights, architecture: str) -> Acti
             magnitude_bias=weights.vector("b_mag", features),
         )
     if "topk" in architecture:
-        k = settings.size("k")
-        if k > features:
-            raise DictionaryError(
-                f"k in {quoted(settings.path)} is {k}, but there are only {features} features."
-            )
+        k = settings.size("k", most=features)
         return TopK(k=k, by_size=architecture == "abstopk")
     return Relu()
 
 
 def _normalization(settings: Settings) -> Normalization:
     name = settings.choice("normalize_activations", tuple(_NORMALIZATIONS), otherwise="none")
-    if name == "expected_average_only_in":
+    if name == _UNKNOWN_SCALE:
         _logger.warning(
             "%s was trained on activations scaled to an average norm, and the scale is not in its "
             "files: activations are encoded as they are, as SAELens does.",

@@ -8,12 +8,7 @@ from backlight.dictionaries.formats.settings import Settings, read_settings
 from backlight.errors import DictionaryError, quoted
 
 CONFIG = "cfg.json"
-TRANSCODERS = (
-    "transcoder",
-    "skip_transcoder",
-    "jumprelu_transcoder",
-    "jumprelu_skip_transcoder",
-)
+TRANSCODERS = tuple(f"{kind}transcoder" for kind in ("", "skip_", "jumprelu_", "jumprelu_skip_"))
 
 _AUTOENCODERS = ("standard", "gated", "topk", "abstopk", "jumprelu")
 _NOT_LINEAR = ("temporal", "matching_pursuit")
@@ -65,9 +60,8 @@ def card_of(settings: Settings, file: Path) -> Card:
     architecture = settings.need("architecture", str)
     if architecture in _NOT_LINEAR:
         raise DictionaryError(
-            f"{quoted(file.parent)} is a {architecture} dictionary, which has no linear "
-            "encoder and "
-            "decoder, so backlight cannot differentiate it; use one of another kind."
+            f"{quoted(file.parent)} is a {architecture} dictionary, which has no linear encoder "
+            "and decoder, so backlight cannot differentiate it; use one of another kind."
         )
     settings.choice("architecture", (*_AUTOENCODERS, *TRANSCODERS))
     told = settings.section("metadata")

@@ -56,11 +56,15 @@ class Settings:
             )
         return value
 
-    def size(self, name: str) -> int:
-        """Take a whole number above zero."""
+    def size(self, name: str, *, most: int | None = None) -> int:
+        """Take a whole number above zero, and no larger than the number of features."""
         value = self.need(name, int)
         if value < 1:
             raise DictionaryError(f"{self._say(name)} is {value}, but must be 1 or more.")
+        if most is not None and value > most:
+            raise DictionaryError(
+                f"{self._say(name)} is {value}, but there are only {most} features."
+            )
         return value
 
     def choice(self, name: str, known: tuple[str, ...], *, otherwise: str | None = None) -> str:

@@ -8,7 +8,7 @@ import torch
 from backlight.dictionaries.activations import Activation, GroupMax, TopK
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
 from backlight.dictionaries.formats.base import Format
-from backlight.dictionaries.formats.files import open_safetensors
+from backlight.dictionaries.formats.files import open_weights
 from backlight.dictionaries.formats.places import input_of, layer_in, module_path
 from backlight.dictionaries.formats.settings import Settings, read_settings
 from backlight.errors import DictionaryError, quoted
@@ -33,7 +33,7 @@ class Sparsify(Format):
         settings = read_settings(file.parent / _CONFIG)
         width = settings.size("d_in")
         features = settings.find("num_latents", int) or width * settings.size("expansion_factor")
-        with open_safetensors(file, dtype=dtype, device=device) as weights:
+        with open_weights(file, dtype=dtype, device=device) as weights:
             bias = weights.vector("b_dec", width)
             return Dictionary(
                 encoder=LinearEncoder(
@@ -55,41 +55,30 @@ def _card(settings: Settings, file: Path) -> Card:
     if settings.find("signed", bool):
         raise DictionaryError(
             f"{quoted(file.parent)} has signed features, a kind that sparsify gave up and "
-            "backlight "
-            "does not read; use one without `signed`."
+            "backlight does not read; use one without `signed`."
         )
     activation = settings.choice("activation", ("topk", "groupmax"), otherwise="topk")
-    path = _hookpoint(file)
-    reads = path
-    if path is not None and settings.find("transcode", bool):
-        reads = input_of(path)
+    transcodes = settings.find("transcode", bool)
+    # The folder is named after the module; with several seeds, each has one inside.
+    folder = file.parent.parent if file.parent.name.startswith("seed") else file.parent
+    path = module_path(folder.name) if "." in folder.name else None
     return Card(
         format="sparsify",
         path=str(file.parent),
-        architecture=f"{activation}_transcoder" if settings.find("transcode", bool) else activation,
-        reads=reads,
+        architecture=f"{activation}_transcoder" if transcodes else activation,
+        reads=input_of(path) if path is not None and transcodes else path,
         writes=path,
         layer=None if path is None else layer_in(path),
     )
 
 
-def _hookpoint(file: Path) -> str | None:
-    """Find the module in the names of the folders; with several seeds, each has one inside."""
-    folder = file.parent.parent if file.parent.name.startswith("seed") else file.parent
-    return module_path(folder.name) if "." in folder.name else None
-
-
 def _activation(settings: Settings, features: int) -> Activation:
+    if settings.find("activation", str) != "groupmax":
+        return TopK(k=settings.size("k", most=features))
     k = settings.size("k")
-    if settings.find("activation", str) == "groupmax":
-        if features % k:
-            raise DictionaryError(
-                f"k in {quoted(settings.path)} is {k}, but {features} features do not make {k} "
-                "equal groups."
-            )
-        return GroupMax(k=k)
-    if k > features:
+    if features % k:
         raise DictionaryError(
-            f"k in {quoted(settings.path)} is {k}, but there are only {features} features."
+            f"k in {quoted(settings.path)} is {k}, but {features} features do not make {k} equal "
+            "groups."
         )
-    return TopK(k=k)
+    return GroupMax(k=k)

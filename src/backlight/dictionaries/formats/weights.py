@@ -32,7 +32,7 @@ class Weights:
     device: torch.device
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Say how large a tensor is."""
+        """Return the shape of a tensor."""
         return tuple(self._raw(name).shape)
 
     def matrix(
@@ -65,9 +65,8 @@ class Weights:
         raw = self._raw(name)
         if raw.numel() != 1:
             raise DictionaryError(
-                f"The tensor {quoted(name)} in {quoted(self.path)} is {list(raw.shape)}, but "
-                "must be one "
-                "number."
+                f"The tensor {quoted(name)} in {quoted(self.path)} is {list(raw.shape)}, but must "
+                "be one number."
             )
         return float(raw.item())
 
@@ -75,8 +74,8 @@ class Weights:
         if name not in self.names:
             raise DictionaryError(
                 f"There is no tensor {quoted(name)} in {quoted(self.path)}, only "
-                f"{listed(self.names) or 'none'}; it is of another kind than is "
-                "told beside it, or incomplete."
+                f"{listed(self.names) or 'none'}; it is of another kind than is told beside it, or "
+                "incomplete."
             )
         raw = self.fetch(name)
         if not isinstance(raw, Tensor):
@@ -102,8 +101,7 @@ class Weights:
         if not raw.is_floating_point():
             raise DictionaryError(
                 f"The tensor {quoted(name)} in {quoted(self.path)} holds {_name_of(raw.dtype)} "
-                "numbers, "
-                "but must hold floating point numbers."
+                "numbers, but must hold floating point numbers."
             )
         return raw
 
@@ -117,6 +115,24 @@ class Weights:
                 f"{_name_of(self.dtype)}; nothing can be measured with it."
             )
         return kept
+
+
+def fold_norms(
+    rows: Float[Tensor, "features width"],
+    encoder_rows: Float[Tensor, "features input_width"],
+    encoder_bias: Float[Tensor, " features"],
+) -> None:
+    """Divide each decoder row by its norm, and make its feature larger by as much, in place.
+
+    Args:
+        rows: The decoder's rows.
+        encoder_rows: What each feature looks for.
+        encoder_bias: Added to the product with the input.
+    """
+    norms = rows.norm(dim=1)
+    rows.div_(norms.where(norms > 0, 1.0)[:, None])
+    encoder_rows.mul_(norms[:, None])
+    encoder_bias.mul_(norms)
 
 
 def _name_of(dtype: torch.dtype) -> str:

@@ -31,9 +31,10 @@ def encoder_bias(
     """
     there = dictionary.bias if subtracts else torch.zeros_like(dictionary.bias)
     here = torch.zeros_like(there) if encoder.input_bias is None else encoder.input_bias
-    return (
-        encoder.bias if torch.equal(here, there) else encoder.bias + encoder.rows @ (there - here)
-    )
+    if torch.equal(here, there):
+        return encoder.bias
+    # E (x - here) + bias = E (x - there) + (bias + E (there - here))
+    return encoder.bias + encoder.rows @ (there - here)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -49,46 +50,28 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     _write(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, dtype: torch.dtype) -> None:
-    """Write tensors as a ``.safetensors`` file.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, dtype: torch.dtype) -> None:
+    """Write tensors as a ``.safetensors`` or ``.pt`` file; equal tensors give equal bytes.
 
     Args:
         path: The file; its folder is made if needed.
         tensors: What to write.
-        dtype: The number format to write them in.
+        dtype: The number format to write vectors and matrices in; single numbers keep their own.
 
     Raises:
         StorageError: If it cannot be written.
     """
-    _write(path, save(_ready(tensors, dtype)))
-
-
-def write_state(path: Path, state: Mapping[str, Tensor], *, dtype: torch.dtype) -> None:
-    """Write tensors as a ``.pt`` file; ``dtype`` is not for the numbers among them.
-
-    Equal tensors give equal bytes: torch names the folder in its archive after the file that it
-    writes to, so it writes to memory, where there is no name.
-
-    Args:
-        path: The file; its folder is made if needed.
-        state: What to write.
-        dtype: The number format to write vectors and matrices in.
-
-    Raises:
-        StorageError: If it cannot be written.
-    """
-    numbers = {name: value for name, value in state.items() if value.ndim == 0}
-    arrays = _ready({name: value for name, value in state.items() if value.ndim > 0}, dtype)
-    buffer = io.BytesIO()
-    torch.save({**arrays, **numbers}, buffer)
-    _write(path, buffer.getvalue())
-
-
-def _ready(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    return {
-        name: value.detach().to(device="cpu", dtype=dtype).contiguous()
+    ready = {
+        name: value.detach().to("cpu", dtype if value.ndim else value.dtype).contiguous()
         for name, value in tensors.items()
     }
+    if path.suffix == ".safetensors":
+        _write(path, save(ready))
+        return
+    # torch names the folder in its archive after the file that it writes to: memory has no name.
+    buffer = io.BytesIO()
+    torch.save(ready, buffer)
+    _write(path, buffer.getvalue())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -7,21 +7,21 @@ from numpy.typing import NDArray
 STEPS_IN_A_POINT = 10
 
 
-def curve(
-    losses: Float[np.ndarray, "seeds steps"],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def curve(losses: Float[np.ndarray, "seeds steps"]) -> dict[str, NDArray[np.float64]]:
     """Average over ten steps and over seeds.
 
     Args:
         losses: Of each step's batch; NaN where there is none.
 
     Returns:
-        The middle of the steps of each point, and the mean over all losses there are in them.
+        ``step``, the middle of the steps of each point, and ``loss``, the mean over all losses that
+        there are in them.
     """
     starts = np.arange(0, losses.shape[1], STEPS_IN_A_POINT)
     parts = np.split(losses, starts[1:], axis=1)
     ends = starts + [part.shape[1] for part in parts]
-    return (starts + ends - 1) / 2, np.array([known_mean(part) for part in parts])
+    means = np.array([known_mean(part) for part in parts])
+    return {"step": (starts + ends - 1) / 2, "loss": means}
 
 
 def known_mean(values: Float[np.ndarray, "..."]) -> float:

@@ -22,7 +22,6 @@ from backlight.errors import ConfigError, DatasetError, NonFiniteError
 from backlight.labs.frame.options import CharacterOptions
 from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
-_BETAS, _WEIGHT_DECAY = (0.9, 0.999), 0.01  # AdamW's own
 _NUM_HELD_OUT, _AT_ONCE = 512, 64
 
 Batch = tuple[Int[Tensor, "batch positions"], Int[Tensor, "batch positions"]]
@@ -63,16 +62,8 @@ def make_network(config: CharacterOptions, text: Characters, seed: int, **option
         The network.
     """
     torch.manual_seed(seed)
-    return LocalGPT(
-        LocalGPTConfig(
-            block_size=config.block_size,
-            vocab_size=len(text.vocabulary),
-            n_layer=config.n_layer,
-            n_head=config.n_head,
-            n_embd=config.n_embd,
-            **options,
-        )
-    )
+    sizes = config.model_dump(include={"block_size", "n_layer", "n_head", "n_embd"})
+    return LocalGPT(LocalGPTConfig(vocab_size=len(text.vocabulary), **sizes, **options))
 
 
 @dataclass
@@ -115,6 +106,7 @@ def learn(
     model: LocalGPT,
     lesson: Lesson,
     *,
+    warmup: int = 0,
     observe: Mapping[int, Callable[[], None]] | None = None,
 ) -> NDArray[np.float64]:
     """Train by AdamW at a constant rate, without clipping.
@@ -122,6 +114,7 @@ def learn(
     Args:
         model: It is changed.
         lesson: The batches, and how many steps at which rate.
+        warmup: The number of steps over which the rate rises linearly to that; 0 for none.
         observe: What is done before a step (from 0), or, under the number of steps, at the end.
 
     Returns:
@@ -131,14 +124,14 @@ def learn(
         DivergedError: If a loss is NaN or infinite; the message says at which step.
     """
     config, observe = lesson.config, observe or {}
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     losses: list[float] = []
     model.train()
     for step in range(config.num_steps):
         if step in observe:
             observe[step]()
+        if step < warmup:
+            optimizer.param_groups[0]["lr"] = config.learning_rate * ((step + 1) / warmup)
         _, loss = model(*lesson.draw())
         optimizer.zero_grad()
         loss.backward()
@@ -146,8 +139,9 @@ def learn(
         losses.append(loss.item())
         if not np.isfinite(losses[-1]):
             raise DivergedError(
-                f"The training diverged: the loss is {losses[-1]} at step {step} ({_how(model)}, "
-                f"seed {lesson.seed}). Lower --learning_rate (now {config.learning_rate:g}).",
+                f"The training diverged: the loss is {losses[-1]} at step {step} "
+                f"({model.config.method}, {model.config.attn_mode} attention, seed {lesson.seed}). "
+                f"Lower --learning_rate (now {config.learning_rate:g}).",
                 step=step,
                 losses=np.array(losses),
             )
@@ -156,13 +150,37 @@ def learn(
     return np.array(losses)
 
 
-def attempt(
+def learn_or_diverge(
     model: LocalGPT,
     lesson: Lesson,
     *,
+    warmup: int = 0,
     observe: Mapping[int, Callable[[], None]] | None = None,
+) -> tuple[NDArray[np.float64], int]:
+    """Train a network; a training that diverges is a result too.
+
+    Args:
+        model: It is changed.
+        lesson: As for ``learn``.
+        warmup: As for ``learn``.
+        observe: As for ``learn``.
+
+    Returns:
+        The losses, with NaN for steps that were not done, and the step at which the training
+        diverged, or -1.
+    """
+    try:
+        return learn(model, lesson, warmup=warmup, observe=observe), -1
+    except DivergedError as error:
+        losses = np.full(lesson.config.num_steps, np.nan)
+        losses[: len(error.losses)] = error.losses
+        return losses, error.step
+
+
+def attempt(
+    model: LocalGPT, lesson: Lesson, observe: Mapping[int, Callable[[], None]] | None = None
 ) -> dict[str, NDArray[Any]]:
-    """Train and test a network; a training that diverges is a result too.
+    """Train and test a network.
 
     Args:
         model: It is changed.
@@ -173,15 +191,10 @@ def attempt(
         ``losses``, with NaN for steps that were not done; ``validation_loss``, NaN after a
         divergence; ``diverged_at``, the step, or -1; the number of steps if only the test failed.
     """
-    losses, held_out, diverged_at = np.full(lesson.config.num_steps, np.nan), np.nan, -1
-    try:
-        losses = learn(model, lesson, observe=observe)
-    except DivergedError as error:
-        losses[: len(error.losses)], diverged_at = error.losses, error.step
-    else:
-        held_out = validation_loss(model, lesson.text)
-        if not np.isfinite(held_out):
-            held_out, diverged_at = np.nan, len(losses)
+    losses, diverged_at = learn_or_diverge(model, lesson, observe=observe)
+    held_out = validation_loss(model, lesson.text) if diverged_at < 0 else np.nan
+    if diverged_at < 0 and not np.isfinite(held_out):
+        held_out, diverged_at = np.nan, len(losses)
     return {
         "losses": losses,
         "validation_loss": np.array(held_out),
@@ -220,7 +233,3 @@ def validation_loss(model: LocalGPT, text: Characters) -> float:
         total += loss.item() * len(part)
     model.train(was_training)
     return total / count
-
-
-def _how(model: LocalGPT) -> str:
-    return f"{model.config.method}, {model.config.attn_mode} attention"

@@ -11,29 +11,30 @@ Thresholds are matched: over gradients at the first weights, the mean length tha
 same. Theory: the global norm leaves the direction as it is, cosine 1. Where everything is clipped,
 the norm of each of P parameters leaves cosine sum_p ||g_p|| / (sqrt(P) ||g||), and values, of n
 entries, leave the signs: ||g||_1 / (sqrt(n) ||g||_2). torch multiplies by c / (||g|| + 1e-6), at
-most 1, not by the c / ||g|| of the document.
+most 1, not by c / ||g||.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
+from backlight.labs.clipping.figures import clipping_plot
 from backlight.labs.clipping.options import ClippingConfig
-from backlight.labs.clipping.shown import clipping_plot, clipping_remarks
 from backlight.labs.clipping.spiky_learning import (
     METHODS,
     Clip,
+    Gradient,
     SpikyTask,
     cosine,
+    flat,
     match_thresholds,
+    part_norms,
 )
-from backlight.labs.clipping.tables import STRENGTHS, Arrays, clipping_tables
+from backlight.labs.clipping.tables import STRENGTHS, clipping_remarks, clipping_tables
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.trials import Arrays, repeat
 
 _NUM_PILOTS = 50
 
@@ -62,23 +63,17 @@ def experiment(config: ClippingConfig, notebook: Notebook) -> Findings:
             found[f"{method} threshold"] = np.array(clip.threshold)
         return found
 
-    found = list(
-        notebook.carry_out(
-            {f"seed {seed}": partial(trial, seed) for seed in config.all_seeds}
-        ).values()
-    )
-    tables = clipping_tables(config, found)
+    ((_, found),) = repeat(notebook, trial, {}, config.all_seeds, "seed {seed}")
+    methods, directions, factors, curves = clipping_tables(config, found)
     return Findings(
-        tables=tuple(tables.values()),
+        tables=(methods, directions, factors, curves),
         plots=(clipping_plot(config),),
         printed=("methods", "directions", "torch_factor"),
-        remarks=clipping_remarks(
-            config, tables["methods"], tables["directions"], tables["torch_factor"]
-        ),
+        remarks=clipping_remarks(config, methods, directions, factors),
     )
 
 
-def strong_limits(gradient: Sequence[Float[Tensor, "..."]]) -> dict[str, float]:
+def strong_limits(gradient: Gradient) -> dict[str, float]:
     """Predict the cosine with the gradient where everything is clipped.
 
     Args:
@@ -87,18 +82,17 @@ def strong_limits(gradient: Sequence[Float[Tensor, "..."]]) -> dict[str, float]:
     Returns:
         By method.
     """
-    flat = torch.cat([part.flatten() for part in gradient])
-    norms = torch.stack([torch.linalg.vector_norm(part) for part in gradient])
-    length = torch.linalg.vector_norm(flat)
+    values, norms = flat(gradient), part_norms(gradient)
+    length = torch.linalg.vector_norm(values)
     return {
         "none": 1.0,
         "global norm": 1.0,
         "each parameter": (norms.sum() / (len(norms) ** 0.5 * length)).item(),
-        "value": (flat.abs().sum() / (len(flat) ** 0.5 * length)).item(),
+        "value": (values.abs().sum() / (len(values) ** 0.5 * length)).item(),
     }
 
 
-def _directions(pilots: Sequence[Sequence[Tensor]]) -> dict[str, NDArray[np.float64]]:
+def _directions(pilots: Sequence[Gradient]) -> dict[str, NDArray[np.float64]]:
     """Measure mean cosines against strength, and predict them for the strongest."""
     limits = [strong_limits(gradient) for gradient in pilots]
     found = {

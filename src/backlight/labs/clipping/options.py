@@ -1,13 +1,8 @@
 """Options of the experiment ``clipping``."""
 
-from typing import Annotated
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from pydantic import Field, PositiveFloat, PositiveInt
-
-from backlight.labs.frame.options import ExactOptions
-
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+from backlight.labs.frame.options import ExactOptions, Seeds
 
 
 class ClippingConfig(ExactOptions):
@@ -18,16 +13,14 @@ class ClippingConfig(ExactOptions):
     what the spikes do to the network.
     """
 
-    seeds: PositiveInt = Field(
-        default=10, description="How many seeds: the first, and those that follow it."
-    )
+    seeds: Seeds = 10
     num_steps: int = Field(default=600, ge=20, description="Steps of SGD.")
     batch_size: PositiveInt = Field(default=16, description="Examples in a step.")
     learning_rate: PositiveFloat = Field(default=0.05, description="SGD's, constant.")
     degrees_of_freedom: PositiveFloat = Field(
         default=1.5, description="Of the labels' noise (Student's t): the fewer, the more spikes."
     )
-    noise: NotNegative = Field(default=0.3, description="Scale of that noise.")
+    noise: NonNegativeFloat = Field(default=0.3, description="Scale of that noise.")
     clip_at: PositiveFloat = Field(
         default=1.0,
         description="The global norm at which a gradient is clipped, in medians of the norm "

@@ -1,12 +1,13 @@
 """A small network that learns from labels with heavy-tailed noise, and ways to clip gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, cast
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import optimize
 from torch import Tensor, nn
@@ -57,6 +58,16 @@ class Clip:
         return [cast("Tensor", holder.grad) for holder in holders]
 
 
+def flat(gradient: Gradient) -> Float[Tensor, " entries"]:
+    """Lay all parameters' gradients end to end."""
+    return torch.cat([part.flatten() for part in gradient])
+
+
+def part_norms(gradient: Iterable[Tensor]) -> Float[Tensor, " parts"]:
+    """Compute the norm of each parameter's gradient."""
+    return torch.stack([torch.linalg.vector_norm(part) for part in gradient])
+
+
 def match_thresholds(pilots: Sequence[Gradient], clip_at: float) -> dict[Method, float]:
     """Find thresholds with which all methods leave the same mean length of some gradients.
 
@@ -67,14 +78,10 @@ def match_thresholds(pilots: Sequence[Gradient], clip_at: float) -> dict[Method,
     Returns:
         The threshold of each method; infinity for none.
     """
-    flat = [torch.cat([part.flatten() for part in gradient]) for gradient in pilots]
-    lengths = torch.stack([torch.linalg.vector_norm(each) for each in flat])
+    values = torch.stack([flat(gradient) for gradient in pilots])
+    lengths = part_norms(values)
     limit = clip_at * lengths.median().item()
     wanted = lengths.clamp_max(limit).mean().item()
-    norms = torch.stack(
-        [torch.stack([torch.linalg.vector_norm(part) for part in gradient]) for gradient in pilots]
-    )
-    values = torch.stack(flat)
 
     def excess(log_threshold: float, sizes: Tensor) -> float:
         left = sizes.abs().clamp_max(np.exp(log_threshold))
@@ -89,14 +96,14 @@ def match_thresholds(pilots: Sequence[Gradient], clip_at: float) -> dict[Method,
     return {
         "none": np.inf,
         "global norm": limit,
-        "each parameter": match(norms),
+        "each parameter": match(torch.stack([part_norms(gradient) for gradient in pilots])),
         "value": match(values),
     }
 
 
 def cosine(first: Gradient, second: Gradient) -> float:
     """Compute the cosine of two gradients, all parameters together."""
-    a, b = (torch.cat([part.flatten() for part in each]) for each in (first, second))
+    a, b = flat(first), flat(second)
     return (torch.dot(a, b) / (torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))).item()
 
 

@@ -1,15 +1,21 @@
 """Options that several experiments share."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 from pydantic import Field, PositiveInt, field_validator
 
 from backlight.surveys.driver.options import RunOptions
 
-Several = Parameter(negative="")
-"""Goes with an option of several words: ``--no-...`` would make no sense."""
+T = TypeVar("T")
+
+Many = Annotated[tuple[T, ...], Parameter(negative="")]
+"""The type of an option of several words: ``--no-...`` would make no sense."""
+
+Seeds = Annotated[
+    PositiveInt, Field(description="How many seeds: the first, and those that follow it.")
+]
 
 
 class LabOptions(RunOptions):
@@ -21,13 +27,11 @@ class LabOptions(RunOptions):
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     seed: int = Field(default=1337, ge=0, description="The first seed.")
-    seeds: PositiveInt = Field(
-        default=1, description="How many seeds: the first, and those that follow it."
-    )
+    seeds: Seeds = 1
 
     @property
     def all_seeds(self) -> range:
-        """The seeds."""
+        """The first seed and those that follow it."""
         return range(self.seed, self.seed + self.seeds)
 
 
@@ -47,7 +51,7 @@ class CharacterOptions(LabOptions):
     n_layer: PositiveInt = Field(default=4, description="Blocks of the network.")
     n_head: PositiveInt = Field(default=4, description="Attention heads of a block.")
     n_embd: PositiveInt = Field(default=128, description="Width of the network.")
-    attn_modes: Annotated[tuple[Literal["softmax", "sigmoid"], ...], Several] = Field(
+    attn_modes: Many[Literal["softmax", "sigmoid"]] = Field(
         default=("softmax", "sigmoid"), min_length=1, description="What makes scores to weights."
     )
 

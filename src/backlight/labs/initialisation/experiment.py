@@ -18,23 +18,20 @@ does, like 1 + c / 2 whatever L. Predicted are the tokens' inner products (a mat
 forward, and their gradients' back, with attention taken to be even over the past.
 """
 
-from collections.abc import Sequence
-from functools import partial
-
 import numpy as np
 
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.initialisation.figures import initialisation_plots
 from backlight.labs.initialisation.options import InitialisationConfig
-from backlight.labs.initialisation.shown import initialisation_plots, initialisation_remarks
 from backlight.labs.initialisation.stacks import (
     ACTIVATIONS,
     STACK_WEIGHTS,
-    Arrays,
     measure_stack,
     stds,
 )
 from backlight.labs.initialisation.streams import START, STREAM_WEIGHTS, measure_stream
-from backlight.labs.initialisation.tables import Groups, initialisation_tables
+from backlight.labs.initialisation.tables import initialisation_remarks, initialisation_tables
 
 
 def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
@@ -49,10 +46,10 @@ def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
         ``stacks``, ``streams`` and ``stream_layers``, two figures, and what they say.
     """
 
-    def plain(name: str, weights: str, seed: int) -> Arrays:
+    def plain(function: str, weights: str, seed: int) -> Arrays:
         std = stds(config.width, config.width)[weights]
         sizes = {"width": config.width, "depth": config.depth}
-        return measure_stack(name, std, **sizes, seed=seed, device=notebook.device)
+        return measure_stack(function, std, **sizes, seed=seed, device=notebook.device)
 
     def transformer(weights: str, seed: int) -> Arrays:
         found = [
@@ -67,27 +64,14 @@ def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
             "gradient": deepest["gradient"],
         }
 
-    plains = {
-        f"{name}, {weights}, seed {seed}": partial(plain, name, weights, seed)
-        for name in ACTIVATIONS
-        for weights in STACK_WEIGHTS
-        for seed in config.all_seeds
-    }
-    transformers = {
-        f"transformer, {weights}, seed {seed}": partial(transformer, weights, seed)
-        for weights in STREAM_WEIGHTS
-        for seed in config.all_seeds
-    }
-    stacks = _grouped(list(notebook.carry_out(plains).values()), config.seeds)
-    streams = _grouped(list(notebook.carry_out(transformers).values()), config.seeds)
+    kinds, seeds = {"function": ACTIVATIONS, "weights": STACK_WEIGHTS}, config.all_seeds
+    stacks = repeat(notebook, plain, kinds, seeds, "{function}, {weights}, seed {seed}")
+    kinds = {"weights": STREAM_WEIGHTS}
+    streams = repeat(notebook, transformer, kinds, seeds, "transformer, {weights}, seed {seed}")
     tables = initialisation_tables(config, stacks, streams)
     return Findings(
-        tables=tuple(tables.values()),
+        tables=tables,
         plots=initialisation_plots(config),
         printed=("growth", "slopes", "streams"),
-        remarks=initialisation_remarks(tables["growth"], tables["slopes"]),
+        remarks=initialisation_remarks(*tables[:2]),
     )
-
-
-def _grouped(found: Sequence[Arrays], size: int) -> Groups:
-    return [found[start : start + size] for start in range(0, len(found), size)]

@@ -1,13 +1,8 @@
 """Options of the experiment ``initialisation``."""
 
-from typing import Annotated
-
 from pydantic import Field, PositiveInt
 
-from backlight.labs.frame.options import ExactOptions, Several
-
-_Positive = Annotated[float, Field(gt=0)]
-_Depths = Annotated[tuple[PositiveInt, ...], Several]
+from backlight.labs.frame.options import ExactOptions, Many
 
 
 class InitialisationConfig(ExactOptions):
@@ -20,7 +15,7 @@ class InitialisationConfig(ExactOptions):
     seeds: PositiveInt = Field(default=10, description="How many networks of each kind.")
     width: int = Field(default=256, ge=2, description="Width of the plain stacks.")
     depth: int = Field(default=32, ge=2, description="Layers of the plain stacks.")
-    depths: _Depths = Field(
+    depths: Many[PositiveInt] = Field(
         default=(2, 4, 8, 16, 32), min_length=2, description="Blocks of the transformers."
     )
     n_head: PositiveInt = Field(default=4, description="Heads of the transformers.")

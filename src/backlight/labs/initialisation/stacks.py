@@ -2,15 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Arrays = Mapping[str, NDArray[np.float64]]
-"""What a network gave, measured or predicted, by name."""
+from backlight.labs.frame.trials import Arrays
 
 _SAMPLES = 64  # rows that a plain stack reads
 
@@ -22,7 +20,7 @@ ACTIVATIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], T
 
 
 def stds(num_inputs: int, num_outputs: int) -> dict[str, float]:
-    """Give the standard deviation of a matrix's first weights.
+    """Compute the standard deviation of a matrix's first weights.
 
     Args:
         num_inputs: What it reads.
@@ -102,14 +100,14 @@ def expected_stack(name: str, std: float, *, width: int, depth: int) -> Arrays:
 def _normal_mean(
     function: Callable[[NDArray[np.float64]], NDArray[np.float64]], std: float
 ) -> float:
-    """Average over N(0, std^2), by the trapezoid rule: some functions are narrow, some wide."""
-    narrow = np.linspace(-10 * min(1.0, std), 10 * min(1.0, std), 20_001)
-    wide = np.linspace(10 * min(1.0, std), 10 * std, 20_001) if std > 1 else narrow[:0]
-    density = partial(_density, std=std)
-    inner = np.trapezoid(function(narrow) * density(narrow), narrow)
-    outer = np.trapezoid(function(wide) * density(wide), wide) if len(wide) else 0.0
-    return float(inner + 2 * outer)  # what is averaged is even
+    """Average an even function over N(0, std^2), by the trapezoid rule."""
+    # Gauss and Hermite's rule would miss a function that is narrow beside the density, as the slope
+    # of tanh is for large weights; so the middle, where functions change, has a grid of its own.
 
+    def integral(start: float, end: float) -> float:
+        x = np.linspace(start, end, 20_001)
+        density = np.exp(-((x / std) ** 2) / 2) / (std * math.sqrt(2 * math.pi))
+        return float(np.trapezoid(function(x) * density, x))
 
-def _density(x: NDArray[np.float64], std: float) -> NDArray[np.float64]:
-    return np.exp(-((x / std) ** 2) / 2) / (std * math.sqrt(2 * math.pi))
+    middle = 10 * min(1.0, std)
+    return integral(-middle, middle) + (2 * integral(middle, 10 * std) if std > 1 else 0.0)

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from backlight.labs.frame.trials import Arrays
 from backlight.labs.initialisation.options import InitialisationConfig
-from backlight.labs.initialisation.stacks import Arrays, stds
+from backlight.labs.initialisation.stacks import stds
 from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 STREAM_WEIGHTS = ("plain 0.02", "gpt2", "glorot", "he")
@@ -22,7 +23,7 @@ _NODES, _MASSES = np.polynomial.hermite_e.hermegauss(201)  # of the standard nor
 
 
 def matrix_stds(weights: str, width: int, depth: int) -> dict[str, float]:
-    """Give the standard deviation of each of a block's matrices.
+    """Compute the standard deviation of each of a block's matrices.
 
     Args:
         weights: One of ``plain 0.02``, ``gpt2``, ``glorot``, ``he``.
@@ -101,11 +102,8 @@ def expected_stream(config: InitialisationConfig, weights: str, depth: int) -> A
     hidden = width * std["mlp.c_fc"] ** 2  # mean square of what the GELU reads
     out = 4 * width * std["mlp.c_proj"] ** 2
     values, slopes = _gelu_series(hidden)
-    stream, passed, sizes = (
-        START * np.eye(n),
-        list[tuple[NDArray[np.float64], NDArray[np.float64]]](),
-        [START],
-    )
+    stream, sizes = START * np.eye(n), [START]
+    passed = list[tuple[NDArray[np.float64], NDArray[np.float64]]]()
     for _ in range(depth):
         middle = stream + attention * even @ _cosines(stream) @ even.T
         passed.append((stream, middle))
@@ -121,7 +119,7 @@ def expected_stream(config: InitialisationConfig, weights: str, depth: int) -> A
 
 
 def _lengths(stream: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give what a norm divides inner products of two tokens by."""
+    """Compute what a norm divides inner products of two tokens by."""
     return np.sqrt(np.outer(np.diag(stream), np.diag(stream)))
 
 
@@ -130,23 +128,18 @@ def _cosines(stream: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _gelu_series(variance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give E[gelu(a) gelu(b)] and E[gelu'(a) gelu'(b)] as power series in the cosine of a and b."""
+    """Expand E[gelu(a) gelu(b)] and E[gelu'(a) gelu'(b)] in powers of the cosine of a and b."""
+    # By Mehler's formula the coefficient of the n-th power is c_n^2 / n!, where c_n is the
+    # function's product with the n-th Hermite polynomial; for a smooth function it falls quickly.
     z = torch.from_numpy(math.sqrt(variance) * _NODES).requires_grad_()
     activation = functional.gelu(z)
     (slope,) = torch.autograd.grad(activation.sum(), z)
-    both = [activation.detach().numpy(), slope.numpy()]
-    series = np.array(
-        [
-            [
-                float((_MASSES * values * _hermite(order)).sum() / _MASSES.sum()) ** 2
-                / math.factorial(order)
-                for order in range(24)
-            ]
-            for values in both
-        ]
-    )
-    return series[0], series[1]
 
+    def coefficient(values: NDArray[np.float64], order: int) -> float:
+        hermite = np.polynomial.hermite_e.hermeval(_NODES, np.eye(order + 1)[order])
+        product = float((_MASSES * values * hermite).sum() / _MASSES.sum())
+        return product**2 / math.factorial(order)
 
-def _hermite(order: int) -> NDArray[np.float64]:
-    return np.polynomial.hermite_e.hermeval(_NODES, np.eye(order + 1)[order])
+    both = activation.detach().numpy(), slope.numpy()
+    values, slopes = ([coefficient(each, order) for order in range(24)] for each in both)
+    return np.array(values), np.array(slopes)

@@ -1,31 +1,25 @@
 """Tables of plain stacks and of transformers, predictions beside measurements."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.labs.frame.intervals import estimate, estimate_columns
+from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.tabulating import Block, sentences, stacked
+from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.initialisation.options import InitialisationConfig
-from backlight.labs.initialisation.stacks import (
-    ACTIVATIONS,
-    STACK_WEIGHTS,
-    Arrays,
-    expected_stack,
-    stds,
-)
-from backlight.labs.initialisation.streams import START, STREAM_WEIGHTS, expected_stream
+from backlight.labs.initialisation.stacks import expected_stack, stds
+from backlight.labs.initialisation.streams import START, expected_stream
 from backlight.tables import Column, Table
-
-Groups = Sequence[Sequence[Arrays]]
-"""What the seeds of each kind of network gave."""
 
 _BOTH = ("activation", "gradient")
 
 
 def initialisation_tables(
-    config: InitialisationConfig, stacks: Groups, streams: Groups
-) -> dict[str, Table]:
+    config: InitialisationConfig, stacks: Found, streams: Found
+) -> list[Table]:
     """Tabulate what was found.
 
     Args:
@@ -34,139 +28,125 @@ def initialisation_tables(
         streams: What the seeds of each kind of transformer gave.
 
     Returns:
-        ``growth``, ``slopes``, ``stacks``, ``streams`` and ``stream_layers``, by name.
+        ``growth``, ``slopes``, ``stacks``, ``streams`` and ``stream_layers``.
     """
-    tables = (
-        _growth(config, stacks),
-        _slopes(config, streams),
-        _stacks(config, stacks),
-        _streams(config, streams),
-        _stream_layers(config, streams),
-    )
-    return {table.name: table for table in tables}
-
-
-def _growth(config: InitialisationConfig, found: Groups) -> Table:
-    rows = list[tuple[str, str, str, float, NDArray[np.float64]]]()
-    for (name, weights, expected), trials in zip(_kinds(config), found, strict=True):
-        for quantity in _BOTH:
-            measured = np.array([_factor(trial[quantity], quantity) for trial in trials])
-            predicted = _factor(expected[quantity], quantity)
-            rows.append((name, weights, quantity, predicted, measured))
-    names, weights, quantities, predicted, measured = zip(*rows, strict=True)
-    return Table(
-        name="growth",
-        columns={
-            "function": np.array(names),
-            "weights": np.array(weights),
-            "quantity": np.array(quantities),
-            "predicted": np.array(predicted),
-            **_estimates("measured", measured),
-        },
-        units={"predicted": "per layer", "measured": "per layer"},
-    )
-
-
-def _slopes(config: InitialisationConfig, found: Groups) -> Table:
-    """Tabulate how a stream's growth goes with the number of blocks, log-log."""
-    rows = list[tuple[str, str, float, NDArray[np.float64]]]()
-    for weights, trials in zip(STREAM_WEIGHTS, found, strict=True):
-        expected = [expected_stream(config, weights, depth) for depth in config.depths]
-        added = np.array([each["activation"][-1] - START for each in expected])
-        back = np.array([each["gradient"][0] for each in expected])
-        for what, of, predicted in (
-            ("log-log slope of what the blocks add", "added", added),
-            ("log-log slope of the gradient's growth", "gradient_grown", back),
-        ):
-            measured = np.array([trial[of] for trial in trials])
-            slopes = np.polyfit(np.log(config.depths), np.log(measured).T, 1)[0]
-            slope = float(np.polyfit(np.log(config.depths), np.log(predicted), 1)[0])
-            rows.append((what, weights, slope, slopes))
-    names, weights, predicted, measured = zip(*rows, strict=True)
-    return Table(
-        name="slopes",
-        columns={
-            "quantity": np.array(names),
-            "weights": np.array(weights),
-            "predicted": np.array(predicted),
-            **_estimates("measured", measured),
-        },
-    )
-
-
-def _stacks(config: InitialisationConfig, found: Groups) -> Table:
-    kinds, points = _kinds(config), config.depth + 1
-    columns: dict[str, Column] = {
-        "function": np.repeat([name for name, _, _ in kinds], points),
-        "weights": np.repeat([weights for _, weights, _ in kinds], points),
-        "layer": np.tile(np.arange(points), len(kinds)),
-    }
-    for quantity in _BOTH:
-        expected = [np.sqrt(each[quantity]) for _, _, each in kinds]
-        columns |= _rms(quantity, [np.array([t[quantity] for t in trials]) for trials in found])
-        columns[f"{quantity}_predicted"] = np.concatenate(expected)
-    return Table(name="stacks", columns=columns)
-
-
-def _streams(config: InitialisationConfig, found: Groups) -> Table:
-    expected = [
-        expected_stream(config, weights, depth)
-        for weights in STREAM_WEIGHTS
-        for depth in config.depths
+    deepest, per_layer = max(config.depths), dict.fromkeys(("predicted", "measured"), "per layer")
+    along_stacks = [
+        {
+            **kind,
+            "layer": np.arange(config.depth + 1),
+            **_rms(arrays, _expected_stack(config, **kind)),
+        }
+        for kind, arrays in stacks
     ]
-    return Table(
-        name="streams",
-        columns={
-            "weights": np.repeat(STREAM_WEIGHTS, len(config.depths)),
-            "depth": np.tile(config.depths, len(STREAM_WEIGHTS)),
-            "doublings": np.tile(np.log2(config.depths), len(STREAM_WEIGHTS)),
-            "growth_predicted": np.array([each["activation"][-1] / START for each in expected]),
-            **_estimates(
-                "growth", [c for ts in found for c in np.array([t["grown"] for t in ts]).T]
-            ),
-            "back_predicted": np.array([each["gradient"][0] for each in expected]),
-            **_estimates(
-                "back", [c for ts in found for c in np.array([t["gradient_grown"] for t in ts]).T]
-            ),
-        },
-        units={"depth": "blocks"},
-    )
-
-
-def _stream_layers(config: InitialisationConfig, found: Groups) -> Table:
-    depth = max(config.depths)
-    columns: dict[str, Column] = {
-        "weights": np.repeat(STREAM_WEIGHTS, depth + 1),
-        "block": np.tile(np.arange(depth + 1), len(STREAM_WEIGHTS)),
-    }
-    for quantity in _BOTH:
-        expected = [expected_stream(config, weights, depth)[quantity] for weights in STREAM_WEIGHTS]
-        columns |= _rms(quantity, [np.array([t[quantity] for t in trials]) for trials in found])
-        columns[f"{quantity}_predicted"] = np.sqrt(np.concatenate(expected))
-    return Table(name="stream_layers", columns=columns)
-
-
-def _kinds(config: InitialisationConfig) -> list[tuple[str, str, Arrays]]:
-    """Give the plain stacks and what is expected of each."""
-    sizes = {"width": config.width, "depth": config.depth}
+    along_streams = [
+        {
+            **kind,
+            "block": np.arange(deepest + 1),
+            **_rms(arrays, expected_stream(config, **kind, depth=deepest)),
+        }
+        for kind, arrays in streams
+    ]
     return [
-        (name, weights, expected_stack(name, stds(config.width, config.width)[weights], **sizes))
-        for name in ACTIVATIONS
-        for weights in STACK_WEIGHTS
+        stacked("growth", _growth(config, stacks), per_layer),
+        stacked("slopes", _slopes(config, streams)),
+        stacked("stacks", along_stacks),
+        stacked("streams", _streams(config, streams), {"depth": "blocks"}),
+        stacked("stream_layers", along_streams),
     ]
+
+
+def _growth(config: InitialisationConfig, stacks: Found) -> Iterator[Block]:
+    """Fit by which factor rms change per layer, in the direction in which they travel."""
+    for (kind, arrays), quantity in product(stacks, _BOTH):
+        expected = _expected_stack(config, **kind)[quantity]
+        factors = np.array([_factor(squares, quantity) for squares in arrays[quantity]])
+        yield {
+            **kind,
+            "quantity": quantity,
+            "predicted": _factor(expected, quantity),
+            **over_seeds("measured", factors),
+        }
 
 
 def _factor(squares: NDArray[np.float64], quantity: str) -> float:
-    """Give the mean factor of the rms per layer, in the direction in which it travels."""
     slope = np.polyfit(np.arange(len(squares)), np.log(squares) / 2, 1)[0]
     return float(np.exp(slope if quantity == "activation" else -slope))
 
 
-def _rms(name: str, squares: Sequence[NDArray[np.float64]]) -> dict[str, Column]:
-    """Average the logarithms of root mean squares over seeds."""
-    logs = [np.log(column) / 2 for values in squares for column in values.T]
-    return {key: np.exp(column) for key, column in _estimates(name, logs).items()}
+def _slopes(config: InitialisationConfig, streams: Found) -> Iterator[Block]:
+    """Fit how a stream's growth goes with the number of blocks, log-log."""
+    depths = np.log(config.depths)
+    for kind, arrays in streams:
+        grown, back = _expected_ends(config, **kind)
+        for quantity, name, predicted in (
+            ("log-log slope of what the blocks add", "added", grown - START),
+            ("log-log slope of the gradient's growth", "gradient_grown", back),
+        ):
+            slopes = np.polyfit(depths, np.log(arrays[name]).T, 1)[0]
+            yield {
+                "quantity": quantity,
+                **kind,
+                "predicted": np.polyfit(depths, np.log(predicted), 1)[0],
+                **over_seeds("measured", slopes),
+            }
 
 
-def _estimates(name: str, values: Sequence[NDArray[np.float64]]) -> dict[str, Column]:
-    return estimate_columns(name, [estimate(each) for each in values])
+def _streams(config: InitialisationConfig, streams: Found) -> Iterator[Block]:
+    """Average over seeds what is left at either end of a transformer, for each depth."""
+    for kind, arrays in streams:
+        grown, back = _expected_ends(config, **kind)
+        yield {
+            **kind,
+            "depth": config.depths,
+            "doublings": np.log2(config.depths),
+            "growth_predicted": grown / START,
+            **over_seeds("growth", arrays["grown"]),
+            "back_predicted": back,
+            **over_seeds("back", arrays["gradient_grown"]),
+        }
+
+
+def _expected_stack(config: InitialisationConfig, function: str, weights: str) -> Arrays:
+    std = stds(config.width, config.width)[weights]
+    return expected_stack(function, std, width=config.width, depth=config.depth)
+
+
+def _expected_ends(config: InitialisationConfig, weights: str) -> tuple[Column, Column]:
+    """Predict mean squares behind the last block and of gradients before the first."""
+    found = [expected_stream(config, weights, depth) for depth in config.depths]
+    return np.array([e["activation"][-1] for e in found]), np.array(
+        [e["gradient"][0] for e in found]
+    )
+
+
+def _rms(arrays: Arrays, expected: Arrays) -> dict[str, Column]:
+    """Lay root mean squares (geometric means over seeds) beside what is expected."""
+    columns = dict[str, Column]()
+    for quantity in _BOTH:
+        columns |= over_seeds(quantity, np.log(arrays[quantity]) / 2, unlog=True)
+        columns[f"{quantity}_predicted"] = np.sqrt(expected[quantity])
+    return columns
+
+
+def initialisation_remarks(growth: Table, slopes: Table) -> list[str]:
+    """Put into sentences what the numbers say.
+
+    Args:
+        growth: The table of that name.
+        slopes: The table of that name.
+
+    Returns:
+        Plain sentences.
+    """
+    told = (
+        "predicted {predicted:.4g}, measured {measured:.4g} "
+        "({measured_low:.4g} to {measured_high:.4g})."
+    )
+    factor = "{function}, {weights}, factor of the {quantity}'s rms per layer: "
+    return [
+        *sentences(growth, factor + told),
+        *sentences(slopes, "Transformer, {weights}, {quantity}: " + told),
+        "Left out of the prediction: the gradient's way through the scores, which counts where "
+        "weights are large (he), and that a mean of logarithms is below the logarithm of the mean.",
+    ]

@@ -1,10 +1,12 @@
 """Options of the experiment ``learning-rules``."""
 
-from typing import Annotated, Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
-from backlight.labs.frame.options import CharacterOptions, Several
+from backlight.labs.frame.options import CharacterOptions, Many
+
+_Rule = Literal["bp", "fa", "dfa_macro", "dfa_micro", "sign_uniform", "sign_random"]
 
 
 class LearningRulesConfig(CharacterOptions):
@@ -15,11 +17,4 @@ class LearningRulesConfig(CharacterOptions):
     the way, the angles between what each rule sends back and what backpropagation would have.
     """
 
-    rules: Annotated[
-        tuple[Literal["bp", "fa", "dfa_macro", "dfa_micro", "sign_uniform", "sign_random"], ...],
-        Several,
-    ] = Field(
-        default=("bp", "fa", "dfa_macro", "dfa_micro", "sign_uniform", "sign_random"),
-        min_length=1,
-        description="The rules.",
-    )
+    rules: Many[_Rule] = Field(default=get_args(_Rule), min_length=1, description="The rules.")

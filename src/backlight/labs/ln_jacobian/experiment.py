@@ -13,11 +13,12 @@ that has nothing to do with the norm's input has 1/d in each (the chance level).
 that leaves a part in is as good as its cosine with the rest.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
 from backlight.data.characters import Characters
 from backlight.decompose.surrogates import norm_chance
@@ -30,11 +31,13 @@ from backlight.labs.characters.learning import (
 )
 from backlight.labs.characters.norm_parts import find_norms, take_norms_apart
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.tabulating import Block, sentences, stacked
+from backlight.labs.frame.trials import Arrays, Found, repeat
 from backlight.labs.ln_jacobian.options import LnJacobianConfig
 from backlight.report.plots import Panel, Plot
-from backlight.tables import Table
+from backlight.tables import Column, Table
 
-# What is tabulated, and what the document from which this experiment comes called it.
+# What is tabulated, by the names in which the question was first asked (docs/learning-rules.md).
 _COLUMNS = {
     "r_mean": "r_mean",
     "r_radial": "r_radial",
@@ -46,7 +49,6 @@ _COLUMNS = {
     "cos_projected_true": "cosine_projected",
     "length_projected": "length_projected",
 }
-_CHANCE = "chance"
 
 
 def experiment(config: LnJacobianConfig, notebook: Notebook) -> Findings:
@@ -62,78 +64,53 @@ def experiment(config: LnJacobianConfig, notebook: Notebook) -> Findings:
     """
     text = open_text(config)
 
-    def trial(attention: str, seed: int) -> Mapping[str, NDArray[np.float64]]:
+    def trial(attention: str, seed: int) -> Arrays:
         model = make_network(config, text, seed, attn_mode=attention, method=config.method)
         lesson = Lesson(config, text, seed, notebook.device)
         model.to(notebook.device)
         losses = learn(model, lesson)
         held_out = validation_loss(model, text)
-        parts = take_norms_apart(model, text, lesson.draw(), without_gain=config.without_gain)
+        parts = take_norms_apart(model, lesson.draw(), without_gain=config.without_gain)
         return {"losses": losses, "validation_loss": np.array(held_out), **parts}
 
-    trials = {
-        f"{attention}, seed {seed}": partial(trial, attention, seed)
-        for attention in config.attn_modes
-        for seed in config.all_seeds
-    }
-    found = list(notebook.carry_out(trials).values())
-    names = [
-        path.removeprefix("transformer.") for path in find_norms(make_network(config, text, 0))
-    ]
-    seeds = _table(config, names, found)
-    norms, averages = _over_seeds(config, seeds, names), _averages(config, seeds, found)
+    axes = {"attention": config.attn_modes}
+    found = repeat(notebook, trial, axes, config.all_seeds, "{attention}, seed {seed}")
+    paths = find_norms(make_network(config, text, 0))
+    names = [path.removeprefix("transformer.") for path in paths]
+    averages = _averages(config, found)
     return Findings(
-        tables=(norms, averages, seeds),
+        tables=(
+            stacked("norms", _over_seeds(found, names)),
+            averages,
+            stacked("seeds", _seeds(config, found, names)),
+        ),
         plots=(_plot(config),),
         printed=("norms", "averages"),
         remarks=_remarks(config, averages, text),
     )
 
 
-def _table(
-    config: LnJacobianConfig,
-    names: Sequence[str],
-    found: Sequence[Mapping[str, NDArray[np.float64]]],
-) -> Table:
+def _seeds(config: LnJacobianConfig, found: Found, names: Sequence[str]) -> Iterator[Block]:
     """Lay out every attention, seed and norm."""
-    ran = [(attention, seed) for attention in config.attn_modes for seed in config.all_seeds]
-    return Table(
-        name="seeds",
-        columns={
-            "attention": np.repeat([attention for attention, _ in ran], len(names)),
-            "seed": np.repeat([seed for _, seed in ran], len(names)),
-            "norm": np.tile(names, len(ran)),
-            **{
-                column: np.concatenate([trial[source] for trial in found])
-                for column, source in _COLUMNS.items()
-            },
-        },
-    )
+    for (condition, arrays), (row, seed) in product(found, enumerate(config.all_seeds)):
+        columns = {column: arrays[source][row] for column, source in _COLUMNS.items()}
+        yield {**condition, "seed": seed, "norm": names, **columns}
 
 
-def _over_seeds(config: LnJacobianConfig, seeds: Table, names: Sequence[str]) -> Table:
-    """Average each norm over seeds; with several, say how far they spread."""
-    shape = (len(config.attn_modes), config.seeds, len(names))
-    columns = {
-        "attention": np.repeat(config.attn_modes, len(names)),
-        "norm": np.tile(names, len(config.attn_modes)),
-    }
-    for column in _COLUMNS:
-        values = seeds[column].reshape(shape)
-        columns[column] = values.mean(axis=1).ravel()
-        if config.seeds > 1:
-            columns[f"{column}_std"] = values.std(axis=1, ddof=1).ravel()
-    return Table(name="norms", columns=columns)
+def _over_seeds(found: Found, names: Sequence[str]) -> Iterator[Block]:
+    """Average each norm over seeds."""
+    for condition, arrays in found:
+        block = {**condition, "norm": names}
+        for column, source in _COLUMNS.items():
+            block |= _spread(column, arrays[source])
+        yield block
 
 
-def _averages(
-    config: LnJacobianConfig, seeds: Table, found: Sequence[Mapping[str, NDArray[np.float64]]]
-) -> Table:
+def _averages(config: LnJacobianConfig, found: Found) -> Table:
     """Average over all norms, with the spread over seeds and the level of chance below."""
-    count = len(config.attn_modes)
-    losses = np.array([float(trial["validation_loss"]) for trial in found]).reshape(count, -1)
     chance = norm_chance(config.n_embd, is_centred=True)
     levels = {
+        "attention": "chance",
         "r_mean": chance.r_mean,
         "r_radial": chance.r_radial,
         "cos_center_true": chance.cosine["center_scale"],
@@ -141,19 +118,21 @@ def _averages(
         "cos_center_ste": (1 - chance.r_mean) ** 0.5,
         "cos_projected_true": 1.0,
     }
-    columns: dict[str, NDArray[np.str_ | np.float64]] = {
-        "attention": np.array([*config.attn_modes, _CHANCE])
-    }
-    for column in ("validation_loss", *_COLUMNS):
-        values = (
-            losses
-            if column == "validation_loss"
-            else seeds[column].reshape(count, config.seeds, -1).mean(axis=2)
-        )
-        columns[column] = np.append(values.mean(axis=1), levels.get(column, np.nan))
-        if config.seeds > 1:
-            columns[f"{column}_std"] = np.append(values.std(axis=1, ddof=1), np.nan)
-    return Table(name="averages", columns=columns, units={"validation_loss": "nats"})
+    blocks: list[dict[str, Any]] = []
+    for condition, arrays in found:
+        blocks.append({**condition, **_spread("validation_loss", arrays["validation_loss"])})
+        for column, source in _COLUMNS.items():
+            blocks[-1] |= _spread(column, arrays[source].mean(axis=1))
+    blocks.append({name: levels.get(name, np.nan) for name in blocks[0]})
+    return stacked("averages", blocks, {"validation_loss": "nats"})
+
+
+def _spread(name: str, values: Float[np.ndarray, "seeds ..."]) -> dict[str, Column]:
+    """Average over seeds; with several, add how far they spread."""
+    columns = {name: values.mean(axis=0)}
+    if len(values) > 1:
+        columns[f"{name}_std"] = values.std(axis=0, ddof=1)
+    return columns
 
 
 def _plot(config: LnJacobianConfig) -> Plot:
@@ -185,27 +164,22 @@ def _plot(config: LnJacobianConfig) -> Plot:
 
 
 def _remarks(config: LnJacobianConfig, averages: Table, text: Characters) -> list[str]:
-    rows = range(len(config.attn_modes))
-    return [
+    told = sentences(
+        averages,
+        "{attention}: validation loss {validation_loss:.3f}; AVG r_mean={r_mean:.4f} "
+        "r_radial={r_radial:.4f} cos_center={cos_center_true:.4f} cos_ste={cos_ste_true:.4f}",
+    )
+    remarks = [
         f"{len(text.train):,} characters to learn from, {config.num_steps} steps by "
         f"{config.method}, {config.seeds} seed(s).",
-        *(
-            f"{averages['attention'][row]}: validation loss "
-            f"{averages['validation_loss'][row]:.3f}; AVG r_mean={averages['r_mean'][row]:.4f} "
-            f"r_radial={averages['r_radial'][row]:.4f} "
-            f"cos_center={averages['cos_center_true'][row]:.4f} "
-            f"cos_ste={averages['cos_ste_true'][row]:.4f}"
-            for row in rows
-        ),
+        *told[:-1],  # the last row is chance
         "r_mean and r_radial are energies over energies; cosines are means over tokens. "
         "'projected' takes out both parts and does not divide by sigma, so its cosine with the "
         "true gradient is 1 but for its length, which is length_projected times the true one's.",
-        *(
-            [
-                "Gains were left out, as in the document; with gains other than 1 the parts are "
-                "not exactly those of the gradient."
-            ]
-            if config.without_gain
-            else []
-        ),
     ]
+    if config.without_gain:
+        remarks.append(
+            "Gains were left out; with gains other than 1 the parts are not exactly those of the "
+            "gradient."
+        )
+    return remarks

@@ -21,6 +21,6 @@ class LnJacobianConfig(CharacterOptions):
     )
     without_gain: Annotated[bool, Parameter(negative="")] = Field(
         default=False,
-        description="Take the gradient behind each norm's gain for the one before it, as the "
-        "document did from which this experiment comes.",
+        description="Take the gradient behind each norm's gain for the one before it: exact only "
+        "for gains of 1.",
     )

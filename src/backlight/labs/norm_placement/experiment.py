@@ -19,17 +19,20 @@ Beside it stands what the limit of wide networks gives without bounds: inner pro
 *In training*, a small GPT learns characters with both placements, with and without warm-up.
 """
 
-from functools import partial
-
 import numpy as np
+from torch import nn
 
-from backlight.labs.characters.learning import open_text
+from backlight.labs.characters.learning import Lesson, learn_or_diverge, make_network, open_text
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.options import CharacterOptions
+from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.norm_placement.figures import placement_plots
 from backlight.labs.norm_placement.options import NormPlacementConfig
-from backlight.labs.norm_placement.shown import placement_plots, placement_remarks
-from backlight.labs.norm_placement.tables import placement_tables
-from backlight.labs.norm_placement.training import kinds_of_training, lesson_options, train
-from backlight.labs.norm_placement.wide_network import PLACEMENTS, Arrays, measure
+from backlight.labs.norm_placement.tables import placement_remarks, placement_tables
+from backlight.labs.norm_placement.wide_network import PLACEMENTS, measure
+from backlight.learning_rules import LocalGPT
+
+_SHARED = {"text", "num_steps", "batch_size", "block_size", "n_layer", "n_head", "n_embd"}
 
 
 def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
@@ -43,47 +46,80 @@ def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
         Tables ``slopes`` (prediction beside measurement), ``depths``, ``layers``, ``sizes``,
         ``training`` and ``curves``, two figures, and what they say.
     """
-    text = open_text(lesson_options(config))
+    text, kinds = open_text(_lesson_options(config)), _kinds_of_training(config)
+    sizes = {"width": config.width, "positions": config.positions}
 
-    def first_weights(placement: str, seed: int) -> Arrays:
+    def first_weights(norm: str, seed: int) -> Arrays:
         found = {
-            depth: measure(
-                placement,
-                depth,
-                width=config.width,
-                positions=config.positions,
-                seed=seed,
-                device=notebook.device,
-            )
+            depth: measure(norm, depth, **sizes, seed=seed, device=notebook.device)
             for depth in config.depths
         }
         deepest = found[max(config.depths)]
         last = np.array([found[depth].weights[-1] for depth in config.depths])
         return {"last": last, "weights": deepest.weights, "sizes": deepest.sizes}
 
-    def training(placement: str, rate: float, warmup: int, seed: int) -> Arrays:
-        return {"losses": train(config, text, placement, rate, warmup, seed, notebook.device)}
+    def trained(learning_rate: float, training: str, seed: int) -> Arrays:
+        placement, warmup = kinds[training]
+        options = _lesson_options(config, learning_rate)
+        model = make_network(options, text, seed, norm_placement=placement)
+        if config.initialisation == "glorot":
+            _glorot(model)
+        lesson = Lesson(options, text, seed, notebook.device)
+        losses, _ = learn_or_diverge(model.to(notebook.device), lesson, warmup=warmup)
+        return {"losses": np.where(np.isfinite(losses), losses, np.nan)}
 
-    at_first = {
-        f"{placement}-norm, seed {seed}": partial(first_weights, placement, seed)
-        for placement in PLACEMENTS
-        for seed in config.all_seeds
-    }
-    trained = {
-        f"{kind} at {rate:g}, seed {seed}": partial(training, placement, rate, warmup, seed)
-        for rate in config.learning_rates
-        for kind, placement, warmup in kinds_of_training(config)
-        for seed in range(config.seed, config.seed + config.training_seeds)
-    }
-    found = list(notebook.carry_out(at_first).values())
-    half = len(found) // 2
-    by_placement = {"pre": found[:half], "post": found[half:]}
-    losses = [trial["losses"] for trial in notebook.carry_out(trained).values()]
-    runs = np.array(losses).reshape(len(config.learning_rates), 4, -1, config.num_steps)
-    tables = placement_tables(config, by_placement, runs)
+    axes = {"norm": PLACEMENTS}
+    found = repeat(notebook, first_weights, axes, config.all_seeds, "{norm}-norm, seed {seed}")
+    axes = {"learning_rate": config.learning_rates, "training": kinds}
+    seeds = range(config.seed, config.seed + config.training_seeds)
+    name = "{training} at {learning_rate:g}, seed {seed}"
+    trainings = repeat(notebook, trained, axes, seeds, name)
+    tables = placement_tables(config, found, trainings)
     return Findings(
-        tables=tuple(tables.values()),
+        tables=tables,
         plots=placement_plots(config),
         printed=("slopes", "depths", "training"),
-        remarks=placement_remarks(config, tables["slopes"], tables["training"]),
+        remarks=placement_remarks(config, tables[0], tables[-2]),
     )
+
+
+def _kinds_of_training(config: NormPlacementConfig) -> dict[str, tuple[str, int]]:
+    """List what is trained at each learning rate.
+
+    Args:
+        config: The options.
+
+    Returns:
+        The placement and the steps of the warm-up (0 for none) of each training, by its name.
+    """
+    return {
+        f"{placement}-norm, {'warm-up' if steps else 'no warm-up'}": (placement, steps)
+        for placement in PLACEMENTS
+        for steps in (0, config.warmup_steps)
+    }
+
+
+def _glorot(model: LocalGPT) -> None:
+    """Draw Glorot's weights for each linear map of the blocks, and embeddings of size 1.
+
+    Args:
+        model: It is changed in place.
+    """
+    for name, parameter in model.named_parameters():
+        if ".h." in name and parameter.dim() > 1:
+            nn.init.xavier_normal_(parameter)
+        elif name.endswith("wte.weight"):
+            nn.init.normal_(parameter)
+
+
+def _lesson_options(config: NormPlacementConfig, learning_rate: float = 1e-3) -> CharacterOptions:
+    """Translate the options of the training into the form that lessons take.
+
+    Args:
+        config: The options.
+        learning_rate: Where the rate rises to.
+
+    Returns:
+        Those that they share.
+    """
+    return CharacterOptions(**config.model_dump(include=_SHARED), learning_rate=learning_rate)

@@ -1,14 +1,11 @@
 """Options of the experiment ``norm-placement``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from backlight.labs.frame.options import LabOptions, Several
-
-_Positive = Annotated[float, Field(gt=0)]
-_Depths = Annotated[tuple[PositiveInt, ...], Several]
+from backlight.labs.frame.options import LabOptions, Many
 
 
 class NormPlacementConfig(LabOptions):
@@ -20,12 +17,12 @@ class NormPlacementConfig(LabOptions):
     """
 
     seeds: PositiveInt = Field(default=10, description="Of the networks that learn nothing.")
-    depths: _Depths = Field(
+    depths: Many[PositiveInt] = Field(
         default=(2, 4, 8, 16, 32, 64), min_length=2, description="Their layers."
     )
     width: int = Field(default=128, ge=2, description="Their width.")
     positions: int = Field(default=32, ge=2, description="Tokens of their one sequence.")
-    learning_rates: Annotated[tuple[_Positive, ...], Several] = Field(
+    learning_rates: Many[PositiveFloat] = Field(
         default=(1e-3, 3e-3), min_length=1, description="AdamW's, in the training."
     )
     warmup_steps: PositiveInt = Field(

@@ -1,185 +1,163 @@
-"""Tables of gradients at the first weights, and of trainings."""
+"""Tables of gradients at the first weights and of trainings, and what they say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
-from numpy.typing import NDArray
 
 from backlight.labs.characters.curves import curve
-from backlight.labs.frame.intervals import estimate, estimate_columns
+from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.tabulating import Block, sentences, stacked
+from backlight.labs.frame.trials import Found
 from backlight.labs.norm_placement.options import NormPlacementConfig
-from backlight.labs.norm_placement.training import kinds_of_training
-from backlight.labs.norm_placement.wide_network import PLACEMENTS, Arrays, Expected, wide_network
+from backlight.labs.norm_placement.wide_network import Expected, wide_network
 from backlight.tables import Column, Table
 
 _LAST_SLOPES = {"pre": -0.5, "post": 0.0}  # Xiong's, log-log of depth
-
-AT_THE_END = 20
-"""Steps over which the loss at the end is averaged."""
-
-ByPlacement = Mapping[str, Sequence[Arrays]]
-"""What the seeds of each placement gave."""
+_AT_THE_END = 20  # steps over which the loss at the end is averaged
 
 
-def placement_tables(
-    config: NormPlacementConfig,
-    found: ByPlacement,
-    runs: Float[np.ndarray, "rates kinds seeds steps"],
-) -> dict[str, Table]:
+def placement_tables(config: NormPlacementConfig, found: Found, trainings: Found) -> list[Table]:
     """Tabulate what was found.
 
     Args:
         config: The options.
-        found: What each network at its first weights gave.
-        runs: The loss of each step of each training; NaN behind the last.
+        found: What each placement gave at the first weights.
+        trainings: What each training gave, at each learning rate.
 
     Returns:
         ``slopes`` (prediction beside measurement), ``depths``, ``layers``, ``sizes``,
-        ``training`` and ``curves``, by name.
+        ``training`` and ``curves``.
     """
-    tables = (
-        _slopes(config, found),
-        _depths(config, found),
-        _layers(config, found),
-        _sizes(config, found),
-        _training(config, runs),
-        _curves(config, runs),
-    )
-    return {table.name: table for table in tables}
+    curves = [
+        {**condition, "learning_rate": f"{condition['learning_rate']:g}", **curve(arrays["losses"])}
+        for condition, arrays in trainings
+    ]
+    return [
+        stacked("slopes", _slopes(config, found)),
+        stacked("depths", _depths(config, found), {"depth": "layers"}),
+        stacked("layers", _layers(config, found)),
+        stacked("sizes", _sizes(config, found)),
+        stacked("training", _training(trainings), {"loss_at_the_end": "nats"}),
+        stacked("curves", curves, {"loss": "nats"}),
+    ]
 
 
-def _slopes(config: NormPlacementConfig, found: ByPlacement) -> Table:
+def _slopes(config: NormPlacementConfig, found: Found) -> Iterator[Block]:
     """Lay prediction beside measurement: the paper's, the wide network's, ours."""
-    rows = list[tuple[str, str, float, float, NDArray[np.float64]]]()
     depth = max(config.depths)
-    for placement in PLACEMENTS:
-        slopes = np.array([_slope(config, trial["last"]) for trial in found[placement]])
-        expected = _slope(config, _last_predicted(config, placement))
-        what = "slope of the last layer, log-log of depth"
-        rows.append((what, placement, _LAST_SLOPES[placement], expected, slopes))
-    for placement in PLACEMENTS:
-        weights = _predicted(config, placement, depth).weights
-        ratios = np.array(
-            [trial["weights"][0] / trial["weights"][-1] for trial in found[placement]]
-        )
-        papers = 1.0 if placement == "pre" else (2 / 3) ** ((depth - 1) / 2)
-        what = f"first layer over last, {depth} layers"
-        rows.append((what, placement, papers, float(weights[0] / weights[-1]), ratios))
-    names, placements, papers, wide, measured = zip(*rows, strict=True)
-    estimates = [estimate(values) for values in measured]
-    return Table(
-        name="slopes",
-        columns={
-            "quantity": np.array(names),
-            "norm": np.array(placements),
-            "xiong": np.array(papers),
-            "wide_network": np.array(wide),
-            **estimate_columns("measured", estimates, prefix=""),
-        },
-    )
+    for condition, arrays in found:
+        slopes = np.array([_slope(config, norms) for norms in arrays["last"]])
+        yield {
+            "quantity": "slope of the last layer, log-log of depth",
+            **condition,
+            "xiong": _LAST_SLOPES[condition["norm"]],
+            "wide_network": _slope(config, _last_predicted(config, **condition)),
+            **over_seeds("measured", slopes, prefix=""),
+        }
+    for condition, arrays in found:
+        weights, expected = arrays["weights"], _predicted(config, depth, **condition).weights
+        yield {
+            "quantity": f"first layer over last, {depth} layers",
+            **condition,
+            "xiong": 1.0 if condition["norm"] == "pre" else (2 / 3) ** ((depth - 1) / 2),
+            "wide_network": expected[0] / expected[-1],
+            **over_seeds("measured", weights[:, 0] / weights[:, -1], prefix=""),
+        }
 
 
-def _slope(config: NormPlacementConfig, norms: NDArray[np.float64]) -> float:
+def _depths(config: NormPlacementConfig, found: Found) -> Iterator[Block]:
+    for condition, arrays in found:
+        yield {
+            **condition,
+            "depth": config.depths,
+            "doublings": np.log2(config.depths),
+            "wide_network": _last_predicted(config, **condition),
+            **over_seeds("last_layer_gradient", arrays["last"], prefix=""),
+        }
+
+
+def _layers(config: NormPlacementConfig, found: Found) -> Iterator[Block]:
+    """Follow the deepest network; the paper's decay starts from what the last layer has."""
+    layers = np.arange(1, max(config.depths) + 1)
+    for condition, arrays in found:
+        last = arrays["weights"][:, -1].mean()
+        decay = (2 / 3) ** ((len(layers) - layers) / 2)
+        yield {
+            **condition,
+            "layer": layers,
+            "wide_network": _predicted(config, len(layers), **condition).weights,
+            "xiong": last if condition["norm"] == "pre" else last * decay,
+            **over_seeds("gradient", arrays["weights"], prefix=""),
+        }
+
+
+def _sizes(config: NormPlacementConfig, found: Found) -> Iterator[Block]:
+    layers = np.arange(1, max(config.depths) + 1)
+    streams = {
+        "pre": ("pre, behind the layer", 1 + layers / 2, 1 + 3 * layers / 2),
+        "post": ("post, before its second norm", 1.5, 1.5),
+    }
+    for condition, arrays in found:
+        stream, low, high = streams[condition["norm"]]
+        yield {
+            "stream": stream,
+            "layer": layers,
+            "wide_network": _predicted(config, len(layers), **condition).sizes,
+            "xiong_low": low,
+            "xiong_high": high,
+            **over_seeds("mean_square", arrays["sizes"], prefix=""),
+        }
+
+
+def _slope(config: NormPlacementConfig, norms: Column) -> float:
     return float(np.polyfit(np.log(config.depths), np.log(norms), 1)[0])
 
 
-def _depths(config: NormPlacementConfig, found: ByPlacement) -> Table:
-    measured = [np.array([trial["last"] for trial in found[each]]) for each in PLACEMENTS]
-    return Table(
-        name="depths",
-        columns={
-            "norm": np.repeat(PLACEMENTS, len(config.depths)),
-            "depth": np.tile(config.depths, 2),
-            "doublings": np.tile(np.log2(config.depths), 2),
-            "wide_network": np.concatenate([_last_predicted(config, p) for p in PLACEMENTS]),
-            **_over_seeds("last_layer_gradient", measured),
-        },
-        units={"depth": "layers"},
-    )
+def _predicted(config: NormPlacementConfig, depth: int, norm: str) -> Expected:
+    return wide_network(norm, depth, width=config.width, positions=config.positions)
 
 
-def _layers(config: NormPlacementConfig, found: ByPlacement) -> Table:
-    depth = max(config.depths)
-    measured = [np.array([trial["weights"] for trial in found[each]]) for each in PLACEMENTS]
-    last = [float(values[:, -1].mean()) for values in measured]
-    decay = (2 / 3) ** ((depth - np.arange(1, depth + 1)) / 2)
-    return Table(
-        name="layers",
-        columns={
-            "norm": np.repeat(PLACEMENTS, depth),
-            "layer": np.tile(np.arange(1, depth + 1), 2),
-            "wide_network": np.concatenate(
-                [_predicted(config, placement, depth).weights for placement in PLACEMENTS]
-            ),
-            "xiong": np.concatenate([np.full(depth, last[0]), last[1] * decay]),
-            **_over_seeds("gradient", measured),
-        },
-    )
+def _last_predicted(config: NormPlacementConfig, norm: str) -> Column:
+    return np.array([_predicted(config, depth, norm).weights[-1] for depth in config.depths])
 
 
-def _sizes(config: NormPlacementConfig, found: ByPlacement) -> Table:
-    depth = max(config.depths)
-    measured = [np.array([trial["sizes"] for trial in found[each]]) for each in PLACEMENTS]
-    layers = np.arange(1, depth + 1)
-    names = ("pre, behind the layer", "post, before its second norm")
-    return Table(
-        name="sizes",
-        columns={
-            "stream": np.repeat(names, depth),
-            "layer": np.tile(layers, 2),
-            "wide_network": np.concatenate(
-                [_predicted(config, placement, depth).sizes for placement in PLACEMENTS]
-            ),
-            "xiong_low": np.concatenate([1 + layers / 2, np.full(depth, 1.5)]),
-            "xiong_high": np.concatenate([1 + 3 * layers / 2, np.full(depth, 1.5)]),
-            **_over_seeds("mean_square", measured),
-        },
-    )
+def _training(trainings: Found) -> Iterator[Block]:
+    """Average the losses at the end over seeds."""
+    for condition, arrays in trainings:
+        # The mean is NaN where a training broke off: it did not get to the end.
+        ends = arrays["losses"][:, -_AT_THE_END:].mean(axis=1)
+        estimates = over_seeds("loss_at_the_end", ends, prefix="")
+        yield {**condition, **estimates, "broken_off": np.isnan(ends).sum()}
 
 
-def _predicted(config: NormPlacementConfig, placement: str, depth: int) -> Expected:
-    return wide_network(placement, depth, width=config.width, positions=config.positions)
+def placement_remarks(config: NormPlacementConfig, slopes: Table, ends: Table) -> list[str]:
+    """Put into sentences what the numbers say.
 
+    Args:
+        config: The options.
+        slopes: The table of that name.
+        ends: The table ``training``.
 
-def _last_predicted(config: NormPlacementConfig, placement: str) -> NDArray[np.float64]:
-    return np.array([_predicted(config, placement, depth).weights[-1] for depth in config.depths])
-
-
-def _training(config: NormPlacementConfig, runs: NDArray[np.float64]) -> Table:
-    kinds = [kind for kind, _, _ in kinds_of_training(config)]
-    # The mean is NaN where a training broke off: it did not get to the end.
-    ends = runs[..., -AT_THE_END:].mean(axis=-1).reshape(-1, runs.shape[2])
-    return Table(
-        name="training",
-        columns={
-            "learning_rate": np.repeat(config.learning_rates, len(kinds)),
-            "training": np.tile(kinds, len(config.learning_rates)),
-            **_over_seeds("loss_at_the_end", [ends.T]),
-            "broken_off": np.isnan(ends).sum(axis=1),
-        },
-        units={"loss_at_the_end": "nats"},
-    )
-
-
-def _curves(config: NormPlacementConfig, runs: NDArray[np.float64]) -> Table:
-    kinds = [kind for kind, _, _ in kinds_of_training(config)]
-    curves = [curve(of_seeds) for of_rate in runs for of_seeds in of_rate]
-    points = len(curves[0][0])
-    rates = [f"{rate:g}" for rate in config.learning_rates]
-    return Table(
-        name="curves",
-        columns={
-            "learning_rate": np.repeat(rates, len(kinds) * points),
-            "training": np.tile(np.repeat(kinds, points), len(rates)),
-            "step": np.concatenate([steps for steps, _ in curves]),
-            "loss": np.concatenate([losses for _, losses in curves]),
-        },
-        units={"loss": "nats"},
-    )
-
-
-def _over_seeds(name: str, measured: Sequence[NDArray[np.float64]]) -> dict[str, Column]:
-    """Average over the first axis, with intervals."""
-    estimates = [estimate(column) for values in measured for column in values.T]
-    return estimate_columns(name, estimates, prefix="")
+    Returns:
+        Plain sentences.
+    """
+    losses = [
+        f"{kind} {loss:.2f}" if np.isfinite(loss) else f"{kind} broke off"
+        for kind, loss in zip(ends["training"], ends["loss_at_the_end"], strict=True)
+    ]
+    size = len(losses) // len(config.learning_rates)
+    return [
+        *sentences(
+            slopes,
+            "{quantity}, {norm}-norm: Xiong et al. {xiong:.3g}, wide network {wide_network:.3g}, "
+            "measured {measured:.3g} ({low:.3g} to {high:.3g}).",
+        ),
+        "The estimate (2/3)^((L-l)/2) counts what the norms take away and leaves out what the "
+        "branches give back: behind each MLP the gradient's square grows by 1 + 1/2, which is what "
+        "its norm divides by.",
+        *(
+            f"Training at {rate:g}, loss of the last {_AT_THE_END} steps: "
+            f"{'; '.join(losses[size * row : size * (row + 1)])}."
+            for row, rate in enumerate(config.learning_rates)
+        ),
+    ]

@@ -1,7 +1,6 @@
 """Gradients at the first weights: measured, and predicted for wide networks."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-
-Arrays = Mapping[str, NDArray[np.float64]]
-"""What a trial gave, by name."""
 
 PLACEMENTS = ("pre", "post")
 """Where the norms stand: before the branches, or behind them."""
@@ -133,16 +129,16 @@ def wide_network(placement: str, depth: int, *, width: int, positions: int) -> E
 
 
 def _mean_square(square: float, product: float, count: int) -> float:
-    """Give the square of the mean of some vectors, from their squares and products."""
+    """Compute the square of the mean of some vectors, from their squares and products."""
     return (square + (count - 1) * product) / count
 
 
 def _relu_product(cosine: float) -> float:
-    """Give E[relu(a) relu(b)] for standard normal a and b (Cho and Saul 2009)."""
+    """Compute E[relu(a) relu(b)] for standard normal a and b (Cho and Saul 2009)."""
     angle = math.acos(min(1.0, cosine))
     return (math.sin(angle) + cosine * (math.pi - angle)) / (2 * math.pi)
 
 
 def _relu_slopes(cosine: float) -> float:
-    """Give the chance that both are positive."""
+    """Compute the chance that both are positive."""
     return (math.pi - math.acos(min(1.0, cosine))) / (2 * math.pi)

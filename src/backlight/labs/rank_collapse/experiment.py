@@ -24,15 +24,15 @@ Where tokens are alike, weights do not matter: the gradients of W_Q and W_K vani
 of the rest, that of W_V does not.
 """
 
-from functools import partial
-
 import numpy as np
 import torch
 
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.rank_collapse.figures import collapse_plot
 from backlight.labs.rank_collapse.options import RankCollapseConfig
-from backlight.labs.rank_collapse.shown import collapse_plot, collapse_remarks, collapse_tables
-from backlight.labs.rank_collapse.stack import KINDS, Arrays, draw_stack, draw_tokens, energies
+from backlight.labs.rank_collapse.stack import KINDS, draw_stack, draw_tokens, energies
+from backlight.labs.rank_collapse.tables import collapse_remarks, collapse_tables
 
 _SIZES = np.logspace(-4, -1.5, 6)  # of the rest, against the mean, in the measurement of one layer
 
@@ -49,8 +49,10 @@ def experiment(config: RankCollapseConfig, notebook: Notebook) -> Findings:
         network) and ``layers`` (each layer of the deepest), a figure, and what they say.
     """
 
-    def trial(kind: str, seed: int) -> Arrays:
-        stacks = [draw_stack(config, kind, depth, seed, notebook.device) for depth in config.depths]
+    def trial(network: str, seed: int) -> Arrays:
+        stacks = [
+            draw_stack(config, network, depth, seed, notebook.device) for depth in config.depths
+        ]
         tokens = draw_tokens(config, seed, notebook.device)
         found = [stack.measure(tokens) for stack in stacks]
         alike = tokens.mean(dim=0).expand_as(tokens)
@@ -62,25 +64,17 @@ def experiment(config: RankCollapseConfig, notebook: Notebook) -> Findings:
             "layer_rests": deepest["rests"],
             "layer_gradients": deepest["gradients"],
             "of_identical_tokens": stacks[0].measure(alike)["gradients"][0],
-            "exponent": np.array(_exponent(config, kind, seed, notebook.device)),
+            "exponent": np.array(_exponent(config, network, seed, notebook.device)),
         }
 
-    trials = {
-        f"{kind}, seed {seed}": partial(trial, kind, seed)
-        for kind in KINDS
-        for seed in config.all_seeds
-    }
-    found = list(notebook.carry_out(trials).values())
-    by_kind = {
-        kind: found[number * config.seeds : (number + 1) * config.seeds]
-        for number, kind in enumerate(KINDS)
-    }
-    tables = collapse_tables(config, by_kind)
+    axes = {"network": KINDS}
+    found = repeat(notebook, trial, axes, config.all_seeds, "{network}, seed {seed}")
+    tables = collapse_tables(config, found)
     return Findings(
-        tables=tuple(tables.values()),
+        tables=tables,
         plots=[collapse_plot(config)],
         printed=("slopes", "depths"),
-        remarks=collapse_remarks(tables["slopes"], by_kind),
+        remarks=collapse_remarks(tables[0], found),
     )
 
 

@@ -1,13 +1,8 @@
 """Options of the experiment ``rank-collapse``."""
 
-from typing import Annotated
-
 from pydantic import Field, PositiveInt
 
-from backlight.labs.frame.options import ExactOptions, Several
-
-_Positive = Annotated[float, Field(gt=0)]
-_Depths = Annotated[tuple[PositiveInt, ...], Several]
+from backlight.labs.frame.options import ExactOptions, Many
 
 
 class RankCollapseConfig(ExactOptions):
@@ -18,6 +13,8 @@ class RankCollapseConfig(ExactOptions):
     """
 
     seeds: PositiveInt = Field(default=10, description="How many networks of each kind.")
-    depths: _Depths = Field(default=(2, 4, 8, 16, 32), min_length=2, description="Layers.")
+    depths: Many[PositiveInt] = Field(
+        default=(2, 4, 8, 16, 32), min_length=2, description="Layers."
+    )
     width: int = Field(default=64, ge=2, description="Width; one head.")
     positions: int = Field(default=16, ge=2, description="Tokens of the sequence.")

@@ -1,20 +1,17 @@
 """Attention layers at their first weights, and laws of how their tokens become alike."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from backlight.labs.frame.trials import Arrays
 from backlight.labs.rank_collapse.options import RankCollapseConfig
-
-Arrays = Mapping[str, NDArray[np.float64]]
-"""What a trial gave, by name."""
 
 KINDS = ("attention", "attention + MLP", "skip", "skip, 1/sqrt(L)")
 """The kinds of networks."""
@@ -48,7 +45,7 @@ class Stack:
         Returns:
             The stream before the first layer and behind each.
         """
-        streams, scale = [x], len(self.layers) ** -0.5 if self.kind == KINDS[3] else 1.0
+        streams, scale = [x], branch_scale(self.kind, len(self.layers))
         for query, key, value, first, second in self.layers:
             scores = (x @ query) @ (x @ key).T / math.sqrt(x.shape[1])
             gathered = scores.softmax(dim=-1) @ (x @ value)
@@ -95,6 +92,11 @@ def energies(x: Float[Tensor, "positions width"]) -> tuple[float, float]:
     """
     mean = x.mean(dim=0)
     return mean.square().mean().item(), (x - mean).square().mean().item()
+
+
+def branch_scale(kind: str, depth: int) -> float:
+    """Compute what a network of some depth multiplies each branch by."""
+    return depth**-0.5 if kind == KINDS[3] else 1.0
 
 
 def expected_share(layers: int, *, positions: int, scale: float) -> float:

@@ -16,26 +16,24 @@ of its forget gates; a transformer sees every earlier position in one step of at
 The measured rate is the slope of ln || d x(T) / d x(T-k) || with k, from T/2 to T.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import cast
+from itertools import product
 
 import numpy as np
 import torch
 from torch import nn
 
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.trials import Arrays, over_trials
+from backlight.labs.recurrence.figures import recurrence_plots
 from backlight.labs.recurrence.options import RecurrenceConfig
-from backlight.labs.recurrence.shown import (
+from backlight.labs.recurrence.tables import EARLY, recurrence_remarks, recurrence_tables
+from backlight.labs.recurrence.through_time import (
+    GAMMA,
     GATES,
     LSTM,
     TRANSFORMER,
-    recurrence_plots,
-    recurrence_remarks,
-)
-from backlight.labs.recurrence.tables import EARLY, Arrays, recurrence_tables
-from backlight.labs.recurrence.through_time import (
-    GAMMA,
-    Case,
     Cell,
     Matrix,
     log_product_norms,
@@ -68,58 +66,44 @@ def experiment(config: RecurrenceConfig, notebook: Notebook) -> Findings:
         bound), ``norms`` (each network and lag) and ``early`` (linear networks of one radius at
         their first lags), figures, and what the rates say.
     """
-    cases, lags = _cases(config), _lags(config.num_steps)
+    networks = _networks(config, notebook.device)
 
-    def trial(case: Case, seed: int) -> Arrays:
-        generator = torch.Generator().manual_seed(seed)
-        if case.cell is not None:
-            return _recurrent(config, case, generator, notebook.device)
-        if case.network != TRANSFORMER:
-            return _lstm(config, case, seed, notebook.device)
-        transformer = LocalGPTConfig(
-            block_size=config.num_steps + 1,
-            n_layer=config.n_layer,
-            n_head=config.n_head,
-            n_embd=config.n_embd,
-        )
-        norms = transformer_norms(transformer, seed, notebook.device)
-        return {"log_norms": norms.log().numpy()[np.array(lags) - 1], "expected": np.array(0.0)}
+    def all_seeds(measure: Callable[[int], Arrays]) -> Arrays:
+        return over_trials([measure(seed) for seed in config.all_seeds])
 
-    def all_seeds(case: Case) -> Arrays:
-        trials = [trial(case, seed) for seed in config.all_seeds]
-        return {name: np.array([each[name] for each in trials]) for name in trials[0]}
-
-    found = notebook.carry_out(
-        {f"{case.network}, {case.setting}": partial(all_seeds, case) for case in cases}
-    )
-    tables = recurrence_tables(config, cases, list(found.values()), np.array(lags))
+    trials = {
+        f"{name}, {number}": partial(all_seeds, networks[name, number]) for name, number in networks
+    }
+    measured = notebook.carry_out(trials).values()
+    found = [
+        ({"network": network, "setting": setting}, arrays)
+        for (network, setting), arrays in zip(networks, measured, strict=True)
+    ]
+    tables = recurrence_tables(config, found, np.array(_lags(config.num_steps)))
     return Findings(
-        tables=tuple(tables.values()),
+        tables=tables,
         plots=recurrence_plots(config),
         printed=("bounds", "rates"),
-        remarks=recurrence_remarks(config, **tables),
+        remarks=recurrence_remarks(config, *tables),
     )
 
 
-def _cases(config: RecurrenceConfig) -> list[Case]:
-    recurrent = [
-        Case(
-            network=f"{cell}, {matrix}",
-            setting=f"radius {radius:g}",
-            cell=cell,
-            matrix=matrix,
-            number=radius,
+def _networks(
+    config: RecurrenceConfig, device: torch.device
+) -> dict[tuple[str, str], Callable[[int], Arrays]]:
+    """List what is followed back, by network and setting; each takes a seed."""
+    recurrent = {
+        (f"{cell}, {matrix}", f"radius {radius:g}"): partial(
+            _recurrent, config, device, cell, matrix, radius
         )
-        for cell, matrix in _KINDS
-        for radius in config.radii
-    ]
-    lstms = [
-        Case(network=network, setting=f"forget bias {bias:g}", number=bias)
-        for network in (LSTM, GATES)
-        for bias in config.forget_biases
-    ]
-    transformer = Case(network=TRANSFORMER, setting=f"{config.n_layer} blocks")
-    return [*recurrent, *lstms, transformer]
+        for (cell, matrix), radius in product(_KINDS, config.radii)
+    }
+    lstms = {
+        (network, f"forget bias {bias:g}"): partial(_lstm, config, device, network, bias)
+        for network, bias in product((LSTM, GATES), config.forget_biases)
+    }
+    transformer = (TRANSFORMER, f"{config.n_layer} blocks")
+    return {**recurrent, **lstms, transformer: partial(_transformer, config, device)}
 
 
 def _lags(num_steps: int) -> list[int]:
@@ -129,17 +113,21 @@ def _lags(num_steps: int) -> list[int]:
 
 
 def _recurrent(
-    config: RecurrenceConfig, case: Case, generator: torch.Generator, device: torch.device
+    config: RecurrenceConfig,
+    device: torch.device,
+    cell: Cell,
+    matrix: Matrix,
+    radius: float,
+    seed: int,
 ) -> Arrays:
-    shape = (config.num_steps, config.width)
-    weights = recurrent_matrix(case.matrix, config.width, case.number, generator)
+    generator, shape = torch.Generator().manual_seed(seed), (config.num_steps, config.width)
+    weights = recurrent_matrix(matrix, config.width, radius, generator)
     inputs = config.input_std * torch.randn(shape, dtype=torch.float64, generator=generator)
-    cell = cast("Cell", case.cell)
     slopes = slopes_through_time(cell, weights.to(device), inputs.to(device))
     jacobians = weights.to(device) * slopes.unsqueeze(1)
     largest = torch.linalg.matrix_norm(weights, ord=2).log().item()
     typical = (weights.square().sum() / config.width * slopes.square().mean().cpu()).log() / 2
-    expected = np.log(case.number) if cell == "linear" else typical.item()
+    expected = np.log(radius) if cell == "linear" else typical.item()
     return {
         "log_norms": log_product_norms(jacobians, _lags(config.num_steps)).numpy(),
         "log_largest": np.array(largest),
@@ -148,20 +136,30 @@ def _recurrent(
     }
 
 
-def _lstm(config: RecurrenceConfig, case: Case, seed: int, device: torch.device) -> Arrays:
+def _lstm(
+    config: RecurrenceConfig, device: torch.device, network: str, bias: float, seed: int
+) -> Arrays:
     torch.manual_seed(seed)
-    cell = nn.LSTMCell(config.width, config.width, dtype=torch.float64)
-    with torch.no_grad():
-        for bias in (cell.bias_ih, cell.bias_hh):
-            bias.zero_()
-        cell.bias_hh[config.width : 2 * config.width] = case.number
-    shape = (config.num_steps, config.width)
-    inputs = config.input_std * torch.randn(shape, dtype=torch.float64)
-    jacobians, gates = lstm_jacobians(cell.to(device), inputs.to(device))
+    cell, lags = (
+        nn.LSTMCell(config.width, config.width, dtype=torch.float64),
+        _lags(config.num_steps),
+    )
+    nn.init.zeros_(cell.bias_ih)
+    nn.init.zeros_(cell.bias_hh)
+    nn.init.constant_(cell.bias_hh[config.width : 2 * config.width], bias)
+    inputs = config.input_std * torch.randn(config.num_steps, config.width, dtype=torch.float64)
     lags = _lags(config.num_steps)
-    if case.network == GATES:
+    jacobians, gates = lstm_jacobians(cell.to(device), inputs.to(device))
+    if network == GATES:
         slowest = gates.log().flip(0).cumsum(dim=0).max(dim=1).values.cpu()
         logs = slowest[torch.tensor(lags) - 1]
     else:
         logs = log_product_norms(jacobians, lags)
-    return {"log_norms": logs.numpy(), "expected": np.array(-np.logaddexp(0, -case.number))}
+    return {"log_norms": logs.numpy(), "expected": np.array(-np.logaddexp(0, -bias))}
+
+
+def _transformer(config: RecurrenceConfig, device: torch.device, seed: int) -> Arrays:
+    sizes = config.model_dump(include={"n_layer", "n_head", "n_embd"})
+    transformer = LocalGPTConfig(block_size=config.num_steps + 1, **sizes)
+    norms = transformer_norms(transformer, seed, device).log().numpy()
+    return {"log_norms": norms[np.array(_lags(config.num_steps)) - 1], "expected": np.array(0.0)}

@@ -1,13 +1,8 @@
 """Options of the experiment ``recurrence``."""
 
-from typing import Annotated
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from pydantic import Field, PositiveInt
-
-from backlight.labs.frame.options import ExactOptions, Several
-
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+from backlight.labs.frame.options import ExactOptions, Many, Seeds
 
 
 class RecurrenceConfig(ExactOptions):
@@ -18,18 +13,16 @@ class RecurrenceConfig(ExactOptions):
     spectral radius says where a linear network ends.
     """
 
-    seeds: PositiveInt = Field(
-        default=5, description="How many seeds: the first, and those that follow it."
-    )
+    seeds: Seeds = 5
     num_steps: int = Field(default=1000, ge=20, description="T, steps of time.")
     width: int = Field(default=64, ge=2, description="Units of the recurrent networks.")
-    radii: Annotated[tuple[Positive, ...], Several] = Field(
+    radii: Many[PositiveFloat] = Field(
         default=(0.9, 1.1, 2.0), min_length=1, description="Spectral radii of their matrices."
     )
     input_std: float = Field(
         default=0.3, ge=0, description="Standard deviation of what they read at each step."
     )
-    forget_biases: Annotated[tuple[float, ...], Several] = Field(
+    forget_biases: Many[float] = Field(
         default=(0.0, 1.0, 5.0), min_length=1, description="Biases of the LSTM's forget gates."
     )
     n_layer: PositiveInt = Field(default=4, description="Blocks of the transformer.")

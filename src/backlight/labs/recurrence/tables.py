@@ -1,49 +1,80 @@
-"""Tables of how gradients travel back through time, bounds beside measurements."""
+"""Tables of how gradients travel back through time, and what they say."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
-from backlight.labs.frame.intervals import estimate
+from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.tabulating import sentences, stacked
+from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.recurrence.options import RecurrenceConfig
-from backlight.labs.recurrence.through_time import Case
+from backlight.labs.recurrence.through_time import GATES, LSTM, TRANSFORMER
 from backlight.tables import Column, Table
 
 _TENS = np.log(10)
+_MEASURED = ("rate", "rate_low", "rate_high")
+_INTERVAL = "{rate:.4f} [{rate_low:.4f}, {rate_high:.4f}]"
 
 EARLY = 60
 """Up to here, every lag is measured."""
 
-Arrays = Mapping[str, NDArray[np.float64]]
-"""What the seeds of a network gave, by name."""
 
-
-def recurrence_tables(
-    config: RecurrenceConfig, cases: Sequence[Case], found: Sequence[Arrays], lags: Column
-) -> dict[str, Table]:
+def recurrence_tables(config: RecurrenceConfig, found: Found, lags: Column) -> list[Table]:
     """Tabulate what was found.
 
     Args:
         config: The options.
-        cases: The networks, the recurrent ones first.
-        found: What the seeds of each gave.
+        found: What the seeds of each network measured: the recurrent ones first, radius by radius.
         lags: Where norms were measured.
 
     Returns:
-        ``rates``, ``bounds``, ``norms`` and ``early``, by name.
+        ``rates``, ``bounds``, ``norms`` and ``early``.
     """
-    rates = _rates(cases, found, lags)
-    norms = _norms(cases, found, lags, rates)
-    tables = (rates, _bounds(cases, found, lags, rates), norms, _early(config, norms))
-    return {table.name: table for table in tables}
+    rates = [{**network, **_rate(arrays, lags)} for network, arrays in found]
+    bounds = [
+        {**network, "spectral_radius": radius, **_bound(arrays, lags)}
+        for radius, (network, arrays) in zip(cycle(config.radii), found, strict=False)
+        if "bound" in arrays
+    ]
+    norms = [
+        {
+            **network,
+            "lag": lags,
+            **over_seeds("log10_norm", arrays["log_norms"] / _TENS, prefix=""),
+            "expected": lags * arrays["expected"].mean() / _TENS,
+        }
+        for network, arrays in found
+    ]
+    at_lags = stacked("norms", norms, {"lag": "steps back"})
+    return [
+        stacked("rates", rates, dict.fromkeys(("expected", *_MEASURED), "1/step")),
+        stacked("bounds", bounds, dict.fromkeys(("bound", *_MEASURED), "1/step")),
+        at_lags,
+        _early(config, at_lags),
+    ]
+
+
+def _rate(arrays: Arrays, lags: Column) -> dict[str, Any]:
+    """Fit a network's rate, beside what is expected, and measure which law fits better."""
+    logs, late = arrays["log_norms"], lags >= lags[-1] / 2
+    slopes = np.array([np.polyfit(lags[late], row[late], 1)[0] for row in logs])
+    fits = np.array([misfits(lags.astype(np.float64), row) for row in logs]).mean(axis=0)
+    return {
+        "expected": arrays["expected"].mean(),
+        **over_seeds("rate", slopes),
+        "log10_norm_at_T": logs[:, -1].mean() / _TENS,
+        "misfit_exponential": fits[0],
+        "misfit_power": fits[1],
+    }
 
 
 def misfits(
     lags: Float[np.ndarray, " lags"], log_norms: Float[np.ndarray, " lags"]
 ) -> tuple[float, float]:
-    """Fit exponential and power decay, and say how far each is from what is there.
+    """Fit exponential and power decay, and measure how far each is from what is there.
 
     Args:
         lags: k.
@@ -56,78 +87,103 @@ def misfits(
     return float(np.sqrt(np.mean(left[0] ** 2))), float(np.sqrt(np.mean(left[1] ** 2)))
 
 
-def _rates(cases: Sequence[Case], found: Sequence[Arrays], lags: Column) -> Table:
-    """Fit each network's rate, beside what is expected, and say which law fits better."""
-    late, rows = lags >= lags[-1] / 2, list[dict[str, float]]()
-    for arrays in found:
-        logs = arrays["log_norms"]
-        rate = estimate(np.array([np.polyfit(lags[late], row[late], 1)[0] for row in logs]))
-        fits = np.array([misfits(lags.astype(np.float64), row) for row in logs]).mean(axis=0)
-        rows.append(
-            {
-                "expected": arrays["expected"].mean(),
-                "rate": rate.mean,
-                "rate_low": rate.low,
-                "rate_high": rate.high,
-                "log10_norm_at_T": logs[:, -1].mean() / _TENS,
-                "misfit_exponential": fits[0],
-                "misfit_power": fits[1],
-            }
-        )
-    rated: tuple[str, ...] = ("expected", "rate", "rate_low", "rate_high")
-    columns = {**_names(cases), **_stack(rows)}
-    return Table(name="rates", columns=columns, units=dict.fromkeys(rated, "1/step"))
-
-
-def _bounds(cases: Sequence[Case], found: Sequence[Arrays], lags: Column, rates: Table) -> Table:
-    """Lay the recurrent networks' rates beside Pascanu's bound."""
-    recurrent, rows = [case for case in cases if case.cell is not None], list[dict[str, float]]()
-    for case, arrays in zip(recurrent, found, strict=False):
-        over = arrays["log_norms"] > lags * (arrays["bound"][:, None] + 1e-9)
-        rows.append(
-            {
-                "spectral_radius": case.number,
-                "s_max": np.exp(arrays["log_largest"]).mean(),
-                "bound": arrays["bound"].mean(),
-                "share_over_bound": over.mean(),
-            }
-        )
-    measured = {name: rates[name][: len(recurrent)] for name in ("rate", "rate_low", "rate_high")}
-    columns = {**_names(recurrent), **_stack(rows), **measured}
-    units = dict.fromkeys(("bound", *measured), "1/step")
-    return Table(name="bounds", columns=columns, units=units)
-
-
-def _norms(cases: Sequence[Case], found: Sequence[Arrays], lags: Column, rates: Table) -> Table:
-    """Lay out log10 of the norm at each lag, over seeds."""
-    over_seeds = [estimate(values / _TENS) for arrays in found for values in arrays["log_norms"].T]
-    return Table(
-        name="norms",
-        columns={
-            **{name: np.repeat(column, len(lags)) for name, column in _names(cases).items()},
-            "lag": np.tile(lags, len(cases)),
-            "log10_norm": np.array([value.mean for value in over_seeds]),
-            "low": np.array([value.low for value in over_seeds]),
-            "high": np.array([value.high for value in over_seeds]),
-            "expected": np.concatenate([lags * rate / _TENS for rate in rates["expected"]]),
-        },
-        units={"lag": "steps back"},
-    )
+def _bound(arrays: Arrays, lags: Column) -> dict[str, Any]:
+    """Lay a recurrent network's rate beside Pascanu's bound."""
+    over = arrays["log_norms"] > lags * (arrays["bound"][:, None] + 1e-9)
+    rate = _rate(arrays, lags)
+    return {
+        "s_max": np.exp(arrays["log_largest"]).mean(),
+        "bound": arrays["bound"].mean(),
+        "share_over_bound": over.mean(),
+        **{name: rate[name] for name in _MEASURED},
+    }
 
 
 def _early(config: RecurrenceConfig, norms: Table) -> Table:
     """Keep the first lags of the linear networks with the smallest radius."""
-    linear = np.char.startswith(norms["network"].astype(np.str_), "linear")
-    kept = linear & (norms["setting"] == f"radius {min(config.radii):g}") & (norms["lag"] <= EARLY)
-    return Table(name="early", columns=norms.select(kept).columns, units=norms.units)
+    kept = (norms["setting"] == f"radius {min(config.radii):g}") & (norms["lag"] <= EARLY)
+    return replace(norms.select(kept & _is_linear(norms)), name="early")
 
 
-def _names(cases: Sequence[Case]) -> dict[str, Column]:
-    return {
-        "network": np.array([case.network for case in cases]),
-        "setting": np.array([case.setting for case in cases]),
-    }
+def _is_linear(table: Table) -> Column:
+    return np.char.startswith(table["network"].astype(np.str_), "linear")
 
 
-def _stack(rows: Sequence[Mapping[str, float]]) -> dict[str, Column]:
-    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+def recurrence_remarks(
+    config: RecurrenceConfig, rates: Table, bounds: Table, norms: Table, early: Table
+) -> list[str]:
+    """Put into sentences what theory predicts and what was measured.
+
+    Args:
+        config: The options.
+        rates: Of all networks.
+        bounds: Of the recurrent ones.
+        norms: At all lags.
+        early: At the first lags, of linear networks.
+
+    Returns:
+        The sentences.
+    """
+    linear = _is_linear(bounds)
+    errors = np.abs(rates["rate"] - rates["expected"])[: bounds.num_rows]
+    return [
+        f"T = {config.num_steps}, {config.seeds} seed(s), 95 % t intervals over seeds; norms are "
+        "spectral norms of exact products of Jacobians.",
+        f"Bound (gamma s_max)^k: broken at {bounds['share_over_bound'].mean():.2%} of the lags.",
+        _verdicts(bounds),
+        "Linear RNNs: theory says ln(spectral radius) in the end; measured rates differ from it by "
+        f"at most {errors[linear].max():.2g} per step.",
+        "tanh and sigmoid RNNs: ln(g sqrt(mean s'^2)) is an estimate, no bound; measured rates "
+        f"differ from it by {errors[~linear].mean():.2g} per step on average.",
+        *_growth(config, early),
+        *_gated(rates),
+        _transformer(config, rates, norms),
+    ]
+
+
+def _verdicts(bounds: Table) -> str:
+    small, grows = bounds["bound"] < 0, bounds["rate"] > 0
+    return (
+        f"gamma s_max < 1 (enough for vanishing): {small.sum()} RNN(s), {(small & ~grows).sum()} "
+        f"vanish. gamma s_max > 1 (only necessary for exploding): {(~small).sum()}, "
+        f"{(~small & grows).sum()} explode, {(~small & ~grows).sum()} vanish all the same."
+    )
+
+
+def _growth(config: RecurrenceConfig, early: Table) -> list[str]:
+    """Measure how far non-normal matrices grow before they shrink."""
+    if min(config.radii) >= 1:
+        return []
+    rows = early.select(early["network"] == "linear, non-normal")
+    top = int(rows["log10_norm"].argmax())
+    return [
+        f"Non-normal matrix of radius {min(config.radii):g}: the norm first grows, to "
+        f"{10 ** rows['log10_norm'][top]:.3g} at k = {rows['lag'][top]}, and shrinks only then."
+    ]
+
+
+def _gated(rates: Table) -> list[str]:
+    """Describe what forget gates do, and what goes past them."""
+    gates, full = (
+        sentences(rates.select(rates["network"] == name), template)
+        for name, template in (
+            (
+                GATES,
+                "LSTM, {setting}: theory, ln sigmoid(bias) = {expected:.4f}; product of forget "
+                "gates, " + _INTERVAL,
+            ),
+            (LSTM, "all paths, those through h among them, " + _INTERVAL),
+        )
+    )
+    return [f"{gate}; {whole}." for gate, whole in zip(gates, full, strict=True)]
+
+
+def _transformer(config: RecurrenceConfig, rates: Table, norms: Table) -> str:
+    logs = norms.select(norms["network"] == TRANSFORMER)["log10_norm"]
+    template = (
+        "Transformer: theory, no decay beyond the 1/T of even attention. From k = 1 to k = "
+        f"{config.num_steps} the norm changes by a factor of {10 ** (logs[-1] - logs[0]):.2g}; "
+        f"rate {_INTERVAL} per step. A line in k leaves {{misfit_exponential:.2g}} of ln norm "
+        "unexplained, a line in ln k {misfit_power:.2g}: nearly flat."
+    )
+    return sentences(rates, template)[-1]

@@ -5,7 +5,6 @@ For a recurrent network x(t) = W s(x(t-1)) + u(t) the Jacobian of a step is W di
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,6 +15,9 @@ from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 Cell = Literal["linear", "tanh", "sigmoid"]
 Matrix = Literal["gaussian", "orthogonal", "non-normal"]
+
+LSTM, GATES, TRANSFORMER = "LSTM", "LSTM, forget gates only", "transformer"
+"""Networks that are not simple recurrent ones, by the names in tables."""
 
 GAMMA = {"linear": 1.0, "tanh": 1.0, "sigmoid": 0.25}
 """The largest slope of each cell's function."""
@@ -30,25 +32,6 @@ _SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": lambda y: 1 - y.square(),
     "sigmoid": lambda y: y * (1 - y),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A network that is followed back through time.
-
-    Attributes:
-        network: What it is called.
-        setting: What its number is, in words.
-        cell: Of a recurrent network; None for another.
-        matrix: Of a recurrent network.
-        number: The spectral radius, or the bias of the forget gates.
-    """
-
-    network: str
-    setting: str
-    cell: Cell | None = None
-    matrix: Matrix = "gaussian"
-    number: float = 0.0
 
 
 def recurrent_matrix(
@@ -80,7 +63,7 @@ def recurrent_matrix(
 def slopes_through_time(
     cell: Cell, weights: Float[Tensor, "width width"], inputs: Float[Tensor, "steps width"]
 ) -> Float[Tensor, "steps width"]:
-    """Run a recurrent network from zero, and give the slopes s'(x) by which it passes on errors.
+    """Run a recurrent network from zero, and return the slopes s'(x) by which it passes on errors.
 
     Args:
         cell: Its function s.
@@ -102,7 +85,7 @@ def slopes_through_time(
 def lstm_jacobians(
     cell: nn.LSTMCell, inputs: Float[Tensor, "steps inputs"]
 ) -> tuple[Float[Tensor, "steps both both"], Float[Tensor, "steps width"]]:
-    """Run an LSTM from zero and give each step's Jacobian.
+    """Run an LSTM from zero and compute each step's Jacobian.
 
     Args:
         cell: The LSTM.
@@ -139,7 +122,7 @@ def lstm_jacobians(
 def log_product_norms(
     jacobians: Float[Tensor, "steps width width"], lags: Sequence[int]
 ) -> Float[Tensor, " lags"]:
-    """Give the norm of d x(T) / d x(T-k) for some k, however small or large.
+    """Compute the norm of d x(T) / d x(T-k) for some k, however small or large.
 
     The product is divided by its length at every step, and the logarithm of the length is kept.
 

@@ -15,21 +15,21 @@ median gap; with 1/sqrt(d), neither depends on d. ``query_gradient`` is what rea
 times the factor.
 """
 
-from functools import partial
-
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from backlight.decompose.softmax import softmax_backward
 from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.trials import Arrays, over_trials, repeat
+from backlight.labs.softmax_scale.figures import scale_plot
 from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
-from backlight.labs.softmax_scale.shown import scale_plot, scale_remarks
 from backlight.labs.softmax_scale.tables import (
     DEAD,
-    MEASURED,
     SCALES,
     SCALINGS,
-    Arrays,
+    scale_remarks,
     scale_tables,
 )
 from backlight.labs.softmax_scale.theory import jacobian_norms
@@ -43,69 +43,66 @@ def experiment(config: SoftmaxScaleConfig, notebook: Notebook) -> Findings:
         notebook: Where trials are carried out.
 
     Returns:
-        Tables ``exact`` (the examples of the document), ``slopes`` (against the width), ``widths``,
-        ``scales`` and ``peaks``; figures; what they say.
+        Tables ``exact`` (two examples), ``slopes`` (against the width), ``widths``, ``scales`` and
+        ``peaks``; figures; what they say.
     """
 
     def trial(keys: int, seed: int) -> Arrays:
         generator = torch.Generator().manual_seed(seed)
-        size = (config.num_queries, keys)
-        scores = torch.randn(size, dtype=torch.float64, generator=generator).to(notebook.device)
+
+        def normal(rows: int, columns: int) -> Tensor:
+            size = (rows, columns)
+            entries = torch.randn(size, dtype=torch.float64, generator=generator)
+            return entries.to(notebook.device)
+
+        scores = normal(config.num_queries, keys)
         by_scale = [jacobian_norms(scale * scores).mean().item() for scale in SCALES]
         by_width = [
-            _by_width(config, keys, width, generator, notebook.device) for width in config.widths
+            _by_scaling(
+                queries=normal(config.num_queries, width),
+                keys=normal(keys, width),
+                grad=normal(config.num_queries, keys),
+            )
+            for width in config.widths
         ]
-        stacked = {name: np.stack([row[name] for row in by_width]) for name in by_width[0]}
-        return {"by_scale": np.array(by_scale), **stacked}
+        return {"by_scale": np.array(by_scale), **over_trials(by_width)}
 
-    found = list(
-        notebook.carry_out(
-            {
-                f"{keys} keys, seed {seed}": partial(trial, keys, seed)
-                for keys in config.num_keys
-                for seed in config.all_seeds
-            }
-        ).values()
-    )
+    axes = {"keys": config.num_keys}
+    found = repeat(notebook, trial, axes, config.all_seeds, "{keys} keys, seed {seed}")
     tables = scale_tables(config, found)
+    _, slopes, widths, *_ = tables
     return Findings(
-        tables=tuple(tables.values()),
+        tables=tables,
         plots=(scale_plot(config),),
         printed=("exact", "slopes"),
-        remarks=scale_remarks(config, tables["slopes"], tables["widths"]),
+        remarks=scale_remarks(config, slopes, widths),
     )
 
 
-def _by_width(
-    config: SoftmaxScaleConfig,
-    num_keys: int,
-    width: int,
-    generator: torch.Generator,
-    device: torch.device,
+def _by_scaling(
+    *,
+    queries: Float[Tensor, "queries width"],
+    keys: Float[Tensor, "keys width"],
+    grad: Float[Tensor, "queries keys"],
 ) -> Arrays:
     """Measure one set of queries and keys, with and without the factor."""
-    queries, keys, grad = (
-        torch.randn(size, dtype=torch.float64, generator=generator).to(device)
-        for size in ((config.num_queries, width), (num_keys, width), (config.num_queries, num_keys))
-    )
-    found: dict[str, list[float]] = {}
+    found = list[dict[str, float]]()
     for is_scaled in SCALINGS.values():
-        factor = width**-0.5 if is_scaled else 1.0
+        factor = queries.shape[1] ** -0.5 if is_scaled else 1.0
         scores = factor * queries @ keys.T
         weights, norms = scores.softmax(dim=-1), jacobian_norms(scores)
         at_scores, _ = softmax_backward(weights, grad)
         at_queries = torch.linalg.vector_norm(factor * at_scores @ keys, dim=-1)
         spread = (weights * (1 - weights)).max(dim=-1).values
         outside = (norms < spread * (1 - 1e-9)) | (norms > (2 * spread).clamp_max(0.5) + 1e-12)
-        numbers = (
-            norms.mean(),
-            norms.log().quantile(0.5),
-            (norms < DEAD).double().mean(),
-            torch.linalg.vector_norm(at_scores, dim=-1).mean(),
-            at_queries.mean(),
-            at_queries.quantile(0.5),
-            outside.double().mean(),
-        )
-        for name, value in zip(MEASURED, numbers, strict=True):
-            found.setdefault(name, []).append(value.item())
-    return {name: np.array(values) for name, values in found.items()}
+        numbers = {
+            "norm": norms.mean(),
+            "log_norm_median": norms.log().quantile(0.5),
+            "dead": (norms < DEAD).double().mean(),
+            "score_gradient": torch.linalg.vector_norm(at_scores, dim=-1).mean(),
+            "query_gradient": at_queries.mean(),
+            "query_gradient_median": at_queries.quantile(0.5),
+            "outside": outside.double().mean(),
+        }
+        found.append({name: value.item() for name, value in numbers.items()})
+    return {name: np.array([each[name] for each in found]) for name in found[0]}

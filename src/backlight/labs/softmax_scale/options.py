@@ -4,10 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from backlight.labs.frame.options import ExactOptions, Several
-
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+from backlight.labs.frame.options import ExactOptions, Many, Seeds
 
 
 class SoftmaxScaleConfig(ExactOptions):
@@ -18,15 +15,13 @@ class SoftmaxScaleConfig(ExactOptions):
     theory says; then the gradient that reaches the query.
     """
 
-    seeds: PositiveInt = Field(
-        default=20, description="How many seeds: the first, and those that follow it."
-    )
-    widths: Annotated[tuple[PositiveInt, ...], Several] = Field(
+    seeds: Seeds = 20
+    widths: Many[PositiveInt] = Field(
         default=(4, 8, 16, 32, 64, 128, 256, 512, 1024),
         min_length=2,
         description="Widths d of queries and keys.",
     )
-    num_keys: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Several] = Field(
+    num_keys: Many[Annotated[int, Field(ge=2)]] = Field(
         default=(4, 16, 64, 256), min_length=1, description="Numbers of keys that a query sees."
     )
     num_queries: PositiveInt = Field(default=256, description="Queries in each seed.")

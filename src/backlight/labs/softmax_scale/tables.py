@@ -1,12 +1,15 @@
 """Tables of the softmax's Jacobian: against the width, against the scale, and examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backlight.decompose.softmax import softmax_jacobian
-from backlight.labs.frame.intervals import estimate
+from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.tabulating import Block, sentences, stacked
+from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.theory import gap_density, median_gap, peaked
 from backlight.tables import Column, Table
@@ -17,173 +20,151 @@ SCALINGS = {"with 1/sqrt(d)": True, "without": False}
 SCALES = np.geomspace(0.1, 300, 22)
 """Scales of independent normal scores at which norms are measured."""
 
-MEASURED = (
-    "norm",
-    "log_norm_median",
-    "dead",
-    "score_gradient",
-    "query_gradient",
-    "query_gradient_median",
-    "outside",
-)
-"""What is measured at each width, by the names of columns."""
-
 DEAD = 1e-3
 """A Jacobian of this norm passes on next to nothing."""
 
 _PEAKS = np.arange(0, 16, 0.5)
-_DOCUMENT = {2.0: "0.84 0.08 0.08", 10.0: "0.9999 0.00005 0.00005"}
-
-Arrays = Mapping[str, NDArray[np.float64]]
-"""What a trial gave, by name."""
+_QUOTED = {2.0: "0.84 0.08 0.08", 10.0: "0.9999 0.00005 0.00005"}  # docs/how-gradients-move.md
 
 
-def scale_tables(config: SoftmaxScaleConfig, found: Sequence[Arrays]) -> dict[str, Table]:
+def scale_tables(config: SoftmaxScaleConfig, found: Found) -> list[Table]:
     """Tabulate what was found.
 
     Args:
         config: The options.
-        found: What each number of keys and each of its seeds gave, in this order.
+        found: What the seeds of each number of keys measured.
 
     Returns:
-        ``exact`` (the examples of the document), ``slopes`` (against the width), ``widths``,
-        ``scales`` and ``peaks``, by name.
+        ``exact`` (two examples), ``slopes`` (against the width), ``widths``, ``scales`` and
+        ``peaks``.
     """
-    tables = (
-        _exact(),
-        _slopes(config, found),
-        _widths(config, found),
-        _scales(config, found),
-        _peaks(),
-    )
-    return {table.name: table for table in tables}
+    return [
+        stacked("exact", [_exact(score, quoted) for score, quoted in _QUOTED.items()]),
+        stacked("slopes", _slopes(config, found)),
+        stacked("widths", _widths(config, found)),
+        stacked("scales", [_scales(**condition, arrays=arrays) for condition, arrays in found]),
+        stacked("peaks", [_peak(float(score)) for score in _PEAKS]),
+    ]
 
 
-def _exact() -> Table:
-    """Set what the document says beside what is so."""
-    rows: list[dict[str, str | float]] = []
-    for score, said in _DOCUMENT.items():
-        weights, norm = peaked(score)
-        rows.append(
-            {
-                "scores": f"[{score:g}, 0, 0]",
-                "document": said,
-                "softmax": " ".join(f"{weight:.5g}" for weight in weights.tolist()),
-                "theory_3_p1_p2": (3 * weights[0] * weights[1]).item(),
-                "jacobian_norm": norm,
-                "jacobian_trace": softmax_jacobian(weights).trace().item(),
-            }
-        )
-    return Table(
-        name="exact", columns={name: np.array([row[name] for row in rows]) for name in rows[0]}
-    )
+def _exact(score: float, quoted: str) -> dict[str, str | float]:
+    """Set what is quoted beside what is so."""
+    weights, norm = peaked(score)
+    return {
+        "scores": f"[{score:g}, 0, 0]",
+        "quoted": quoted,
+        "softmax": " ".join(f"{weight:.5g}" for weight in weights.tolist()),
+        "theory_3_p1_p2": (3 * weights[0] * weights[1]).item(),
+        "jacobian_norm": norm,
+        "jacobian_trace": softmax_jacobian(weights).trace().item(),
+    }
 
 
-def _slopes(config: SoftmaxScaleConfig, found: Sequence[Arrays]) -> Table:
+def _slopes(config: SoftmaxScaleConfig, found: Found) -> Iterator[Block]:
     """Fit slopes against the width for each seed, from the width that was asked for."""
     widths = np.array(config.widths, dtype=np.float64)
     far = widths >= min(config.slope_from, np.sort(widths)[-2:].min())
-    rows: list[dict[str, str | float]] = []
-    means = np.log(_shaped(config, found, "norm"))
-    medians = _shaped(config, found, "log_norm_median")
-    by_scale = np.array([trial["by_scale"] for trial in found])
-    by_scale = by_scale.reshape(len(config.num_keys), config.seeds, -1).mean(axis=1)
-    for index, keys in enumerate(config.num_keys):
-        for number, scaling in enumerate(SCALINGS):
-            gap, scaled = median_gap(keys), SCALINGS[scaling]
-            # Independent normal scores of scale sqrt(d), as far as d is from infinity.
-            logs = np.interp(np.log(widths[far]) / 2, np.log(SCALES), np.log(by_scale[index]))
-            here = float(np.polyfit(np.log(widths[far]), logs, 1)[0])
-            laws = {
-                "ln mean / ln d": (means, np.log(widths), -0.5, here),
-                "median ln / sqrt d": (medians, np.sqrt(widths), -gap, np.nan),
+    log_width, root = np.log(widths)[far], np.sqrt(widths)[far]
+    for condition, arrays in found:
+        # Independent normal scores of scale sqrt(d), as far as d is from infinity.
+        norms = np.log(arrays["by_scale"].mean(axis=0))
+        here = np.polyfit(log_width, np.interp(log_width / 2, np.log(SCALES), norms), 1)[0]
+        means, medians = np.log(arrays["norm"])[:, far], arrays["log_norm_median"][:, far]
+        laws = (
+            ("ln mean / ln d", means, log_width, -0.5, here),
+            ("median ln / sqrt d", medians, root, -median_gap(**condition), np.nan),
+        )
+        for (number, scaling), (law, values, x, limit, theory) in product(
+            enumerate(SCALINGS), laws
+        ):
+            slopes = np.array([np.polyfit(x, row, 1)[0] for row in values[..., number]])
+            yield {
+                **condition,
+                "scores": scaling,
+                "slope_of": law,
+                "limit": 0.0 if SCALINGS[scaling] else limit,
+                "theory": np.nan if SCALINGS[scaling] else theory,
+                **over_seeds("slope", slopes),
             }
-            for law, (values, x, limit, theory) in laws.items():
-                each = values[index, :, far, number].T
-                slope = estimate(np.array([np.polyfit(x[far], row, 1)[0] for row in each]))
-                rows.append(
-                    {
-                        "keys": keys,
-                        "scores": scaling,
-                        "slope_of": law,
-                        "limit": 0.0 if scaled else limit,
-                        "theory": np.nan if scaled else theory,
-                        "slope": slope.mean,
-                        "slope_low": slope.low,
-                        "slope_high": slope.high,
-                    }
-                )
-    return Table(
-        name="slopes", columns={name: np.array([row[name] for row in rows]) for name in rows[0]}
-    )
 
 
-def _widths(config: SoftmaxScaleConfig, found: Sequence[Arrays]) -> Table:
+def _widths(config: SoftmaxScaleConfig, found: Found) -> Iterator[Block]:
     """Average over seeds, for each number of keys, scaling and width."""
-    count = (len(config.num_keys), len(SCALINGS), len(config.widths))
-    keys, scalings, widths = np.meshgrid(
-        config.num_keys, list(SCALINGS), config.widths, indexing="ij"
-    )
-    columns: dict[str, Column] = {
-        "keys": keys.ravel(),
-        "scores": scalings.ravel(),
-        "width": widths.ravel(),
+    root = np.sqrt(config.widths)
+    for (condition, arrays), (number, scaling) in product(found, enumerate(SCALINGS)):
+        block: dict[str, Any] = {**condition, "scores": scaling, "width": config.widths}
+        for name in [name for name in arrays if name != "by_scale"]:
+            block |= over_seeds(name, arrays[name][..., number])
+        del block["outside_low"], block["outside_high"]
+        yield block | _limits(**condition, root=root, is_shown=scaling == "without")
+
+
+def _limits(keys: int, *, root: Column, is_shown: bool) -> dict[str, Column]:
+    """Predict means and medians without the factor, for large widths."""
+    density = gap_density(keys)
+    far = is_shown & (root > 2 * density)
+    return {
+        "theory": np.where(far, density / root, np.nan),
+        "theory_median": np.where(far, np.log(2) - median_gap(keys) * root, np.nan),
     }
-    for name in MEASURED:
-        values = _shaped(config, found, name).transpose(0, 3, 2, 1).reshape(np.prod(count), -1)
-        over_seeds = [estimate(row) for row in values]
-        columns[name] = np.array([value.mean for value in over_seeds])
-        if name != "outside":
-            columns[f"{name}_low"] = np.array([value.low for value in over_seeds])
-            columns[f"{name}_high"] = np.array([value.high for value in over_seeds])
-    density = np.array([gap_density(number) for number in config.num_keys])
-    gap = np.array([median_gap(number) for number in config.num_keys])
-    shown, root = columns["scores"] == "without", np.sqrt(columns["width"])
-    per_row = np.repeat(np.arange(len(density)), count[1] * count[2])
-    limit = np.where(root > 2 * density[per_row], density[per_row] / root, np.nan)
-    columns["theory"] = np.where(shown, limit, np.nan)
-    far = shown & ~np.isnan(limit)
-    columns["theory_median"] = np.where(far, np.log(2) - gap[per_row] * root, np.nan)
-    return Table(name="widths", columns=columns)
 
 
-def _scales(config: SoftmaxScaleConfig, found: Sequence[Arrays]) -> Table:
-    """Average over seeds, for each number of keys and scale of independent scores."""
-    norms = np.array([trial["by_scale"] for trial in found])
-    norms = norms.reshape(len(config.num_keys), config.seeds, -1)
-    over_seeds = [estimate(values) for rows in norms for values in rows.T]
-    limits: list[Column] = []
-    for keys in config.num_keys:
-        tail = gap_density(keys) / SCALES
-        edges = [SCALES < 0.3, 4 * gap_density(keys) < SCALES]
-        limits.append(np.select(edges, [np.full_like(tail, 1 / keys), tail], np.nan))
-    return Table(
-        name="scales",
-        columns={
-            "keys": np.repeat(config.num_keys, len(SCALES)),
-            "scale": np.tile(SCALES, len(config.num_keys)),
-            "norm": np.array([value.mean for value in over_seeds]),
-            "low": np.array([value.low for value in over_seeds]),
-            "high": np.array([value.high for value in over_seeds]),
-            "limits": np.concatenate(limits),
-        },
-    )
+def _scales(keys: int, *, arrays: Arrays) -> dict[str, Any]:
+    """Average over seeds, for each scale of independent scores; with limits of either end."""
+    tail = gap_density(keys) / SCALES
+    edges = [SCALES < 0.3, 4 * gap_density(keys) < SCALES]
+    return {
+        "keys": keys,
+        "scale": SCALES,
+        **over_seeds("norm", arrays["by_scale"], prefix=""),
+        "limits": np.select(edges, [np.full_like(tail, 1 / keys), tail], np.nan),
+    }
 
 
-def _peaks() -> Table:
+def _peak(score: float) -> dict[str, float]:
     """Raise one of three scores."""
-    found = [peaked(float(score)) for score in _PEAKS]
-    return Table(
-        name="peaks",
-        columns={
-            "score": _PEAKS,
-            "norm": np.array([norm for _, norm in found]),
-            "theory": np.array([(3 * weights[0] * weights[1]).item() for weights, _ in found]),
-        },
+    weights, norm = peaked(score)
+    return {"score": score, "norm": norm, "theory": (3 * weights[0] * weights[1]).item()}
+
+
+def scale_remarks(config: SoftmaxScaleConfig, slopes: Table, widths: Table) -> list[str]:
+    """Put into sentences what the numbers say.
+
+    Args:
+        config: The options.
+        slopes: The table of that name.
+        widths: The table of that name.
+
+    Returns:
+        Plain sentences.
+    """
+    mean = slopes.select((slopes["slope_of"] == "ln mean / ln d") & (slopes["scores"] == "without"))
+    measured = sentences(
+        mean, "{keys} keys {theory:.3f} and {slope:.3f} [{slope_low:.3f}, {slope_high:.3f}]"
     )
+    return [
+        f"{config.num_queries} queries, {config.seeds} seed(s), 95 % t intervals over seeds.",
+        "Theory: max p(1-p) <= norm <= min(1/2, 2 max p(1-p)); broken by "
+        f"{widths['outside'].mean():.2%} of all queries.",
+        "The quoted softmax([2, 0, 0]) = [0.84, 0.08, 0.08] is wrong; the exact numbers stand in "
+        "the first table.",
+        *(_at_the_widest(config, keys, widths) for keys in config.num_keys),
+        "Without 1/sqrt(d) the slope of ln mean with ln d goes to -1/2 only for large d, the fewer "
+        f"the keys, the sooner. From d = {config.slope_from}, theory (independent normal scores of "
+        f"scale sqrt(d)) and measurement: {', '.join(measured)}.",
+    ]
 
 
-def _shaped(config: SoftmaxScaleConfig, found: Sequence[Arrays], name: str) -> Column:
-    """Order a number by keys, seeds, widths and scalings."""
-    shape = (len(config.num_keys), config.seeds, len(config.widths), len(SCALINGS))
-    return np.array([trial[name] for trial in found]).reshape(shape)
+def _at_the_widest(config: SoftmaxScaleConfig, keys: int, widths: Table) -> str:
+    widest = max(config.widths)
+    rows = widths.select((widths["keys"] == keys) & (widths["width"] == widest))
+    scaled, raw = (np.flatnonzero(rows["scores"] == name)[0] for name in SCALINGS)
+    return (
+        f"{keys} keys, d = {widest}: mean norm {rows['norm'][scaled]:.4f} with 1/sqrt(d), "
+        f"{rows['norm'][raw]:.4f} without (theory {gap_density(keys) / widest**0.5:.4f}); "
+        f"{rows['dead'][raw]:.0%} of the queries below {DEAD:g} without, "
+        f"{rows['dead'][scaled]:.0%} with; mean gradient at a query "
+        f"{rows['query_gradient'][raw]:.3g} without, {rows['query_gradient'][scaled]:.3g} with "
+        f"(median {rows['query_gradient_median'][raw]:.2g} and "
+        f"{rows['query_gradient_median'][scaled]:.2g})."
+    )

@@ -16,21 +16,18 @@ weights with all norms replaced and with none. Two more are known afterwards, of
 learned with the surrogate: ``own_direction_lost``, and ``sigma``, what its norms divide by.
 """
 
-from collections.abc import Mapping
-from functools import partial
-from itertools import product
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.labs.characters.alignment import gradient_angles, matrix_gradients
+from backlight.labs.characters.alignment import gradient_angles
+from backlight.labs.characters.backward import matrix_gradients
 from backlight.labs.characters.learning import Batch, Lesson, attempt, make_network, open_text
 from backlight.labs.characters.norm_parts import take_norms_apart
 from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.surrogate_norms.costs import cost_tables
+from backlight.labs.frame.trials import Arrays, repeat_apart
+from backlight.labs.surrogate_norms.figures import cost_plots
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
-from backlight.labs.surrogate_norms.shown import cost_plots, cost_remarks
+from backlight.labs.surrogate_norms.tables import Condition, cost_remarks, cost_tables
 from backlight.learning_rules import LocalGPT, surrogate_norm
 
 
@@ -48,34 +45,35 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
     """
     text = open_text(config)
 
-    def trial(seed: int, method: str, attention: str, backward: str) -> Mapping[str, NDArray[Any]]:
-        options = {"attn_mode": attention, "method": method, "norm_backward": backward}
+    def trial(method: str, attention: str, norm_backward: str, seed: int) -> Arrays:
+        options = {"attn_mode": attention, "method": method, "norm_backward": norm_backward}
         model = make_network(config, text, seed, **options).to(notebook.device)
         lesson = Lesson(config, text, seed, notebook.device)
         found = attempt(model, lesson)
         if found["diverged_at"] >= 0:
             return found
         rows = lesson.draw()
-        angles = _angles(model, rows, config.surrogates) if backward == "true" else {}
-        parts = take_norms_apart(model, text, rows, without_gain=False)
+        angles = _angles(model, rows, config.surrogates) if norm_backward == "true" else {}
+        parts = take_norms_apart(model, rows, without_gain=False)
         return {**found, **angles, **parts}
 
-    backwards = ("true", *config.surrogates)
-    ran: list[tuple[int, str, str, str]] = list(
-        product(config.all_seeds, config.methods, config.attn_modes, backwards)
-    )
-    names = [", ".join(map(str, words)) for words in ran]
-    trials = {name: partial(trial, *words) for name, words in zip(names, ran, strict=True)}
-    found = dict(zip(ran, notebook.carry_out(trials).values(), strict=True))
-    tables = cost_tables(config, found)
+    axes = {
+        "method": config.methods,
+        "attention": config.attn_modes,
+        "norm_backward": ("true", *config.surrogates),
+    }
+    name = "{seed}, {method}, {attention}, {norm_backward}"
+    trials = repeat_apart(notebook, trial, axes, config.all_seeds, name)
+    found = {Condition(**condition): of_seeds for condition, of_seeds in trials}
+    costs, contrasts, *others = cost_tables(config, found)
     return Findings(
-        tables=tuple(tables.values()),
+        tables=(costs, contrasts, *others),
         plots=cost_plots(config),
         printed=("costs", *(["contrasts"] if len(config.attn_modes) > 1 else [])),
         remarks=[
             f"{len(text.train):,} characters to learn from, {config.num_steps} steps, "
-            f"{config.seeds} seed(s) from {config.seed} on, {len(ran)} trainings.",
-            *cost_remarks(config, found, tables["costs"], tables["contrasts"]),
+            f"{config.seeds} seed(s) from {config.seed} on, {len(found) * config.seeds} trainings.",
+            *cost_remarks(config, found, costs, contrasts),
         ],
     )
 
@@ -83,7 +81,7 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
 def _angles(
     model: LocalGPT, rows: Batch, surrogates: tuple[str, ...]
 ) -> dict[str, NDArray[np.float64]]:
-    """Say how far each surrogate turns the gradients of weights.
+    """Measure how far each surrogate turns the gradients of weights.
 
     Args:
         model: It learned with the true backward.

@@ -1,10 +1,12 @@
 """Options of the experiment ``surrogate-norms``."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from backlight.labs.frame.options import CharacterOptions, Several
+from backlight.labs.frame.options import CharacterOptions, Many, Seeds
+
+_Surrogate = Literal["center_scale", "scale", "projected", "identity", "radial_only"]
 
 
 class SurrogateNormsConfig(CharacterOptions):
@@ -15,16 +17,11 @@ class SurrogateNormsConfig(CharacterOptions):
     is the validation loss above that of the true backward with the same seed.
     """
 
-    seeds: PositiveInt = Field(
-        default=5, description="How many seeds: the first, and those that follow it."
-    )
-    methods: Annotated[tuple[Literal["bp", "fa"], ...], Several] = Field(
+    seeds: Seeds = 5
+    methods: Many[Literal["bp", "fa"]] = Field(
         default=("bp", "fa"), min_length=1, description="The rules by which the network learns."
     )
-    surrogates: Annotated[
-        tuple[Literal["center_scale", "scale", "projected", "identity", "radial_only"], ...],
-        Several,
-    ] = Field(
+    surrogates: Many[_Surrogate] = Field(
         default=("center_scale", "scale", "projected", "identity"),
         min_length=1,
         description="What takes the place of the true backward.",

@@ -1,4 +1,4 @@
-"""From a name, or a model of Transformers, to a proven subject; only this room knows that library."""
+"""From a name, or a model of Transformers, to a proven subject: only here is that library known."""
 
 import lazy_loader
 

@@ -68,6 +68,7 @@ class Inventory:
     def dtype(self) -> torch.dtype:
         """The narrowest number format of torch that loses nothing of what is stored."""
         found = {_FORMATS[s.format] for s in self.tensors.values() if s.format in _FORMATS}
+        # float16 and bfloat16 together need float32: neither holds all numbers of the other.
         dtype = found.pop() if found else torch.float32
         for other in found:
             dtype = torch.promote_types(dtype, other)
@@ -230,6 +231,7 @@ def _safetensors(file: Path) -> dict[str, Stored]:
 
 def _pickled(file: Path) -> dict[str, Stored]:
     try:
+        # On the meta device shapes and formats are read, but no numbers.
         found = torch.load(file, map_location="meta", weights_only=True)
     except (OSError, EOFError, ValueError, LookupError, RuntimeError, TypeError) as error:
         raise ModelError(f"{quoted(file)} is damaged; fetch it again.") from error

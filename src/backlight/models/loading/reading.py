@@ -23,7 +23,7 @@ class telling:  # noqa: N801 - read as a verb: with telling(...)
     """
 
     def __init__(self, what: str, *, unfetched: str | None = None) -> None:
-        """Say how sentences begin.
+        """Keep how sentences begin.
 
         Args:
             what: Such as ``my-model cannot be loaded``.
@@ -55,7 +55,7 @@ class telling:  # noqa: N801 - read as a verb: with telling(...)
 
 @contextmanager
 def _quiet() -> Generator[None, None, None]:
-    """Let Transformers be quiet, and talk as before at the end."""
+    """Keep Transformers quiet while the context lasts."""
     verbosity = transformers_logging.get_verbosity()
     had_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
@@ -69,7 +69,7 @@ def _quiet() -> Generator[None, None, None]:
 
 
 def _is_in_our_line(traceback: TracebackType | None) -> bool:
-    """Tell whether an error came out of a line of backlight, or of compiled code called there."""
+    """Find out whether a line of backlight raised an error, or compiled code that it called."""
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     where = "" if traceback is None else str(traceback.tb_frame.f_globals.get("__name__"))
@@ -77,7 +77,7 @@ def _is_in_our_line(traceback: TracebackType | None) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Give the message of an error as one short line without control codes."""
+    """Return the message of an error as one short line without control codes."""
     words = "".join(sign if sign.isprintable() else " " for sign in str(error)[: 4 * _LONGEST])
     text = beginning(" ".join(words.split()), _LONGEST)
     if isinstance(error, KeyError):

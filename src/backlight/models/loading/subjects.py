@@ -29,11 +29,10 @@ from backlight.models.loading.loaded import (
     prove_language_model,
     read_head,
 )
-from backlight.models.loading.pretrained import read_configuration, read_model
+from backlight.models.loading.pretrained import read_configuration, read_model, read_tokenizer
 from backlight.models.loading.reading import telling
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
 from backlight.models.loading.source import Source, check_folder, find_folder
-from backlight.models.loading.vocabulary import read_tokenizer
 from backlight.models.proof import probe_tokens, prove_causal, prove_head, prove_sites
 from backlight.models.subject import Subject, Tokenizer, check_tokenizer, subject_from_module
 
@@ -75,8 +74,9 @@ def load_subject(
         >>> from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
         >>> words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     model = GPT2LMHeadModel(GPT2Config(n_embd=8, n_head=2, n_layer=2, vocab_size=3))
-        ...     model.save_pretrained(folder)
+        ...     sizes = {"n_embd": 8, "n_head": 2, "n_layer": 2, "vocab_size": 3}
+        ...     config = GPT2Config(**sizes, bos_token_id=None, eos_token_id=None)
+        ...     GPT2LMHeadModel(config).save_pretrained(folder)
         ...     _ = PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
         ...     subject = load_subject(folder, device="cpu")
         >>> subject.num_layers, subject.sites["layers.1.mlp.out"].transformers
@@ -156,7 +156,8 @@ def subject_from_transformers(
         >>> from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
         >>> words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
         >>> tokenizer = PreTrainedTokenizerFast(tokenizer_object=words)
-        >>> model = GPT2LMHeadModel(GPT2Config(n_embd=8, n_head=2, n_layer=2, vocab_size=3))
+        >>> sizes = {"n_embd": 8, "n_head": 2, "n_layer": 2, "vocab_size": 3}
+        >>> model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=None))
         >>> subject = subject_from_transformers(model, tokenizer, name="tiny")
         >>> subject.name, subject.wiring, subject.sites["layers.0.resid.post"].width
         ('tiny', 'sequential', 8)

@@ -30,6 +30,8 @@ def check_size(model: PreTrainedModel, inventory: Inventory, name: str) -> None:
     Raises:
         ModelError: If the two are far apart.
     """
+    # Tied weights count once. Tables that are computed, not stored, make some difference, so only a
+    # model of several times the numbers is refused; what is small fits into memory in any case.
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     asked = sum(tensor.numel() for tensor in tensors.values())
     if asked > 4 * inventory.num_numbers + _SLACK:
@@ -50,6 +52,7 @@ def check_formats(model: PreTrainedModel, inventory: Inventory, name: str) -> No
     Raises:
         ModelError: If a floating weight of the model is stored as something else.
     """
+    # Files of a bare trunk name its weights without the prefix that they have in the whole model.
     prefix = f"{model.base_model_prefix}."
     floating = {key for key, value in model.named_parameters() if value.is_floating_point()}
     floating |= {key.removeprefix(prefix) for key in floating}
@@ -185,6 +188,8 @@ def _about_missing(
 def _common_prefix(missing: list[str], unexpected: list[str]) -> str | None:
     """Find what stands before most missing names in the files, such as ``module.``."""
     there = set(unexpected)
+    # One missing weight that stands there behind a prefix suggests it; that most others do too
+    # proves that the prefix is the cause.
     for key in missing:
         for name in unexpected:
             if name.endswith(f".{key}"):
@@ -213,6 +218,8 @@ def _listed(names: list[str]) -> str:
 
 def _missing_but_ignored(model: PreTrainedModel, inventory: Inventory | None) -> Iterator[str]:
     """Find parameters whose absence an architecture tells Transformers not to mention."""
+    # Made for weights that are tied or computed; but a pattern also hides a weight that is really
+    # gone, and would then be random numbers.
     patterns = model._keys_to_ignore_on_load_missing or ()  # pyright: ignore[reportPrivateUsage]
     if inventory is None or not patterns:
         return

@@ -11,7 +11,6 @@ from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.drawing_tmp import draw
 from backlight.surveys.driver.measurement import Findings, Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
 from backlight.surveys.driver.printing import print_places, print_shown
@@ -117,7 +116,7 @@ def conduct(
     clock.lap("tables")
     results = results_of(options, findings, directory)
     if directory is not None:
-        write(directory, findings, draw(survey.name, results), clock)
+        write(directory, findings, survey.door("figures").draw(results), clock)
     return results
 
 

@@ -1,17 +1,65 @@
 """Tokens of a corpus as text, with what stands around them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.data.batches import Passages
-from backlight.tables import Column
+from backlight.stats.top import TopResult
+from backlight.tables import Column, Table
 
 _BEFORE, _AFTER = 12, 4
 
 Decode = Callable[[Sequence[int]], str]
 """From token ids to text."""
+
+
+def context_table(
+    tops: Mapping[int, TopResult],
+    passages: Passages,
+    decode: Decode,
+    *,
+    of: str,
+    unit: str,
+    numbers: Mapping[int, NDArray[np.int64]] | None = None,
+) -> Table:
+    """Tabulate the tokens with the largest absolute values, in context.
+
+    Args:
+        tops: For each layer, the tokens of each of its dimensions or features.
+        passages: The corpus.
+        decode: From token ids to text.
+        of: What the tokens are listed for, such as ``dimension``: the name of its column.
+        unit: The unit of the values.
+        numbers: The number of each row of a layer's ``TopResult``; by default its place.
+
+    Returns:
+        The table: ``rank`` 1 is the largest; ``context`` has the token in guillemets.
+    """
+    held = {layer: np.nonzero(top.passages >= 0) for layer, top in tops.items()}
+
+    def gathered(name: str) -> Column:
+        return np.concatenate([getattr(top, name)[held[layer]] for layer, top in tops.items()])
+
+    passage, position = gathered("passages"), gathered("positions")
+    places = zip(passage.tolist(), position.tolist(), strict=True)
+    tokens, contexts = write_contexts(places, passages, decode)
+    named = [rows if numbers is None else numbers[layer][rows] for layer, (rows, _) in held.items()]
+    return Table(
+        name="top_tokens",
+        columns={
+            "layer": np.repeat(list(tops), [len(rows) for rows in named]),
+            of: np.concatenate(named),
+            "rank": np.concatenate([ranks + 1 for _, ranks in held.values()]),
+            "value": gathered("values"),
+            "passage": passage,
+            "position": position,
+            "token": tokens,
+            "context": contexts,
+        },
+        units={"value": unit},
+    )
 
 
 def write_contexts(

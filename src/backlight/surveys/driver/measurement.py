@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -14,6 +14,7 @@ Arrays = Mapping[str, NDArray[Any]]
 MASKS = "right-padded; pads count nowhere; every other token counts, the last of each too"
 
 
+@runtime_checkable
 class Step(Protocol):
     """What one step of a measurement did."""
 
@@ -28,6 +29,7 @@ class Step(Protocol):
         ...
 
 
+@runtime_checkable
 class State(Protocol):
     """What a measurement has seen so far, as something that can be written down."""
 

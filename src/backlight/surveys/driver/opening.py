@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from backlight.data.batches import Passages, bucket, tokenize
-from backlight.data.corpora import Rows, read_rows
+from backlight.data.corpora import RowReader, Rows
 from backlight.data.given import Given
 from backlight.errors import ConfigError
 from backlight.models.loading import load_subject
@@ -58,16 +58,20 @@ def settle(options: _Options, subject: Subject | None) -> _Options:
     return options.model_copy(update={"model_name": subject.name})
 
 
-def rows_of(options: TextOptions, num_samples: int) -> Rows:
-    """Read the first rows that count of the text that some options name."""
-    return read_rows(
+def reader_of(options: TextOptions) -> RowReader:
+    """Open the text that some options name."""
+    return RowReader(
         options.dataset,
-        num_samples=num_samples,
         text_column=options.text_column,
         split=options.split,
         min_characters=options.min_characters,
         passage_length=options.max_length,
     )
+
+
+def rows_of(options: TextOptions, num_samples: int) -> Rows:
+    """Read the first rows that count of the text that some options name."""
+    return reader_of(options).first(num_samples)
 
 
 def check_passages(subject: Subject, passages: Passages, max_length: int) -> None:
@@ -111,7 +115,7 @@ class Corpus:
         corpus = {**self.passages.account(), "tokens_sha256": self.passages.fingerprint()}
         if self.rows_sha256 is not None:
             corpus["rows_sha256"] = self.rows_sha256
-        return {"corpus": corpus, "model": dict(self.subject.facts)}
+        return {"model": dict(self.subject.facts), "corpus": corpus}
 
     def num_tokens_in(self, num_batches: int) -> int:
         """Count the tokens of the first batches."""

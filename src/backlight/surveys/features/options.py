@@ -30,12 +30,12 @@ class SaeConfig(SurveyConfig):
     )
     layers: Layers = Field(
         default="all",
-        description="Such as 0-23, or 0,5,10; all: every layer that has a dictionary.",
+        description="Such as 0-23, or 0,5,10, or all: every layer that has a dictionary.",
     )
     site: str | None = Field(
         default=None,
         description="The site that the dictionaries are for, such as mlp.out or resid.post. "
-        "[default: what their files say]",
+        "[default: the site that their files name]",
     )
     splice: Literal["replace", "error"] = Field(
         default="replace",
@@ -46,21 +46,22 @@ class SaeConfig(SurveyConfig):
     position_stride: int | None = Field(
         default=None,
         gt=0,
-        description="Look at every so many tokens of each passage, from its first. [default: 4 "
+        description="Look at every n-th token of each passage, from the first one. [default: 4 "
         "with --splice replace, 1 with error]",
     )
     active_only: Flag = Field(
         default=False,
-        description="Average over the tokens where a feature fires, instead of over all.",
+        description="Average over the tokens where a feature fires, instead of over all tokens.",
     )
     chunk_memory: str = Field(
         default="1GB",
-        description="Memory for what is kept of the model while dictionaries go by: 500MB, 2GB.",
+        description="Memory for what is kept of the model while dictionaries are used one by one, "
+        "such as 500MB or 2GB.",
     )
     allow_poor_reconstruction: Flag = Field(
         default=False,
-        description="Go on with a warning if a dictionary explains less than 0.3 of the variance "
-        "at its site.",
+        description="Continue with a warning if a dictionary explains less than 0.3 of the "
+        "variance at its site.",
     )
 
     @field_validator("chunk_memory")

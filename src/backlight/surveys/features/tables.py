@@ -6,12 +6,12 @@ import numpy as np
 
 from backlight.data.batches import Passages
 from backlight.stats.aggregate import Mode
-from backlight.surveys.driver.contexts import Decode, write_contexts
+from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
 from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.features.measure import FeaturesMeasurement
-from backlight.surveys.features.measure.prepare import plan_of
+from backlight.surveys.features.measure.placed import notes_of
 from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result
 from backlight.surveys.features.options import SaeConfig
 from backlight.surveys.layers.tables import UNITS, participation_ratio, top_share
@@ -72,24 +72,23 @@ def dictionary_table(results: Results) -> Table:
     Returns:
         The table, one row for each layer.
     """
-    found = list(results.values())
-    qualities = [each.trial.quality for each in found]
+    found = [each.placed for each in results.values()]
+    qualities = [each.fidelity.quality for each in found]
+
+    def quality(name: str) -> np.ndarray:
+        return np.array([getattr(each, name) for each in qualities])
+
+    measured = ("explained_variance", "explained_variance_with_first", "l0", "dead_share")
     return Table(
         name="dictionaries",
         columns={
             "layer": np.array(list(results)),
-            "reads": _text([each.place.reads.name for each in found]),
-            "writes": _text([each.place.writes.name for each in found]),
+            "reads": _text([each.reads.name for each in found]),
+            "writes": _text([each.writes.name for each in found]),
             "format": _text([each.card.format for each in found]),
             "architecture": _text([each.card.architecture for each in found]),
-            "num_features": np.array([len(each.statistics["mean"]) for each in found]),
-            "explained_variance": np.array([each.explained_variance for each in qualities]),
-            "explained_variance_with_first": np.array(
-                [each.explained_variance_with_first for each in qualities]
-            ),
-            "l0": np.array([each.l0 for each in qualities]),
-            "dead_share": np.array([each.dead_share for each in qualities]),
-            "num_tokens": np.array([each.num_tokens for each in qualities]),
+            "num_features": np.array([len(each.fidelity.counts) for each in found]),
+            **{name: quality(name) for name in (*measured, "num_tokens")},
             "path": _text([each.card.path for each in found]),
         },
         units={"l0": "features/token"},
@@ -113,15 +112,12 @@ def top_feature_table(
     """
     found = list(results.values())
     names = list(found[0].statistics)
-    units = dict.fromkeys(
-        (name for name in names if name not in ("frequency", "decoder_norm")), UNITS[quantity]
-    )
+    units = {name: UNITS[quantity] for name in names if name not in ("frequency", "decoder_norm")}
+    tops = [each.contexts for each in found]
     places = [
         (int(passage), int(position))
-        for each in found
-        for passage, position in zip(
-            each.contexts.passages[:, 0], each.contexts.positions[:, 0], strict=True
-        )
+        for top in tops
+        for passage, position in zip(top.passages[:, 0], top.positions[:, 0], strict=True)
     ]
     tokens, contexts = write_contexts(places, passages, decode)
     return Table(
@@ -163,25 +159,13 @@ def feature_token_table(
         The table: ``rank`` 1 is the largest absolute value; ``context`` has the token in
         guillemets.
     """
-    held = [np.nonzero(each.contexts.passages >= 0) for each in results.values()]
-    pairs = list(zip(results.values(), held, strict=True))
-    passage = np.concatenate([each.contexts.passages[rows] for each, rows in pairs])
-    position = np.concatenate([each.contexts.positions[rows] for each, rows in pairs])
-    places = zip(passage.tolist(), position.tolist(), strict=True)
-    tokens, contexts = write_contexts(places, passages, decode)
-    return Table(
-        name="top_tokens",
-        columns={
-            "layer": np.repeat(list(results), [len(rows) for rows, _ in held]),
-            "feature": np.concatenate([each.ranked[rows[0]] for each, rows in pairs]),
-            "rank": np.concatenate([ranks + 1 for _, ranks in held]),
-            "value": np.concatenate([each.contexts.values[rows] for each, rows in pairs]),
-            "passage": passage,
-            "position": position,
-            "token": tokens,
-            "context": contexts,
-        },
-        units={"value": UNITS[quantity]},
+    return context_table(
+        {layer: each.contexts for layer, each in results.items()},
+        passages,
+        decode,
+        of="feature",
+        unit=UNITS[quantity],
+        numbers={layer: each.ranked for layer, each in results.items()},
     )
 
 
@@ -222,7 +206,7 @@ def _mode_row(mode: Mode, values: Vector, errors: Vector) -> dict[str, float]:
 
 
 def _link(found: FeatureResult, feature: int) -> str:
-    page = found.card.neuronpedia
+    page = found.placed.card.neuronpedia
     return f"{_NEURONPEDIA}/{page}/{feature}" if page else ""
 
 
@@ -242,18 +226,15 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
         each layer and way to aggregate; every feature's mean, standard error, rms, frequency and
         decoder norm as statistics.
     """
-    corpus, shelf, quantity = measurement.corpus, measurement.plan, options.aggregate_by
+    corpus, placed, quantity = measurement.corpus, measurement.plan, options.aggregate_by
     by_layer = {
-        layer: feature_result(
-            features,
-            shelf.load(layer),
-            where=shelf.places[layer],
-            trial=shelf.trials[layer],
-            plan=plan_of(options),
+        each.layer: feature_result(
+            measurement.state.layers[each.layer],
+            each,
             modes=options.modes,
             num_ranked=_NUM_RANKED,
         )
-        for layer, features in measurement.state.layers.items()
+        for each in placed
     }
     layers = feature_layer_table(by_layer, quantity, options.modes)
     decode = corpus.subject.tokenizer.decode
@@ -285,7 +266,7 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
             "num_tokens": next(iter(by_layer.values())).num_tokens,
             "text": corpus.passages.account(),
             **corpus.subject.note,
-            **shelf.notes,
+            **notes_of(corpus.subject, placed),
         },
         described=about,
         brief=brief(about),

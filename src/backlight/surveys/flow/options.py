@@ -17,16 +17,16 @@ class FlowConfig(RunOptions, CorpusOptions, ModelOptions):
 
     view: Literal["all", "norms", "attention", "residual"] = Field(
         default="all",
-        description="What is looked at: what norms take out of the gradient, how it passes "
+        description="What is measured: what norms take out of the gradient, how it passes "
         "attention, or how it goes around and through the blocks.",
     )
     layers: Layers = Field(
-        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; a list is the same."
+        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; also a list."
     )
     loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
         default="sequence_mean",
-        description="What the loss is before it is differentiated: each sequence's mean (batches "
-        "do not matter), the sum over tokens, or the mean over the batch.",
+        description="How the losses of tokens are combined: the sum of the means of sequences "
+        "(batches do not matter), the sum over tokens, or the mean over the batch.",
     )
 
     @property

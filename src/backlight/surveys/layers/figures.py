@@ -112,3 +112,10 @@ def _token_histograms(report: LayersReport) -> Figure:
     mesh = draw_density_by_layer(axes, report.histograms)
     figure.colorbar(mesh, ax=axes, label="share of tokens x dimensions (%)")
     return figure
+
+
+def draw(results):
+    """Draw all figures of a run."""
+    from backlight.tools.report.command import layers_report
+
+    return draw_layers(layers_report(results))

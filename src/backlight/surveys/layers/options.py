@@ -13,9 +13,9 @@ class LayersConfig(SurveyConfig):
     """
 
     layers: Layers = Field(
-        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; a list is the same."
+        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; also a list."
     )
     site: str = Field(
         default="mlp.out",
-        description="Where to look in each layer: any kind that `backlight sites MODEL` lists.",
+        description="The site of each layer: any kind that `backlight sites MODEL` lists.",
     )

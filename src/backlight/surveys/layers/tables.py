@@ -1,6 +1,6 @@
 """Tables of a profile: by layer, by dimension, by token, and by size."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from backlight.data.batches import Passages
 from backlight.models.sites import Site, layer_of
 from backlight.stats.bank import SiteResult
 from backlight.stats.moments import MomentResult
-from backlight.surveys.driver.contexts import Decode, write_contexts
+from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
@@ -120,10 +120,7 @@ def histogram_table(results: Results, quantity: Quantity) -> Table:
 
 
 def top_token_table(
-    results: Results,
-    quantity: Quantity,
-    passages: Passages,
-    decode: Decode,
+    results: Results, quantity: Quantity, passages: Passages, decode: Decode
 ) -> Table:
     """Tabulate, for each dimension, the tokens at which its absolute value was largest, in context.
 
@@ -136,27 +133,8 @@ def top_token_table(
     Returns:
         The table: ``rank`` 1 is the largest; ``context`` has the token in guillemets.
     """
-    tops = [result.top for result in results.values()]
-    rows = [np.nonzero(top.passages >= 0) for top in tops]
-    passage = _gather(rows, [top.passages for top in tops])
-    position = _gather(rows, [top.positions for top in tops])
-    tokens, contexts = write_contexts(
-        zip(passage.tolist(), position.tolist(), strict=True), passages, decode
-    )
-    return Table(
-        name="top_tokens",
-        columns={
-            "layer": np.repeat(list(results), [len(ranks) for _, ranks in rows]),
-            "dimension": np.concatenate([dimensions for dimensions, _ in rows]),
-            "rank": np.concatenate([ranks + 1 for _, ranks in rows]),
-            "value": _gather(rows, [top.values for top in tops]),
-            "passage": passage,
-            "position": position,
-            "token": tokens,
-            "context": contexts,
-        },
-        units={"value": UNITS[quantity]},
-    )
+    tops = {layer: result.top for layer, result in results.items()}
+    return context_table(tops, passages, decode, of="dimension", unit=UNITS[quantity])
 
 
 def participation_ratio(energies: NDArray[np.float64]) -> float:
@@ -212,10 +190,6 @@ def _consistency(moments: MomentResult) -> NDArray[np.float64]:
     return np.divide(
         np.abs(moments.mean), moments.mean_abs, out=unknown, where=moments.mean_abs > 0
     )
-
-
-def _gather(rows: Iterable[tuple[NDArray[np.int64], ...]], arrays: Sequence[Column]) -> Column:
-    return np.concatenate([array[place] for place, array in zip(rows, arrays, strict=True)])
 
 
 def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:

@@ -60,7 +60,7 @@ class TokensConfig(RunOptions, ModelOptions):
     )
     sampling: _YamlOnly[dict[str, Any]] = Field(
         default_factory=dict[str, Any],
-        description="Which cities come together in a question: type all_pairs, within_groups, "
+        description="Which cities are asked about together: type all_pairs, within_groups, "
         "between_groups, must_include or mixed, and what it needs.",
     )
     city_groups: _YamlOnly[dict[str, dict[str, Any]]] = Field(
@@ -85,12 +85,12 @@ class TokensConfig(RunOptions, ModelOptions):
         default=None, description='What should follow a template: " {capital}".'
     )
     wrong_answer: str | None = Field(
-        default=None, description="What might follow instead, for --objective logit_difference."
+        default=None, description="A wrong answer, for --objective logit_difference."
     )
     objective: Literal["loss", "logit", "logit_difference"] = Field(
         default="loss",
         description="What is differentiated: the mean loss of the answer's tokens, the logit of "
-        "its first token, or that less the wrong answer's.",
+        "its first token, or that logit less the one of the wrong answer.",
     )
     include_eos: Flag = Field(
         default=False,
@@ -98,40 +98,40 @@ class TokensConfig(RunOptions, ModelOptions):
     )
     model_name: str = Field(
         default=SHIPPED,
-        description="city (shipped, has learned distances between cities), hub id, local folder, "
-        "or smollm2.",
+        description="city (shipped; it has learned distances between cities), hub id, local "
+        "folder, or smollm2.",
     )
     experiment_dir: Path | None = Field(
         default=None,
-        description="A folder of `backlight train-world`, whose checkpoints are then the model.",
+        description="A folder of `backlight train-world`, from which the model is read.",
     )
     checkpoint: str = Field(
-        default="final", description="Which checkpoint: final, or the number of one."
+        default="final", description="Which checkpoint of experiment_dir: final, or a number."
     )
     cities_csv: Path | None = Field(
         default=None, description="The cities. [default: the shipped ones]"
     )
     probe_train: _Pattern = Field(
         default="region:.*",
-        description="Which cities the first 70 % of the prompts ask of: `column:regex`, joined by "
-        "&& and ||.",
+        description="Cities that the first 70 % of the prompts ask about: `column:regex`, joined "
+        "by && and ||.",
     )
     probe_test: _Pattern = Field(
-        default="region:.*", description="Which cities the other 30 % ask of."
+        default="region:.*", description="Cities that the other 30 % ask about."
     )
-    n_samples: int = Field(default=100, gt=0, description="How many prompts.")
-    seed: int = Field(default=42, ge=0, description="Fixes which prompts, and their order.")
+    n_samples: int = Field(default=100, gt=0, description="Number of prompts.")
+    seed: int = Field(default=42, ge=0, description="Determines the prompts and their order.")
     target_layers: Layers = Field(
-        default="all", description="Such as 0-5, or 0,2,4, or all; a YAML list is the same."
+        default="all", description="Such as 0-5, or 0,2,4, or all; also a list in YAML."
     )
     sites: Listed = Field(
         default="resid.post",
-        description="Where to look in each layer, such as resid.post,mlp.out,attn.q.",
+        description="Sites of each layer, such as resid.post,mlp.out,attn.q.",
     )
     target_positions: Listed = Field(
         default="auto",
-        description="Where whole gradient vectors are kept for PCA: names that --list_positions "
-        "shows. auto: the last token of each field and of the prompt.",
+        description="Positions at which whole gradient vectors are kept for PCA, by the names "
+        "that --list_positions shows. auto: the last token of each field and of the prompt.",
     )
     pca: Literal["standardized", "raw"] = Field(
         default="standardized",
@@ -139,7 +139,7 @@ class TokensConfig(RunOptions, ModelOptions):
     )
     color_by: str | None = Field(
         default=None,
-        description="Which value of the prompts colours the PCA, a column of tables/prompts.csv. "
+        description="The column of tables/prompts.csv that colours the PCA. "
         "[default: the answer, if it is a number]",
     )
     batch_size: int = Field(default=64, gt=0, description="Prompts in a batch.")

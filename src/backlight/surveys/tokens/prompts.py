@@ -23,8 +23,11 @@ from backlight.surveys.tokens.measure.survey import PromptSet
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.world import CITIES
 from backlight.world.cities import read_cities
-from backlight.world.questions import find_task, select, spell, with_options
-from backlight.world.questions.strategies import read_sampling
+from backlight.world.questions.catalogue import find_task
+from backlight.world.questions.sampling import read_sampling
+from backlight.world.questions.selection import select
+from backlight.world.questions.spelling import spell
+from backlight.world.questions.task import with_options
 
 _TRAIN_SHARE = 0.7
 _PROMPT, _WRONG = "prompt", "wrong_answer"
@@ -33,12 +36,13 @@ _WHAT = (
     'such as "The capital of {country} is"), or fields or a fields_csv with columns `prompt` and '
     "`answer`."
 )
+_EITHER = "Give the values of the template's fields either as fields or as fields_csv."
 _NAME = re.compile(r"\{(\w+)\}")
 _LARGEST = 64 * MEGABYTE
 
 
 def draw_prompts(config: TokensConfig) -> list[Prompt]:
-    """Make the prompts of a config.
+    """Build the prompts of a config.
 
     Args:
         config: The options.
@@ -61,16 +65,16 @@ def draw_prompts(config: TokensConfig) -> list[Prompt]:
     cities = read_cities(config.cities_csv or CITIES)
     random = np.random.default_rng(config.seed)
     num_train = int(_TRAIN_SHARE * config.n_samples)
-    parts = {
-        "train": (config.probe_train, num_train),
-        "test": (config.probe_test, config.n_samples - num_train),
-    }
     prompts: list[Prompt] = []
-    for split, (pattern, number) in parts.items():
+    for split, pattern, number in (
+        ("train", config.probe_train, num_train),
+        ("test", config.probe_test, config.n_samples - num_train),
+    ):
         if number:
-            asked = select(cities, pattern)
-            drawn = task.draw(asked, number, random, sampling=sampling)
-            prompts += [_of_split(spell(prompt), split) for prompt in drawn]
+            drawn = task.draw(select(cities, pattern), number, random, sampling=sampling)
+            prompts += [
+                replace(spell(prompt), values={**prompt.values, "split": split}) for prompt in drawn
+            ]
     return prompts
 
 
@@ -108,10 +112,6 @@ def locate_prompts(config: TokensConfig, prompts: Sequence[Prompt], subject: Sub
     )
 
 
-def _of_split(prompt: Prompt, split: str) -> Prompt:
-    return replace(prompt, values={**prompt.values, "split": split})
-
-
 def _from_template(config: TokensConfig) -> list[Prompt]:
     if config.model_name == SHIPPED and config.experiment_dir is None:
         raise ConfigError(
@@ -141,17 +141,13 @@ def _template(config: TokensConfig, rows: Sequence[Mapping[str, str]]) -> Templa
         raise ConfigError('A template needs what should follow it, such as answer: " {capital}".')
     template = Template(text=text, answer=answer, wrong_answer=wrong)
     if template.has_fields and rows == [{}]:
-        raise ConfigError(
-            "Give the values of the template's fields either as fields or as fields_csv."
-        )
+        raise ConfigError(_EITHER)
     return template
 
 
 def _rows(config: TokensConfig) -> list[Mapping[str, str]]:
     if config.fields is not None and config.fields_csv is not None:
-        raise ConfigError(
-            "Give the values of the template's fields either as fields or as fields_csv."
-        )
+        raise ConfigError(_EITHER)
     if config.fields_csv is not None:
         return _read_rows(config.fields_csv, config.template or f"{{{_PROMPT}}}")
     fields = config.fields

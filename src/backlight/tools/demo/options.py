@@ -12,5 +12,5 @@ class DemoConfig(Options):
 
     output_dir: Path = Field(
         default=Path("runs/demo"),
-        description="Where results go; an earlier demo there is replaced.",
+        description="Where results are written; an earlier demo there is replaced.",
     )

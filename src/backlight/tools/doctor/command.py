@@ -8,7 +8,8 @@ from backlight.surveys.driver.options import ModelOptions, TextOptions
 from backlight.tools.doctor.options import DoctorConfig
 from backlight.tools.doctor.page import refuse_page, write_page
 from backlight.tools.doctor.text import print_diagnosis
-from backlight.training.doctor import Diagnosis, diagnose
+from backlight.training.doctor.diagnosis import diagnose
+from backlight.training.doctor.findings import Diagnosis
 from backlight.training.log.history import History
 from backlight.training.log.reading import read_history
 

@@ -24,5 +24,5 @@ class DoctorConfig(TextOptions, ModelOptions):
         "folder that holds it. Without it, one batch of --dataset goes through --model_name.",
     )
     html: Path | None = Field(
-        default=None, description="Also write what was found to this file, as one page."
+        default=None, description="Also write the findings to this file, as one page."
     )

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,11 @@ from backlight.tables import Table
 from backlight.tools.doctor.pictures import DoctorReport, Grid, Mark, draw_doctor
 from backlight.tools.doctor.text import heading, meaning, recorded, tone
 from backlight.tools.report.command import png
-from backlight.training.doctor import Diagnosis, Finding
-from backlight.training.log.history import History
+from backlight.training.doctor.findings import Diagnosis, Finding
+from backlight.training.log.history import History, block_of
 
+_LARGEST = 1e100
+_TONES = {"healthy": "good", "warning": "odd", "error": "bad"}
 _HEAD = 1000  # bytes, in which a page says who made it
 
 
@@ -40,10 +41,6 @@ def refuse_page(path: Path) -> None:
         f"{quoted(path)} is there already and is no page that backlight made, so it is not "
         "replaced; name another file with --html."
     )
-
-
-_LARGEST = 1e100
-_TONES = {"healthy": "good", "warning": "odd", "error": "bad"}
 
 
 def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str) -> None:
@@ -81,17 +78,11 @@ def report_of(history: History, diagnosis: Diagnosis) -> DoctorReport:
     Returns:
         Tables and grids: by block where there are several, else by module.
     """
-    if "norm" not in history.statistics:
-        unknown = np.full(history.present.shape, np.nan)
-        history = replace(history, statistics={**history.statistics, "norm": unknown})
-    layers, modules = history.layer_norms(), history.module_norms()
-    chosen = modules if len(layers.names) < 2 else None
-    names, norms, present = (
-        (chosen.names, chosen.norms, chosen.present)
-        if chosen is not None
-        else _blocks_and_rest(history)
-    )
-    broken = np.where(np.isfinite(norms), norms, np.inf)
+    groups = history.layer_norms()
+    several = len(groups.names) > 1
+    groups = history.norms_by(lambda info: (several and block_of(info)) or info.module)
+    broken = np.where(np.isfinite(groups.norms), groups.norms, np.inf)
+    shown = np.where(groups.present, _drawable(broken), np.nan)
     steps = np.concatenate([history.steps, history.loss_steps])
     first, last = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
     return DoctorReport(
@@ -106,9 +97,7 @@ def report_of(history: History, diagnosis: Diagnosis) -> DoctorReport:
         losses=Table(
             name="losses", columns={"step": history.loss_steps, "loss": _drawable(history.losses)}
         ),
-        gradients=Grid(
-            names=names, steps=history.steps, values=np.where(present, _drawable(broken), np.nan)
-        ),
+        gradients=Grid(names=list(groups.names), steps=history.steps, values=shown),
         updates=_updates(history),
         marks=[
             Mark(step=finding.since_step, number=number, severity=finding.severity)
@@ -148,35 +137,8 @@ def _paragraphs(finding: Finding) -> Iterator[Paragraph]:
     yield Paragraph(label="Try:", text=finding.remedy[0].upper() + finding.remedy[1:])
 
 
-def _blocks_and_rest(
-    history: History,
-) -> tuple[list[str], NDArray[np.float64], NDArray[np.bool_]]:
-    """Give the norms of blocks, with the modules outside of them where they belong by depth."""
-    blocks, modules = history.layer_norms(), history.module_norms()
-    first: dict[str, int] = {}
-    outside: set[str] = set()
-    for info in history.parameters:
-        inside = [name for name in blocks.names if info.module.startswith(f"{name}.")]
-        key = inside[0] if inside else info.module
-        first[key] = min(first.get(key, info.depth), info.depth)
-        if not inside:
-            outside.add(info.module)
-    columns: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {
-        name: (blocks.norms[:, place], blocks.present[:, place])
-        for place, name in enumerate(blocks.names)
-    }
-    columns |= {
-        name: (modules.norms[:, place], modules.present[:, place])
-        for place, name in enumerate(modules.names)
-        if name in outside and name not in columns
-    }
-    names = sorted(columns, key=lambda name: first.get(name, 0))
-    norms = np.stack([columns[name][0] for name in names], axis=1)
-    return names, norms, np.stack([columns[name][1] for name in names], axis=1)
-
-
 def _updates(history: History) -> Grid | None:
-    """Give the update-to-weight ratio of matrices."""
+    """Return the update-to-weight ratio of matrices."""
     ratios = history.statistics.get("update_ratio")
     columns = [place for place, info in enumerate(history.parameters) if len(info.shape) >= 2]
     if ratios is None or not columns or not len(history.steps):

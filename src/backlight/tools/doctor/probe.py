@@ -17,7 +17,7 @@ from backlight.tools.doctor.options import DoctorConfig
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.log.history import History, ParameterInfo
 from backlight.training.measuring.statistics import gradient_statistics, norms
-from backlight.training.watch.parameters import DepthOrder, describe_parameters, is_compiled
+from backlight.training.watching.parameters import DepthOrder, describe_parameters, is_compiled
 
 
 def probe(config: DoctorConfig) -> History:
@@ -74,7 +74,7 @@ def _failed(error: Exception) -> None:
 
 @contextmanager
 def _unfrozen(model: torch.nn.Module) -> Generator[None, None, None]:
-    """Let all parameters of a borrowed model have gradients while the context lasts."""
+    """Unfreeze all parameters of a borrowed model while the context lasts."""
     try:
         for parameter in model.parameters():
             parameter.requires_grad = True

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from backlight.surveys.driver.progress import console
-from backlight.training.doctor import Diagnosis, Finding
+from backlight.training.doctor.findings import Diagnosis, Finding
 
 _MEANINGS = {
     "healthy": "Nothing speaks against it.",
@@ -51,21 +51,21 @@ def print_diagnosis(diagnosis: Diagnosis, *, title: str, understood: str = "") -
 
 
 def tone(diagnosis: Diagnosis) -> Literal["healthy", "warning", "error"]:
-    """Say whether the verdict is a good one, a bad one, or none."""
+    """Return whether the verdict is a good one, a bad one, or none."""
     if diagnosis.verdict == "nothing to judge":
         return "warning"
     return "healthy" if diagnosis.is_healthy else "error"
 
 
 def meaning(diagnosis: Diagnosis) -> str:
-    """Say what the verdict means."""
+    """Describe what the verdict means."""
     warnings = sum(finding.severity == "warning" for finding in diagnosis.findings)
     more = {0: "", 1: " There is one warning."}.get(warnings, f" There are {warnings} warnings.")
     return _MEANINGS[diagnosis.verdict] + (more if tone(diagnosis) != "error" else "")
 
 
 def recorded(diagnosis: Diagnosis) -> str:
-    """Say what was looked at."""
+    """Describe what was looked at."""
     count = diagnosis.num_losses
     losses = {0: "", 1: " 1 loss is known."}.get(count, f" {count} losses are known.")
     if not diagnosis.num_steps:

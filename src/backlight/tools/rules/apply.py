@@ -30,7 +30,7 @@ def apply_rule(
     head: str | None = None,
     **options: Any,
 ) -> Applied:
-    """Let a model send its error back by a rule. What it computes forward stays as it is.
+    """Make a model send its error back by a rule. What it computes forward stays as it is.
 
     ``with apply_rule(model, "fa"): ...`` restores the model at the end. Matrices of the way back
     are buffers: saved, loaded and moved with the model.

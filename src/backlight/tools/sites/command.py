@@ -1,23 +1,13 @@
 """``backlight sites``: every site of a model, in our names and in two foreign dialects."""
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from rich.table import Table as RichTable
 
-from backlight.models.sites import Site, format_layers, layer_of, parse_layers
+from backlight.models.sites import Site, any_layer, format_layers, layer_of, parse_layers
 from backlight.surveys.driver.opening import load
 from backlight.surveys.driver.progress import console
 from backlight.tools.sites.options import SitesConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    name: str
-    shape: str
-    transformers: str
-    transformer_lens: str
 
 
 def run(config: SitesConfig) -> None:
@@ -33,9 +23,9 @@ def run(config: SitesConfig) -> None:
     for heading in ("site", "layers", "shape", "Transformers", "TransformerLens"):
         shown.add_column(heading, overflow="fold")
     chosen = [site for site in subject.sites.values() if layer_of(site.name) in (None, *numbers)]
-    for row, layers in _grouped(chosen).items():
+    for (name, *others), layers in _grouped(chosen).items():
         span = format_layers(layers).replace("to", "-").replace("_", ",") if layers else ""
-        cells = [row.name, span, row.shape, row.transformers, row.transformer_lens]
+        cells = [name, span, *others]
         if len(layers) == 1:
             cells = [cell.replace("*", span, 1) for cell in cells]
         shown.add_row(*cells)
@@ -47,19 +37,13 @@ def run(config: SitesConfig) -> None:
     console().print(shown)
 
 
-def _grouped(sites: Iterable[Site]) -> dict[_Row, list[int]]:
-    groups: dict[_Row, list[int]] = {}
+def _grouped(sites: Iterable[Site]) -> dict[tuple[str, ...], list[int]]:
+    """Find the layers of each line: name, shape and the two foreign names, ``*`` for the layer."""
+    groups: dict[tuple[str, ...], list[int]] = {}
     for site in sites:
-        row = _Row(
-            name=_any_layer(site.name),
-            shape=f"[batch, positions, {site.width}]",
-            transformers=_any_layer(site.transformers or "-"),
-            transformer_lens=_any_layer(site.transformer_lens or "-"),
-        )
+        shape = f"[batch, positions, {site.width}]"
+        names = (site.name, shape, site.transformers or "-", site.transformer_lens or "-")
         layer = layer_of(site.name)
-        groups.setdefault(row, []).extend([] if layer is None else [layer])
+        layers = groups.setdefault(tuple(map(any_layer, names)), [])
+        layers += [] if layer is None else [layer]
     return groups
-
-
-def _any_layer(name: str) -> str:
-    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name, count=1)

@@ -17,5 +17,5 @@ class SitesConfig(ModelOptions):
         "(shipped). [default: Qwen/Qwen2.5-0.5B]",
     )
     layers: Layers = Field(
-        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; a list is the same."
+        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; also a list."
     )

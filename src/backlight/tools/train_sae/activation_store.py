@@ -1,7 +1,6 @@
 """Activations at one site over a corpus, held in memory."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -13,17 +12,11 @@ from backlight.data.batches import Batch, Passages
 from backlight.errors import NonFiniteError
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-
-
-@dataclass(frozen=True, slots=True)
-class Harvested:
-    """How many tokens a batch has brought."""
-
-    num_tokens: int
+from backlight.stats.progress import Progress
 
 
 @final
-class Harvest:
+class ActivationStore:
     """The activations gathered so far: float32 on the CPU, 4 bytes times tokens times width.
 
     Args:
@@ -60,15 +53,15 @@ class Harvest:
         return self._first[: self._num_tokens]
 
 
-def harvest(
+def store_activations(
     subject: Subject,
     site: Site,
     passages: Passages,
     batches: Sequence[Sequence[int]],
-    state: Harvest,
+    store: ActivationStore,
     *,
     with_first: bool,
-) -> Generator[Harvested, None, None]:
+) -> Generator[Progress, None, None]:
     """Stream passages through the model, no further than the site, and keep what passes there.
 
     Args:
@@ -76,7 +69,7 @@ def harvest(
         site: Where to look.
         passages: The corpus.
         batches: The members of each batch.
-        state: Where it is kept.
+        store: Where they are kept.
         with_first: Also keep the first token of each passage, whose activations are often of
             another kind.
 
@@ -97,5 +90,5 @@ def harvest(
                 f"The activations at {site.name} are not finite in one of the passages "
                 f"{', '.join(map(str, members))}. Try --dtype float32 (now {values.dtype})."
             )
-        state.add(values[kept].float().cpu(), first[kept].cpu())
-        yield Harvested(batch.num_tokens)
+        store.add(values[kept].float().cpu(), first[kept].cpu())
+        yield Progress(num_tokens=batch.num_tokens)

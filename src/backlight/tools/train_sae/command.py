@@ -7,35 +7,31 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.data.batches import Passages, bucket
 from backlight.dictionaries.dictionary import Card, Dictionary
 from backlight.dictionaries.quality import Quality, Reconstruction
-from backlight.dictionaries.training import Progress, Training, train
+from backlight.dictionaries.training import Training, TrainingStep, train
 from backlight.errors import ConfigError, UnsupportedSiteError
-from backlight.models.sites import Site
+from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.runs.provenance import provenance
+from backlight.stats.progress import Progress
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.opening import load, settle
+from backlight.surveys.driver.opening import load, rows_of, settle
+from backlight.surveys.driver.progress import Bar
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.starting import ROOT
 from backlight.tables import Table
-from backlight.tools.train_sae.activation_store import Harvest, Harvested, harvest
-from backlight.tools.train_sae.corpus import (
-    divided,
-    first_batches,
-    passages_of,
-    refuse_unreadable_text,
-)
-from backlight.tools.train_sae.files import rounded, write_trained
+from backlight.tools.train_sae.activation_store import ActivationStore, store_activations
+from backlight.tools.train_sae.corpus import divided, first_batches, passages_of
+from backlight.tools.train_sae.files import write_trained
 from backlight.tools.train_sae.options import TrainSaeConfig
 from backlight.tools.train_sae.place import refuse_occupied
 from backlight.tools.train_sae.recovery import measure_recovery
-from backlight.tools.train_sae.table import print_trained, shown
+from backlight.tools.train_sae.table import print_trained
 from backlight.tools.train_sae.trained import TrainedDictionary, in_a_name
 
 _FEATURES_PER_DIMENSION = 4
@@ -63,6 +59,26 @@ def train_sae(
     Raises:
         ConfigError: If an option does not exist or does not fit, or is one for loading a model
             although there is a subject.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> questions = [f"distance(c_{city},c_2045)={city}" for city in range(10, 40)]
+        >>> with TemporaryDirectory() as folder:
+        ...     trained = train_sae(
+        ...         model_name="city",
+        ...         dataset=questions,
+        ...         layer=1,
+        ...         num_features=32,
+        ...         k=4,
+        ...         num_tokens=200,
+        ...         tokens_per_step=32,
+        ...         output_dir=Path(folder) / "sae",
+        ...     )
+        ...     sorted(path.name for path in trained.path.iterdir())
+        ['README.md', 'curve.csv', 'dictionary_learning', 'saelens', 'training.json']
+        >>> trained.dictionary.num_features, trained.site.name
+        (32, 'layers.1.mlp.out')
     """
     resolved = settle(resolve(TrainSaeConfig, config, options), subject)
     return _train(resolved, subject)
@@ -79,11 +95,11 @@ def run(config: TrainSaeConfig) -> None:
 
 def _train(config: TrainSaeConfig, subject: Subject | None) -> TrainedDictionary:
     clock, versions = Clock(), provenance()
-    layer, path = _layer(config), _place(config)
+    path = _place(config)
     refuse_occupied(path, replacing=config.overwrite)
-    refuse_unreadable_text(config)  # before the model is loaded
+    rows_of(config, 1)  # a text that cannot be read is refused before the model is loaded
     subject = load(config) if subject is None else subject
-    site = _site(config, subject, layer)
+    site = _site(config, subject)
     passages = passages_of(config, subject)
     taught, held_out = divided(passages, config)
     clock.lap("loading")
@@ -97,52 +113,43 @@ def _train(config: TrainSaeConfig, subject: Subject | None) -> TrainedDictionary
         architecture="batch_top_k",
         reads=site.name,
         writes=site.name,
-        layer=layer,
+        layer=config.layer,
         model=subject.name,
     )
-    dictionary = rounded(learned.dictionary(card), getattr(torch, config.save_dtype))
+    dictionary = learned.dictionary(card, dtype=getattr(torch, config.save_dtype))
     quality = _quality(dictionary, _gathered(config, subject, site, held_out, with_first=True))
     batches = first_batches(held_out, config, _RECOVERY_TOKENS)
     recovery = measure_recovery(subject, site, dictionary, held_out, batches)
     clock.lap("measuring")
+    corpus = {
+        **passages.account(),
+        "num_held_out_tokens": held_out.num_tokens,
+        "tokens_sha256": passages.fingerprint(),
+    }
     trained = TrainedDictionary(
         path=path,
         site=site,
-        layer=layer,
+        layer=layer_of(site.name) or 0,
         dictionary=dictionary,
         quality=quality,
         recovery=recovery,
         curve=curve,
-        origin={
-            "provenance": versions,
-            "model": dict(subject.facts),
-            "corpus": {
-                **passages.account(),
-                "num_held_out_tokens": held_out.num_tokens,
-                "tokens_sha256": passages.fingerprint(),
-            },
-        },
+        origin={"provenance": versions, "model": dict(subject.facts), "corpus": corpus},
         seconds=clock.laps,
     )
     write_trained(trained, config, subject)
     return trained
 
 
-def _layer(config: TrainSaeConfig) -> int:
+def _place(config: TrainSaeConfig) -> Path:
     if config.layer is None:
         raise ConfigError("Say which layer the dictionary is for, such as --layer 15.")
-    return config.layer
+    named = f"sae_{config.model_file_name}_{in_a_name(config.site)}_layer_{config.layer}"
+    return config.output_dir or ROOT / named
 
 
-def _place(config: TrainSaeConfig) -> Path:
-    if config.output_dir is not None:
-        return config.output_dir
-    model = config.model_file_name
-    return ROOT / f"sae_{model}_{in_a_name(config.site)}_layer_{config.layer}"
-
-
-def _site(config: TrainSaeConfig, subject: Subject, layer: int) -> Site:
-    site = survey_sites(subject, config.site, str(layer))[0]
+def _site(config: TrainSaeConfig, subject: Subject) -> Site:
+    site = survey_sites(subject, config.site, str(config.layer))[0]
     if site.tap.side in _ATTENTION:
         raise UnsupportedSiteError(
             f"{site.name} cannot be replaced by a reconstruction, so it cannot be told how good a "
@@ -159,17 +166,15 @@ def _site(config: TrainSaeConfig, subject: Subject, layer: int) -> Site:
 
 def _gathered(
     config: TrainSaeConfig, subject: Subject, site: Site, passages: Passages, *, with_first: bool
-) -> Harvest:
-    gathered = Harvest(passages.num_tokens)
+) -> ActivationStore:
+    store = ActivationStore(passages.num_tokens)
     batches = bucket(passages, batch_size=config.batch_size, seed=config.seed)
-    steps = harvest(subject, site, passages, batches, gathered, with_first=with_first)
-
-    def described(step: Harvested) -> tuple[int, str]:
-        return step.num_tokens, ""
-
-    for _ in shown(steps, f"activations at {site.name}", passages.num_tokens, described):
-        pass
-    return gathered
+    with Bar(f"activations at {site.name}", total=passages.num_tokens) as bar:
+        for step in store_activations(
+            subject, site, passages, batches, store, with_first=with_first
+        ):
+            bar.after(step)
+    return store
 
 
 def _learned(
@@ -182,47 +187,40 @@ def _learned(
         # Not every sum that is needed exists on mps.
         device=device if device.type == "cuda" else torch.device("cpu"),
     )
-    steps = train(
-        x,
-        state,
-        k=config.k,
-        num_epochs=config.epochs,
-        batch_size=config.tokens_per_step,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-    )
-
-    def described(step: Progress) -> tuple[int, str]:
-        return step.num_tokens, (
-            f"explained variance {step.explained_variance:.3f}, L0 {step.l0:.1f}, "
-            f"dead {100 * step.dead_share:.1f} %"
-        )
-
+    steps: list[TrainingStep] = []
     size = config.tokens_per_step
-    total = len(x) // size * size * config.epochs
-    return state, _curve(list(shown(steps, "training", total, described)))
+    with Bar("training", total=len(x) // size * size * config.epochs) as bar:
+        for step in train(
+            x,
+            state,
+            k=config.k,
+            num_epochs=config.epochs,
+            batch_size=size,
+            learning_rate=config.learning_rate,
+            seed=config.seed,
+        ):
+            steps.append(step)
+            quality = f"explained variance {step.explained_variance:.3f}, L0 {step.l0:.1f}"
+            dead = f"dead {100 * step.dead_share:.1f} %"
+            bar.after(Progress(num_tokens=step.num_tokens), f"{quality}, {dead}")
+    return state, _curve(steps)
 
 
-def _curve(steps: Sequence[Progress]) -> Table:
+def _curve(steps: Sequence[TrainingStep]) -> Table:
     """Average the steps of each hundredth of the training."""
     groups = np.array_split(np.arange(len(steps)), min(_CURVE_POINTS, len(steps)))
     ends = np.cumsum([step.num_tokens for step in steps])
-
-    def averaged(name: str) -> NDArray[np.float64]:
+    columns = {"tokens": np.array([ends[group[-1]] for group in groups])}
+    for name in ("explained_variance", "l0", "dead_share"):
         values = np.array([getattr(step, name) for step in steps])
-        return np.array([values[group].mean() for group in groups])
-
-    names = ("explained_variance", "l0", "dead_share")
-    tokens = np.array([ends[group[-1]] for group in groups])
-    columns = {"tokens": tokens, **{name: averaged(name) for name in names}}
+        columns[name] = np.array([values[group].mean() for group in groups])
     return Table(name="training", columns=columns)
 
 
-def _quality(dictionary: Dictionary, gathered: Harvest) -> Quality:
+def _quality(dictionary: Dictionary, store: ActivationStore) -> Quality:
     seen = Reconstruction()
-    for block, first in zip(
-        gathered.values.split(_BLOCK_TOKENS), gathered.first.split(_BLOCK_TOKENS), strict=True
-    ):
+    blocks = zip(store.values.split(_BLOCK_TOKENS), store.first.split(_BLOCK_TOKENS), strict=True)
+    for block, first in blocks:
         x = block.to(dictionary.rows)
         codes = dictionary.encode(x)
         seen.update(x, dictionary.decode(codes, x), codes, first=first.to(x.device))

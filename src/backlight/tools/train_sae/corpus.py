@@ -10,17 +10,8 @@ from backlight.data.corpora import RowReader
 from backlight.data.encoding import Encoder
 from backlight.errors import ConfigError, DatasetError, quoted
 from backlight.models.subject import Subject
-from backlight.surveys.driver.opening import check_passages, rows_of
+from backlight.surveys.driver.opening import check_passages
 from backlight.tools.train_sae.options import TrainSaeConfig
-
-
-def refuse_unreadable_text(config: TrainSaeConfig) -> None:
-    """Read the first row of the corpus, so that what cannot be read is known at once.
-
-    Args:
-        config: The options.
-    """
-    rows_of(config, 1)
 
 
 def passages_of(config: TrainSaeConfig, subject: Subject) -> Passages:
@@ -34,7 +25,7 @@ def passages_of(config: TrainSaeConfig, subject: Subject) -> Passages:
         The first passages of the corpus.
 
     Raises:
-        DatasetError: If the corpus has fewer tokens, or tokens that the model has not.
+        DatasetError: If the corpus has fewer tokens, or tokens that the model does not have.
     """
     reader = RowReader(
         config.dataset,

@@ -2,16 +2,13 @@
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from backlight.dictionaries.activations import Threshold
-from backlight.dictionaries.dictionary import Dictionary, LinearEncoder
 from backlight.dictionaries.formats import dictionary_learning, saelens
 from backlight.errors import StorageError, quoted
 from backlight.models.subject import Subject
@@ -23,37 +20,6 @@ from backlight.tools.train_sae.place import TRAINING, put, scratch_of
 from backlight.tools.train_sae.trained import TrainedDictionary
 
 _CARD, _CURVE = "README.md", "curve.csv"
-
-
-def rounded(dictionary: Dictionary, dtype: torch.dtype) -> Dictionary:
-    """Round a dictionary as a file in another number format would.
-
-    Args:
-        dictionary: Its encoder is linear, with a threshold.
-        dtype: The number format.
-
-    Returns:
-        The dictionary, again in the format it had, with the numbers that the file will hold.
-    """
-    encoder = dictionary.encoder
-    assert isinstance(encoder, LinearEncoder)
-    assert isinstance(encoder.activation, Threshold)
-
-    def shortened(tensor: Tensor) -> Tensor:
-        return tensor.to(dtype).to(tensor.dtype)
-
-    bias = shortened(dictionary.bias)
-    return replace(
-        dictionary,
-        encoder=LinearEncoder(
-            rows=shortened(encoder.rows),
-            bias=shortened(encoder.bias),
-            input_bias=bias,
-            activation=Threshold(threshold=shortened(encoder.activation.threshold)),
-        ),
-        rows=shortened(dictionary.rows),
-        bias=bias,
-    )
 
 
 def write_trained(trained: TrainedDictionary, config: TrainSaeConfig, subject: Subject) -> None:
@@ -84,30 +50,30 @@ def write_trained(trained: TrainedDictionary, config: TrainSaeConfig, subject: S
 def _write_all(
     folder: Path, trained: TrainedDictionary, config: TrainSaeConfig, subject: Subject
 ) -> None:
-    dtype: torch.dtype = getattr(torch, config.save_dtype)
     notes = {
         "trained_by": f"backlight {version('backlight')}: {command_of(config)}",
         "explained_variance": round(trained.quality.explained_variance, 4),
         "l0": round(trained.quality.l0, 2),
     }
+    both: dict[str, Any] = {
+        "model_name": subject.name,
+        "notes": notes,
+        "dtype": getattr(torch, config.save_dtype),
+    }
     saelens.write(
         trained.dictionary,
         folder / "saelens" / f"layer_{trained.layer}",
-        model_name=subject.name,
         hook_name=trained.site.transformer_lens or trained.site.name,
         hf_hook_name=trained.site.transformers,
-        notes=notes,
-        dtype=dtype,
+        **both,
     )
     dictionary_learning.write(
         trained.dictionary,
         folder / "dictionary_learning" / trained.label,
-        model_name=subject.name,
         layer=trained.layer,
         submodule_name=trained.label,
         k=config.k,
-        notes=notes,
-        dtype=dtype,
+        **both,
     )
     write_file(folder / _CARD, card_of(trained, config, subject).encode())
     write_file(folder / _CURVE, trained.curve.to_csv().encode())

@@ -11,7 +11,7 @@ from backlight.surveys.driver.options import Flag, ModelOptions, TextOptions
 class TrainSaeConfig(TextOptions, ModelOptions):
     """Train a sparse dictionary of one site of a model, in minutes on a CPU.
 
-    Streams text through the model, no further than the site, and learns a BatchTopK dictionary. It
+    Streams text through the model, no further than the site, and trains a BatchTopK dictionary. It
     is saved for SAELens and for dictionary_learning, with a card that says how good it is on text
     that was held out.
     """
@@ -36,31 +36,31 @@ class TrainSaeConfig(TextOptions, ModelOptions):
         default=0.05,
         gt=0,
         lt=1,
-        description="Share of them, from the end of the text, that is only measured on.",
+        description="Share of the tokens, at the end of the text, that is only measured.",
     )
     k: int = Field(default=40, gt=0, description="Features that fire at a token, on average.")
-    epochs: int = Field(default=10, gt=0, description="How often each activation is learned from.")
+    epochs: int = Field(default=10, gt=0, description="How often each activation is used.")
     tokens_per_step: int = Field(
         default=1024, gt=0, description="Tokens in a step of the training."
     )
     learning_rate: float = Field(
         default=3e-3,
         gt=0,
-        description="Adam's, at its highest; activations are scaled to a mean squared norm of "
-        "their width.",
+        description="Highest rate of Adam; activations are scaled to a mean squared norm of their "
+        "width.",
     )
     batch_size: int = Field(
         default=16, gt=0, description="Passages that pass through the model at once."
     )
     seed: int = Field(
-        default=0, ge=0, description="Fixes the first directions and the order of the tokens."
+        default=0, ge=0, description="Determines the first directions and the order of tokens."
     )
     save_dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="Number format of the saved dictionary."
     )
     output_dir: Path | None = Field(
         default=None,
-        description="Where the dictionary goes. [default: `runs/sae_{model}_{site}_layer_{layer}`]",
+        description="Where it is written. [default: `runs/sae_{model}_{site}_layer_{layer}`]",
     )
     overwrite: Flag = Field(
         default=False, description="Replace a dictionary that was trained there before."

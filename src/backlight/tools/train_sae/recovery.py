@@ -13,7 +13,7 @@ from backlight.data.batches import Batch, Passages
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.objectives.objective import next_token_loss
+from backlight.objectives.objective import NextToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +58,17 @@ def measure_recovery(
     Returns:
         The three losses.
     """
-    clean = spliced = zeroed = 0.0
-    num_tokens = 0
+    nats, num_tokens = dict.fromkeys(("clean", "spliced", "zeroed"), 0.0), 0
     for members in batches:
         batch = Batch.of(passages, members).to(subject.device)
         own = record_activations(subject, batch, [site]).activations[site.name]
         flat = own.flatten(0, 1).to(dictionary.rows)
         output = dictionary.decode(dictionary.encode(flat), flat).to(own).view_as(own)
-        clean += _nats(subject, site, batch, own)
-        spliced += _nats(subject, site, batch, output)
-        zeroed += _nats(subject, site, batch, torch.zeros_like(own))
+        for name, tensor in zip(nats, (own, output, torch.zeros_like(own)), strict=True):
+            nats[name] += _nats(subject, site, batch, tensor)
         num_tokens += batch.num_tokens - len(members)
-    return Recovery(
-        clean=clean / num_tokens,
-        spliced=spliced / num_tokens,
-        zeroed=zeroed / num_tokens,
-        num_tokens=num_tokens,
-    )
+    losses = {name: value / num_tokens for name, value in nats.items()}
+    return Recovery(**losses, num_tokens=num_tokens)
 
 
 def _nats(
@@ -82,5 +76,5 @@ def _nats(
 ) -> float:
     with splicing(subject, {site.name: replacement}):
         output = subject.forward(batch.input_ids)
-    loss = next_token_loss(output, batch, head=subject.head, reduction="token_sum")
+    loss = NextToken("token_sum")(output, batch, subject.head)
     return float(loss.nats.sum())

@@ -1,48 +1,13 @@
-"""What ``backlight train-sae`` prints: progress, and at the end how good the dictionary is."""
+"""What ``backlight train-sae`` prints at the end: how good the dictionary is."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
-
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
-from backlight.foreign.text import plain
 from backlight.surveys.driver.account import corpus_lines
 from backlight.surveys.driver.progress import console
 from backlight.tools.train_sae.options import TrainSaeConfig
 from backlight.tools.train_sae.trained import TrainedDictionary
 
 _WIDTH = 80
-_Step = TypeVar("_Step")
-
-
-def shown(
-    steps: Iterable[_Step], title: str, total: int, describe: Callable[[_Step], tuple[int, str]]
-) -> Iterator[_Step]:
-    """Hand steps on, while a progress bar says how many tokens are done and how it goes.
-
-    Args:
-        steps: Some work.
-        title: What it is.
-        total: Tokens of the whole.
-        describe: Says how many tokens a step had, and how it went.
-
-    Yields:
-        The steps.
-    """
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-    )
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(plain(title), total=total, state="")
-        for step in steps:
-            num_tokens, state = describe(step)
-            bar.update(task, advance=num_tokens, state=state)
-            yield step
 
 
 def print_trained(config: TrainSaeConfig, trained: TrainedDictionary) -> None:

@@ -1,12 +1,11 @@
 """The card of a trained city model: what it is, how it was made, and how good it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backlight.tables import Table
 from backlight.tools.train_world.options import TrainWorldConfig
 from backlight.tools.train_world.trained import TrainedWorld
-from backlight.world.questions import find_task
+from backlight.world.questions.catalogue import find_task
 
 _LICENCE = (
     "The cities are from GeoNames (https://www.geonames.org), licensed under Creative Commons\n"
@@ -14,19 +13,24 @@ _LICENCE = (
 )
 
 
-def card_of(trained: TrainedWorld, config: TrainWorldConfig, num_cities: int) -> str:
+def card_of(
+    trained: TrainedWorld,
+    config: TrainWorldConfig,
+    num_cities: int,
+    rows: Sequence[Mapping[str, Any]],
+) -> str:
     """Write the card.
 
     Args:
         trained: The model.
         config: The options it was trained with.
         num_cities: How many cities it was asked about.
+        rows: The last rows of its metrics.
 
     Returns:
         The text, in Markdown.
     """
     num_parameters = sum(parameter.numel() for parameter in trained.model.parameters())
-    rows = _last(trained.metrics)
     source = "the table shipped with backlight" if config.cities_csv is None else "a table"
     return f"""# A model of {num_cities:,} cities
 
@@ -51,16 +55,9 @@ On {config.num_held_out:,} held-out questions of each task, answered greedily:
 """
 
 
-def _last(metrics: Table) -> list[dict[str, Any]]:
-    last = metrics.select(metrics["step"] == metrics["step"].max())
-    columns = {name: column.tolist() for name, column in last.columns.items()}
-    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-
-
 def _line(row: Mapping[str, Any]) -> str:
-    task = find_task(row["task"])
-    unit = task.marking.unit
-    mark = f"{task.metric} ({unit})" if unit else task.metric
+    metric = find_task(row["task"]).metric
+    mark = f"{metric.name} ({metric.unit})" if metric.unit else metric.name
     names = ("median", "mean", "exact", "constant_median", "constant_mean")
     numbers = [f"{row[name]:.3f}" if name == "exact" else f"{row[name]:.4g}" for name in names]
     return f"| {' | '.join([row['task'], mark, *numbers])} |"

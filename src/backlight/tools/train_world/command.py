@@ -1,11 +1,10 @@
 """``backlight train-world``: a small model of a world that is known to the last digit."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import ConfigError
@@ -16,21 +15,22 @@ from backlight.surveys.driver.reading import resolve, same_numbers
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.tables import Table
 from backlight.tools.train_world.card import card_of
-from backlight.tools.train_world.checkpoints import (
+from backlight.tools.train_world.metrics import Metrics, prepare_exams
+from backlight.tools.train_world.options import TrainWorldConfig
+from backlight.tools.train_world.table import print_examination, print_trained
+from backlight.tools.train_world.trained import (
     FINAL,
+    TrainedWorld,
     checkpoint_name,
     load_final,
     save_model,
 )
-from backlight.tools.train_world.metrics import Examination, Metrics
-from backlight.tools.train_world.options import TrainWorldConfig
-from backlight.tools.train_world.table import print_examination, print_trained
-from backlight.tools.train_world.trained import TrainedWorld
 from backlight.world import CITIES
 from backlight.world.cities import Cities, read_cities
-from backlight.world.learning.training import Recipe, Step, WorldTraining
+from backlight.world.learning.evaluation import Exam
+from backlight.world.learning.training import Recipe, TrainingStep, WorldTraining
 from backlight.world.model import city_tokenizer, new_city_model
-from backlight.world.questions import find_task
+from backlight.world.questions.catalogue import find_task
 
 _COMMAND = "train-world"
 
@@ -46,6 +46,18 @@ def train_world(config: str | Path | None = None, **options: Any) -> TrainedWorl
 
     Returns:
         The trained model, and how good it was on the way.
+
+    Examples:
+        Two steps of a tiny model; it prints a line for each examination.
+
+        >>> import tempfile
+        >>> small = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "num_held_out": 8}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trained = train_world(num_steps=2, output_dir=f"{folder}/run", **small)
+        step      0 ... distance: median ...
+        step      2 ... distance: median ...
+        >>> trained.model.config.num_hidden_layers
+        2
     """
     return _train(resolve(TrainWorldConfig, config, options))
 
@@ -93,7 +105,7 @@ def _train(config: TrainWorldConfig) -> TrainedWorld:
         seconds=clock.laps,
     )
     save_model(directory, FINAL, trained.model, trained.tokenizer)
-    directory.write_text("README.md", card_of(trained, config, len(cities)))
+    directory.write_text("README.md", card_of(trained, config, len(cities), session.metrics.last()))
     directory.finish({"seconds": clock.laps, "final": session.metrics.last()})
     return trained
 
@@ -123,20 +135,19 @@ def _prepare(config: TrainWorldConfig, cities: Cities) -> "_Session":
         num_heads=config.num_heads,
     )
     training = WorldTraining(model, city_tokenizer(), tasks, cities, _recipe_of(config))
-    examination = Examination.prepare(tasks, cities, config)
-    _refuse_long_questions(config, examination)
-    return _Session(config, training, examination)
+    exams = prepare_exams(tasks, cities, config)
+    _refuse_long_questions(config, exams)
+    return _Session(config, training, exams)
 
 
 class _Session:
     """A training with what is measured on the way: what is kept when it is stopped."""
 
     def __init__(
-        self, config: TrainWorldConfig, training: WorldTraining, examination: Examination
+        self, config: TrainWorldConfig, training: WorldTraining, exams: Sequence[Exam]
     ) -> None:
         self.metrics, self.training = Metrics(), training
-        self._config, self._examination = config, examination
-        self._num_rows, self._num_cities = 0, min(config.first_cities, len(examination.cities))
+        self._config, self._exams = config, exams
 
     def enter(self, run: RunDirectory) -> None:
         """Begin, or take up the state of a run that was stopped."""
@@ -150,33 +161,25 @@ class _Session:
         """Take up what ``state`` copied."""
         self.training.load(state)
         self.metrics.load(state)
-        self._num_rows, self._num_cities = state["counts"].tolist()
 
-    def steps(self, run: RunDirectory) -> Iterator[Step]:
+    def steps(self, run: RunDirectory) -> Iterator[TrainingStep]:
         """Train, examine and save models."""
         for step in self.training.steps():
-            self._num_rows += step.num_rows
-            self._num_cities = step.num_cities
-            is_last = step.number == self._config.num_steps
-            if is_last or step.number % self._config.evaluate_every == 0:
+            number = self.training.number
+            is_last = number == self._config.num_steps
+            if is_last or number % self._config.evaluate_every == 0:
                 self._examine(run)
-            if not is_last and step.number % self._config.checkpoint_every == 0:
-                name = checkpoint_name(step.number)
+            if not is_last and number % self._config.checkpoint_every == 0:
+                name = checkpoint_name(number)
                 save_model(run, name, self.training.model, self.training.tokenizer)
             yield step
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Copy all that the rest of the run depends on."""
-        counts = np.array([self._num_rows, self._num_cities])
-        return {**self.training.state(), **self.metrics.state(), "counts": counts}
+        return {**self.training.state(), **self.metrics.state()}
 
     def _examine(self, run: RunDirectory) -> None:
-        self.metrics.add(
-            self._examination,
-            self.training,
-            num_rows=self._num_rows,
-            num_cities=self._num_cities,
-        )
+        self.metrics.add(self._exams, self.training)
         run.write_table(self.metrics.table())
         print_examination(self.metrics.last())
 
@@ -186,13 +189,13 @@ def _cities_of(config: TrainWorldConfig) -> tuple[Cities, str]:
     return read_cities(path), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _refuse_long_questions(config: TrainWorldConfig, examination: Examination) -> None:
-    for task, prompts, _ in examination.parts:
-        longest = max(len(prompt.text) + len(prompt.answer) + 2 for prompt in prompts)
+def _refuse_long_questions(config: TrainWorldConfig, exams: Sequence[Exam]) -> None:
+    for exam in exams:
+        longest = max(len(prompt.text) + len(prompt.answer) + 2 for prompt in exam.prompts)
         if longest > config.max_positions:
             raise ConfigError(
-                f"Questions of {task.task_type!r} have up to {longest} tokens with their answers, "
-                f"but the model reads {config.max_positions}: raise --max_positions."
+                f"Questions of {exam.task.task_type!r} have up to {longest} tokens with their "
+                f"answers, but the model reads {config.max_positions}: raise --max_positions."
             )
 
 

@@ -1,50 +1,47 @@
 """How good a model's answers are while it is trained: one row for each task and evaluation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, fields
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.objectives.prompts import Prompt
 from backlight.tables import Table
 from backlight.tools.train_world.options import TrainWorldConfig
 from backlight.world.cities import Cities
-from backlight.world.learning.marks import constant_answer, mark_model
+from backlight.world.learning.evaluation import Evaluation, Exam
 from backlight.world.learning.questions import held_out_questions
 from backlight.world.learning.training import WorldTraining
 from backlight.world.questions.task import Task
 
 _COLUMNS = (
-    *("step", "num_rows", "num_cities", "loss"),
-    *("task", "median", "mean", "exact", "constant_median", "constant_mean"),
+    *("step", "num_rows", "num_cities", "loss", "task"),
+    *(field.name for field in fields(Evaluation)),
 )
 _STATE = "metrics:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examination:
-    """Held-out questions of each task.
+def prepare_exams(
+    tasks: Sequence[Task], cities: Cities, config: TrainWorldConfig
+) -> Sequence[Exam]:
+    """Draw held-out questions of each task.
 
-    Attributes:
-        cities: Whom they are about.
-        parts: Tasks, questions, and the answer that would be best if it were always the same.
+    Args:
+        tasks: The tasks.
+        cities: Whom to ask about.
+        config: How many questions, and from which share.
+
+    Returns:
+        An exam for each task.
     """
-
-    cities: Cities
-    parts: Sequence[tuple[Task, Sequence[Prompt], str]]
-
-    @staticmethod
-    def prepare(tasks: Sequence[Task], cities: Cities, config: TrainWorldConfig) -> "Examination":
-        """Draw the questions."""
-        parts: list[tuple[Task, Sequence[Prompt], str]] = []
-        for index, task in enumerate(tasks):
-            random = np.random.default_rng((config.seed, index))
-            num, share = config.num_held_out, config.held_out
-            prompts = held_out_questions(task, cities, num, random, held_out=share)
-            parts.append((task, prompts, constant_answer(prompts)))
-        return Examination(cities=cities, parts=parts)
+    exams: list[Exam] = []
+    for index, task in enumerate(tasks):
+        random = np.random.default_rng((config.seed, index))
+        num, share = config.num_held_out, config.held_out
+        prompts = held_out_questions(task, cities, num, random, held_out=share)
+        exams.append(Exam(task=task, cities=cities, prompts=prompts))
+    return exams
 
 
 @final
@@ -54,43 +51,27 @@ class Metrics:
     def __init__(self) -> None:
         self._rows: list[tuple[Any, ...]] = []
 
-    def add(
-        self, examination: Examination, training: WorldTraining, *, num_rows: int, num_cities: int
-    ) -> None:
+    def add(self, exams: Sequence[Exam], training: WorldTraining) -> None:
         """Examine the model as it is.
 
         Args:
-            examination: The questions.
+            exams: The questions.
             training: The model.
-            num_rows: From how many rows it has learned.
-            num_cities: How many cities the last of them were about.
         """
-        since = self._rows[-1][0] if self._rows else 0
-        recent = training.losses[since:]
+        recent = training.losses[self._rows[-1][0] if self._rows else 0 :]
         loss = float(recent.mean()) if len(recent) else float("nan")
-        model, tokenizer = training.model, training.tokenizer
-        for task, prompts, constant in examination.parts:
-            marks = mark_model(
-                model,
-                tokenizer,
-                task,
-                examination.cities,
-                prompts,
-                constant=constant,
-                max_tokens=max(len(prompt.answer) for prompt in prompts) + 2,
-            )
-            numbers = (marks.median, marks.mean, marks.exact)
-            constants = (marks.constant_median, marks.constant_mean)
-            head = (training.number, num_rows, num_cities, loss, task.task_type)
-            self._rows.append((*head, *numbers, *constants))
+        head = (training.number, training.num_rows, training.num_cities, loss)
+        for exam in exams:
+            evaluation = exam.evaluate(training.model, training.tokenizer)
+            self._rows.append((*head, exam.task.task_type, *astuple(evaluation)))
 
     def last(self) -> Sequence[Mapping[str, Any]]:
-        """Give the rows of the last examination."""
+        """Return the rows of the last examination."""
         step = self._rows[-1][0]
         return [dict(zip(_COLUMNS, row, strict=True)) for row in self._rows if row[0] == step]
 
     def table(self) -> Table:
-        """Give all rows."""
+        """Return all rows as a table."""
         columns = zip(*self._rows, strict=True)
         return Table(
             name="metrics",
@@ -103,6 +84,6 @@ class Metrics:
         return {f"{_STATE}{name}": column for name, column in self.table().columns.items()}
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what ``state`` gave."""
+        """Restore what ``state`` returned."""
         columns = [state[f"{_STATE}{name}"].tolist() for name in _COLUMNS]
         self._rows = list(zip(*columns, strict=True))

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backlight.surveys.driver.progress import console
-from backlight.tools.train_world.checkpoints import FINAL
-from backlight.tools.train_world.trained import TrainedWorld
+from backlight.tools.train_world.trained import FINAL, TrainedWorld
 
 
 def print_examination(rows: Sequence[Mapping[str, Any]]) -> None:

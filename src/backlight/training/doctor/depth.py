@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from backlight.foreign.text import brief
 from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.findings import Finding
-from backlight.training.doctor.losses import Course
-from backlight.training.doctor.readings import Readings, place_of
+from backlight.training.doctor.readings import Readings, grouped, place_of
 from backlight.training.doctor.robust import first_stretch, middle, slope
 
-_RATIO = 100.0  # between the ends of the model, as in the lab that the project grew from
+_RATIO = 100.0  # between the ends of the model
 _PER_LAYER = 1.3  # deep models may lose less than this at each layer and still learn
 _APART = np.log(50.0)  # one layer against its siblings
 _FIRST, _FIRST_APART = 5, np.log(4.0)  # the same in the first recorded steps ...
@@ -101,7 +100,7 @@ def _trend(
 
 
 def _fades_at_first(readings: Readings, growth: NDArray[np.float64], start: int) -> bool:
-    """Tell whether the gradient begins to vanish right after large first steps."""
+    """Check whether the gradient begins to vanish right after large first steps."""
     rates = readings.history.learning_rates
     if start == 0 or not rates.size or int(readings.steps[start]) > _EARLY:
         return False
@@ -118,15 +117,10 @@ def _apart(readings: Readings) -> Iterator[Finding]:
         branches = at_first[sign]
         told = {column for branch in branches for column in branch}
         later = [column for column in starts if column not in told]
+        starts |= dict.fromkeys(told, (0, len(readings.steps) - 1))
         for group in [*branches, *readings.by_block(later)]:
-            start, end = (
-                (0, len(readings.steps) - 1)
-                if group in branches
-                else (
-                    min(starts[column][0] for column in group),
-                    max(starts[column][1] for column in group),
-                )
-            )
+            start = min(starts[column][0] for column in group)
+            end = max(starts[column][1] for column in group)
             factor = float(np.exp(sign * middle(apart[start : start + 3, group])))
             names = " and ".join(
                 brief(readings.history.parameters[column].name) for column in group[:3]
@@ -156,10 +150,8 @@ def _later_apart(readings: Readings, apart: NDArray[np.float64]) -> dict[int, tu
 def _branches(readings: Readings) -> dict[str, list[int]]:
     """Group matrices by the module that holds their modules: attention, or an MLP."""
     infos = readings.history.parameters
-    branches: dict[str, list[int]] = {}
-    for column in sorted({column for family in readings.families for column in family}):
-        branches.setdefault(infos[column].module.rpartition(".")[0], []).append(column)
-    return branches
+    columns = sorted({column for family in readings.families for column in family})
+    return grouped(columns, lambda column: infos[column].module.rpartition(".")[0])
 
 
 def _beyond_trend(readings: Readings) -> NDArray[np.float64]:
@@ -171,7 +163,7 @@ def _beyond_trend(readings: Readings) -> NDArray[np.float64]:
 
 def _first_apart(readings: Readings, apart: NDArray[np.float64]) -> dict[int, list[list[int]]]:
     """Find branches whose gradients stand out from the first steps on, the most striking first."""
-    if not Course.of(readings).starts_unlearned:  # what has learned is not alike any more
+    if not readings.course.starts_unlearned:  # what has learned is not alike any more
         return {1: [], -1: []}
     infos = readings.history.parameters
     weights = readings.against_siblings(readings.weights)[:1]
@@ -227,7 +219,7 @@ def _tiny(readings: Readings, norm: NDArray[np.float64]) -> Iterator[Finding]:
     if stretch is None:
         return
     start, end = stretch
-    until, course = readings.until(end), Course.of(readings)
+    until, course = readings.until(end), readings.course
     # With a gradient of zero no loss falls: then it is another number that was logged.
     other = course.has_fallen and not norm[start : end + 1].any()
     excused = other or course.is_learned or bool(readings.nothing_left[start : end + 1].all())
@@ -245,7 +237,7 @@ def _tiny(readings: Readings, norm: NDArray[np.float64]) -> Iterator[Finding]:
 
 
 def _layers(readings: Readings, family: tuple[int, ...]) -> NDArray[np.float64]:
-    """Give where the members of a family lie: their blocks, or one after another."""
+    """Return where the members of a family lie: their blocks, or one after another."""
     infos = [readings.history.parameters[column] for column in family]
     layers = [info.layer for info in infos if info.layer is not None and info.numel]
     if len(layers) == len(infos) and len(set(layers)) > 1:

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.training.doctor.catalogue import SYMPTOMS
+from backlight.training.doctor.course import LEAST_LOSSES
 from backlight.training.doctor.depth import find_by_depth
-from backlight.training.doctor.findings import Diagnosis, Finding
-from backlight.training.doctor.losses import LEAST_LOSSES, Course, find_bad_losses
+from backlight.training.doctor.findings import Diagnosis, Finding, were
+from backlight.training.doctor.losses import find_bad_losses
 from backlight.training.doctor.missing import find_missing
 from backlight.training.doctor.non_finite import NonFinite, find_non_finite, keep
 from backlight.training.doctor.readings import Readings
@@ -31,6 +32,7 @@ _FAMILIES = (
 _OF_THE_RUN = ("loss_flat", "loss_plateau")  # these have no step of their own
 _MOST_TOLD = 400  # characters of an event
 _SLACK = 3  # recorded steps by which a consequence may be seen before its cause
+_KEY_BIASES = (".k_proj.bias", ".key.bias", ".wk.bias", ".to_k.bias")
 _ORDER = {name: place for place, name in enumerate(SYMPTOMS)}
 
 
@@ -62,12 +64,9 @@ def _diagnose(whole: History) -> Diagnosis:
     found = [each for find in _FAMILIES for each in find(before)]
     findings = tuple(sorted(_folded([*broken, *found], history), key=_importance))
     first_error = next((each for each in findings if each.severity == "error"), None)
+    verdict = "healthy" if _is_any_gradient_known(history) else "nothing to judge"
     return Diagnosis(
-        verdict=first_error.verdict
-        if first_error is not None
-        else "healthy"
-        if _is_any_gradient_known(history)
-        else "nothing to judge",
+        verdict=verdict if first_error is None else first_error.verdict,
         findings=findings,
         first_step=int(history.steps[0]) if len(history.steps) else None,
         last_step=int(history.steps[-1]) if len(history.steps) else None,
@@ -153,18 +152,18 @@ def _not_observed(readings: Readings) -> Iterator[str]:
     if readings.has("zero") and "smallest" not in history.statistics:
         yield "The smallest entries were not recorded, so underflow is not judged."
     if len(history.steps) < 9:
-        yield f"Only {_steps(len(history.steps))} recorded: too few for a comparison with the past."
+        recorded = were(len(history.steps), "step")
+        yield f"Only {recorded} recorded: too few for a comparison with the past."
 
 
 def _not_observed_of_losses(readings: Readings) -> Iterator[str]:
-    history, course = readings.history, Course.of(readings)
+    history, course = readings.history, readings.course
     if not len(history.losses):
         yield "No loss was seen, so its course is not judged (monitor.loss(value) tells it)."
     elif len(history.losses) < LEAST_LOSSES:
-        count = len(history.losses)
-        seen = "1 loss was" if count == 1 else f"{count} losses were"
+        seen = were(len(history.losses), "loss", "losses")
         yield f"Only {seen} seen: too few to judge their course."
-    elif course.of_rewards:
+    elif history.of_rewards:
         yield (
             "The log tells rewards, so the loss is a policy's: it measures no error, and its "
             "course is not judged."
@@ -178,17 +177,13 @@ def _not_observed_of_losses(readings: Readings) -> Iterator[str]:
         yield "The loss begins at zero, so it measures no error, and its course is not judged."
 
 
-def _steps(count: int) -> str:
-    return "1 step was" if count == 1 else f"{count} steps were"
-
-
 def _notes(readings: Readings, non_finite: NonFinite, whole: History) -> Iterator[str]:
     history = readings.history
     if len(history.steps) < len(whole.steps) or len(history.losses) < len(whole.losses):
         yield "Steps begin again in this log: only the last run is judged."
     left_out = len(non_finite.skipped)
     if left_out:
-        told = "1 step was" if left_out == 1 else f"{left_out} steps were"
+        told = were(left_out, "step")
         yield f"{told} left out by the gradient scaler, which is its way to find a factor."
     for event in history.events:
         if event.what == "unwatched":
@@ -196,7 +191,7 @@ def _notes(readings: Readings, non_finite: NonFinite, whole: History) -> Iterato
     frozen = sum(not info.trainable for info in history.parameters)
     if frozen:
         yield f"{frozen} of {len(history.parameters)} parameters are frozen."
-    keys = _key_biases(readings)
+    keys = [info.name for info in history.parameters if info.name.endswith(_KEY_BIASES)]
     if keys:
         yield (
             f"The gradients of {', '.join(keys[:2])}{' and others' if len(keys) > 2 else ''} are "
@@ -205,16 +200,10 @@ def _notes(readings: Readings, non_finite: NonFinite, whole: History) -> Iterato
 
 
 def _ended(event: Event, history: History) -> str:
-    """Say that the watch failed, and up to which step the verdict therefore holds."""
+    """Describe that the watch failed, and up to which step the verdict therefore holds."""
     last = int(history.steps[-1]) if len(history.steps) else 0
     text = event.text[:_MOST_TOLD].rstrip(".") or f"The watch has ended at step {event.step}"
     later = history.steps[history.steps > event.step]
     if len(later):
         return f"{text}. Steps up to {int(later[0])}, where another went on, are not judged."
     return f"{text}. The verdict holds up to step {last} only."
-
-
-def _key_biases(readings: Readings) -> Sequence[str]:
-    endings = (".k_proj.bias", ".key.bias", ".wk.bias", ".to_k.bias")
-    infos = readings.history.parameters
-    return [info.name for info in infos if info.name.endswith(endings)]

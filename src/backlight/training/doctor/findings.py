@@ -1,4 +1,4 @@
-"""What the doctor says: findings, each with its place, its time, its evidence and a way out."""
+"""What a diagnosis holds: findings, each with its place, its time, its evidence and a way out."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -73,7 +73,7 @@ class Finding:
 
     @property
     def when(self) -> str:
-        """Say since when, in words."""
+        """Since when, in words."""
         if self.until_step is None:
             return f"since step {self.since_step}"
         if self.until_step == self.since_step:
@@ -118,3 +118,8 @@ class Diagnosis:
             return self.verdict
         told = (f"{each.title}, {each.place}, {each.when}" for each in self.findings)
         return f"{self.verdict}: {'; '.join(told)}"
+
+
+def were(count: int, one: str, many: str | None = None) -> str:
+    """Count something in a sentence about the past, such as ``2 steps were``."""
+    return f"1 {one} was" if count == 1 else f"{count} {many or f'{one}s'} were"

@@ -1,20 +1,15 @@
 """The loss over steps: flat, stuck, spiking, rising, or falling too smoothly."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.training.doctor.catalogue import finding
+from backlight.training.doctor.course import Course, noise_of
 from backlight.training.doctor.findings import Finding
 from backlight.training.doctor.readings import Readings
 from backlight.training.doctor.robust import in_pieces, middle, past
-from backlight.training.log.history import History
-
-LEAST_LOSSES = 30
-"""Losses, below which nothing is said of their course."""
 
 _WINDOW, _PAST, _NOISY = 20, 10, 29
 _SURPRISE = 8.0
@@ -29,141 +24,8 @@ _PLATEAU_LEAST = 100
 _NO_FALL = 0.04  # of all that the loss fell, at most in the rest of the run, for sure
 _FLAT_SHARE = 0.6  # of a run
 _SMOOTH = 40
-_SIGNED = 0.1  # share of losses that are zero or below, in what measures no error
-_AT_ZERO = 0.02  # of its largest, at the start: an error does not begin with nothing
-_FIRST = 3  # steps
-_UNLEARNED = 0.8  # of what guessing evenly costs
-_LEARNED = 0.01  # of its first fifth, below which nothing is left to learn
 _GIVEN_BACK = 0.5  # of all that the loss had fallen
 _FORGOTTEN = 0.9  # the same, where nothing that was learned is left
-
-
-def noise_of(losses: NDArray[np.float64]) -> float:
-    """Measure how much the loss differs between batches, from neighbouring steps."""
-    changes = np.diff(losses)
-    return float(1.4826 * middle(np.abs(changes - middle(changes))) / np.sqrt(2))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """The finite losses of a training, and what they can tell.
-
-    A loss tells of progress if it measures an error: then it is above zero and falls. That of a
-    policy gradient lies around zero whatever is learned, one with a penalty for leaving a reference
-    begins at zero, the logarithm of a density may have any sign. Nothing is read from such a loss
-    but that it is finite.
-
-    Attributes:
-        steps: ``[L]``.
-        losses: ``[L]``.
-        vocabulary: How many tokens there are if it is a model of tokens, else None.
-        of_parameters: The shapes of the parameters are known, so a model without tokens is one.
-        of_rewards: It is the loss of a policy that earns rewards.
-    """
-
-    steps: NDArray[np.int64]
-    losses: NDArray[np.float64]
-    vocabulary: int | None = None
-    of_parameters: bool = False
-    of_rewards: bool = False
-
-    @classmethod
-    def of(cls, readings: Readings) -> "Course":
-        """Take the losses from what was recorded."""
-        history: History = readings.history
-        known = np.isfinite(history.losses)
-        return cls(
-            steps=history.loss_steps[known],
-            losses=history.losses[known],
-            vocabulary=readings.vocabulary,
-            of_parameters=any(info.numel for info in history.parameters),
-            of_rewards=history.of_rewards,
-        )
-
-    @property
-    def is_long(self) -> bool:
-        """There are enough losses to speak of a course."""
-        return len(self.losses) >= LEAST_LOSSES
-
-    @cached_property
-    def is_signed(self) -> bool:
-        """Losses are zero or below at times: they measure no error."""
-        return len(self.losses) > 0 and bool((self.losses <= 0).mean() >= _SIGNED)
-
-    @cached_property
-    def begins_at_zero(self) -> bool:
-        """The first losses are next to nothing against later ones."""
-        return len(self.losses) > 0 and bool(
-            self.losses[:_FIRST].min() <= _AT_ZERO * min(1.0, float(self.losses.max()))
-        )
-
-    @property
-    def is_error(self) -> bool:
-        """As far as can be seen, this loss measures an error."""
-        return not self.is_signed and not self.begins_at_zero and not self.of_rewards
-
-    @property
-    def may_be_another(self) -> bool:
-        """It is no model of tokens, so its loss may be that of two who play against each other."""
-        return self.of_parameters and self.vocabulary is None
-
-    @cached_property
-    def noise(self) -> float:
-        """How much the loss differs between batches."""
-        return noise_of(self.losses)
-
-    @cached_property
-    def smooth(self) -> NDArray[np.float64]:
-        """The median over nine losses (a third of them, if they are few)."""
-        width = min(9, len(self.losses) // 3)
-        windows = np.lib.stride_tricks.sliding_window_view(self.losses, width)
-        smooth = np.empty(len(windows))
-        for piece in in_pieces(len(windows), width):
-            smooth[piece] = middle(windows[piece], axis=1)
-        return smooth
-
-    @cached_property
-    def ends(self) -> tuple[float, float]:
-        """The median of the first fifth of the losses, and of the last."""
-        part = len(self.losses) // 5
-        return float(middle(self.losses[:part])), float(middle(self.losses[-part:]))
-
-    @property
-    def is_flat(self) -> bool:
-        """The last fifth lies no lower than the first by more than noise and 2 %."""
-        if not self.is_long or not self.is_error:
-            return False
-        (first, last), part = self.ends, len(self.losses) // 5
-        return bool(first - last < max(0.02 * abs(first), 4 * self.noise / np.sqrt(part)))
-
-    @property
-    def is_unlearned(self) -> bool:
-        """It begins at what guessing evenly among all tokens costs, and does not even fall slowly.
-
-        A fall of less than 2 % that is no noise is one: a warm-up takes its time.
-        """
-        if self.vocabulary is None or not self.is_long:
-            return False
-        (first, last), part = self.ends, len(self.losses) // 5
-        falls = first - last > 2 * 1.25 * self.noise * np.sqrt(2 / part)
-        return bool(first >= _UNLEARNED * np.log(self.vocabulary) and not falls)
-
-    @property
-    def starts_unlearned(self) -> bool:
-        """The loss is known from the first steps on, where it was at least that of guessing."""
-        if self.vocabulary is None or not len(self.losses) or self.steps[0] > _FIRST:
-            return False
-        return bool(middle(self.losses[:_FIRST]) >= _UNLEARNED * np.log(self.vocabulary))
-
-    @property
-    def has_fallen(self) -> bool:
-        """The loss measures an error, and has fallen by more than noise and 2 %."""
-        return self.is_long and self.is_error and self.ends[1] < self.ends[0] and not self.is_flat
-
-    @property
-    def is_learned(self) -> bool:
-        """Hardly anything is left of it."""
-        return self.has_fallen and self.ends[1] < _LEARNED * self.ends[0]
 
 
 def find_bad_losses(readings: Readings) -> Iterator[Finding]:
@@ -175,7 +37,7 @@ def find_bad_losses(readings: Readings) -> Iterator[Finding]:
     Yields:
         Findings about the whole model.
     """
-    course = Course.of(readings)
+    course = readings.course
     if not course.is_long or not course.is_error:
         return
     yield from _spike(course)
@@ -234,7 +96,7 @@ def _spike(course: Course) -> Iterator[Finding]:
 
 
 def _is_forgotten(course: Course, loss: float, before: float) -> bool:
-    """Tell a jump back to the guessing that it all began with from a task that became harder."""
+    """Check whether a jump leads back to guessing; else the task has become harder."""
     fallen = float(middle(course.losses[:5])) - before
     return course.starts_unlearned and loss - before >= _FORGOTTEN * fallen > 0
 
@@ -303,7 +165,7 @@ def _noise_before(losses: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArr
 
 
 def _falls(losses: NDArray[np.float64]) -> bool:
-    """Tell whether losses fall from their first third to their last by more than noise."""
+    """Check whether losses fall from their first third to their last by more than noise."""
     part = len(losses) // 3
     if part < 5:
         return False
@@ -336,7 +198,7 @@ def _rises(course: Course) -> Iterator[Finding]:
 
 
 def _runs_away(course: Course, lowest: float, end: float) -> bool:
-    """Tell a loss that gives back most of what was learned from one whose task became harder."""
+    """Check whether most of what was learned is lost; else the task has become harder."""
     start = float(middle(course.losses[:5]))
     if course.may_be_another:
         return end > _SCALED * start
@@ -369,7 +231,7 @@ def _plateau(course: Course) -> Iterator[Finding]:
 
 
 def _smooth(course: Course) -> Iterator[Finding]:
-    """See whether the loss falls at nearly every step, and almost to nothing."""
+    """Check whether the loss falls at nearly every step, and almost to nothing."""
     steps, losses = course.steps, course.losses
     if len(losses) <= _SMOOTH or not losses.min() < 0.25 * losses[0] or losses[0] <= 0:
         return

@@ -112,7 +112,7 @@ def _frozen(readings: Readings) -> Iterator[Finding]:
 
 
 def _frozen_since(readings: Readings, columns: Sequence[int]) -> int:
-    """Give the first recorded step behind the last one at which any of them had a gradient."""
+    """Return the first recorded step behind the last one at which any of them had a gradient."""
     rows = np.flatnonzero(readings.history.present[:, columns].any(axis=1))
     row = int(rows[-1]) + 1 if len(rows) else 0
     return int(readings.steps[min(row, len(readings.steps) - 1)])
@@ -148,7 +148,7 @@ def _unmoved(readings: Readings) -> Iterator[Finding]:
 
 
 def _is_learning(info: ParameterInfo) -> bool:
-    """Tell whether a parameter is there, is to be trained, and is the watched optimizer's."""
+    """Check whether a parameter is there, is to be trained, and is the watched optimizer's."""
     return info.trainable and not info.elsewhere and not info.until
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.training.doctor.catalogue import finding
-from backlight.training.doctor.findings import Finding, Place
+from backlight.training.doctor.findings import Finding, Place, were
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.log.history import Event, History
 
@@ -22,6 +23,15 @@ _PASSED = (
     "an overflow or an odd batch whose step was left out, by a gradient scaler or by the loop: the "
     "numbers after it are finite, so the weights are."
 )
+_BY_ROW = [
+    "steps",
+    "present",
+    "global_norm",
+    "clipped_norm",
+    "learning_rates",
+    "scale",
+    "rank_norms",
+]
 _OFTEN = 0.1  # share of steps that are not finite, above which they do not count as passing
 _NEAR = 3  # recorded steps by which an event may lie before the first bad one that is recorded
 
@@ -86,7 +96,7 @@ class NonFinite:
         return _tail(self.losses)
 
     def before(self, step: int | None) -> History:
-        """Give what is to be judged: finite steps before the first that is not and stays so.
+        """Return what is to be judged: finite steps before the first that is not and stays so.
 
         Args:
             step: From when on nothing is finite; None for never.
@@ -113,19 +123,14 @@ def keep(history: History, rows: NDArray[np.bool_], losses: NDArray[np.bool_]) -
         The rest.
     """
 
-    def some(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    def some(table: NDArray[Any]) -> NDArray[Any]:
         return table[rows] if len(table) == len(rows) else table
 
+    by_row: dict[str, Any] = {name: some(getattr(history, name)) for name in _BY_ROW}
     return replace(
         history,
-        steps=history.steps[rows],
+        **by_row,
         statistics={name: values[rows] for name, values in history.statistics.items()},
-        present=history.present[rows],
-        global_norm=history.global_norm[rows],
-        clipped_norm=some(history.clipped_norm),
-        learning_rates=some(history.learning_rates),
-        scale=some(history.scale),
-        rank_norms=some(history.rank_norms),
         loss_steps=history.loss_steps[losses],
         losses=history.losses[losses],
     )
@@ -153,18 +158,16 @@ def find_non_finite(found: NonFinite) -> Iterator[Finding]:
 
 
 def _lasting(found: NonFinite) -> Finding | None:
-    """Tell of gradients that are not finite until the end."""
+    """Find gradients that are not finite until the end."""
     row = found.last_row
     event = _event_at_the_end(found, row)
     if event is not None:
-        return _from_event(found, event, None)
-    if row is None:
-        return None
-    return _from_statistics(found, row, None)
+        return _from_event(found, event, "")
+    return None if row is None else _from_statistics(found, row, "")
 
 
 def _event_at_the_end(found: NonFinite, row: int | None) -> Event | None:
-    """Give the event from which on nothing was finite: the one before the last stretch."""
+    """Return the event from which on nothing was finite: the one before the last stretch."""
     history = found.readings.history
     events = [event for event in history.events if event.what == "non_finite"]
     if row is not None:
@@ -182,19 +185,17 @@ def _lasting_losses(found: NonFinite, gradients: Finding | None) -> Iterator[Fin
     if place is None:
         return
     step = int(history.loss_steps[place])
+    alone = "; gradients were finite at the end" if gradients is None and len(history.steps) else ""
     if gradients is None or step < gradients.since_step:
         yield finding(
             "loss_non_finite",
-            evidence=f"The loss of step {step} was {history.losses[place]:g}"
-            + ("; gradients were finite at the end." if gradients is None else ".")
-            if len(history.steps)
-            else f"The loss of step {step} was {history.losses[place]:g}.",
+            evidence=f"The loss of step {step} was {history.losses[place]:g}{alone}.",
             since_step=step,
         )
 
 
 def _passing(found: NonFinite, lasting: Finding | None) -> Iterator[Finding]:
-    """Tell of gradients that were not finite for some steps, besides those left out on purpose."""
+    """Find gradients that were not finite for some steps, besides those left out on purpose."""
     steps = found.readings.steps
     until = lasting.since_step if lasting is not None else np.inf
     left_out = np.isin(steps, list(found.skipped))
@@ -207,12 +208,10 @@ def _passing(found: NonFinite, lasting: Finding | None) -> Iterator[Finding]:
     if not len(rows) and not events:
         return
     share = len(rows) / max(1, int((~left_out).sum()))
-    told = "1 recorded step was" if len(rows) == 1 else f"{len(rows)} recorded steps were"
-    more = (
-        f" {told} not finite, of {len(steps)}; those after them were finite again."
-        if len(rows)
-        else " Numbers were finite again afterwards."
-    )
+    more = " Numbers were finite again afterwards."
+    if len(rows):
+        told = were(len(rows), "recorded step")
+        more = f" {told} not finite, of {len(steps)}; those after them were finite again."
     first = int(steps[rows[0]]) if len(rows) else np.inf
     each = (
         _from_event(found, events[0], more)
@@ -241,7 +240,7 @@ def _passing_losses(found: NonFinite, lasting: Finding | None) -> Iterator[Findi
         return
     first = int(history.loss_steps[places[0]])
     often = len(places) >= _NEAR and bool(bad.mean() > _OFTEN)
-    told = "1 loss was" if len(places) == 1 else f"{len(places)} losses were"
+    told = were(len(places), "loss", "losses")
     yield finding(
         "loss_non_finite",
         evidence=f"The loss of step {first} was {history.losses[places[0]]:g}. {told} not finite, "
@@ -253,45 +252,40 @@ def _passing_losses(found: NonFinite, lasting: Finding | None) -> Iterator[Findi
     )
 
 
-def _from_event(found: NonFinite, event: Event, more: str | None) -> Finding:
+def _from_event(found: NonFinite, event: Event, more: str) -> Finding:
     history, place = found.readings.history, found.last_loss
     told = event.text.rstrip(".") or _WHERE.get(event.where, _WHERE["unknown"])
     snapshot = f"; {event.snapshot} reproduces it" if event.snapshot else ""
     loss = ""
-    if more is None and place is not None:
+    if not more and place is not None:
         loss = f"; the loss was not finite from step {int(history.loss_steps[place])} on"
     columns = [
         column
         for column, info in enumerate(history.parameters)
         if info.name == event.parameter or (event.parameter is None and info.module == event.module)
     ]
-    known = place_of(history, columns) if columns else None
+    known = place_of(history, columns) if columns else Place()
     return finding(
         "non_finite",
-        evidence=f"{told}{loss}{snapshot}.{more or ''}",
+        evidence=f"{told}{loss}{snapshot}.{more}",
         since_step=event.step,
-        place=Place(
-            module=event.module or (known.module if known else ""),
-            parameter=event.parameter,
-            layer=known.layer if known else None,
-            depth=known.depth if known else None,
-        ),
+        place=replace(known, module=event.module or known.module, parameter=event.parameter),
     )
 
 
-def _from_statistics(found: NonFinite, row: int, more: str | None) -> Finding:
+def _from_statistics(found: NonFinite, row: int, more: str) -> Finding:
     history, columns = found.readings.history, np.flatnonzero(found.gradients[row])
     if not len(columns):
         return finding(
             "non_finite",
             evidence="The norm of the gradient of the whole model was "
-            f"{history.global_norm[row]:g}.{more or ''}",
+            f"{history.global_norm[row]:g}.{more}",
             since_step=int(history.steps[row]),
         )
     chosen, told = _where(found, row, columns)
     return finding(
         "non_finite",
-        evidence=f"{told} were not finite.{more or ''}",
+        evidence=f"{told} were not finite.{more}",
         since_step=int(history.steps[row]),
         place=Place()
         if len(chosen) == len(history.parameters)
@@ -300,7 +294,7 @@ def _from_statistics(found: NonFinite, row: int, more: str | None) -> Finding:
 
 
 def _where(found: NonFinite, row: int, columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
-    """Tell the parameters in which something began, and what of them was not finite."""
+    """Find the parameters in which something began, and what of them was not finite."""
     readings, history = found.readings, found.readings.history
     weights = ~np.isfinite(readings.read("weight_norm")) & history.present
     known = readings.has("weight_norm")
@@ -322,7 +316,7 @@ def _where(found: NonFinite, row: int, columns: NDArray[np.int64]) -> tuple[NDAr
 
 
 def _tail(bad: NDArray[np.bool_]) -> int | None:
-    """Give the place from which on all hold; None if the last does not."""
+    """Return the place from which on all hold; None if the last does not."""
     if not len(bad) or not bad[-1]:
         return None
     good = np.flatnonzero(~bad)

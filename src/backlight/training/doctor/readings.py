@@ -1,17 +1,19 @@
 """A history made ready for judging: matrices, their siblings in other blocks, and logarithms."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.training.doctor.course import Course
 from backlight.training.doctor.findings import Place
-from backlight.training.doctor.robust import middle, slope
-from backlight.training.log.history import History, ParameterInfo
+from backlight.training.doctor.robust import first_stretch, middle, slope
+from backlight.training.log.history import History, ParameterInfo, aligned
 
 _DIGITS = re.compile(r"\d+")
 _EXPERT = re.compile(r"(^|[._])experts?[._]\d+[._]", re.IGNORECASE)
@@ -19,6 +21,8 @@ _NEIGHBOURS = 2  # siblings on each side that a parameter is compared with
 _GROWN = 0.3  # share of itself by which a weight moves in a step, once it is one
 _ENDS, _DOWN = 5, 0.1  # losses at the start and the end, and how far they have come down
 _LEAST = 3  # members of a family, below which there is no comparing
+
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +62,9 @@ class Readings:
     def name_families(self) -> tuple[tuple[int, ...], ...]:
         """The columns of siblings of any kind, each family from the input to the loss."""
         infos = self.history.parameters
-        groups: dict[str, list[int]] = {}
-        for column in sorted(range(len(infos)), key=lambda column: infos[column].depth):
-            groups.setdefault(_template(infos[column]), []).append(column)
-        return tuple(tuple(columns) for columns in groups.values())
+        columns = sorted(range(len(infos)), key=lambda column: infos[column].depth)
+        groups = grouped(columns, lambda column: _template(infos[column]))
+        return tuple(map(tuple, groups.values()))
 
     @cached_property
     def chains(self) -> tuple[tuple[int, ...], ...]:
@@ -79,9 +82,7 @@ class Readings:
         """The columns of siblings of one shape, each family from the input to the loss."""
         infos, found = self.history.parameters, list[tuple[int, ...]]()
         for chain in self.chains:
-            shapes: dict[tuple[int, ...], list[int]] = {}
-            for column in chain:
-                shapes.setdefault(infos[column].shape, []).append(column)
+            shapes = grouped(chain, lambda column: infos[column].shape)
             found += [tuple(columns) for columns in shapes.values() if len(columns) >= _LEAST]
         return tuple(found)
 
@@ -107,27 +108,30 @@ class Readings:
         return size if size >= 10 else None
 
     @cached_property
+    def course(self) -> Course:
+        """The losses that are known."""
+        return Course(history=self.history, vocabulary=self.vocabulary)
+
+    @cached_property
     def kin(self) -> tuple[tuple[int, ...], ...]:
         """The columns whose names differ in numbers only: of layers, and of experts."""
-        groups: dict[str, list[int]] = {}
-        for column, info in enumerate(self.history.parameters):
-            name = _DIGITS.sub("*", info.name)
-            groups.setdefault(name, []).append(column)
+        infos = self.history.parameters
+        groups = grouped(range(len(infos)), lambda column: _DIGITS.sub("*", infos[column].name))
         return tuple(tuple(columns) for columns in groups.values() if len(columns) > 1)
 
     def bias_of(self, column: int) -> int | None:
-        """Give the column of the bias next to a matrix, None if it has none."""
+        """Return the column of the bias next to a matrix, None if it has none."""
         infos = self.history.parameters
         wanted = infos[column].name.removesuffix("weight") + "bias"
         return next((place for place, info in enumerate(infos) if info.name == wanted), None)
 
     def read(self, name: str) -> NDArray[np.float64]:
-        """Give a statistic, ``[T, P]``; NaN if it was not recorded."""
+        """Return a statistic, ``[T, P]``; NaN if it was not recorded."""
         empty = np.full((len(self.steps), len(self.history.parameters)), np.nan)
         return self.history.statistics.get(name, empty)
 
     def has(self, name: str) -> bool:
-        """Tell whether some number of a statistic is known."""
+        """Check whether some number of a statistic is known."""
         return bool(np.isfinite(self.read(name)).any())
 
     @cached_property
@@ -164,12 +168,7 @@ class Readings:
     @cached_property
     def losses(self) -> NDArray[np.float64]:
         """The loss of each recorded step, ``[T]``; NaN where it is not known."""
-        history = self.history
-        if not len(history.losses):
-            return np.full(len(self.steps), np.nan)
-        places = np.searchsorted(history.loss_steps, self.steps)
-        places = np.minimum(places, len(history.losses) - 1)
-        return np.where(history.loss_steps[places] == self.steps, history.losses[places], np.nan)
+        return aligned(self.history.loss_steps, self.history.losses, self.steps)
 
     @cached_property
     def nothing_left(self) -> NDArray[np.bool_]:
@@ -188,19 +187,8 @@ class Readings:
         )
         return none if came_down else np.zeros_like(none)
 
-    @cached_property
-    def fan_ins(self) -> NDArray[np.float64]:
-        """How many inputs each parameter sums over; NaN for vectors."""
-        return np.array(
-            [
-                info.numel / info.shape[0] if len(info.shape) >= 2 and info.shape[0] else np.nan
-                for info in self.history.parameters
-            ],
-            dtype=np.float64,
-        )
-
     def gains(self, row: int) -> NDArray[np.float64]:
-        """Give the root mean square of weights times the root of the fan-in, for matrices.
+        """Return the root mean square of weights times the root of the fan-in, for matrices.
 
         A linear map with independent weights multiplies the size of a signal by about this.
 
@@ -210,9 +198,13 @@ class Readings:
         Returns:
             One number for each matrix.
         """
-        sizes = np.array([max(1, info.numel) for info in self.history.parameters])
-        gains = self.read("weight_norm")[row] / np.sqrt(sizes) * np.sqrt(self.fan_ins)
-        return gains[list(self.matrices)]
+        infos = [self.history.parameters[column] for column in self.matrices]
+        sizes = np.array([max(1, info.numel) for info in infos])
+        fan_ins = np.array(
+            [i.numel / i.shape[0] if len(i.shape) >= 2 and i.shape[0] else np.nan for i in infos]
+        )
+        norms = self.read("weight_norm")[row, list(self.matrices)]
+        return norms / np.sqrt(sizes) * np.sqrt(fan_ins)
 
     def against_siblings(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compare each matrix with its nearest siblings.
@@ -248,8 +240,21 @@ class Readings:
             result[:, list(family)] = level - middle(level, axis=1)[:, None]
         return result
 
+    def blocks_where(self, holds: NDArray[np.bool_]) -> Iterator[tuple[list[int], int, int]]:
+        """Find the blocks where something holds of some matrices for a stretch.
+
+        Args:
+            holds: ``[T, P]``.
+
+        Yields:
+            The matrices of a block of which it holds, the first row of any, and the last of any.
+        """
+        found = {p: stretch for p in self.matrices if (stretch := first_stretch(holds[:, p]))}
+        for group in self.by_block(list(found)):
+            yield group, min(found[p][0] for p in group), max(found[p][1] for p in group)
+
     def until(self, last: int) -> int | None:
-        """Give the step at which something ended; None if it had not when the record ends."""
+        """Return the step at which something ended; None if it had not when the record ends."""
         return None if last == len(self.steps) - 1 else int(self.steps[last])
 
     def by_block(self, columns: Sequence[int]) -> list[list[int]]:
@@ -261,6 +266,14 @@ class Readings:
             return (-1, infos[column].module) if layer is None else (layer, "")
 
         return [list(group) for _, group in groupby(sorted(columns, key=key), key=key)]
+
+
+def grouped(columns: Iterable[int], key: Callable[[int], _Key]) -> dict[_Key, list[int]]:
+    """Group columns by a key, in the order in which the keys come."""
+    groups: dict[_Key, list[int]] = {}
+    for column in columns:
+        groups.setdefault(key(column), []).append(column)
+    return groups
 
 
 def place_of(history: History, columns: Sequence[int]) -> Place:
@@ -291,7 +304,7 @@ def place_of(history: History, columns: Sequence[int]) -> Place:
 
 
 def _template(info: ParameterInfo) -> str:
-    """Give a parameter's name without the number of its block."""
+    """Return a parameter's name without the number of its block."""
     if info.layer is None or not info.numel:  # a plain log only counts names
         return _DIGITS.sub("*", info.name)
     parts = info.name.split(".")

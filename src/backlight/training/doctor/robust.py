@@ -10,7 +10,7 @@ _PIECE = 2**21  # numbers that are worked on at once
 
 
 def middle(values: NDArray[np.float64], axis: int | None = None) -> NDArray[np.float64]:
-    """Give the median of the known values; NaN where none is known."""
+    """Return the median of the known values; NaN where none is known."""
     if values.size == 0:
         shape = () if axis is None else np.delete(np.array(values.shape), axis)
         return np.full(tuple(shape), np.nan)
@@ -41,7 +41,7 @@ def in_pieces(count: int, width: int) -> Iterator[slice]:
 def past(
     values: NDArray[np.float64], rows: NDArray[np.int64], *, window: int, least: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the median of what came before some values, and how far values lie from it.
+    """Return the median of what came before some values, and how far values lie from it.
 
     Args:
         values: ``[T, P]``, rows in their order.
@@ -84,7 +84,7 @@ def rises_above_past(
 
 
 def slope(places: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the slope of values over places as the median over all pairs (Theil 1950, Sen 1968).
+    """Return the slope of values over places as the median over all pairs (Theil 1950, Sen 1968).
 
     Args:
         places: ``[L]``.
@@ -114,9 +114,12 @@ def first_stretch(holds: NDArray[np.bool_], *, least: int = 3) -> tuple[int, int
     Returns:
         The first and the last place of the stretch; None if there is none.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(np.int8)))
-    starts, ends = edges[::2], edges[1::2]
+    starts, ends = stretches(holds)
     long = np.flatnonzero(ends - starts >= max(1, min(least, len(holds))))
-    if not len(long):
-        return None
-    return int(starts[long[0]]), int(ends[long[0]]) - 1
+    return (int(starts[long[0]]), int(ends[long[0]]) - 1) if len(long) else None
+
+
+def stretches(holds: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find where something begins to hold, and where it holds no more."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(np.int8)))
+    return edges[::2], edges[1::2]

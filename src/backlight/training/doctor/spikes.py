@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from backlight.foreign.text import brief
 from backlight.training.doctor.catalogue import finding
+from backlight.training.doctor.course import noise_of
 from backlight.training.doctor.findings import Finding
-from backlight.training.doctor.losses import noise_of
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.doctor.robust import in_pieces, middle, past, rises_above_past
 
@@ -114,7 +114,7 @@ def _everywhere(readings: Readings, row: int, jump: float) -> Finding:
 
 
 def _end(readings: Readings, row: int, after: NDArray[np.float64]) -> int | None:
-    """Give the last step before a norm is back at less than thrice its past; None if it is not."""
+    """Return the last step before a norm is less than thrice its past again, if it ever is."""
     back = np.flatnonzero(~(after > 3.0))
     return int(readings.steps[row + max(1, int(back[0])) - 1]) if len(back) else None
 
@@ -129,7 +129,7 @@ def _jumps(
 
 
 def _always_there(logs: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell what had a gradient at all rows of its past."""
+    """Find what had a gradient at all rows of its past."""
     missing = np.cumsum(np.isnan(logs), axis=0)
     before = missing[rows - 1] - np.where(
         (rows > _WINDOW)[:, None], missing[np.maximum(rows - _WINDOW - 1, 0)], 0
@@ -138,7 +138,7 @@ def _always_there(logs: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray
 
 
 def _level(readings: Readings, columns: list[int], row: int) -> NDArray[np.float64]:
-    """Give how far some norms lie above their past of one step, from that step on."""
+    """Return how far some norms lie above their past of one step, from that step on."""
     logs = readings.gradients[:, columns].max(axis=1)
     return logs[row:] - middle(logs[max(0, row - _WINDOW) : row])
 
@@ -153,7 +153,7 @@ def _loss(readings: Readings, row: int) -> str:
 
 
 def _piled_up(readings: Readings) -> Iterator[Finding]:
-    """See whether gradients hardly change from one step to the next, but grow: they are summed."""
+    """Find gradients that hardly change from one step to the next, but grow: they are summed."""
     steps, columns = readings.steps, list(readings.matrices)
     if len(steps) < 12 or not (np.diff(steps[:12]) == 1).all():
         return

@@ -67,7 +67,7 @@ def _many_zeros(share: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _floor(
     readings: Readings, row: int, share: NDArray[np.float64], smallest: NDArray[np.float64]
 ) -> float:
-    """Give the number below which everything is zero; NaN if there is no such number."""
+    """Return the number below which everything is zero; NaN if there is no such number."""
     known = smallest[np.isfinite(smallest) & (share > _SOME)]
     if not len(known):
         return float("nan")
@@ -84,7 +84,7 @@ def _floor(
 
 
 def _usual_entry(readings: Readings, row: int) -> float:
-    """Give the root mean square of the gradient's entries, the median over matrices."""
+    """Return the root mean square of the gradient's entries, the median over matrices."""
     columns = list(readings.matrices)
     sizes = np.array([max(1, readings.history.parameters[column].numel) for column in columns])
     return float(middle(readings.read("norm")[row, columns] / np.sqrt(sizes)))

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.training.doctor.catalogue import finding
+from backlight.training.doctor.course import Course
 from backlight.training.doctor.findings import Finding
-from backlight.training.doctor.losses import Course
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.doctor.robust import first_stretch, middle, past
 
@@ -84,7 +84,7 @@ def _large(readings: Readings) -> Iterator[Finding]:
     above = np.flatnonzero(update >= _MOST)
     known = readings.gains(start)
     small = float(middle(known)) < _SMALL_GAIN
-    helped = _helped(Course.of(readings), int(readings.steps[start]))
+    helped = _helped(readings.course, int(readings.steps[start]))
     early = int(readings.steps[start]) <= 5
     name = "small_initialisation" if small and early else "update_large"
     size = float(middle(known))
@@ -101,7 +101,7 @@ def _large(readings: Readings) -> Iterator[Finding]:
 
 
 def _helped(course: Course, step: int) -> bool:
-    """Tell whether large steps were right: weights must grow to reach targets that are far away.
+    """Check whether large steps were right: weights must grow to reach targets that are far away.
 
     Args:
         course: The losses.
@@ -122,7 +122,7 @@ def _tiny(readings: Readings) -> Iterator[Finding]:
     if len(moving) < 10:
         return
     best = float(moving.max())
-    if best >= (_SMALL if Course.of(readings).is_flat else _TINY):
+    if best >= (_SMALL if readings.course.is_flat else _TINY):
         return
     yield finding(
         "update_tiny",
@@ -171,14 +171,7 @@ def _blocks(readings: Readings) -> Iterator[Finding]:
     for name, fast in (("layer_update_large", True), ("layer_update_small", False)):
         sign = 1 if fast else -1
         apart = (sign * moved > _APART) & (sign * ratio > _ALSO) & (sign * rate > _ALSO)
-        starts = {
-            column: stretch
-            for column in readings.matrices
-            if (stretch := first_stretch(apart[:, column]))
-        }
-        for group in readings.by_block(list(starts)):
-            start = min(starts[column][0] for column in group)
-            end = max(starts[column][1] for column in group)
+        for group, start, end in readings.blocks_where(apart):
             factor = float(np.exp(sign * middle(moved[start : start + 3, group])))
             # A new head on a body that was learned before has a rate of its own.
             at_an_end = len(group) == 1 and group[0] in ends
@@ -213,6 +206,6 @@ def _groups(readings: Readings, row: int) -> str:
 
 
 def _end(holds: NDArray[np.bool_]) -> int:
-    """Give the last place of the stretch that begins at the first place."""
+    """Return the last place of the stretch that begins at the first place."""
     broken = np.flatnonzero(~holds)
     return int(broken[0]) - 1 if len(broken) else len(holds) - 1

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.training.doctor.readings import Readings
+from backlight.training.doctor.robust import stretches
 
 LEAST_REST = 3
 """Recorded steps, below which one may as well not have been used yet."""
@@ -80,28 +81,22 @@ def rests(
 
 
 def _is_no_tide(resting: NDArray[np.bool_], rest: Rest) -> bool:
-    length, earlier = rest.end - rest.start + 1, resting[: rest.start]
-    if length >= _HALF * len(resting):
-        return True
-    longest = 1 + (_longest_of(earlier) if earlier.any() else 0)
-    return length >= _QUARTER * len(resting) and length >= _LONGER * longest
-
-
-def _longest_of(resting: NDArray[np.bool_]) -> int:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], resting, [False]]).astype(np.int8)))
-    return int((edges[1::2] - edges[::2]).max())
+    length = rest.end - rest.start + 1
+    starts, ends = stretches(resting[: rest.start])
+    longest = 1 + int(np.max(ends - starts, initial=0))
+    long = length >= _QUARTER * len(resting) and length >= _LONGER * longest
+    return long or length >= _HALF * len(resting)
 
 
 def _longest(resting: NDArray[np.bool_], column: int) -> Rest:
-    """Give the rest that lasts until the end, else the longest."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], resting, [False]]).astype(np.int8)))
-    starts, ends = edges[::2], edges[1::2]
+    """Return the rest that lasts until the end, else the longest."""
+    starts, ends = stretches(resting)
     place = len(ends) - 1 if resting[-1] else int(np.argmax(ends - starts))
     return Rest(column=column, start=int(starts[place]), end=int(ends[place]) - 1)
 
 
 def _usage_of_kin(readings: Readings, used: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give how often the parameters like each one are used, of those that are used at all."""
+    """Return how often the parameters like each one are used, of those that are used at all."""
     shares = used.mean(axis=0)
     usual = np.ones(len(shares))
     for kin in readings.kin:

@@ -9,7 +9,7 @@ from backlight.foreign.text import brief
 from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.findings import Finding
 from backlight.training.doctor.readings import Readings, place_of
-from backlight.training.doctor.robust import first_stretch, middle
+from backlight.training.doctor.robust import middle
 
 _APART = np.log(8.0)
 _LARGE_GAIN = 3.0
@@ -34,13 +34,7 @@ def find_bad_weights(readings: Readings) -> Iterator[Finding]:
     yield from _too_sure(readings)
     apart = readings.against_siblings(readings.weights)
     for sign in (1, -1):
-        starts = {
-            column: stretch
-            for column in readings.matrices
-            if (stretch := first_stretch(sign * apart[:, column] > _APART))
-        }
-        for group in readings.by_block(list(starts)):
-            start = min(starts[column][0] for column in group)
+        for group, start, end in readings.blocks_where(sign * apart > _APART):
             names = [readings.history.parameters[column].name for column in group]
             scores = all(_QUERIES.search(name.removesuffix(".weight")) for name in names)
             name = "layer_weights_large" if sign > 0 else "layer_weights_small"
@@ -51,7 +45,7 @@ def find_bad_weights(readings: Readings) -> Iterator[Finding]:
                 f"{'larger' if sign > 0 else 'smaller'} than that of the same matrices in the "
                 f"blocks around it{_gradient(readings, group, start)}.",
                 since_step=int(readings.steps[start]),
-                until_step=readings.until(max(starts[column][1] for column in group)),
+                until_step=readings.until(end),
                 place=place_of(readings.history, group),
             )
 

@@ -51,7 +51,7 @@ def _rests(readings: Readings) -> Iterator[Rest]:
 
 
 def _begins_at_zero(readings: Readings) -> bool:
-    """Tell whether a short record is that of a model with weights of zero, which stop others."""
+    """Check whether a short record is that of a model with weights of zero, which stop others."""
     weights = readings.read("weight_norm")[:, list(readings.matrices)]
     return bool((weights == 0).any())
 

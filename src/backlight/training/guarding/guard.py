@@ -30,7 +30,7 @@ def attempt(work: Callable[[], object]) -> Exception | None:
 
 
 def _is_from_a_signal(error: Exception) -> bool:
-    """Tell whether an error was raised in one of the program's handlers of signals."""
+    """Check whether an error was raised in one of the program's handlers of signals."""
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     methods = [getattr(handler, "__func__", handler) for handler in handlers]
     codes = {getattr(method, "__code__", None) for method in methods} - {None}

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 from weakref import ref
 
 import torch
@@ -11,7 +11,30 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.untraced import untraced
+
+_Words = ParamSpec("_Words")
+_Result = TypeVar("_Result")
+
+
+def untraced(function: Callable[_Words, _Result]) -> Callable[_Words, _Result]:
+    """Mark a function to run as it is, with all that it calls, inside of a compiled model.
+
+    This is what ``torch.compiler.disable`` does; but that loads the compiler, which takes seconds,
+    and leaves a wrapper that ``copy.deepcopy`` cannot copy.
+
+    Args:
+        function: The function; it is marked, not wrapped.
+
+    Returns:
+        The same.
+    """
+    marked = cast("Any", function)
+    marked._torchdynamo_disable = True
+    marked._torchdynamo_disable_msg = "a watched training is measured here"
+    compiler = cast("Any", torch)._C._dynamo.eval_frame
+    skip = compiler._FrameAction.SKIP
+    compiler.set_code_exec_strategy(marked.__code__, compiler._FrameExecStrategy(skip, skip))
+    return function
 
 
 class Hooks:
@@ -143,13 +166,9 @@ class Hooks:
                 each.remove()
         self._handles, self._alive, self._sweeper = kept, [], None
         if kept:
-            self._sweeper = Hook(self, _nothing)
+            self._sweeper = Hook(self, lambda *_: None)
             self._sweeper.handle = self._module.register_forward_pre_hook(self._sweeper)
             self._handles.append(self._sweeper.handle)
-
-
-def _nothing(*words: Any) -> None:
-    del words
 
 
 def _unless(held: Sequence[object], hook: "Hook") -> Callable[[Tensor], None]:

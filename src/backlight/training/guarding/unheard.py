@@ -35,7 +35,7 @@ def unheard() -> Generator[bool, None, None]:
 
 
 def _has_ended() -> bool:
-    """Tell whether a process of the program has ended and was not waited for."""
+    """Check whether a process of the program has ended and was not waited for."""
     try:
         return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:  # there is none

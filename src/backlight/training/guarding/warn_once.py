@@ -1,4 +1,4 @@
-"""Telling the user what went wrong without ending a training run."""
+"""Warnings that tell the user what went wrong without ending a training run."""
 
 import sys
 import warnings
@@ -14,7 +14,7 @@ class WatchWarning(UserWarning):
     """Something of the watch failed; the training goes on."""
 
 
-def complain(text: str) -> None:
+def warn_once(text: str) -> None:
     """Warn, without ever failing: where warnings are errors, the words go to stderr as they are.
 
     Args:
@@ -25,13 +25,13 @@ def complain(text: str) -> None:
 
 
 def message_of(error: Exception) -> str:
-    """Give the beginning of an error's message, on one line."""
+    """Return the beginning of an error's message, on one line."""
     told: list[str] = []
     attempt(lambda: told.append(" ".join(str(error).split())))  # a class of the user's, it may be
     return beginning("".join(told), _MOST)
 
 
 def in_words(error: Exception) -> str:
-    """Give the kind of an error, and the beginning of its message, on one line."""
+    """Return the kind of an error, and the beginning of its message, on one line."""
     message = message_of(error)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -3,13 +3,12 @@
 Nothing here needs torch, so that a run can be judged on any machine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-
-from backlight.training.log.groups import GroupNorms, group_norms
 
 STATISTICS = (
     "mean",
@@ -31,16 +30,9 @@ _Steps = NDArray[np.int64]
 _Flags = NDArray[np.bool_]
 
 
-def _no_steps() -> _Steps:
-    return np.zeros(0, dtype=np.int64)
-
-
-def _no_numbers() -> _Numbers:
-    return np.zeros(0, dtype=np.float64)
-
-
-def _no_table() -> _Numbers:
-    return np.zeros((0, 0), dtype=np.float64)
+_no_steps = partial(np.zeros, 0, dtype=np.int64)
+_no_numbers = partial(np.zeros, 0, dtype=np.float64)
+_no_table = partial(np.zeros, (0, 0), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +91,22 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupNorms:
+    """The norm of the gradient of groups of parameters.
+
+    Attributes:
+        names: The groups, in the order in which they were first named.
+        norms: ``[steps, groups]``, the root of the sum of the squares of the parameters that had a
+            gradient; NaN where none had one, or where one was NaN.
+        present: ``[steps, groups]``, some parameter had a gradient.
+    """
+
+    names: tuple[str, ...]
+    norms: NDArray[np.float64]
+    present: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """A training run, as far as it was recorded; T recorded steps, P parameters, L losses.
 
@@ -152,7 +160,7 @@ class History:
         Returns:
             The norms, by the modules' paths, from the input to the loss.
         """
-        return self._grouped({info.name: info.module for info in self.parameters})
+        return self.norms_by(lambda info: info.module)
 
     def layer_norms(self) -> GroupNorms:
         """Sum the squares of the parameters of each block; those outside of blocks are left out.
@@ -161,10 +169,24 @@ class History:
             The norms, by the blocks' paths (``transformer.h.3``); no groups if the model has no
             numbered blocks.
         """
-        return self._grouped({info.name: block_of(info) for info in self.parameters})
+        return self.norms_by(block_of)
+
+    def norms_by(self, key: Callable[[ParameterInfo], str | None]) -> GroupNorms:
+        """Sum the squares of the parameters of each group.
+
+        Args:
+            key: Names the group of a parameter; None for one that is left out.
+
+        Returns:
+            The norms, by the names of the groups, from the input to the loss.
+        """
+        order = sorted(range(len(self.parameters)), key=lambda p: self.parameters[p].depth)
+        norms = self.statistics.get("norm", np.full(self.present.shape, np.nan))
+        keys = [key(self.parameters[place]) for place in order]
+        return group_norms(keys, norms[:, order], self.present[:, order])
 
     def clip_rate(self, *, tolerance: float = 1e-3) -> float:
-        """Tell at which share of the recorded steps the gradient was clipped.
+        """Compute the share of the recorded steps at which the gradient was clipped.
 
         Args:
             tolerance: By which share of itself the norm must shrink to count.
@@ -176,20 +198,56 @@ class History:
         clipped = self.clipped_norm[known] < (1 - tolerance) * self.global_norm[known]
         return float(clipped.mean()) if known.any() else float("nan")
 
-    def _grouped(self, keys: Mapping[str, str | None]) -> GroupNorms:
-        order = sorted(range(len(self.parameters)), key=lambda p: self.parameters[p].depth)
-        norms = self.statistics.get("norm", np.full(self.present.shape, np.nan))
-        return group_norms(
-            [keys[self.parameters[column].name] for column in order],
-            norms[:, order],
-            self.present[:, order],
-        )
-
 
 def block_of(info: ParameterInfo) -> str | None:
-    """Give the path of the block that a parameter lies in, None if it lies in none."""
+    """Return the path of the block that a parameter lies in, None if it lies in none."""
     if info.layer is None:
         return None
     parts = info.module.split(".")
     number = str(info.layer)
     return ".".join(parts[: parts.index(number) + 1]) if number in parts else info.module
+
+
+def group_norms(
+    keys: Sequence[str | None], norms: NDArray[np.float64], present: NDArray[np.bool_]
+) -> GroupNorms:
+    """Sum the squares of the parameters of each group.
+
+    Args:
+        keys: The group of each parameter, None for one that is left out.
+        norms: ``[steps, parameters]``.
+        present: ``[steps, parameters]``, the parameter had a gradient.
+
+    Returns:
+        The norms of the groups.
+    """
+    members: dict[str, list[int]] = {}
+    for column, key in enumerate(keys):
+        if key is not None:
+            members.setdefault(key, []).append(column)
+    totals = np.full((len(norms), len(members)), np.nan)
+    some = np.zeros(totals.shape, dtype=np.bool_)
+    for place, columns in enumerate(members.values()):
+        seen = np.where(present[:, columns], norms[:, columns], 0.0)
+        total = np.hypot.reduce(seen, axis=1)  # it does not overflow where squares would
+        total[np.isnan(seen).any(axis=1)] = np.nan  # hypot(inf, nan) is inf
+        some[:, place] = present[:, columns].any(axis=1)
+        totals[:, place] = np.where(some[:, place], total, np.nan)
+    return GroupNorms(names=tuple(members), norms=totals, present=some)
+
+
+def aligned(steps: _Steps, values: _Numbers, wanted: _Steps) -> _Numbers:
+    """Return the values at some steps; NaN where there is none.
+
+    Args:
+        steps: ``[N]``, rising.
+        values: ``[N]``.
+        wanted: ``[T]``, the steps in question.
+
+    Returns:
+        ``[T]``.
+    """
+    if not len(steps):
+        return np.full(len(wanted), np.nan)
+    places = np.minimum(np.searchsorted(steps, wanted), len(steps) - 1)
+    return np.where(steps[places] == wanted, values[places], np.nan)

@@ -99,7 +99,7 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def whole_size(content: bytes) -> int:
-    """Tell how many bytes of a file of lines are whole lines: what is behind them is torn."""
+    """Count how many bytes of a file of lines are whole lines: what is behind them is torn."""
     end = content.rfind(b"\n") + 1
     start = content.rfind(b"\n", 0, end - 1) + 1 if end else 0
     return end if not end or _decode(content[start:end]) is not None else start

@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +47,7 @@ def read_history(path: Path | str) -> History:
     if not _is_watched(path):
         return read_foreign(path)
     parameters = _read_header(path)
-    log = path / LOG
-    records = [record for _, record in read_lines(log)] if os.path.lexists(log) else []
-    return assemble(parameters, [*records, *_ranks(path)], source=str(path))
+    return assemble(parameters, [*records_of(path), *_ranks(path)], source=str(path))
 
 
 def _is_watched(path: Path) -> bool:
@@ -78,11 +75,8 @@ def assemble(
     Raises:
         RunDirectoryError: If a record does not fit the parameters, or lacks a part.
     """
-    sorted_out = _Sorted()
     try:
-        for record in records:
-            sorted_out.add(record)
-        return sorted_out.history(tuple(parameters), source)
+        return _assembled(tuple(parameters), list(records), source)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RunDirectoryError(
             f"The log in {quoted(source)} is damaged: a record does not have the parts or the "
@@ -90,70 +84,60 @@ def assemble(
         ) from error
 
 
-@dataclass(slots=True)
-class _Sorted:
-    """The records by their kind and step."""
+def _assembled(
+    parameters: tuple[ParameterInfo, ...], records: Sequence[_Record], source: str
+) -> History:
+    def of(kind: str) -> list[_Record]:
+        return [record for record in records if record.get("kind") == kind]
 
-    steps: dict[int, _Record] = field(default_factory=dict[int, _Record])
-    losses: dict[int, float] = field(default_factory=dict[int, float])
-    events: list[Event] = field(default_factory=list[Event])
-    activations: dict[int, Mapping[str, Any]] = field(default_factory=dict[int, Mapping[str, Any]])
-    ranks: dict[int, dict[int, object]] = field(default_factory=dict[int, dict[int, object]])
+    by_step = {_step(record["step"]): record for record in of("step")}
+    losses = {
+        _step(step): _number(loss)
+        for record in of("loss")
+        for step, loss in zip(record["steps"], record["losses"], strict=True)
+    }
+    events = [_event(record) for record in of("event")]
+    activations = {_step(record["step"]): record["layers"] for record in of("activations")}
+    ranks = {(record["rank"], _step(record["step"])): record["norm"] for record in of("rank")}
+    steps, seen, width = sorted(by_step), sorted(activations), len(parameters)
+    measured = [by_step[step] for step in steps]
+    tables = [record["parameters"] for record in measured]
+    known = [sum(info.since <= step for info in parameters) for step in steps]
 
-    def add(self, record: _Record) -> None:
-        kind = record.get("kind")
-        if kind == "step":
-            self.steps[_step(record["step"])] = record
-        elif kind == "loss":
-            pairs = zip(record["steps"], record["losses"], strict=True)
-            self.losses.update((_step(step), _number(loss)) for step, loss in pairs)
-        elif kind == "event":
-            self.events.append(_event(record))
-        elif kind == "activations":
-            self.activations[_step(record["step"])] = record["layers"]
-        elif kind == "rank":
-            self.ranks.setdefault(record["rank"], {})[_step(record["step"])] = record["norm"]
+    def rows(name: str) -> list[list[object]]:
+        cells = [table.get(name) or [None] * width for table in tables]
+        return [_padded(row, least, width) for row, least in zip(cells, known, strict=True)]
 
-    def history(self, parameters: tuple[ParameterInfo, ...], source: str) -> History:
-        steps = sorted(self.steps)
-        records = [self.steps[step] for step in steps]
-        width = len(parameters)
-        tables = [cast("Mapping[str, list[Any]]", record["parameters"]) for record in records]
-        names = [name for name in STATISTICS if any(name in table for table in tables)]
-        known = [sum(info.since <= step for info in parameters) for step in steps]
+    names = [name for name in STATISTICS if any(name in table for table in tables)]
+    present = [[cell is not None for cell in row] for row in rows("norm")]
+    layers = list(dict.fromkeys(name for found in activations.values() for name in found))
+    numbers = sorted({rank for rank, _ in ranks})
+    return History(
+        parameters=parameters,
+        steps=np.array(steps, dtype=np.int64),
+        statistics={name: _statistic(name, rows(name), width) for name in names or ["norm"]},
+        present=np.array(present, dtype=np.bool_).reshape(len(steps), width),
+        global_norm=_sizes("norm", _column([record.get("norm") for record in measured])),
+        clipped_norm=_column([record.get("clipped_norm") for record in measured]),
+        learning_rates=_ragged([record.get("learning_rates") or [] for record in measured]),
+        scale=_column([record.get("scale") for record in measured]),
+        loss_steps=np.array(sorted(losses), dtype=np.int64),
+        losses=_column([losses[step] for step in sorted(losses)]),
+        events=tuple(sorted(events, key=lambda event: event.step)),
+        rank_norms=_ragged([[ranks.get((rank, step)) for rank in numbers] for step in steps]),
+        activation_layers=tuple(layers),
+        activation_steps=np.array(seen, dtype=np.int64),
+        activation_norms=_table(
+            [[activations[step].get(name) for name in layers] for step in seen], len(layers)
+        ),
+        source=source,
+    )
 
-        def rows(name: str) -> list[list[object]]:
-            cells = [table.get(name) or [None] * width for table in tables]
-            return [_padded(row, least, width) for row, least in zip(cells, known, strict=True)]
 
-        norms = rows("norm")
-        layers = list(dict.fromkeys(name for seen in self.activations.values() for name in seen))
-        seen = sorted(self.activations)
-        return History(
-            parameters=parameters,
-            steps=_whole(steps),
-            statistics={name: _statistic(name, rows(name), width) for name in names or ["norm"]},
-            present=np.array(
-                [[cell is not None for cell in row] for row in norms], dtype=np.bool_
-            ).reshape(len(steps), width),
-            global_norm=_sizes("norm", _column([record.get("norm") for record in records])),
-            clipped_norm=_column([record.get("clipped_norm") for record in records]),
-            learning_rates=_ragged([record.get("learning_rates") or [] for record in records]),
-            scale=_column([record.get("scale") for record in records]),
-            loss_steps=_whole(sorted(self.losses)),
-            losses=_column([self.losses[step] for step in sorted(self.losses)]),
-            events=tuple(sorted(self.events, key=lambda event: event.step)),
-            rank_norms=_ragged(
-                [[self.ranks[rank].get(step) for rank in sorted(self.ranks)] for step in steps]
-            ),
-            activation_layers=tuple(layers),
-            activation_steps=_whole(seen),
-            activation_norms=_table(
-                [[self.activations[step].get(name) for name in layers] for step in seen],
-                len(layers),
-            ),
-            source=source,
-        )
+def records_of(path: Path) -> list[dict[str, Any]]:
+    """Read the records of a run directory; there are none yet if it has no such file."""
+    log = path / LOG
+    return [record for _, record in read_lines(log)] if os.path.lexists(log) else []
 
 
 def _ranks(path: Path) -> Iterator[_Record]:
@@ -224,10 +208,6 @@ def _step(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_STEPS:
         raise ValueError(f"{quoted(value)} is no step")
     return value
-
-
-def _whole(values: Sequence[int]) -> NDArray[np.int64]:
-    return np.array(values, dtype=np.int64)
 
 
 def _column(values: Sequence[object]) -> NDArray[np.float64]:

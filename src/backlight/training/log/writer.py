@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 from weakref import finalize
@@ -13,10 +13,10 @@ from weakref import finalize
 from backlight.errors import RunDirectoryError, StorageError, quoted
 from backlight.runs.files import write_file
 from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import complain, message_of
+from backlight.training.guarding.warn_once import message_of, warn_once
 from backlight.training.log.history import History, ParameterInfo
-from backlight.training.log.lines import encode_line, open_lines, read_lines, whole_size
-from backlight.training.log.reading import FORMAT, HEADER, LOG, assemble, read_history
+from backlight.training.log.lines import encode_line, open_lines, whole_size
+from backlight.training.log.reading import FORMAT, HEADER, LOG, assemble, read_history, records_of
 
 
 class TrainingLog:
@@ -28,6 +28,7 @@ class TrainingLog:
 
     Attributes:
         path: The run directory; None if there is none, or once it could not be written.
+        parameters: What the header says of each parameter.
     """
 
     def __init__(
@@ -50,19 +51,13 @@ class TrainingLog:
             RunDirectoryError: If the directory cannot be used.
         """
         self.path = path
-        self._parameters = tuple(parameters)
+        self.parameters = tuple(parameters)
         self._facts = dict(facts)
-        self._written: list[dict[str, Any]] = []  # by an earlier process, or before the disk failed
         self._memory: list[dict[str, Any]] = []
         self._file: TextIO | None = None
         if path is not None:
-            self._parameters = _take_up(path, self._parameters, resume=resume)
+            self.parameters = _take_up(path, self.parameters, resume=resume)
             self._attempt(lambda: self._open(path))
-
-    @property
-    def parameters(self) -> tuple[ParameterInfo, ...]:
-        """What the header says of each parameter."""
-        return self._parameters
 
     def describe(self, parameters: Sequence[ParameterInfo]) -> None:
         """Replace what the header says of the parameters.
@@ -70,7 +65,7 @@ class TrainingLog:
         Args:
             parameters: Those as before, in the same order, and others behind them.
         """
-        self._parameters = tuple(parameters)
+        self.parameters = tuple(parameters)
         path = self.path
         if path is not None and (self._file is None or self._attempt(self._stay)):
             self._attempt(lambda: self._write_header(path))
@@ -83,9 +78,10 @@ class TrainingLog:
 
     def history(self) -> History:
         """Put together what was written and what is kept."""
-        written = self._written if self.path is None else _records(self.path)
-        source = "" if self.path is None else str(self.path)
-        return assemble(self._parameters, [*written, *self._memory], source=source)
+        path = self.path
+        written = records_of(path) if path is not None and (path / LOG).is_file() else []
+        source = "" if path is None else str(path)
+        return assemble(self.parameters, [*written, *self._memory], source=source)
 
     def close(self) -> None:
         """Close the file; what is recorded from now on is kept in memory."""
@@ -113,10 +109,7 @@ class TrainingLog:
             raise StorageError(f"{quoted(self.path / LOG)} was replaced")
 
     def _write_header(self, path: Path) -> None:
-        parameters = [
-            {name: getattr(info, name) for name in info.__dataclass_fields__}
-            for info in self._parameters
-        ]
+        parameters = [asdict(info) for info in self.parameters]
         header = {"format": FORMAT, **self._facts, "parameters": parameters}
         write_file(path / HEADER, (json.dumps(header, indent=1) + "\n").encode())
 
@@ -127,12 +120,12 @@ class TrainingLog:
         self._file.flush()
 
     def _attempt(self, write: Callable[[], object]) -> bool:
-        """Write; if that fails, complain, and go on without the file."""
+        """Write; if that fails, warn, and go on without the file."""
         error = attempt(write)
         if error is None:
             return True
         self._give_up()
-        complain(
+        warn_once(
             f"The log of the gradients cannot be written ({message_of(error)}); it is kept in "
             "memory."
         )
@@ -140,12 +133,13 @@ class TrainingLog:
 
     def _give_up(self) -> None:
         path, file, self.path, self._file = self.path, self._file, None, None
-        if file is None:
-            if path is not None:
-                attempt(lambda: self._written.extend(_records(path)))
-            return
-        attempt(lambda: self._written.extend(_read_back(file)))
-        attempt(file.close)
+        written: list[dict[str, Any]] = []
+        if file is not None:
+            attempt(lambda: written.extend(_read_back(file)))
+            attempt(file.close)
+        elif path is not None:
+            attempt(lambda: written.extend(records_of(path)))
+        self._memory[:0] = written
 
 
 def _read_back(file: TextIO) -> list[dict[str, Any]]:
@@ -157,11 +151,6 @@ def _read_back(file: TextIO) -> list[dict[str, Any]]:
         with suppress(ValueError):  # the last one may be torn
             found.append(json.loads(line))
     return found
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    log = path / LOG
-    return [record for _, record in read_lines(log)] if log.is_file() else []
 
 
 def _take_up(

@@ -147,7 +147,7 @@ class Measurement:
         return float(np.median(ratios[known])) if any(known) and len(ratios) else math.nan
 
     def record(self) -> dict[str, Any]:
-        """Give the numbers as a log has them: null where there is none."""
+        """Return the numbers as a log has them: null where there is none."""
         tables: dict[str, list[float | None]] = {}
         for name, values in self.statistics.items():
             row: list[float | None] = [None] * len(self._weights)
@@ -166,8 +166,8 @@ class Measurement:
         return row
 
     def _gradients(self, places: Sequence[int]) -> list[Tensor]:
-        gradients = [_gradient(self._weights[place]) for place in places]
-        return [gradient.detach() for gradient in gradients if gradient is not None]
+        found = (_gradient(self._weights[place]) for place in places)
+        return [gradient.detach() for gradient in found if gradient is not None]
 
 
 def _gradient(weight: Tensor) -> Tensor | None:

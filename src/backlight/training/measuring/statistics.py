@@ -12,19 +12,6 @@ from torch.distributed.tensor import DTensor
 NEAR_ZERO = 1e-7
 """A gradient below this, in absolute value, counts as near zero."""
 
-GRADIENT_STATISTICS = (
-    "mean",
-    "std",
-    "max_abs",
-    "norm",
-    "near_zero",
-    "zero",
-    "num_nan",
-    "num_inf",
-    "smallest",
-)
-"""What is known of a gradient."""
-
 _PIECE = 2**18
 """Numbers in a piece: a megabyte in float32, and few enough to be counted exactly by a norm."""
 
@@ -48,11 +35,11 @@ def gradient_statistics(
         near_zero: Which absolute value is the least that is not near zero.
 
     Returns:
-        Each of ``GRADIENT_STATISTICS``, one number for each tensor: mean, population standard
-        deviation, largest absolute value and 2-norm, as they are (NaN where an entry is); the
-        shares near zero and exactly zero; how many entries are NaN and infinite; and the smallest
-        absolute value besides zero, of those with zeros and other finite entries (NaN for others;
-        of a large tensor, only the pieces that hold zeros are looked through).
+        By name, as in ``STATISTICS`` of the log, one number for each tensor: mean, population
+        standard deviation, largest absolute value and 2-norm, as they are (NaN where an entry is);
+        the shares near zero and exactly zero; how many entries are NaN and infinite; and the
+        smallest absolute value besides zero, of those with zeros and other finite entries (NaN for
+        others; of a large tensor, only the pieces that hold zeros are looked through).
     """
     sizes: list[int] = []
     owners: list[int] = []
@@ -91,14 +78,14 @@ def norms(tensors: Sequence[Tensor]) -> _Numbers:
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """Give the whole of a tensor that is sparse, or spread over devices."""
+    """Return the whole of a tensor that is sparse, or spread over devices."""
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()
     return tensor.to_dense() if tensor.layout != torch.strided else tensor
 
 
 def has_norm(tensor: Tensor) -> bool:
-    """Tell whether a tensor holds real numbers that can be measured.
+    """Check whether a tensor holds real numbers that can be measured.
 
     Numbers of one byte are a part of something else (scales, blocks) that only its owner knows.
 
@@ -170,7 +157,7 @@ def _count(piece: Tensor, near_zero: float) -> tuple[float, float, float, float]
 
 
 def _smallest(pieces: list[Tensor]) -> _Numbers:
-    """Give the smallest absolute value besides zero of each piece, infinity where there is none."""
+    """Return the smallest absolute value besides zero of each piece, infinity without one."""
     if not pieces:
         return np.zeros(0)
     sizes = (piece.abs().masked_fill_(piece == 0, torch.inf).amin() for piece in pieces)

@@ -50,10 +50,17 @@ def do_apart(work: Callable[[], Mapping[str, Any]], *, seconds: float = _SECONDS
     with unheard() as sure:
         if not sure:
             raise RunError("this is a thread, and the program handles SIGCHLD in another one")
-        return _do_apart(work, seconds)
+        answer = _answer(work, seconds)
+    if not answer:
+        raise RunError("the process in which that was tried has died")
+    found = cast("dict[str, Any]", json.loads(answer))
+    if "failure" in found:
+        raise RunError(found["failure"])
+    return found
 
 
-def _do_apart(work: Callable[[], Mapping[str, Any]], seconds: float) -> dict[str, Any]:
+def _answer(work: Callable[[], Mapping[str, Any]], seconds: float) -> bytes:
+    """Fork a child that does the work, and read what it answers."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's warning that other threads may hold locks
@@ -62,19 +69,13 @@ def _do_apart(work: Callable[[], Mapping[str, Any]], seconds: float) -> dict[str
         _be_apart(work, writer)
     os.close(writer)
     try:
-        answer = _read(reader, seconds)
+        return _read(reader, seconds)
     finally:
         os.close(reader)
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         with suppress(ChildProcessError):  # somebody else has waited for all children
             os.waitpid(child, 0)
-    if not answer:
-        raise RunError("the process in which that was tried has died")
-    found = cast("dict[str, Any]", json.loads(answer))
-    if "failure" in found:
-        raise RunError(found["failure"])
-    return found
 
 
 def _be_apart(work: Callable[[], Mapping[str, Any]], writer: int) -> None:

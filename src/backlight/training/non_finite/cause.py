@@ -154,7 +154,7 @@ def _in_forward(model: nn.Module, batch: Batch | None) -> tuple[Cause | None, st
 
 
 def _obstacle(model: nn.Module, batch: Batch) -> str | None:
-    """Say why a batch cannot be run again without a risk for the training; None if it can."""
+    """Return why a batch cannot be run again without a risk for the training, if so."""
     held = [*model.parameters(), *model.buffers()]
     elsewhere = next((tensor.device.type for tensor in held if tensor.device.type != "cpu"), None)
     if elsewhere is not None:
@@ -184,7 +184,7 @@ def _repeat(model: nn.Module, batch: Batch) -> dict[str, Any]:
 
 
 def _alike(left: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
-    """Tell whether the numbers that two passes gave are the same, but for rounding."""
+    """Check whether the numbers that two passes gave are the same, but for rounding."""
     return len(left) == len(right) and all(
         torch.allclose(a.double(), b.double(), rtol=1e-2, atol=1e-6, equal_nan=True)
         for a, b in zip(left, right, strict=True)

@@ -42,7 +42,7 @@ class FirstNonFinite:
             first[index] = torch.where((here == 0) & ~norms.isfinite(), step, here)
 
     def read(self, number: int) -> NDArray[np.int64]:
-        """Tell the first bad step of each tensor; this waits for the devices.
+        """Return the first bad step of each tensor; this waits for the devices.
 
         Args:
             number: How many tensors there are.
@@ -94,7 +94,7 @@ def _groups(
 
 
 def _kinds(tensors: Sequence[Tensor | None]) -> Iterable[list[int]]:
-    """Give the places of tensors that are alike: at every step, what they are is asked once."""
+    """Return the places of tensors that are alike: at every step, what they are is asked once."""
     kinds: dict[tuple[Any, ...], list[int]] = {}
     for place, tensor in enumerate(tensors):
         if tensor is not None:
@@ -104,7 +104,7 @@ def _kinds(tensors: Sequence[Tensor | None]) -> Iterable[list[int]]:
 
 
 def _local(tensor: Tensor) -> Tensor:
-    """Give what this process holds of a tensor, without waiting for others."""
+    """Return what this process holds of a tensor, without waiting for others."""
     if isinstance(tensor, DTensor):
         tensor = tensor.to_local()
     if tensor.layout == torch.strided:

@@ -31,10 +31,10 @@ class Inputs:
         return cls(arguments=kept, keywords=named, versions=_versions((kept, named)))
 
     def obstacle(self) -> str | None:
-        """Say why they cannot be used again; None if they can."""
-        used_up = next((v for v in _leaves((self.arguments, self.keywords)) if _runs_out(v)), None)
-        if used_up is not None:
-            return f"its batch holds an iterator ({type(used_up).__name__}), which runs out"
+        """Return why they cannot be used again; None if they can."""
+        for kind in map(type, _leaves((self.arguments, self.keywords))):
+            if hasattr(kind, "__next__"):
+                return f"its batch holds an iterator ({kind.__name__}), which runs out"
         if _versions((self.arguments, self.keywords)) != self.versions:
             return "the tensors of its batch were written to since"
         return None
@@ -84,7 +84,3 @@ def _inside(value: Any) -> Iterator[Any]:
 def _versions(value: Any) -> tuple[int | None, ...]:
     # Tensors of inference mode do not count.
     return tuple(None if t.is_inference() else t._version for t in tensors(value))
-
-
-def _runs_out(value: Any) -> bool:
-    return hasattr(type(value), "__next__")

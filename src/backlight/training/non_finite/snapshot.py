@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,7 +39,8 @@ def save_snapshot(
         OSError: If there is no room.
     """
     name = _free_name(directory, f"snapshot_step_{facts['taken_at_step']:06d}")
-    tensors = {f"weights/{path}": tensor for path, tensor in _weights(model)}
+    held = chain(model.named_parameters(), model.named_buffers())
+    tensors = {f"weights/{path}": tensor for path, tensor in held}
     others: dict[str, str] = {}
     if batch is not None:
         tensors |= {f"random/{device}": state for device, state in batch.random.items()}
@@ -93,15 +94,10 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _described(value: Any) -> str:
-    """Say what an input is, without calling what may be somebody else's ``__repr__``."""
+    """Describe what an input is, without calling what may be somebody else's ``__repr__``."""
     if value is None or type(value) in (bool, int, float, complex, str):
         return str(value)[:200]
     return type(value).__name__
-
-
-def _weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -1,1 +1,1 @@
-"""How a small model learns to answer questions about cities: rows, loss, optimizers, marks."""
+"""How a small model learns to answer questions about cities: rows, loss, optimizers, exams."""

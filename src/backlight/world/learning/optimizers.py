@@ -1,7 +1,11 @@
 """Two optimizers for one model: Muon for the matrices inside, AdamW for all else.
 
-Muon (Jordan 2024) makes the update of a matrix nearly orthogonal, so that it changes by the same
-amount in all directions; vectors, the embedding and the head have no such sense.
+Muon (Jordan 2024) replaces the momentum of a matrix by the nearest matrix with orthogonal rows or
+columns (five Newton-Schulz steps, no singular value decomposition), so that the matrix changes by
+about the same amount in every direction: directions that carry a small gradient are learned as fast
+as those that carry a large one. For a vector, or a table of which each row is looked up alone, such
+as the embedding, "directions" of the whole have no such meaning; these go to AdamW, and so does the
+head, as Jordan recommends.
 """
 
 from collections.abc import Mapping
@@ -10,6 +14,7 @@ from typing import Any, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import Module, Parameter
 
 _BETAS = (0.9, 0.99)
@@ -45,6 +50,8 @@ class Optimizers:
     def __init__(self, model: Any, *, learning_rate: float, vector_learning_rate: float) -> None:
         matrices = _inner_matrices(model)
         others = [(name, p) for name, p in model.named_parameters() if name not in matrices]
+        # adjust_lr_fn "original" scales the update by sqrt(max(1, height / width)): a matrix that
+        # is no taller than wide changes by about the learning rate, in the spectral norm.
         muon = torch.optim.Muon(
             matrices.values(), lr=learning_rate, weight_decay=0.0, adjust_lr_fn="original"
         )
@@ -82,17 +89,14 @@ class Optimizers:
         }
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Remember what ``state`` gave."""
+        """Restore what ``state`` returned."""
         for optimizer, names, _ in self._parts:
-            memories = {
-                number: {
-                    key.rpartition(":")[2]: torch.from_numpy(np.array(value))
-                    for key, value in state.items()
-                    if key.rpartition(":")[0] == name
-                }
-                for number, name in enumerate(names)
-            }
-            found = {number: memory for number, memory in memories.items() if memory}
+            found: dict[int, dict[str, Tensor]] = {}
+            for key, value in state.items():
+                name, _, quantity = key.rpartition(":")
+                if name in names:
+                    memory = found.setdefault(names.index(name), {})
+                    memory[quantity] = torch.from_numpy(np.array(value))
             optimizer.load_state_dict({**optimizer.state_dict(), "state": found})
 
 

@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from backlight.errors import NonFiniteError, RunDirectoryError
 from backlight.world.cities import Cities
-from backlight.world.learning.encoding import encode
-from backlight.world.learning.growth import GrowingCities
-from backlight.world.learning.loss import answer_loss
+from backlight.world.learning.loss import answer_loss, encode
 from backlight.world.learning.optimizers import Optimizers, pace
 from backlight.world.learning.questions import draw_rows
 from backlight.world.questions.task import Task
 
-_STEP, _GROWTH, _LOSSES = "step", "growth", "losses"
+_STEP, _GROWTH, _LOSSES, _COUNTS = "step", "growth", "losses", "counts"
 _MODEL, _OPTIMIZERS = "model:", "optimizers:"
+_MEMORY = 0.95  # what a step keeps of the running mean of the loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,26 +54,58 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class TrainingStep:
     """How a step went.
 
     Attributes:
-        number: How many steps are done.
-        num_rows: From how many rows it learned.
-        num_cities: How many cities these were about.
-        loss: Their loss before the step, in nats per token, averaged over the tasks.
+        num_tokens: From how many rows it learned: rows are what is counted here.
+        resumable: Whether a training can be stopped after it.
     """
 
-    number: int
-    num_rows: int
-    num_cities: int
-    loss: float
+    num_tokens: int
     resumable: bool = True
 
+
+@final
+class GrowingCities:
+    """The number of cities asked about: few at first, more as the model gets good at these.
+
+    A model that is asked about thousands of cities from the start learns nothing for a long time:
+    each city comes too rarely. With a few it finds out what the questions are about; further cities
+    then only need a place in what it has found.
+
+    Args:
+        first: How many at first.
+        all_cities: How many at last.
+        below: They become more in each step in which the running mean of the loss is below this.
+        rate: By what share they become more.
+    """
+
+    def __init__(self, first: int, all_cities: int, *, below: float, rate: float) -> None:
+        self._number = float(min(first, all_cities))
+        self._all_cities = all_cities
+        self._below, self._rate = below, rate
+        self._loss = float("inf")
+
     @property
-    def num_tokens(self) -> int:
-        """Rows, which are what is counted here."""
-        return self.num_rows
+    def number(self) -> int:
+        """How many cities are asked about now."""
+        return int(self._number)
+
+    def update(self, loss: float) -> None:
+        """Update the running mean of the loss by that of a step, in nats per token."""
+        before = loss if self._loss == float("inf") else self._loss
+        self._loss = _MEMORY * before + (1.0 - _MEMORY) * loss
+        if self._loss < self._below:
+            self._number = min(self._number * (1.0 + self._rate), float(self._all_cities))
+
+    def state(self) -> NDArray[np.float64]:
+        """Copy what is remembered."""
+        return np.array([self._number, self._loss])
+
+    def load(self, state: NDArray[np.float64]) -> None:
+        """Restore what ``state`` returned."""
+        self._number, self._loss = (float(value) for value in state)
 
 
 @final
@@ -87,6 +118,12 @@ class WorldTraining:
         tasks: What it learns; each step has questions of every task.
         cities: Whom it learns about, from the first on.
         recipe: How.
+
+    Attributes:
+        number: How many steps are done.
+        losses: The loss of each of them.
+        num_rows: From how many rows the model has learned.
+        num_cities: How many cities the last of them were about.
     """
 
     def __init__(
@@ -104,9 +141,10 @@ class WorldTraining:
         self._growing = GrowingCities(
             recipe.first_cities, len(cities), below=recipe.grow_below, rate=recipe.growth
         )
-        self._asked = cities.take(range(self._growing.number))
+        self.num_rows, self.num_cities = 0, self._growing.number
+        self._asked = cities.take(range(self.num_cities))
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[TrainingStep]:
         """Go on until all steps are done.
 
         Yields:
@@ -123,12 +161,13 @@ class WorldTraining:
             _STEP: np.array(self.number),
             _GROWTH: self._growing.state(),
             _LOSSES: self.losses.copy(),
+            _COUNTS: np.array([self.num_rows, self.num_cities]),
             **{f"{_MODEL}{name}": tensor.numpy().copy() for name, tensor in weights},
             **{f"{_OPTIMIZERS}{name}": array for name, array in memory},
         }
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what ``state`` gave.
+        """Restore what ``state`` returned.
 
         Args:
             state: The state of a training with the same options.
@@ -137,30 +176,23 @@ class WorldTraining:
             RunDirectoryError: If the state is of another kind of training.
         """
         weights = {
-            name.removeprefix(_MODEL): torch.from_numpy(np.array(array))
-            for name, array in state.items()
-            if name.startswith(_MODEL)
+            name: torch.from_numpy(np.array(array)) for name, array in _part(state, _MODEL).items()
         }
         if _STEP not in state or set(weights) != set(self.model.state_dict()):
             raise RunDirectoryError(
                 "The state of the training does not fit the model; start anew with --overwrite."
             )
         self.model.load_state_dict(weights)
-        self._optimizers.load(
-            {
-                name.removeprefix(_OPTIMIZERS): array
-                for name, array in state.items()
-                if name.startswith(_OPTIMIZERS)
-            }
-        )
+        self._optimizers.load(_part(state, _OPTIMIZERS))
         self._growing.load(state[_GROWTH])
         self.number, self.losses = int(state[_STEP]), state[_LOSSES]
+        self.num_rows, self.num_cities = state[_COUNTS].tolist()
 
-    def _step(self) -> Step:
+    def _step(self) -> TrainingStep:
         recipe = self._recipe
-        num_cities = self._growing.number
-        if num_cities != len(self._asked):
-            self._asked = self._cities.take(range(num_cities))
+        self.num_cities = self._growing.number
+        if self.num_cities != len(self._asked):
+            self._asked = self._cities.take(range(self.num_cities))
         learned = [self._learn(index, task) for index, task in enumerate(self._tasks)]
         loss = float(np.mean([loss for loss, _ in learned]))
         if not np.isfinite(loss):
@@ -175,7 +207,8 @@ class WorldTraining:
         self.losses = np.append(self.losses, loss)
         self.number += 1
         num_rows = sum(num for _, num in learned)
-        return Step(number=self.number, num_rows=num_rows, num_cities=num_cities, loss=loss)
+        self.num_rows += num_rows
+        return TrainingStep(num_tokens=num_rows)
 
     def _learn(self, index: int, task: Task) -> tuple[float, int]:
         """Add the gradient of a task's rows; return their loss and their number."""
@@ -191,3 +224,9 @@ class WorldTraining:
         loss = answer_loss(self.model, encode(rows, self.tokenizer))
         loss.backward()
         return loss.item(), len(rows)
+
+
+def _part(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {
+        name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
+    }

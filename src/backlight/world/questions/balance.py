@@ -21,6 +21,8 @@ def draw_labels(num: int, true_ratio: float, random: np.random.Generator) -> NDA
     Returns:
         The answers.
     """
+    # A fraction of a question is rounded up as often as it is large: over many draws the share is
+    # exactly true_ratio, and in one draw it is off by less than a question.
     num_true = int(num * true_ratio + random.random())
     return random.permutation(np.arange(num) < num_true)
 
@@ -46,6 +48,9 @@ def draw_with_labels(
         TaskError: If an answer is so rare that its questions are not found among 100,000 questions
             and 200 more for each that is wanted.
     """
+    # Questions are proposed as they come, never changed until they fit, and what is surplus is
+    # thrown away: so among the questions with one answer, each is as likely as without balancing.
+    # An answer that never comes would make this go on forever, so the number of tries is bounded.
     found = np.empty((len(labels), 0), np.int64)
     missing = {answer: np.flatnonzero(labels == answer) for answer in (True, False)}
     left = 100_000 + 200 * len(labels)

@@ -1,19 +1,21 @@
 """Draws in which nothing comes twice: cities of one question, pairs among questions."""
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from backlight.errors import TaskError
 
-
-def no_city(num: int) -> NDArray[np.int64]:
-    """Begin questions: rows of cities that have none yet."""
-    return np.empty((num, 0), np.int64)
+Rows = NDArray[np.int64]
+"""Rows of cities in their table: a line for each question, a column for each of its cities."""
 
 
-def fill(
-    given: NDArray[np.int64], pool: NDArray[np.int64], size: int, random: np.random.Generator
-) -> NDArray[np.int64]:
+def draw_tuples(pool: NDArray[np.int64], num: int, size: int, random: Generator) -> Rows:
+    """Draw ``num`` times ``size`` different cities of a pool, as ``fill`` does."""
+    return fill(np.empty((num, 0), np.int64), pool, size, random)
+
+
+def fill(given: Rows, pool: NDArray[np.int64], size: int, random: Generator) -> Rows:
     """Add cities to each question until it has so many, none of them twice.
 
     Args:
@@ -28,6 +30,10 @@ def fill(
     Raises:
         TaskError: If there are too few.
     """
+    # All questions get their next city at once, without drawing again after a hit: of the f cities
+    # that are free, a number below f is drawn and counted past those that are used. Going through
+    # the used places in ascending order, each that is not beyond the number moves it on by one; so
+    # the number ends on a free place, and every free place is reached by exactly one number.
     while given.shape[1] < size:
         place = np.full(int(max(pool.max(initial=0), given.max(initial=0))) + 1, len(pool))
         place[pool] = np.arange(len(pool))
@@ -36,13 +42,13 @@ def fill(
         if (free < 1).any():
             raise TaskError(too_few(size, len(pool), "there are"))
         drawn = random.integers(0, free)
-        for column in used.T:  # the drawn number counts only cities that are free
+        for column in used.T:
             drawn += drawn >= column
         given = np.column_stack([given, pool[drawn]])
     return given
 
 
-def all_pairs(num_cities: int, num: int, random: np.random.Generator) -> NDArray[np.int64]:
+def all_pairs(num_cities: int, num: int, random: Generator) -> Rows:
     """Draw pairs of different cities, none of them twice, each in either order.
 
     Args:
@@ -56,16 +62,17 @@ def all_pairs(num_cities: int, num: int, random: np.random.Generator) -> NDArray
     Raises:
         TaskError: If there are fewer pairs.
     """
-    starts = np.cumsum([0, *range(num_cities - 1, 0, -1)])  # of the pairs (i, j), i < j, for each i
+    # The pairs (i, j) with i < j are numbered row by row: row i begins at starts[i] and has
+    # num_cities - 1 - i of them. Different numbers are different pairs, so none comes twice, and
+    # no list of all 20 million pairs is needed.
+    starts = np.cumsum([0, *range(num_cities - 1, 0, -1)])
     chosen = _distinct(int(starts[-1]), num, random)
     first = np.searchsorted(starts, chosen, side="right") - 1
     pairs = np.stack([first, first + 1 + chosen - starts[first]], axis=1)
     return random.permuted(pairs, axis=1)
 
 
-def pairs_among(
-    allowed: NDArray[np.bool_], num: int, random: np.random.Generator
-) -> NDArray[np.int64]:
+def pairs_among(allowed: NDArray[np.bool_], num: int, random: Generator) -> Rows:
     """Draw pairs of different cities that may come together, none of them twice.
 
     Args:
@@ -79,6 +86,8 @@ def pairs_among(
     Raises:
         TaskError: If there are fewer pairs.
     """
+    # As in all_pairs, but a row of the numbering has only the pairs that are allowed; which city a
+    # number within its row means is looked up once for each row that was drawn.
     upper = np.triu(allowed, k=1)
     ends = np.cumsum([0, *upper.sum(axis=1)])
     chosen = _distinct(int(ends[-1]), num, random)
@@ -92,11 +101,11 @@ def pairs_among(
 
 
 def too_few(size: int, num: int, there_are: str) -> str:
-    """Say that a question needs more cities than there are."""
+    """Return the message that a question needs more cities than there are."""
     return f"A question needs {size} different cities, but {there_are} only {num}."
 
 
-def _distinct(total: int, num: int, random: np.random.Generator) -> NDArray[np.int64]:
+def _distinct(total: int, num: int, random: Generator) -> NDArray[np.int64]:
     if num > total:
         raise TaskError(
             f"{num} different pairs of cities were asked for, but only {total} exist: ask for "

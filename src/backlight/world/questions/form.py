@@ -22,12 +22,12 @@ class Form:
     """What the questions of a task with so many cities have in common.
 
     Attributes:
-        slots: In order: pieces that are always the same, the number of a city (from 1), or the
+        slots: In order: a piece that is always the same, the number of a city (from 1), or the
             name of a field.
         line: The same as a format string, to be filled with the texts of cities and fields.
     """
 
-    slots: tuple[tuple[Piece, ...] | int | str, ...]
+    slots: tuple[Piece | int | str, ...]
     line: str
 
     def pieces(self, city_ids: tuple[int, ...], fields: tuple[str, ...]) -> tuple[Piece, ...]:
@@ -48,7 +48,7 @@ class Form:
             elif isinstance(slot, str):
                 pieces.append(Piece(name=slot, text=next(values), is_field=True))
             else:
-                pieces += slot
+                pieces.append(slot)
         return tuple(pieces)
 
 
@@ -85,33 +85,13 @@ def read_form(text: str, num_cities: int) -> Form:
             slots.append(_literal("comma" if one_comma else f"comma{next(commas)}", mark))
         else:
             slots.append(_literal(_MARKS[mark], mark))
-    grouped = _grouped([*slots, _literal("equals", "=")])
-    return Form(slots=grouped, line="".join(map(_line_of, grouped)))
-
-
-def city_text(city_id: int) -> str:
-    """Write a city as questions and answers name it, such as ``c_0865``."""
-    return f"c_{city_id:0{NUM_ID_DIGITS}d}"
+    slots.append(_literal("equals", "="))
+    line = "".join(slot.text if isinstance(slot, Piece) else "{}" for slot in slots)
+    return Form(slots=tuple(slots), line=line)
 
 
 def _literal(name: str, text: str) -> Piece:
     return Piece(name=name, text=text)
-
-
-def _grouped(slots: list[Piece | int | str]) -> tuple[tuple[Piece, ...] | int | str, ...]:
-    grouped: list[tuple[Piece, ...] | int | str] = []
-    for slot in slots:
-        if not isinstance(slot, Piece):
-            grouped.append(slot)
-        elif grouped and isinstance(grouped[-1], tuple):
-            grouped[-1] = (*grouped[-1], slot)
-        else:
-            grouped.append((slot,))
-    return tuple(grouped)
-
-
-def _line_of(slot: tuple[Piece, ...] | int | str) -> str:
-    return "".join([piece.text for piece in slot]) if isinstance(slot, tuple) else "{}"
 
 
 @lru_cache(maxsize=1 << 16)

@@ -1,9 +1,13 @@
 """Plane geometry of cities: whole numbers in, exact wherever an answer is yes or no.
 
 A point is a pair of whole numbers, in 0.1 degree of longitude and latitude; the map is flat.
-Every function takes arrays of points, one for each question, and gives an array of results.
+Every function takes arrays of points, one for each question, and returns an array of results.
+
+Coordinates are at most 3600 apart, so that products of two differences fit into 64 bits with room
+to spare: areas, sides of a line and squared distances are exact.
 """
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -14,6 +18,9 @@ from backlight.world.cities import Cities
 
 DIRECTIONS = ("E", "NE", "N", "NW", "W", "SW", "S", "SE")
 """Eight directions counter-clockwise from east; each is the middle of its 45 degrees."""
+
+FARTHEST = math.hypot(3600, 1800)
+"""The largest distance on the map, in 0.1 degree."""
 
 Points = Int64[np.ndarray, "*#questions 2"]
 Lists = Int64[np.ndarray, "*#questions _ 2"]
@@ -51,7 +58,7 @@ def angle_at_middle(a: Points, b: Points, c: Points) -> Numbers:
 
 
 def direction(a: Points, b: Points) -> Integers:
-    """Say in which of the ``DIRECTIONS`` ``b`` lies from ``a``; north if it is the same place."""
+    """Return which of ``DIRECTIONS`` ``b`` lies in, seen from ``a``; north at the same place."""
     step = b - a
     degrees = np.degrees(np.arctan2(step[..., 1], step[..., 0]))
     sector = np.rint(degrees / 45).astype(np.int64) % 8
@@ -59,7 +66,7 @@ def direction(a: Points, b: Points) -> Integers:
 
 
 def segments_cross(a: Points, b: Points, c: Points, d: Points) -> Truths:
-    """Say whether the segments from ``a`` to ``b`` and from ``c`` to ``d`` cross.
+    """Decide whether the segments from ``a`` to ``b`` and from ``c`` to ``d`` cross.
 
     Each segment must have the ends of the other on both sides of it, where being on the line
     counts as being on its right. So segments that only touch cross or do not, as they happen to
@@ -74,7 +81,7 @@ def segments_cross(a: Points, b: Points, c: Points, d: Points) -> Truths:
 
 
 def in_hull(point: Points, corners: Lists) -> Truths:
-    """Say whether points lie in the convex hull of others, or on its edge.
+    """Decide whether points lie in the convex hull of others, or on its edge.
 
     A point is in the hull if it is in a triangle of three corners (Caratheodory), which whole
     numbers decide exactly. Corners that are all in line have no hull: nothing is inside.

@@ -46,9 +46,7 @@ class Group:
         """
         keep = np.ones(len(cities), dtype=np.bool_)
         if self.city_ids is not None:
-            chosen = np.zeros(len(cities), dtype=np.bool_)
-            chosen[[cities.row_of(city_id) for city_id in self.city_ids]] = True
-            keep &= chosen
+            keep &= np.isin(np.arange(len(cities)), [cities.row_of(each) for each in self.city_ids])
         keep &= _named(cities.names.tolist(), self.city_names, "city_names")
         keep &= _named(cities.country_codes.tolist(), self.country_codes, "country_codes")
         keep &= _named(cities.regions.tolist(), self.regions, "regions")
@@ -57,13 +55,14 @@ class Group:
             values: NDArray[np.int64] = getattr(cities, axis)
             keep &= (low <= values) & (values <= high)
         if not keep.any():
-            filters = {name: value for name, value in _filters(self) if value is not None}
+            given = {field.name: getattr(self, field.name) for field in fields(self)}
+            filters = {name: value for name, value in given.items() if value is not None}
             raise CityError(f"None of the {len(cities)} cities is in the group {filters}.")
         return np.flatnonzero(keep)
 
 
 def read_group(filters: Mapping[str, Any]) -> Group:
-    """Make a group of filters as a configuration gives them.
+    """Read a group from its filters in a configuration.
 
     Args:
         filters: The attributes of ``Group`` by name.
@@ -74,12 +73,11 @@ def read_group(filters: Mapping[str, Any]) -> Group:
     Raises:
         CityError: If there is no such filter, or it has another form.
     """
-    known = [name for name, _ in _filters(Group())]
     for name in filters:
-        if name not in known:
-            hint = nearest(name, known)
+        if name not in _FORMS:
+            hint = nearest(name, list(_FORMS))
             raise CityError(
-                f"Groups of cities have no filter {quoted(name)}, only {', '.join(known)}. "
+                f"Groups of cities have no filter {quoted(name)}, only {', '.join(_FORMS)}. "
                 f"{hint}".strip()
             )
     for name, value in filters.items():
@@ -110,10 +108,6 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "regions": (_is_text, "a list of regions, or a regular expression"),
     "bounds": (_is_box, "a mapping such as {x: [-100, 250], y: [0, 300]}"),
 }
-
-
-def _filters(group: Group) -> list[tuple[str, Any]]:
-    return [(field.name, getattr(group, field.name)) for field in fields(group)]
 
 
 def _named(cells: list[str], wanted: Sequence[str] | str | None, option: str) -> NDArray[np.bool_]:

@@ -6,15 +6,12 @@ from functools import partial
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from backlight.world.cities import Cities
 from backlight.world.questions.balance import draw_labels, draw_with_labels
-from backlight.world.questions.geometry import in_hull, points_of, segments_cross
-from backlight.world.questions.marking import EXACT_MATCH
+from backlight.world.questions.evaluation import EXACT_MATCH
+from backlight.world.questions.geometry import in_hull, segments_cross
 from backlight.world.questions.options import count, share
-from backlight.world.questions.sampling import Sampling
-from backlight.world.questions.task import Question, Task
+from backlight.world.questions.task import Question, Source, Task, places_of_sizes
 
 
 @final
@@ -28,20 +25,17 @@ class Crossing(Task):
 
     task_type = "crossing"
     form = "cross(c,c;c,c)="
-    marking = EXACT_MATCH
+    metric = EXACT_MATCH
 
     true_ratio: float = share(0.5)
 
-    def questions(
-        self, cities: Cities, num: int, random: np.random.Generator, sampling: Sampling
-    ) -> Iterator[Question]:
+    def questions(self, source: Source, num: int) -> Iterator[Question]:
         """Draw four cities in any order until the shares are right; the order then stays."""
-        points = points_of(cities)
-        labels = draw_labels(num, self.true_ratio, random)
+        labels = draw_labels(num, self.true_ratio, source.random)
         rows = draw_with_labels(
             labels,
-            lambda tries: sampling.tuples(cities, tries, 4, random),
-            lambda rows: segments_cross(*points[rows.T]),
+            partial(source.tuples, size=4),
+            lambda rows: segments_cross(*source.points[rows.T]),
             "two segments cross",
         )
         for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
@@ -61,34 +55,26 @@ class Inside(Task):
 
     task_type = "inside"
     form = "inside(c;c*)="
-    marking = EXACT_MATCH
+    metric = EXACT_MATCH
 
     min_n: int = count(3, least=3)
     max_n: int = count(5, least=3)
     true_ratio: float = share(0.5)
 
-    def questions(
-        self, cities: Cities, num: int, random: np.random.Generator, sampling: Sampling
-    ) -> Iterator[Question]:
+    def questions(self, source: Source, num: int) -> Iterator[Question]:
         """Draw how many others and the answer, then cities for which that is the answer."""
-        points = points_of(cities)
-        sizes = random.integers(self.min_n, self.max_n, size=num, endpoint=True)
-        labels = draw_labels(num, self.true_ratio, random)
+        sizes = source.random.integers(self.min_n, self.max_n, size=num, endpoint=True)
+        labels = draw_labels(num, self.true_ratio, source.random)
         rows = np.empty((num, self.max_n + 1), np.int64)
-        for size in np.unique(sizes).tolist():
-            places = np.flatnonzero(sizes == size)
+        for size, places in places_of_sizes(sizes):
             rows[places, : size + 1] = draw_with_labels(
                 labels[places],
-                partial(sampling.tuples, cities, size=size + 1, random=random),
-                partial(_first_in_hull, points),
+                partial(source.tuples, size=size + 1),
+                lambda rows: in_hull(source.points[rows[:, 0]], source.points[rows[:, 1:]]),
                 f"a city is inside {size} others",
             )
         for row, size, label in zip(rows.tolist(), sizes.tolist(), labels.tolist(), strict=True):
             yield _question(row[: size + 1], label, k=size)
-
-
-def _first_in_hull(points: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return in_hull(points[rows[:, 0]], points[rows[:, 1:]])
 
 
 def _question(rows: list[int], label: bool, **values: float | str) -> Question:

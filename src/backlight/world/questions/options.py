@@ -1,6 +1,6 @@
 """Options of tasks: what may be changed, and what it may be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import Field, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -12,23 +12,33 @@ if TYPE_CHECKING:
 
 def between(low: int, high: int, *, least: int) -> Any:
     """Define an option that is a range of whole numbers, ends included, none below ``least``."""
-    metadata = {"kind": "range", "least": least}
-    return field(default=(low, high), metadata=metadata)
+
+    def fits(value: Any) -> bool:
+        is_pair = isinstance(value, Sequence) and len(value) == 2
+        return is_pair and all(map(_is_whole, value)) and least <= value[0] <= value[1]
+
+    wanted = f"a range of whole numbers of at least {least}, such as [{least}, 9]"
+    return _option((low, high), fits, wanted)
 
 
 def count(default: int, *, least: int) -> Any:
     """Define an option that is a whole number of at least ``least``."""
-    return field(default=default, metadata={"kind": "count", "least": least})
+    wanted = f"a whole number of at least {least}"
+    return _option(default, lambda value: _is_whole(value) and value >= least, wanted)
 
 
 def share(default: float) -> Any:
     """Define an option that is a share of the questions, from 0 to 1."""
-    return field(default=default, metadata={"kind": "share"})
+
+    def fits(value: Any) -> bool:
+        return (_is_whole(value) or isinstance(value, float)) and 0 <= value <= 1
+
+    return _option(default, fits, "a number from 0 to 1")
 
 
 def flag(default: bool) -> Any:
     """Define an option that is true or false."""
-    return field(default=default, metadata={"kind": "flag"})
+    return _option(default, lambda value: isinstance(value, bool), "true or false")
 
 
 def check_options(task: "DataclassInstance", task_type: str) -> None:
@@ -61,34 +71,17 @@ def check_option(option: Field[Any], value: Any, task_type: str) -> None:
     Raises:
         TaskError: If it cannot be that.
     """
-    wanted = _wanted(option, value)
-    if wanted is not None:
+    if not option.metadata["fits"](value):
         raise TaskError(
-            f"The option {quoted(option.name)} of the task {task_type} must be {wanted}, "
+            f"The option {quoted(option.name)} of the task {task_type} must be "
+            f"{option.metadata['wanted']}, "
             f"not {quoted(list(value) if isinstance(value, tuple) else value)}."
         )
 
 
-def _wanted(option: Field[Any], value: Any) -> str | None:
-    """Say what an option must be, if it is not."""
-    least = option.metadata.get("least", 0)
-    kind = option.metadata["kind"]
-    if kind == "flag":
-        return None if isinstance(value, bool) else "true or false"
-    if kind == "share":
-        fits = _is_number(value, (int, float)) and 0 <= value <= 1
-        return None if fits else "a number from 0 to 1"
-    if kind == "count":
-        fits = _is_number(value, (int,)) and value >= least
-        return None if fits else f"a whole number of at least {least}"
-    fits = (
-        isinstance(value, Sequence)
-        and len(value) == 2
-        and all(_is_number(end, (int,)) for end in value)
-        and least <= value[0] <= value[1]
-    )
-    return None if fits else f"a range of whole numbers of at least {least}, such as [{least}, 9]"
+def _option(default: Any, fits: Callable[[Any], bool], wanted: str) -> Any:
+    return field(default=default, metadata={"fits": fits, "wanted": wanted})
 
 
-def _is_number(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -15,19 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import CityError, nearest, quoted
-from backlight.world.cities import Cities
+from backlight.world.cities import ATTRIBUTE_OF, Cities
 
 Pattern = str | Sequence[Any] | Mapping[str, Any] | None
 """A pattern, a list of patterns, or ``{"AND": [...]}`` or ``{"OR": [...]}`` of patterns."""
 
-_COLUMNS = {
-    "asciiname": "names",
-    "x": "x",
-    "y": "y",
-    "country_code": "country_codes",
-    "region": "regions",
-    "city_id": "city_ids",
-}
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -48,14 +40,14 @@ def select(cities: Cities, pattern: Pattern) -> Cities:
     if len(rows) < 2:
         raise CityError(
             f"The pattern {quoted(pattern)} matches {len(rows)} of {len(cities)} cities, but a "
-            "question "
-            f"needs at least two; the regions are {regions_in(cities)}."
+            "question needs at least two; the regions are "
+            f"{', '.join(sorted(set(cities.regions.tolist()))) or 'none'}."
         )
     return cities.take(rows)
 
 
 def matches(cities: Cities, pattern: Pattern) -> NDArray[np.bool_]:
-    """Say of each city whether a pattern matches it.
+    """Find which cities a pattern matches.
 
     Args:
         cities: The cities.
@@ -71,30 +63,20 @@ def matches(cities: Cities, pattern: Pattern) -> NDArray[np.bool_]:
         return np.ones(len(cities), dtype=np.bool_)
     if isinstance(pattern, str):
         return _matches_text(cities, pattern)
-    if isinstance(pattern, Mapping):
-        return _matches_mapping(cities, pattern)
-    return _all(cities, pattern)
-
-
-def regions_in(cities: Cities) -> str:
-    """Name the regions that the cities are in."""
-    return ", ".join(sorted(set(cities.regions.tolist()))) or "none"
-
-
-def _all(cities: Cities, patterns: Sequence[Any]) -> NDArray[np.bool_]:
-    return np.logical_and.reduce([np.ones(len(cities), dtype=np.bool_), *_each(cities, patterns)])
-
-
-def _each(cities: Cities, patterns: Sequence[Any]) -> list[NDArray[np.bool_]]:
-    for part in patterns:
+    operator, parts = _operation(pattern) if isinstance(pattern, Mapping) else ("AND", pattern)
+    for part in parts:
         if not isinstance(part, str | Sequence | Mapping):
             raise CityError(
                 f"A part of a pattern is text, a list, or {{'AND': [...]}}, not {quoted(part)}."
             )
-    return [matches(cities, part) for part in patterns]
+    masks = [matches(cities, part) for part in parts]
+    if operator == "OR":
+        return np.logical_or.reduce(masks)
+    return np.logical_and.reduce([np.ones(len(cities), dtype=np.bool_), *masks])
 
 
-def _matches_mapping(cities: Cities, pattern: Mapping[str, Any]) -> NDArray[np.bool_]:
+def _operation(pattern: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
+    """Read ``{"AND": [...]}`` or ``{"OR": [...]}``."""
     operator, *others = pattern or [""]
     parts = pattern.get(operator)
     if others or operator not in {"AND", "OR"} or isinstance(parts, str):
@@ -106,9 +88,7 @@ def _matches_mapping(cities: Cities, pattern: Mapping[str, Any]) -> NDArray[np.b
         raise CityError(
             f"{quoted(operator)} of a pattern needs a list of patterns, not {quoted(parts)}."
         )
-    if operator == "AND":
-        return _all(cities, parts)
-    return np.logical_or.reduce(_each(cities, parts))
+    return operator, parts
 
 
 def _matches_text(cities: Cities, pattern: str) -> NDArray[np.bool_]:
@@ -133,7 +113,7 @@ def _matches_part(cities: Cities, part: str, pattern: str) -> NDArray[np.bool_]:
             f"{quoted(regex)} in the pattern {quoted(pattern)} is not a regular expression: "
             f"{error}{note}."
         ) from error
-    cells = getattr(cities, _COLUMNS[column]).tolist()
+    cells = getattr(cities, ATTRIBUTE_OF[column]).tolist()
     known = {cell: match(str(cell)) is not None for cell in set(cells)}
     return np.array([known[cell] for cell in cells], dtype=np.bool_)
 
@@ -141,12 +121,12 @@ def _matches_part(cities: Cities, part: str, pattern: str) -> NDArray[np.bool_]:
 def _column_and_regex(part: str) -> tuple[str, str]:
     prefix, colon, rest = part.partition(":")
     column = prefix.strip()
-    if colon and column in _COLUMNS:
+    if colon and column in ATTRIBUTE_OF:
         return column, rest.strip()
     if colon and _WORD.fullmatch(column):
-        hint = nearest(column, list(_COLUMNS), otherwise="")
+        hint = nearest(column, list(ATTRIBUTE_OF), otherwise="")
         raise CityError(
             f"Cities have no column {quoted(column)} for the pattern {quoted(part)}, only "
-            f"{', '.join(_COLUMNS)}. {hint}".rstrip()
+            f"{', '.join(ATTRIBUTE_OF)}. {hint}".rstrip()
         )
     return "region", part

@@ -50,7 +50,7 @@ def compact(text: str) -> str:
 
 
 def loss_mask(text: str) -> str:
-    """Say which tokens of a spelled row are the answer's.
+    """Find which tokens of a spelled row are the answer's.
 
     Args:
         text: Tokens with single spaces between them.

@@ -1,17 +1,21 @@
-"""What the tasks of the city world share: how questions are drawn, written and marked."""
+"""What the tasks of the city world share: how questions are drawn, written and scored."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from backlight.errors import TaskError, nearest, quoted
 from backlight.objectives.prompts import Prompt
-from backlight.world.cities import Cities
-from backlight.world.questions.form import city_text, read_form
-from backlight.world.questions.marking import Marking
+from backlight.world.cities import Cities, city_text
+from backlight.world.questions.evaluation import Metric
+from backlight.world.questions.form import read_form
+from backlight.world.questions.geometry import points_of
 from backlight.world.questions.options import check_option, check_options
 from backlight.world.questions.sampling import AllPairs, Sampling
 from backlight.world.questions.spelling import compact
@@ -38,6 +42,43 @@ class Question:
     wrong_answer: str | None = field(default=None, kw_only=True)
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where questions come from.
+
+    Attributes:
+        cities: The cities to ask about; also those that may be an answer.
+        sampling: Which cities may come together.
+        random: Where chance comes from.
+    """
+
+    cities: Cities
+    sampling: Sampling
+    random: Generator
+
+    @cached_property
+    def points(self) -> NDArray[np.int64]:
+        """Where the cities are, a row for each."""
+        return points_of(self.cities)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The cities as questions and answers name them."""
+        return [city_text(city_id) for city_id in self.cities.city_ids.tolist()]
+
+    def listed(self, rows: Sequence[int]) -> str:
+        """Write the cities of these rows with commas between them."""
+        return ",".join([self.names[row] for row in rows])
+
+    def tuples(self, num: int, size: int) -> NDArray[np.int64]:
+        """Draw ``size`` different cities for each of ``num`` questions."""
+        return self.sampling.tuples(self.cities, num, size, self.random)
+
+    def pairs(self, num: int) -> NDArray[np.int64]:
+        """Draw pairs of different cities, no pair twice."""
+        return self.sampling.pairs(self.cities, num, self.random)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """A family of questions about cities; the attributes of a task are its options.
@@ -45,28 +86,18 @@ class Task(ABC):
     Attributes:
         task_type: The name of the family.
         form: How its questions are written (see ``form.py``).
-        marking: How its answers are marked.
+        metric: How its answers are scored.
     """
 
     task_type: ClassVar[str]
     form: ClassVar[str]
-    marking: ClassVar[Marking]
+    metric: ClassVar[Metric]
 
     def __post_init__(self) -> None:
         check_options(self, self.task_type)
 
-    @property
-    def metric(self) -> str:
-        """What a mark is."""
-        return self.marking.metric
-
     def draw(
-        self,
-        cities: Cities,
-        num: int,
-        random: np.random.Generator,
-        *,
-        sampling: Sampling | None = None,
+        self, cities: Cities, num: int, random: Generator, *, sampling: Sampling | None = None
     ) -> list[Prompt]:
         """Draw questions as structured prompts.
 
@@ -82,19 +113,17 @@ class Task(ABC):
         Raises:
             TaskError: If these cities do not have such questions, or not that many.
         """
-        writer = _Writer(cities, self.form)
-        return [
-            writer.prompt(question)
-            for question in self.questions(cities, num, random, sampling or AllPairs())
-        ]
+        known: dict[str, list[Any]] = {
+            "id": cities.city_ids.tolist(),
+            "x": cities.x.tolist(),
+            "y": cities.y.tolist(),
+            "region": cities.regions.tolist(),
+        }
+        questions = self.questions(Source(cities, sampling or AllPairs(), random), num)
+        return [self._prompt(question, known) for question in questions]
 
     def rows(
-        self,
-        cities: Cities,
-        num: int,
-        random: np.random.Generator,
-        *,
-        sampling: Sampling | None = None,
+        self, cities: Cities, num: int, random: Generator, *, sampling: Sampling | None = None
     ) -> Iterator[str]:
         """Draw the same questions as ``draw`` does, as text with the answer: for training.
 
@@ -110,14 +139,14 @@ class Task(ABC):
         Raises:
             TaskError: If these cities do not have such questions, or not that many.
         """
-        names = [city_text(city_id) for city_id in cities.city_ids.tolist()]
-        for question in self.questions(cities, num, random, sampling or AllPairs()):
+        source = Source(cities, sampling or AllPairs(), random)
+        for question in self.questions(source, num):
             line = read_form(self.form, len(question.rows)).line
-            texts = [names[row] for row in question.rows]
+            texts = [source.names[row] for row in question.rows]
             yield line.format(*texts, *question.fields) + question.answer
 
     def score(self, prompt: Prompt, text: str, cities: Cities) -> float:
-        """Mark an answer.
+        """Score an answer.
 
         Args:
             prompt: A question of this task, compact or spelled.
@@ -125,26 +154,35 @@ class Task(ABC):
             cities: The cities that the question was drawn from.
 
         Returns:
-            The mark, in the sense of ``metric``; if the text is no answer, ``marking.failure``.
+            The score, in the sense of ``metric``; if the text is no answer, ``metric.failure``.
         """
-        mark = self.marking.mark(prompt, compact(text), cities)
-        return self.marking.failure if mark is None else mark
+        score = self.metric.score(prompt, compact(text), cities)
+        return self.metric.failure if score is None else score
 
     @abstractmethod
-    def questions(
-        self, cities: Cities, num: int, random: np.random.Generator, sampling: Sampling
-    ) -> Iterator[Question]:
+    def questions(self, source: Source, num: int) -> Iterator[Question]:
         """Draw questions with their answers.
 
         Args:
-            cities: The cities to ask about; also those that may be an answer.
-            num: How many questions.
-            random: Where chance comes from.
-            sampling: Which cities may come together.
+            source: Where they come from.
+            num: How many.
 
         Returns:
             The questions, one after another.
         """
+
+    def _prompt(self, question: Question, known: Mapping[str, list[Any]]) -> Prompt:
+        city_ids = tuple([known["id"][row] for row in question.rows])
+        values = dict(question.values)
+        for number, row in enumerate(question.rows, start=1):
+            for name, column in known.items():
+                values[f"city{number}_{name}"] = column[row]
+        return Prompt(
+            pieces=read_form(self.form, len(city_ids)).pieces(city_ids, question.fields),
+            answer=question.answer,
+            wrong_answer=question.wrong_answer,
+            values=values,
+        )
 
 
 def with_options(task: TaskT, options: Mapping[str, Any]) -> TaskT:
@@ -176,27 +214,7 @@ def with_options(task: TaskT, options: Mapping[str, Any]) -> TaskT:
     return replace(task, **values)
 
 
-class _Writer:
-    """Writes questions about some cities."""
-
-    def __init__(self, cities: Cities, form: str) -> None:
-        self.form = form
-        self.city_ids = cities.city_ids.tolist()
-        self.x, self.y = cities.x.tolist(), cities.y.tolist()
-        self.regions = cities.regions.tolist()
-
-    def prompt(self, question: Question) -> Prompt:
-        rows = question.rows
-        city_ids = tuple([self.city_ids[row] for row in rows])
-        values: dict[str, float | str] = dict(question.values)
-        for number, row in enumerate(rows, start=1):
-            values[f"city{number}_id"] = self.city_ids[row]
-            values[f"city{number}_x"] = self.x[row]
-            values[f"city{number}_y"] = self.y[row]
-            values[f"city{number}_region"] = self.regions[row]
-        return Prompt(
-            pieces=read_form(self.form, len(rows)).pieces(city_ids, question.fields),
-            answer=question.answer,
-            wrong_answer=question.wrong_answer,
-            values=values,
-        )
+def places_of_sizes(sizes: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Go through sizes from the smallest on, each with the places where it stands."""
+    for size in np.unique(sizes).tolist():
+        yield size, np.flatnonzero(sizes == size)

@@ -1,12 +1,14 @@
-"""How a corpus goes through the model and past its dictionaries.
+"""How a corpus goes through the model and past its dictionaries, in one of two ways.
 
 With ``error`` the forward pass is the model's own, and one pass serves all layers. With ``replace``
 each layer has a pass of its own, in which the dictionary's reconstruction takes the activation's
 place; it begins at that layer, from a residual stream that is kept and advanced layer by layer.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, final
 
 from jaxtyping import Bool, Float
@@ -15,23 +17,21 @@ from torch import Tensor
 from backlight.capture.finite import check_finite
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
+from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
 from backlight.dictionaries.codes import Codes
-from backlight.dictionaries.dictionary import Dictionary
 from backlight.dictionaries.normalization import scale_of
 from backlight.models.blocks import Blocks
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.surveys.driver.options import Quantity
-from backlight.surveys.features.measure.placement import Place, Trial, number_format, unique_sites
+from backlight.surveys.features.measure.fidelity import unique_sites
+from backlight.surveys.features.measure.placed import PlacedDictionary, number_format
 
 Splice = Literal["replace", "error"]
 """``replace``: the reconstruction takes the activation's place, at one layer at a time. ``error``:
 reconstruction plus its detached error, so that the forward pass is unchanged."""
-
-Load = Callable[[int], Dictionary]
-"""From a layer to its dictionary; at most one is held at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,29 +56,14 @@ class FeaturePlan:
     reduction: Reduction = "sequence_mean"
 
     @property
-    def takes_gradients(self) -> bool:
-        """The loss is differentiated."""
-        return self.quantity != "values"
-
-    @property
     def is_dense(self) -> bool:
         """Every feature counts at every token, whether it fires or not."""
         return self.quantity == "gradients" and not self.active_only
 
     @property
-    def replaces(self) -> bool:
-        """Reconstructions take the place of activations."""
-        return self.splice == "replace" and self.takes_gradients
-
-    @property
     def encodes(self) -> bool:
         """All tokens are encoded, so what fires is known over the whole corpus."""
-        return self.replaces or not self.is_dense
-
-    @property
-    def needs_dictionaries(self) -> bool:
-        """Dictionaries are used batch by batch, not only once at the end."""
-        return self.encodes or self.absolute
+        return self.splice == "replace" or not self.is_dense
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,206 +73,209 @@ class Observation:
     Attributes:
         batch: The batch.
         valid: Which of the positions that are looked at hold a token.
-        x: What the dictionary reads there; None if nobody asks.
-        gradient: dL/d(reconstruction) times the token's scale; None if nobody asks. Zero at pads.
-        codes: What fires at the valid positions; None if nobody asks.
-        nats: The cross-entropy of the batch, summed over predicted tokens.
+        gradient: dL/d(reconstruction) times the token's scale, zero at pads; None if no loss was
+            differentiated.
+        codes: What fires at the valid positions; None if tokens are not encoded.
+        nats: The cross-entropy of the batch, summed over predicted tokens; 0 without a loss.
     """
 
     batch: Batch
     valid: Bool[Tensor, "batch kept"]
-    x: Float[Tensor, "batch kept input_width"] | None
     gradient: Float[Tensor, "batch kept output_width"] | None
     codes: Codes | None
     nats: float
 
 
-@final
-class Walk:
+class FeaturePass(ABC):
     """How batches go through the model and past the dictionaries, layer by layer."""
 
-    def __init__(
-        self,
-        subject: Subject,
-        places: Sequence[Place],
-        trials: Mapping[int, Trial],
-        load: Load,
-        plan: FeaturePlan,
-    ) -> None:
+    def __init__(self, subject: Subject, plan: FeaturePlan) -> None:
         """Prepare to go.
 
         Args:
             subject: The model.
-            places: Where the dictionaries sit, from the first layer to the last.
-            trials: What was learnt of each layer's dictionary when it was tried.
-            load: Gives a layer's dictionary.
             plan: What to measure.
         """
-        self._subject = subject
-        self._places = places
-        self._trials = trials
-        self._load = load
-        self._plan = plan
-        self._blocks = Blocks.of(subject) if plan.replaces else None
+        self._subject, self._plan = subject, plan
+        self._precision = number_format(subject)
+        self._objective = NextToken(plan.reduction)
 
+    @abstractmethod
     def past(
-        self, batches: Sequence[Batch], *, start: int = 0
-    ) -> Iterator[tuple[Place, Dictionary | None, Iterator[Observation]]]:
-        """Take some batches past the layers.
+        self, batches: Sequence[Batch], dictionaries: Sequence[PlacedDictionary]
+    ) -> Iterator[tuple[PlacedDictionary, Iterator[Observation]]]:
+        """Take some batches past the dictionaries.
 
         Args:
             batches: They are kept in memory until the last layer is done.
-            start: How many layers to leave out.
+            dictionaries: Some neighbours in the order of their layers.
 
         Yields:
-            For each layer, its place, its dictionary if the plan needs one, and the batches there;
-            these are to be used up before the next layer.
+            Each dictionary with the batches at its sites, which are to be used up before the next.
         """
-        places = self._places[start:]
-        yield from (
-            self._replacing(batches, places) if self._blocks else self._unchanged(batches, places)
+
+    @abstractmethod
+    def bytes_per_position(self, dictionaries: Sequence[PlacedDictionary]) -> float:
+        """Compute how much is kept of each position of a batch while dictionaries go by."""
+
+    @final
+    def _looked_at(
+        self, tensors: Mapping[str, Tensor], sites: Sequence[Site], batch: Batch, what: str
+    ) -> dict[str, Tensor]:
+        """Take the positions that are looked at out of sites' tensors, as dictionaries compute."""
+        for site in sites:
+            check_finite(tensors[site.name], site.name, batch, what)
+        stride = self._plan.stride
+        return {
+            site.name: tensors[site.name][:, ::stride].to(self._precision).contiguous()
+            for site in sites
+        }
+
+    @final
+    def _observation(
+        self, placed: PlacedDictionary, tape: Tape, codes: Codes | None
+    ) -> Observation:
+        """Make an observation of a tape on which there are only the positions looked at."""
+        gradient = tape.gradients.get(placed.writes.name)
+        kind = placed.fidelity.normalization
+        if gradient is not None and kind != "none":
+            gradient = gradient * scale_of(kind, tape.activations[placed.reads.name])
+        return Observation(
+            batch=tape.batch,
+            valid=self._valid(tape.batch),
+            gradient=gradient,
+            codes=codes,
+            nats=0.0 if tape.nats is None else float(tape.nats.sum()),
         )
 
-    def _unchanged(
-        self, batches: Sequence[Batch], places: Sequence[Place]
-    ) -> Iterator[tuple[Place, Dictionary | None, Iterator[Observation]]]:
-        """One pass for all layers, kept while the dictionaries go by."""
-        kept = [self._one_pass(batch, places) for batch in batches]
-        for where in places:
-            dictionary = self._load(where.layer) if self._plan.needs_dictionaries else None
-            yield where, dictionary, self._encoded(kept, where, dictionary)
+    @final
+    def _valid(self, batch: Batch) -> Bool[Tensor, "batch kept"]:
+        return batch.valid[:, :: self._plan.stride]
 
-    def _replacing(
-        self, batches: Sequence[Batch], places: Sequence[Place]
-    ) -> Iterator[tuple[Place, Dictionary, Iterator[Observation]]]:
-        """A pass for each layer, which begins at that layer."""
-        streams = [self._stream(batch, places[0]) for batch in batches]
-        for index, where in enumerate(places):
-            dictionary = self._load(where.layer)
-            following = places[index + 1] if index + 1 < len(places) else None
-            yield where, dictionary, self._replaced(batches, streams, where, following, dictionary)
 
-    def _one_pass(self, batch: Batch, places: Sequence[Place]) -> dict[int, Observation]:
-        plan = self._plan
-        scaled = any(self._trials[where.layer].normalization != "none" for where in places)
-        keep = plan.encodes or scaled
-        reads = [where.reads for where in places] if keep else []
-        writes = [where.writes for where in places]
-        if plan.takes_gradients:
-            sites = unique_sites(*reads, *writes)
+@final
+class ErrorPass(FeaturePass):
+    """One pass for all layers, kept while the dictionaries go by.
+
+    Reconstruction plus detached error is the activation itself, and its derivative with respect to
+    the reconstruction is 1. So the gradient at the reconstruction is the plain gradient at the
+    site: nothing is spliced, and layers do not disturb each other. Where no loss is differentiated,
+    the activations alone are taken, whatever the splice.
+    """
+
+    def past(
+        self, batches: Sequence[Batch], dictionaries: Sequence[PlacedDictionary]
+    ) -> Iterator[tuple[PlacedDictionary, Iterator[Observation]]]:
+        """See ``FeaturePass.past``."""
+        kept = [self._record(batch, dictionaries) for batch in batches]
+        for placed in dictionaries:
+            yield placed, map(partial(self._encoded, placed), kept)
+
+    def bytes_per_position(self, dictionaries: Sequence[PlacedDictionary]) -> float:
+        """See ``FeaturePass.bytes_per_position``."""
+        if not (self._plan.encodes or self._plan.absolute):
+            return float("inf")  # no dictionary goes by, so nothing is gained by keeping batches
+        widths = sum(sum(placed.fidelity.widths) for placed in dictionaries)
+        return widths * self._precision.itemsize / self._plan.stride
+
+    def _record(self, batch: Batch, dictionaries: Sequence[PlacedDictionary]) -> Tape:
+        """Run a batch once, and keep of each site the positions that are looked at."""
+        scales = any(placed.fidelity.normalization != "none" for placed in dictionaries)
+        writes = unique_sites(*(placed.writes for placed in dictionaries))
+        reads = unique_sites(*(placed.reads for placed in dictionaries))
+        reads = reads if self._plan.encodes or scales else []
+        if self._plan.quantity == "values":
+            tape, writes = record_activations(self._subject, batch, reads), []
+        else:
             tape = record(
                 self._subject,
                 batch,
-                sites,
-                objective=NextToken(plan.reduction),
-                keep_activations=keep,
+                unique_sites(*reads, *writes),
+                objective=self._objective,
+                keep_activations={site.name for site in reads},
             )
-        else:
-            tape = record_activations(self._subject, batch, unique_sites(*reads))
-        return {
-            where.layer: self._observation(
-                batch,
-                where,
-                x=tape.activations.get(where.reads.name),
-                gradient=tape.gradients.get(where.writes.name),
-                nats=tape.nats,
-            )
-            for where in places
-        }
+        return replace(
+            tape,
+            activations=self._looked_at(tape.activations, reads, batch, "activations"),
+            gradients=self._looked_at(tape.gradients, writes, batch, "gradients"),
+        )
 
-    def _encoded(
-        self,
-        kept: Sequence[dict[int, Observation]],
-        where: Place,
-        dictionary: Dictionary | None,
-    ) -> Iterator[Observation]:
-        for by_layer in kept:
-            seen = by_layer.pop(where.layer)
-            if self._plan.encodes and dictionary is not None:
-                assert seen.x is not None
-                seen = replace(seen, codes=dictionary.encode(seen.x[seen.valid]))
-            yield seen
+    def _encoded(self, placed: PlacedDictionary, tape: Tape) -> Observation:
+        codes = None
+        if self._plan.encodes:
+            x = tape.activations[placed.reads.name]
+            codes = placed.load().encode(x[self._valid(tape.batch)])
+        return self._observation(placed, tape, codes)
 
-    def _stream(self, batch: Batch, where: Place) -> Tensor:
-        site = self._before(where)
-        return record_activations(self._subject, batch, [site]).activations[site.name]
+
+@final
+class ReplacePass(FeaturePass):
+    """A pass for each layer, in which the reconstruction takes the activation's place.
+
+    Only one layer is spliced at a time, so what enters a layer is what enters it in the model as it
+    is: that residual stream is kept for each batch, and each layer begins from it and leaves out
+    the blocks below. A first, clean run from there yields the activations to reconstruct, and the
+    stream before the next layer; a second one, with the reconstructions in place, the gradient.
+    So each layer pays for the layers above it alone, not for the whole model.
+    """
+
+    def __init__(self, subject: Subject, plan: FeaturePlan) -> None:
+        """Prepare to go; raises an UnsupportedSiteError if the model's blocks are not known."""
+        super().__init__(subject, plan)
+        self._blocks = Blocks.of(subject)
+
+    def past(
+        self, batches: Sequence[Batch], dictionaries: Sequence[PlacedDictionary]
+    ) -> Iterator[tuple[PlacedDictionary, Iterator[Observation]]]:
+        """See ``FeaturePass.past``."""
+        before = [self._subject.sites[f"layers.{each.layer}.resid.pre"] for each in dictionaries]
+        streams = [
+            record_activations(self._subject, batch, before[:1]).activations[before[0].name]
+            for batch in batches
+        ]
+        for index, placed in enumerate(dictionaries):
+            yield placed, self._replaced(batches, streams, placed, before[index + 1 : index + 2])
+
+    def bytes_per_position(self, dictionaries: Sequence[PlacedDictionary]) -> float:
+        """See ``FeaturePass.bytes_per_position``."""
+        widest = max(sum(placed.fidelity.widths) for placed in dictionaries)
+        return float(widest * self._precision.itemsize)
 
     def _replaced(
         self,
         batches: Sequence[Batch],
         streams: list[Tensor],
-        where: Place,
-        following: Place | None,
-        dictionary: Dictionary,
+        placed: PlacedDictionary,
+        ahead: Sequence[Site],
     ) -> Iterator[Observation]:
-        assert self._blocks is not None
-        ahead = [] if following is None else [self._before(following)]
-        sites = unique_sites(where.reads, where.writes, *ahead)
+        """Observe each batch at one layer, and advance its stream to the next, if there is one."""
+        dictionary, reads, writes = placed.load(), placed.reads, placed.writes
+        sites = unique_sites(reads, writes, *ahead)
         for index, batch in enumerate(batches):
-            stream = streams[index]
-            with self._blocks.entering(where.layer, stream):
+            stream, valid = streams[index], self._valid(batch)
+            with self._blocks.entering(placed.layer, stream):
                 clean = record_activations(self._subject, batch, sites).activations
             for site in ahead:
                 streams[index] = clean[site.name]
-            spliced, codes = self._spliced(
-                batch, clean[where.reads.name], clean[where.writes.name], dictionary
-            )
+            x = self._looked_at(clean, [reads], batch, "activations")
+            tokens = x[reads.name][valid]
+            codes = dictionary.encode(tokens)
+            # Positions between the strides keep the model's own activation.
+            spliced = clean[writes.name].clone()
+            spliced[:, :: self._plan.stride][valid] = dictionary.decode(codes, tokens).to(spliced)
             with (
-                self._blocks.entering(where.layer, stream),
-                splicing(self._subject, {where.writes.name: spliced}),
+                self._blocks.entering(placed.layer, stream),
+                splicing(self._subject, {writes.name: spliced}),
             ):
-                tape = record(
-                    self._subject, batch, [where.writes], objective=NextToken(self._plan.reduction)
-                )
-            seen = self._observation(
-                batch,
-                where,
-                x=clean[where.reads.name],
-                gradient=tape.gradients[where.writes.name],
-                nats=tape.nats,
+                tape = record(self._subject, batch, [writes], objective=self._objective)
+            gradients = self._looked_at(tape.gradients, [writes], batch, "gradients")
+            yield self._observation(
+                placed, replace(tape, activations=x, gradients=gradients), codes
             )
-            yield replace(seen, codes=codes)
 
-    def _spliced(
-        self, batch: Batch, x: Tensor, target: Tensor, dictionary: Dictionary
-    ) -> tuple[Tensor, Codes]:
-        """Put reconstructions where they are looked at, and leave the rest as it is."""
-        stride = self._plan.stride
-        valid = batch.valid[:, ::stride]
-        tokens = x[:, ::stride][valid].to(number_format(self._subject))
-        codes = dictionary.encode(tokens)
-        spliced = target.clone()
-        spliced[:, ::stride][valid] = dictionary.decode(codes, tokens).to(target.dtype)
-        return spliced, codes
 
-    def _observation(
-        self,
-        batch: Batch,
-        where: Place,
-        *,
-        x: Tensor | None,
-        gradient: Tensor | None,
-        nats: Tensor | None,
-    ) -> Observation:
-        stride, precision = self._plan.stride, number_format(self._subject)
-        if x is not None:
-            check_finite(x, where.reads.name, batch, "activations")
-            x = x[:, ::stride].to(precision).contiguous()
-        if gradient is not None:
-            check_finite(gradient, where.writes.name, batch, "gradients")
-            gradient = gradient[:, ::stride].to(precision).contiguous()
-            normalization = self._trials[where.layer].normalization
-            if normalization != "none":
-                assert x is not None
-                gradient = gradient * scale_of(normalization, x)
-        return Observation(
-            batch=batch,
-            valid=batch.valid[:, ::stride],
-            x=x if self._plan.encodes else None,
-            gradient=gradient,
-            codes=None,
-            nats=0.0 if nats is None else float(nats.sum()),
-        )
-
-    def _before(self, where: Place) -> Site:
-        return self._subject.sites[f"layers.{where.layer}.resid.pre"]
+def feature_pass(subject: Subject, plan: FeaturePlan) -> FeaturePass:
+    """Choose the way that a plan asks for; without a loss there is nothing to replace."""
+    if plan.splice == "replace" and plan.quantity != "values":
+        return ReplacePass(subject, plan)
+    return ErrorPass(subject, plan)

@@ -1,5 +1,5 @@
 """What the gradient of the loss is at one site of every layer, streamed over a corpus."""
 
-from backlight.surveys.layers.measure.prepare import LayersMeasurement, prepare
+from backlight.surveys.layers.measure.setup import LayersMeasurement, prepare
 
 __all__ = ["LayersMeasurement", "prepare"]

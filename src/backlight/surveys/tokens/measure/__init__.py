@@ -1,5 +1,5 @@
 """The gradient at every position of structured prompts, at every site, prompt by prompt."""
 
-from backlight.surveys.tokens.measure.prepare import TokensMeasurement, TokensPlan, prepare
+from backlight.surveys.tokens.measure.setup import TokensMeasurement, TokensPlan, prepare
 
 __all__ = ["TokensMeasurement", "TokensPlan", "prepare"]

@@ -97,11 +97,7 @@ class Columns:
         self.skipped = Skipped()
         self.unknown: dict[str, None] = {}
         self.names: dict[str, int] = {}
-        self.norm_cells: tuple[array[int], array[int], array[float]] = (
-            array("q"),
-            array("q"),
-            array("d"),
-        )
+        self.norm_cells = array("q"), array("q"), array("d")
         self._path = path
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._planned_size = 0
@@ -151,8 +147,12 @@ class Columns:
         self.lines.append(line)
         return True
 
+    def of(self, quantity: Field) -> list[Column]:
+        """Return the columns of a quantity, in the order in which their names came."""
+        return [each for each in self.columns.values() if each.quantity == quantity]
+
     def keys(self) -> list[str]:
-        """Give all names that were seen, those that are understood first."""
+        """Return all names that were seen, those that are understood first."""
         return [*self.columns, *self.unknown]
 
     def _add_coordinates(self, plan: _Plan, place: int, row: Mapping[str, Any]) -> None:
@@ -257,7 +257,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _is_held_out(value: object) -> bool:
-    """Tell whether a value names held-out data, or says that a row is about it."""
+    """Check whether a value names held-out data, or says that a row is about it."""
     word = str(value)[:40].strip().casefold()
     return word in _HELD_OUT or is_evaluation(word)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from backlight.training.log.foreign.words import meaning
+from backlight.training.log.foreign.words import FILLERS, meaning
 
 _LONGEST = 4000  # characters of a line that a person was meant to read
 _COLOURS = re.compile(
@@ -36,12 +36,6 @@ _HELD_OUT = re.compile(
 )
 _WHOLE_EPOCH = "| train |"  # fairseq, behind the steps of an epoch
 _TRAIN = re.compile(r"(?<![\w/.\-])train", re.IGNORECASE)
-_NEUTRAL = frozenset(
-    {
-        *("info", "and", "with", "at", "for", "on", "in", "batch", "current", "the"),
-        *("completed", "finished", "after"),
-    }
-)
 
 
 class Console:
@@ -105,7 +99,7 @@ class Console:
         return _marked(line[spent:begins], found)
 
     def _is_cut(self, match: re.Match[str], line: str, *, unended: bool) -> bool:
-        """Tell whether a number at the end of the last line is shorter than any before it."""
+        """Check whether a number at the end of the last line is shorter than any before it."""
         if match.end(2) != len(line):
             return False
         length = len(match[2])
@@ -141,7 +135,7 @@ def _understood(words: str) -> str | None:
     """Find the name in up to three words: all of them, or the last behind words without meaning."""
     while meaning(words) is None:
         first, _, words = words.partition(" ")
-        if not words or not (first.casefold() in _NEUTRAL or first.endswith(".py")):
+        if not words or not (first.casefold() in FILLERS or first.endswith(".py")):
             return None
     return words
 

@@ -34,7 +34,8 @@ def delimiter_of(line: str) -> str | None:
     """
     for delimiter in sorted(_DELIMITERS[:-1], key=line.count, reverse=True):
         names = _names(line, delimiter)
-        if len(names) >= 2 and _are_ours(names) and not _numbers(names):
+        ours = any(map(_is_ours, names)) or long_pair(names) is not None
+        if len(names) >= 2 and ours and not _numbers(names):
             return delimiter
     words = line.split()
     blank = len(words) >= 2 and all(_is_ours(word) or is_evaluation(word) for word in words)
@@ -74,6 +75,7 @@ class Table:
         self.ragged = 0
         self._text = text
         self._delimiter = delimiter
+        self._shortest = _SHORTEST
         if len(self.names) > _WIDEST:
             raise RunDirectoryError(
                 f"{quoted(text.path)} has {len(self.names):,} columns: it is no log of a training."
@@ -91,6 +93,21 @@ class Table:
         Raises:
             RunDirectoryError: If a row is no row of a table.
         """
+        pair = long_pair(self.names) or ()
+        picked = [
+            (place, name)
+            for place, name in enumerate(self.names)
+            if _is_ours(name) or any(test(name) for test in _TESTS) or name in pair
+        ]
+        width = len(self.names)
+        for number, cells in self._cells(lines):
+            if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+                self.ragged += 1
+            elif cells and cells[:width] != self.names:  # else the log was appended to
+                whole = self._whole(cells)
+                yield number, {name: whole[place] for place, name in picked if place < len(whole)}
+
+    def _cells(self, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
         number = 1
 
         def told() -> Iterator[str]:
@@ -98,37 +115,25 @@ class Table:
             for number, line in lines:  # noqa: B007
                 yield (" ".join(line.split()) if self._delimiter == " " else line) + "\n"
 
-        pair = long_pair(self.names) or ()
-        picked = [
-            (place, name)
-            for place, name in enumerate(self.names)
-            if _is_ours(name) or any(test(name) for test in _TESTS) or name in pair
-        ]
-        width, shortest = len(self.names), _SHORTEST
-        reader = csv.reader(told(), delimiter=self._delimiter)
-        while True:
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                raise RunDirectoryError(
-                    f"Line {number} of {quoted(self._text.path)} is no row of a table ({error})."
-                ) from error
-            if cells is None:
-                return
-            if len(cells) > width and any(cell.strip() for cell in cells[width:]):
-                self.ragged += 1
-                continue
-            if not cells or cells[:width] == self.names:  # a header again: the log was appended to
-                continue
-            if len(cells) < width and self._text.unended:
-                cells = cells[:-1]
-            elif len(cells) == width and cells[-1]:
-                if self._text.unended and len(cells[-1]) < shortest:
-                    cells[-1] = ""  # it may lack its last digits
-                shortest = min(shortest, len(cells[-1]))
-            if self._delimiter != ",":
-                cells = [_with_point(cell) for cell in cells]
-            yield number, {name: cells[place] for place, name in picked if place < len(cells)}
+        try:
+            for cells in csv.reader(told(), delimiter=self._delimiter):
+                yield number, cells
+        except csv.Error as error:
+            raise RunDirectoryError(
+                f"Line {number} of {quoted(self._text.path)} is no row of a table ({error})."
+            ) from error
+
+    def _whole(self, cells: list[str]) -> list[str]:
+        """Leave out the last cell of a file that may lack its last digits; write points."""
+        if len(cells) < len(self.names) and self._text.unended:
+            cells = cells[:-1]
+        elif len(cells) == len(self.names) and cells[-1]:
+            if self._text.unended and len(cells[-1]) < self._shortest:
+                cells[-1] = ""
+            self._shortest = min(self._shortest, len(cells[-1]))
+        if self._delimiter == ",":
+            return cells
+        return [cell.replace(",", ".") if _DECIMAL_COMMA.match(cell) else cell for cell in cells]
 
 
 def _names(line: str, delimiter: str) -> list[str]:
@@ -140,7 +145,7 @@ def _names(line: str, delimiter: str) -> list[str]:
 
 
 def _renamed(names: Sequence[str], path: Path) -> list[str]:
-    """Give the column of a TensorBoard download the name that only its file has."""
+    """Return the column of a TensorBoard download the name that only its file has."""
     plain = [name.casefold() for name in names]
     tag = _TAG.search(path.name)
     if plain == ["wall time", "step", "value"]:
@@ -149,17 +154,9 @@ def _renamed(names: Sequence[str], path: Path) -> list[str]:
 
 
 def _numbers(names: Sequence[str]) -> bool:
-    """Tell whether a line holds cells rather than names."""
+    """Check whether a line holds cells rather than names."""
     return any(re.match(r"[-+]?\.?\d", name) for name in names)
 
 
 def _is_ours(name: str) -> bool:
     return meaning(name) is not None
-
-
-def _are_ours(names: Sequence[str]) -> bool:
-    return any(map(_is_ours, names)) or long_pair(names) is not None
-
-
-def _with_point(cell: str) -> str:
-    return cell.replace(",", ".") if _DECIMAL_COMMA.match(cell) else cell

@@ -79,11 +79,9 @@ def _of_object(scanner: "_Scanner") -> Iterator[Mapping[str, Any]]:
     others: dict[str, Any] = {}
     held = False
     while not scanner.take("}"):
-        key = scanner.value()
+        key = scanner.key()
         if key is _ENDED:
             break
-        if not scanner.take(":"):
-            raise scanner.broken("a colon is missing")
         split = key == "data" and "columns" in others  # pandas, orient="split"
         if str(key) in _HOLDERS and scanner.peek() == "[" and not split:
             held = True
@@ -92,9 +90,7 @@ def _of_object(scanner: "_Scanner") -> Iterator[Mapping[str, Any]]:
             others[str(key)[:200]] = value
         if scanner.consumed > _MOST:
             raise scanner.broken("its columns are too long; write one line for each step")
-        if not scanner.take(",") and scanner.peek() not in ("}", ""):
-            raise scanner.broken("a comma is missing")
-        if not scanner.peek():
+        if not scanner.goes_on("}"):
             break
     if held:
         return
@@ -118,8 +114,7 @@ def _entries(scanner: "_Scanner") -> Iterator[Mapping[str, Any]]:
             yield dict(zip(names, value, strict=False))
         else:
             yield cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
-        if not scanner.take(",") and scanner.peek() not in ("]", ""):
-            raise scanner.broken("a comma is missing")
+        scanner.goes_on("]")
 
 
 def _by_columns(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -174,7 +169,7 @@ class _Scanner:
         self.consumed = 0
 
     def peek(self) -> str:
-        """Give the next character that is not blank; empty at the end."""
+        """Return the next character that is not blank; empty at the end."""
         while True:
             while self._start < len(self._buffer):
                 if self._buffer[self._start] not in _BLANKS:
@@ -188,6 +183,19 @@ class _Scanner:
         found = self.peek() == mark
         self._start += found
         return found
+
+    def goes_on(self, end: str) -> bool:
+        """Step over a comma, if it is next, and not the end; return whether there is more text."""
+        if not self.take(",") and self.peek() not in (end, ""):
+            raise self.broken("a comma is missing")
+        return bool(self.peek())
+
+    def key(self) -> Any:
+        """Read the key that is next and its colon; ``_ENDED`` if the text ends before it does."""
+        key = self.value()
+        if key is not _ENDED and not self.take(":"):
+            raise self.broken("a colon is missing")
+        return key
 
     def value(self) -> Any:
         """Read the value that is next.
@@ -218,7 +226,7 @@ class _Scanner:
                 return value
 
     def broken(self, why: str) -> RunDirectoryError:
-        """Say that this is no JSON, and where."""
+        """Make an error that this is no JSON, and where."""
         line = self._lines + self._buffer.count("\n", 0, self._start) + 1
         return RunDirectoryError(
             f"{quoted(self._text.path)} cannot be read beyond line {line}: it is no JSON ({why})."
@@ -247,7 +255,7 @@ def _why(error: ValueError) -> str:
 
 
 def _is_torn(error: ValueError, length: int) -> bool:
-    """Tell whether a value is no JSON because the text ends in the middle of it."""
+    """Check whether a value is no JSON because the text ends in the middle of it."""
     if not isinstance(error, json.JSONDecodeError):
         return False
     return error.pos >= length - _SLACK or error.msg.startswith("Unterminated string")

@@ -12,6 +12,7 @@ MARK = b"brain.Event:"
 """What the first record of an event file says."""
 
 _HEAD, _FRAME = 12, 16  # bytes before a record, and around it
+_CHECKS = "tensorboard.compat.tensorflow_stub.pywrap_tensorflow"
 _ROOM = "tensorboard.backend.event_processing.event_file_loader"
 
 
@@ -28,9 +29,8 @@ class Events:
         try:
             self._loader: Any = import_module(_ROOM)
             self._arrays: Any = import_module("tensorboard.util.tensor_util")
-            self._checks: Any = import_module(
-                "tensorboard.compat.tensorflow_stub.pywrap_tensorflow"
-            )
+            self._checks: Any = import_module(_CHECKS)
+            self._decode_error: Any = import_module("google.protobuf.message").DecodeError
         except ImportError as error:
             raise RunDirectoryError(
                 f"{quoted(files[0])} is an event file of TensorBoard, and reading it needs the "
@@ -57,7 +57,7 @@ class Events:
                     values = dict(self._scalars(event.summary.value))
                     if values:
                         yield number, {"step": event.step, **values}
-            except (OSError, ValueError, self._decode_error()) as error:
+            except (OSError, ValueError, self._decode_error) as error:
                 raise RunDirectoryError(
                     f"Record {number} of {quoted(path)} is no event of TensorBoard "
                     f"({str(error)[:100]})."
@@ -74,12 +74,8 @@ class Events:
                 if array.dtype.kind in "fiu" and array.size == 1:
                     yield value.tag, float(array)
 
-    @staticmethod
-    def _decode_error() -> type[Exception]:
-        return import_module("google.protobuf.message").DecodeError
-
     def _left(self, path: Path, place: int, number: int) -> Iterator[str]:
-        """Say what the reader, which stops at a record that it cannot read, left out."""
+        """Describe what the reader, which stops at a record that it cannot read, left out."""
         size = path.stat().st_size
         if place >= size:
             return
@@ -95,7 +91,7 @@ class Events:
             )
 
     def _is_torn(self, head: bytes, left: int) -> bool:
-        """Tell whether a record with a sound beginning is longer than the rest of the file."""
+        """Check whether a record with a sound beginning is longer than the rest of the file."""
         if len(head) < _HEAD:
             return True
         length, check = struct.unpack("<QI", head)

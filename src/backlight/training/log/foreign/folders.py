@@ -7,25 +7,10 @@ from pathlib import Path
 
 from backlight.errors import RunDirectoryError, quoted
 from backlight.training.log.foreign.text import reason
+from backlight.training.log.foreign.words import LOG_FILES
 
 _STATE = "trainer_state.json"
-_NAMES = (
-    "logging.jsonl",  # ms-swift
-    "trainer_log.jsonl",  # LLaMA-Factory
-    "metrics.csv",  # Lightning
-    "metrics.jsonl",
-    "log.jsonl",
-    "train_log.jsonl",
-    "progress.csv",
-    "history.csv",
-    "log.csv",
-    "metrics.json",
-    "history.json",
-    "log.txt",
-    "train.log",
-    "training.log",
-    "main_log.txt",
-)
+_WANDB = re.compile(r"^wandb$|^offline-run-|^run-20|.\.wandb$")
 _EVENTS = re.compile(r"\.tfevents\.")
 _NUMBERED = re.compile(r"^(?:checkpoint-|version_)(\d{1,15})$")
 _HELD_OUT = frozenset({"eval", "evaluation", "val", "valid", "validation", "test"})
@@ -77,7 +62,7 @@ def find_log(path: Path) -> Found:
             f"{quoted(path)} holds {len(runs)} runs of TensorBoard: {names}"
             f"{' and others' if len(runs) > 4 else ''}. Name one of these folders."
         )
-    if any(entry.suffix == ".wandb" or _is_wandb(entry) for entry in entries):
+    if any(_WANDB.search(entry.name) for entry in entries):
         raise RunDirectoryError(
             f"{quoted(path)} is a folder of Weights & Biases, whose format only its own package "
             "reads. Export the run's history (on its page: Export, CSV; in Python: "
@@ -125,7 +110,7 @@ def _last_numbered(path: Path) -> Found | None:
 
 
 def _named(path: Path) -> Found | None:
-    for name in _NAMES:
+    for name in LOG_FILES:
         if (path / name).is_file():
             return Found(files=[path / name], note=f"Read from {name!r}.")
     return None
@@ -137,7 +122,7 @@ def _events(path: Path) -> Found | None:
 
 
 def _event_files(path: Path) -> list[Path]:
-    """Give the event files of a folder in the order of the times in their names."""
+    """Return the event files of a folder in the order of the times in their names."""
     return [entry for entry in _entries(path) if _EVENTS.search(entry.name) and entry.is_file()]
 
 
@@ -148,7 +133,3 @@ def _event_folders(path: Path, depth: int) -> Iterator[Path]:
                 yield entry
             elif depth > 1:
                 yield from _event_folders(entry, depth - 1)
-
-
-def _is_wandb(entry: Path) -> bool:
-    return entry.name == "wandb" or entry.name.startswith(("offline-run-", "run-20"))

@@ -2,59 +2,53 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
+class _Format(NamedTuple):
     """The marks of a tool's logs; all that are given must be there.
 
     Attributes:
         name: What it is called.
-        keys: Names that its logs have.
-        line: What one of the first lines that count looks like.
+        keys: Names that its logs have, with blanks between them.
+        line: What one of the first lines that count looks like, as a regular expression.
         file: What the file is called.
     """
 
     name: str
-    keys: frozenset[str] = frozenset()
-    line: re.Pattern[str] | None = None
+    keys: str = ""
+    line: str = ""
     file: str = ""
 
 
-def _format(name: str, *keys: str, line: str = "", file: str = "") -> Format:
-    pattern = re.compile(line, re.IGNORECASE) if line else None
-    return Format(name=name, keys=frozenset(keys), line=pattern, file=file)
-
-
-FORMATS = (
-    _format("LLaMA-Factory", "current_steps", "total_steps"),
-    _format("ms-swift", "global_step/max_steps"),
-    _format("fairseq", line=r"\| INFO \| train(?:_inner)? \||\bnum_updates="),
-    _format("Transformers console", "loss", "epoch", line=r"\{\s*'"),
-    _format("Transformers console", "loss", "learning_rate", line=r"\{\s*'"),
-    _format("Transformers Trainer", "loss", "learning_rate", "epoch"),
-    _format("Transformers Trainer", "loss", "grad_norm", "epoch", "learning_rate"),
-    _format("Weights & Biases", "_step"),
-    _format("Weights & Biases", "_timestamp"),
-    _format("nanoGPT", line=r"\biter \d+: loss "),
-    _format("torchtitan", line=r"\bstep:\s+\d+\s{2,}loss:\s"),
-    _format("Megatron-LM", line=r"\biteration\s+\d+/\s*\d+ \|.*\| lm loss: "),
-    _format("DeepSpeed", line=r"\[Rank \d+\] step=\d+, skipped="),
-    _format("litgpt", line=r"\biter \d+ step \d+"),
-    _format("torchtune", line=r"\bStep \d+ \| loss:"),
-    _format("nanochat", line=r"\bstep \d+(?:/\d+)? \([\d.]+%\) \| loss"),
-    _format("OLMo", line=r"train/CrossEntropyLoss|train/CE.loss|total_grad_norm="),
-    _format("Composer", line=r"\[batch=\d+/\d+\]|\bl2_norm/grad/global: |\bloss/train/total: "),
-    _format("Keras", line=r"━| - loss: "),
-    _format("NeMo", "reduced_train_loss"),
-    _format("Lightning", "trainer/global_step"),
-    _format("Lightning", "epoch", "step", file="metrics.csv"),
+_FORMATS = (
+    _Format("LLaMA-Factory", "current_steps total_steps"),
+    _Format("ms-swift", "global_step/max_steps"),
+    _Format("fairseq", line=r"\| INFO \| train(?:_inner)? \||\bnum_updates="),
+    _Format("Transformers console", "loss epoch", line=r"\{\s*'"),
+    _Format("Transformers console", "loss learning_rate", line=r"\{\s*'"),
+    _Format("Transformers Trainer", "loss learning_rate epoch"),
+    _Format("Transformers Trainer", "loss grad_norm epoch learning_rate"),
+    _Format("Weights & Biases", "_step"),
+    _Format("Weights & Biases", "_timestamp"),
+    _Format("nanoGPT", line=r"\biter \d+: loss "),
+    _Format("torchtitan", line=r"\bstep:\s+\d+\s{2,}loss:\s"),
+    _Format("Megatron-LM", line=r"\biteration\s+\d+/\s*\d+ \|.*\| lm loss: "),
+    _Format("DeepSpeed", line=r"\[Rank \d+\] step=\d+, skipped="),
+    _Format("litgpt", line=r"\biter \d+ step \d+"),
+    _Format("torchtune", line=r"\bStep \d+ \| loss:"),
+    _Format("nanochat", line=r"\bstep \d+(?:/\d+)? \([\d.]+%\) \| loss"),
+    _Format("OLMo", line=r"train/CrossEntropyLoss|train/CE.loss|total_grad_norm="),
+    _Format("Composer", line=r"\[batch=\d+/\d+\]|\bl2_norm/grad/global: |\bloss/train/total: "),
+    _Format("Keras", line=r"━| - loss: "),
+    _Format("NeMo", "reduced_train_loss"),
+    _Format("Lightning", "trainer/global_step"),
+    _Format("Lightning", "epoch step", file="metrics.csv"),
 )
 
 
 def format_of(file: str, keys: Collection[str], sample: str) -> str | None:
-    """Name the tool that wrote a log.
+    """Return the name of the tool that wrote a log.
 
     Args:
         file: What the file is called.
@@ -65,9 +59,8 @@ def format_of(file: str, keys: Collection[str], sample: str) -> str | None:
         The tool, None if it is not known.
     """
     names = set(keys)
-    for each in FORMATS:
-        if each.file not in ("", file) or not each.keys <= names:
-            continue
-        if each.line is None or each.line.search(sample):
+    for each in _FORMATS:
+        fits = each.file in ("", file) and names.issuperset(each.keys.split())
+        if fits and re.search(each.line, sample, re.IGNORECASE):  # an empty one is anywhere
             return each.name
     return None

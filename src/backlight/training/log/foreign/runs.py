@@ -21,7 +21,7 @@ from backlight.training.log.foreign.words import Field
 
 _QUANTITIES: tuple[Field, ...] = ("loss", "norm", "clipped", "rate")
 _LEAST_BACK, _SHARE_BACK = 4, 8
-_USUAL = 0.9  # of the rows: a name of steps that so many have is as good as one that all have
+_HALF, _USUAL = 0.5, 0.9  # of the most numbers of a quantity, of steps: as good as having all
 
 _Whole = NDArray[np.int64]
 _Numbers = NDArray[np.float64]
@@ -35,13 +35,13 @@ class Series:
         key: Its name in the log; empty if there is none.
         steps: ``[N]``, rising.
         values: ``[N]``.
-        rows: ``[N]``, where they are from.
+        num_repeated: How many numbers another one of the same step replaced.
     """
 
     key: str
     steps: _Whole
     values: _Numbers
-    rows: _Whole
+    num_repeated: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,20 +82,16 @@ def one_run(columns: Columns) -> Run:
     Returns:
         The run.
     """
-    chosen: dict[Field, Column | None] = {field: _best(columns, field) for field in _QUANTITIES}
+    chosen: dict[Field, Column | None] = {
+        field: _best(columns, field, _HALF) for field in _QUANTITIES
+    }
     used = [column for field in ("loss", "norm") if (column := chosen[field]) is not None]
     names = {column.key for column in used}
-    others = tuple(
-        column.key
-        for column in columns.columns.values()
-        if column.quantity in ("loss", "norm") and column.key not in names and len(column.rows)
-    )
     steps, counted = _row_steps(columns)
     cuts = _Cuts.of(steps, _sequences(columns, used), _epochs(columns))
     if cuts.within_epochs:
         steps, counted = _counting(columns), "steps begin again in each epoch"
         cuts = _Cuts.of(steps, _sequences(columns, used), None)
-    missing = int((steps < 0).sum())
     kept = cuts.kept(steps)
     row_steps = np.where(kept & (steps >= 0), steps, -1)
     series: dict[Field, Series] = {
@@ -104,83 +100,75 @@ def one_run(columns: Columns) -> Run:
     return Run(
         series=series,
         row_steps=row_steps,
-        others=others,
+        others=tuple(
+            column.key
+            for column in columns.columns.values()
+            if column.quantity in ("loss", "norm") and column.key not in names and column.rows
+        ),
         num_runs=cuts.num_runs,
         begins=cuts.begins,
         num_replaced=int((~kept[cuts.begins :]).sum()),
-        num_without_step=missing,
-        num_repeated=sum(_repeated(chosen[field], row_steps) for field in ("loss", "norm")),
+        num_without_step=int((steps < 0).sum()),
+        num_repeated=series["loss"].num_repeated + series["norm"].num_repeated,
         counted=counted,
         unordered=cuts.unordered,
     )
 
 
-def _best(columns: Columns, field: Field) -> Column | None:
-    """Choose the column with the best name of those with about as many numbers as any."""
-    found = [each for each in columns.columns.values() if each.quantity == field and len(each.rows)]
+def _best(columns: Columns, field: Field, share: float) -> Column | None:
+    """Choose the column with the best name of those with nearly as many numbers as any."""
+    found = [each for each in columns.of(field) if each.rows]
     most = max((len(each.rows) for each in found), default=0)
-    usual = [each for each in found if 2 * len(each.rows) >= most]
+    usual = [each for each in found if len(each.rows) >= share * most]
     return min(usual, key=lambda each: each.rank, default=None)
 
 
 def _row_steps(columns: Columns) -> tuple[_Whole, str]:
-    """Give each row its step, -1 if it has none; and why rows are counted, if they are."""
-    found = [
-        each for each in columns.columns.values() if each.quantity == "step" and len(each.rows)
-    ]
-    most = max((len(each.rows) for each in found), default=0)
-    usual = [each for each in found if len(each.rows) >= _USUAL * most]
-    best = min(usual, key=lambda each: each.rank, default=None)
+    """Return the step of each row, -1 if it has none; and why rows are counted, if they are."""
+    best = _best(columns, "step", _USUAL)
     if best is not None:
-        steps = _filled(_spread(best, columns.num_rows), found, columns.num_rows)
+        steps = _filled(best, columns)
         if 2 * (steps >= 0).sum() >= columns.num_rows:
             return steps, ""
-    epochs = next((each for each in columns.columns.values() if each.quantity == "epoch"), None)
-    if best is None and epochs is not None and len(epochs.rows) == columns.num_rows:
-        values = np.array(epochs.values)
-        if _are_whole(values) and (np.diff(values) > 0).all():
-            return values.astype(np.int64), "only epochs are"
-    return _counting(columns), "no step is" if best is None else "most rows have no step"
-
-
-def _are_whole(values: _Numbers) -> bool:
-    return bool(((values >= 0) & (values < 2**53) & (values == np.floor(values))).all())
+        return _counting(columns), "most rows have no step"
+    epochs = _epochs(columns)
+    if epochs is not None and np.isfinite(epochs).all():
+        whole = (epochs >= 0) & (epochs < 2**53) & (epochs == np.floor(epochs))
+        if whole.all() and (np.diff(epochs) > 0).all():
+            return epochs.astype(np.int64), "only epochs are"
+    return _counting(columns), "no step is"
 
 
 def _counting(columns: Columns) -> _Whole:
     return np.arange(1, columns.num_rows + 1, dtype=np.int64)
 
 
-def _spread(column: Column, num_rows: int) -> _Whole:
-    steps = np.full(num_rows, -1, dtype=np.int64)
-    steps[np.array(column.rows, dtype=np.int64)] = np.array(column.values).astype(np.int64)
-    return steps
+def _spread(column: Column, num_rows: int) -> _Numbers:
+    """Lay the numbers of a column out over all rows; NaN where a row has none."""
+    numbers = np.full(num_rows, np.nan)
+    numbers[np.array(column.rows)] = np.array(column.values)
+    return numbers
 
 
-def _filled(steps: _Whole, found: Sequence[Column], num_rows: int) -> _Whole:
-    """Give rows without a step that of another name that says the same wherever both are there."""
-    for column in sorted(found, key=lambda each: each.rank):
-        others = _spread(column, num_rows)
-        both = (steps >= 0) & (others >= 0)
-        if (steps[both] == others[both]).all():
-            steps = np.where(steps >= 0, steps, others)
-    return steps
+def _filled(best: Column, columns: Columns) -> _Whole:
+    """Take steps from a column, and from others that say the same wherever both are there."""
+    steps = _spread(best, columns.num_rows)
+    for column in sorted(columns.of("step"), key=lambda each: each.rank):
+        others = _spread(column, columns.num_rows)
+        if ((steps == others) | np.isnan(steps) | np.isnan(others)).all():
+            steps = np.where(np.isnan(steps), others, steps)
+    return np.where(np.isnan(steps), -1, steps).astype(np.int64)
 
 
 def _epochs(columns: Columns) -> _Numbers | None:
-    column = next((each for each in columns.columns.values() if each.quantity == "epoch"), None)
-    if column is None or not len(column.rows):
-        return None
-    epochs = np.full(columns.num_rows, np.nan)
-    epochs[np.array(column.rows, dtype=np.int64)] = np.array(column.values)
-    return epochs
+    column = next(iter(columns.of("epoch")), None)
+    return _spread(column, columns.num_rows) if column is not None and column.rows else None
 
 
 def _sequences(columns: Columns, used: Sequence[Column]) -> list[_Whole]:
-    """Give the rows of each quantity: a file may hold one quantity behind the other."""
-    rows = [np.array(column.rows, dtype=np.int64) for column in used]
-    cells = np.unique(np.array(columns.norm_cells[0], dtype=np.int64))
-    return [*rows, cells] if len(cells) else rows
+    """Return the rows of each quantity: a file may hold one quantity behind the other."""
+    cells = np.unique(np.array(columns.norm_cells[0]))
+    return [*(np.array(column.rows) for column in used), *([cells] if len(cells) else [])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +206,7 @@ class _Cuts:
         return _walked(sorted(drops), steps, epochs, first or 0)
 
     def kept(self, steps: _Whole) -> NDArray[np.bool_]:
-        """Tell which rows belong to the run and were not replaced."""
+        """Find which rows belong to the run and were not replaced."""
         limits = np.full(len(steps) + 1, np.iinfo(np.int64).max)
         for row, step in self.resumed:
             limits[row - 1] = step
@@ -227,7 +215,7 @@ class _Cuts:
 
 
 def _is_unordered(own: _Whole, back: _Whole) -> bool:
-    """Tell whether steps go back so often that rows are in no order; restarts do not count."""
+    """Check whether steps go back so often that rows are in no order; restarts do not count."""
     if 2 * len(back) > len(own) > _LEAST_BACK:
         return True
     restarts = own[back] <= own[0]
@@ -258,25 +246,18 @@ def _walked(
     return _Cuts(begins=begins, num_runs=num_runs, resumed=tuple(resumed))
 
 
-def _repeated(column: Column | None, row_steps: _Whole) -> int:
-    """Count numbers that are not the last of their step."""
-    if column is None:
-        return 0
-    steps = row_steps[np.array(column.rows, dtype=np.int64)]
-    steps = steps[steps >= 0]
-    return len(steps) - len(np.unique(steps))
-
-
 def _series(column: Column | None, row_steps: _Whole) -> Series:
-    if column is None:
-        none = np.zeros(0, dtype=np.int64)
-        return Series(key="", steps=none, values=np.zeros(0), rows=none)
-    rows = np.array(column.rows, dtype=np.int64)
-    values = np.array(column.values)
+    """Order the numbers of a run by step; of several for one step the last counts."""
+    rows = np.array(column.rows if column else (), dtype=np.int64)
+    values = np.array(column.values if column else (), dtype=np.float64)
     steps = row_steps[rows]
-    known = steps >= 0
-    rows, values, steps = rows[known], values[known], steps[known]
     order = np.argsort(steps, kind="stable")
-    rows, values, steps = rows[order], values[order], steps[order]
-    last = np.append(np.diff(steps) > 0, True) if len(steps) else np.zeros(0, dtype=np.bool_)
-    return Series(key=column.key, steps=steps[last], values=values[last], rows=rows[last])
+    order = order[steps[order] >= 0]
+    values, steps = values[order], steps[order]
+    last = np.append(np.diff(steps) > 0, True)[: len(steps)]
+    return Series(
+        key=column.key if column else "",
+        steps=steps[last],
+        values=values[last],
+        num_repeated=int((~last).sum()),
+    )

@@ -212,12 +212,12 @@ def _unmarked(head: bytes) -> str:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Tell whether there is nothing but zeros, or many of the characters that no text has."""
+    """Check whether there is nothing but zeros, or many of the characters that no text has."""
     rest = head.replace(b"\x00", b"")
     controls = sum(byte < 32 and byte not in b"\t\n\r\x0b\x0c\x1b\x08" for byte in rest)
     return controls > len(rest) // 10 or (not rest and len(head) > 0)
 
 
 def reason(error: Exception) -> str:
-    """Say in a few words why something cannot be read."""
+    """Return in a few words why something cannot be read."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)[:200]

@@ -4,6 +4,7 @@ import math
 import re
 
 from backlight.errors import beginning
+from backlight.training.log.lines import decode_number
 
 _LARGEST = 2.0**53  # beyond it, whole numbers have no exact float
 _WRAPPED = re.compile(r"^(?:tensor|(?:np|numpy)\.\w+|array)\(\s*\[?\s*([^\s,)\]]+)")
@@ -24,14 +25,9 @@ def read_number(value: object) -> float | None:
     """
     if isinstance(value, str):
         return _from_text(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:  # a whole number of more than 300 digits
-            return math.inf if value > 0 else -math.inf
     if isinstance(value, list) and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
         return None if isinstance(value[0], list) else read_number(value[0])
-    return None
+    return decode_number(value)
 
 
 def read_step(value: object) -> float | None:
@@ -53,12 +49,12 @@ def read_step(value: object) -> float | None:
 
 
 def whole(number: float) -> bool:
-    """Tell whether a number can be that of a step."""
+    """Check whether a number can be that of a step."""
     return 0 <= number <= _LARGEST and number == math.floor(number)
 
 
 def is_blank(value: object) -> bool:
-    """Tell whether a value is a way of writing nothing: null, blanks, dashes, ``None``, ``n/a``."""
+    """Check whether a value is a way of writing nothing: null, blanks, dashes, ``n/a``."""
     if isinstance(value, str):
         return value[:_LONGEST_NUMBER].strip(" \t-:").casefold() in _NOTHING
     return value is None

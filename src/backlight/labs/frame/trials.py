@@ -1,0 +1,81 @@
+"""Trials of every condition of an experiment, with several seeds."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.labs.frame.notebook import Notebook
+
+Arrays = Mapping[str, NDArray[Any]]
+"""What a trial measured, by name; of several seeds, with the seeds as the first axis."""
+
+Condition = dict[str, Any]
+"""What is compared, by the names of columns."""
+
+Found = Sequence[tuple[Condition, Arrays]]
+"""What all seeds of each condition measured."""
+
+
+def repeat(
+    notebook: Notebook,
+    trial: Callable[..., Arrays],
+    axes: Mapping[str, Iterable[Any]],
+    seeds: Sequence[int],
+    named: str,
+) -> Found:
+    """Carry out a trial under each condition with each seed, and stack what it measured.
+
+    Args:
+        notebook: Where trials are carried out.
+        trial: As for ``repeat_apart``; it always measures the same quantities.
+        axes: As for ``repeat_apart``.
+        seeds: The same for every condition.
+        named: As for ``repeat_apart``.
+
+    Returns:
+        Each condition with what all its seeds measured.
+    """
+    found = repeat_apart(notebook, trial, axes, seeds, named)
+    return [(condition, over_trials(trials)) for condition, trials in found]
+
+
+def repeat_apart(
+    notebook: Notebook,
+    trial: Callable[..., Arrays],
+    axes: Mapping[str, Iterable[Any]],
+    seeds: Sequence[int],
+    named: str,
+) -> list[tuple[Condition, list[Arrays]]]:
+    """Carry out a trial under each condition with each seed.
+
+    Args:
+        notebook: Where trials are carried out.
+        trial: Takes the words of a condition and ``seed``, from which it draws all its chance.
+        axes: What is varied, by the names of the trial's arguments; each combination of values is a
+            condition.
+        seeds: The same for every condition.
+        named: The name of a trial, with names of arguments in braces, as for ``str.format``.
+
+    Returns:
+        Each condition with what its trials measured, seed by seed.
+    """
+    conditions = [dict(zip(axes, words, strict=True)) for words in product(*axes.values())]
+    trials = {
+        named.format(**condition, seed=seed): partial(trial, **condition, seed=seed)
+        for condition in conditions
+        for seed in seeds
+    }
+    found, size = list(notebook.carry_out(trials).values()), len(seeds)
+    return [
+        (condition, list[Arrays](found[row * size : (row + 1) * size]))
+        for row, condition in enumerate(conditions)
+    ]
+
+
+def over_trials(trials: Sequence[Arrays]) -> Arrays:
+    """Stack the arrays of trials that measured the same."""
+    return {name: np.array([trial[name] for trial in trials]) for name in trials[0]}

@@ -1,0 +1,74 @@
+"""What the softmax lets through, in a figure."""
+
+from functools import partial
+
+from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
+from backlight.labs.softmax_scale.tables import DEAD
+from backlight.report.plots import Panel, Plot
+
+
+def scale_plot(config: SoftmaxScaleConfig) -> Plot:
+    """Describe the figure: against the width, against the scale, for one score that stands out.
+
+    Args:
+        config: The options.
+
+    Returns:
+        The figure.
+    """
+    keys = 64 if 64 in config.num_keys else config.num_keys[-1]
+    against_width = partial(
+        Panel,
+        table="widths",
+        x="width",
+        series="scores",
+        where={"keys": keys},
+        x_label="width d of queries and keys",
+        y_label="",
+    )
+    panels = [
+        against_width(
+            y=column,
+            low=f"{column}_low",
+            high=f"{column}_high",
+            dashed=dashed,
+            log=log,
+            title=f"{title}, {keys} keys",
+        )
+        for column, title, dashed, log in (
+            ("norm", "mean norm of the Jacobian", "theory", "xy"),
+            ("log_norm_median", "median ln norm of the Jacobian", "theory_median", "x"),
+            ("dead", f"share of queries with a norm below {DEAD:g}", None, "x"),
+            ("query_gradient", "mean gradient at a query", None, "xy"),
+        )
+    ]
+    scales = Panel(
+        table="scales",
+        x="scale",
+        y="norm",
+        low="low",
+        high="high",
+        series="keys",
+        dashed="limits",
+        levels={"never above 1/2": 0.5},
+        log="xy",
+        title="mean norm, independent normal scores (by number of keys)",
+        x_label="scale of the scores",
+        y_label="",
+    )
+    peaks = Panel(
+        table="peaks",
+        x="score",
+        y="norm",
+        dashed="theory",
+        log="y",
+        title="norm for scores [a, 0, 0]; theory 3 p1 p2",
+        x_label="a",
+        y_label="",
+    )
+    return Plot(
+        name="softmax_scale",
+        title="What the softmax of attention lets through to the scores",
+        panels=[*panels, scales, peaks],
+        columns=3,
+    )

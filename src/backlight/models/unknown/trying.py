@@ -1,0 +1,114 @@
+"""A few tokens run through a model that is not known, to see what each of its modules gives."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backlight.errors import ModelError
+from backlight.models.lending import device_of
+from backlight.models.outputs import Member, members
+from backlight.models.unknown.rows import ALONE, CHANGED_ROW, MANY, SHARED
+
+GIVE_FORWARD = "Give forward=, a function from token ids to logits [batch, positions, vocabulary]."
+_HIGHEST = 3  # of the ids that are tried
+_RAISED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    Warning,
+)  # what a model may raise when it is called in a way that it is not made for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What came out of one forward pass.
+
+    Attributes:
+        output: What the model gave.
+        calls: For each module, the tensors of each of its calls.
+    """
+
+    output: object
+    calls: Mapping[nn.Module, Sequence[Mapping[Member, Tensor]]]
+
+
+def hookable(module: nn.Module) -> bool:
+    """Whether a module can be looked at: those of TorchScript take no hooks."""
+    return not isinstance(module, torch.jit.ScriptModule)
+
+
+def some_tokens(model: nn.Module) -> Tensor:
+    """Make some tokens, with the ids 1 to 3 (0 is often a pad) or, if there are fewer, 0 and 1."""
+    generator = torch.Generator().manual_seed(5)
+    # An id that is not there ends the process on a GPU, so it is not tried out.
+    embeddings = (module for module in model.modules() if isinstance(module, nn.Embedding))
+    first = next(embeddings, None)
+    low, high = (1, 4) if first is None or first.num_embeddings > _HIGHEST else (0, 2)
+    return torch.randint(low, high, MANY, generator=generator).to(device_of(model))
+
+
+def changed(tokens: Tensor) -> Tensor:
+    """Change each of the last tokens of one sequence to another one."""
+    other = tokens.clone()
+    last, highest = other[CHANGED_ROW, SHARED:], int(tokens.max())
+    other[CHANGED_ROW, SHARED:] = last % _HIGHEST + 1 if highest == _HIGHEST else 1 - last
+    return other
+
+
+def padded(tokens: Tensor) -> Tensor:
+    """Put pads in the place of the last tokens of one sequence."""
+    other = tokens.clone()
+    other[CHANGED_ROW, SHARED:] = 0
+    return other
+
+
+def alone(tokens: Tensor) -> Tensor:
+    """Take the beginning of the last sequence by itself."""
+    return tokens[-1:, : ALONE[1]]
+
+
+def run_tokens(
+    model: nn.Module, forward: Callable[[Tensor], object], tokens: Tensor, name: str
+) -> Pass:
+    """Run some tokens, and keep a copy of what each module gives.
+
+    Args:
+        model: The model.
+        forward: From token ids to what it gives.
+        tokens: The tokens.
+        name: What messages call it.
+
+    Returns:
+        What came out.
+
+    Raises:
+        ModelError: If it cannot be run.
+    """
+    calls: defaultdict[nn.Module, list[Mapping[Member, Tensor]]] = defaultdict(list)
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        del inputs
+        # Copies, because some modules add in place into what another has given.
+        calls[module].append({name: part.detach().clone() for name, part in members(output)})
+
+    handles = [module.register_forward_hook(hook) for module in model.modules() if hookable(module)]
+    try:
+        with torch.no_grad():
+            return Pass(output=forward(tokens), calls=calls)
+    except _RAISED as error:
+        told = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(
+            f"Calling {name} with token ids of shape {list(tokens.shape)} failed: "
+            f"{type(error).__name__}: {told}. {GIVE_FORWARD}"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,255 @@
+"""What is added up of one layer's features: at all tokens, or at those where they fire."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
+from backlight.stats.base import State, Statistic, as_array, prefixed, taken, under, wide
+from backlight.stats.ratio import Ratios
+from backlight.stats.second_moment import SecondMoment
+from backlight.stats.sparse import Entries, SparseMoments
+from backlight.stats.top import LargestTokens, TopResult
+from backlight.surveys.features.measure.feature_pass import FeaturePlan, Observation
+from backlight.surveys.features.measure.placed import PlacedDictionary
+
+Vector = NDArray[np.float64]
+
+_NUM_LARGEST = 512
+_NUM_TOP = 3
+
+
+class LayerFeatures(Statistic, ABC):
+    """All that was seen of one layer's features.
+
+    Attributes:
+        counts: At how many tokens each feature fired; None if not all tokens were encoded.
+        num_tokens: How many tokens were looked at.
+        num_sequences: In how many passages these were.
+        nats: The cross-entropy of all predicted tokens, summed.
+        num_predicted: How many tokens were predicted; 0 if no loss was computed.
+    """
+
+    def __init__(self, counts: NDArray[np.int64] | None, parts: Mapping[str, Statistic]) -> None:
+        """Start with nothing seen.
+
+        Args:
+            counts: A zero for each feature, None if they are not counted.
+            parts: The statistics, by name.
+        """
+        self.counts = counts
+        self.num_tokens = self.num_sequences = self.num_predicted = 0
+        self.nats = 0.0
+        self._parts = parts
+
+    @final
+    def update(self, seen: Observation, placed: PlacedDictionary) -> None:
+        """Take in a batch; it is all there once ``close_chunk`` was called.
+
+        Args:
+            seen: The batch.
+            placed: The layer's dictionary.
+        """
+        passages = seen.batch.passages
+        self.num_tokens += int(seen.valid.sum())
+        self.num_sequences += len(passages)
+        if seen.gradient is not None:
+            self.nats += seen.nats
+            self.num_predicted += seen.batch.num_tokens - len(passages)
+        if self.counts is not None and seen.codes is not None:
+            self.counts += seen.codes.counts().cpu().numpy()
+        self._add(seen, placed)
+
+    @final
+    def merge(self, other: "LayerFeatures") -> None:
+        """Take in what another of the same plan and dictionary has seen of other passages."""
+        if self.counts is not None and other.counts is not None:
+            self.counts = self.counts + other.counts
+        self.num_tokens += other.num_tokens
+        self.num_sequences += other.num_sequences
+        self.num_predicted += other.num_predicted
+        self.nats += other.nats
+        for name, part in self._parts.items():
+            part.merge(other._parts[name])
+
+    @final
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that was seen as arrays, from which ``restore`` goes on bit by bit."""
+        numbers = (self.num_tokens, self.num_sequences, self.num_predicted)
+        own = {"numbers": np.array(numbers, dtype=np.int64), "nats": np.array(self.nats)}
+        if self.counts is not None:
+            own["counts"] = self.counts
+        return own | prefixed(self._parts)
+
+    @final
+    def restore(self, state: State) -> None:
+        """Forget what was seen and take over a state."""
+        self.num_tokens, self.num_sequences, self.num_predicted = (
+            int(number) for number in taken(state, "numbers", np.zeros(3, dtype=np.int64))
+        )
+        self.nats = float(taken(state, "nats", np.zeros(())))
+        if self.counts is not None:
+            self.counts = taken(state, "counts", self.counts)
+        for name, part in self._parts.items():
+            part.restore(under(name, state))
+
+    @abstractmethod
+    def close_chunk(self, placed: PlacedDictionary) -> None:
+        """Finish what was left to do until the batches of a chunk are all there."""
+
+    @abstractmethod
+    def statistics(self, rows: Tensor) -> dict[str, Vector]:
+        """Compute ``mean``, ``mean_se``, ``rms`` and what else was asked for.
+
+        Args:
+            rows: The decoder's rows.
+
+        Returns:
+            One number for each feature, by the statistic's name.
+        """
+
+    @abstractmethod
+    def contexts(self, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
+        """Find the tokens where some features mattered most.
+
+        Args:
+            rows: The decoder's rows.
+            ranked: The features.
+
+        Returns:
+            A row for each of these features.
+        """
+
+    @abstractmethod
+    def _add(self, seen: Observation, placed: PlacedDictionary) -> None: ...
+
+
+@final
+class DenseFeatures(LayerFeatures):
+    """Gradients of all features at all tokens, in closed form.
+
+    A feature with decoder row w has the gradient ``g . w`` at each token, where g is the gradient
+    at the reconstruction. So means, mean squares and their clustered errors are linear and
+    quadratic forms in w, and follow at the end from sums over g alone: it takes no dictionary to
+    measure them, and as long for a hundred features as for a million. The mean of ``|g . w|`` is no
+    such form, so it needs each token's product with each row.
+
+    Attributes:
+        moment: Of g.
+        largest: The tokens where g is longest.
+        absolute: Mean sizes of features' gradients, None if they were not asked for.
+    """
+
+    def __init__(self, plan: FeaturePlan, num_features: int, width: int) -> None:
+        self.moment = SecondMoment(width)
+        self.largest = LargestTokens(width, k=_NUM_LARGEST, stride=plan.stride)
+        self.absolute = Ratios(num_features, shared_below=True) if plan.absolute else None
+        self._waiting: list[tuple[Tensor, list[int]]] = []
+        parts = {"moment": self.moment, "largest": self.largest, "absolute": self.absolute}
+        counts = np.zeros(num_features, dtype=np.int64) if plan.encodes else None
+        super().__init__(counts, {name: part for name, part in parts.items() if part is not None})
+
+    def _add(self, seen: Observation, placed: PlacedDictionary) -> None:
+        del placed
+        assert seen.gradient is not None  # the plan is of gradients
+        for statistic in (self.moment, self.largest):
+            statistic.update(seen.gradient, valid=seen.valid, passages=seen.batch.passages)
+        if self.absolute is not None:
+            tokens = seen.gradient[seen.valid]
+            self._waiting.append((tokens, seen.valid.sum(dim=1).tolist()))
+
+    def close_chunk(self, placed: PlacedDictionary) -> None:
+        """See ``LayerFeatures.close_chunk``: the sizes of gradients, for all tokens together."""
+        if self.absolute is None:
+            return
+        tokens = torch.cat([tokens for tokens, _ in self._waiting])
+        lengths = [length for _, lengths in self._waiting for length in lengths]
+        self._waiting.clear()
+        for sums, group in absolute_sums(tokens, lengths, placed.load().rows):
+            self.absolute.update(wide(sums), torch.tensor(group, device=sums.device)[:, None])
+
+    def statistics(self, rows: Tensor) -> dict[str, Vector]:
+        """See ``LayerFeatures.statistics``."""
+        along = self.moment.along(rows)
+        statistics = {"mean": along.mean, "mean_se": along.mean_se, "rms": along.rms}
+        if self.absolute is not None:
+            absolute = self.absolute.result()
+            statistics |= {"mean_abs": absolute.ratio, "mean_abs_se": absolute.se}
+        return statistics
+
+    def contexts(self, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
+        """See ``LayerFeatures.contexts``; they are looked for among the longest gradients."""
+        # |g . w| is at most |g| |w|: a token can matter much to a feature only if its g is long.
+        longest = self.largest.result()
+        chosen = as_array(rows[torch.from_numpy(ranked).to(rows.device)])
+        products = chosen @ longest.values.astype(np.float64).T
+        order = np.argsort(-np.abs(products), axis=1, kind="stable")[:, :_NUM_TOP]
+        return TopResult(
+            values=np.take_along_axis(products, order, axis=1),
+            passages=longest.passages[order],
+            positions=longest.positions[order],
+        )
+
+
+@final
+class SparseFeatures(LayerFeatures):
+    """A quantity at the tokens where features fire: values, gradients there, or their product.
+
+    Attributes:
+        sparse: Statistics of each feature.
+    """
+
+    def __init__(self, plan: FeaturePlan, num_features: int) -> None:
+        self._plan = plan
+        self.sparse = SparseMoments(num_features, active_only=plan.active_only, num_top=_NUM_TOP)
+        super().__init__(np.zeros(num_features, dtype=np.int64), {"sparse": self.sparse})
+
+    def _add(self, seen: Observation, placed: PlacedDictionary) -> None:
+        codes = seen.codes
+        assert codes is not None  # the plan encodes all tokens
+        values = codes.values
+        if seen.gradient is not None:
+            rows = placed.load().rows
+            slopes = gradients_where_active(seen.gradient[seen.valid], rows, codes)
+            values = slopes if self._plan.quantity == "gradients" else slopes * values
+        sequences, kept = torch.where(seen.valid)
+        self.sparse.update(
+            Entries(
+                values=values,
+                features=codes.features,
+                sequences=sequences[codes.tokens],
+                positions=kept[codes.tokens] * self._plan.stride,
+                lengths=seen.valid.sum(dim=1),
+                passages=np.asarray(seen.batch.passages, dtype=np.int64),
+            )
+        )
+
+    def close_chunk(self, placed: PlacedDictionary) -> None:
+        """See ``LayerFeatures.close_chunk``: nothing is left to do."""
+
+    def statistics(self, rows: Tensor) -> dict[str, Vector]:
+        """See ``LayerFeatures.statistics``."""
+        del rows
+        found = self.sparse.result()
+        return {
+            "mean": found.mean.ratio,
+            "mean_se": found.mean.se,
+            "rms": found.rms,
+            "mean_abs": found.mean_abs.ratio,
+            "mean_abs_se": found.mean_abs.se,
+        }
+
+    def contexts(self, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
+        """See ``LayerFeatures.contexts``."""
+        del rows
+        top = self.sparse.result().top
+        return TopResult(
+            values=top.values[ranked],
+            passages=top.passages[ranked],
+            positions=top.positions[ranked],
+        )

@@ -1,0 +1,75 @@
+"""A survey of dictionary features, made ready to run."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from backlight.data.batches import Batch
+from backlight.dictionaries.dictionary import Dictionary
+from backlight.models.sites import format_layers
+from backlight.surveys.driver.measurement import Measurement
+from backlight.surveys.driver.opening import Opening
+from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.placed import (
+    PlacedDictionary,
+    find_source,
+    place_dictionaries,
+)
+from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
+from backlight.surveys.features.options import SaeConfig
+
+FeaturesMeasurement = Measurement[FeatureSurvey, list[PlacedDictionary]]
+
+
+def prepare(
+    options: SaeConfig, opening: Opening, dictionaries: Mapping[int, Dictionary] | None = None
+) -> FeaturesMeasurement:
+    """Find the dictionaries, open the model and the text, and prove each dictionary at its place.
+
+    Args:
+        options: What is asked.
+        opening: It opens model and text.
+        dictionaries: Dictionaries that are already loaded, by layer.
+
+    Returns:
+        The survey, ready to run.
+    """
+    source = find_source(options, dictionaries)
+    corpus = opening.corpus()
+    subject = corpus.subject
+    first = Batch.of(corpus.passages, corpus.batches[0]).to(subject.device)
+    placed = place_dictionaries(options, source, subject, first)
+    opening.clock.lap("sae_loading")
+    state = FeatureSurvey(_plan(options), placed)
+    layers = format_layers([each.layer for each in placed])
+    return FeaturesMeasurement(
+        corpus=corpus,
+        run_name=f"sae_features_model_{options.model_file_name}_num_samples_{options.num_samples}"
+        f"_batch_size_{options.batch_size}_layers_{layers}",
+        title=f"{options.aggregate_by} of features, {len(placed)} layers, splice {options.splice}",
+        state=state,
+        steps=partial(
+            survey_features,
+            subject,
+            corpus.passages,
+            corpus.batches,
+            state,
+            dictionaries=placed,
+            chunk_bytes=options.chunk_bytes,
+        ),
+        plan=placed,
+        total=corpus.passages.num_tokens * len(placed),
+        done=lambda: state.num_steps,
+        unit="tokens x layers",
+        material={"dictionaries": {str(each.layer): each.origin() for each in placed}},
+    )
+
+
+def _plan(options: SaeConfig) -> FeaturePlan:
+    return FeaturePlan(
+        splice=options.splice,
+        quantity=options.aggregate_by,
+        active_only=options.active_only,
+        absolute="mean_abs" in options.modes,
+        stride=options.stride,
+        reduction=options.loss_reduction,
+    )
