@@ -1,4 +1,5 @@
 from .decompose.attention import attention_backward
+from .decompose.attention_blocks import AttentionRule
 from .decompose.norm import split_layer_norm_gradient, split_rms_norm_gradient
 from .decompose.residual import residual_paths
 from .dictionaries.collection import find_dictionaries, read_dictionary
@@ -23,6 +24,7 @@ from .training.log.reading import read_history
 from .training.watching.watch import Watch, watch
 
 __all__ = [
+    "AttentionRule",
     "Dictionary",
     "History",
     "Results",

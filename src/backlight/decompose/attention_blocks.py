@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from backlight.decompose.attention_sums import SATURATED_BELOW
@@ -33,6 +33,10 @@ class AttentionRule:
 
     Raises:
         ConfigError: A soft cap that is not positive.
+
+    Example:
+        >>> AttentionRule(scale=8**-0.5, visibility=Visibility(window=128)).visibility.causal
+        True
     """
 
     scale: float
@@ -58,19 +62,6 @@ class AttentionRule:
         """Carry a gradient from what enters the softmax to the scaled products."""
         cap = self.soft_cap
         return grad_scores if cap is None else grad_scores * (1 - (scores / cap).square())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Block:
-    """What is held of a block of queries, and only while it is worked on."""
-
-    lead: int  # how far the first query stands behind the first key
-    shows_first: bool  # the first key of the sequence is among the keys
-    visible: Bool[Tensor, "queries keys"]
-    weights: Float[Tensor, "heads queries keys"]
-    sink_weights: Float[Tensor, "heads queries"]
-    grad_weights: Float[Tensor, "heads queries keys"]
-    grad_scores: Float[Tensor, "heads queries keys"]
 
 
 @final
@@ -131,17 +122,9 @@ class SequenceBackward:
         self.grad_k[:, seen] += grad_scaled.mT @ q
         # A sink has no value behind it: its gradient is what the sum over the row leaves to it.
         self.grad_sinks -= wide(sink_weights * averages).sum(dim=-1)
-        self._measure(
-            _Block(
-                lead=start + rule.visibility.offset - low,
-                shows_first=low == 0,
-                visible=visible,
-                weights=weights,
-                sink_weights=sink_weights,
-                grad_weights=grad_weights,
-                grad_scores=grad_scores,
-            )
-        )
+        lead = start + rule.visibility.offset - low
+        self._measure_pairs(grad_scores, visible, lead=lead, shows_first=low == 0)
+        self._measure_rows(weights, sink_weights, grad_weights, visible, shows_first=low == 0)
 
     def close(self) -> None:
         """Add what is known when all blocks are done: the squares of whole gradients."""
@@ -156,37 +139,50 @@ class SequenceBackward:
         for name, gradient in gradients.items():
             self._add(name, torch.linalg.vecdot(gradient, gradient))
 
-    def _measure(self, block: _Block) -> None:
-        num_visible = block.visible.sum(dim=-1).to(block.weights.dtype)
-        choice = num_visible >= 2
-        trace = jacobian_trace(block.weights, block.sink_weights)
-        square = torch.linalg.vecdot(block.grad_weights, block.grad_weights)
-        by_distance = squares_by_distance(block.grad_scores, lead=block.lead)
-        pairs = squares_by_distance(block.visible.to(block.weights.dtype), lead=block.lead)
+    def _measure_pairs(
+        self, grad_scores: Tensor, visible: Tensor, *, lead: int, shows_first: bool
+    ) -> None:
+        """Add the gradient at the scores, by how far apart query and key are."""
+        by_distance = squares_by_distance(grad_scores, lead=lead)
+        pairs = squares_by_distance(visible.to(grad_scores.dtype), lead=lead)
         self._sums["scores_square_by_distance"].add_(by_distance)
         self._sums["pairs_by_distance"].add_(pairs)
+        self._add("scores_square", by_distance)
+        if shows_first:
+            self._add("first_scores_square", grad_scores[..., 0].square())
+
+    def _measure_rows(
+        self,
+        weights: Tensor,
+        sink_weights: Tensor,
+        grad_weights: Tensor,
+        visible: Tensor,
+        *,
+        shows_first: bool,
+    ) -> None:
+        """Add what can be said of each query's row of weights, beside a row of even weights."""
+        num_visible = visible.sum(dim=-1).to(weights.dtype)
+        choice = num_visible >= 2
+        trace = jacobian_trace(weights, sink_weights)
+        square = torch.linalg.vecdot(grad_weights, grad_weights)
+        entropies = torch.special.entr(weights).sum(dim=-1) + torch.special.entr(sink_weights)
         self._add("num_queries", torch.ones_like(num_visible))
         self._add("num_choices", choice)
         self._add("log_visible", num_visible.log())
         self._add("inverse_visible", num_visible.reciprocal())
         self._add("weights_square", square)
-        self._add("scores_square", by_distance)
+        # The Jacobian of a row of 1/n is (1 - 11'/n) / n, whose largest singular value is 1/n.
         self._add("even_square", square / num_visible.square())
-        self._add("entropy", _entropy(block.weights, block.sink_weights))
-        self._add("largest", block.weights.amax(dim=-1))
+        self._add("entropy", entropies)
+        self._add("largest", weights.amax(dim=-1))
         self._add("num_saturated", (trace < SATURATED_BELOW) & choice)
-        self._add("sink_weight", block.sink_weights)
-        first = slice(0, 1 if block.shows_first else 0)
-        self._add("first_weight", block.weights[..., first].sum(dim=-1))
-        self._add("first_scores_square", block.grad_scores[..., first].square().sum(dim=-1))
+        self._add("sink_weight", sink_weights)
+        if shows_first:
+            self._add("first_weight", weights[..., 0])
 
     def _add(self, name: str, by_query: Tensor) -> None:
         numbers = by_query.float() if by_query.dtype == torch.bool else by_query
         self._sums[name].add_(wide(numbers).sum(dim=-1))
-
-
-def _entropy(weights: Tensor, sink_weights: Tensor) -> Tensor:
-    return torch.special.entr(weights).sum(dim=-1) + torch.special.entr(sink_weights)
 
 
 def _products(rows: Tensor, keys: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ role, and ``torch.compile`` notices the change in either direction.
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, TypeVar, final
 
 from torch import Tensor, nn
@@ -75,12 +74,7 @@ class Applied:
     def __enter__(self) -> "Applied":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.restore()
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -79,20 +79,7 @@ class Sums(Statistic, ABC):
             part.restore(under(name, state))
 
 
-@runtime_checkable
-class Kept(Protocol):
-    """Whatever can be written down and taken up again."""
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that was seen as arrays."""
-        ...
-
-    def restore(self, state: State) -> None:
-        """Forget what was seen and take over a state."""
-        ...
-
-
-def prefixed(parts: Mapping[str, Kept]) -> dict[str, NDArray[Any]]:
+def prefixed(parts: Mapping[str, Statistic]) -> dict[str, NDArray[Any]]:
     """Write several states as one: ``part/array``."""
     return {
         f"{name}/{key}": array

@@ -122,22 +122,21 @@ class TopTokens(Statistic):
             positions: Where in its passage.
         """
         small = np.abs(values) < np.abs(self._values[dimensions, -1])  # false where none is held
-        dimensions, values = dimensions[~small], values[~small]
-        passages, positions = passages[~small], positions[~small]
-        if not len(dimensions):
+        if small.all():
             return
+        given: list[NDArray[Any]] = [each[~small] for each in (values, passages, positions)]
+        own: list[NDArray[Any]] = [self._values, self._passages, self._positions]
+        dimensions = dimensions[~small]
         touched = np.unique(dimensions)
         rows, places = np.nonzero(self._passages[touched] >= 0)
         held = (touched[rows], places)
         dimension = np.concatenate([held[0], dimensions])
-        value = np.concatenate([self._values[held], values])
-        passage = np.concatenate([self._passages[held], passages])
-        position = np.concatenate([self._positions[held], positions])
+        value, passage, position = (
+            np.concatenate([old[held], new]) for old, new in zip(own, given, strict=True)
+        )
         kept, rank = _leading(self._k, dimension, np.abs(value), passage, position)
-        place = (dimension[kept], rank)
-        self._values[place] = value[kept]
-        self._passages[place] = passage[kept]
-        self._positions[place] = position[kept]
+        for old, new in zip(own, (value, passage, position), strict=True):
+            old[dimension[kept], rank] = new[kept]
 
 
 @final

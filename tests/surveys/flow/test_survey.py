@@ -85,11 +85,11 @@ def test_a_survey_is_taken_up_bit_by_bit():
         pass
 
     assert progress.resumable
-    assert first.num_batches == 1
+    assert first.loss.num_batches == 1
     assert whole.state().keys() == second.state().keys()
     for name, array in whole.state().items():
         assert np.array_equal(array, second.state()[name]), name
-    assert whole.num_batches == second.num_batches == 3
+    assert whole.loss.num_batches == second.loss.num_batches == 3
     assert whole.loss.nats == second.loss.nats
 
 

@@ -67,7 +67,7 @@ def test_a_survey_that_was_stopped_goes_on_to_the_same_bytes(
     real, left = setup.profile, []
 
     def counting(subject, passages, batches, state, **options):
-        left.append(len(batches) - state.num_batches)
+        left.append(len(batches) - state.loss.num_batches)
         return real(subject, passages, batches, state, **options)
 
     monkeypatch.setattr(setup, "profile", counting)

@@ -36,6 +36,6 @@ def flow(
         ...     model_name="city", dataset=["distance(c_12,c_2045)="], view="residual"
         ... )
         >>> [str(half) for half in found.tables["residual"]["half"][:2]]
-        ['attn', 'mlp']
+        ['attention', 'mlp']
     """
     return ask(FLOW, config, options, subject=subject)

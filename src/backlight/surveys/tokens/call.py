@@ -39,6 +39,6 @@ def tokens(
         >>> import backlight
         >>> found = backlight.tokens(task_type="distance", n_samples=4, target_layers=2)
         >>> found.data["layers.2.resid.post/gradient_norm"].shape
-        (4, 1, 17)
+        (4, 1, 24)
     """
     return ask(TOKENS, config, options, subject=subject)

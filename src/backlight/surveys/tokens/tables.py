@@ -27,6 +27,7 @@ from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Column, Table
 
 _MOST_COSINES = 200
+_SHAPE = ("components_90", "components_95", "effective_rank", "mean_cosine")
 
 
 def objective_unit(goal: Goal) -> str:
@@ -167,10 +168,7 @@ def geometry_table(
                 "norm_std": known.std(ddof=1) if len(known) > 1 else np.nan,
                 "pc1": np.nan if shape is None else shape.explained[0],
                 "pc2": np.nan if shape is None or len(shape.explained) < 2 else shape.explained[1],
-                "components_90": np.nan if shape is None else shape.components_90,
-                "components_95": np.nan if shape is None else shape.components_95,
-                "effective_rank": np.nan if shape is None else shape.effective_rank,
-                "mean_cosine": np.nan if shape is None else shape.mean_cosine,
+                **{name: np.nan if shape is None else getattr(shape, name) for name in _SHAPE},
                 "r_answer": correlation(norms, answers),
                 "r_loss": correlation(norms, losses),
             }

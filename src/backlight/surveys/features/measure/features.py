@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
-from backlight.stats.base import State, as_array, prefixed, taken, under, wide
+from backlight.stats.base import State, Statistic, as_array, prefixed, taken, under, wide
 from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.stats.sparse import Entries, SparseMoments
@@ -24,7 +24,7 @@ _NUM_LARGEST = 512
 _NUM_TOP = 3
 
 
-class LayerFeatures(ABC):
+class LayerFeatures(Statistic, ABC):
     """All that was seen of one layer's features.
 
     Attributes:
@@ -35,7 +35,7 @@ class LayerFeatures(ABC):
         num_predicted: How many tokens were predicted; 0 if no loss was computed.
     """
 
-    def __init__(self, counts: NDArray[np.int64] | None, parts: Mapping[str, Any]) -> None:
+    def __init__(self, counts: NDArray[np.int64] | None, parts: Mapping[str, Statistic]) -> None:
         """Start with nothing seen.
 
         Args:

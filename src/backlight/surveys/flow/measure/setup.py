@@ -50,7 +50,7 @@ def prepare(options: FlowConfig, opening: Opening) -> FlowMeasurement:
         ),
         plan=left_out,
         total=corpus.passages.num_tokens,
-        done=lambda: corpus.num_tokens_in(state.num_batches),
+        done=lambda: corpus.num_tokens_in(state.loss.num_batches),
     )
 
 

@@ -47,11 +47,6 @@ class Flow(Sums):
         self.views, self.loss = views, CorpusLoss()
         super().__init__(parts={**views, "loss": self.loss})
 
-    @property
-    def num_batches(self) -> int:
-        """How many batches were seen."""
-        return self.loss.num_batches
-
     def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:
         """Take in a batch.
 
@@ -93,7 +88,7 @@ def survey_flow(
     sites = list({site.name: site for view in views for site in view.sites}.values())
     layers = [layer for view in views for layer in view.attention_layers]
     nothing: dict[int, AttentionCall] = {}
-    for members in batches[state.num_batches :]:
+    for members in batches[state.loss.num_batches :]:
         batch = Batch.of(passages, members).to(subject.device)
         kept = {name for view in views for name in view.kept}
         with keeping_attention(subject, layers) if layers else nullcontext(nothing) as calls:

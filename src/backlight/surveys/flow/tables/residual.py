@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from backlight.decompose.depth import DepthSlope, depth_slope
 from backlight.decompose.distance import NUM_BINS, distance_bins
 from backlight.stats.ratio import RatioResult
-from backlight.surveys.flow.measure.depth import DepthProfile
-from backlight.surveys.flow.measure.residual import ResidualView
+from backlight.surveys.flow.measure.residual import DepthProfile, ResidualView
 from backlight.tables import Column, Table
 
 _ROOTS = ("direct_norm", "transform_norm", "input_norm", "growth")

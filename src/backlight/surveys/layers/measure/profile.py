@@ -33,11 +33,6 @@ class Profile(Sums):
         self.bank, self.loss = Bank(), CorpusLoss()
         super().__init__(parts={"bank": self.bank, "loss": self.loss})
 
-    @property
-    def num_batches(self) -> int:
-        """How many batches were seen."""
-        return self.loss.num_batches
-
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
         """Take in a batch.
 
@@ -83,7 +78,7 @@ def profile(
         StateError: If the state is of other sites or of another corpus.
     """
     _refuse_other_state(state, sites, len(batches))
-    for members in batches[state.num_batches :]:
+    for members in batches[state.loss.num_batches :]:
         batch = Batch.of(passages, members).to(subject.device)
         if quantity == "values":
             tape = record_activations(subject, batch, sites)
@@ -100,10 +95,12 @@ def profile(
 
 
 def _refuse_other_state(state: Profile, sites: Sequence[Site], num_batches: int) -> None:
-    if state.num_batches > num_batches:
-        raise StateError(f"it has seen {state.num_batches} batches, and there are {num_batches}")
+    if state.loss.num_batches > num_batches:
+        raise StateError(
+            f"it has seen {state.loss.num_batches} batches, and there are {num_batches}"
+        )
     names = frozenset(site.name for site in sites)
-    if state.num_batches and state.bank.sites != names:
+    if state.loss.num_batches and state.bank.sites != names:
         other = min(state.bank.sites ^ names)
         raise StateError(f"it is of other sites: they differ in {quoted(other)}")
 

@@ -44,5 +44,5 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         ),
         plan=sites,
         total=corpus.passages.num_tokens,
-        done=lambda: corpus.num_tokens_in(state.num_batches),
+        done=lambda: corpus.num_tokens_in(state.loss.num_batches),
     )

@@ -36,6 +36,7 @@ def later_attentions(site: Site, num_layers: int, wiring: Wiring | None) -> int 
     layer, kind = layer_of(site.name), kind_of(site.name)
     if layer is None:
         return num_layers if site.name == "embed.out" else 0
+    # A post-norm block adds attention's output before norm1, so norm1 is no longer read by it.
     after_attention = wiring == "post_norm" and kind.startswith("norm1")
     own = kind in _READ_BY_OWN_ATTENTION and not after_attention
     return num_layers - layer - 1 + int(own)
@@ -59,6 +60,8 @@ def follows(
         ``[prompts, num_tokens]``; where it is false, the gradient is zero to the last bit.
     """
     places = np.arange(num_tokens)
+    # With an attention still to come, a token reaches every later place; so what counts is only
+    # whether anything is read at or behind it. Without one it reaches its own place alone.
     if later_attentions(site, subject.num_layers, subject.wiring) == 0:
         return np.stack([np.isin(places, read) for read in reads])
     return np.stack([places <= read.max() for read in reads])
