@@ -43,10 +43,10 @@ def estimate(values: Float[np.ndarray, " seeds"]) -> Estimate:
         The mean, its interval, and the p value of its being zero.
     """
     known = values[np.isfinite(values)]
+    mean = float(known.mean()) if len(known) else np.nan
     if len(known) < 2:
-        mean = float(known[0]) if len(known) else np.nan
         return Estimate(mean=mean, low=np.nan, high=np.nan, p=np.nan, count=len(known))
-    mean, error = float(known.mean()), float(stats.sem(known))
+    error = float(stats.sem(known))
     if error == 0:  # all seeds agree: scipy would divide by zero
         p = 1.0 if mean == 0 else 0.0
         return Estimate(mean=mean, low=mean, high=mean, p=p, count=len(known))
