@@ -1,13 +1,12 @@
 """Means over seeds with their t intervals, and p values of several questions at once."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import stats
-
-from backlight.tables import Column
 
 _LEVEL = 0.95
 
@@ -61,7 +60,7 @@ def over_seeds(
     *,
     prefix: str | None = None,
     unlog: bool = False,
-) -> dict[str, Column]:
+) -> dict[str, Any]:
     """Estimate a quantity at each point, as columns of a table.
 
     Args:

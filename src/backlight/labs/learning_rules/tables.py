@@ -18,7 +18,7 @@ from backlight.tables import Table
 ANGLES: tuple[str, ...] = ("error_angle", "gradient_angle")
 """What is measured on the way, in this order."""
 
-_DEGREES = dict.fromkeys(ANGLES, "degrees")
+_DEGREES: Mapping[str, str] = dict.fromkeys(ANGLES, "degrees")
 
 
 def rule_tables(
