@@ -31,37 +31,15 @@ def repeat(
 
     Args:
         notebook: Where trials are carried out.
-        trial: As for ``repeat_apart``; it always measures the same quantities.
-        axes: As for ``repeat_apart``.
-        seeds: The same for every condition.
-        named: As for ``repeat_apart``.
-
-    Returns:
-        Each condition with what all its seeds measured.
-    """
-    found = repeat_apart(notebook, trial, axes, seeds, named)
-    return [(condition, over_trials(trials)) for condition, trials in found]
-
-
-def repeat_apart(
-    notebook: Notebook,
-    trial: Callable[..., Arrays],
-    axes: Mapping[str, Iterable[Any]],
-    seeds: Sequence[int],
-    named: str,
-) -> list[tuple[Condition, list[Arrays]]]:
-    """Carry out a trial under each condition with each seed.
-
-    Args:
-        notebook: Where trials are carried out.
-        trial: Takes the words of a condition and ``seed``, from which it draws all its chance.
+        trial: Takes the words of a condition and ``seed``, from which it draws all its chance; it
+            always measures the same quantities.
         axes: What is varied, by the names of the trial's arguments; each combination of values is a
             condition.
         seeds: The same for every condition.
         named: The name of a trial, with names of arguments in braces, as for ``str.format``.
 
     Returns:
-        Each condition with what its trials measured, seed by seed.
+        Each condition with what all its seeds measured.
     """
     conditions = [dict(zip(axes, words, strict=True)) for words in product(*axes.values())]
     trials = {
@@ -71,7 +49,7 @@ def repeat_apart(
     }
     found, size = list(notebook.carry_out(trials).values()), len(seeds)
     return [
-        (condition, list[Arrays](found[row * size : (row + 1) * size]))
+        (condition, over_trials(found[row * size : (row + 1) * size]))
         for row, condition in enumerate(conditions)
     ]
 
