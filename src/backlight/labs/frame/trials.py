@@ -42,16 +42,13 @@ def repeat(
         Each condition with what all its seeds measured.
     """
     conditions = [dict(zip(axes, words, strict=True)) for words in product(*axes.values())]
-    trials = {
-        named.format(**condition, seed=seed): partial(trial, **condition, seed=seed)
-        for condition in conditions
-        for seed in seeds
-    }
-    found, size = list(notebook.carry_out(trials).values()), len(seeds)
-    return [
-        (condition, over_trials(found[row * size : (row + 1) * size]))
-        for row, condition in enumerate(conditions)
-    ]
+    asked = [{**condition, "seed": seed} for condition in conditions for seed in seeds]
+    found = notebook.carry_out({named.format(**words): partial(trial, **words) for words in asked})
+
+    def of_seeds(condition: Condition) -> Arrays:
+        return over_trials([found[named.format(**condition, seed=seed)] for seed in seeds])
+
+    return [(condition, of_seeds(condition)) for condition in conditions]
 
 
 def over_trials(trials: Sequence[Arrays]) -> Arrays:

@@ -35,6 +35,7 @@ def recurrence_tables(config: RecurrenceConfig, found: Found, lags: Column) -> l
         ``rates``, ``bounds``, ``norms`` and ``early``.
     """
     rates = [{**network, **_rate(arrays, lags)} for network, arrays in found]
+    radii = cycle(dict.fromkeys(config.radii))
     bounds = [
         {
             **network,
@@ -44,7 +45,7 @@ def recurrence_tables(config: RecurrenceConfig, found: Found, lags: Column) -> l
             "share_over_bound": _is_over(arrays, lags).mean(),
             **{name: rate[name] for name in _MEASURED},
         }
-        for radius, (network, arrays), rate in zip(cycle(config.radii), found, rates, strict=False)
+        for radius, (network, arrays), rate in zip(radii, found, rates, strict=False)
         if "bound" in arrays
     ]
     norms = [

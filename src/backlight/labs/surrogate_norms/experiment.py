@@ -62,7 +62,8 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
 
     # Seed by seed, because costs are differences within seeds.
     backwards = ("true", *config.surrogates)
-    conditions = list(starmap(Condition, product(config.methods, config.attn_modes, backwards)))
+    ran = starmap(Condition, product(config.methods, config.attn_modes, backwards))
+    conditions = list(dict.fromkeys(ran))
     trials = {
         f"{seed}, {', '.join(condition)}": partial(trial, *condition, seed)
         for seed in config.all_seeds
