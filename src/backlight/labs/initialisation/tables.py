@@ -30,7 +30,7 @@ def initialisation_tables(
     Returns:
         ``growth``, ``slopes``, ``stacks``, ``streams`` and ``stream_layers``.
     """
-    deepest, per_layer = max(config.depths), dict.fromkeys(("predicted", "measured"), "per layer")
+    deepest, per_layer = max(config.depths), {"predicted": "per layer", "measured": "per layer"}
     along_stacks = [
         {
             **kind,

@@ -28,13 +28,7 @@ class Expected:
 
 
 def measure(
-    placement: str,
-    depth: int,
-    *,
-    width: int,
-    positions: int,
-    seed: int,
-    device: torch.device,
+    placement: str, depth: int, *, width: int, positions: int, seed: int, device: torch.device
 ) -> Expected:
     """Draw a network, send random tokens and labels through, and differentiate.
 
