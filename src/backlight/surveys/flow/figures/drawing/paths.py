@@ -19,8 +19,6 @@ class Branch:
     Attributes:
         layer: The layer.
         name: ``attention`` or ``mlp``.
-        enters: The depth at which the gradient enters it, from behind.
-        leaves: The depth at which it joins the stream again.
         is_parallel: Attention and MLP of its layer read the same stream.
         norm: The norm of the gradient that returns through it.
         cosine: Between that gradient and the one that goes around.
@@ -29,12 +27,17 @@ class Branch:
 
     layer: int
     name: str
-    enters: float
-    leaves: float
     is_parallel: bool
     norm: float
     cosine: float
     error: float
+
+    @property
+    def depths(self) -> tuple[float, float]:
+        """The depths where the gradient enters it, from behind, and where it leaves it."""
+        halves = {"attention": (0.0, 0.5), "mlp": (0.5, 1.0)}
+        start, end = _BESIDE if self.is_parallel else halves[self.name]
+        return self.layer + end, self.layer + start
 
     @property
     def is_certain(self) -> bool:
@@ -62,20 +65,28 @@ class Paths:
     def of(depth: Table, residual: Table) -> "Paths":
         """Read the paths from the tables of norms by depth, and of paths."""
         parallel = set(residual["layer"][residual["half"] == "block"].tolist())
-        mlp = residual.select(
-            (residual["half"] == "mlp") & ~np.isin(residual["layer"], [*parallel])
-        )
+        alone = ~np.isin(residual["layer"], [*parallel])
+        mlp = residual.select((residual["half"] == "mlp") & alone)
         places = np.concatenate([depth["depth"], mlp["layer"] + 0.5])
         norms = np.concatenate([depth["gradient_norm"], mlp["input_norm"]])
         order = np.argsort(places)
+        names = ("layer", "half", "transform_norm", "cosine", "cosine_se")
+        columns = (residual[name].tolist() for name in names)
         return Paths(
             depths=places[order],
             norms=norms[order],
             num_layers=depth.num_rows - 1,
             branches=tuple(
-                _branch(residual, row, is_parallel=residual["layer"][row] in parallel)
-                for row in range(residual.num_rows)
-                if residual["half"][row] != "block"
+                Branch(
+                    layer=layer,
+                    name=half,
+                    is_parallel=layer in parallel,
+                    norm=norm,
+                    cosine=cosine,
+                    error=error,
+                )
+                for layer, half, norm, cosine, error in zip(*columns, strict=True)
+                if half != "block"
             ),
         )
 
@@ -88,19 +99,3 @@ class Paths:
     def ends(self) -> NDArray[np.float64]:
         """The norm where the stream enters each layer, and where it leaves the last."""
         return self.norms[self.depths == np.round(self.depths)]
-
-
-def _branch(table: Table, row: int, *, is_parallel: bool) -> Branch:
-    layer, name = int(table["layer"][row]), str(table["half"][row])
-    start, end = _BESIDE if is_parallel else {"attention": (0.0, 0.5), "mlp": (0.5, 1.0)}[name]
-    cosine, error = float(table["cosine"][row]), float(table["cosine_se"][row])
-    return Branch(
-        layer=layer,
-        name=name,
-        enters=layer + end,
-        leaves=layer + start,
-        is_parallel=is_parallel,
-        norm=float(table["transform_norm"][row]),
-        cosine=cosine,
-        error=error,
-    )
