@@ -10,9 +10,8 @@ from matplotlib.patches import PathPatch
 from backlight.report.layout import CAPTION
 from backlight.report.rendering import rendered
 from backlight.report.scales import brief
-from backlight.surveys.flow.figures.drawing.paths import Paths
+from backlight.surveys.flow.figures.drawing.paths import Paths, Strength
 from backlight.surveys.flow.figures.drawing.picture import STREAM, draw_picture
-from backlight.surveys.flow.figures.drawing.strength import Strength
 from zoo.flow_results import flow_results
 
 SVG = "{http://www.w3.org/2000/svg}"

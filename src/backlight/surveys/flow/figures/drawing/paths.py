@@ -1,15 +1,82 @@
-"""The paths of a run's gradient: along the stream, and through each branch."""
+"""The paths of a gradient: along the stream, through each branch, and how strong they look."""
 
 from dataclasses import dataclass
+from math import ceil, floor, log10
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from numpy.typing import NDArray
 
 from backlight.report.lines import NORMAL_95
-from backlight.surveys.flow.figures.drawing.strength import Strength
 from backlight.tables import Table
 
+_COLOURS = LinearSegmentedColormap.from_list(
+    "strength", ["#b4e0c6", "#74c5ac", "#35a0a6", "#2a6f9b", "#333f80", "#221a4a"]
+)  # from weak to strong
+
 _BESIDE = (0.16, 0.92)  # of a parallel block, where its loops begin and end, beside its neighbours'
+_MOST_LINEAR = 8.0  # times, up to which thickness can grow with the norm itself
+_MOST_DECADES = 6
+_LEAST = 0.012  # of the greatest thickness, so that nothing vanishes
+_LEAST_RANGE = 3.0  # times, from the lightest colour to the darkest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """One scale for all bands of a picture.
+
+    Attributes:
+        low: The norm with the lightest colour; on a logarithmic scale the thinnest too.
+        high: The norm with the darkest colour and the greatest thickness.
+        is_log: Thickness grows with the logarithm of the norm, not with the norm.
+    """
+
+    low: float
+    high: float
+    is_log: bool
+
+    @staticmethod
+    def of(stream: NDArray[np.float64], branches: NDArray[np.float64]) -> "Strength":
+        """Choose a scale: logarithmic if the norms along the stream differ by more than 8 times.
+
+        Args:
+            stream: Norms along the stream.
+            branches: Norms through branches; they may be weaker, and fade where they are too weak.
+
+        Returns:
+            The scale.
+        """
+        along = stream[stream > 0]
+        every = np.concatenate([along, branches[branches > 0]])
+        if not len(along):
+            return Strength(low=0.1, high=1.0, is_log=False)
+        high = float(every.max())
+        least = max(float(every.min()), high * 10.0**-_MOST_DECADES)
+        is_log = float(along.max() / along.min()) > _MOST_LINEAR
+        low = 10.0 ** floor(log10(least)) if is_log else min(least, high / _LEAST_RANGE)
+        return Strength(low=low, high=high, is_log=is_log)
+
+    def thickness(self, norms: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """Compute the thickness of bands, the greatest being 1."""
+        values = np.asarray(norms, dtype=np.float64)
+        if not self.is_log:
+            return np.asarray(np.clip(values / self.high, _LEAST, 1))
+        decades = np.log10(np.maximum(values, self.low) / self.low)
+        return np.asarray(np.clip(decades / log10(self.high / self.low), _LEAST, 1))
+
+    def colour(self, norms: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """Return the colours of bands, as red, green, blue and opacity."""
+        values = np.maximum(np.asarray(norms, dtype=np.float64), self.low)
+        return np.asarray(_COLOURS(LogNorm(self.low, self.high)(values)))
+
+    def ticks(self) -> list[float]:
+        """List round norms along the scale, about four of them."""
+        first, last = ceil(log10(self.low) - 1e-9), floor(log10(self.high) + 1e-9)
+        powers = [10.0**power for power in range(first, last + 1)]
+        if len(powers) >= 3:
+            return powers[:: -(-len(powers) // 6)]
+        between = [lead * 10.0**power for power in range(first - 1, last + 1) for lead in (1, 2, 5)]
+        return [value for value in between if self.low <= value <= self.high * (1 + 1e-9)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
