@@ -24,3 +24,10 @@ def test_the_examples_of_a_public_name_are_true(name, tmp_path, monkeypatch):
 
     assert told == [], "".join(told)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", sorted(backlight.__all__))
+def test_every_public_name_has_an_example(name):
+    (own,) = [found for found in examples_of(name) if found.name == name]
+
+    assert own.examples, f"backlight.{name} has no `>>>` example in its docstring"
