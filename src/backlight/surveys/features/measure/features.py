@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
-from backlight.stats.base import State, Statistic, as_array, prefixed, taken, under, wide
+from backlight.stats.base import Statistic, Sums, as_array, wide
 from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.stats.sparse import Entries, SparseMoments
@@ -24,7 +24,7 @@ _NUM_LARGEST = 512
 _NUM_TOP = 3
 
 
-class LayerFeatures(Statistic, ABC):
+class LayerFeatures(Sums, ABC):
     """All that was seen of one layer's features.
 
     Attributes:
@@ -43,10 +43,8 @@ class LayerFeatures(Statistic, ABC):
             parts: The statistics, by name.
         """
         numbers = np.zeros(3, dtype=np.int64)  # tokens, sequences, predicted tokens
-        self._sums: dict[str, NDArray[Any]] = {"numbers": numbers, "nats": np.zeros(())}
-        if counts is not None:
-            self._sums["counts"] = counts
-        self._parts = parts
+        counted = {} if counts is None else {"counts": counts}
+        super().__init__({"numbers": numbers, "nats": np.zeros(()), **counted}, parts)
 
     @property
     def counts(self) -> NDArray[np.int64] | None:
@@ -83,36 +81,11 @@ class LayerFeatures(Statistic, ABC):
         """
         num_sequences = len(seen.batch.passages)
         num_predicted = 0 if seen.gradient is None else seen.batch.num_tokens - num_sequences
-        numbers = np.array([int(seen.valid.sum()), num_sequences, num_predicted])
-        found: dict[str, Any] = {"numbers": numbers, "nats": seen.nats}
+        self._sums["numbers"] += (int(seen.valid.sum()), num_sequences, num_predicted)
+        self._sums["nats"] += seen.nats
         if self.counts is not None and seen.codes is not None:
-            found["counts"] = seen.codes.counts().cpu().numpy()
-        self._add_up(found)
+            self._sums["counts"] += seen.codes.counts().cpu().numpy()
         self._add(seen, placed)
-
-    @final
-    def merge(self, other: "LayerFeatures") -> None:
-        """Take in what another of the same plan and dictionary has seen of other passages."""
-        self._add_up(other._sums)
-        for name, part in self._parts.items():
-            part.merge(other._parts[name])
-
-    @final
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that was seen as arrays, from which ``restore`` goes on bit by bit."""
-        return {**self._sums, **prefixed(self._parts)}
-
-    @final
-    def restore(self, state: State) -> None:
-        """Forget what was seen and take over a state."""
-        self._sums = {name: taken(state, name, like) for name, like in self._sums.items()}
-        for name, part in self._parts.items():
-            part.restore(under(name, state))
-
-    def _add_up(self, found: Mapping[str, Any]) -> None:
-        # New arrays: a state that was returned before may still be waiting to be written.
-        for name, more in found.items():
-            self._sums[name] = np.asarray(self._sums[name] + more)
 
     @abstractmethod
     def close_chunk(self, placed: PlacedDictionary) -> None:
