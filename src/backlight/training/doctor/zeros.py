@@ -44,16 +44,11 @@ def _rests(readings: Readings) -> Iterator[Rest]:
     zero = present & (readings.read("norm") == 0) & ~readings.nothing_left[:, None]
     if len(zero) >= LEAST_REST:
         yield from rests(readings, zero, present & ~zero, readings.matrices)
-    elif not _begins_at_zero(readings):
+    # A short record may be that of a model with weights of zero, which stop others.
+    elif not (readings.read("weight_norm")[:, list(readings.matrices)] == 0).any():
         for column in readings.matrices:
             if zero[:, column].all():
                 yield Rest(column=column, start=0, end=len(zero) - 1)
-
-
-def _begins_at_zero(readings: Readings) -> bool:
-    """Check whether a short record is that of a model with weights of zero, which stop others."""
-    weights = readings.read("weight_norm")[:, list(readings.matrices)]
-    return bool((weights == 0).any())
 
 
 def _dead(readings: Readings, found: Sequence[Rest]) -> Iterator[Finding]:
