@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.foreign.text import brief
-from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.course import noise_of
-from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.findings import Finding, finding
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.doctor.robust import in_pieces, middle, past, rises_above_past
 
