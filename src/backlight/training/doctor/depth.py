@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.foreign.text import brief
-from backlight.training.doctor.catalogue import finding
-from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.findings import Finding, finding
 from backlight.training.doctor.readings import Readings, grouped, place_of
 from backlight.training.doctor.robust import first_stretch, middle, slope
 

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.course import Course, noise_of
-from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.findings import Finding, finding
 from backlight.training.doctor.readings import Readings
 from backlight.training.doctor.robust import in_pieces, middle, past
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.doctor.catalogue import finding
-from backlight.training.doctor.findings import Finding, Place, were
+from backlight.training.doctor.findings import Finding, Place, finding, were
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.log.history import Event, History
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.course import Course
-from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.findings import Finding, finding
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.doctor.robust import first_stretch, middle, past
 

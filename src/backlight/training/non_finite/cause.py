@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor
 
 from backlight.errors import RunError
-from backlight.training.guarding.warn_once import message_of
+from backlight.training.guarding.guard import message_of
 from backlight.training.log.history import ParameterInfo
 from backlight.training.non_finite.apart import do_apart
 from backlight.training.non_finite.batches import Batch, replay

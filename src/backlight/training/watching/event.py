@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import message_of, warn_once
+from backlight.training.guarding.guard import attempt, message_of, warn_once
 from backlight.training.log.history import Event
 from backlight.training.measuring.statistics import has_norm, norms
 from backlight.training.non_finite.detector import Detector
