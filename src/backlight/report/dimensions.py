@@ -1,6 +1,6 @@
-"""Figures of single dimensions, or features: how they are distributed, and which are largest."""
+"""Figures of a run's dimensions, or features: of each layer, and of all layers side by side."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,27 +8,23 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from backlight.report.axes import (
-    MODE_COLOURS,
-    CommonScale,
+from backlight.report.distributions import (
     draw_against,
-    draw_dimensions,
-    draw_dimensions_on,
     draw_distribution,
     draw_distribution_on,
+    draw_values,
+    draw_values_on,
 )
-from backlight.report.canvas import layer_grid, one_panel, two_panels
+from backlight.report.layout import figure_with_text, fixed_panels, layer_panels
+from backlight.report.scales import CommonScale
+from backlight.runs.results import Results
 from backlight.tables import Table
 
 NOUNS = {"gradients": "gradient", "values": "value", "grad_x_act": "grad_x_act"}
 """What each quantity is called in the names of files."""
 
-TITLES = {
-    "gradients": "gradient of the loss",
-    "values": "activation",
-    "grad_x_act": "gradient x activation",
-}
-"""What each quantity is called in titles."""
+_MODES = ("mean_abs", "mean", "rms")  # a name may begin with another: the longer one first
+_KINDS = {"dimension": "activation", "feature": "feature"}  # what scatter plots are called by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +34,7 @@ class Variant:
     Attributes:
         name: As in file names: the mode, with ``_norm_sum`` or ``_norm_sum_abs`` if both exist.
         mode: ``mean``, ``mean_abs`` or ``rms``.
-        unit: Their unit.
+        unit: The unit of the numbers.
         by_layer: The numbers: for each layer one per dimension or feature, NaN if not known.
     """
 
@@ -48,14 +44,26 @@ class Variant:
     by_layer: Mapping[int, NDArray[Any]]
 
     def table(self, layer: int, index: str) -> Table:
-        """Give one layer's numbers as a table, without those that are not known."""
+        """Make a table of one layer's numbers, without those that are not known."""
         values = np.asarray(self.by_layer[layer], dtype=np.float64)
         known = np.flatnonzero(~np.isnan(values))
-        return Table(
-            name=self.name,
-            columns={index: known, self.mode: values[known]},
-            units={self.mode: self.unit},
-        )
+        columns = {index: known, self.mode: values[known]}
+        return Table(name=self.name, columns=columns, units={self.mode: self.unit})
+
+
+def variants_of(results: Results) -> tuple[Variant, ...]:
+    """Collect the arrays of a run by how they were aggregated.
+
+    Args:
+        results: A run whose arrays are called ``layer_{i}_{variant}``.
+
+    Returns:
+        The variants, in the order of the arrays.
+    """
+    layers = [int(layer) for layer in results.tables["layers"]["layer"]]
+    start = f"layer_{layers[0]}_"
+    names = [key.removeprefix(start) for key in results.data if key.startswith(start)]
+    return tuple(_variant(name, results, layers) for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +73,6 @@ class Dimensions:
     Attributes:
         title: What the numbers are, and of which model.
         noun: The quantity, as in file names.
-        kind: What scatter plots are called by: ``activation`` or ``feature``.
         index: What is counted: ``dimension`` or ``feature``.
         variants: The aggregates.
         means: Each layer's ``mean`` and ``mean_abs`` before power and normalisation, if both were
@@ -74,13 +81,12 @@ class Dimensions:
 
     title: str
     noun: str
-    kind: Literal["activation", "feature"]
     index: Literal["dimension", "feature"]
     variants: tuple[Variant, ...]
     means: Mapping[int, Table]
 
 
-def draw_all_dimensions(shown: Dimensions) -> Iterator[tuple[str, Figure]]:
+def draw_dimensions(shown: Dimensions) -> Iterator[tuple[str, Figure]]:
     """Draw all figures of single dimensions.
 
     Args:
@@ -90,72 +96,68 @@ def draw_all_dimensions(shown: Dimensions) -> Iterator[tuple[str, Figure]]:
         The name of each figure's file, and the figure.
     """
     for variant in shown.variants:
-        yield from _layer_figures(shown, variant)
+        yield from _layer_figures(shown, (variant,), f"_{variant.name}", "")
         if len(variant.by_layer) > 1:
             yield from _all_layers_figures(shown, variant)
-    yield from _pair_figures(shown)
-
-
-def _layer_figures(shown: Dimensions, variant: Variant) -> Iterator[tuple[str, Figure]]:
-    colour = MODE_COLOURS[variant.mode]
-    for layer in variant.by_layer:
-        table, title = variant.table(layer, shown.index), f"Layer {layer}: {shown.title}"
-        figure, axes = one_panel(title)
-        draw_distribution(axes, table, variant.mode, colour=colour, num_bins=100)
-        yield f"layer_{layer}_{variant.name}_{shown.noun}_hist.png", figure
-        figure, axes = one_panel(title)
-        draw_dimensions(axes, table, variant.mode, colour=colour)
-        yield f"layer_{layer}_{variant.name}_{shown.kind}_scatter.png", figure
-
-
-def _all_layers_figures(shown: Dimensions, variant: Variant) -> Iterator[tuple[str, Figure]]:
-    colour, layers, mode = MODE_COLOURS[variant.mode], list(variant.by_layer), variant.mode
-    scale = CommonScale.of(
-        np.concatenate([variant.table(layer, shown.index)[mode] for layer in layers])
-    )
-    unit, title = variant.table(layers[0], shown.index).label(mode), f"All layers: {shown.title}"
-
-    figure, grid = layer_grid(title, layers, x=unit, y=f"number of {shown.index}s")
-    for layer, axes in zip(layers, grid, strict=True):
-        table = variant.table(layer, shown.index)
-        draw_distribution_on(axes, table, mode, scale, colour=colour, num_bins=50)
-    yield f"all_layers_{variant.name}_{shown.noun}_histograms.png", figure
-
-    figure, grid = layer_grid(title, layers, x=shown.index, y=unit)
-    for layer, axes in zip(layers, grid, strict=True):
-        draw_dimensions_on(axes, variant.table(layer, shown.index), mode, scale, colour=colour)
-    yield f"all_layers_{variant.name}_{shown.kind}_scatter.png", figure
-
-
-def _pair_figures(shown: Dimensions) -> Iterator[tuple[str, Figure]]:
-    """Draw signed mean and mean of absolute values side by side, and against each other."""
     means = [variant for variant in shown.variants if variant.mode == "mean"]
     sizes = [variant for variant in shown.variants if variant.mode == "mean_abs"]
-    for left, right in zip(means, sizes, strict=False):
-        suffix = left.name.removeprefix("mean")
-        for layer in left.by_layer:
-            title = f"Layer {layer}: {shown.title}"
-            figure, pair = two_panels(title)
-            for axes, variant in zip(pair, (left, right), strict=True):
-                table, colour = variant.table(layer, shown.index), MODE_COLOURS[variant.mode]
-                draw_distribution(axes, table, variant.mode, colour=colour, num_bins=100)
-            yield f"layer_{layer}{suffix}_{shown.noun}_hist_combined.png", figure
-            figure, pair = two_panels(title)
-            for axes, variant in zip(pair, (left, right), strict=True):
-                table, colour = variant.table(layer, shown.index), MODE_COLOURS[variant.mode]
-                draw_dimensions(axes, table, variant.mode, colour=colour)
-            yield f"layer_{layer}{suffix}_{shown.noun}_scatter_combined.png", figure
+    for pair in zip(means, sizes, strict=False):
+        yield from _layer_figures(shown, pair, pair[0].name.removeprefix("mean"), "_combined")
     if means and sizes:
         yield "mean_against_mean_abs.png", _against(shown)
 
 
+def _layer_figures(
+    shown: Dimensions, variants: Sequence[Variant], name: str, end: str
+) -> Iterator[tuple[str, Figure]]:
+    """Draw each layer's distribution and values, those of several variants side by side."""
+    scatter = f"{shown.noun if end else _KINDS[shown.index]}_scatter"
+    for layer in variants[0].by_layer:
+        tables = [variant.table(layer, shown.index) for variant in variants]
+        for kind, draw in ((f"{shown.noun}_hist", draw_distribution), (scatter, draw_values)):
+            wide = 8 if len(tables) == 1 else 13
+            figure = figure_with_text(wide, 4.1, title=f"Layer {layer}: {shown.title}")
+            panels = fixed_panels(figure, len(tables), len(tables))
+            for axes, table in zip(panels, tables, strict=True):
+                draw(axes, table)
+            yield f"layer_{layer}{name}_{kind}{end}.png", figure
+
+
+def _all_layers_figures(shown: Dimensions, variant: Variant) -> Iterator[tuple[str, Figure]]:
+    tables = {layer: variant.table(layer, shown.index) for layer in variant.by_layer}
+    scale = CommonScale.of(np.concatenate([each[variant.mode] for each in tables.values()]))
+    unit = next(iter(tables.values())).label(variant.mode)
+    kinds = {
+        f"{shown.noun}_histograms": (draw_distribution_on, unit, f"number of {shown.index}s"),
+        f"{_KINDS[shown.index]}_scatter": (draw_values_on, shown.index, unit),
+    }
+    for kind, (draw, x, y) in kinds.items():
+        figure, panels = layer_panels(f"All layers: {shown.title}", list(tables), x=x, y=y)
+        for axes, table in zip(panels, tables.values(), strict=True):
+            draw(axes, table, scale)
+        yield f"all_layers_{variant.name}_{kind}.png", figure
+
+
 def _against(shown: Dimensions) -> Figure:
-    figure, grid = layer_grid(
+    figure, panels = layer_panels(
         f"Direction against strength: {shown.title}",
         list(shown.means),
         x="mean abs / largest mean abs of the layer (outer lines: always one sign)",
         y="mean / largest mean abs of the layer",
     )
-    for table, axes in zip(shown.means.values(), grid, strict=True):
+    for table, axes in zip(shown.means.values(), panels, strict=True):
         draw_against(axes, table)
     return figure
+
+
+def _variant(name: str, results: Results, layers: Sequence[int]) -> Variant:
+    options = results.config
+    mode = next(mode for mode in _MODES if name == mode or name.startswith(f"{mode}_"))
+    norm = name.removeprefix(f"{mode}_norm_") if "_norm_" in name else options["normalize"]
+    unit = results.tables["layers"].units[mode]
+    if options["power"] is not None:
+        unit = f"({unit})^{options['power']:g}"
+    if norm != "none":
+        unit = f"1 on average by {norm}"
+    arrays = {layer: results.data[f"layer_{layer}_{name}"] for layer in layers}
+    return Variant(name=name, mode=mode, unit=unit, by_layer=arrays)

@@ -1,86 +1,167 @@
-"""A figure that explains itself: a title above, sentences below, panels between them."""
+"""A figure that explains itself: a title above, sentences below, panels between them.
+
+Lengths are inches.
+"""
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import Patch
 
 CAPTION = "caption"
 """The ``gid`` by which the text below the panels is found."""
 
-_LETTER = {9: 0.066, 12: 0.089}  # inches, of the default typeface, on average
-_LINE = {9: 0.155, 12: 0.22}  # inches
-_SIDE, _EDGE, _KEY = 0.15, 0.1, 0.25  # inches
+_LETTER = {9: 0.066, 12: 0.089}  # of the default typeface, on average
+_LINE = {9: 0.155, 12: 0.22}
+_SIDE, _EDGE, _KEY = 0.15, 0.1, 0.25
+_MOST_SMALL = 6  # panels side by side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """What is written around the panels of a figure.
+def figure_with_text(
+    width: float,
+    height: float,
+    *,
+    title: str,
+    subtitle: str = "",
+    caption: Sequence[str] = (),
+    key: Sequence[tuple[Artist, str]] = (),
+) -> Figure:
+    """Lay out an empty figure with text above and below; panels are put between them.
 
-    Attributes:
+    Args:
+        width: How wide the whole figure is.
+        height: How high the panels are with their labels; room for the text is added.
         title: What is shown.
         subtitle: Of what it is shown.
         caption: The sentences that say how to read it; each begins a line.
-        key: Patches of a legend below the panels, with their names.
-    """
-
-    title: str
-    subtitle: str
-    caption: Sequence[str]
-    key: Sequence[tuple[Patch, str]] = ()
-
-
-def sheet(width: float, height: float, words: Words) -> Figure:
-    """Lay out an empty figure with words above and below; panels are put between them.
-
-    Args:
-        width: Of the whole figure in inches.
-        height: Of the panels, in inches; room for words is added.
-        words: Title, caption and key.
+        key: Samples in a legend below the panels, with their names.
 
     Returns:
         The figure, which arranges panels that are added to it.
     """
-    figure, (bottom, top) = _page(width, height, words)
-    figure.set_layout_engine(
-        ConstrainedLayoutEngine(rect=(0, bottom, 1, top - bottom), w_pad=_EDGE, h_pad=_EDGE / 2)
-    )
+    above, small = _wrap([title], width, 12), _wrap([subtitle], width, 9)
+    sentences = _wrap(caption, width, 9)
+    top = 2 * _EDGE + _LINE[12] * len(above) + _LINE[9] * len(small)
+    below = (_EDGE + _LINE[9] * len(sentences)) * bool(sentences)
+    bottom = below + _KEY * bool(key) + _EDGE / 2
+    total = top + height + bottom
+    figure = Figure(figsize=(width, total))
+    under = 1 - (_EDGE + _LINE[12] * len(above)) / total
+    _write(figure, (0.5, 1 - _EDGE / total), above, size=12, va="top", ha="center")
+    _write(figure, (0.5, under), small, size=9, va="top", ha="center", color="#444444")
+    foot = (_SIDE / width, below / total)
+    _write(figure, foot, sentences, size=9, va="top", color="#333333", gid=CAPTION)
+    if key:
+        _add_key(figure, key, below / total)
+    room = (0, bottom / total, 1, height / total)
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=room, w_pad=_EDGE, h_pad=_EDGE / 2))
     return figure
 
 
-def sheet_of_panels(
-    width: float, height: float, words: Words, *, rows: int, columns: int, right: float
-) -> tuple[Figure, list[Axes]]:
-    """Lay out a figure with panels at fixed places, which is quicker than to arrange them.
+def free_room(figure: Figure) -> tuple[float, float, float, float]:
+    """Return the left, bottom, width and height of the room between the text of a figure.
+
+    From then on the figure arranges nothing by itself, which takes most of the time of drawing one.
 
     Args:
-        width: Of the whole figure in inches.
-        height: Of all panels with their labels, in inches; room for words is added.
-        words: Title, caption and key.
-        rows: How many panels below each other.
-        columns: How many side by side.
-        right: Inches to leave free at the right.
+        figure: A figure without panels.
 
     Returns:
-        The figure, and its panels row by row.
+        Parts of the whole figure.
     """
-    figure, (bottom, top) = _page(width, height, words)
-    along = figure.get_figheight()
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    figure.set_layout_engine("none")
+    return engine.get()["rect"]
+
+
+def panels_in(figure: Figure, count: int, columns: int, **options: Any) -> list[Axes]:
+    """Put panels into a figure, row by row; places that are left over stay empty.
+
+    Args:
+        figure: The figure.
+        count: How many.
+        columns: How many side by side at most.
+        **options: Options of ``Figure.subplots``.
+
+    Returns:
+        The panels.
+    """
+    columns = min(columns, count)
+    cells = figure.subplots(-(-count // columns), columns, squeeze=False, **options).flatten()
+    for axes in cells[count:]:
+        axes.set_axis_off()
+    return list(cells[:count])
+
+
+def fixed_panels(
+    figure: Figure,
+    count: int,
+    columns: int,
+    *,
+    above: float = 0.12,
+    right: float = 0.2,
+    **options: Any,
+) -> list[Axes]:
+    """Put panels at fixed places, which is much quicker than to let the figure arrange them.
+
+    Args:
+        figure: The figure.
+        count: How many panels.
+        columns: How many side by side at most.
+        above: What to leave free above the panels.
+        right: What to leave free on the right.
+        **options: Options of ``Figure.subplots``.
+
+    Returns:
+        The panels.
+    """
+    width, height = figure.get_size_inches()
+    _, bottom, _, part = free_room(figure)
     margins = {
-        "left": 0.85 / width,
+        "left": 0.95 / width,
         "right": 1 - right / width,
-        "bottom": bottom + 0.55 / along,
-        "top": top - 0.12 / along,
+        "bottom": bottom + 0.55 / height,
+        "top": bottom + part - above / height,
         "wspace": 0.25,
         "hspace": 0.25,
     }
-    return figure, list(figure.subplots(rows, columns, squeeze=False, gridspec_kw=margins).flat)
+    margins |= options.pop("gridspec_kw", {})
+    return panels_in(figure, count, columns, gridspec_kw=margins, **options)
+
+
+def layer_panels(
+    title: str, layers: Sequence[int], *, x: str, y: str, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Lay out one small panel for each layer.
+
+    Args:
+        title: The title of the figure.
+        layers: The layers.
+        x: The label of all horizontal axes.
+        y: The label of all vertical axes.
+        share: All are on one scale.
+
+    Returns:
+        The figure, and the panel of each layer.
+    """
+    columns = min(_MOST_SMALL, len(layers))
+    rows = -(-len(layers) // columns)
+    figure = figure_with_text(2.4 * columns + 0.6, 1.7 * rows + 0.75, title=title)
+    figure.supxlabel(x, size=10)
+    figure.supylabel(y, size=10)
+    apart = {"wspace": 0.12, "hspace": 0.35} if share else {"wspace": 0.35, "hspace": 0.6}
+    panels = fixed_panels(
+        figure, len(layers), columns, above=0.26, sharex=share, sharey=share, gridspec_kw=apart
+    )
+    for layer, axes in zip(layers, panels, strict=True):
+        axes.set_title(f"layer {layer}", size=8)
+        axes.tick_params(labelsize=7)
+    return figure, panels
 
 
 def add_legend(
@@ -111,32 +192,11 @@ def add_legend(
     legend.get_title().set_parse_math(False)
 
 
-def _page(width: float, height: float, words: Words) -> tuple[Figure, tuple[float, float]]:
-    """Write all words, and tell between which heights there is room for panels."""
-    title, subtitle = _wrap([words.title], width, 12), _wrap([words.subtitle], width, 9)
-    caption = _wrap(words.caption, width, 9)
-    top = 2 * _EDGE + _LINE[12] * len(title) + _LINE[9] * len(subtitle)
-    below = (_EDGE + _LINE[9] * len(caption)) * bool(caption)
-    bottom = below + _KEY * bool(words.key) + _EDGE / 2
-    total = top + height + bottom
-    figure = Figure(figsize=(width, total))
-    under = 1 - (_EDGE + _LINE[12] * len(title)) / total
-    _write(figure, (0.5, 1 - _EDGE / total), title, size=12, va="top", ha="center")
-    _write(figure, (0.5, under), subtitle, size=9, va="top", ha="center", color="#444444")
-    left = _SIDE / width
-    _write(figure, (left, below / total), caption, size=9, va="top", color="#333333", gid=CAPTION)
-    if words.key:
-        key = figure.legend(
-            [patch for patch, _ in words.key],
-            [name for _, name in words.key],
-            loc="lower center",
-            bbox_to_anchor=(0.5, below / total),
-            ncols=len(words.key),
-            fontsize=8,
-            frameon=False,
-        )
-        key.set_in_layout(False)
-    return figure, (bottom / total, (bottom + height) / total)
+def _add_key(figure: Figure, key: Sequence[tuple[Artist, str]], bottom: float) -> None:
+    samples, names = zip(*key, strict=True)
+    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, bottom)}
+    legend = figure.legend(samples, names, ncols=len(key), fontsize=8, frameon=False, **place)
+    legend.set_in_layout(False)
 
 
 def _write(figure: Figure, place: tuple[float, float], lines: Sequence[str], **looks: Any) -> None:

@@ -1,20 +1,20 @@
-"""Lines over layers with bands of 95 %, on scales that zeros and wide bands do not break."""
+"""Lines over layers with bands of 95 %, and what stands around them in a panel."""
+
+from typing import Any, Literal
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-from backlight.report.strength import brief
 from backlight.tables import Column, Table
 
-HALVES = {"attention": "#2b6cb0", "mlp": "#b5542b", "block": "#2f855a"}
-"""One colour for each half of a block, and one for parallel blocks as a whole."""
+NORMAL_95 = 1.96
+"""Standard errors to each side of a value that hold 95 % of a normal distribution."""
 
 BANDS = "Bands: 95 % (1.96 standard errors, clustered by passage; none of a single passage)."
-_NORMAL_95 = 1.96
-_NARROW = 50.0  # times, up to which a logarithmic axis needs more than powers of ten
+
 _LEAST = 1e-3  # of a value, where a band that reaches zero ends on a logarithmic axis
 
 
@@ -28,15 +28,30 @@ def draw_band(
         x: Where each row is.
         table: The statistic, and ``{statistic}_se``.
         column: The statistic.
-        colour: Of line and band.
+        colour: The colour of line and band.
         label: What a legend calls it.
     """
-    values, error = table[column], _NORMAL_95 * table[f"{column}_se"]
+    values = table[column]
     axes.plot(x, values, color=colour, linewidth=1.3, marker="o", markersize=3, label=label)
-    low = np.where(values > 0, np.maximum(values - error, _LEAST * values), values - error)
-    axes.fill_between(x, low, values + error, color=colour, alpha=0.2, linewidth=0)
+    fill_band(axes, x, *interval(values, table[f"{column}_se"]), colour=colour)
+
+
+def interval(
+    values: NDArray[np.float64], errors: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute the ends of 95 % intervals; of a positive value, both are positive."""
+    low, high = values - NORMAL_95 * errors, values + NORMAL_95 * errors
+    # Zero has no place on a logarithmic axis: a band that reaches it would vanish.
+    return np.where(values > 0, np.maximum(low, _LEAST * values), low), high
+
+
+def fill_band(
+    axes: Axes, x: Column, low: Column, high: Column, *, colour: str, label: str = ""
+) -> None:
+    """Fill the room between two lines; of less than four places, draw a bar at each."""
+    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0, label=label)
     if len(x) < 4:
-        axes.vlines(x, low, values + error, color=colour, linewidth=1, alpha=0.6)
+        axes.vlines(x, low, high, color=colour, linewidth=1, alpha=0.6)
 
 
 def finish(axes: Axes, *, y: str, x: str = "layer") -> None:
@@ -54,39 +69,13 @@ def finish(axes: Axes, *, y: str, x: str = "layer") -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def make_logarithmic(*panels: Axes) -> None:
-    """Put panels on one logarithmic scale that shows all lines, not how far down bands reach.
-
-    Args:
-        *panels: Where lines were drawn; nothing is done if no value is above zero.
-    """
-    lines = [line.get_ydata() for axes in panels for line in axes.lines]
-    values = np.concatenate([np.empty(0), *(np.asarray(line, np.float64) for line in lines)])
-    values = values[np.isfinite(values) & (values > 0)]
-    for axes in panels if len(values) else ():
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=float(values.min()) / 1.6)
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        if values.max() < _NARROW * values.min():
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: brief(value)))
+def sample(colour: str, marker: str = "", *, line: Literal["-", "--", ":", ""] = "-") -> Line2D:
+    """Make the sample of a line, or of a point, that stands in a legend."""
+    return Line2D([], [], color=colour, marker=marker, markersize=4, linestyle=line, linewidth=1.1)
 
 
-def shades(count: int) -> list[str]:
-    """Give so many colours, from dark to bright."""
-    return [to_hex(rgb) for rgb in colormaps["viridis"](np.linspace(0, 0.9, count))]
-
-
-def range_name(first: float, last: float) -> str:
-    """Name a range of positions or distances; the last one is open.
-
-    Args:
-        first: Its first.
-        last: Its last; NaN if it is open.
-
-    Returns:
-        Such as ``0``, ``2-3`` or ``65,536+``.
-    """
-    if np.isnan(last):
-        return f"{first:,.0f}+"
-    return f"{first:,.0f}" if first == last else f"{first:,.0f}\u2013{last:,.0f}"
+def write_instead(axes: Axes, text: str) -> None:
+    """Write in the middle of a panel why nothing is drawn there."""
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, text, fontsize=8.5, color="#5a6472", **place)
+    axes.set(xticks=[], yticks=[])

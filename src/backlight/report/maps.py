@@ -1,29 +1,32 @@
-"""Grids as maps: cells in colours, numbers along their sides, and a bar of colours."""
+"""Grids as maps: cells in colours, names along their sides, and a bar that explains the colours."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from backlight.report.strength import brief
+from backlight.report.colours import SEQUENTIAL
+from backlight.report.scales import number_briefly
 
 MAP = "map"
 """The ``gid`` of a map's cells."""
 
 _NO_VALUE = "#d5d9e0"
 _MANY = 2000  # cells, above which no lines are drawn between them
-_LEAST = 0.13  # inches from one number at an axis to the next
+_LEAST = 0.13  # inches from one name at an axis to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """Heads or distances by layer, as cells.
+    """Numbers in rows and columns that have names.
 
     Attributes:
         values: ``[rows, columns]``; NaN where there is no value.
@@ -32,12 +35,14 @@ class Grid:
     """
 
     values: NDArray[np.float64]
-    rows: list[str]
-    columns: list[str]
+    rows: Sequence[str]
+    columns: Sequence[str]
 
 
-def draw_grid(figure: Figure, axes: Axes, grid: Grid, norm: Normalize, colormap: str) -> None:
-    """Draw a grid, grey where there is no value, with a bar that tells its colours.
+def draw_grid(
+    figure: Figure, axes: Axes, grid: Grid, norm: Normalize, colormap: str = SEQUENTIAL
+) -> None:
+    """Draw a grid, grey where there is no value, with a bar that explains its colours.
 
     Args:
         figure: Where there is room for the bar.
@@ -46,57 +51,99 @@ def draw_grid(figure: Figure, axes: Axes, grid: Grid, norm: Normalize, colormap:
         norm: From values to 0..1.
         colormap: The colours.
     """
-    height, width = grid.values.shape
-    mesh = axes.pcolormesh(
-        np.arange(width + 1) - 0.5,
-        np.arange(height + 1) - 0.5,
-        np.ma.masked_invalid(grid.values),
+    mesh = colour_cells(axes, grid.values, norm, colormap)
+    axes.set_facecolor(_NO_VALUE)
+    for axis, names in ((axes.xaxis, grid.columns), (axes.yaxis, grid.rows)):
+        name_ticks(axis, names, apart=_LEAST * max(map(len, names)) ** 0.5, fontsize=8)
+    add_bar(figure, [axes], mesh, grid.values, pad=0.02, aspect=22)
+
+
+def colour_cells(
+    axes: Axes, values: NDArray[np.float64], norm: Normalize, colormap: str
+) -> QuadMesh:
+    """Draw numbers as coloured squares around whole places, the first row at the bottom.
+
+    Args:
+        axes: Where to draw.
+        values: ``[rows, columns]``; what is not finite is left blank.
+        norm: From values to 0..1.
+        colormap: The colours.
+
+    Returns:
+        What a bar of colours explains.
+    """
+    return axes.pcolormesh(
+        *(np.arange(count + 1) - 0.5 for count in reversed(values.shape)),
+        np.ma.masked_invalid(values),
         norm=norm,
         cmap=colormap,
         edgecolors="white",
-        linewidth=0.3 if grid.values.size < _MANY else 0,
+        linewidth=0.3 if values.size < _MANY else 0,
         gid=MAP,
     )
-    axes.set_facecolor(_NO_VALUE)
-    box = axes.get_position()
-    for axis, names, inches in (
-        (axes.xaxis, grid.columns, box.width * figure.get_figwidth()),
-        (axes.yaxis, grid.rows, box.height * figure.get_figheight()),
-    ):
-        step = max(1, int(np.ceil(_LEAST * max(map(len, names)) ** 0.5 * len(names) / inches)))
-        axis.set_ticks(range(0, len(names), step), names[::step])
-    axes.tick_params(labelsize=8)
-    _add_bar(figure, axes, mesh, norm, grid.values)
 
 
-def _add_bar(
+def name_ticks(axis: Axis, names: Sequence[str], *, apart: float = _LEAST, **looks: Any) -> None:
+    """Name the places 0, 1, 2, ... of an axis, but only every so many if there is little room.
+
+    Args:
+        axis: The axis.
+        names: The name of each place.
+        apart: Inches from one name to the next, that they do not cover each other.
+        **looks: How they are written.
+    """
+    places = places_to_name(axis, len(names), apart=apart)
+    axis.set_ticks(places, [names[place] for place in places], parse_math=False, **looks)
+
+
+def places_to_name(axis: Axis, count: int, *, apart: float = _LEAST) -> range:
+    """Choose every so many of an axis' places, so that names that far apart have room."""
+    return range(0, count, max(1, int(np.ceil(apart * count / length_of(axis)))))
+
+
+def length_of(axis: Axis) -> float:
+    """Return how long an axis is, in inches."""
+    figure, box = axis.axes.get_figure(root=True), axis.axes.get_position()
+    assert figure is not None
+    width, height = figure.get_size_inches()
+    return float(box.width * width if axis is axis.axes.xaxis else box.height * height)
+
+
+def add_bar(
     figure: Figure,
-    axes: Axes,
+    panels: Sequence[Axes],
     mesh: ScalarMappable,
-    norm: Normalize,
     values: NDArray[np.float64],
+    **looks: Any,
 ) -> None:
-    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=22, extend=_open_ends(values, norm))
+    """Add a bar that explains colours, with pointed ends where there are values beyond its scale.
+
+    Args:
+        figure: Where there is room for it.
+        panels: Beside which it stands.
+        mesh: What has the colours.
+        values: All that is shown in them.
+        **looks: Options of ``Figure.colorbar``.
+    """
+    norm = mesh.norm
+    assert isinstance(norm, Normalize)
+    bar = figure.colorbar(mesh, ax=list(panels), extend=_open_ends(values, norm), **looks)
     bar.ax.tick_params(labelsize=7)
     if isinstance(norm, LogNorm):
-        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 3) if norm(8.0) < 1 else (1, 2, 5)))
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: brief(value)))
-        bar.ax.yaxis.set_minor_locator(NullLocator())
+        assert norm.vmin is not None
+        assert norm.vmax is not None
+        decades = np.log10(norm.vmax / norm.vmin)
+        number_briefly(
+            bar.ax.yaxis, (1, 2, 5) if decades < 1.8 else (1, 3) if decades < 4 else (1,)
+        )
+        bar.ax.minorticks_off()
 
 
 def _open_ends(
     values: NDArray[np.float64], norm: Normalize
 ) -> Literal["neither", "min", "max", "both"]:
-    """Say at which ends of a scale there are values beyond it."""
+    """Find at which ends of a scale there are values beyond it."""
     assert norm.vmin is not None
     assert norm.vmax is not None
     below, above = bool((values < norm.vmin).any()), bool((values > norm.vmax).any())
     return "both" if below and above else "min" if below else "max" if above else "neither"
-
-
-def around_one(values: NDArray[np.float64], *, most: float) -> Normalize:
-    """Choose a logarithmic scale around 1 for values, that ends at so many times at most."""
-    positive = values[np.isfinite(values) & (values > 0)]
-    farthest = float(np.abs(np.log(positive)).max(initial=0.0))
-    end = float(np.exp(np.clip(farthest, np.log(2), np.log(most))))
-    return LogNorm(1 / end, end)

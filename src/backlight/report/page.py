@@ -1,14 +1,18 @@
 """One page of HTML that needs nothing else: text is escaped, pictures are inside."""
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from backlight.errors import ConfigError, quoted
 from backlight.foreign.text import html
 
-GENERATOR = '<meta name="generator" content="backlight">'
-"""What the first lines of each page say: only what says so may be replaced by another page."""
+_GENERATOR = '<meta name="generator" content="backlight">'
+"""A line at the head of each page; only a file that has it may be replaced by another page."""
 
+_HEAD = 1000  # bytes, in which a page says who made it
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --paper: #fff; --soft: #5a6472; --line: #d8dde5; }
 @media (prefers-color-scheme: dark) {
@@ -46,7 +50,7 @@ class Picture:
     """A picture and what it shows.
 
     Attributes:
-        png: Its bytes.
+        png: The bytes of its file.
         caption: Below it, and for those who cannot see it.
     """
 
@@ -59,7 +63,7 @@ class Section:
     """A heading with paragraphs and pictures.
 
     Attributes:
-        heading: Of the section.
+        heading: What the section is about; empty for none.
         paragraphs: Its text.
         pictures: Below the text.
         mark: A word on a coloured ground beside the heading, empty for none.
@@ -73,19 +77,11 @@ class Section:
     tone: str = "odd"
 
 
-@dataclass(slots=True)
-class _Lines:
-    lines: list[str] = field(default_factory=list[str])
-
-    def add(self, line: str) -> None:
-        self.lines.append(line)
-
-
 def page(title: str, sections: Sequence[Section], *, mark: str = "", tone: str = "good") -> bytes:
     """Write a page.
 
     Args:
-        title: Of the page.
+        title: What the page is about.
         sections: From top to bottom; one without a heading goes on with what is above it.
         mark: A word on a coloured ground beside the title, empty for none.
         tone: Its colour: ``good``, ``bad`` or ``odd``.
@@ -93,32 +89,53 @@ def page(title: str, sections: Sequence[Section], *, mark: str = "", tone: str =
     Returns:
         The file: one document in UTF-8 that loads nothing.
     """
-    lines = _Lines()
-    lines.add("<!DOCTYPE html>")
-    lines.add('<html lang="en"><head><meta charset="utf-8">')
-    lines.add(GENERATOR)
-    lines.add('<meta name="viewport" content="width=device-width, initial-scale=1">')
-    lines.add(f"<title>{html(title)}</title><style>{_STYLE}</style></head><body>")
-    lines.add(f"<h1>{html(title)}{_badge(mark, tone)}</h1>")
-    for section in sections:
-        _add_section(lines, section)
-    lines.add("</body></html>")
-    return "\n".join(lines.lines).encode()
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        _GENERATOR,
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{html(title)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>{html(title)}{_badge(mark, tone)}</h1>",
+        *(line for section in sections for line in _lines(section)),
+        "</body></html>",
+    ]
+    return "\n".join(lines).encode()
 
 
-def _add_section(lines: _Lines, section: Section) -> None:
-    lines.add("<section>" if section.heading else "<div>")
+def refuse_page(path: Path) -> None:
+    """Refuse a file for a page that is something else, such as the log that is to be judged.
+
+    Args:
+        path: Where the page is to be written.
+
+    Raises:
+        ConfigError: If something is there that is no page of backlight.
+    """
+    if not os.path.lexists(path):
+        return
+    if not path.is_symlink() and path.is_file():
+        with path.open("rb") as file:
+            if _GENERATOR.encode() in file.read(_HEAD):
+                return
+    raise ConfigError(
+        f"{quoted(path)} is there already and is no page that backlight made, so it is not "
+        "replaced; name another file with --html."
+    )
+
+
+def _lines(section: Section) -> Iterator[str]:
+    yield "<section>" if section.heading else "<div>"
     if section.heading:
-        lines.add(f"<h2>{html(section.heading)}{_badge(section.mark, section.tone)}</h2>")
+        yield f"<h2>{html(section.heading)}{_badge(section.mark, section.tone)}</h2>"
     for paragraph in section.paragraphs:
         label = f"<strong>{html(paragraph.label)}</strong> " if paragraph.label else ""
-        lines.add(f"<p>{label}{html(paragraph.text)}</p>")
+        yield f"<p>{label}{html(paragraph.text)}</p>"
     for picture in section.pictures:
         content = base64.b64encode(picture.png).decode("ascii")
         caption = html(picture.caption)
-        lines.add(f'<figure><img src="data:image/png;base64,{content}" alt="{caption}">')
-        lines.add(f"<figcaption>{caption}</figcaption></figure>")
-    lines.add("</section>" if section.heading else "</div>")
+        yield f'<figure><img src="data:image/png;base64,{content}" alt="{caption}">'
+        yield f"<figcaption>{caption}</figcaption></figure>"
+    yield "</section>" if section.heading else "</div>"
 
 
 def _badge(mark: str, tone: str) -> str:

@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from backlight.report.plots import Panel, Plot
+from backlight.report.colours import shades
+from backlight.report.layout import figure_with_text, panels_in
+from backlight.report.plots import Panel, Plot, plots_from_json
+from backlight.runs.results import Results
 from backlight.tables import Column, Table
 
 _WIDTH, _HEIGHT = 5.6, 3.8
@@ -17,6 +19,18 @@ _DODGE = 0.6  # of the room between two categories is used by the series
 _MANY_LABELS = 6
 _MANY_POINTS = 40  # above which lines have no marks
 _FEW_DECADES, _NARROW = 2.0, 0.7  # a narrow logarithmic axis may not even have a 1, a 2 and a 5
+
+
+def draw(results: Results) -> Iterator[tuple[str, Figure]]:
+    """Draw the figures that a run declares in its metadata.
+
+    Args:
+        results: The run, carried out just now or read from disk.
+
+    Yields:
+        The name of each figure's file, and the figure.
+    """
+    yield from draw_plots(plots_from_json(results.metadata["plots"]), results.tables)
 
 
 def draw_plots(plots: Sequence[Plot], tables: Mapping[str, Table]) -> Iterator[tuple[str, Figure]]:
@@ -30,20 +44,13 @@ def draw_plots(plots: Sequence[Plot], tables: Mapping[str, Table]) -> Iterator[t
         The name of each figure's file, and the figure.
     """
     for plot in plots:
-        yield f"{plot.name}.png", _draw(plot, tables)
-
-
-def _draw(plot: Plot, tables: Mapping[str, Table]) -> Figure:
-    columns = min(plot.columns, len(plot.panels))
-    rows = -(-len(plot.panels) // columns)
-    figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.4), layout="constrained")
-    figure.suptitle(plot.title, size=11)
-    cells = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes, panel in zip(cells, plot.panels, strict=False):
-        _draw_panel(axes, panel, tables[panel.table])
-    for axes in cells[len(plot.panels) :]:
-        axes.set_axis_off()
-    return figure
+        columns = min(plot.columns, len(plot.panels))
+        height = _HEIGHT * -(-len(plot.panels) // columns)
+        figure = figure_with_text(_WIDTH * columns, height, title=plot.title)
+        panels = panels_in(figure, len(plot.panels), columns)
+        for axes, panel in zip(panels, plot.panels, strict=True):
+            _draw_panel(axes, panel, tables[panel.table])
+        yield f"{plot.name}.png", figure
 
 
 def _draw_panel(axes: Axes, panel: Panel, table: Table) -> None:
@@ -69,7 +76,7 @@ def _draw_panel(axes: Axes, panel: Panel, table: Table) -> None:
 
 
 def _draw_series(
-    axes: Axes, panel: Panel, table: Table, x: Column, label: str, colour: object
+    axes: Axes, panel: Panel, table: Table, x: Column, label: str, colour: str
 ) -> None:
     y, categories = table[panel.y], table[panel.x].dtype.kind == "U"
     joined = panel.joined and not categories
@@ -116,7 +123,7 @@ def _thin_out(axes: Axes) -> None:
 
 
 def _places(column: Column) -> tuple[Column, list[str]]:
-    """Give numbers along the axis, and names of categories if there are any."""
+    """Return numbers along the axis, and the names of categories if there are any."""
     if column.dtype.kind != "U":
         return column.astype(np.float64), []
     names = list(dict.fromkeys(map(str, column)))
@@ -124,7 +131,7 @@ def _places(column: Column) -> tuple[Column, list[str]]:
 
 
 def _series(table: Table, panel: Panel) -> dict[str, Column]:
-    """Give each series' rows by its name, in the order of the table."""
+    """Find each series' rows by its name, in the order of the table."""
     if panel.series is None:
         return {"": np.ones(table.num_rows, dtype=bool)}
     values = list(dict.fromkeys(table[panel.series].tolist()))
@@ -135,8 +142,8 @@ def _name(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _colours(panel: Panel, table: Table, count: int) -> list[object]:
+def _colours(panel: Panel, table: Table, count: int) -> list[str]:
     """Colour numbers by their order, names by kind."""
     if panel.series is not None and table[panel.series].dtype.kind in "if":
-        return [mpl.colormaps["viridis"](place) for place in np.linspace(0, 0.9, count)]
+        return shades(count)
     return [f"C{number % 10}" for number in range(count)]

@@ -1,6 +1,6 @@
-"""Pictures said as plain data: which columns of which table, and how they are drawn.
+"""Figures as plain data: which columns of which table, and how they are drawn.
 
-An experiment says its pictures so, beside its tables; both are kept in the run, and the pictures
+An experiment declares its figures so, beside its tables; both are kept in the run, and the figures
 are drawn from there, again whenever they are wanted.
 """
 
@@ -66,18 +66,16 @@ class Plot:
 
 
 def plots_to_json(plots: Sequence[Plot]) -> list[dict[str, Any]]:
-    """Turn pictures into what JSON can hold."""
+    """Turn figures into what JSON can hold."""
     return [asdict(plot) for plot in plots]
 
 
 def plots_from_json(found: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """Read what ``plots_to_json`` gave."""
+    """Read what ``plots_to_json`` returned."""
     return [
         Plot(
-            name=plot["name"],
-            title=plot["title"],
             panels=[Panel(**panel) for panel in plot["panels"]],
-            columns=plot["columns"],
+            **{name: plot[name] for name in ("name", "title", "columns")},
         )
         for plot in found
     ]

@@ -12,23 +12,17 @@ _DPI = 110
 
 def rendered(name: str, figure: Figure) -> bytes:
     """Render a figure as its file's name says; in a drawing (.svg), text stays text."""
-    return svg(figure) if name.endswith(".svg") else png(figure)
-
-
-def svg(figure: Figure) -> bytes:
-    """Render a figure as a drawing."""
-    buffer = io.BytesIO()
+    is_drawing = name.endswith(".svg")
+    buffer, named = io.BytesIO(), ("Date", "Creator") if is_drawing else ("Software",)
     make_plain(figure)
-    # Without a salt of its own, matplotlib names clipping paths at random; without the rest, it
-    # draws letters as paths and writes down the time.
+    # Without a salt of its own, matplotlib names clipping paths at random; it also writes down the
+    # time, its version, and letters as paths, unless it is told not to.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "backlight"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        ending, dpi = ("svg", "figure") if is_drawing else ("png", _DPI)
+        figure.savefig(buffer, format=ending, dpi=dpi, metadata=dict.fromkeys(named))
     return buffer.getvalue()
 
 
 def png(figure: Figure) -> bytes:
     """Render a figure as pixels."""
-    buffer = io.BytesIO()
-    make_plain(figure)
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    return rendered(".png", figure)

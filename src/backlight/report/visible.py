@@ -31,8 +31,9 @@ def make_plain(figure: Figure) -> None:
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         if id(text) not in numbers:
+            longest = _LONGEST if text in figure.texts else _LONGEST_INSIDE
             text.set_parse_math(False)
-            _rewrite(text, _LONGEST if text in figure.texts else _LONGEST_INSIDE)
+            text.set_text(_seen(text.get_text(), longest))
     for axis in axes:
         if _is_labelled(axis):
             axis.set_major_formatter(_PlainLabels(axis.get_major_formatter()))
@@ -49,7 +50,12 @@ def visible(text: str, *, blanks: bool = True) -> str:
         The text; line breaks are written ``\n``, and letters that the typeface of figures does not
         have by their number, such as ``\u4e2d``.
     """
-    return "".join(_sign(letter, blanks=blanks) for letter in text)
+    readable = (
+        letter if letter.isprintable() and plain(letter) == letter else sign(letter)
+        for letter in text
+    )
+    seen = "".join(_drawn(letter) for signs in readable for letter in signs)
+    return seen.replace(" ", "·") if blanks else seen
 
 
 class _PlainLabels(Formatter):
@@ -76,13 +82,6 @@ def _numbers(axis: Axis) -> Iterator[Text]:
         yield from (tick.label1, tick.label2)
 
 
-def _rewrite(text: Text, longest: int) -> None:
-    written = text.get_text()
-    seen = _seen(written, longest)
-    if seen != written:
-        text.set_text(seen)
-
-
 def _seen(text: str, longest: int) -> str:
     lines = (shorten(line, longest) for line in plain(text, lines=True).split("\n"))
     return "\n".join("".join(map(_drawn, line)) for line in lines)
@@ -90,14 +89,6 @@ def _seen(text: str, longest: int) -> str:
 
 def _drawn(letter: str) -> str:
     return letter if _has_glyph(letter) else sign(letter)
-
-
-def _sign(letter: str, *, blanks: bool) -> str:
-    if letter == " ":
-        return "·" if blanks else letter
-    if letter.isprintable() and plain(letter) == letter and _has_glyph(letter):
-        return letter
-    return sign(letter)
 
 
 @cache

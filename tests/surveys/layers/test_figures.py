@@ -2,37 +2,23 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from backlight.report.dimensions import Variant
-from backlight.surveys.layers.figures import LayersReport, draw_layers
+from backlight.runs.results import Results
+from backlight.surveys.layers.figures import draw, draw_sizes
 from backlight.tables import Table
 
 WIDTH = 8
 RANDOM = np.random.default_rng(0)
 
 
-def variant(name, layers, unit="nats/unit"):
-    mode = name.partition("_norm_")[0]
-    return Variant(
-        name=name,
-        mode=mode,
-        unit=unit,
-        by_layer={layer: RANDOM.normal(size=WIDTH).astype(np.float32) for layer in layers},
-    )
-
-
-def report(names, *, layers=(0, 2), quantity="gradients"):
+def results_of(names, *, layers=(0, 2), quantity="gradients", **config):
     numbers = {
         f"{mode}{end}": np.abs(RANDOM.normal(size=len(layers)))
         for mode in ("mean", "mean_abs", "rms")
         for end in ("", "_se")
     }
     shares = ("participation_ratio", "top_share", "sign_consistency")
-    return LayersReport(
-        model="tiny",
-        site="mlp.out",
-        quantity=quantity,
-        variants=tuple(variant(name, layers) for name in names),
-        layers=Table(
+    tables = (
+        Table(
             name="layers",
             columns={
                 "layer": np.array(layers),
@@ -42,7 +28,7 @@ def report(names, *, layers=(0, 2), quantity="gradients"):
             },
             units=dict.fromkeys(numbers, "nats/unit"),
         ),
-        dimensions=Table(
+        Table(
             name="dimensions",
             columns={
                 "layer": np.repeat(layers, WIDTH),
@@ -50,21 +36,40 @@ def report(names, *, layers=(0, 2), quantity="gradients"):
                 "mean_abs": np.abs(RANDOM.normal(size=WIDTH * len(layers))),
             },
         ),
-        histograms=Table(
-            name="histograms",
-            columns={
-                "layer": np.array(layers),
-                "lower": np.full(len(layers), 0.5),
-                "upper": np.full(len(layers), 1.0),
-                "count": np.full(len(layers), 10),
-            },
-            units={"upper": "nats/unit"},
-        ),
+        histograms([(layer, 0.5, 1.0, 10) for layer in layers]),
+    )
+    asked = {"model_name": "tiny", "site": "mlp.out", "aggregate_by": quantity}
+    return Results(
+        config={**asked, "normalize": "none", "power": None, **config},
+        data={
+            f"layer_{layer}_{name}": RANDOM.normal(size=WIDTH).astype(np.float32)
+            for name in names
+            for layer in layers
+        },
+        tables={table.name: table for table in tables},
+    )
+
+
+def histograms(rows):
+    layer, lower, upper, count = zip(*rows, strict=True)
+    return Table(
+        name="histograms",
+        columns={
+            "layer": np.array(layer),
+            "lower": np.array(lower, np.float64),
+            "upper": np.array(upper, np.float64),
+            "count": np.array(count),
+        },
+        units={"lower": "nats", "upper": "nats"},
     )
 
 
 def drawn(names, **options):
-    return dict(draw_layers(report(names, **options)))
+    return dict(draw(results_of(names, **options)))
+
+
+def title_of(figure):
+    return figure.texts[0].get_text().replace("\n", " ")
 
 
 def test_a_single_mode_has_the_seed_s_figures_and_a_depth_profile():
@@ -123,7 +128,7 @@ def test_figures_are_named_after_what_they_show(quantity):
 def test_every_figure_says_what_it_shows_of_which_model():
     for name, figure in drawn(["mean", "mean_abs"]).items():
         assert isinstance(figure, Figure)
-        title = figure.get_suptitle()
+        title = title_of(figure)
         assert "gradient of the loss at mlp.out, tiny" in title, name
         if name.startswith("layer_2_"):
             assert title.startswith("Layer 2: ")
@@ -153,21 +158,7 @@ def test_layers_that_are_compared_share_their_scales():
 
 
 def test_the_unit_of_normalised_numbers_is_on_the_axis():
-    made = report([])
-    scaled = Variant(name="mean", mode="mean", unit="1 on average by sum", by_layer={0: np.ones(4)})
-    figures = dict(
-        draw_layers(
-            LayersReport(
-                model=made.model,
-                site=made.site,
-                quantity=made.quantity,
-                variants=(scaled,),
-                layers=made.layers,
-                dimensions=made.dimensions,
-                histograms=made.histograms,
-            )
-        )
-    )
+    figures = drawn(["mean"], layers=(0,), normalize="sum")
 
     axes = figures["layer_0_mean_gradient_hist.png"].axes[0]
     assert axes.get_xlabel() == "mean (1 on average by sum)"
@@ -184,7 +175,39 @@ def test_the_depth_profile_has_a_panel_for_each_mode_and_one_for_concentration()
 
 
 def test_a_figure_is_drawn_only_when_it_is_asked_for():
-    figures = draw_layers(report(["mean_abs"]))
+    figures = draw(results_of(["mean_abs"]))
 
     assert next(figures)[0] == "depth_profile.png"
     figures.close()
+
+
+@pytest.fixture
+def axes():
+    return Figure(figsize=(8, 4.5)).subplots()
+
+
+def test_shares_of_sizes_add_up_to_100_percent_in_each_layer(axes):
+    table = histograms(
+        [
+            (0, -2.0, -1.0, 30),
+            (0, 1.0, 2.0, 10),
+            (0, 2.0, 4.0, 60),
+            (3, 1.0, 2.0, 5),
+            (3, 0.0, 1e-45, 15),
+        ]
+    )
+
+    mesh = draw_sizes(axes, table)
+
+    shares = np.ma.filled(mesh.get_array(), 0.0)
+    # Rows are octaves from the lowest; both signs of a size are one row.
+    np.testing.assert_allclose(shares.sum(axis=0), [100, 100])
+    np.testing.assert_allclose(shares, [[40, 100], [60, 0]])
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylabel().startswith("absolute value (nats)")
+
+
+def test_a_run_in_which_all_was_zero_can_be_drawn(axes):
+    mesh = draw_sizes(axes, histograms([(0, 0.0, 1e-45, 20), (1, 0.0, 1e-45, 20)]))
+
+    np.testing.assert_allclose(np.ma.filled(mesh.get_array(), 0.0).sum(axis=0), [100, 100])

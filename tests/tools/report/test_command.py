@@ -7,8 +7,9 @@ import pytest
 import backlight
 from backlight import cli
 from backlight.errors import RunDirectoryError
+from backlight.report.dimensions import variants_of
 from backlight.runs.directory import RunDirectory
-from backlight.tools.report.command import layers_report, run
+from backlight.tools.report.command import run
 from zoo.folders import contents
 
 
@@ -76,7 +77,7 @@ def test_a_report_needs_no_torch(options, tmp_path):
 def test_each_aggregate_is_shown_in_its_unit(options, asked, units):
     results = backlight.layers(**options, layers="1", **asked)
 
-    assert {each.name: each.unit for each in layers_report(results).variants} == units
+    assert {each.name: each.unit for each in variants_of(results)} == units
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path, capsys):

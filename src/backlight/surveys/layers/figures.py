@@ -1,121 +1,126 @@
 """All figures of a run of ``backlight layers``, drawn from its tables and arrays."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-from backlight.report.axes import MODE_COLOURS, draw_by_layer, draw_density_by_layer
-from backlight.report.canvas import one_panel
-from backlight.report.dimensions import NOUNS, TITLES, Dimensions, Variant, draw_all_dimensions
+from backlight.report.colours import MODES, SEQUENTIAL
+from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
+from backlight.report.layout import figure_with_text, panels_in
+from backlight.report.lines import BANDS, draw_band, finish
+from backlight.report.scales import make_logarithmic
+from backlight.runs.results import Results
 from backlight.tables import Table
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayersReport:
-    """What the figures of a run show.
-
-    Attributes:
-        model: The model's name.
-        site: The kind of site, such as ``mlp.out``.
-        quantity: ``gradients``, ``values`` or ``grad_x_act``.
-        variants: The aggregates.
-        layers: The table by layer.
-        dimensions: The table by dimension.
-        histograms: The table of sizes.
-    """
-
-    model: str
-    site: str
-    quantity: str
-    variants: tuple[Variant, ...]
-    layers: Table
-    dimensions: Table
-    histograms: Table
-
-    @property
-    def noun(self) -> str:
-        """The quantity, as in file names."""
-        return NOUNS[self.quantity]
-
-    @property
-    def title(self) -> str:
-        """What is shown, for a title."""
-        return f"{TITLES[self.quantity]} at {self.site}, {self.model}"
+_TITLES = {
+    "gradients": "gradient of the loss",
+    "values": "activation",
+    "grad_x_act": "gradient x activation",
+}
+_TINY = float(np.finfo(np.float32).tiny)
+_LOWEST_SHARE = 0.0005  # of all values may be smaller than the lowest row of sizes
 
 
-def draw_layers(report: LayersReport) -> Iterator[tuple[str, Figure]]:
+def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     """Draw all figures of a run.
 
     Args:
-        report: What to show.
+        results: The run, measured just now or read from disk.
 
     Yields:
         The name of each figure's file, and the figure.
     """
-    yield "depth_profile.png", _depth_profile(report)
-    yield f"token_{report.noun}_histograms.png", _token_histograms(report)
-    table = report.dimensions
-    yield from draw_all_dimensions(
-        Dimensions(
-            title=report.title,
-            noun=report.noun,
-            kind="activation",
-            index="dimension",
-            variants=report.variants,
-            means={
-                int(layer): table.select(table["layer"] == layer)
-                for layer in report.layers["layer"]
-            },
-        )
-    )
+    options, tables = results.config, results.tables
+    noun = NOUNS[options["aggregate_by"]]
+    title = f"{_TITLES[options['aggregate_by']]} at {options['site']}, {options['model_name']}"
+    variants = variants_of(results)
+    modes = list(dict.fromkeys(variant.mode for variant in variants))
+    yield "depth_profile.png", _depth_profile(tables["layers"], modes, title)
+    yield f"token_{noun}_histograms.png", _sizes(tables["histograms"], title)
+    single = tables["dimensions"]
+    means = {
+        int(layer): single.select(single["layer"] == layer) for layer in tables["layers"]["layer"]
+    }
+    shown = Dimensions(title=title, noun=noun, index="dimension", variants=variants, means=means)
+    yield from draw_dimensions(shown)
 
 
-def _depth_profile(report: LayersReport) -> Figure:
-    modes = list(dict.fromkeys(variant.mode for variant in report.variants))
-    figure = Figure(figsize=(8, 2.6 + 2.6 * len(modes)), layout="constrained")
-    panels = figure.subplots(len(modes) + 1, 1, sharex=True, squeeze=False)[:, 0]
-    figure.suptitle(f"Depth profile: {report.title}\n(bands: 95 %, clustered by passage)", size=11)
-    table = report.layers
+def _depth_profile(table: Table, modes: Sequence[str], title: str) -> Figure:
+    height = 2.0 + 2.6 * len(modes)
+    figure = figure_with_text(8, height, title=f"Depth profile: {title}", caption=[BANDS])
+    panels = panels_in(figure, len(modes) + 1, 1, sharex=True)
     for mode, axes in zip(modes, panels, strict=False):
-        positive = bool((table[mode] > 0).all())
-        draw_by_layer(
-            axes,
-            table,
-            mode,
-            colour=MODE_COLOURS[mode],
-            label=mode,
-            log=mode != "mean" and positive,
-        )
-        axes.set_xlabel("")
+        draw_band(axes, table["layer"], table, mode, colour=MODES[mode])
+        finish(axes, y=table.label(mode), x="")
+        if mode != "mean" and (table[mode] > 0).all():
+            make_logarithmic(axes)
+        else:
+            axes.axhline(0, color="black", linewidth=0.6)
     _draw_concentration(panels[-1], table)
     return figure
 
 
 def _draw_concentration(axes: Axes, table: Table) -> None:
     """Draw how evenly dimensions share the quantity, and how steady their signs are."""
-    share = table["participation_ratio"] / table["num_dimensions"]
     curves = {
-        "effective dimensions / dimensions": share,
+        "effective dimensions / dimensions": table["participation_ratio"] / table["num_dimensions"],
         "share of the top 1 %": table["top_share"],
         "sign consistency": table["sign_consistency"],
     }
     for label, values in curves.items():
         axes.plot(table["layer"], values, marker=".", label=label)
-    axes.set(xlabel="layer", ylabel="share (0 to 1)", ylim=(0, 1))
+    finish(axes, y="share (0 to 1)")
+    axes.set_ylim(0, 1)
     axes.legend(frameon=False, fontsize=8, ncols=3)
 
 
-def _token_histograms(report: LayersReport) -> Figure:
-    figure, axes = one_panel(f"Size of single values: {report.title}")
-    mesh = draw_density_by_layer(axes, report.histograms)
+def _sizes(table: Table, title: str) -> Figure:
+    figure = figure_with_text(8, 4.1, title=f"Size of single values: {title}")
+    axes = figure.subplots()
+    mesh = draw_sizes(axes, table)
     figure.colorbar(mesh, ax=axes, label="share of tokens x dimensions (%)")
     return figure
 
 
-def draw(results):
-    """Draw all figures of a run."""
-    from backlight.tools.report.command import layers_report
+def draw_sizes(axes: Axes, table: Table) -> QuadMesh:
+    """Draw how large single values are, layer by layer: the share of each size.
 
-    return draw_layers(layers_report(results))
+    Args:
+        axes: Where to draw; the caller owns the figure.
+        table: Columns ``layer``, ``lower``, ``upper`` and ``count``: bins of signed values.
+
+    Returns:
+        The coloured mesh, for a colour bar.
+    """
+    layers = np.unique(table["layer"])
+    sizes = np.maximum(np.abs(table["lower"]), np.abs(table["upper"]))
+    # Both signs of a size are one row, and rows are octaves: bins of any run are merged, never cut.
+    octaves = np.ceil(np.log2(np.maximum(sizes, _TINY))).astype(int)
+    filled = table["count"] > 0
+    seen = filled & (sizes > _TINY)
+    seen = seen if seen.any() else filled  # all was zero
+    floor, top = _quantile(octaves[seen], table["count"][seen]), int(octaves[seen].max())
+    shares = np.zeros((top - floor + 1, len(layers)))
+    rows, columns = np.maximum(octaves, floor) - floor, np.searchsorted(layers, table["layer"])
+    np.add.at(shares, (rows[filled], columns[filled]), table["count"][filled])
+    shares = np.ma.masked_equal(shares, 0) / shares.sum(axis=0)
+    edges = 2.0 ** np.arange(floor - 1, top + 1)
+    steps = np.append(layers, layers[-1] + 1) - 0.5
+    mesh = axes.pcolormesh(steps, edges, 100 * shares, cmap=SEQUENTIAL, rasterized=True)
+    axes.set_yscale("log")
+    unit = table.units["upper"]
+    axes.set(xlabel="layer", ylabel=f"absolute value ({unit})\nlowest row: all below, and zeros")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return mesh
+
+
+def _quantile(octaves: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
+    """Find the octave below which there is hardly a value."""
+    order = np.argsort(octaves, kind="stable")
+    reached = np.cumsum(counts[order]) >= _LOWEST_SHARE * counts.sum()
+    return int(octaves[order][reached.argmax()])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from backlight.errors import ConfigError
 from backlight.foreign.files import expanded
+from backlight.report.page import refuse_page
 from backlight.surveys.driver.options import ModelOptions, TextOptions
 from backlight.tools.doctor.options import DoctorConfig
-from backlight.tools.doctor.page import refuse_page, write_page
 from backlight.tools.doctor.text import print_diagnosis
 from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.doctor.findings import Diagnosis
@@ -33,6 +33,8 @@ def doctor(run_dir: Path | str, *, html: Path | str | None = None) -> Diagnosis:
     history = read_history(run_dir)
     diagnosis = diagnose(history)
     if page is not None:
+        from backlight.tools.doctor.page import write_page
+
         write_page(page, history, diagnosis, title=str(run_dir))
     return diagnosis
 
@@ -52,6 +54,8 @@ def run(config: DoctorConfig) -> int:
     diagnosis = diagnose(history)
     print_diagnosis(diagnosis, title=title, understood=history.understood)
     if config.html is not None:
+        from backlight.tools.doctor.page import write_page
+
         write_page(config.html, history, diagnosis, title=title)
     return 0 if diagnosis.is_healthy else 1
 

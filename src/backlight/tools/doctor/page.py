@@ -1,46 +1,22 @@
 """A diagnosis as one page: findings in words, and the history as pictures."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import ConfigError, quoted
-from backlight.report.page import GENERATOR, Paragraph, Picture, Section, page
+from backlight.report.page import Paragraph, Picture, Section, page, refuse_page
+from backlight.report.rendering import png
 from backlight.runs.files import write_file
 from backlight.tables import Table
 from backlight.tools.doctor.pictures import DoctorReport, Grid, Mark, draw_doctor
 from backlight.tools.doctor.text import heading, meaning, recorded, tone
-from backlight.tools.report.command import png
 from backlight.training.doctor.findings import Diagnosis, Finding
 from backlight.training.log.history import History, block_of
 
 _LARGEST = 1e100
 _TONES = {"healthy": "good", "warning": "odd", "error": "bad"}
-_HEAD = 1000  # bytes, in which a page says who made it
-
-
-def refuse_page(path: Path) -> None:
-    """Refuse a file for a page that is something else, such as the log that is to be judged.
-
-    Args:
-        path: Where the page is to be written.
-
-    Raises:
-        ConfigError: If something is there that is no page of backlight.
-    """
-    if not os.path.lexists(path):
-        return
-    if not path.is_symlink() and path.is_file():
-        with path.open("rb") as file:
-            if GENERATOR.encode() in file.read(_HEAD):
-                return
-    raise ConfigError(
-        f"{quoted(path)} is there already and is no page that backlight made, so it is not "
-        "replaced; name another file with --html."
-    )
 
 
 def write_page(path: Path, history: History, diagnosis: Diagnosis, *, title: str) -> None:

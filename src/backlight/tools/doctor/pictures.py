@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from backlight.report.lines import make_logarithmic
+from backlight.report.colours import SEQUENTIAL, of_sizes
+from backlight.report.layout import panels_in
+from backlight.report.lines import finish
+from backlight.report.maps import name_ticks
+from backlight.report.scales import make_logarithmic
 from backlight.tables import Table
 
 _COLOURS = {"error": "#c53030", "warning": "#b7791f"}
@@ -17,7 +21,7 @@ _WIDTH = 9.5
 _DECADES = 8  # below the largest value, which one scale shows
 _WIDE = 5.0  # times, beyond which an axis is logarithmic
 _USUAL = 1e-3  # what an update-to-weight ratio is often told to be
-_NAMES = 46  # the most names of rows that are written
+_ROW = 0.19  # inches from one name of a row to the next
 _STEPS = 400  # the most columns of a grid: more are thinned out
 
 
@@ -97,9 +101,9 @@ def draw_doctor(report: DoctorReport) -> Iterator[tuple[str, str, Figure]]:
 
 
 def _draw_course(report: DoctorReport) -> Figure:
-    both = report.losses.num_rows > 0 and report.norms.num_rows > 0
-    figure = Figure(figsize=(_WIDTH, 4.8 if both else 2.8), layout="constrained")
-    panels = list(np.atleast_1d(figure.subplots(2 if both else 1, 1, sharex=True)))
+    count = (report.losses.num_rows > 0) + (report.norms.num_rows > 0)
+    figure = Figure(figsize=(_WIDTH, 0.8 + 2 * count), layout="constrained")
+    panels = panels_in(figure, count, 1, sharex=True)
     if report.norms.num_rows:
         axes = panels[0]
         draw_curve(axes, report.norms, "norm", colour="#2b6cb0", label="before clipping")
@@ -116,9 +120,7 @@ def _draw_course(report: DoctorReport) -> Figure:
             make_logarithmic(panels[-1])
     for axes in panels:
         _mark(axes, report.marks)
-        axes.grid(color="#e3e3e3", linewidth=0.6)
-        axes.set_axisbelow(True)
-    panels[-1].set_xlabel("optimizer step")
+        finish(axes, y=axes.get_ylabel(), x="optimizer step" if axes is panels[-1] else "")
     return figure
 
 
@@ -152,33 +154,23 @@ def draw_curve(axes: Axes, table: Table, column: str, *, colour: str, label: str
 
 
 def _draw_grid(grid: Grid, label: str, marks: Sequence[Mark]) -> Figure:
-    steps, values = _thinned(grid)
+    stride = max(1, -(-len(grid.steps) // _STEPS))
+    steps, cells = grid.steps[::stride], grid.values[::stride].T
     height = 1.4 + 0.19 * min(len(grid.names), 60)
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.subplots()
-    edges_x, edges_y = _edges(steps), np.arange(len(grid.names) + 1) - 0.5
-    cells = values.T
-    positive = np.isfinite(cells) & (cells > 0)
-    if positive.any():
-        top = float(cells[positive].max())
-        low = max(float(cells[positive].min()), top * 10.0**-_DECADES)
-        norm = LogNorm(low, top) if low < top else LogNorm(top / 2, top * 2)
-        mesh = axes.pcolormesh(
-            edges_x,
-            edges_y,
-            np.ma.masked_array(cells, ~positive),
-            norm=norm,
-            cmap="viridis",
-            rasterized=True,
-        )
+    edges = (_edges(steps), np.arange(len(grid.names) + 1) - 0.5)
+    norm = of_sizes(cells, decades=_DECADES)
+    if norm is not None:
+        shown = np.ma.masked_array(cells, ~(np.isfinite(cells) & (cells > 0)))
+        mesh = axes.pcolormesh(*edges, shown, norm=norm, cmap=SEQUENTIAL, rasterized=True)
         figure.colorbar(mesh, ax=axes, label=label, pad=0.015)
     for where, colour in ((cells == 0, "#b5bcc7"), (np.isposinf(cells), _COLOURS["error"])):
         if where.any():
             flat = np.ma.masked_array(np.ones(cells.shape), ~where)
-            axes.pcolormesh(edges_x, edges_y, flat, cmap=ListedColormap([colour]), rasterized=True)
-    _name_rows(axes, grid.names)
-    axes.set_xlabel("optimizer step")
-    axes.set_xlim(edges_x[0], edges_x[-1])
+            axes.pcolormesh(*edges, flat, cmap=ListedColormap([colour]), rasterized=True)
+    name_ticks(axes.yaxis, grid.names, apart=_ROW, fontsize=7)
+    axes.set(xlabel="optimizer step", xlim=edges[0][[0, -1]])
     _mark(axes, marks, on_colours=True)
     return figure
 
@@ -187,15 +179,9 @@ def _draw_updates(grid: Grid, marks: Sequence[Mark]) -> Figure:
     figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
     values = np.where(np.isfinite(grid.values) & (grid.values > 0), grid.values, np.nan)
-    for place in range(values.shape[1]):
-        shade = place / max(1, values.shape[1] - 1)
-        axes.plot(
-            grid.steps,
-            values[:, place],
-            color=(0.2 + 0.6 * shade, 0.45, 0.75 - 0.5 * shade),
-            linewidth=0.7,
-            alpha=0.55,
-        )
+    for place, shade in enumerate(np.linspace(0, 1, values.shape[1])):
+        colour = (0.2 + 0.6 * shade, 0.45, 0.75 - 0.5 * shade)
+        axes.plot(grid.steps, values[:, place], color=colour, linewidth=0.7, alpha=0.55)
     known = np.isfinite(values).any(axis=1)
     middle = np.ma.filled(np.ma.median(np.ma.masked_invalid(values[known]), axis=1), np.nan)
     axes.plot(grid.steps[known], middle, color="black", linewidth=1.4)
@@ -203,10 +189,8 @@ def _draw_updates(grid: Grid, marks: Sequence[Mark]) -> Figure:
     shown = np.append(values[np.isfinite(values)], _USUAL)
     axes.set_ylim(float(shown.min()) / 2, float(shown.max()) * 2)
     axes.set_yscale("log")
-    edges = _edges(grid.steps)
-    axes.set(xlabel="optimizer step", ylabel="update / weight", xlim=(edges[0], edges[-1]))
-    axes.grid(color="#e3e3e3", linewidth=0.6)
-    axes.set_axisbelow(True)
+    finish(axes, y="update / weight", x="optimizer step")
+    axes.set_xlim(*_edges(grid.steps)[[0, -1]])
     _mark(axes, marks)
     return figure
 
@@ -222,28 +206,10 @@ def _mark(axes: Axes, marks: Sequence[Mark], *, on_colours: bool = False) -> Non
             linewidth=1.6 if on_colours else 1.0,
             linestyle="--" if on_colours else ":",
         )
-        axes.annotate(
-            ", ".join(str(mark.number) for mark in here),
-            (step, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color=_COLOURS[severity],
-            annotation_clip=False,
+        numbers, above = ", ".join(str(mark.number) for mark in here), axes.get_xaxis_transform()
+        axes.text(
+            step, 1.02, numbers, transform=above, ha="center", fontsize=8, color=_COLOURS[severity]
         )
-
-
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    step = max(1, -(-len(names) // _NAMES))
-    places = list(range(0, len(names), step))
-    axes.set_yticks(places, [names[place] for place in places], fontsize=7, parse_math=False)
-
-
-def _thinned(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    stride = max(1, -(-len(grid.steps) // _STEPS))
-    return grid.steps[::stride], grid.values[::stride]
 
 
 def _edges(steps: NDArray[np.int64]) -> NDArray[np.float64]:

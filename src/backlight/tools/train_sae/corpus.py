@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.data.batches import Passages, bucket
-from backlight.data.corpora import RowReader
 from backlight.data.encoding import Encoder
 from backlight.errors import ConfigError, DatasetError, quoted
 from backlight.models.subject import Subject
-from backlight.surveys.driver.opening import check_passages
+from backlight.surveys.driver.opening import check_passages, reader_of
 from backlight.tools.train_sae.options import TrainSaeConfig
 
 
@@ -27,16 +26,10 @@ def passages_of(config: TrainSaeConfig, subject: Subject) -> Passages:
     Raises:
         DatasetError: If the corpus has fewer tokens, or tokens that the model does not have.
     """
-    reader = RowReader(
-        config.dataset,
-        text_column=config.text_column,
-        split=config.split,
-        min_characters=config.min_characters,
-        passage_length=config.max_length,
-    )
     encoder = Encoder(subject.tokenizer, max_length=config.max_length)
     tokens: list[NDArray[np.int64]] = []
     num_tokens = 0
+    reader = reader_of(config)
     for passage in encoder.passages(reader):
         tokens.append(passage)
         num_tokens += len(passage)

@@ -1,7 +1,7 @@
 import numpy as np
 from matplotlib import colormaps
 
-from backlight.surveys.tokens.figures.colouring import Colouring, split_markers
+from backlight.surveys.tokens.figures.colouring import Colouring
 from backlight.tables import Table
 
 
@@ -70,17 +70,17 @@ def test_without_a_column_all_are_alike():
 
 
 def test_splits_have_markers_if_there_are_two():
-    markers, entries = split_markers(prompts(split=["train", "test", "train"]))
+    colouring = Colouring.of(prompts(split=["train", "test", "train"]), None)
 
-    assert markers.tolist() == ["o", "^", "o"]
-    assert [name for _, name in entries] == ["train", "test"]
+    samples = [(point.get_marker(), name) for point, name in colouring.samples()]
+    assert samples == [("o", "train"), ("^", "test")]
 
 
 def test_one_split_needs_no_markers():
-    markers, entries = split_markers(prompts(split=["train", "train"]))
+    colouring = Colouring.of(prompts(split=["train", "train"]), None)
 
-    assert set(markers.tolist()) == {"o"}
-    assert entries == []
+    assert set(colouring.splits.tolist()) == {""}
+    assert colouring.samples() == []
 
 
 def test_a_word_that_is_called_other_is_not_taken_for_the_rest():

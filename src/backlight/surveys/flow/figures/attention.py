@@ -6,10 +6,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from backlight.report.layout import Words, sheet
-from backlight.report.lines import range_name
-from backlight.report.maps import Grid, around_one, draw_grid
-from backlight.tables import Table
+from backlight.report.colours import DIVERGING, around_one
+from backlight.report.layout import figure_with_text, panels_in
+from backlight.report.maps import Grid, draw_grid
+from backlight.surveys.flow.figures.depth import range_name
+from backlight.tables import Column, Table
 
 _MEASURES = {
     "shrink": "gradient that the softmax\npasses (1: as even weights)",
@@ -22,6 +23,14 @@ _MEASURES = {
     "first_v_share": "first token's share\nof energy at values",
 }
 _EVEN = {"shrink": "even_shrink", "entropy": "even_entropy"}
+_CAPTION = (
+    "What the softmax passes: norm of the gradient at the scores over that at the weights, as "
+    "a multiple of what even weights (1/n of n visible keys) would pass; blue: less, red: "
+    "more. Entropy: over that of even weights. Saturated: share of tokens with at least two "
+    "visible keys whose softmax has a Jacobian of trace 1 \u2212 \u03a3a\u00b2 below 0.01.",
+    "Energy at queries and keys: over that at queries, keys and values. First token: its mean "
+    "weight, and its share of the gradient's energy at scores and at values.",
+)
 _ALIKE = 1e-3  # shares of pairs, as far as they are written
 _CELL = 0.17  # inches, if there are not too many
 
@@ -36,25 +45,29 @@ def draw_heads(table: Table, *, subtitle: str) -> Figure:
     Returns:
         The figure.
     """
-    num_layers, num_heads = (len(np.unique(table[name])) for name in ("layer", "head"))
+    grids = {name: _heads_by_layer(table, name) for name in _MEASURES}
+    num_heads, num_layers = grids["shrink"].values.shape
     width = float(np.clip(_CELL * num_layers + 1.5, 3.2, 8))
     height = float(np.clip(_CELL * num_heads + 1.0, 2.2, 6))
-    words = Words(
+    columns = 4 if width < 4.5 else 2
+    rows = -(-len(grids) // columns)
+    blank = any(np.isnan(grid.values).any() for grid in grids.values())
+    figure = figure_with_text(
+        columns * width + 0.8,
+        rows * height,
         title="What attention does to the gradient, head by head",
         subtitle=subtitle,
-        caption=_explain_heads(table),
+        caption=[*_CAPTION, "Grey: no value."] if blank else _CAPTION,
     )
-    columns = 4 if width < 4.5 else 2
-    rows = -(-len(_MEASURES) // columns)
-    figure = sheet(columns * width + 0.8, rows * height, words)
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True)
-    for place, (axes, name) in enumerate(zip(panels.flat, _MEASURES, strict=True)):
-        grid = _heads_by_layer(table, name)
-        norm = around_one(grid.values, most=30) if name == "shrink" else Normalize(0, 1)
-        draw_grid(figure, axes, grid, norm, "RdBu_r" if name == "shrink" else "viridis")
+    panels = panels_in(figure, len(grids), columns, sharex=True, sharey=True)
+    for place, (axes, (name, grid)) in enumerate(zip(panels, grids.items(), strict=True)):
+        if name == "shrink":
+            draw_grid(figure, axes, grid, around_one(grid.values, most=30), DIVERGING)
+        else:
+            draw_grid(figure, axes, grid, Normalize(0, 1))
         axes.set_title(_MEASURES[name], fontsize=9)
         axes.set(
-            xlabel="layer" if place >= len(_MEASURES) - columns else "",
+            xlabel="layer" if place >= len(grids) - columns else "",
             ylabel="" if place % columns else "head",
         )
     return figure
@@ -73,7 +86,9 @@ def draw_distances(table: Table, *, subtitle: str) -> Figure:
     shares, pairs = (_layers_by_distance(table, name) for name in ("share", "pairs"))
     ratio = Grid(values=shares.values / pairs.values, rows=shares.rows, columns=shares.columns)
     height = float(np.clip(0.2 * len(shares.rows) + 1.2, 2.6, 12))
-    words = Words(
+    figure = figure_with_text(
+        13,
+        height,
         title="How far back in the text the gradient reaches through attention",
         subtitle=subtitle,
         caption=[
@@ -86,12 +101,11 @@ def draw_distances(table: Table, *, subtitle: str) -> Figure:
             *(["Grey: no pairs that far apart."] if np.isnan(shares.values).any() else []),
         ],
     )
-    figure = sheet(13, height, words)
     left, right = figure.subplots(1, 2, sharey=True)
     known = shares.values[np.isfinite(shares.values)]
     highest = float(known.max(initial=0.0)) or 1.0
-    draw_grid(figure, left, shares, Normalize(0, highest), "viridis")
-    draw_grid(figure, right, ratio, around_one(ratio.values, most=100), "RdBu_r")
+    draw_grid(figure, left, shares, Normalize(0, highest))
+    draw_grid(figure, right, ratio, around_one(ratio.values, most=100), DIVERGING)
     left.set_title("share of the gradient's energy", fontsize=10)
     right.set_title("share over share of pairs", fontsize=10)
     left.set(xlabel="distance (tokens)", ylabel="layer")
@@ -105,11 +119,8 @@ def draw_distances(table: Table, *, subtitle: str) -> Figure:
 def _name_pairs(axes: Axes, pairs: Grid) -> None:
     """Write the share of pairs below each distance, if all layers have the same."""
     if np.ptp(pairs.values, axis=0).max() < _ALIKE:
-        shares = pairs.values[0]
-        names = [
-            f"{name}\n({100 * share:.2g} %)"
-            for name, share in zip(pairs.columns, shares, strict=True)
-        ]
+        told = zip(pairs.columns, pairs.values[0], strict=True)
+        names = [f"{name}\n({100 * share:.2g} %)" for name, share in told]
         axes.set_xticks(range(len(names)), names)
         axes.set_xlabel("distance (tokens), and its share of all pairs")
 
@@ -119,11 +130,8 @@ def _heads_by_layer(table: Table, name: str) -> Grid:
     heads, rows = np.unique(table["head"], return_inverse=True)
     values = np.full((len(heads), len(layers)), np.nan)
     even = _EVEN.get(name)
-    found = table[name] if even is None else _over(table[name], table[even])
-    values[rows, columns] = found
-    return Grid(
-        values=values, rows=[f"{head:.0f}" for head in heads], columns=[f"{x:.0f}" for x in layers]
-    )
+    values[rows, columns] = table[name] if even is None else _over(table[name], table[even])
+    return Grid(values=values, rows=_numbers(heads), columns=_numbers(layers))
 
 
 def _layers_by_distance(table: Table, name: str) -> Grid:
@@ -138,7 +146,7 @@ def _layers_by_distance(table: Table, name: str) -> Grid:
     np.add.at(counts, (rows[known], columns[known]), 1)
     return Grid(
         values=_over(sums, counts),
-        rows=[f"{layer:.0f}" for layer in layers],
+        rows=_numbers(layers),
         columns=list(map(range_name, starts, table["distance_last"][first])),
     )
 
@@ -148,14 +156,5 @@ def _over(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
 
 
-def _explain_heads(table: Table) -> list[str]:
-    lines = [
-        "What the softmax passes: norm of the gradient at the scores over that at the weights, as "
-        "a multiple of what even weights (1/n of n visible keys) would pass; blue: less, red: "
-        "more. Entropy: over that of even weights. Saturated: share of tokens with at least two "
-        "visible keys whose softmax has a Jacobian of trace 1 \u2212 \u03a3a\u00b2 below 0.01.",
-        "Energy at queries and keys: over that at queries, keys and values. First token: its mean "
-        "weight, and its share of the gradient's energy at scores and at values.",
-    ]
-    grids = [_heads_by_layer(table, name).values for name in _MEASURES]
-    return [*lines, "Grey: no value."] if np.isnan(np.stack(grids)).any() else lines
+def _numbers(values: Column) -> list[str]:
+    return [f"{value:.0f}" for value in values]

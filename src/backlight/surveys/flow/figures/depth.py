@@ -3,24 +3,29 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from backlight.report.layout import Words, sheet
-from backlight.report.lines import (
-    BANDS,
-    HALVES,
-    draw_band,
-    finish,
-    make_logarithmic,
-    range_name,
-    shades,
-)
+from backlight.report.colours import shades
+from backlight.report.layout import figure_with_text
+from backlight.report.lines import BANDS, draw_band, finish, sample
+from backlight.report.scales import make_logarithmic
 from backlight.tables import Table
 
 FIT = "fit"
 """The ``gid`` of the fitted line."""
 
 _INK = "#2b2f38"
+_HALVES = {"attention": "#2b6cb0", "mlp": "#b5542b", "block": "#2f855a"}  # block: both, in parallel
+_CAPTION = (
+    "A block adds what its branch makes of the stream: y = x + f(x). Its gradient comes back "
+    "on two paths: direct, dL/dy, around the branch, and transform, dL/dx \u2212 dL/dy, "
+    "through it. Norms are root mean squares over tokens.",
+    "Share: the transform path's square over the sum of both squares. Cosine: mean over tokens "
+    "of the cosine between the two; above 0 the branch makes the gradient stronger, below 0 "
+    "it works against it.",
+    BANDS,
+    "Parallel blocks: attention and MLP read the same stream; each is compared with the "
+    "path around both of them, and \u201cblock\u201d is both branches together.",
+)
 
 
 def draw_depth_profile(depth: Table, by_position: Table, slopes: Table, *, subtitle: str) -> Figure:
@@ -35,7 +40,9 @@ def draw_depth_profile(depth: Table, by_position: Table, slopes: Table, *, subti
     Returns:
         The figure.
     """
-    words = Words(
+    figure = figure_with_text(
+        14,
+        4.2,
         title="Norm of the gradient along depth",
         subtitle=subtitle,
         caption=[
@@ -48,17 +55,14 @@ def draw_depth_profile(depth: Table, by_position: Table, slopes: Table, *, subti
             "passage, in the colours of the right panel. The last groups hold fewer passages.",
         ],
     )
-    figure = sheet(14, 4.2, words)
     whole, groups, each = figure.subplots(1, 3, width_ratios=(1.25, 1.25, 0.8))
-    draw_band(whole, depth["depth"], depth, "gradient_norm", colour=HALVES["attention"])
+    draw_band(whole, depth["depth"], depth, "gradient_norm", colour=_HALVES["attention"])
     _draw_fit(whole, depth, slopes)
-    whole.set_title("all tokens", fontsize=10)
-    finish(whole, y=depth.label("gradient_norm"), x="depth")
     _draw_groups(groups, by_position)
-    groups.set_title("by position", fontsize=10)
-    finish(groups, y=depth.label("gradient_norm"), x="depth")
-    make_logarithmic(whole)
-    make_logarithmic(groups)
+    for axes, name in ((whole, "all tokens"), (groups, "by position")):
+        axes.set_title(name, fontsize=10)
+        finish(axes, y=depth.label("gradient_norm"), x="depth")
+        make_logarithmic(axes)
     _draw_slopes(each, slopes)
     return figure
 
@@ -73,17 +77,18 @@ def draw_residual(residual: Table, *, subtitle: str) -> Figure:
     Returns:
         The figure.
     """
-    halves = [half for half in HALVES if (residual["half"] == half).any()]
-    words = Words(
+    halves = [half for half in _HALVES if (residual["half"] == half).any()]
+    figure = figure_with_text(
+        4.6 * len(halves) + 1,
+        7.6,
         title="Around and through each block: the two paths of the gradient",
         subtitle=subtitle,
-        caption=_explain_residual("block" in halves),
+        caption=_CAPTION if "block" in halves else _CAPTION[:-1],
     )
-    figure = sheet(4.6 * len(halves) + 1, 7.6, words)
     panels = figure.subplots(3, len(halves), sharex=True, sharey="row", squeeze=False)
     for place, half in enumerate(halves):
         own = residual.select(residual["half"] == half)
-        _draw_half(list(panels[:, place]), own, HALVES[half])
+        _draw_half(list(panels[:, place]), own, _HALVES[half])
         panels[0, place].set_title({"mlp": "MLP"}.get(half, half), fontsize=10)
     make_logarithmic(*panels[0])
     for axes in panels[:-1].flat:
@@ -103,8 +108,9 @@ def _draw_fit(axes: Axes, depth: Table, slopes: Table) -> None:
     text = f"slope {slope:+.4f}\u2009{slopes.units['slope']}"
     if np.isfinite(low):
         text += f"\n95 %: {low:+.4f} to {high:+.4f}"
-    entry = Line2D([], [], color=_INK, linewidth=1.1, linestyle="--")
-    axes.legend([entry], [text.replace("-", "\u2212")], frameon=False, fontsize=8.5)
+    axes.legend(
+        [sample(_INK, line="--")], [text.replace("-", "\u2212")], frameon=False, fontsize=8.5
+    )
 
 
 def _draw_groups(axes: Axes, table: Table) -> None:
@@ -144,19 +150,16 @@ def _draw_half(panels: list[Axes], table: Table, colour: str) -> None:
     finish(cosine, y="cosine of transform\nand direct path (\u22121 to 1)")
 
 
-def _explain_residual(is_parallel: bool) -> list[str]:
-    lines = [
-        "A block adds what its branch makes of the stream: y = x + f(x). Its gradient comes back "
-        "on two paths: direct, dL/dy, around the branch, and transform, dL/dx \u2212 dL/dy, "
-        "through it. Norms are root mean squares over tokens.",
-        "Share: the transform path's square over the sum of both squares. Cosine: mean over tokens "
-        "of the cosine between the two; above 0 the branch makes the gradient stronger, below 0 "
-        "it works against it.",
-        BANDS,
-    ]
-    if is_parallel:
-        lines.append(
-            "Parallel blocks: attention and MLP read the same stream; each is compared with the "
-            "path around both of them, and \u201cblock\u201d is both branches together."
-        )
-    return lines
+def range_name(first: float, last: float) -> str:
+    """Name a range of positions or distances; the last one is open.
+
+    Args:
+        first: The first of the range.
+        last: The last of the range; NaN if it is open.
+
+    Returns:
+        A name such as ``0``, ``2-3`` or ``65,536+``.
+    """
+    if np.isnan(last):
+        return f"{first:,.0f}+"
+    return f"{first:,.0f}" if first == last else f"{first:,.0f}\u2013{last:,.0f}"

@@ -6,27 +6,36 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from backlight.report.layout import Words, sheet
-from backlight.report.lines import BANDS, finish, make_logarithmic
-from backlight.surveys.flow.figures.drawing.canvas import SOFT
-from backlight.surveys.flow.figures.norm_lines import (
-    FINAL,
-    colour_of,
-    draw_norm_lines,
-    mark_layers,
-    names_of,
-)
-from backlight.tables import Table
+from backlight.report.layout import figure_with_text
+from backlight.report.lines import BANDS, fill_band, finish, interval, sample, write_instead
+from backlight.report.scales import make_logarithmic
+from backlight.tables import Column, Table
 
-SURROGATES = {
+CHANCE = "chance"
+"""The ``gid`` of the lines of what chance would give."""
+
+_FINAL = "final_norm"  # the norm that is in no layer
+_COLOURS = {
+    "norm1": "#2b6cb0",
+    "norm1_post": "#63b3ed",
+    "norm2": "#b5542b",
+    "norm2_post": "#f0a36b",
+    "attn.q_norm": "#2f855a",
+    "attn.k_norm": "#86c79a",
+    _FINAL: "#2b2f38",
+}
+_OTHER = "#9467bd"
+_BEHIND = 0.09  # of all layers, the final norm's place behind the last
+_MANY = 40  # layers, above which points are not marked
+_SURROGATES = {
     "identity": "u",
     "scale": "u / \u03c3",
     "center_scale": "(u \u2212 mean u) / \u03c3",
     "projected": "u \u2212 mean u \u2212 z mean(u z)",
     "radial_only": "(u \u2212 z mean(u z)) / \u03c3",
 }
-"""The rules by their names, with their formulas."""
 
 _PARTS = {
     "r_mean": "r_mean: share\nremoved by centring",
@@ -35,6 +44,18 @@ _PARTS = {
     "gradient_norm": "gradient norm at\nthe norm's input ({unit})",
 }
 _ROUNDING = 1e-6  # from 1, up to which a cosine is one but for rounding and the norm's eps
+_CAPTION = (
+    "u: gain \u00d7 gradient at the norm's output; z: its normalised input; \u03c3: what the "
+    "input is divided by. The true gradient at the input is "
+    "(u \u2212 mean u \u2212 z mean(u z)) / \u03c3; in an RMS norm mean u counts as 0. "
+    "r_mean and r_radial: the shares of the energy of u along a constant vector and along z, "
+    "which the norm removes (ratios of means over tokens).",
+    "Lower rows: simpler rules in place of the true backward pass; by how much they miss its "
+    "direction (0 is exact), and their length (1 is right). Dotted: what a gradient would "
+    "give that has nothing to do with the norm's input.",
+    BANDS,
+    "Norms by head: mean over heads; the band goes from the least head to the largest.",
+)
 
 
 def draw_norms(table: Table, *, subtitle: str) -> Figure:
@@ -47,21 +68,27 @@ def draw_norms(table: Table, *, subtitle: str) -> Figure:
     Returns:
         The figure.
     """
-    figure = sheet(15.5, 8.6, _words(table, subtitle))
-    parts, cosines, ratios = map(list, figure.subplots(3, len(SURROGATES)))
+    figure = figure_with_text(
+        15.5,
+        8.6,
+        title="What norms do to the gradient",
+        subtitle=subtitle,
+        caption=_CAPTION if np.isfinite(table["head"]).any() else _CAPTION[:-1],
+    )
+    parts, cosines, ratios = map(list, figure.subplots(3, len(_SURROGATES)))
     _draw_parts(parts, table)
     _draw_key(parts[-1], table)
-    for place, (name, formula) in enumerate(SURROGATES.items()):
+    for place, (name, formula) in enumerate(_SURROGATES.items()):
         cosines[place].set_title(f"{name}\n{formula}", fontsize=9, parse_math=False)
         _draw_cosines(cosines[place], table, name)
-        draw_norm_lines(ratios[place], table, f"{name}_norm_ratio")
+        _draw_lines(ratios[place], table, f"{name}_norm_ratio")
         ratios[place].axhline(1, color="#777777", linewidth=0.8)
         finish(ratios[place], y="")
     cosines[0].set_ylabel("1 \u2212 cosine with\nthe true gradient")
     ratios[0].set_ylabel("length over that of\nthe true gradient")
     for axes in [*parts[:-1], *cosines, *ratios]:
         if axes.lines:
-            mark_layers(axes, table)
+            _mark_layers(axes, table)
     for row in (cosines, ratios):
         _share([axes for axes in row if axes.lines])
     return figure
@@ -70,22 +97,22 @@ def draw_norms(table: Table, *, subtitle: str) -> Figure:
 def _draw_parts(panels: Sequence[Axes], table: Table) -> None:
     for axes, (column, label) in zip(panels, _PARTS.items(), strict=False):
         if column == "r_mean" and not (table["kind"] == "layer").any():
-            _say(axes, "0 by construction:\nan RMS norm does not centre")
+            write_instead(axes, "0 by construction:\nan RMS norm does not centre")
             axes.set_ylabel(label)
             continue
         centred = table.select(table["kind"] == "layer") if column == "r_mean" else table
-        draw_norm_lines(axes, centred, column)
+        _draw_lines(axes, centred, column)
         if column == "sigma":
-            draw_norm_lines(axes, table, "sigma_std", is_plain=True)
+            _draw_lines(axes, table, "sigma_std", is_plain=True)
         finish(axes, y=label.format(unit=table.units["gradient_norm"]), x="")
         make_logarithmic(axes)
 
 
 def _draw_cosines(axes: Axes, table: Table, name: str) -> None:
-    """Draw how far cosines are from 1, or say that they are 1."""
+    """Draw how far cosines are from 1, or write that they are 1."""
     away = 1 - table[f"{name}_cosine"]
     if not np.nanmax(away, initial=0.0) > _ROUNDING:
-        _say(axes, "1 but for rounding:\nthe direction is exact")
+        write_instead(axes, "1 but for rounding:\nthe direction is exact")
         return
     columns = {
         **{column: table[column] for column in ("layer", "norm", "head")},
@@ -93,7 +120,7 @@ def _draw_cosines(axes: Axes, table: Table, name: str) -> None:
         "away_se": table[f"{name}_cosine_se"],
         "away_chance": 1 - table[f"{name}_cosine_chance"],
     }
-    draw_norm_lines(axes, Table(name="away", columns=columns), "away")
+    _draw_lines(axes, Table(name="away", columns=columns), "away")
     finish(axes, y="", x="")
 
 
@@ -105,25 +132,11 @@ def _share(panels: Sequence[Axes]) -> None:
         axes.set_ylim(low, max(each.get_ylim()[1] for each in panels))
 
 
-def _say(axes: Axes, text: str) -> None:
-    """Write why nothing is drawn."""
-    axes.text(
-        *(0.5, 0.5),
-        text,
-        transform=axes.transAxes,
-        ha="center",
-        va="center",
-        fontsize=8.5,
-        color=SOFT,
-    )
-    axes.set(xticks=[], yticks=[])
-
-
 def _draw_key(axes: Axes, table: Table) -> None:
-    """Tell which colour is which norm."""
+    """Draw a legend of which colour is which norm."""
     axes.set_axis_off()
-    entries = [_entry(table.select(table["norm"] == name)) for name in names_of(table)]
-    entries.append((Line2D([], [], color="#777777", linestyle=":"), "chance"))
+    entries = [_entry(table.select(table["norm"] == name)) for name in _names(table)]
+    entries.append((sample("#777777", line=":"), "chance"))
     handles, labels = zip(*entries, strict=True)
     axes.legend(handles, labels, loc="center", frameon=False, fontsize=8.5)
 
@@ -132,25 +145,80 @@ def _entry(own: Table) -> tuple[Line2D, str]:
     name, kind = str(own["norm"][0]), {"rms": "RMS"}.get(str(own["kind"][0]), "layer")
     width = ", ".join(str(each) for each in np.unique(own["width"]))
     by_head = ", by head" if np.isfinite(own["head"]).any() else ""
-    marker = "D" if name == FINAL else "o"
-    sample = Line2D([], [], color=colour_of(name), marker=marker, markersize=4)
-    return sample, f"{name}\n{kind} norm of {width}{by_head}"
+    marker = "D" if name == _FINAL else "o"
+    return sample(_COLOURS.get(name, _OTHER), marker), f"{name}\n{kind} norm of {width}{by_head}"
 
 
-def _words(table: Table, subtitle: str) -> Words:
-    caption = [
-        "u: gain \u00d7 gradient at the norm's output; z: its normalised input; \u03c3: what the "
-        "input is divided by. The true gradient at the input is "
-        "(u \u2212 mean u \u2212 z mean(u z)) / \u03c3; in an RMS norm mean u counts as 0. "
-        "r_mean and r_radial: the shares of the energy of u along a constant vector and along z, "
-        "which the norm removes (ratios of means over tokens).",
-        "Lower rows: simpler rules in place of the true backward pass; by how much they miss its "
-        "direction (0 is exact), and their length (1 is right). Dotted: what a gradient would "
-        "give that has nothing to do with the norm's input.",
-        BANDS,
-    ]
-    if np.isfinite(table["head"]).any():
-        caption.append(
-            "Norms by head: mean over heads; the band goes from the least head to the largest."
+def _draw_lines(axes: Axes, table: Table, column: str, *, is_plain: bool = False) -> None:
+    """Draw a statistic of all norms with bands, and dotted what chance would give.
+
+    Bands are of 95 %; of norms of single heads, from the least head to the largest. A plain line is
+    dashed and has neither.
+    """
+    for name in _names(table):
+        own = table.select(table["norm"] == name)
+        places = _places(table, own)
+        x = np.unique(places)
+        by_layer = [own.select(places == place) for place in x]
+        colour, values = (
+            _COLOURS.get(name, _OTHER),
+            np.array([rows[column].mean() for rows in by_layer]),
         )
-    return Words(title="What norms do to the gradient", subtitle=subtitle, caption=caption)
+        if is_plain:
+            marker = "_" if len(x) < 3 else ""
+            axes.plot(x, values, color=colour, marker=marker, linewidth=0.9, linestyle="--")
+            continue
+        marker = "D" if name == _FINAL else "o" if len(x) <= _MANY else ""
+        axes.plot(x, values, color=colour, marker=marker, markersize=3, linewidth=1.2)
+        low, high = np.array([_ends(rows, column) for rows in by_layer]).T
+        fill_band(axes, x, low, high, colour=colour)
+        if f"{column}_chance" in table.columns:
+            _draw_chance(axes, x, [rows[f"{column}_chance"][0] for rows in by_layer], colour)
+
+
+def _mark_layers(axes: Axes, table: Table) -> None:
+    """Number the layers, and name the place of the final norm behind them."""
+    layers = table["layer"][np.isfinite(table["layer"])]
+    ticks: list[float] = []
+    if len(layers):
+        locator = MaxNLocator(nbins=5, integer=True, min_n_ticks=1)
+        found = locator.tick_values(float(layers.min()), float(layers.max()))
+        ticks = [tick for tick in found if tick in range(int(layers.min()), int(layers.max()) + 1)]
+    names = [f"{tick:.0f}" for tick in ticks]
+    if (table["norm"] == _FINAL).any():
+        ticks, names = [*ticks, _behind(table)], [*names, "final"]
+    axes.set_xticks(ticks, names)
+    ends = [*layers, *ticks]
+    edge = max(0.5, 0.05 * np.ptp(ends))
+    axes.set_xlim(min(ends) - edge, max(ends) + edge)
+
+
+def _draw_chance(axes: Axes, x: Column, levels: list[float], colour: str) -> None:
+    if len(x) == 1:
+        x, levels = x[0] + np.array([-0.4, 0.4]), 2 * levels
+    axes.plot(x, levels, color=colour, linewidth=1, linestyle=":", gid=CHANCE)
+
+
+def _places(table: Table, own: Table) -> Column:
+    return np.where(np.isnan(own["layer"]), _behind(table), own["layer"])
+
+
+def _behind(table: Table) -> float:
+    layers = table["layer"][np.isfinite(table["layer"])]
+    if not len(layers):
+        return 0.0
+    return float(layers.max() + max(1.0, _BEHIND * np.ptp(layers)))
+
+
+def _ends(rows: Table, column: str) -> tuple[float, float]:
+    """Find the ends of a band: of one norm by its error, of heads the least and the largest."""
+    values = rows[column]
+    if rows.num_rows > 1:
+        return float(values.min()), float(values.max())
+    low, high = interval(values, rows[f"{column}_se"])
+    return float(low[0]), float(high[0])
+
+
+def _names(table: Table) -> list[str]:
+    """List the norms of a table by their names in a layer."""
+    return list(dict.fromkeys(str(name) for name in table["norm"]))

@@ -1,8 +1,8 @@
 """Points coloured by what is known of the prompts: a number, a word, or nothing."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,44 +13,36 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from backlight.errors import shorten
+from backlight.report.colours import PALETTE, SEQUENTIAL
+from backlight.report.lines import sample
 from backlight.report.visible import visible
 from backlight.tables import Column, Table
 
-MARKERS = {"train": "o", "test": "^"}
-"""How points of the two splits are drawn."""
+MARKERS = {"": "o", "train": "o", "test": "^"}
+"""How points of the two splits are drawn, and those of no split."""
 
+_OTHER_SPLIT = "s"
 _UNKNOWN, _ALONE = "#b5bcc7", "#2b6cb0"
-_MOST = 10
-_PALETTE = (
-    "#1f77b4",
-    "#d95f02",
-    "#2ca02c",
-    "#d62728",
-    "#9467bd",
-    "#8c564b",
-    "#e377c2",
-    "#bcbd22",
-    "#17becf",
-    "#1b1b4b",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Colouring:
-    """Which colour each prompt has, and in which order prompts go by it.
+    """How each prompt looks as a point, and in which order prompts go by their colours.
 
     Attributes:
-        label: What colours tell; empty if nothing.
+        label: What colours stand for; empty if for nothing.
         colours: One for each prompt.
         order: A number for each prompt to sort by; NaN if its value is not known.
-        groups: The colour of each word; empty if colours tell a number.
-        norm: From numbers to 0..1; None if colours tell no number.
+        splits: The split of each prompt, which has a marker; empty if there are no two.
+        groups: The colour of each word; empty if colours stand for a number.
+        norm: From numbers to 0..1; None if colours stand for no number.
     """
 
     label: str
     colours: Column
     order: NDArray[np.float64]
-    groups: dict[str, str]
+    splits: Column
+    groups: dict[str, str] = field(default_factory=dict[str, str])
     norm: Normalize | None = None
 
     @staticmethod
@@ -59,104 +51,72 @@ class Colouring:
 
         Args:
             prompts: The table.
-            column: Which; None for one colour.
+            column: Which column; None for one colour.
 
         Returns:
             Numbers from dark to bright; of words, the ten most frequent by colour, then ``other``.
         """
+        count, splits = prompts.num_rows, prompts.columns.get("split")
+        if splits is None or len(np.unique(splits)) < 2:
+            splits = np.full(count, "")
         if column is None:
-            alone = np.full(prompts.num_rows, _ALONE)
-            return Colouring(
-                label="", colours=alone, order=np.full(prompts.num_rows, np.nan), groups={}
-            )
+            alone, order = np.full(count, _ALONE), np.full(count, np.nan)
+            return Colouring(label="", colours=alone, order=order, splits=splits)
         values = prompts[column]
         label = visible(prompts.label(column).removesuffix(" value"), blanks=False)
         if values.dtype.kind == "U":
-            return _by_word(values, label)
-        return _by_number(values.astype(np.float64), label)
+            return _by_word(values, label, splits)
+        return _by_number(values.astype(np.float64), label, splits)
 
-    def draw(
-        self,
-        axes: Axes,
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        rows: NDArray[np.int64],
-        markers: Column,
-    ) -> None:
+    def draw(self, axes: Axes, x: Column, y: Column, rows: Column) -> None:
         """Draw some prompts as points.
 
         Args:
-            axes: Where; the caller owns the figure.
+            axes: Where to draw; the caller owns the figure.
             x: Their horizontal places.
             y: Their vertical places.
             rows: Which prompts they are.
-            markers: The marker of every prompt.
         """
-        for marker in dict.fromkeys(markers[rows].tolist()):
-            own = markers[rows] == marker
-            axes.scatter(
-                x[own],
-                y[own],
-                c=self.colours[rows][own],
-                marker=marker,
-                s=26 if len(rows) <= 300 else 12,
-                alpha=0.85,
-                linewidths=0.3,
-                edgecolors="white",
-            )
+        splits, colours = self.splits[rows], self.colours[rows]
+        looks: dict[str, Any] = {"alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"}
+        for split in dict.fromkeys(splits.tolist()):
+            own = splits == split
+            marker, size = MARKERS.get(split, _OTHER_SPLIT), 26 if len(rows) <= 300 else 12
+            axes.scatter(x[own], y[own], c=colours[own], marker=marker, s=size, **looks)
 
     def bar(self) -> ScalarMappable | None:
-        """Give what a colour bar shows; None if colours tell no number."""
-        return None if self.norm is None else ScalarMappable(self.norm, "viridis")
+        """Return what a colour bar shows; None if colours stand for no number."""
+        return None if self.norm is None else ScalarMappable(self.norm, SEQUENTIAL)
 
-    def key(self) -> Iterator[tuple[Line2D, str]]:
-        """Give a legend's entries for words.
-
-        Yields:
-            A sample point and the word.
-        """
-        for word, colour in self.groups.items():
-            yield Line2D([], [], marker="o", linestyle="none", color=colour), word
-
-
-def split_markers(prompts: Table) -> tuple[Column, list[tuple[Line2D, str]]]:
-    """Choose a marker for each prompt by its split.
-
-    Args:
-        prompts: The table of prompts.
-
-    Returns:
-        The marker of each, and a legend's entries; none if there are no two splits.
-    """
-    if "split" not in prompts.columns or len(np.unique(prompts["split"])) < 2:
-        return np.full(prompts.num_rows, MARKERS["train"]), []
-    markers = np.array([MARKERS.get(str(split), "s") for split in prompts["split"]])
-    entries = [
-        (Line2D([], [], marker=MARKERS.get(name, "s"), linestyle="none", color="#555555"), name)
-        for name in dict.fromkeys(prompts["split"].tolist())
-    ]
-    return markers, entries
+    def samples(self) -> list[tuple[Line2D, str]]:
+        """List a legend's entries: the colours of words, then the markers of splits."""
+        words = [(sample(colour, "o", line=""), word) for word, colour in self.groups.items()]
+        splits = [
+            (sample("#555555", MARKERS.get(split, _OTHER_SPLIT), line=""), split)
+            for split in dict.fromkeys(self.splits.tolist())
+            if split
+        ]
+        between = [(sample("none", line=""), "split:")] if words and splits else []
+        return [*words, *between, *splits]
 
 
-def _by_number(values: NDArray[np.float64], label: str) -> Colouring:
+def _by_number(values: Column, label: str, splits: Column) -> Colouring:
     known = values[np.isfinite(values)]
     low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
     norm = Normalize(low, high) if low < high else Normalize(low - 0.5, high + 0.5)
-    mappable = ScalarMappable(norm, colormaps["viridis"].with_extremes(bad=_UNKNOWN))
-    finite = np.ma.masked_invalid(values)
-    return Colouring(
-        label=label, colours=mappable.to_rgba(finite), order=values, groups={}, norm=norm
-    )
+    colormap = colormaps[SEQUENTIAL].with_extremes(bad=_UNKNOWN)
+    colours = colormap(norm(np.ma.masked_invalid(values)))
+    return Colouring(label=label, colours=colours, order=values, splits=splits, norm=norm)
 
 
-def _by_word(values: Column, label: str) -> Colouring:
+def _by_word(values: Column, label: str, splits: Column) -> Colouring:
     words = [str(value) for value in values]
     counts = Counter(words)
-    frequent = sorted(counts, key=lambda word: (-counts[word], word))[:_MOST]
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[: len(PALETTE)]
     names = {word: shorten(visible(word, blanks=False), 24) or "(none)" for word in frequent}
-    groups = {names[word]: _PALETTE[place] for place, word in enumerate(frequent)}
+    groups = {names[word]: PALETTE[place] for place, word in enumerate(frequent)}
     rest = "all others" if "other" in groups else "other"
-    if len(counts) > _MOST:
+    if len(counts) > len(PALETTE):
         groups[rest] = _UNKNOWN
     keys = list(groups)
     places = [keys.index(names.get(word, rest)) for word in words]
@@ -164,5 +124,6 @@ def _by_word(values: Column, label: str) -> Colouring:
         label=label,
         colours=np.array([groups[keys[place]] for place in places]),
         order=np.array(places, dtype=np.float64),
+        splits=splits,
         groups=groups,
     )

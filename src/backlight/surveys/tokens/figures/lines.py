@@ -3,103 +3,82 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from backlight.models.sites import kind_of
-from backlight.report.layout import Words, add_legend, sheet
-from backlight.surveys.tokens.figures.grids import Grids, cells_of, of_prompts, suffix_of
-from backlight.surveys.tokens.figures.heatmap import Cells, name_columns
+from backlight.report.colours import PALETTE, SEQUENTIAL, shades
+from backlight.report.layout import add_legend, figure_with_text
+from backlight.report.lines import finish, interval, sample
+from backlight.surveys.tokens.figures.cells import Cells, cells_of, name_columns
 from backlight.surveys.tokens.figures.labels import explain_labels
+from backlight.surveys.tokens.figures.shown import Shown
 from backlight.tables import Table
 
-_NORMAL_95 = 1.96
 _MOST_NAMED = 8  # layers, above which a bar tells them apart
 _SHAPES = {
     "effective_rank": "effective rank (directions)",
     "mean_cosine": "mean cosine",
     "pc1": "share of PC1 (%)",
 }
-_HUES = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#d62728", "#8c564b", "#e377c2", "#17becf")
 
 
-def draw_by_position(grids: Grids) -> Iterator[tuple[str, Figure]]:
+def draw_by_position(shown: Shown) -> Iterator[tuple[str, Figure]]:
     """Draw the gradient's norm along the prompt, a line for each layer, with 95 % bars.
 
     Args:
-        grids: What to show.
+        shown: What to show.
 
     Yields:
-        The name of each figure's file, and the figure, for each kind of site.
+        The name of each figure, and the figure, for each kind of site.
     """
-    for kind in grids.kinds:
-        table = grids.input_of(kind)
-        whole = table.select(np.isnan(table["head"]))
-        yield (
-            f"gradient_norm_by_position{suffix_of(kind, grids.kinds)}.png",
-            _lines(grids, kind, whole),
-        )
+    for kind in shown.kinds:
+        whole, _ = shown.input_of(kind)
+        yield f"gradient_norm_by_position{shown.suffix_of(kind)}", _draw_lines(shown, kind, whole)
 
 
-def draw_geometry_by_layer(
-    geometry: Table, subtitle: str, num_prompts: int
-) -> Iterator[tuple[str, Figure]]:
+def draw_geometry_by_layer(shown: Shown) -> Iterator[tuple[str, Figure]]:
     """Draw how the shape of the cloud of gradient vectors changes with depth.
 
     Args:
-        geometry: The table by site and target position.
-        subtitle: What was measured.
-        num_prompts: How many vectors there are at most.
+        shown: What to show.
 
     Yields:
-        The name of each figure's file, and the figure, for each kind of site in layers.
+        The name of each figure, and the figure, for each kind of site in layers.
     """
+    geometry = shown.geometry
     kinds = np.array([kind_of(str(site)) for site in geometry["site"]])
-    names = list(dict.fromkeys(kinds.tolist()))
-    for kind in names:
+    for kind in dict.fromkeys(kinds.tolist()):
         own = geometry.select((kinds == kind) & ~np.isnan(geometry["layer"]))
         if np.isfinite(own["pc1"]).any():
-            yield (
-                f"geometry_by_layer{suffix_of(kind, names)}.png",
-                _shapes(own, kind, subtitle, num_prompts),
-            )
+            yield f"geometry_by_layer{shown.suffix_of(kind)}", _draw_shapes(shown, kind, own)
 
 
-def _lines(grids: Grids, kind: str, table: Table) -> Figure:
+def _draw_lines(shown: Shown, kind: str, table: Table) -> Figure:
     cells, errors = cells_of(table, "gradient_norm"), cells_of(table, "gradient_norm_se")
-    words = Words(
+    figure = figure_with_text(
+        min(max(0.5 * len(cells.tokens) + 2.2, 8.5), 30),
+        5.5,
         title=f"Norm of the gradient along the prompt, {kind}",
-        subtitle=grids.title,
+        subtitle=shown.title,
         caption=[
-            f"Mean over {of_prompts(grids)}, with bars of 95 % (1.96 standard errors of a mean "
+            f"Mean over {shown.of_prompts}, with bars of 95 % (1.96 standard errors of a mean "
             "over independent prompts; no bar where only one has the position).",
-            *explain_labels(table, grids.prompts.num_rows),
+            *explain_labels(table, shown.prompts.num_rows),
             *_left_out(cells),
         ],
     )
-    width = min(max(0.5 * len(cells.tokens) + 2.2, 8.5), 30)
-    figure = sheet(width, 5.5, words)
-    axes = figure.subplots()
-    shades = _shades(len(cells.rows))
-    for number, colour in enumerate(shades):
+    axes, colours = figure.subplots(), shades(len(cells.rows))
+    for number, colour in enumerate(colours):
         _draw_line(axes, cells, errors, number, colour)
-    if cells.coloured.any():
-        axes.set_yscale("log")
-    axes.set(
-        xlim=(-0.6, len(cells.tokens) - 0.4),
-        xlabel="token of the input",
-        ylabel=f"mean {table.label('gradient_norm')}",
-    )
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+    _show_all(axes, cells)
+    finish(axes, y=f"mean {table.label('gradient_norm')}", x="token of the input")
+    axes.grid(visible=False, axis="x")
+    axes.set_xlim(-0.6, len(cells.tokens) - 0.4)
     name_columns(axes, cells)
-    _tell_layers(figure, axes, cells.rows, shades)
+    _explain_colours(figure, axes, cells.rows, colours)
     return figure
 
 
@@ -114,17 +93,14 @@ def _left_out(cells: Cells) -> list[str]:
 
 def _draw_line(axes: Axes, cells: Cells, errors: Cells, number: int, colour: str) -> None:
     count = len(cells.rows)
+    # Few lines stand a little beside each other, so that their bars can be told apart.
     aside = 0.0 if count > _MOST_NAMED else 0.07 * (number - (count - 1) / 2)
-    places = np.arange(len(cells.tokens)) + aside
     values = np.where(cells.coloured[number], cells.values[number], np.nan)
-    widths = _NORMAL_95 * np.nan_to_num(errors.values[number])
-    widths = np.where(np.isfinite(values), widths, 0.0)
-    # A bar that reaches below zero has no lower end on this scale: it ends at the frame.
-    below = np.minimum(widths, np.nan_to_num(values) * 0.999)
+    low, high = interval(values, np.nan_to_num(errors.values[number]))
     axes.errorbar(
-        places,
+        np.arange(len(values)) + aside,
         values,
-        yerr=[below, widths],
+        yerr=np.nan_to_num([values - low, high - values]),
         color=colour,
         marker="o",
         markersize=3.5 if count <= _MOST_NAMED else 2.5,
@@ -133,70 +109,57 @@ def _draw_line(axes: Axes, cells: Cells, errors: Cells, number: int, colour: str
         capsize=1.5,
         label=cells.rows[number],
     )
-    positive = values[np.isfinite(values)]
-    if len(positive):
-        low = float(positive.min()) / 1.6
-        previous = axes.get_ylim()[0] if number and axes.get_ylim()[0] > 0 else low
-        axes.set_ylim(bottom=min(low, previous))
 
 
-def _tell_layers(figure: Figure, axes: Axes, rows: Sequence[str], shades: Sequence[str]) -> None:
-    """Tell which colour is which layer, the last on top, as in the heatmap."""
-    if len(rows) <= _MOST_NAMED:
-        entries = [
-            (Line2D([], [], color=colour, marker="o", markersize=3.5), f"layer {row}")
-            for row, colour in zip(rows, shades, strict=True)
-            if row.isdigit()
-        ] or [
-            (Line2D([], [], color=colour, marker="o"), row)
-            for row, colour in zip(rows, shades, strict=True)
-        ]
-        add_legend(axes, entries[::-1])
+def _show_all(axes: Axes, cells: Cells) -> None:
+    """Choose a logarithmic scale that shows all means, not how far down bars reach."""
+    values = cells.values[cells.coloured]
+    if len(values):
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=float(values.min()) / 1.6)
+
+
+def _explain_colours(
+    figure: Figure, axes: Axes, rows: Sequence[str], colours: Sequence[str]
+) -> None:
+    """Explain which colour is which layer, the last on top, as in the heatmap."""
+    if len(rows) > _MOST_NAMED:
+        bar = ScalarMappable(Normalize(int(rows[0]), int(rows[-1])), SEQUENTIAL)
+        figure.colorbar(bar, ax=axes, label="layer", pad=0.01)
         return
-    numbers = [int(row) for row in rows]
-    bar = ScalarMappable(Normalize(numbers[0], numbers[-1]), "viridis")
-    figure.colorbar(bar, ax=axes, label="layer", pad=0.01)
+    names = [f"layer {row}" if row.isdigit() else row for row in rows]
+    samples = [sample(colour, "o") for colour in colours]
+    add_legend(axes, [*zip(samples, names, strict=True)][::-1])
 
 
-def _shapes(table: Table, kind: str, subtitle: str, num_prompts: int) -> Figure:
-    words = Words(
+def _draw_shapes(shown: Shown, kind: str, table: Table) -> Figure:
+    figure = figure_with_text(
+        12.5,
+        3.6,
         title=f"Shape of the cloud of gradient vectors, {kind}",
-        subtitle=subtitle,
+        subtitle=shown.title,
         caption=[
             "Of the gradient vectors of all prompts at one layer and position. Effective rank: how "
             "many directions they use; with so many prompts it cannot be more than "
-            f"{num_prompts - 1:,}. Mean cosine: 1 if all gradients point the same way, about 0 if "
-            "they point anywhere. PC1: how much of their variance lies along a single direction. "
-            "Places that are zero by causality are left out.",
+            f"{shown.prompts.num_rows - 1:,}. Mean cosine: 1 if all gradients point the same way, "
+            "about 0 if they point anywhere. PC1: how much of their variance lies along a single "
+            "direction. Places that are zero by causality are left out.",
         ],
     )
-    figure = sheet(12.5, 3.6, words)
     panels = figure.subplots(1, len(_SHAPES))
     positions = [str(name) for name in dict.fromkeys(table["position"])]
-    hues = _HUES if len(positions) <= len(_HUES) else _shades(len(positions))
+    colours = PALETTE if len(positions) <= len(PALETTE) else shades(len(positions))
+    named = list(zip(positions, colours, strict=False))
     for axes, (column, label) in zip(panels, _SHAPES.items(), strict=True):
-        for position, colour in zip(positions, hues, strict=False):
+        for position, colour in named:
             own = table.select(table["position"] == position)
             values = own[column] * (100 if column == "pc1" else 1)
             axes.plot(own["layer"], values, color=colour, marker="o", markersize=3.5)
-        axes.set(xlabel="layer", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(color="#e3e3e3", linewidth=0.6)
-    panels[1].axhline(0, color="#777777", linewidth=0.7)
-    _from_zero(panels[0])
-    _from_zero(panels[2])
-    entries = [
-        (Line2D([], [], color=colour, marker="o", markersize=3.5), position)
-        for position, colour in zip(positions, hues, strict=False)
-    ]
+        finish(axes, y=label)
+        if column == "mean_cosine":
+            axes.axhline(0, color="#777777", linewidth=0.7)
+        else:
+            axes.set_ylim(bottom=0)
+    entries = [(sample(colour, "o"), position) for position, colour in named]
     add_legend(panels[-1], entries, title="position")
     return figure
-
-
-def _from_zero(axes: Axes) -> None:
-    axes.set_ylim(bottom=0)
-
-
-def _shades(count: int) -> list[str]:
-    places: NDArray[np.float64] = np.linspace(0, 0.92, count)
-    return [to_hex(rgb) for rgb in colormaps["viridis"](places)]

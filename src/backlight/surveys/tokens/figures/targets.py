@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.models.sites import kind_of, layer_of
+from backlight.surveys.tokens.figures.shown import Shown
 from backlight.surveys.tokens.names import key_of
-from backlight.tables import Table
 
 _MOST = 6
 
@@ -24,7 +24,7 @@ class Target:
         site: The site.
         position: The position.
         column: Its column among all positions.
-        key: What files about it are called by.
+        key: What files about it are called.
         arrays: All arrays of the run.
     """
 
@@ -38,11 +38,8 @@ class Target:
     def name(self) -> str:
         """The target, for titles."""
         layer, kind = layer_of(self.site), kind_of(self.site)
-        return (
-            f"{kind} of layer {layer}, {self.position}"
-            if layer is not None
-            else (f"{self.site}, {self.position}")
-        )
+        place = self.site if layer is None else f"{kind} of layer {layer}"
+        return f"{place}, {self.position}"
 
     @property
     def prompts(self) -> NDArray[np.int64]:
@@ -60,42 +57,33 @@ class Target:
         return f"{self.site}/{self.position}/scores" in self.arrays
 
     def array(self, name: str) -> NDArray[Any]:
-        """Give one of the target's own arrays, such as ``scores``."""
+        """Return one of the target's own arrays, such as ``scores``."""
         return self.arrays[f"{self.site}/{self.position}/{name}"]
 
     def norms(self) -> NDArray[np.float64]:
-        """Give the norm of the gradient in each prompt that has the position."""
+        """Return the norm of the gradient in each prompt that has the position."""
         return self.arrays[f"{self.site}/gradient_norm"][self.prompts, 0, self.column]
 
 
-def find_targets(
-    geometry: Table, positions: Table, arrays: Mapping[str, NDArray[Any]]
-) -> list[Target]:
+def find_targets(shown: Shown) -> list[Target]:
     """List the targets of a run, in the order of its table.
 
     Args:
-        geometry: The table by site and target position.
-        positions: The table by site, head and position.
-        arrays: All arrays of the run.
+        shown: The run.
 
     Returns:
         The targets; of the first kind of site, keys do not name the kind.
     """
-    columns = {
-        str(name): int(column)
-        for name, column in zip(positions["position"], positions["column"], strict=True)
-    }
-    pairs = [
-        (str(site), str(position))
-        for site, position in zip(geometry["site"], geometry["position"], strict=True)
-    ]
+    table, positions = shown.geometry, shown.positions
+    columns = dict(zip(positions["position"].tolist(), positions["column"].tolist(), strict=True))
+    pairs = list(zip(table["site"].tolist(), table["position"].tolist(), strict=True))
     return [
         Target(
             site=site,
             position=position,
             column=columns[position],
             key=key_of(site, position, kind_of(pairs[0][0])),
-            arrays=arrays,
+            arrays=shown.arrays,
         )
         for site, position in pairs
     ]
@@ -112,19 +100,18 @@ def choose_targets(targets: Sequence[Target]) -> list[list[Target]]:
         three each, of three two each; then layers are below each other, else side by side.
     """
     first = kind_of(targets[0].site)
-    own = [target for target in targets if kind_of(target.site) == first]
-    names = _spread(list(dict.fromkeys(target.position for target in own)), 3)
-    chosen = [
-        _spread([target for target in own if target.position == name], _MOST // len(names))
-        for name in names
-    ]
-    if len(names) == 1:
+    by_position: dict[str, list[Target]] = {}
+    for target in targets:
+        if kind_of(target.site) == first:
+            by_position.setdefault(target.position, []).append(target)
+    groups = _spread(list(by_position.values()), 3)
+    chosen = [_spread(group, _MOST // len(groups)) for group in groups]
+    if len(chosen) == 1:
         return [row for row in (chosen[0][:3], chosen[0][3:]) if row]
-    if len(names) == 2:
+    if len(chosen) == 2:
         return chosen
-    return [
-        row for place in range(2) if (row := [each[place] for each in chosen if place < len(each)])
-    ]
+    rows = ([group[place] for group in chosen if place < len(group)] for place in range(2))
+    return [row for row in rows if row]
 
 
 def _spread(items: Sequence[_Item], most: int) -> list[_Item]:

@@ -6,8 +6,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.patches import Circle, Rectangle
 
-from backlight.report.strength import brief
-from backlight.surveys.flow.figures.drawing.canvas import FAINT, INK, SOFT, Board
+from backlight.report.scales import brief
+from backlight.surveys.flow.figures.drawing.layout import FAINT, INK, SOFT, Layout, thickest_loop
 from backlight.surveys.flow.figures.drawing.paths import Paths
 from backlight.surveys.flow.figures.drawing.shapes import slices
 from backlight.tables import Table
@@ -17,87 +17,87 @@ _LONG, _LOW, _HIGH = 3.8, 0.5, 0.92  # of the wedge; heights of samples and of h
 _SAMPLES = (-0.6, -0.3, 0.0, 0.3, 0.6)
 
 
-def number_layers(board: Board) -> None:
+def number_layers(layout: Layout) -> None:
     """Draw a stripe for each second layer, numbers below, and the norm between each two."""
-    axes, bottom, count = board.axes, board.bottom, board.paths.num_layers
-    size = float(np.clip(19 * board.step, 7, 9.5))
-    small = float(np.clip(16 * board.step, 6.2, 9))
+    axes, bottom, count = layout.axes, layout.bottom, layout.paths.num_layers
+    size = float(np.clip(19 * layout.step, 7, 9.5))
+    small = float(np.clip(16 * layout.step, 6.2, 9))
     for layer in range(count):
         if layer % 2 == 0:
-            corner, height = (board.x(layer), bottom), board.top - bottom
-            axes.add_patch(Rectangle(corner, board.step, height, color=FAINT, linewidth=0))
-        board.write(board.x(layer + 0.5), bottom - 0.16, str(layer), size=size)
-    every = int(np.ceil(small * 0.06 / board.step))
+            corner, height = (layout.x(layer), bottom), layout.top - bottom
+            axes.add_patch(Rectangle(corner, layout.step, height, color=FAINT, linewidth=0))
+        layout.write(layout.x(layer + 0.5), bottom - 0.16, str(layer), size=size)
+    every = int(np.ceil(small * 0.06 / layout.step))
     for depth in [*range(0, count - every + 1, every), count]:
-        text, x = brief(float(board.paths.ends[depth])), board.x(depth)
+        text, x = brief(float(layout.paths.ends[depth])), layout.x(depth)
         axes.plot([x, x], [bottom - 0.3, bottom - 0.02], color="#c9ced6", linewidth=0.5)
-        board.write(x, bottom - 0.4, text, size=small, colour=SOFT)
-    left = board.x(0) - 0.35
-    board.write(left, bottom - 0.16, "layer", size=9, align="right")
-    board.write(left, bottom - 0.4, "gradient norm", size=8.5, colour=SOFT, align="right")
+        layout.write(x, bottom - 0.4, text, size=small, color=SOFT)
+    left = layout.x(0) - 0.35
+    layout.write(left, bottom - 0.16, "layer", size=9, ha="right")
+    layout.write(left, bottom - 0.4, "gradient norm", size=8.5, color=SOFT, ha="right")
 
 
-def tell_slope(board: Board, slopes: Table) -> None:
+def write_slope(layout: Layout, slopes: Table) -> None:
     """Write above the layers by what the norm is multiplied from layer to layer."""
     slope, low, high = (float(slopes[name][0]) for name in ("slope", "slope_low", "slope_high"))
     if np.isnan(slope):
         return
-    line = f"walking back, the norm is multiplied by {np.exp(slope):#.4g} per layer"
+    line = f"backward, the norm is multiplied by {np.exp(slope):#.4g} per layer"
     if np.isfinite(low):
         line += f" (95 %: {np.exp(low):#.4g} to {np.exp(high):#.4g})"
-    place = (board.x(board.paths.num_layers / 2), board.top + 0.22)
-    board.write(*place, f"\u27f5  {line}", size=10)
+    place = (layout.x(layout.paths.num_layers / 2), layout.top + 0.22)
+    layout.write(*place, f"\u27f5  {line}", size=10)
 
 
-def draw_bead(board: Board, x: float, y: float, cosine: float, *, is_certain: bool) -> None:
+def draw_bead(layout: Layout, x: float, y: float, cosine: float, *, is_certain: bool) -> None:
     """Draw a cosine as a bead: red with a plus, blue with a minus, or white."""
-    radius = float(np.clip(0.17 * board.step, 0.055, 0.095))
+    radius = float(np.clip(0.17 * layout.step, 0.055, 0.095))
     colour = colormaps["RdBu_r"](_COSINES(cosine)) if is_certain else "white"
     bead = Circle((x, y), radius, facecolor=colour, edgecolor=SOFT, linewidth=0.5, zorder=4)
-    board.axes.add_patch(bead)
+    layout.axes.add_patch(bead)
     if is_certain:
         sign, ink = "+" if cosine > 0 else "\u2212", "white" if abs(cosine) > 0.35 else INK
-        board.write(x, y - 0.05 * radius, sign, size=95 * radius, colour=ink)
+        layout.write(x, y - 0.05 * radius, sign, size=95 * radius, color=ink)
 
 
-def draw_key(board: Board, label: str) -> None:
+def draw_key(layout: Layout, label: str) -> None:
     """Draw what thickness, colours and beads mean.
 
     Args:
-        board: Where.
-        label: Of the norm, with its unit.
+        layout: Where to draw.
+        label: What the norm is called, with its unit.
     """
-    start = max(0.35, (board.width - 9.6) / 2)
-    _draw_wedge(board, start, label)
+    start = max(0.35, (layout.width - 9.6) / 2)
+    _draw_wedge(layout, start, label)
     start += _LONG + 1.2
     heading = "cosine of what returns through a branch with what goes around it"
-    board.write(start, _HIGH, heading, size=8.5, align="left")
+    layout.write(start, _HIGH, heading, size=8.5, ha="left")
     for place, cosine in enumerate(_SAMPLES):
         x = start + 0.25 + 0.95 * place
-        draw_bead(board, x, _LOW, cosine, is_certain=cosine != 0)
+        draw_bead(layout, x, _LOW, cosine, is_certain=cosine != 0)
         text = f"{cosine:+.1f}".replace("-", "\u2212") if cosine else "may be 0"
-        board.write(x, _LOW - 0.3, text, size=8, colour=SOFT)
+        layout.write(x, _LOW - 0.3, text, size=8, color=SOFT)
 
 
-def explain_paths(paths: Paths, ratio: float) -> list[str]:
-    """Say how to read the picture.
+def explain_paths(paths: Paths) -> list[str]:
+    """Write the sentences that say how to read the picture.
 
     Args:
         paths: What is drawn.
-        ratio: How many times thinner loops are than the stream would be.
 
     Returns:
         The sentences.
     """
+    ratio = Layout.thickest / thickest_loop(paths.num_layers)
     along, scale = paths.norms[paths.norms > 0], paths.scale
     times = f"{along.max() / along.min():,.0f}" if len(along) else "0"
-    grows = "logarithm of the norm, because along the stream it differs by a factor of {}".format
+    grows = f"logarithm of the norm, because along the stream it differs by a factor of {times}"
     lines = [
         "Band: the residual stream, from the embedding to the loss; the gradient runs through it "
         "from right to left. Thickness and colour show how strong it is: the root mean square "
         "over tokens of the norm of dL/dx, which is how much the loss changes, to first order, if "
         "a token's vector is moved by one unit in the direction in which it changes most. "
-        f"Thickness grows with the {grows(times) if scale.is_log else 'norm itself'}.",
+        f"Thickness grows with the {grows if scale.is_log else 'norm itself'}.",
         "Loops: what returns through the attention (above) and the MLP (below) of a layer, and is "
         "added to what goes around them. Their colours are those of the band; their thickness "
         f"grows in the same way, {ratio:.0f} times thinner.",
@@ -115,16 +115,16 @@ def explain_paths(paths: Paths, ratio: float) -> list[str]:
     return lines
 
 
-def _draw_wedge(board: Board, start: float, label: str) -> None:
+def _draw_wedge(layout: Layout, start: float, label: str) -> None:
     """Draw the stream at all strengths of the scale, a third as thick."""
-    scale, places = board.scale, np.linspace(0, 1, 121)
+    scale, places = layout.scale, np.linspace(0, 1, 121)
     norms = scale.low * (scale.high / scale.low) ** places
-    half = scale.thickness(norms) * board.stream_thickness / 6
+    half = scale.thickness(norms) * layout.thickest / 6
     colours = scale.colour(np.sqrt(norms[1:] * norms[:-1]))
     wedge = slices(start + _LONG * places, half, _LOW)
-    board.axes.add_collection(PolyCollection(wedge, facecolors=colours, gid="key"), autolim=False)
+    layout.axes.add_collection(PolyCollection(wedge, facecolors=colours, gid="key"), autolim=False)
     for tick in scale.ticks():
         x = start + _LONG * np.log(tick / scale.low) / np.log(scale.high / scale.low)
-        board.axes.plot([x, x], [_LOW - 0.24, _LOW - 0.19], color=SOFT, linewidth=0.6)
-        board.write(x, _LOW - 0.32, brief(tick), size=8, colour=SOFT)
-    board.write(start, _HIGH, label, size=8.5, align="left")
+        layout.axes.plot([x, x], [_LOW - 0.24, _LOW - 0.19], color=SOFT, linewidth=0.6)
+        layout.write(x, _LOW - 0.32, brief(tick), size=8, color=SOFT)
+    layout.write(start, _HIGH, label, size=8.5, ha="left")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.report.strength import Strength
+from backlight.report.lines import NORMAL_95
+from backlight.surveys.flow.figures.drawing.strength import Strength
 from backlight.tables import Table
 
-_CERTAIN = 1.96
 _BESIDE = (0.16, 0.92)  # of a parallel block, where its loops begin and end, beside its neighbours'
 
 
@@ -22,7 +22,7 @@ class Branch:
         enters: The depth at which the gradient enters it, from behind.
         leaves: The depth at which it joins the stream again.
         is_parallel: Attention and MLP of its layer read the same stream.
-        norm: Of the gradient that returns through it.
+        norm: The norm of the gradient that returns through it.
         cosine: Between that gradient and the one that goes around.
         error: The standard error of the cosine; NaN for one sequence.
     """
@@ -39,7 +39,7 @@ class Branch:
     @property
     def is_certain(self) -> bool:
         """The sign of the cosine is more than chance, as far as that is known."""
-        return not abs(self.cosine) < _CERTAIN * np.nan_to_num(self.error)
+        return not abs(self.cosine) < NORMAL_95 * np.nan_to_num(self.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,14 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, PathPatch, Polygon, Rectangle
 
-from backlight.report.layout import Words
-from backlight.surveys.flow.figures.drawing.canvas import INK, SOFT, Board
 from backlight.surveys.flow.figures.drawing.key import (
     draw_bead,
     draw_key,
     explain_paths,
     number_layers,
-    tell_slope,
+    write_slope,
 )
+from backlight.surveys.flow.figures.drawing.layout import INK, SOFT, Layout, thickest_loop
 from backlight.surveys.flow.figures.drawing.paths import Branch, Paths
 from backlight.surveys.flow.figures.drawing.shapes import arrowhead, loop, slices
 from backlight.tables import Table
@@ -40,90 +39,91 @@ def draw_picture(depth: Table, residual: Table, slopes: Table, *, subtitle: str)
         The figure.
     """
     paths = Paths.of(depth, residual)
-    words = Words(
+    layout = Layout.of(
+        paths,
         title="The gradient on its way back through the residual stream",
         subtitle=subtitle,
-        caption=explain_paths(paths, ratio=Board.thinner(paths.num_layers)),
+        caption=explain_paths(paths),
     )
-    figure, board = Board.of(paths, words)
-    number_layers(board)
-    _draw_stream(board)
-    _draw_embedding(board)
-    _draw_loss(board)
+    number_layers(layout)
+    _draw_stream(layout)
+    _draw_embedding(layout)
+    _draw_loss(layout)
     for branch in paths.branches:
-        _draw_branch(board, branch)
-    tell_slope(board, slopes)
-    draw_key(board, depth.label("gradient_norm"))
-    return figure
+        _draw_branch(layout, branch)
+    write_slope(layout, slopes)
+    draw_key(layout, depth.label("gradient_norm"))
+    return layout.figure
 
 
-def _draw_stream(board: Board) -> None:
-    known = board.paths.depths
-    steps = np.abs(np.diff(np.log(board.norms(known))))
-    fewest = np.ceil(board.step * np.diff(known) / _WIDEST)
+def _draw_stream(layout: Layout) -> None:
+    """Draw the stream as slices, each in one colour, the more the faster the norm changes."""
+    known = layout.paths.depths
+    steps = np.abs(np.diff(np.log(layout.norms(known))))
+    fewest = np.ceil(layout.step * np.diff(known) / _WIDEST)
     counts = np.maximum(np.minimum(_SLICES * steps, _MOST), fewest).astype(int).tolist()
     parts = [
         np.linspace(start, end, count, endpoint=False)
         for start, end, count in zip(known[:-1], known[1:], counts, strict=True)
     ]
     cuts = np.concatenate([*parts, known[-1:]])
-    band = slices(board.left + board.step * cuts, board.halves(cuts), board.middle)
-    colours = board.scale.colour(board.norms((cuts[1:] + cuts[:-1]) / 2))
-    board.axes.add_collection(
-        PolyCollection(band, facecolors=colours, gid=STREAM, zorder=2), autolim=False
-    )
+    band = slices(layout.left + layout.step * cuts, layout.halves(cuts), layout.middle)
+    colours = layout.scale.colour(layout.norms((cuts[1:] + cuts[:-1]) / 2))
+    stream = PolyCollection(band, facecolors=colours, gid=STREAM, zorder=2)
+    layout.axes.add_collection(stream, autolim=False)
     marks = [
-        [(x + side, board.middle + up) for side, up in ((0.035, 0.06), (0, 0), (0.035, -0.06))]
-        for x in (board.x(layer + 0.5) for layer in range(board.paths.num_layers))
+        [(x + side, layout.middle + up) for side, up in ((0.035, 0.06), (0, 0), (0.035, -0.06))]
+        for x in (layout.x(layer + 0.5) for layer in range(layout.paths.num_layers))
     ]
     chevrons = LineCollection(marks, colors="white", linewidths=1, alpha=0.7, zorder=3)
-    board.axes.add_collection(chevrons, autolim=False)
+    layout.axes.add_collection(chevrons, autolim=False)
 
 
-def _draw_embedding(board: Board) -> None:
+def _draw_embedding(layout: Layout) -> None:
     """End the stream in an arrowhead."""
-    start, middle, half = board.x(0), board.middle, board.half(0.0)
-    colour = board.scale.colour(board.paths.ends[0])
+    start, middle, half = layout.x(0), layout.middle, layout.half(0.0)
+    colour = layout.scale.colour(layout.paths.ends[0])
     tip = start - _TAIL - _HEAD - 0.2 * half
     tail = Rectangle((start - _TAIL - 0.01, middle - half), _TAIL + 0.02, 2 * half)
     base, point = np.array([start - _TAIL, middle]), np.array([tip, middle])
     head = Polygon(arrowhead(base, point, width=2 * half + 0.2))
     for patch in (tail, head):
         patch.set(facecolor=colour, linewidth=0, zorder=2)
-        board.axes.add_patch(patch)
-    board.write(tip - 0.08, middle, "embedding", size=9, align="right")
-    height = half + 0.55 * board.rise
+        layout.axes.add_patch(patch)
+    layout.write(tip - 0.08, middle, "embedding", size=9, ha="right")
+    height = half + 0.55 * layout.rise
     for text, y in (("through\nattention", height), ("through\nthe MLP", -height)):
-        board.write(start - 0.35, middle + y, text, size=8.5, colour=SOFT, align="right")
+        layout.write(start - 0.35, middle + y, text, size=8.5, color=SOFT, ha="right")
 
 
-def _draw_loss(board: Board) -> None:
-    """Let the stream come from the loss, through the final norm and the head."""
-    end, middle = board.x(board.paths.num_layers), board.middle
-    half = board.half(board.paths.num_layers)
-    colour = board.scale.colour(board.paths.ends[-1])
+def _draw_loss(layout: Layout) -> None:
+    """Begin the stream at the loss, behind the final norm and the head."""
+    end, middle = layout.x(layout.paths.num_layers), layout.middle
+    half = layout.half(layout.paths.num_layers)
+    colour = layout.scale.colour(layout.paths.ends[-1])
     stub = Rectangle((end - 0.01, middle - half), _STUB + 0.01, 2 * half, color=colour, linewidth=0)
     source = Circle((end + _STUB + 0.2, middle), 0.25, facecolor="white", edgecolor=INK, zorder=3)
     stub.set_zorder(2)
     for patch in (stub, source):
-        board.axes.add_patch(patch)
-    board.write(end + _STUB + 0.2, middle, "loss", size=9)
+        layout.axes.add_patch(patch)
+    layout.write(end + _STUB + 0.2, middle, "loss", size=9)
     below = middle - max(half, 0.25) - 0.25
-    board.write(end + _STUB + 0.2, below, "final norm\nand head", size=7.5, colour=SOFT)
+    layout.write(end + _STUB + 0.2, below, "final norm\nand head", size=7.5, color=SOFT)
 
 
-def _draw_branch(board: Board, branch: Branch) -> None:
+def _draw_branch(layout: Layout, branch: Branch) -> None:
     if not np.isfinite(branch.norm):
         return
     side = 1 if branch.name == "attention" else -1
     right, left = (
-        np.array([board.x(depth), board.middle + side * board.half(depth)])
+        np.array([layout.x(depth), layout.middle + side * layout.half(depth)])
         for depth in (branch.enters, branch.leaves)
     )
-    thickness = max(float(board.scale.thickness(branch.norm)) * board.branch_thickness, _THINNEST)
-    outline = loop(right, left, rise=side * board.rise, thickness=thickness)
+    share = float(layout.scale.thickness(branch.norm))
+    thickness = max(share * thickest_loop(layout.paths.num_layers), _THINNEST)
+    outline = loop(right, left, rise=side * layout.rise, thickness=thickness)
     place = f"layers.{branch.layer}.{branch.name}"
-    colour = board.scale.colour(branch.norm)
-    board.axes.add_patch(PathPatch(outline, color=colour, linewidth=0, gid=place, zorder=3))
-    x, y = (right + left) / 2 + [0, side * board.rise]
-    draw_bead(board, x, y, branch.cosine, is_certain=branch.is_certain)
+    colour = layout.scale.colour(branch.norm)
+    layout.axes.add_patch(PathPatch(outline, color=colour, linewidth=0, gid=place, zorder=3))
+    x, y = (right + left) / 2 + [0, side * layout.rise]
+    draw_bead(layout, x, y, branch.cosine, is_certain=branch.is_certain)

@@ -11,26 +11,6 @@ _NUM_POINTS = 33
 _OVERLAP = 0.01  # inches
 
 
-def eased(
-    places: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Interpolate smoothly, level at each place, and never beyond the values.
-
-    Args:
-        places: Where values are known, in rising order.
-        values: The values.
-        at: Where to interpolate.
-
-    Returns:
-        The values there.
-    """
-    right = np.clip(np.searchsorted(places, at, side="right"), 1, len(places) - 1)
-    start, end = places[right - 1], places[right]
-    part = np.clip((at - start) / (end - start), 0, 1)
-    part = part * part * (3 - 2 * part)
-    return values[right - 1] + part * (values[right] - values[right - 1])
-
-
 def slices(
     x: NDArray[np.float64], half_thickness: NDArray[np.float64], middle: float
 ) -> list[NDArray[np.float64]]:
@@ -84,7 +64,7 @@ def loop(
 def arrowhead(
     base: NDArray[np.float64], tip: NDArray[np.float64], *, width: float
 ) -> NDArray[np.float64]:
-    """Give the three corners of an arrowhead.
+    """Compute the three corners of an arrowhead.
 
     Args:
         base: The middle of its base.
@@ -100,7 +80,7 @@ def arrowhead(
 
 
 def _normals(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the direction on the right of who walks along a line."""
+    """Compute the direction on the right of who walks along a line."""
     along = np.gradient(line, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     return np.stack([along[:, 1], -along[:, 0]], axis=1)

@@ -7,10 +7,9 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from numpy.typing import NDArray
 
-COLOURS = LinearSegmentedColormap.from_list(
+_COLOURS = LinearSegmentedColormap.from_list(
     "strength", ["#b4e0c6", "#74c5ac", "#35a0a6", "#2a6f9b", "#333f80", "#221a4a"]
-)
-"""From weak to strong."""
+)  # from weak to strong
 
 _MOST_LINEAR = 8.0  # times, up to which thickness can grow with the norm itself
 _MOST_DECADES = 6
@@ -54,7 +53,7 @@ class Strength:
         return Strength(low=low, high=high, is_log=is_log)
 
     def thickness(self, norms: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """Give the thickness of bands, the greatest being 1."""
+        """Compute the thickness of bands, the greatest being 1."""
         values = np.asarray(norms, dtype=np.float64)
         if not self.is_log:
             return np.asarray(np.clip(values / self.high, _LEAST, 1))
@@ -62,24 +61,15 @@ class Strength:
         return np.asarray(np.clip(decades / log10(self.high / self.low), _LEAST, 1))
 
     def colour(self, norms: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """Give the colours of bands, as red, green, blue and opacity."""
+        """Return the colours of bands, as red, green, blue and opacity."""
         values = np.maximum(np.asarray(norms, dtype=np.float64), self.low)
-        return np.asarray(COLOURS(LogNorm(self.low, self.high)(values)))
+        return np.asarray(_COLOURS(LogNorm(self.low, self.high)(values)))
 
     def ticks(self) -> list[float]:
-        """Give round norms along the scale, about four of them."""
+        """List round norms along the scale, about four of them."""
         first, last = ceil(log10(self.low) - 1e-9), floor(log10(self.high) + 1e-9)
         powers = [10.0**power for power in range(first, last + 1)]
         if len(powers) >= 3:
             return powers[:: -(-len(powers) // 6)]
         between = [lead * 10.0**power for power in range(first - 1, last + 1) for lead in (1, 2, 5)]
         return [value for value in between if self.low <= value <= self.high * (1 + 1e-9)]
-
-
-def brief(value: float) -> str:
-    """Write a norm with two digits, in as few signs as are needed."""
-    text = f"{value:.2g}"
-    lead, sign, power = text.partition("e")
-    if sign and 0 < int(power) < 4:
-        return f"{float(text):.0f}"
-    return f"{lead}e{int(power)}" if sign else text

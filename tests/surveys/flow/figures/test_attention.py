@@ -8,11 +8,11 @@ from backlight.report.maps import MAP
 from backlight.surveys.flow.figures.attention import draw_distances, draw_heads
 from backlight.tables import Table
 from zoo.figures import caption
-from zoo.flow_reports import flow_report
+from zoo.flow_results import flow_results
 
 
 def tables_of(**options):
-    tables = flow_report(("attention",), **options).tables
+    tables = flow_results(("attention",), **options).tables
     return tables["attention"], tables["attention_distance"]
 
 

@@ -7,12 +7,13 @@ import pytest
 from matplotlib.collections import QuadMesh
 
 from backlight.report.layout import CAPTION
-from backlight.surveys.tokens.figures.all import draw_tokens
-from backlight.surveys.tokens.figures.heatmap import ABSENT, STRUCTURAL
+from backlight.report.rendering import png
+from backlight.surveys.tokens.figures import draw
+from backlight.surveys.tokens.figures.cells import ABSENT, STRUCTURAL
+from backlight.surveys.tokens.figures.shown import Shown
 from backlight.surveys.tokens.figures.targets import choose_targets, find_targets
-from backlight.tools.report.command import png
 from zoo.figures import caption
-from zoo.token_reports import CITY, token_report
+from zoo.token_results import CITY, token_results
 
 EVERY_RUN = {
     "gradient_norm_heatmap.png",
@@ -27,8 +28,12 @@ EVERY_RUN = {
 PCA = "gradient_pca_"
 
 
+def figures_of(results):
+    return {name.removeprefix("figures/"): figure for name, figure in draw(results)}
+
+
 def drawn(**options):
-    return dict(draw_tokens(token_report(**options)))
+    return figures_of(token_results(**options))
 
 
 @cache
@@ -37,13 +42,16 @@ def usual():
     return drawn()
 
 
-def one(name, report=None, **options):
+def one(name, results=None, **options):
     """Draw no more than it takes to get one figure."""
-    if report is None and not options:
+    if results is None and not options:
         return usual()[name]
-    return next(
-        figure for each, figure in draw_tokens(report or token_report(**options)) if each == name
-    )
+    shown = results or token_results(**options)
+    return next(figure for each, figure in draw(shown) if each == f"figures/{name}")
+
+
+def targets_of(results):
+    return find_targets(Shown.of(results))
 
 
 def layers(number, kind="resid.post"):
@@ -106,11 +114,11 @@ def test_the_heatmap_hatches_what_the_table_says_is_structural_and_explains_it()
 
 
 def test_the_heatmap_s_colours_are_the_means_of_the_table():
-    report = token_report()
+    results = token_results()
     figure = one("gradient_norm_heatmap.png")
     (mesh,) = [each for each in figure.axes[0].collections if isinstance(each, QuadMesh)]
 
-    table = report.positions
+    table = results.tables["positions"]
     comma = table.select((table["position"] == "comma") & (table["layer"] == 1))
     assert mesh.get_array()[1, 5] == comma["gradient_norm"][0]
     assert figure.axes[1].get_ylabel() == "mean gradient norm (nats/unit)"
@@ -160,12 +168,12 @@ def test_single_prompts_without_splits_are_spread_over_all():
 
 
 def test_a_position_that_a_prompt_lacks_is_no_zero():
-    report = token_report(missing=("comma",))
-    single = one("gradient_norm_heatmap_individual.png", report)
+    results = token_results(missing=("comma",))
+    single = one("gradient_norm_heatmap_individual.png", results)
 
     assert not squares(single.axes[0], ABSENT)
     assert squares(single.axes[1], ABSENT) == {(0, 5), (1, 5), (2, 5)}
-    assert "comma (1)" in caption(one("gradient_norm_heatmap.png", report))
+    assert "comma (1)" in caption(one("gradient_norm_heatmap.png", results))
 
 
 def test_each_head_has_a_panel_on_one_scale():
@@ -195,9 +203,9 @@ def test_lines_by_position_leave_out_structural_zeros():
 
 
 def test_bars_by_position_are_95_percent_of_the_standard_error():
-    report = token_report(num_prompts=400)
-    axes = one("gradient_norm_by_position.png", report).axes[0]
-    table = report.positions.select(report.positions["layer"] == 0)
+    results = token_results(num_prompts=400)
+    axes = one("gradient_norm_by_position.png", results).axes[0]
+    table = results.tables["positions"].select(results.tables["positions"]["layer"] == 0)
 
     (bars,) = axes.containers[0].lines[2]
     low, high = bars.get_segments()[3][:, 1]
@@ -215,9 +223,9 @@ def test_many_layers_are_told_apart_by_a_bar():
 
 
 def test_components_mark_how_many_explain_90_and_95_percent():
-    report = token_report()
+    results = token_results()
     axes = one(f"{PCA}layer_0_comma.png").axes[3]
-    total = np.cumsum(report.arrays["layers.0.resid.post/comma/explained"])
+    total = np.cumsum(results.data["layers.0.resid.post/comma/explained"])
 
     needed = [int(np.flatnonzero(total >= share)[0]) + 1 for share in (0.9, 0.95)]
 
@@ -250,11 +258,11 @@ def test_the_norm_is_compared_with_a_numeric_answer_else_with_the_loss():
 
 
 def test_correlations_are_those_of_the_points_with_their_number():
-    report = token_report()
+    results = token_results()
     figure = one("gradient_statistics.png")
 
-    norms = report.arrays["layers.0.resid.post/gradient_norm"][:, 0, 5]
-    expected = np.corrcoef(norms, report.prompts["answer_value"])[0, 1]
+    norms = results.data["layers.0.resid.post/gradient_norm"][:, 0, 5]
+    expected = np.corrcoef(norms, results.tables["prompts"]["answer_value"])[0, 1]
 
     assert titles(figure)[0] == f"resid.post of layer 0, comma\nr = {expected:.2f}, n = 12"
 
@@ -275,23 +283,23 @@ def test_what_is_not_shown_because_it_is_structural_is_said():
 
 
 def test_cosines_are_sorted_by_what_colours_points():
-    report = token_report(columns={"answer_value": np.arange(12)[::-1] * 1.0})
-    figure = one("gradient_cosines.png", report)
+    results = token_results(columns={"answer_value": np.arange(12)[::-1] * 1.0})
+    figure = one("gradient_cosines.png", results)
     (mesh,) = [each for each in figure.axes[0].collections if isinstance(each, QuadMesh)]
 
-    cosines = report.arrays["layers.0.resid.post/comma/cosines"]
+    cosines = results.data["layers.0.resid.post/comma/cosines"]
     assert np.allclose(mesh.get_array(), cosines[::-1, ::-1])
     assert (mesh.norm.vmin, mesh.norm.vmax) == (-1, 1)
 
 
 def test_cosines_without_a_colour_are_sorted_by_the_first_component():
-    report = token_report(color_by=None)
-    figure = one("gradient_cosines.png", report)
+    results = token_results(color_by=None)
+    figure = one("gradient_cosines.png", results)
     (mesh,) = [each for each in figure.axes[0].collections if isinstance(each, QuadMesh)]
 
     target = "layers.0.resid.post/comma"
-    order = np.argsort(report.arrays[f"{target}/scores"][:, 0])
-    expected = report.arrays[f"{target}/cosines"][order][:, order]
+    order = np.argsort(results.data[f"{target}/scores"][:, 0])
+    expected = results.data[f"{target}/cosines"][order][:, order]
     assert np.allclose(mesh.get_array(), expected)
     assert "sorted by PC1" in caption(figure)
 
@@ -309,8 +317,8 @@ def test_groups_of_cosines_are_named():
     [(["comma"], [3, 3]), (["comma", "equals"], [3, 3]), ([name for name, _ in CITY], [3, 3])],
 )
 def test_six_targets_fill_two_rows_of_three(targets, shape):
-    report = token_report(sites=layers(9), targets=targets)
-    found = find_targets(report.geometry, report.positions, report.arrays)
+    results = token_results(sites=layers(9), targets=targets)
+    found = targets_of(results)
 
     rows = choose_targets([target for target in found if not target.is_structural])
 
@@ -318,8 +326,8 @@ def test_six_targets_fill_two_rows_of_three(targets, shape):
 
 
 def test_chosen_layers_are_far_apart():
-    report = token_report(sites=layers(9), targets=["equals"])
-    found = find_targets(report.geometry, report.positions, report.arrays)
+    results = token_results(sites=layers(9), targets=["equals"])
+    found = targets_of(results)
 
     chosen = [int(target.key.split("_")[1]) for row in choose_targets(found) for target in row]
 

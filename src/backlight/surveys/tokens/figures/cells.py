@@ -11,11 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.axes._secondary_axes import SecondaryAxis
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from backlight.report.maps import colour_cells, length_of, name_ticks, places_to_name
 from backlight.surveys.tokens.figures.labels import label_of
+from backlight.tables import Table
 
 STRUCTURAL, ZERO, ABSENT = "structural", "zero", "absent"
 """The ``gid`` of the cells that have no colour, by the reason."""
@@ -31,8 +33,6 @@ _LOOKS: dict[str, dict[str, Any]] = {
     ABSENT: {"facecolor": "white", "edgecolor": "#b5bcc7", "hatch": ".."},
 }
 _LETTER = 0.0092  # inches of width for each point of size, on average
-_LEAST = 0.13  # inches from one name to the next
-_DECADES = 6  # below the largest value, which one scale shows
 _PIECE = re.compile(r"^(?P<piece>.+)_(?:first|middle|last|\d+)$")
 _MARKS = frozenset("(),;")
 
@@ -67,79 +67,49 @@ class Cells:
 
     @property
     def coloured(self) -> NDArray[np.bool_]:
-        """Where a colour tells the value."""
+        """Where a colour stands for the value."""
         return ~(self.structural | self.absent | self.zero)
 
-    def shown(self) -> NDArray[np.float64]:
-        """Give the values that a colour tells."""
-        return self.values[self.coloured]
 
+def cells_of(table: Table, measure: str) -> Cells:
+    """Arrange a table of one kind of site, and of whole vectors or one head, as a grid.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Colours:
-    """Which colour stands for which value.
+    Args:
+        table: Rows of the table by site, head and position.
+        measure: Which column.
 
-    Attributes:
-        norm: From values to 0..1; None if there is no value that a colour could show.
-        colormap: Its colours.
-        label: Of the colour bar: what the values are, with their unit.
-        open_below: Some values are smaller than the scale's end, and have the colour of its end.
+    Returns:
+        Sites x positions.
     """
-
-    norm: Normalize | None
-    colormap: str
-    label: str
-    open_below: bool = False
-
-    @staticmethod
-    def of_sizes(values: NDArray[np.float64], label: str) -> "Colours":
-        """Choose a logarithmic scale for values above zero."""
-        if not len(values):
-            return Colours(norm=None, colormap="viridis", label=label)
-        least, high = float(values.min()), float(values.max())
-        low = max(least, high * 10.0**-_DECADES)
-        ends = (low, high) if low < high else (high / 2, high * 2)
-        return Colours(
-            norm=LogNorm(*ends), colormap="viridis", label=label, open_below=least < ends[0]
-        )
-
-    @staticmethod
-    def of_signed(values: NDArray[np.float64], label: str) -> "Colours":
-        """Choose a scale around zero: linear to a hundredth of its end, logarithmic beyond."""
-        if not len(values):
-            return Colours(norm=None, colormap="RdBu_r", label=label)
-        end = float(np.abs(values).max())
-        return Colours(
-            norm=SymLogNorm(linthresh=end / 100, vmin=-end, vmax=end),
-            colormap="RdBu_r",
-            label=label,
-        )
-
-    def bar(self) -> ScalarMappable | None:
-        """Give what a colour bar shows; None if there is nothing to show."""
-        return None if self.norm is None else ScalarMappable(self.norm, self.colormap)
+    sites = list(dict.fromkeys(str(site) for site in table["site"]))
+    width = table.num_rows // len(sites)
+    layers = zip(sites, table["layer"][::width], strict=True)
+    structural = (table["num_reaching"] == 0) & (measure != "activation_norm")
+    return Cells(
+        values=table[measure].reshape(-1, width),
+        structural=structural.reshape(-1, width),
+        rows=[site if np.isnan(layer) else str(int(layer)) for site, layer in layers],
+        tokens=[str(token) for token in table["token"][:width]],
+        positions=[str(name) for name in table["position"][:width]],
+    )
 
 
-def draw_cells(axes: Axes, cells: Cells, colours: Colours, *, positions: bool = True) -> None:
+def draw_cells(
+    axes: Axes, cells: Cells, colours: ScalarMappable | None, *, positions: bool = True
+) -> None:
     """Draw a grid of layers and tokens.
 
     Args:
         axes: Where to draw; the caller owns the figure.
         cells: What to draw.
-        colours: How values are coloured.
+        colours: How values are coloured; None if there are none.
         positions: Write the names of positions above.
     """
     height, width = cells.values.shape
-    if colours.norm is not None:
-        axes.pcolormesh(
-            np.arange(width + 1) - 0.5,
-            np.arange(height + 1) - 0.5,
-            np.ma.masked_array(cells.values, ~cells.coloured),
-            norm=colours.norm,
-            cmap=colours.colormap,
-            edgecolors="white",
-            linewidth=0.3,
-        )
+    if colours is not None:
+        values = np.where(cells.coloured, cells.values, np.nan)
+        assert isinstance(colours.norm, Normalize)
+        colour_cells(axes, values, colours.norm, colours.get_cmap().name)
     for name, where in _uncoloured(cells):
         axes.add_collection(
             PolyCollection(_squares(where), gid=name, linewidth=0, **_LOOKS[name]), autolim=False
@@ -147,7 +117,7 @@ def draw_cells(axes: Axes, cells: Cells, colours: Colours, *, positions: bool = 
     for place in _dividers(cells):
         axes.axvline(place - 0.5, color="#3d4450", linewidth=1.1, linestyle=":")
     axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
-    _name_rows(axes, cells.rows)
+    name_ticks(axes.yaxis, cells.rows, fontsize=8)
     name_columns(axes, cells, positions=positions)
 
 
@@ -159,20 +129,19 @@ def name_columns(axes: Axes, cells: Cells, *, positions: bool = True) -> None:
         cells: The columns.
         positions: Write the names above.
     """
-    count, width = len(cells.tokens), _inches(axes)[0]
-    step = _step(count, width)
-    places = list(range(0, count, step))
-    texts = [label_of(cells.tokens[place], cells.positions[place]) for place in places]
-    _set_names(axes, places, texts, room=step * width / count, fontsize=8)
+    places = places_to_name(axes.xaxis, len(cells.tokens))
+    room = length_of(axes.xaxis) * places.step / len(cells.tokens)
+    labels = [label_of(cells.tokens[place], cells.positions[place]) for place in places]
+    _set_names(axes, places, labels, room=room, fontsize=8)
     if positions:
         above = axes.secondary_xaxis("top")
         names = [cells.positions[place] for place in places]
-        _set_names(above, places, names, room=step * width / count, fontsize=7, color="#5a6472")
+        _set_names(above, places, names, room=room, fontsize=7, color="#5a6472")
         above.tick_params(length=2)
 
 
-def key_of(grids: Sequence[Cells]) -> list[tuple[Patch, str]]:
-    """Give a legend's entries for the cells of some grids that have no colour.
+def samples_of(grids: Sequence[Cells]) -> list[tuple[Patch, str]]:
+    """List a legend's entries for the cells of some grids that have no colour.
 
     Args:
         grids: The grids.
@@ -221,28 +190,16 @@ def _dividers(cells: Cells) -> list[int]:
     ]
 
 
-def _name_rows(axes: Axes, rows: Sequence[str]) -> None:
-    step = _step(len(rows), _inches(axes)[1])
-    places = list(range(0, len(rows), step))
-    axes.set_yticks(places, [rows[place] for place in places], fontsize=8, parse_math=False)
-
-
 def _set_names(
-    axes: Axes | SecondaryAxis, places: list[int], names: list[str], *, room: float, **looks: Any
+    axes: Axes | SecondaryAxis,
+    places: Sequence[int],
+    names: list[str],
+    *,
+    room: float,
+    **looks: Any,
 ) -> None:
+    """Write names below or above columns, upright if they are longer than a column is wide."""
     longest = max(len(line) for name in names for line in [*name.split("\n"), ""])
     upright = longest * looks["fontsize"] * _LETTER > room
     texts = [name.replace("\n", " ") if upright else name for name in names]
     axes.set_xticks(places, texts, rotation=90 if upright else 0, parse_math=False, **looks)
-
-
-def _step(count: int, inches: float) -> int:
-    """Name only every so many, that names do not cover each other."""
-    return max(1, int(np.ceil(_LEAST * count / inches)))
-
-
-def _inches(axes: Axes) -> tuple[float, float]:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    box = axes.get_position()
-    return box.width * figure.get_figwidth(), box.height * figure.get_figheight()

@@ -1,17 +1,16 @@
 import numpy as np
-import pytest
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection, QuadMesh
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from backlight.surveys.tokens.figures.heatmap import (
+from backlight.report.colours import of_sizes
+from backlight.surveys.tokens.figures.cells import (
     ABSENT,
     STRUCTURAL,
     ZERO,
     Cells,
-    Colours,
     draw_cells,
-    key_of,
+    samples_of,
 )
 
 VALUES = np.array([[0.1, 2.0, 0.0, np.nan], [0.0, 0.0, 0.0, 5.0]])
@@ -28,9 +27,10 @@ def cells(values=VALUES, structural=BLOCKED, tokens=("a", "$x_1$", " b\n", ","),
     )
 
 
-def drawn(grid, colours=None, **options):
+def drawn(grid, **options):
     axes = Figure(figsize=(8, 4)).subplots()
-    draw_cells(axes, grid, colours or Colours.of_sizes(grid.shown(), "norm"), **options)
+    norm = of_sizes(grid.values[grid.coloured], decades=6)
+    draw_cells(axes, grid, None if norm is None else ScalarMappable(norm), **options)
     return axes
 
 
@@ -91,8 +91,8 @@ def test_a_zero_that_is_structural_stays_so_even_if_all_cells_are():
 def test_the_legend_names_only_what_occurs():
     plain = cells(np.ones((2, 4)), np.zeros((2, 4), bool))
 
-    assert key_of([plain]) == []
-    assert [name for _, name in key_of([plain, cells()])] == [
+    assert samples_of([plain]) == []
+    assert [name for _, name in samples_of([plain, cells()])] == [
         "zero by causality",
         "measured as exactly zero",
         "no such token in this prompt",
@@ -151,38 +151,3 @@ def test_a_dotted_line_follows_brackets_and_commas_and_goes_around_long_fields()
     lines = sorted(line.get_xdata()[0] for line in drawn(grid).lines)
 
     assert lines == [0.5, 2.5, 4.5]
-
-
-def test_sizes_are_on_a_logarithmic_scale_from_the_smallest_to_the_largest():
-    colours = Colours.of_sizes(np.array([0.01, 3.0]), "norm")
-
-    assert isinstance(colours.norm, LogNorm)
-    assert (colours.norm.vmin, colours.norm.vmax) == (0.01, 3.0)
-    assert not colours.open_below
-
-
-def test_the_scale_of_sizes_ends_six_decades_below_the_largest():
-    colours = Colours.of_sizes(np.array([1e-30, 1.0]), "norm")
-
-    assert colours.norm.vmin == pytest.approx(1e-6)
-    assert colours.open_below
-
-
-def test_one_value_is_in_the_middle_of_its_scale():
-    colours = Colours.of_sizes(np.array([7.0, 7.0]), "norm")
-
-    assert colours.norm(7.0) == pytest.approx(0.5)
-    assert not colours.open_below
-
-
-def test_signed_colours_are_symmetric_around_zero():
-    norm = Colours.of_signed(np.array([-0.2, 5.0]), "grad x act").norm
-
-    assert norm(0.0) == pytest.approx(0.5)
-    assert norm(-1.0) == pytest.approx(1 - norm(1.0))
-    assert (norm(-5.0), norm(5.0)) == (0.0, 1.0)
-
-
-@pytest.mark.parametrize("make", [Colours.of_sizes, Colours.of_signed])
-def test_without_values_there_is_no_colour_bar(make):
-    assert make(np.array([]), "norm").bar() is None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from backlight.surveys.tokens.figures.all import TokensReport
+from backlight.runs.results import Results
 from backlight.tables import Table
 
 CITY = (
@@ -18,7 +18,7 @@ CITY = (
 """Positions with their tokens, like those of a question about cities."""
 
 
-def token_report(
+def token_results(
     sites=("layers.0.resid.post", "layers.1.resid.post", "layers.2.resid.post"),
     *,
     positions=CITY,
@@ -40,7 +40,7 @@ def token_report(
         num_prompts: How many.
         num_heads: Of each site.
         columns: More columns of the table of prompts.
-        color_by: The column that colours.
+        color_by: The column that colours; None for prompts without a value.
         missing: Positions that only the first prompt has.
         unreachable: Which sites x positions of the input are zero by causality.
         seed: Of the numbers.
@@ -78,15 +78,24 @@ def token_report(
         "answer_value": np.arange(num_prompts) * 10.0,
         **(columns or {}),
     }
+    if color_by is None:
+        del prompts["answer_value"]
     units = {"gradient_norm": "nats/unit", "activation_norm": "units", "grad_x_act": "nats"}
-    return TokensReport(
-        title="a $strange_title$ | objective: loss of the answer | model: tiny",
-        color_by=color_by,
-        num_input=len(positions),
-        positions=_table("positions", rows, units),
-        prompts=Table(name="prompts", columns=prompts, units={"loss": "nats/token"}),
-        geometry=_geometry(sites, targets, arrays, random),
-        arrays=arrays,
+    tables = (
+        _table("positions", rows, units),
+        Table(name="prompts", columns=prompts, units={"loss": "nats/token"}),
+        _geometry(sites, targets, arrays, random),
+    )
+    return Results(
+        config={
+            "task_type": "a $strange_title$",
+            "template": None,
+            "objective": "loss",
+            "color_by": color_by,
+        },
+        metadata={"checkpoint_path": "tiny"},
+        data=arrays,
+        tables={table.name: table for table in tables},
     )
 
 

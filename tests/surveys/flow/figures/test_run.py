@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from backlight.report.layout import CAPTION
-from backlight.surveys.flow.figures.all import FlowReport, draw_flow
+from backlight.report.rendering import rendered
+from backlight.surveys.flow.figures import draw
 from backlight.tables import Table
-from backlight.tools.report.command import rendered
-from zoo.flow_reports import flow_report
+from zoo.flow_results import flow_results
 
 FIGURES = {
     "norms": {"norms.png"},
@@ -16,9 +18,9 @@ FIGURES = {
 KNOWN = ("layer", "head", "distance", "position", "pairs", "even", "gain")
 
 
-def read_again(report):
-    tables = {name: Table.from_csv(name, table.to_csv()) for name, table in report.tables.items()}
-    return FlowReport(model=report.model, title=report.title, tables=tables)
+def read_again(results):
+    tables = {name: Table.from_csv(name, table.to_csv()) for name, table in results.tables.items()}
+    return replace(results, tables=tables)
 
 
 @pytest.mark.parametrize(
@@ -27,14 +29,14 @@ def read_again(report):
     ids=" ".join,
 )
 def test_views_that_were_run_have_their_figures_and_no_others(views):
-    figures = [name for name, _ in draw_flow(flow_report(views))]
+    figures = [name for name, _ in draw(flow_results(views))]
 
     assert len(figures) == len(set(figures))
     assert set(figures) == {name for view in views for name in FIGURES[view]}
 
 
 def test_every_figure_says_of_what_it_is_and_how_to_read_it():
-    for name, figure in draw_flow(flow_report()):
+    for name, figure in draw(flow_results()):
         texts = [text.get_text() for text in figure.texts]
         assert "tiny, 1,234 tokens in 56 passages" in texts, name
         (caption,) = [text for text in figure.texts if text.get_gid() == CAPTION]
@@ -43,24 +45,24 @@ def test_every_figure_says_of_what_it_is_and_how_to_read_it():
 
 @pytest.mark.parametrize("view", FIGURES)
 def test_a_run_that_is_read_from_disk_has_the_same_figures_byte_by_byte(view):
-    report = flow_report((view,), num_layers=1, num_sequences=1, num_heads=1)
+    results = flow_results((view,), num_layers=1, num_sequences=1, num_heads=1)
 
-    first, second = draw_flow(report), draw_flow(read_again(report))
+    first, second = draw(results), draw(read_again(results))
 
     for (name, figure), (other_name, other) in zip(first, second, strict=True):
         assert (name, rendered(name, figure)) == (other_name, rendered(other_name, other))
 
 
 def test_a_large_run_is_drawn_for_the_layers_that_were_asked_for():
-    report = flow_report(num_layers=80, layers=(0, 40, 79), num_heads=64)
+    results = flow_results(num_layers=80, layers=(0, 40, 79), num_heads=64)
 
-    assert len(list(draw_flow(report))) == 7
+    assert len(list(draw(results))) == 7
 
 
 def test_a_gradient_of_zero_can_be_drawn():
     """Then all norms are zero, and all that is divided by them is not known."""
     tables = {}
-    for name, table in flow_report(num_layers=1).tables.items():
+    for name, table in flow_results(num_layers=1).tables.items():
         columns = dict(table.columns)
         for column, values in columns.items():
             if column.removesuffix("_se").endswith(("_norm", "sigma", "_std")):
@@ -69,5 +71,5 @@ def test_a_gradient_of_zero_can_be_drawn():
                 columns[column] = np.full(len(values), np.nan)
         tables[name] = Table(name=name, columns=columns, units=table.units)
 
-    for name, figure in draw_flow(FlowReport(model="tiny", title="tiny", tables=tables)):
+    for name, figure in draw(replace(flow_results(), tables=tables)):
         assert rendered(name, figure)

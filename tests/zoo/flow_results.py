@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from backlight.surveys.flow.figures.all import FlowReport
+from backlight.runs.results import Results
 from backlight.tables import Table
 
 SURROGATES = ("identity", "scale", "center_scale", "projected", "radial_only")
 NATS = "nats/unit"
 
 
-def flow_report(views=("norms", "attention", "residual"), **options):
+def flow_results(views=("norms", "attention", "residual"), **options):
     """Make a run.
 
     Args:
@@ -20,9 +20,9 @@ def flow_report(views=("norms", "attention", "residual"), **options):
     """
     made = {"norms": norm_tables, "attention": attention_tables, "residual": residual_tables}
     tables = [table for view in views for table in made[view](**options)]
-    return FlowReport(
-        model="tiny",
-        title="tiny, 1,234 tokens in 56 passages",
+    return Results(
+        config={"model_name": "tiny"},
+        metadata={"num_tokens": 1234, "num_passages": 56},
         tables={table.name: table for table in tables},
     )
 
