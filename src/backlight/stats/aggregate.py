@@ -9,6 +9,8 @@ Mode = Literal["mean", "mean_abs", "rms"]
 Norm = Literal["none", "sum_abs", "sum"]
 Vector = NDArray[np.float64]
 
+_TOP_PERCENT = 0.01
+
 
 def aggregate(values: Vector, *, power: float | None = None, norm: Norm = "none") -> Vector:
     """Raise each dimension's statistic to a power, then normalise.
@@ -44,3 +46,16 @@ def normalize(values: Vector, norm: Norm) -> Vector:
         return values
     total = np.nansum(np.abs(values) if norm == "sum_abs" else values)
     return values / total * np.count_nonzero(~np.isnan(values)) if total != 0 else values
+
+
+def participation_ratio(energies: Vector) -> float:
+    """Count effective dimensions: ``(sum e)^2 / sum e^2``, 1 if one has all, d if all are equal."""
+    squares = float((energies**2).sum())
+    return float(energies.sum()) ** 2 / squares if squares > 0 else float("nan")
+
+
+def top_share(sizes: Vector) -> float:
+    """Find the share of a sum of sizes that its largest 1 % (rounded up) have."""
+    total = float(sizes.sum())
+    largest = np.sort(sizes)[-int(np.ceil(len(sizes) * _TOP_PERCENT)) :]
+    return float(largest.sum()) / total if total > 0 else float("nan")

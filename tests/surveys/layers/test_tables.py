@@ -4,15 +4,14 @@ import torch
 
 from backlight.data.batches import Batch, Passages
 from backlight.models.sites import Site, Tap
+from backlight.stats.aggregate import participation_ratio, top_share
+from backlight.surveys.driver.dimensions import UNITS
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.tables import (
-    UNITS,
     dimension_table,
     histogram_table,
     layer_table,
-    participation_ratio,
     site_results,
-    top_share,
     top_token_table,
 )
 

@@ -10,8 +10,15 @@ from numpy.typing import NDArray
 from backlight.runs.results import CONSOLIDATED
 from backlight.stats.aggregate import Mode, Norm, aggregate
 from backlight.surveys.driver.opening import Corpus
-from backlight.surveys.driver.options import SurveyConfig
+from backlight.surveys.driver.options import Quantity, SurveyConfig
 from backlight.tables import Table
+
+UNITS: Mapping[Quantity, str] = {
+    "gradients": "nats/unit",
+    "values": "units",
+    "grad_x_act": "nats",
+}
+"""The unit of each quantity; a "unit" is one unit of the site's activation."""
 
 
 def aggregated(

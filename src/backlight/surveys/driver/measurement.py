@@ -2,44 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, TypeVar
 
 from numpy.typing import NDArray
 
 from backlight.surveys.driver.opening import Corpus
+from backlight.surveys.driver.progress import State, Step
 from backlight.tables import Table
 
 Arrays = Mapping[str, NDArray[Any]]
 
 MASKS = "right-padded; pads count nowhere; every other token counts, the last of each too"
-
-
-@runtime_checkable
-class Step(Protocol):
-    """What one step of a measurement did."""
-
-    @property
-    def num_tokens(self) -> int:
-        """How many units of progress it was."""
-        ...
-
-    @property
-    def resumable(self) -> bool:
-        """Whether the state can be kept after it."""
-        ...
-
-
-@runtime_checkable
-class State(Protocol):
-    """What a measurement has seen so far, as something that can be written down."""
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Copy everything into plain arrays."""
-        ...
-
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Take over what ``state`` returned; the next step is then the one that followed."""
-        ...
 
 
 _State = TypeVar("_State", bound=State)

@@ -7,16 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.data.batches import Passages
-from backlight.stats.aggregate import Mode
+from backlight.stats.aggregate import Mode, participation_ratio, top_share
 from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
-from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
+from backlight.surveys.driver.dimensions import UNITS, aggregated, brief, described, files_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.features.measure import FeaturesMeasurement
 from backlight.surveys.features.measure.placed import notes_of
 from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result
 from backlight.surveys.features.options import SaeConfig
-from backlight.surveys.layers.tables import UNITS, participation_ratio, top_share
 from backlight.tables import Table
 
 Results = Mapping[int, FeatureResult]

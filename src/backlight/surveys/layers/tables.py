@@ -7,25 +7,17 @@ from numpy.typing import NDArray
 
 from backlight.data.batches import Passages
 from backlight.models.sites import Site, layer_of
+from backlight.stats.aggregate import participation_ratio, top_share
 from backlight.stats.bank import SiteResult
 from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, context_table
-from backlight.surveys.driver.dimensions import aggregated, brief, described, files_of
+from backlight.surveys.driver.dimensions import UNITS, aggregated, brief, described, files_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig
 from backlight.tables import Column, Table
-
-UNITS: Mapping[Quantity, str] = {
-    "gradients": "nats/unit",
-    "values": "units",
-    "grad_x_act": "nats",
-}
-"""The unit of each quantity; a "unit" is one unit of the site's activation."""
-
-_TOP_PERCENT = 0.01
 
 Results = Mapping[int, SiteResult]
 """What was found, by layer."""
@@ -135,19 +127,6 @@ def top_token_table(
     """
     tops = {layer: result.top for layer, result in results.items()}
     return context_table(tops, passages, decode, of="dimension", unit=UNITS[quantity])
-
-
-def participation_ratio(energies: NDArray[np.float64]) -> float:
-    """Count effective dimensions: ``(sum e)^2 / sum e^2``, 1 if one has all, d if all are equal."""
-    squares = float((energies**2).sum())
-    return float(energies.sum()) ** 2 / squares if squares > 0 else float("nan")
-
-
-def top_share(sizes: NDArray[np.float64]) -> float:
-    """Find the share of a sum of sizes that its largest 1 % (rounded up) have."""
-    total = float(sizes.sum())
-    largest = np.sort(sizes)[-int(np.ceil(len(sizes) * _TOP_PERCENT)) :]
-    return float(largest.sum()) / total if total > 0 else float("nan")
 
 
 def _layer_row(result: SiteResult) -> dict[str, float]:
