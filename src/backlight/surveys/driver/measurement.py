@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from numpy.typing import NDArray
 
 from backlight.surveys.driver.opening import Corpus
-from backlight.surveys.driver.progress import State, Step
+from backlight.surveys.driver.steps import State, Step
 from backlight.tables import Table
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -2,9 +2,8 @@
 
 import sys
 import time
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,6 +20,7 @@ from backlight.errors import StateError
 from backlight.foreign.streams import Unhindered
 from backlight.foreign.text import plain
 from backlight.runs.directory import RunDirectory
+from backlight.surveys.driver.steps import State, Step
 
 CHECKPOINT_SECONDS = 5.0
 """How often the state of a run is kept, if it is small; a large one less often."""
@@ -29,34 +29,6 @@ CHECKPOINT_PATIENCE = 20
 """How many times as long as it took to keep a state it takes until it is kept again."""
 
 _PLAIN_WIDTH = 160
-
-
-@runtime_checkable
-class Step(Protocol):
-    """What one step of a measurement did."""
-
-    @property
-    def num_tokens(self) -> int:
-        """How many units of progress it was."""
-        ...
-
-    @property
-    def resumable(self) -> bool:
-        """Whether the state can be kept after it."""
-        ...
-
-
-@runtime_checkable
-class State(Protocol):
-    """What a measurement has seen so far, as something that can be written down."""
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Copy everything into plain arrays."""
-        ...
-
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Take over what ``state`` returned; the next step is then the one that followed."""
-        ...
 
 
 class _PlainConsole(Console):
