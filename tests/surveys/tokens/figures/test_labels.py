@@ -2,28 +2,8 @@ import numpy as np
 import pytest
 
 from backlight.errors import shorten
-from backlight.report.rendering import visible
 from backlight.surveys.tokens.figures.labels import explain_labels, label_of
 from backlight.tables import Table
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        (" a b", "·a·b"),
-        ("\n\t", "\\n\\t"),
-        ("\u4e2d\u00e9", "\\u4e2d\u00e9"),
-        ("\U00020000", "\\U00020000"),
-        ("\u200b", "\\u200b"),
-        ("<bos>", "<bos>"),
-    ],
-)
-def test_all_signs_of_a_text_can_be_seen(text, shown):
-    assert visible(text) == shown
-
-
-def test_blanks_of_a_sentence_can_stay():
-    assert visible("a b\n", blanks=False) == "a b\\n"
 
 
 def test_a_long_text_keeps_its_beginning_and_its_end():

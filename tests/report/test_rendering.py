@@ -1,0 +1,58 @@
+import subprocess
+import sys
+
+import pytest
+from matplotlib.figure import Figure
+
+from backlight.report.rendering import rendered, visible
+
+
+def figure():
+    made = Figure(figsize=(2, 1))
+    made.subplots().set_title("$x$ \u4e2d\n")
+    return made
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg"])
+def test_equal_figures_give_equal_bytes(name):
+    assert rendered(name, figure()) == rendered(name, figure())
+
+
+def test_text_of_a_drawing_is_text_that_can_be_seen_and_no_formula():
+    text = rendered("a.svg", figure()).decode()
+
+    assert text.startswith("<?xml")
+    assert "$x$ \\u4e2d" in text
+
+
+def test_nothing_loads_matplotlib_before_a_figure_is_drawn():
+    code = (
+        "import sys\n"
+        "import backlight.cli, backlight.report.page, backlight.report.plots\n"
+        "import backlight.surveys.layers.command, backlight.surveys.features.command\n"
+        "import backlight.surveys.tokens.command, backlight.surveys.flow.command\n"
+        "import backlight.tools.doctor.command, backlight.tools.report.command\n"
+        "import backlight.labs.frame.running\n"
+        "sys.exit('matplotlib' in sys.modules)\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (" a b", "·a·b"),
+        ("\n\t", "\\n\\t"),
+        ("\u4e2d\u00e9", "\\u4e2d\u00e9"),
+        ("\U00020000", "\\U00020000"),
+        ("\u200b", "\\u200b"),
+        ("<bos>", "<bos>"),
+    ],
+)
+def test_all_signs_of_a_text_can_be_seen(text, shown):
+    assert visible(text) == shown
+
+
+def test_blanks_of_a_sentence_can_stay():
+    assert visible("a b\n", blanks=False) == "a b\\n"
