@@ -9,11 +9,11 @@ from backlight.objectives.prompts import Piece, Prompt
 from backlight.objectives.spans import PromptTokens
 from backlight.surveys.tokens.measure.geometry import geometry
 from backlight.surveys.tokens.measure.survey import MEASURES, PromptSet, TokenSurvey
+from backlight.surveys.tokens.names import prompt_columns
 from backlight.surveys.tokens.tables import (
     geometry_table,
     objective_unit,
     position_table,
-    prompt_columns,
     prompt_table,
 )
 from backlight.tables import Table
