@@ -103,7 +103,7 @@ def silence(
 
 
 def told_verdict(diagnosis: Diagnosis) -> str:
-    """Give the verdict of the first finding, which may be a warning."""
+    """Return the verdict of the first finding, which may be a warning."""
     return diagnosis.findings[0].verdict if diagnosis.findings else "healthy"
 
 

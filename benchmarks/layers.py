@@ -294,7 +294,7 @@ def resident(field: str) -> float:
 
 def read_passages(subject: Subject, dataset: str, number: int) -> Passages:
     """Take passages evenly from a whole corpus, so that their lengths are as uneven as its own."""
-    rows = RowReader(dataset).first(1_000_000)
+    rows = RowReader(dataset).first(1_000_000).rows
     step = len(rows) // number
     return tokenize(rows[::step][:number], subject.tokenizer, max_length=MAX_LENGTH)
 

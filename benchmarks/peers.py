@@ -281,7 +281,7 @@ def compare(floor: Job, peer: Job, batches: Sequence[Batch], *, repeats: int) ->
 
 
 def describe(name: str) -> dict[str, str]:
-    """Say who is measured, in which version, on what."""
+    """Name the library that is measured, with the versions of all that it uses."""
     return {
         "peer": name,
         "version": version(name),

@@ -55,3 +55,11 @@ def test_links_between_pages_lead_somewhere(page):
         other = page.parent / name if name else page
         assert other.exists(), target
         assert not anchor or anchor in anchors_of(other), target
+
+
+def test_files_that_contributing_names_exist():
+    named = re.findall(r"`([\w/]+/[\w/]+(?:\.py|\.md|/))`", (ROOT / "CONTRIBUTING.md").read_text())
+
+    places = (ROOT, ROOT / "src" / "backlight")
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []
+    assert len(named) > 5

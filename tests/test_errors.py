@@ -6,7 +6,9 @@ from backlight import errors
 from backlight.errors import BacklightError, RunError, UnknownSiteError, UsageError, nearest, quoted
 
 CLASSES = [
-    getattr(errors, name) for name in errors.__all__ if isinstance(getattr(errors, name), type)
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, BacklightError)
 ]
 
 

@@ -5,14 +5,14 @@ from .decompose.residual import residual_paths
 from .dictionaries.collection import find_dictionaries, read_dictionary
 from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
-from .labs import lab
+from .labs.call import lab
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results, load_results
-from .surveys.features import sae
-from .surveys.flow import flow
-from .surveys.layers import layers
-from .surveys.tokens import tokens
+from .surveys.features.call import sae
+from .surveys.flow.call import flow
+from .surveys.layers.call import layers
+from .surveys.tokens.call import tokens
 from .tools.doctor.command import doctor
 from .tools.rules.apply import apply_rule, surrogate_norm
 from .tools.train_sae.command import train_sae

@@ -52,7 +52,7 @@ def test_rows_may_be_asked_to_have_more_characters_without_the_white_space_aroun
 @pytest.mark.parametrize(
     ("dataset", "kept"), [("wikitext", ["y" * 51]), ("a/b", ["y" * 50, "y" * 51])]
 )
-def test_the_seed_s_rule_of_50_characters_holds_for_wikitext_alone(monkeypatch, dataset, kept):
+def test_more_than_50_characters_are_needed_in_wikitext_alone(monkeypatch, dataset, kept):
     rows = [{"text": "y" * 50}, {"text": "y" * 51}, {"text": " "}]
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
 
@@ -103,7 +103,7 @@ def test_a_path_from_home_is_found(tmp_path, monkeypatch):
 
 
 def test_the_shipped_plays_are_paragraphs():
-    rows = RowReader("shakespeare").first(100_000)
+    rows = RowReader("shakespeare").first(100_000).rows
 
     assert len(rows) > 5_000
     assert any("To be, or not to be,--that is the question:" in row for row in rows)

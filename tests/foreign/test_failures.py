@@ -41,10 +41,10 @@ from backlight.foreign.failures import kinds_of_failures, tell
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_a_failure_is_one_sentence_and_its_traceback_is_for_debug(error, told, monkeypatch, capsys):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(cli, "_call", fail)
+    monkeypatch.setattr(cli, "app", fail)
 
     assert isinstance(error, kinds_of_failures())
     assert re.search(told, tell(error))
@@ -59,20 +59,20 @@ def test_a_failure_is_one_sentence_and_its_traceback_is_for_debug(error, told, m
 
 @pytest.mark.parametrize("kind", [ValueError, KeyError, RuntimeError, TypeError])
 def test_a_fault_of_ours_shows_itself(kind, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise kind("a")
 
-    monkeypatch.setattr(cli, "_call", fail)
+    monkeypatch.setattr(cli, "app", fail)
 
     with pytest.raises(kind):
         cli.main(["sites", "x"])
 
 
 def test_a_command_whose_reader_went_away_ends_quietly(monkeypatch, capsys):
-    def fail(*_):
+    def fail(*_, **__):
         raise BrokenPipeError
 
-    monkeypatch.setattr(cli, "_call", fail)
+    monkeypatch.setattr(cli, "app", fail)
     monkeypatch.setattr(cli, "let_go", lambda stream: None)
 
     assert cli.main(["sites", "x"]) == 141
@@ -80,10 +80,10 @@ def test_a_command_whose_reader_went_away_ends_quietly(monkeypatch, capsys):
 
 
 def test_an_error_of_any_length_is_told_in_a_line(monkeypatch, capsys):
-    def fail(*_):
+    def fail(*_, **__):
         raise cli.BacklightError("a\n" * 50_000 + "\x1b end")
 
-    monkeypatch.setattr(cli, "_call", fail)
+    monkeypatch.setattr(cli, "app", fail)
 
     assert cli.main(["sites", "x"]) == 1
     printed = capsys.readouterr().err

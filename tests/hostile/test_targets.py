@@ -9,8 +9,7 @@ import pytest
 from backlight import cli
 from backlight.runs import lock as locking
 from backlight.runs.lock import lock
-from backlight.surveys.driver import starting
-from backlight.surveys.layers import command as layers_command
+from backlight.surveys.driver import opening, starting
 from backlight.tools.train_sae import command as sae_command
 from zoo.folders import contents
 from zoo.hostile import attack
@@ -75,8 +74,8 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_model(monkeypatch):
-    for command in (layers_command, sae_command):
-        monkeypatch.setattr(command, "load", lambda _: pytest.fail("no model is needed"))
+    for module in (opening, sae_command):
+        monkeypatch.setattr(module, "load", lambda _: pytest.fail("no model is needed"))
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -5,10 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from backlight.labs.frame.running import lab
 
 from backlight.data.characters import characters_of
-from backlight.labs import lab
+from backlight.labs.call import lab
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import DivergedError, Lesson, learn, make_network
 from backlight.labs.frame.notebook import Notebook

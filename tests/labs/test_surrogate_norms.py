@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from backlight.labs.frame.running import lab
 from scipy import stats
 
 from backlight.data.characters import characters_of
-from backlight.labs import lab
+from backlight.labs.call import lab
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import (
     DivergedError,

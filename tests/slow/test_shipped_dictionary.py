@@ -18,7 +18,7 @@ NUM_ROWS, NUM_LEARNED_FROM = 7098, 6000
 
 def test_it_explains_most_of_a_play_that_it_has_not_seen():
     subject = load_subject("smollm2", device="cpu")
-    rows = RowReader("shakespeare").first(NUM_ROWS)
+    rows = RowReader("shakespeare").first(NUM_ROWS).rows
     assert len(rows) == NUM_ROWS
     passages = tokenize(rows[NUM_LEARNED_FROM::20], subject.tokenizer, max_length=128)
     batches = bucket(passages, batch_size=16, seed=0)

@@ -30,7 +30,7 @@ def subject(request):
 
 def test_gradients_are_those_of_the_plain_transformers_loss(subject):
     torch.set_num_threads(2)
-    rows = RowReader("shakespeare").first(300)[250:253]
+    rows = RowReader("shakespeare").first(300).rows[250:253]
     passages = tokenize(rows, subject.tokenizer, max_length=96)
     batch = Batch.of(passages, range(3))
     sites = [site for site in subject.sites.values() if site.name.endswith(KINDS)]

@@ -83,7 +83,7 @@ def without(name: str) -> Change:
 
 
 def renamed(rename: Callable[[str], str]) -> Change:
-    """Give the weights other names."""
+    """Rename the weights."""
     return weights(lambda tensors: {rename(key): value for key, value in tensors.items()})
 
 

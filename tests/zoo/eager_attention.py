@@ -33,7 +33,7 @@ def draw(batch=2, heads=4, key_heads=2, queries=7, keys=7, width=5, value_width=
 
 
 def backward(given, mask, *, scale, soft_cap=None, sinks=None):
-    """Let autograd carry grad_z back through ``[batch, heads, queries, keys]``."""
+    """Carry grad_z back by autograd through ``[batch, heads, queries, keys]``."""
     leaves = {name: getattr(given, name).clone().requires_grad_() for name in ("q", "k", "v")}
     repeats = given.q.shape[1] // given.k.shape[1]
     keys = leaves["k"].repeat_interleave(repeats, dim=1)

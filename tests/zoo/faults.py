@@ -33,12 +33,12 @@ class Planted:
     late: int = 0
 
     def finds_module(self, found: str) -> bool:
-        """Tell whether a module is that of the fault, or inside of it."""
+        """Check whether a module is that of the fault, or inside it."""
         inside = found == self.module or found.startswith(f"{self.module}.")
         return not found if self.module == WHOLE else inside or found in self.parts
 
     def finds_step(self, found: int) -> bool:
-        """Tell whether a step is that of the fault, or as late as it may be."""
+        """Check whether a step is that of the fault, or as late as it may be."""
         return self.step <= found <= self.step + self.late
 
 
@@ -376,7 +376,7 @@ def _draw_again(model: nn.Module, std: float) -> None:
 
 
 def _regroup(training: Training, block: str, factor: float | None) -> None:
-    """Give one block another learning rate, or none: then it is left out."""
+    """Set another learning rate for one block, or leave the block out."""
     rate = training.optimizer.param_groups[0]["lr"]
     inside, outside = [], []
     for name, parameter in training.model.named_parameters():

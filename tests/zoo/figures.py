@@ -1,5 +1,7 @@
 """What tests look for in figures."""
 
+from matplotlib.collections import FillBetweenPolyCollection
+
 from backlight.report.layout import CAPTION
 
 
@@ -7,3 +9,8 @@ def caption(figure):
     """Return the text below a figure, in one line."""
     (text,) = [text for text in figure.texts if text.get_gid() == CAPTION]
     return " ".join(text.get_text().split())
+
+
+def bands(axes):
+    """List the bands of uncertainty in a panel."""
+    return [each for each in axes.collections if isinstance(each, FillBetweenPolyCollection)]

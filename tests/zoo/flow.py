@@ -44,5 +44,5 @@ def tables_of(state):
 
 
 def distance(found, expected):
-    """Say how far tensors are apart, relative to their size."""
+    """Compute how far tensors are apart, relative to their size."""
     return float((found.double() - expected.double()).norm() / expected.double().norm())

@@ -9,7 +9,7 @@ from zoo.small_training import Training, cosine, local_training, transformers_tr
 
 
 def scheduled(training: Training, *, clip: float | None = None) -> Training:
-    """Let the learning rate fall along a cosine, and clip the gradient if asked."""
+    """Lower the learning rate along a cosine, and clip the gradient if asked."""
     training.rate, training.clip = cosine(training.num_steps), clip
     return training
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from backlight.training.doctor import diagnose
+from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.log.history import STATISTICS, History, ParameterInfo
 
 

@@ -124,7 +124,7 @@ def _command(words: list[str], folder: Path, n: int) -> tuple[int, str]:
 
 
 def _arm(folder: Path, n: int) -> None:
-    """Let this process die before its n-th file operation below a folder."""
+    """Make this process die before its n-th file operation below a folder."""
     left, real = [n], os.fsync
 
     def count(descriptor: int | None = None) -> None:

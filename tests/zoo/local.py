@@ -52,7 +52,7 @@ def small_input(dtype=torch.float64):
 
 
 def gradients(model, x=None, call=None):
-    """Give the loss's gradient for every parameter, by name without wrappers."""
+    """Return the gradient of the loss for every parameter, by name without wrappers."""
     like = next(model.parameters())
     x = small_input(like.dtype) if x is None else x
     model.zero_grad()

@@ -65,7 +65,7 @@ def metaspace_tokenizer(*, prepends: str = "normalizer") -> PreTrainedTokenizerF
 
 
 def add_ends(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """Let a tokenizer put ``<s>`` before a text and ``</s>`` behind it."""
+    """Make a tokenizer put ``<s>`` before a text and ``</s>`` behind it."""
     ends = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<s>", "</s>")]
     around = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
     inner = tokenizer.backend_tokenizer

@@ -22,7 +22,7 @@ Step = Callable[[int], None]
 
 @cache
 def text() -> Characters:
-    """Give the start of the shipped plays."""
+    """Return the start of the shipped plays."""
     return characters_of(shipped_text()[:200_000])
 
 
@@ -84,7 +84,7 @@ class Training:
 
 
 def loss_of(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Give the mean cross-entropy of any of the models here."""
+    """Compute the mean cross-entropy of any of the models here."""
     if isinstance(model, LocalGPT):
         return model(x, y)[1]
     output = model(x)

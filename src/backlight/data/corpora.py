@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import final, overload
+from typing import final
 
 from backlight.data.characters import shipped_text
 from backlight.data.delimited import read_cell_rows
@@ -43,7 +43,7 @@ _UNPACKED = (".parquet",)
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows(Sequence[Row]):
+class Rows:
     """Rows of a corpus that count, and how many before the last of them did not.
 
     Attributes:
@@ -54,15 +54,8 @@ class Rows(Sequence[Row]):
     rows: Sequence[Row]
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
 
-    @overload
-    def __getitem__(self, place: int) -> Row: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Row]: ...
-    def __getitem__(self, place: int | slice) -> Row | Sequence[Row]:
-        return self.rows[place]
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
 
     def fingerprint(self) -> str:
         """Hash all rows, so that two corpora can be told apart before there are tokens."""

@@ -72,7 +72,8 @@ def find_dictionaries(path: str | Path) -> Collection:
         DictionaryError: If there are none, two for one layer, or one without a layer.
 
     Examples:
-        >>> found = find_dictionaries("smollm2")
+        >>> import backlight, torch
+        >>> found = backlight.find_dictionaries("smollm2")
         >>> list(found.cards), found.cards[15].format
         ([15], 'SAELens')
         >>> found.load(15, dtype=torch.float32, device=torch.device("cpu")).num_features
@@ -112,7 +113,9 @@ def read_dictionary(path: str | Path, *, dtype: torch.dtype, device: torch.devic
         DictionaryError: If there is none, more than one, or it cannot be read.
 
     Examples:
-        >>> sae = read_dictionary("smollm2", dtype=torch.float32, device=torch.device("cpu"))
+        >>> import backlight, torch
+        >>> cpu = torch.device("cpu")
+        >>> sae = backlight.read_dictionary("smollm2", dtype=torch.float32, device=cpu)
         >>> codes = sae.encode(torch.zeros(5, 576))
         >>> sae.decode(codes, torch.zeros(5, 576)).shape
         torch.Size([5, 576])

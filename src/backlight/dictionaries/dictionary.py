@@ -150,7 +150,10 @@ class Dictionary:
         card: What its files say of it.
 
     Examples:
+        >>> import torch
+        >>> from backlight import Dictionary
         >>> from backlight.dictionaries.activations import Relu
+        >>> from backlight.dictionaries.dictionary import Card, LinearEncoder
         >>> rows = torch.eye(4, 3)
         >>> encoder = LinearEncoder(
         ...     rows=rows, bias=torch.zeros(4), input_bias=None, activation=Relu()

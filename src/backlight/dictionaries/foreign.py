@@ -46,12 +46,13 @@ def dictionary_from_object(
         DictionaryError: If the object has no such parts, or they do not explain how it decodes.
 
     Examples:
+        >>> import backlight, torch
         >>> class Tied:
         ...     W_dec = torch.eye(3, 5)
         ...
         ...     def encode(self, x):
         ...         return (x @ self.W_dec.T).relu()
-        >>> dictionary = dictionary_from_object(Tied(), reads="layers.3.mlp.out", layer=3)
+        >>> dictionary = backlight.dictionary_from_object(Tied(), reads="layers.3.mlp.out", layer=3)
         >>> dictionary.num_features, dictionary.card.architecture
         (3, 'Tied')
     """

@@ -59,6 +59,8 @@ def gradients_where_active(
     Returns:
         ``g . w_f`` for each entry of the codes.
     """
+    # An entry needs its feature's row: gathered for all entries at once they would be as large as
+    # tokens times fired features times width.
     size = max(1, _GATHERED_BYTES // (rows.shape[1] * rows.element_size()))
     parts = [
         torch.linalg.vecdot(gradients[tokens], rows[features])
@@ -71,6 +73,7 @@ def gradients_where_active(
 
 def _group(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Put whole sequences together until they make a tile."""
+    # Whole ones, because the clustered error needs the sum of each sequence by itself.
     group: list[int] = []
     for length in lengths:
         if group and sum(group) + length > _TILE_TOKENS:
@@ -82,6 +85,11 @@ def _group(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _sums(tokens: Tensor, lengths: Sequence[int], rows: Tensor) -> Tensor:
+    # |g . w| is no quadratic form in w, so each token must meet each row. But only sums over the
+    # tokens of a sequence are wanted: a tile of the product is made in memory that is used again
+    # and again and stays in the cache, and a second product, with the 0s and 1s of ``members``,
+    # adds up its rows. Held as a whole it would be tokens times features, and reading it back
+    # would cost more than computing it.
     members = _membership(lengths, tokens)
     sums = tokens.new_empty(len(lengths), len(rows))
     size = max(64, _TILE_BYTES // (max(1, len(tokens)) * tokens.element_size()))

@@ -14,12 +14,12 @@ _LAYER_NORM_EPS = 1e-5
 
 
 def shift_of(kind: Normalization, x: Float[Tensor, "*tokens width"]) -> Tensor | float:
-    """Find what is subtracted from each token: one number each, 0 for none."""
+    """Compute what is subtracted from each token: one number each, 0 for none."""
     return x.mean(dim=-1, keepdim=True) if kind == "layer_norm" else 0.0
 
 
 def scale_of(kind: Normalization, x: Float[Tensor, "*tokens width"]) -> Tensor | float:
-    """Find what each token's reconstruction is multiplied by: one number each, 1 for none."""
+    """Compute what each token's reconstruction is multiplied by: one number each, 1 for none."""
     if kind == "layer_norm":
         return x.std(dim=-1, keepdim=True)
     if kind == "constant_norm":
@@ -30,7 +30,7 @@ def scale_of(kind: Normalization, x: Float[Tensor, "*tokens width"]) -> Tensor |
 def normalized(
     kind: Normalization, x: Float[Tensor, "*tokens width"]
 ) -> Float[Tensor, "*tokens width"]:
-    """Do to each token what is done before it is encoded."""
+    """Normalise each token as it is done before it is encoded."""
     if kind == "none":
         return x
     eps = _LAYER_NORM_EPS if kind == "layer_norm" else 0.0

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from glob import escape
 from importlib.resources import files
 from pathlib import Path, PurePath, PurePosixPath
@@ -124,13 +123,16 @@ def _on_hub(repository: str, inside: str) -> list[Candidate]:
     beside = {name: _beside(name, names) for name in found}
     settings = sorted({other for others in beside.values() for other in others})
     root = hub.fetch(repository, settings) if settings else Path(repository)
-    candidates: list[Candidate] = []
-    for name in found:
+
+    def candidate(name: str) -> Candidate:
         told = fits[name].groupdict().get("layer")
         layer = _layer_named(root / name) if told is None else int(told)
-        fetch = partial(_fetched, repository, name, beside[name])
-        candidates.append(replace(_here(root / name, layer), fetch=fetch))
-    return candidates
+        return replace(
+            _here(root / name, layer),
+            fetch=lambda: hub.fetch(repository, [name, *beside[name]]) / name,
+        )
+
+    return [candidate(name) for name in found]
 
 
 def _beside(name: str, names: Iterable[str]) -> list[str]:
@@ -140,18 +142,13 @@ def _beside(name: str, names: Iterable[str]) -> list[str]:
     return sorted(wanted.intersection(names))
 
 
-def _fetched(repository: str, name: str, beside: list[str]) -> Path:
-    return hub.fetch(repository, [name, *beside]) / name
-
-
 def _format_of(file: PurePath) -> Format | None:
     return next((each for each in _FORMATS if each.recognises(file)), None)
 
 
 def _here(file: Path, layer: int | None) -> Candidate:
-    return Candidate(
-        file=file, format=next(each for each in _FORMATS if each.recognises(file)), layer=layer
-    )
+    known = next(each for each in _FORMATS if each.recognises(file))
+    return Candidate(file=file, format=known, layer=layer)
 
 
 def _dictionaries_at(place: Path) -> list[Path]:

@@ -107,9 +107,9 @@ class _Kept:
 
     Small tensors, lists and the like are copied, and put back if they are others than before. Large
     tensors are only watched, since a copy of all weights would double the memory: PyTorch counts
-    in ``_version`` every write in place, so a count that has not moved proves that no number has.
-    What is as it was is not touched, as writing even the same numbers would move that count, and a
-    graph of the owner's that still needs the tensor could then not be walked back.
+    writes in place in ``_version`` (but not those through ``.data``). What is as it was is not
+    touched, as writing even the same numbers would move that count, and a graph of the owner's that
+    still needs the tensor could then not be walked back.
     """
 
     def __init__(self, modules: Sequence[nn.Module], parameters: Sequence[nn.Parameter]) -> None:
@@ -122,11 +122,10 @@ class _Kept:
         for module in modules:
             held = vars(module)
             own = {name: value for name, value in held.items() if name not in _OWN}
-            self._put_back.append(partial(_put_attributes_back, held, own))
+            hooks = [(held[name], dict(held[name])) for name in _HOOKS]
+            self._put_back.append(partial(_put_attributes_back, held, own, hooks))
             for name, value in chain(own.items(), held.get("_buffers", {}).items()):
                 self._keep(value, f"{name} of {type(module).__name__}")
-            # Transformers adds hooks in the pass in which hidden states are asked for.
-            self._put_back += [partial(_refill, held[name], dict(held[name])) for name in _HOOKS]
 
     def _keep(self, value: Any, name: str) -> None:
         """Keep one value, if it is of a kind that can be written into."""
@@ -183,12 +182,21 @@ def _kind_of(cls: type) -> type | None:
     return next((kind for kind in _KINDS if issubclass(cls, kind)), None)
 
 
-def _put_attributes_back(held: dict[str, Any], own: Mapping[str, Any]) -> None:
+def _put_attributes_back(
+    held: dict[str, Any],
+    own: Mapping[str, Any],
+    hooks: Sequence[tuple[dict[int, Any], Mapping[int, Any]]],
+) -> None:
     for name in [name for name in held if name not in own and name not in _OWN]:
         del held[name]
     for name, value in own.items():
         if held.get(name) is not value:
             held[name] = value
+    # Transformers adds hooks in the pass in which hidden states are asked for.
+    for now, before in hooks:
+        if now != before:
+            now.clear()
+            now.update(before)
 
 
 def _put_numbers_back(tensor: Tensor, version: int, before: Tensor) -> None:

@@ -95,6 +95,8 @@ class Subject:
         A subject comes from ``load_subject``, ``subject_from_transformers`` or
         ``subject_from_module``; its sites are what can be asked for.
 
+        >>> import backlight
+        >>> from torch import nn
         >>> class Letters:
         ...     def __call__(self, text, *, truncation, max_length):
         ...         return {"input_ids": [ord(letter) - 97 for letter in text[:max_length]]}
@@ -102,7 +104,7 @@ class Subject:
         ...     def decode(self, token_ids):
         ...         return "".join(chr(token + 97) for token in token_ids)
         >>> model = nn.Sequential(nn.Embedding(26, 8), nn.Linear(8, 8), nn.Linear(8, 26))
-        >>> subject = subject_from_module(model, Letters(), name="letters")
+        >>> subject = backlight.subject_from_module(model, Letters(), name="letters")
         >>> list(subject.sites), subject.device
         (['0', '1', '2'], device(type='cpu'))
     """
@@ -181,6 +183,8 @@ def subject_from_module(
             no tokenizer.
 
     Example:
+        >>> import backlight
+        >>> from torch import nn
         >>> class Letters:
         ...     def __call__(self, text, *, truncation, max_length):
         ...         return {"input_ids": [ord(letter) - 97 for letter in text[:max_length]]}
@@ -188,7 +192,7 @@ def subject_from_module(
         ...     def decode(self, token_ids):
         ...         return "".join(chr(token + 97) for token in token_ids)
         >>> model = nn.Sequential(nn.Embedding(26, 8), nn.Linear(8, 8), nn.Linear(8, 26))
-        >>> subject = subject_from_module(model, Letters())
+        >>> subject = backlight.subject_from_module(model, Letters())
         >>> subject.sites["1"].width
         8
     """

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from backlight.report.distributions import (
     draw_against,
@@ -34,28 +33,20 @@ class Variant:
     Attributes:
         name: As in file names: the mode, with ``_norm_sum`` or ``_norm_sum_abs`` if both exist.
         mode: ``mean``, ``mean_abs`` or ``rms``.
-        unit: The unit of the numbers.
-        by_layer: The numbers: for each layer one per dimension or feature, NaN if not known.
+        tables: For each layer the numbers that are known, by dimension or feature.
     """
 
     name: str
     mode: str
-    unit: str
-    by_layer: Mapping[int, NDArray[Any]]
-
-    def table(self, layer: int, index: str) -> Table:
-        """Make a table of one layer's numbers, without those that are not known."""
-        values = np.asarray(self.by_layer[layer], dtype=np.float64)
-        known = np.flatnonzero(~np.isnan(values))
-        columns = {index: known, self.mode: values[known]}
-        return Table(name=self.name, columns=columns, units={self.mode: self.unit})
+    tables: Mapping[int, Table]
 
 
-def variants_of(results: Results) -> tuple[Variant, ...]:
+def variants_of(results: Results, index: str) -> tuple[Variant, ...]:
     """Collect the arrays of a run by how they were aggregated.
 
     Args:
         results: A run whose arrays are called ``layer_{i}_{variant}``.
+        index: What its arrays count: ``dimension`` or ``feature``.
 
     Returns:
         The variants, in the order of the arrays.
@@ -63,7 +54,7 @@ def variants_of(results: Results) -> tuple[Variant, ...]:
     layers = [int(layer) for layer in results.tables["layers"]["layer"]]
     start = f"layer_{layers[0]}_"
     names = [key.removeprefix(start) for key in results.data if key.startswith(start)]
-    return tuple(_variant(name, results, layers) for name in names)
+    return tuple(_variant(name, index, results, layers) for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +88,7 @@ def draw_dimensions(shown: Dimensions) -> Iterator[tuple[str, Figure]]:
     """
     for variant in shown.variants:
         yield from _layer_figures(shown, (variant,), f"_{variant.name}", "")
-        if len(variant.by_layer) > 1:
+        if len(variant.tables) > 1:
             yield from _all_layers_figures(shown, variant)
     means = [variant for variant in shown.variants if variant.mode == "mean"]
     sizes = [variant for variant in shown.variants if variant.mode == "mean_abs"]
@@ -112,8 +103,8 @@ def _layer_figures(
 ) -> Iterator[tuple[str, Figure]]:
     """Draw each layer's distribution and values, those of several variants side by side."""
     scatter = f"{shown.noun if end else _KINDS[shown.index]}_scatter"
-    for layer in variants[0].by_layer:
-        tables = [variant.table(layer, shown.index) for variant in variants]
+    for layer in variants[0].tables:
+        tables = [variant.tables[layer] for variant in variants]
         for kind, draw in ((f"{shown.noun}_hist", draw_distribution), (scatter, draw_values)):
             wide = 8 if len(tables) == 1 else 13
             figure = figure_with_text(wide, 4.1, title=f"Layer {layer}: {shown.title}")
@@ -124,7 +115,7 @@ def _layer_figures(
 
 
 def _all_layers_figures(shown: Dimensions, variant: Variant) -> Iterator[tuple[str, Figure]]:
-    tables = {layer: variant.table(layer, shown.index) for layer in variant.by_layer}
+    tables = variant.tables
     scale = CommonScale.of(np.concatenate([each[variant.mode] for each in tables.values()]))
     unit = next(iter(tables.values())).label(variant.mode)
     kinds = {
@@ -150,7 +141,7 @@ def _against(shown: Dimensions) -> Figure:
     return figure
 
 
-def _variant(name: str, results: Results, layers: Sequence[int]) -> Variant:
+def _variant(name: str, index: str, results: Results, layers: Sequence[int]) -> Variant:
     options = results.config
     mode = next(mode for mode in _MODES if name == mode or name.startswith(f"{mode}_"))
     norm = name.removeprefix(f"{mode}_norm_") if "_norm_" in name else options["normalize"]
@@ -159,5 +150,10 @@ def _variant(name: str, results: Results, layers: Sequence[int]) -> Variant:
         unit = f"({unit})^{options['power']:g}"
     if norm != "none":
         unit = f"1 on average by {norm}"
-    arrays = {layer: results.data[f"layer_{layer}_{name}"] for layer in layers}
-    return Variant(name=name, mode=mode, unit=unit, by_layer=arrays)
+    tables: dict[int, Table] = {}
+    for layer in layers:
+        values = np.asarray(results.data[f"layer_{layer}_{name}"], dtype=np.float64)
+        known = np.flatnonzero(~np.isnan(values))
+        columns = {index: known, mode: values[known]}
+        tables[layer] = Table(name=name, columns=columns, units={mode: unit})
+    return Variant(name=name, mode=mode, tables=tables)

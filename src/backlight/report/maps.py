@@ -1,7 +1,6 @@
-"""Grids as maps: cells in colours, names along their sides, and a bar that explains the colours."""
+"""Maps: cells in colours, names along their sides, and a bar that explains the colours."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,49 +12,15 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from backlight.report.colours import SEQUENTIAL
 from backlight.report.scales import number_briefly
 
 MAP = "map"
 """The ``gid`` of a map's cells."""
 
-_NO_VALUE = "#d5d9e0"
+LEAST = 0.13
+"""Inches from one name at an axis to the next, that they do not cover each other."""
+
 _MANY = 2000  # cells, above which no lines are drawn between them
-_LEAST = 0.13  # inches from one name at an axis to the next
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
-    """Numbers in rows and columns that have names.
-
-    Attributes:
-        values: ``[rows, columns]``; NaN where there is no value.
-        rows: What each row is called, from below.
-        columns: What each column is called.
-    """
-
-    values: NDArray[np.float64]
-    rows: Sequence[str]
-    columns: Sequence[str]
-
-
-def draw_grid(
-    figure: Figure, axes: Axes, grid: Grid, norm: Normalize, colormap: str = SEQUENTIAL
-) -> None:
-    """Draw a grid, grey where there is no value, with a bar that explains its colours.
-
-    Args:
-        figure: Where there is room for the bar.
-        axes: Where to draw; the caller owns both.
-        grid: What to draw.
-        norm: From values to 0..1.
-        colormap: The colours.
-    """
-    mesh = colour_cells(axes, grid.values, norm, colormap)
-    axes.set_facecolor(_NO_VALUE)
-    for axis, names in ((axes.xaxis, grid.columns), (axes.yaxis, grid.rows)):
-        name_ticks(axis, names, apart=_LEAST * max(map(len, names)) ** 0.5, fontsize=8)
-    add_bar(figure, [axes], mesh, grid.values, pad=0.02, aspect=22)
 
 
 def colour_cells(
@@ -83,7 +48,7 @@ def colour_cells(
     )
 
 
-def name_ticks(axis: Axis, names: Sequence[str], *, apart: float = _LEAST, **looks: Any) -> None:
+def name_ticks(axis: Axis, names: Sequence[str], *, apart: float = LEAST, **looks: Any) -> None:
     """Name the places 0, 1, 2, ... of an axis, but only every so many if there is little room.
 
     Args:
@@ -96,7 +61,7 @@ def name_ticks(axis: Axis, names: Sequence[str], *, apart: float = _LEAST, **loo
     axis.set_ticks(places, [names[place] for place in places], parse_math=False, **looks)
 
 
-def places_to_name(axis: Axis, count: int, *, apart: float = _LEAST) -> range:
+def places_to_name(axis: Axis, count: int, *, apart: float = LEAST) -> range:
     """Choose every so many of an axis' places, so that names that far apart have room."""
     return range(0, count, max(1, int(np.ceil(apart * count / length_of(axis)))))
 

@@ -1,13 +1,13 @@
 """Names beside points, placed where they can be read."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
+_POINT, _LETTER, _HEIGHT = np.array([0.006, 0.012]), 0.006, 0.018  # half of each, of the axes
 _AROUND = [
     (right, above * step)
     for step in (0.0, 0.04, 0.08, 0.12, 0.16, 0.2)
@@ -27,51 +27,32 @@ def name_points(axes: Axes, x: NDArray[np.int64], y: NDArray[np.float64]) -> Non
         y: Their vertical places.
     """
     points = axes.transAxes.inverted().transform(axes.transData.transform(np.column_stack([x, y])))
-    lines: list[list[tuple[float, float]]] = []
-    boxes = [_Box(float(across), float(up), 0.006, 0.012) for across, up in points]
-    for number, (across, up) in zip(x, points, strict=True):
-        box = _free_place(float(across), float(up), len(str(number)), boxes)
-        boxes.append(box)
-        lines.append([(across, up), (box.x, box.y)])
-        axes.text(
-            box.x,
-            box.y,
-            str(number),
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-            fontsize=7,
-            color="#444444",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-        )
-    leaders = LineCollection(
-        lines, colors="#bbbbbb", linewidths=0.5, transform=axes.transAxes, zorder=2
+    middles, halves = list(points), [_POINT] * len(points)
+    for number, point in zip(x, points, strict=True):
+        half = np.array([_LETTER * len(str(number)) + 0.002, _HEIGHT])
+        place = _free_place(point, half, np.array(middles), np.array(halves))
+        middles.append(place)
+        halves.append(half)
+        looks: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "color": "#444444"}
+        ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axes.text(place[0], place[1], str(number), transform=axes.transAxes, bbox=ground, **looks)
+    lines = np.stack([points, middles[len(points) :]], axis=1)
+    leader: dict[str, Any] = {"colors": "#bbbbbb", "linewidths": 0.5, "zorder": 2}
+    axes.add_collection(
+        LineCollection(list(lines), transform=axes.transAxes, **leader), autolim=False
     )
-    axes.add_collection(leaders, autolim=False)
 
 
-def _free_place(across: float, up: float, length: int, taken: Sequence["_Box"]) -> "_Box":
-    half_width = 0.006 * length + 0.002
-    places = [
-        _Box(across + right * (half_width + 0.012), up + above, half_width, 0.018)
-        for right, above in _AROUND
-    ]
-    places = [box for box in places if box.x + box.half_width <= 1] or places
-    free = (box for box in places if not any(box.overlaps(other) for other in taken))
-    return next(free, places[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """A rectangle in parts of the axes: its middle and half its sides."""
-
-    x: float
-    y: float
-    half_width: float
-    half_height: float
-
-    def overlaps(self, other: "_Box") -> bool:
-        return (
-            abs(self.x - other.x) < self.half_width + other.half_width
-            and abs(self.y - other.y) < self.half_height + other.half_height
-        )
+def _free_place(
+    point: NDArray[np.float64],
+    half: NDArray[np.float64],
+    middles: NDArray[np.float64],
+    halves: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Find the first place around a point where a rectangle covers no other, else the first."""
+    places = point + np.array([(right * (half[0] + 0.012), above) for right, above in _AROUND])
+    places = places[places[:, 0] + half[0] <= 1]
+    # Two rectangles overlap if both distances of their middles are less than half their sides.
+    apart = np.abs(places[:, None] - middles) >= half + halves
+    free = apart.any(axis=-1).all(axis=-1)
+    return places[free.argmax()]

@@ -135,11 +135,9 @@ def _series(table: Table, panel: Panel) -> dict[str, Column]:
     if panel.series is None:
         return {"": np.ones(table.num_rows, dtype=bool)}
     values = list(dict.fromkeys(table[panel.series].tolist()))
-    return {_name(value): table[panel.series] == value for value in values}
-
-
-def _name(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    column = table[panel.series]
+    return {name: column == value for name, value in zip(names, values, strict=True)}
 
 
 def _colours(panel: Panel, table: Table, count: int) -> list[str]:

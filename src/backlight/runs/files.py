@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -149,9 +150,7 @@ def _array_of(file: Any, size: int) -> NDArray[Any]:
     shape, fortran, dtype = readers[header](file)
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
-    num = 1
-    for length in shape:
-        num *= length
+    num = math.prod(shape)
     if min(shape, default=0) < 0 or num * dtype.itemsize > size:
         raise ValueError("its header promises more numbers than it holds")
     content = file.read()

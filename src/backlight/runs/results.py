@@ -43,6 +43,8 @@ class Results:
 
     Example:
         >>> import numpy as np
+        >>> from backlight import Results
+        >>> from backlight.tables import Table
         >>> layers = Table(name="layers", columns={"layer": np.array([0, 1, 2])})
         >>> Results(tables={"layers": layers}, metadata={"model_name": "gpt2"})
         Results, not saved:
@@ -114,11 +116,14 @@ def load_results(path: str | Path) -> Results:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> import numpy as np
+        >>> import backlight
+        >>> from backlight.tables import Table
         >>> norms = Table(name="norms", columns={"norm": np.array([1.5, 0.5])})
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = Path(folder, "norms.csv").write_text(norms.to_csv())
-        ...     results = load_results(Path(folder, "norms.csv"))
+        ...     results = backlight.load_results(Path(folder, "norms.csv"))
         >>> results.tables["norms"]["norm"]
         array([1.5, 0.5])
     """

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from backlight.labs.characters.alignment import angle, error_angles, gradient_angles
-from backlight.labs.characters.backward import matrix_gradients, matrix_names
+from backlight.labs.characters.backward import matrix_gradients
 from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 SIZES = {"block_size": 6, "vocab_size": 9, "n_layer": 2, "n_head": 2, "n_embd": 8}
@@ -41,29 +41,6 @@ def test_an_angle_is_exact_from_the_smallest_to_the_largest(degrees):
 
 def test_nothing_has_no_angle():
     assert angle(torch.zeros(2, 3), torch.ones(2, 3)).isnan().all()
-
-
-def test_gradients_are_those_of_a_backward_pass_and_leave_nothing_behind():
-    model = network(method="sign_random")
-    found = matrix_gradients(model, rows())
-    assert all(parameter.grad is None for parameter in model.parameters())
-    model(*rows())[1].backward()
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    assert len(found) == len(matrix_names(model)) == 11
-    assert matrix_names(model)[:3] == ["wte", "wpe", "h.0.attn.c_attn"]
-    for gradient, parameter in zip(found, matrices, strict=True):
-        assert_close(gradient, parameter.grad)
-
-
-def test_gradients_can_be_taken_at_the_weights_of_another_network():
-    plain, model = network(), network(method="fa")
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(1.5)
-    expected = network()
-    expected.load_state_dict(dict(model.named_parameters()), strict=False)
-    found = matrix_gradients(plain, rows(), dict(model.named_parameters()))
-    assert_close(found, matrix_gradients(expected, rows()))
 
 
 @pytest.mark.parametrize(("factor", "degrees"), [(1.0, 0.0), (2.5, 0.0), (-1.0, 180.0)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from backlight.labs.frame.estimates import estimate, holm
+from backlight.labs.frame.estimates import estimate, holm, over_seeds
 
 VALUES = np.array([0.3, -0.1, 0.4, 0.2, 0.35])
 
@@ -42,3 +42,18 @@ def test_seeds_that_agree_exactly_leave_no_doubt():
 def test_holm_multiplies_by_the_questions_that_are_left():
     corrected = holm(np.array([0.04, np.nan, 0.01, 0.03, 0.9]))
     np.testing.assert_allclose(corrected, [0.09, np.nan, 0.04, 0.09, 0.9])
+
+
+def test_columns_are_the_estimates_of_each_point():
+    values = np.array([VALUES, 2 * VALUES]).T
+    columns = over_seeds("rate", values)
+    assert list(columns) == ["rate", "rate_low", "rate_high"]
+    assert columns["rate_low"].tolist() == [estimate(VALUES).low, estimate(2 * VALUES).low]
+    assert over_seeds("rate", VALUES, prefix="")["high"] == estimate(VALUES).high
+
+
+def test_estimates_of_logarithms_come_back_as_geometric_means():
+    factors = np.exp(VALUES)
+    columns = over_seeds("factor", VALUES, unlog=True)
+    assert columns["factor"] == pytest.approx(stats.gmean(factors))
+    assert 0 < columns["factor_low"] < columns["factor"] < columns["factor_high"]

@@ -92,9 +92,9 @@ def test_every_experiment_says_what_it_is_for(name, capsys):
     assert "--seeds" in capsys.readouterr().out
 
 
-def test_the_gain_is_part_of_the_norm_unless_the_document_s_way_is_asked_for():
+def test_the_gain_is_part_of_the_norm_unless_it_is_left_out():
     exact = backlight.lab("ln-jacobian", **{**SMALL, "num_steps": 30})
-    document = backlight.lab("ln-jacobian", without_gain=True, **{**SMALL, "num_steps": 30})
-    one, other = (run.tables["norms"]["r_mean"] for run in (exact, document))
+    without = backlight.lab("ln-jacobian", without_gain=True, **{**SMALL, "num_steps": 30})
+    one, other = (run.tables["norms"]["r_mean"] for run in (exact, without))
     assert not np.allclose(one, other)
-    assert "Gains were left out" in document.metadata["remarks"][-1]
+    assert "Gains were left out" in without.metadata["remarks"][-1]

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import backlight
 from backlight.errors import CityError, PromptError, TaskError, UnknownLayerError
 from backlight.surveys.driver.opening import load
+from backlight.surveys.tokens.measure.prompts import draw_prompts
 from backlight.surveys.tokens.options import TokensConfig
-from backlight.surveys.tokens.prompts import draw_prompts
 from backlight.world import CITY_MODEL
 from backlight.world.questions.catalogue import TASKS
 

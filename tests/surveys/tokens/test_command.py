@@ -27,8 +27,8 @@ from backlight.models.loading import load_subject
 from backlight.surveys.driver import opening
 from backlight.surveys.tokens import figures
 from backlight.surveys.tokens.measure import setup
+from backlight.surveys.tokens.measure.prompts import draw_prompts
 from backlight.surveys.tokens.options import TokensConfig
-from backlight.surveys.tokens.prompts import draw_prompts
 from zoo.folders import contents, save_causal
 from zoo.stopping import stopping
 

@@ -77,7 +77,8 @@ def test_a_report_needs_no_torch(options, tmp_path):
 def test_each_aggregate_is_shown_in_its_unit(options, asked, units):
     results = backlight.layers(**options, layers="1", **asked)
 
-    assert {each.name: each.unit for each in variants_of(results)} == units
+    variants = variants_of(results, "dimension")
+    assert {each.name: each.tables[1].units[each.mode] for each in variants} == units
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path, capsys):

@@ -17,9 +17,8 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 import backlight.training
 from backlight.training import read_history, watch
-from backlight.training.guarding.guard import attempt
+from backlight.training.guarding.guard import WatchWarning, attempt, in_words
 from backlight.training.guarding.hooks import Hook
-from backlight.training.guarding.warn_once import WatchWarning, in_words
 from backlight.training.watching.observer import Observer
 from zoo.bits.harness import plain
 from zoo.watched import Stack, batches, train

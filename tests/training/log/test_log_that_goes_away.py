@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from backlight.training import read_history, watch
-from backlight.training.guarding.warn_once import WatchWarning
+from backlight.training.guarding.guard import WatchWarning
 from backlight.training.log.reading import HEADER, LOG
 from zoo.watched import Stack, train
 

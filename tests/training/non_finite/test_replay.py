@@ -17,7 +17,7 @@ from torch import nn
 
 from backlight.errors import RunError
 from backlight.training import watch
-from backlight.training.non_finite import unshared
+from backlight.training.non_finite import apart
 from backlight.training.non_finite.apart import do_apart
 from backlight.training.non_finite.inputs import Inputs
 
@@ -224,7 +224,7 @@ def test_a_process_that_ends_meanwhile_is_told_of_afterwards():
 
 def test_too_much_shared_memory_is_an_obstacle():
     with (
-        mock.patch.object(unshared, "_MOST", 2**12),
+        mock.patch.object(apart, "_MOST_SHARED", 2**12),
         contextlib.closing(mmap.mmap(-1, 2**13)),
         pytest.raises(RunError, match="it shares more than a gigabyte of memory"),
     ):

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from backlight.training import read_history, watch
-from backlight.training.guarding.warn_once import WatchWarning
+from backlight.training.guarding.guard import WatchWarning
 from backlight.training.log.reading import LOG
 from backlight.training.log.writer import TrainingLog
 from backlight.training.non_finite.detector import Detector

@@ -10,7 +10,7 @@ from torch import nn
 
 from backlight.errors import ConfigError, ModelError
 from backlight.training import read_history, watch
-from backlight.training.guarding.warn_once import WatchWarning
+from backlight.training.guarding.guard import WatchWarning
 from backlight.training.watching.given import checked_model, unwrapped
 from zoo.watched import Stack, batches, global_norm, named
 

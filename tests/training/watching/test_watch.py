@@ -512,3 +512,27 @@ def test_a_watch_says_what_is_wrong_with_the_training():
     assert monitor.diagnose() is not None
     monitor.close()
     monitor.close()
+
+
+def test_an_unknown_option_is_refused_by_its_name():
+    model = Stack()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'scheduel'"):
+        watch(model, sgd(model), scheduel=1)
+
+
+def test_sinks_get_the_norms_of_layers_also_where_parameters_have_no_gradient():
+    class Kept:
+        def write(self, step, numbers):
+            self.numbers = {"step": step, **numbers}
+
+        def close(self):
+            pass
+
+    model, kept = Stack(), Kept()
+    model.embed.requires_grad_(False)
+    optimizer = sgd(model)
+    with watch(model, optimizer, schedule=1, sinks=[kept]) as monitor:
+        train(model, optimizer, 1)
+    layers = monitor.history().layer_norms()
+    told = [kept.numbers[f"gradient/layers/{name}"] for name in layers.names]
+    same(np.array(told), layers.norms[0])

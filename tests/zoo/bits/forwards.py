@@ -322,7 +322,7 @@ def given(pack, forward):
 
 
 def left(batch):
-    """Give what is left of a batch."""
+    """Return what is left of a batch."""
     if isinstance(batch, dict) and "rows" in batch:
         return list(batch["rows"])
     if hasattr(batch, "__next__"):

@@ -94,7 +94,7 @@ def sgd(model, **options):
 
 
 def clean(model):
-    """Go on after NaN, as a user may."""
+    """Continue after NaN, as a user may."""
     for parameter in model.parameters():
         if parameter.grad is not None and parameter.grad.layout == torch.strided:
             parameter.grad.nan_to_num_(posinf=0.0, neginf=0.0)

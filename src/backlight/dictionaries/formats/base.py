@@ -13,7 +13,7 @@ class Format(ABC):
 
     @abstractmethod
     def recognises(self, file: PurePath) -> bool:
-        """Say from its name whether a file holds the weights of a dictionary in this format."""
+        """Return whether a file has the name of a dictionary's weights in this format."""
 
     @abstractmethod
     def card(self, file: Path) -> Card:

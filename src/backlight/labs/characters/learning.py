@@ -24,6 +24,9 @@ from backlight.learning_rules import LocalGPT, LocalGPTConfig
 
 _NUM_HELD_OUT, _AT_ONCE = 512, 64
 
+Observations = Mapping[int, Callable[[], None]]
+"""What is done before some steps (from 0), or, under the number of steps, at the end."""
+
 Batch = tuple[Int[Tensor, "batch positions"], Int[Tensor, "batch positions"]]
 
 
@@ -103,11 +106,7 @@ class DivergedError(NonFiniteError):
 
 
 def learn(
-    model: LocalGPT,
-    lesson: Lesson,
-    *,
-    warmup: int = 0,
-    observe: Mapping[int, Callable[[], None]] | None = None,
+    model: LocalGPT, lesson: Lesson, *, warmup: int = 0, observe: Observations | None = None
 ) -> NDArray[np.float64]:
     """Train by AdamW at a constant rate, without clipping.
 
@@ -115,7 +114,7 @@ def learn(
         model: It is changed.
         lesson: The batches, and how many steps at which rate.
         warmup: The number of steps over which the rate rises linearly to that; 0 for none.
-        observe: What is done before a step (from 0), or, under the number of steps, at the end.
+        observe: What is done on the way.
 
     Returns:
         The loss of each step's batch before the step, in nats per character.
@@ -151,11 +150,7 @@ def learn(
 
 
 def learn_or_diverge(
-    model: LocalGPT,
-    lesson: Lesson,
-    *,
-    warmup: int = 0,
-    observe: Mapping[int, Callable[[], None]] | None = None,
+    model: LocalGPT, lesson: Lesson, *, warmup: int = 0, observe: Observations | None = None
 ) -> tuple[NDArray[np.float64], int]:
     """Train a network; a training that diverges is a result too.
 
@@ -178,7 +173,7 @@ def learn_or_diverge(
 
 
 def attempt(
-    model: LocalGPT, lesson: Lesson, observe: Mapping[int, Callable[[], None]] | None = None
+    model: LocalGPT, lesson: Lesson, observe: Observations | None = None
 ) -> dict[str, NDArray[Any]]:
     """Train and test a network.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, cast
 
 import numpy as np
@@ -115,15 +114,17 @@ class SpikyTask:
 
     def __init__(self, config: ClippingConfig, seed: int, device: torch.device) -> None:
         self.config, self.seed, self.device = config, seed, device
-        self.teacher = self._network(1)
+        self.teacher = self.network(1)
         self._start()
         self.tests = torch.randn(_NUM_TESTS, _NUM_INPUTS, dtype=torch.float64).to(device)
         self.answers = self.teacher(self.tests).detach()
         self._start()
 
-    def network(self) -> nn.Sequential:
-        """Make a student at its first weights."""
-        return self._network(0)
+    def network(self, number: int = 0) -> nn.Sequential:
+        """Make a student at its first weights, or, of another number, the teacher."""
+        torch.manual_seed(2 * self.seed + number)
+        hidden = (nn.Linear(_NUM_INPUTS, _WIDTH), nn.Tanh(), nn.Linear(_WIDTH, _WIDTH), nn.Tanh())
+        return nn.Sequential(*hidden, nn.Linear(_WIDTH, 1)).double().to(self.device)
 
     def gradient(self, student: nn.Sequential) -> list[Tensor]:
         """Draw the next batch and differentiate its loss.
@@ -175,14 +176,6 @@ class SpikyTask:
     def _start(self) -> None:
         self._chance = np.random.default_rng(self.seed)
         torch.manual_seed(self.seed)
-
-    def _network(self, number: int) -> nn.Sequential:
-        torch.manual_seed(2 * self.seed + number)
-        sizes = (_NUM_INPUTS, _WIDTH, _WIDTH, 1)
-        layers: list[nn.Module] = []
-        for wide, next_wide in pairwise(sizes):
-            layers += [nn.Linear(wide, next_wide), nn.Tanh()]
-        return nn.Sequential(*layers[:-1]).double().to(self.device)
 
 
 def _length(gradient: Gradient) -> float:

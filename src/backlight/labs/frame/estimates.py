@@ -1,13 +1,12 @@
 """Means over seeds with their t intervals, and p values of several questions at once."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import stats
-
-from backlight.tables import Column
 
 _LEVEL = 0.95
 
@@ -43,10 +42,10 @@ def estimate(values: Float[np.ndarray, " seeds"]) -> Estimate:
         The mean, its interval, and the p value of its being zero.
     """
     known = values[np.isfinite(values)]
+    mean = float(known.mean()) if len(known) else np.nan
     if len(known) < 2:
-        mean = float(known[0]) if len(known) else np.nan
         return Estimate(mean=mean, low=np.nan, high=np.nan, p=np.nan, count=len(known))
-    mean, error = float(known.mean()), float(stats.sem(known))
+    error = float(stats.sem(known))
     if error == 0:  # all seeds agree: scipy would divide by zero
         p = 1.0 if mean == 0 else 0.0
         return Estimate(mean=mean, low=mean, high=mean, p=p, count=len(known))
@@ -61,7 +60,7 @@ def over_seeds(
     *,
     prefix: str | None = None,
     unlog: bool = False,
-) -> dict[str, Column]:
+) -> dict[str, Any]:
     """Estimate a quantity at each point, as columns of a table.
 
     Args:

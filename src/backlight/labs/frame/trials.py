@@ -31,49 +31,24 @@ def repeat(
 
     Args:
         notebook: Where trials are carried out.
-        trial: As for ``repeat_apart``; it always measures the same quantities.
-        axes: As for ``repeat_apart``.
-        seeds: The same for every condition.
-        named: As for ``repeat_apart``.
-
-    Returns:
-        Each condition with what all its seeds measured.
-    """
-    found = repeat_apart(notebook, trial, axes, seeds, named)
-    return [(condition, over_trials(trials)) for condition, trials in found]
-
-
-def repeat_apart(
-    notebook: Notebook,
-    trial: Callable[..., Arrays],
-    axes: Mapping[str, Iterable[Any]],
-    seeds: Sequence[int],
-    named: str,
-) -> list[tuple[Condition, list[Arrays]]]:
-    """Carry out a trial under each condition with each seed.
-
-    Args:
-        notebook: Where trials are carried out.
-        trial: Takes the words of a condition and ``seed``, from which it draws all its chance.
+        trial: Takes the words of a condition and ``seed``, from which it draws all its chance; it
+            always measures the same quantities.
         axes: What is varied, by the names of the trial's arguments; each combination of values is a
             condition.
         seeds: The same for every condition.
         named: The name of a trial, with names of arguments in braces, as for ``str.format``.
 
     Returns:
-        Each condition with what its trials measured, seed by seed.
+        Each condition with what all its seeds measured.
     """
     conditions = [dict(zip(axes, words, strict=True)) for words in product(*axes.values())]
-    trials = {
-        named.format(**condition, seed=seed): partial(trial, **condition, seed=seed)
-        for condition in conditions
-        for seed in seeds
-    }
-    found, size = list(notebook.carry_out(trials).values()), len(seeds)
-    return [
-        (condition, list[Arrays](found[row * size : (row + 1) * size]))
-        for row, condition in enumerate(conditions)
-    ]
+    asked = [{**condition, "seed": seed} for condition in conditions for seed in seeds]
+    found = notebook.carry_out({named.format(**words): partial(trial, **words) for words in asked})
+
+    def of_seeds(condition: Condition) -> Arrays:
+        return over_trials([found[named.format(**condition, seed=seed)] for seed in seeds])
+
+    return [(condition, of_seeds(condition)) for condition in conditions]
 
 
 def over_trials(trials: Sequence[Arrays]) -> Arrays:

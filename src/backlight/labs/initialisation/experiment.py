@@ -24,12 +24,7 @@ from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.trials import Arrays, repeat
 from backlight.labs.initialisation.figures import initialisation_plots
 from backlight.labs.initialisation.options import InitialisationConfig
-from backlight.labs.initialisation.stacks import (
-    ACTIVATIONS,
-    STACK_WEIGHTS,
-    measure_stack,
-    stds,
-)
+from backlight.labs.initialisation.stacks import ACTIVATIONS, STACK_WEIGHTS, measure_stack, stds
 from backlight.labs.initialisation.streams import START, STREAM_WEIGHTS, measure_stream
 from backlight.labs.initialisation.tables import initialisation_remarks, initialisation_tables
 

@@ -1,7 +1,9 @@
 """Tables of plain stacks and of transformers, predictions beside measurements."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,29 +32,15 @@ def initialisation_tables(
     Returns:
         ``growth``, ``slopes``, ``stacks``, ``streams`` and ``stream_layers``.
     """
-    deepest, per_layer = max(config.depths), dict.fromkeys(("predicted", "measured"), "per layer")
-    along_stacks = [
-        {
-            **kind,
-            "layer": np.arange(config.depth + 1),
-            **_rms(arrays, _expected_stack(config, **kind)),
-        }
-        for kind, arrays in stacks
-    ]
-    along_streams = [
-        {
-            **kind,
-            "block": np.arange(deepest + 1),
-            **_rms(arrays, expected_stream(config, **kind, depth=deepest)),
-        }
-        for kind, arrays in streams
-    ]
+    per_layer = {"predicted": "per layer", "measured": "per layer"}
+    of_stack = partial(_expected_stack, config)
+    of_stream = partial(expected_stream, config, depth=max(config.depths))
     return [
         stacked("growth", _growth(config, stacks), per_layer),
         stacked("slopes", _slopes(config, streams)),
-        stacked("stacks", along_stacks),
+        stacked("stacks", _along("layer", stacks, of_stack)),
         stacked("streams", _streams(config, streams), {"depth": "blocks"}),
-        stacked("stream_layers", along_streams),
+        stacked("stream_layers", _along("block", streams, of_stream)),
     ]
 
 
@@ -120,13 +108,14 @@ def _expected_ends(config: InitialisationConfig, weights: str) -> tuple[Column, 
     )
 
 
-def _rms(arrays: Arrays, expected: Arrays) -> dict[str, Column]:
-    """Lay root mean squares (geometric means over seeds) beside what is expected."""
-    columns = dict[str, Column]()
-    for quantity in _BOTH:
-        columns |= over_seeds(quantity, np.log(arrays[quantity]) / 2, unlog=True)
-        columns[f"{quantity}_predicted"] = np.sqrt(expected[quantity])
-    return columns
+def _along(name: str, found: Found, expected: Callable[..., Arrays]) -> Iterator[Block]:
+    """Lay root mean squares (geometric means over seeds) beside what is expected, along depth."""
+    for kind, arrays in found:
+        block: dict[str, Any] = {**kind, name: np.arange(arrays["activation"].shape[1])}
+        for quantity in _BOTH:
+            block |= over_seeds(quantity, np.log(arrays[quantity]) / 2, unlog=True)
+            block[f"{quantity}_predicted"] = np.sqrt(expected(**kind)[quantity])
+        yield block
 
 
 def initialisation_remarks(growth: Table, slopes: Table) -> list[str]:

@@ -15,10 +15,10 @@ from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.learning_rules.options import LearningRulesConfig
 from backlight.tables import Table
 
-ANGLES = ("error_angle", "gradient_angle")
+ANGLES: tuple[str, ...] = ("error_angle", "gradient_angle")
 """What is measured on the way, in this order."""
 
-_DEGREES = dict.fromkeys(ANGLES, "degrees")
+_DEGREES: Mapping[str, str] = dict.fromkeys(ANGLES, "degrees")
 
 
 def rule_tables(

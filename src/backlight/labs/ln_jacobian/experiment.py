@@ -35,7 +35,7 @@ from backlight.labs.frame.tabulating import Block, sentences, stacked
 from backlight.labs.frame.trials import Arrays, Found, repeat
 from backlight.labs.ln_jacobian.options import LnJacobianConfig
 from backlight.report.plots import Panel, Plot
-from backlight.tables import Column, Table
+from backlight.tables import Table
 
 # What is tabulated, by the names in which the question was first asked (docs/learning-rules.md).
 _COLUMNS = {
@@ -127,7 +127,7 @@ def _averages(config: LnJacobianConfig, found: Found) -> Table:
     return stacked("averages", blocks, {"validation_loss": "nats"})
 
 
-def _spread(name: str, values: Float[np.ndarray, "seeds ..."]) -> dict[str, Column]:
+def _spread(name: str, values: Float[np.ndarray, "seeds ..."]) -> dict[str, Any]:
     """Average over seeds; with several, add how far they spread."""
     columns = {name: values.mean(axis=0)}
     if len(values) > 1:

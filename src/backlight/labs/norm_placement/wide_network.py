@@ -28,13 +28,7 @@ class Expected:
 
 
 def measure(
-    placement: str,
-    depth: int,
-    *,
-    width: int,
-    positions: int,
-    seed: int,
-    device: torch.device,
+    placement: str, depth: int, *, width: int, positions: int, seed: int, device: torch.device
 ) -> Expected:
     """Draw a network, send random tokens and labels through, and differentiate.
 
@@ -57,22 +51,21 @@ def measure(
     def norm(x: Tensor) -> Tensor:
         return functional.layer_norm(x, (width,))
 
+    def as_it_is(x: Tensor) -> Tensor:
+        return x
+
+    before, behind = (norm, as_it_is) if placement == "pre" else (as_it_is, norm)
     x, std = normal(positions, 1.0), width**-0.5
     labels = torch.randint(width, (positions,), generator=generator).to(device)
     seconds, sizes = list[Tensor](), list[float]()
     for _ in range(depth):
         value, first, second = (normal(width, std) for _ in range(3))
         seconds.append(second.requires_grad_())
-        if placement == "pre":
-            m = x + (norm(x) @ value).mean(dim=0)
-            x = m + torch.relu(norm(m) @ first) @ second
-            sizes.append(x.square().mean().item())
-        else:
-            m = norm(x + (x @ value).mean(dim=0))
-            x = m + torch.relu(m @ first) @ second
-            sizes.append(x.square().mean().item())
-            x = norm(x)
-    logits = (norm(x) if placement == "pre" else x) @ normal(width, std)
+        m = behind(x + (before(x) @ value).mean(dim=0))
+        x = m + torch.relu(before(m) @ first) @ second
+        sizes.append(x.square().mean().item())
+        x = behind(x)
+    logits = before(x) @ normal(width, std)  # the last norm of pre
     gradients = torch.autograd.grad(functional.cross_entropy(logits, labels), seconds)
     return Expected(
         weights=np.array([gradient.norm().item() for gradient in gradients]), sizes=np.array(sizes)

@@ -71,14 +71,9 @@ def experiment(config: RecurrenceConfig, notebook: Notebook) -> Findings:
     def all_seeds(measure: Callable[[int], Arrays]) -> Arrays:
         return over_trials([measure(seed) for seed in config.all_seeds])
 
-    trials = {
-        f"{name}, {number}": partial(all_seeds, networks[name, number]) for name, number in networks
-    }
-    measured = notebook.carry_out(trials).values()
-    found = [
-        ({"network": network, "setting": setting}, arrays)
-        for (network, setting), arrays in zip(networks, measured, strict=True)
-    ]
+    trials = {", ".join(names): partial(all_seeds, measure) for names, measure in networks.items()}
+    measured = zip(networks, notebook.carry_out(trials).values(), strict=True)
+    found = [({"network": name, "setting": number}, arrays) for (name, number), arrays in measured]
     tables = recurrence_tables(config, found, np.array(_lags(config.num_steps)))
     return Findings(
         tables=tables,

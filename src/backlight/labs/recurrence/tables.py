@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from backlight.labs.frame.estimates import over_seeds
 from backlight.labs.frame.tabulating import sentences, stacked
@@ -34,9 +35,17 @@ def recurrence_tables(config: RecurrenceConfig, found: Found, lags: Column) -> l
         ``rates``, ``bounds``, ``norms`` and ``early``.
     """
     rates = [{**network, **_rate(arrays, lags)} for network, arrays in found]
+    radii = cycle(dict.fromkeys(config.radii))
     bounds = [
-        {**network, "spectral_radius": radius, **_bound(arrays, lags)}
-        for radius, (network, arrays) in zip(cycle(config.radii), found, strict=False)
+        {
+            **network,
+            "spectral_radius": radius,
+            "s_max": np.exp(arrays["log_largest"]).mean(),
+            "bound": arrays["bound"].mean(),
+            "share_over_bound": _is_over(arrays, lags).mean(),
+            **{name: rate[name] for name in _MEASURED},
+        }
+        for radius, (network, arrays), rate in zip(radii, found, rates, strict=False)
         if "bound" in arrays
     ]
     norms = [
@@ -87,16 +96,9 @@ def misfits(
     return float(np.sqrt(np.mean(left[0] ** 2))), float(np.sqrt(np.mean(left[1] ** 2)))
 
 
-def _bound(arrays: Arrays, lags: Column) -> dict[str, Any]:
-    """Lay a recurrent network's rate beside Pascanu's bound."""
-    over = arrays["log_norms"] > lags * (arrays["bound"][:, None] + 1e-9)
-    rate = _rate(arrays, lags)
-    return {
-        "s_max": np.exp(arrays["log_largest"]).mean(),
-        "bound": arrays["bound"].mean(),
-        "share_over_bound": over.mean(),
-        **{name: rate[name] for name in _MEASURED},
-    }
+def _is_over(arrays: Arrays, lags: Column) -> NDArray[np.bool_]:
+    """Find where a norm breaks Pascanu's bound."""
+    return arrays["log_norms"] > lags * (arrays["bound"][:, None] + 1e-9)
 
 
 def _early(config: RecurrenceConfig, norms: Table) -> Table:

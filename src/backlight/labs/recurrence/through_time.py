@@ -22,15 +22,11 @@ LSTM, GATES, TRANSFORMER = "LSTM", "LSTM, forget gates only", "transformer"
 GAMMA = {"linear": 1.0, "tanh": 1.0, "sigmoid": 0.25}
 """The largest slope of each cell's function."""
 
-_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-}
-_SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": torch.ones_like,
-    "tanh": lambda y: 1 - y.square(),
-    "sigmoid": lambda y: y * (1 - y),
+# Each function, and its slope by the function's value.
+_FUNCTIONS: dict[Cell, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "linear": (lambda x: x, torch.ones_like),
+    "tanh": (torch.tanh, lambda y: 1 - y.square()),
+    "sigmoid": (torch.sigmoid, lambda y: y * (1 - y)),
 }
 
 
@@ -73,11 +69,11 @@ def slopes_through_time(
     Returns:
         s'(x(0)), s'(x(1)), ...: of the state before each step.
     """
-    x = torch.zeros_like(inputs[0])
-    slopes: list[Tensor] = []
+    function, slope = _FUNCTIONS[cell]
+    x, slopes = torch.zeros_like(inputs[0]), list[Tensor]()
     for u in inputs:
-        y = _FUNCTIONS[cell](x)
-        slopes.append(_SLOPES[cell](y))
+        y = function(x)
+        slopes.append(slope(y))
         x = weights @ y + u
     return torch.stack(slopes)
 
@@ -96,9 +92,8 @@ def lstm_jacobians(
     """
     weights, bias = cell.weight_hh.detach(), cell.bias_ih.detach() + cell.bias_hh.detach()
     w_in, w_forget, w_new, w_out = weights.chunk(4)
-    h = c = torch.zeros_like(inputs[0]).new_zeros(cell.hidden_size)
-    jacobians: list[Tensor] = []
-    gates: list[Tensor] = []
+    h = c = inputs.new_zeros(cell.hidden_size)
+    jacobians, gates = list[Tensor](), list[Tensor]()
     for u in inputs:
         sums = cell.weight_ih.detach() @ u + weights @ h + bias
         i, f, g, o = sums.chunk(4)
@@ -133,17 +128,19 @@ def log_product_norms(
     Returns:
         Natural logarithms of the spectral norms of the last k Jacobians' product.
     """
+    # Norms of products of 1,000 Jacobians leave float64's range; their logarithms do not.
     product = torch.eye(jacobians.shape[-1]).to(jacobians)
-    log_length, kept = torch.zeros((), dtype=torch.float64), dict[int, tuple[Tensor, Tensor]]()
-    wanted = set(lags)
+    log_length = torch.zeros((), dtype=torch.float64)
+    products, lengths, wanted = list[Tensor](), list[Tensor](), set(lags)
     for lag, jacobian in enumerate(jacobians.flip(0), start=1):
         product = product @ jacobian
         length = torch.linalg.matrix_norm(product)
         product, log_length = product / length, log_length + length.log().cpu()
         if lag in wanted:
-            kept[lag] = product, log_length
-    norms = torch.linalg.matrix_norm(torch.stack([kept[lag][0] for lag in lags]), ord=2)
-    return norms.log().cpu() + torch.stack([kept[lag][1] for lag in lags])
+            products.append(product)
+            lengths.append(log_length)
+    norms = torch.linalg.matrix_norm(torch.stack(products), ord=2)
+    return norms.log().cpu() + torch.stack(lengths)
 
 
 def transformer_norms(

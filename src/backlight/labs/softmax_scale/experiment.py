@@ -25,13 +25,7 @@ from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.trials import Arrays, over_trials, repeat
 from backlight.labs.softmax_scale.figures import scale_plot
 from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
-from backlight.labs.softmax_scale.tables import (
-    DEAD,
-    SCALES,
-    SCALINGS,
-    scale_remarks,
-    scale_tables,
-)
+from backlight.labs.softmax_scale.tables import DEAD, SCALES, SCALINGS, scale_remarks, scale_tables
 from backlight.labs.softmax_scale.theory import jacobian_norms
 
 

@@ -32,14 +32,14 @@ def scale_plot(config: SoftmaxScaleConfig) -> Plot:
             low=f"{column}_low",
             high=f"{column}_high",
             dashed=dashed,
-            log=log,
+            log="xy" if column in {"norm", "query_gradient"} else "x",
             title=f"{title}, {keys} keys",
         )
-        for column, title, dashed, log in (
-            ("norm", "mean norm of the Jacobian", "theory", "xy"),
-            ("log_norm_median", "median ln norm of the Jacobian", "theory_median", "x"),
-            ("dead", f"share of queries with a norm below {DEAD:g}", None, "x"),
-            ("query_gradient", "mean gradient at a query", None, "xy"),
+        for column, title, dashed in (
+            ("norm", "mean norm of the Jacobian", "theory"),
+            ("log_norm_median", "median ln norm of the Jacobian", "theory_median"),
+            ("dead", f"share of queries with a norm below {DEAD:g}", None),
+            ("query_gradient", "mean gradient at a query", None),
         )
     ]
     scales = Panel(

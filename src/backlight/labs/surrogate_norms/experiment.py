@@ -16,6 +16,9 @@ weights with all norms replaced and with none. Two more are known afterwards, of
 learned with the surrogate: ``own_direction_lost``, and ``sigma``, what its norms divide by.
 """
 
+from functools import partial
+from itertools import product, starmap
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +27,7 @@ from backlight.labs.characters.backward import matrix_gradients
 from backlight.labs.characters.learning import Batch, Lesson, attempt, make_network, open_text
 from backlight.labs.characters.norm_parts import take_norms_apart
 from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays, repeat_apart
+from backlight.labs.frame.trials import Arrays
 from backlight.labs.surrogate_norms.figures import cost_plots
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from backlight.labs.surrogate_norms.tables import Condition, cost_remarks, cost_tables
@@ -57,14 +60,17 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
         parts = take_norms_apart(model, rows, without_gain=False)
         return {**found, **angles, **parts}
 
-    axes = {
-        "method": config.methods,
-        "attention": config.attn_modes,
-        "norm_backward": ("true", *config.surrogates),
+    # Seed by seed, because costs are differences within seeds.
+    backwards = ("true", *config.surrogates)
+    ran = starmap(Condition, product(config.methods, config.attn_modes, backwards))
+    conditions = list(dict.fromkeys(ran))
+    trials = {
+        f"{seed}, {', '.join(condition)}": partial(trial, *condition, seed)
+        for seed in config.all_seeds
+        for condition in conditions
     }
-    name = "{seed}, {method}, {attention}, {norm_backward}"
-    trials = repeat_apart(notebook, trial, axes, config.all_seeds, name)
-    found = {Condition(**condition): of_seeds for condition, of_seeds in trials}
+    done = list(notebook.carry_out(trials).values())
+    found = {condition: done[row :: len(conditions)] for row, condition in enumerate(conditions)}
     costs, contrasts, *others = cost_tables(config, found)
     return Findings(
         tables=(costs, contrasts, *others),
@@ -72,7 +78,7 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
         printed=("costs", *(["contrasts"] if len(config.attn_modes) > 1 else [])),
         remarks=[
             f"{len(text.train):,} characters to learn from, {config.num_steps} steps, "
-            f"{config.seeds} seed(s) from {config.seed} on, {len(found) * config.seeds} trainings.",
+            f"{config.seeds} seed(s) from {config.seed} on, {len(trials)} trainings.",
             *cost_remarks(config, found, costs, contrasts),
         ],
     )

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,7 @@ class Inventory:
         """The narrowest number format of torch that loses nothing of what is stored."""
         found = {_FORMATS[s.format] for s in self.tensors.values() if s.format in _FORMATS}
         # float16 and bfloat16 together need float32: neither holds all numbers of the other.
-        dtype = found.pop() if found else torch.float32
-        for other in found:
-            dtype = torch.promote_types(dtype, other)
-        return dtype
+        return reduce(torch.promote_types, found) if found else torch.float32
 
     def unusual(self) -> Iterator[tuple[str, str]]:
         """Go through the tensors that are not in a plain floating format, with the format."""
@@ -181,10 +179,10 @@ def _shards(index: Path) -> list[Path]:
     places = found.get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ModelError(f"{quoted(index)} has no weight_map that says which file holds what.")
-    names: list[Any] = list(dict.fromkeys(map(_as_name, places.values())))
-    for name in names:
-        if name is None or Path(name).name != name:
+    for name in places.values():
+        if not isinstance(name, str) or not name or Path(name).name != name:
             raise ModelError(f"{quoted(index)} names files that do not lie beside it.")
+    names: list[str] = list(dict.fromkeys(places.values()))
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise ModelError(
@@ -197,10 +195,6 @@ def _shards(index: Path) -> list[Path]:
             'files. Add "metadata": {} beside weight_map.'
         )
     return [index.parent / name for name in names]
-
-
-def _as_name(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _open(file: Path) -> dict[str, Stored]:

@@ -70,6 +70,7 @@ def load_subject(
 
     Example:
         >>> import tempfile
+        >>> import backlight
         >>> from tokenizers import Tokenizer, models
         >>> from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
         >>> words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
@@ -78,7 +79,7 @@ def load_subject(
         ...     config = GPT2Config(**sizes, bos_token_id=None, eos_token_id=None)
         ...     GPT2LMHeadModel(config).save_pretrained(folder)
         ...     _ = PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
-        ...     subject = load_subject(folder, device="cpu")
+        ...     subject = backlight.load_subject(folder, device="cpu")
         >>> subject.num_layers, subject.sites["layers.1.mlp.out"].transformers
         (2, 'transformer.h.1.mlp')
     """
@@ -158,7 +159,8 @@ def subject_from_transformers(
         >>> tokenizer = PreTrainedTokenizerFast(tokenizer_object=words)
         >>> sizes = {"n_embd": 8, "n_head": 2, "n_layer": 2, "vocab_size": 3}
         >>> model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=None))
-        >>> subject = subject_from_transformers(model, tokenizer, name="tiny")
+        >>> import backlight
+        >>> subject = backlight.subject_from_transformers(model, tokenizer, name="tiny")
         >>> subject.name, subject.wiring, subject.sites["layers.0.resid.post"].width
         ('tiny', 'sequential', 8)
     """

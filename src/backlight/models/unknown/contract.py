@@ -15,18 +15,19 @@ from torch import Tensor, nn
 
 from backlight.errors import ModelError
 from backlight.models.lending import borrowed
-from backlight.models.outputs import member_of
-from backlight.models.unknown.logits import find_logits, prove_logits
+from backlight.models.outputs import Member, member_of, members
 from backlight.models.unknown.parts import find_parts
-from backlight.models.unknown.rows import ALONE, MANY, Found, fault_of, in_rows
-from backlight.models.unknown.trying import (
-    Pass,
-    alone,
-    changed,
-    padded,
-    run_tokens,
-    some_tokens,
+from backlight.models.unknown.rows import (
+    ALONE,
+    MANY,
+    Fault,
+    Found,
+    axes_of,
+    fault_of,
+    in_rows,
+    moved,
 )
+from backlight.models.unknown.trying import GIVE_FORWARD, Pass, run_trials, some_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +64,9 @@ def prove_contract(model: nn.Module, forward: Callable[[Tensor], object], name: 
     _refuse_unready(model, name)
     with borrowed(model):
         tokens = some_tokens(model)
-        plain, other, cut, again, tail = (
-            run_tokens(model, forward, ids, name)
-            for ids in (tokens, changed(tokens), alone(tokens), tokens, padded(tokens))
-        )
-        where = find_logits(plain.output, cut.output, name)
+        trials = run_trials(model, forward, tokens, name)
+        plain, other, cut, again, tail = trials
+        where = _find_logits(plain.output, cut.output, name)
 
         def rows(output: object, shape: tuple[int, ...]) -> Tensor:
             tensor = member_of(output, where.member)
@@ -79,12 +78,12 @@ def prove_contract(model: nn.Module, forward: Callable[[Tensor], object], name: 
         _refuse_nan(expected, plain, model, name)
         for other_end in (other, tail):
             fault = fault_of(expected, rows(other_end.output, MANY), beginning)
-            prove_logits(expected, rows(again.output, MANY), fault, name)
+            _prove_logits(expected, rows(again.output, MANY), fault, name)
 
         def logits(input_ids: Tensor) -> Tensor:
             return rows(forward(input_ids), tuple(input_ids.shape))
 
-        sites = find_parts(model, logits, tokens, (plain, other, cut), name)
+        sites = find_parts(model, logits, tokens, trials[:3], name)
     return Contract(logits=logits, sites=sites)
 
 
@@ -127,3 +126,100 @@ def _refuse_nan(logits: Tensor, seen: Pass, model: nn.Module, name: str) -> None
         f"The logits of {name} are not finite for the tokens that it was tried with, so nothing "
         f"can be proven of it. {where} for NaN in the weights, or try another dtype."
     )
+
+
+def _find_logits(many: object, few: object, name: str) -> Found:
+    """Find the part of a model's output that has a row of logits for each token.
+
+    Args:
+        many: What it gave for ``MANY`` tokens.
+        few: What it gave for ``ALONE``.
+        name: What messages call it.
+
+    Returns:
+        Where they are.
+
+    Raises:
+        ModelError: If there are none, or several tensors could be they.
+    """
+    parts, fewer = dict(members(many)), dict(members(few))
+    named = parts.keys() & {"logits"}
+    found = [
+        Found(member=member, axes=axes, width=in_rows(tensor, axes, MANY).shape[-1])
+        for member, tensor in parts.items()
+        if (member in named or not named)
+        and tensor.is_floating_point()
+        and member in fewer
+        and (axes := axes_of(tensor.shape, fewer[member].shape)) is not None
+        and tensor.dim() > 1 + (axes != (0, 0))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        which = ", ".join(str(each.member) for each in found)
+        raise ModelError(
+            f"{name} gives several tensors with a row for each token ({which[:100]}), and it is "
+            f"not said which holds the logits. {GIVE_FORWARD}"
+        )
+    raise ModelError(
+        f"{name} gives {_described(many)} for {MANY[0]} sequences of {MANY[1]} tokens, and "
+        f"{_described(few)} for {ALONE[0]} of {ALONE[1]}: {_missing(parts)}. {GIVE_FORWARD}"
+    )
+
+
+def _described(output: object) -> str:
+    if isinstance(output, Tensor):
+        return _shape(output)
+    held = ", ".join(f"{member}: {_shape(tensor)}" for member, tensor in members(output))
+    return f"{type(output).__name__} with {held[:150]}" if held else type(output).__name__
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _missing(parts: Mapping[Member, Tensor]) -> str:
+    real = [tensor for tensor in parts.values() if tensor.is_floating_point()]
+    shapes = [tuple(tensor.shape) for tensor in real]
+    if any(shape[:1] == MANY[:1] and len(shape) == 2 for shape in shapes) or any(
+        len(shape) == 3 and 1 in shape[:2] and MANY[0] in shape[:2] for shape in shapes
+    ):
+        return (
+            "logits of one position only, but the loss needs those of every position (nanoGPT "
+            "gives them with targets: forward=lambda ids: model(ids, ids)[0])"
+        )
+    return "no logits for each token" if real else "no real numbers"
+
+
+def _prove_logits(plain: Tensor, again: Tensor, fault: Fault | None, name: str) -> None:
+    """Refuse logits of which a token's depend on more than the token and those before it.
+
+    Args:
+        plain: The logits of some tokens, ``[batch, positions, vocabulary]``.
+        again: Those of the same tokens, when they were asked for a second time.
+        fault: What else they were found to depend on, None if nothing.
+        name: What messages call the model.
+
+    Raises:
+        ModelError: If they do, or are probabilities.
+    """
+    if moved(plain, again).any():
+        raise ModelError(
+            f"{name} gives other logits when it is asked the same a second time, also in "
+            "evaluation mode: dropout that is always on, random numbers, or memory of past calls."
+        )
+    if fault == "later tokens":
+        raise ModelError(
+            f"{name} is not a causal language model: a token's output changes with the "
+            "tokens to its right. backlight measures the next-token loss of causal models."
+        )
+    if fault is not None:
+        raise ModelError(
+            f"The logits that {name} gives for a token change with {fault}, so a passage would "
+            "have other numbers in another batch: batch statistics, or positions from the end?"
+        )
+    rows = plain.double()
+    if rows.shape[-1] > 1 and (rows >= 0).all() and (rows.sum(-1) - 1).abs().max() < 1e-3:
+        raise ModelError(
+            f"{name} gives probabilities, not logits: they add up to one. {GIVE_FORWARD}"
+        )

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,6 +46,35 @@ def hookable(module: nn.Module) -> bool:
     return not isinstance(module, torch.jit.ScriptModule)
 
 
+def run_trials(
+    model: nn.Module, forward: Callable[[Tensor], object], tokens: Tensor, name: str
+) -> tuple[Pass, Pass, Pass, Pass, Pass]:
+    """Run some tokens and what is made of them.
+
+    Args:
+        model: The model.
+        forward: From token ids to what it gives.
+        tokens: Tokens from ``some_tokens``.
+        name: What messages call the model.
+
+    Returns:
+        What came out of the tokens; of the same with other ones at the end of one sequence; of the
+        beginning of the last sequence by itself; of the tokens again; and of the tokens with pads
+        at the end of one sequence.
+
+    Raises:
+        ModelError: If the model cannot be run.
+    """
+    changed, padded = tokens.clone(), tokens.clone()
+    last = changed[CHANGED_ROW, SHARED:]
+    is_of_three = int(tokens.max()) == _HIGHEST
+    changed[CHANGED_ROW, SHARED:] = last % _HIGHEST + 1 if is_of_three else 1 - last
+    padded[CHANGED_ROW, SHARED:] = 0
+    alone = tokens[-1:, : ALONE[1]]
+    run = partial(_run, model, forward, name)
+    return run(tokens), run(changed), run(alone), run(tokens), run(padded)
+
+
 def some_tokens(model: nn.Module) -> Tensor:
     """Make some tokens, with the ids 1 to 3 (0 is often a pad) or, if there are fewer, 0 and 1."""
     generator = torch.Generator().manual_seed(5)
@@ -55,43 +85,8 @@ def some_tokens(model: nn.Module) -> Tensor:
     return torch.randint(low, high, MANY, generator=generator).to(device_of(model))
 
 
-def changed(tokens: Tensor) -> Tensor:
-    """Change each of the last tokens of one sequence to another one."""
-    other = tokens.clone()
-    last, highest = other[CHANGED_ROW, SHARED:], int(tokens.max())
-    other[CHANGED_ROW, SHARED:] = last % _HIGHEST + 1 if highest == _HIGHEST else 1 - last
-    return other
-
-
-def padded(tokens: Tensor) -> Tensor:
-    """Put pads in the place of the last tokens of one sequence."""
-    other = tokens.clone()
-    other[CHANGED_ROW, SHARED:] = 0
-    return other
-
-
-def alone(tokens: Tensor) -> Tensor:
-    """Take the beginning of the last sequence by itself."""
-    return tokens[-1:, : ALONE[1]]
-
-
-def run_tokens(
-    model: nn.Module, forward: Callable[[Tensor], object], tokens: Tensor, name: str
-) -> Pass:
-    """Run some tokens, and keep a copy of what each module gives.
-
-    Args:
-        model: The model.
-        forward: From token ids to what it gives.
-        tokens: The tokens.
-        name: What messages call it.
-
-    Returns:
-        What came out.
-
-    Raises:
-        ModelError: If it cannot be run.
-    """
+def _run(model: nn.Module, forward: Callable[[Tensor], object], name: str, tokens: Tensor) -> Pass:
+    """Run some tokens, and keep a copy of what each module gives."""
     calls: defaultdict[nn.Module, list[Mapping[Member, Tensor]]] = defaultdict(list)
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:

@@ -145,9 +145,11 @@ class Opening:
         self._options = options
         self._subject = subject
 
-    def subject(self, load: Callable[[Any], Subject] = load) -> Subject:
-        """Return the model that is already loaded, or load it."""
-        subject = load(self._options) if self._subject is None else self._subject
+    def subject(self, loader: Callable[[Any], Subject] | None = None) -> Subject:
+        """Return the model that is already loaded, or load it, in a way of one's own if given."""
+        subject = self._subject
+        if subject is None:
+            subject = load(self._options) if loader is None else loader(self._options)
         self.clock.lap("model_loading")
         return subject
 

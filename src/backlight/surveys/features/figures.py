@@ -38,7 +38,11 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     Yields:
         The name of each figure's file, and the figure.
     """
-    tables, title, variants = results.tables, _title(results.config), variants_of(results)
+    tables, title, variants = (
+        results.tables,
+        _title(results.config),
+        variants_of(results, "feature"),
+    )
     modes = list(dict.fromkeys(variant.mode for variant in variants))
     yield "dictionary_quality.png", _quality(tables["dictionaries"])
     if tables["layers"].num_rows > 1:

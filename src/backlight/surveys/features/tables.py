@@ -1,8 +1,10 @@
 """Tables of a survey of features: by layer, and of the features that matter most."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backlight.data.batches import Passages
 from backlight.stats.aggregate import Mode
@@ -46,16 +48,15 @@ def feature_layer_table(results: Results, quantity: Quantity, modes: Sequence[Mo
         The table, one row for each layer.
     """
     rows = [{"layer": layer, **_layer_row(found, modes)} for layer, found in results.items()]
-    unit = UNITS[quantity]
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    others = {"participation_ratio": "features", "loss": "nats/token"}
     ends = ("", "_se_median", "_max", "_std")
-    measured = [f"{mode}{end}" for mode in ("mean", "mean_abs", "rms") for end in ends]
-    units = {**dict.fromkeys(measured, unit), **others}
+    units = {
+        f"{mode}{end}": UNITS[quantity] for mode in ("mean", "mean_abs", "rms") for end in ends
+    }
+    units |= {"participation_ratio": "features", "loss": "nats/token"}
     return Table(
         name="layers",
-        columns=columns,
-        units={name: unit for name, unit in units.items() if name in columns},
+        columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
+        units={name: unit for name, unit in units.items() if name in rows[0]},
     )
 
 
@@ -113,13 +114,11 @@ def top_feature_table(
     found = list(results.values())
     names = list(found[0].statistics)
     units = {name: UNITS[quantity] for name in names if name not in ("frequency", "decoder_norm")}
-    tops = [each.contexts for each in found]
-    places = [
-        (int(passage), int(position))
-        for top in tops
-        for passage, position in zip(top.passages[:, 0], top.positions[:, 0], strict=True)
-    ]
-    tokens, contexts = write_contexts(places, passages, decode)
+    first = (
+        np.concatenate([getattr(each.contexts, name)[:, 0] for each in found]).tolist()
+        for name in ("passages", "positions")
+    )
+    tokens, contexts = write_contexts(zip(*first, strict=True), passages, decode)
     return Table(
         name="top_features",
         columns={
@@ -179,13 +178,12 @@ def _layer_row(found: FeatureResult, modes: Sequence[Mode]) -> dict[str, float]:
     for mode in modes:
         row |= _mode_row(mode, numbers[mode], numbers["mean_se" if mode == "rms" else f"{mode}_se"])
     sure = np.abs(numbers["mean"]) > _NORMAL_95 * numbers["mean_se"]
-    known = ~np.isnan(numbers["mean_se"])
-    row["significant_share"] = float(sure[known].mean()) if known.any() else float("nan")
+    row["significant_share"] = _average(sure[~np.isnan(numbers["mean_se"])])
     row["participation_ratio"] = participation_ratio(np.nan_to_num(numbers["rms"]) ** 2)
     if "mean_abs" in numbers:
         known = numbers["mean_abs"] > 0
         steady = np.abs(numbers["mean"][known]) / numbers["mean_abs"][known]
-        row["sign_consistency"] = float(steady.mean()) if known.any() else float("nan")
+        row["sign_consistency"] = _average(steady)
         row["top_share"] = top_share(np.nan_to_num(numbers["mean_abs"]))
     if found.loss is not None:
         row["loss"] = found.loss
@@ -197,12 +195,17 @@ def _mode_row(mode: Mode, values: Vector, errors: Vector) -> dict[str, float]:
     errors = errors[~np.isnan(errors)]
     error = "mean_se_median" if mode == "rms" else f"{mode}_se_median"
     return {
-        mode: float(known.mean()) if len(known) else float("nan"),
+        mode: _average(known),
         error: float(np.median(errors)) if len(errors) else float("nan"),
         f"{mode}_max": float(sizes.max()),
         f"{mode}_top": int(sizes.argmax()),
         f"{mode}_std": float(known.std()) if len(known) else float("nan"),
     }
+
+
+def _average(values: NDArray[Any]) -> float:
+    """Average what is known of the features; NaN if nothing is."""
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def _link(found: FeatureResult, feature: int) -> str:

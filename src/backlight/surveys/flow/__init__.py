@@ -1,47 +1,6 @@
 """``backlight flow``: what happens to the gradient between the loss and the embedding."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.flow.options import FlowConfig
 
-if TYPE_CHECKING:
-    from backlight.models.subject import Subject
-    from backlight.runs.results import Results
-
 FLOW = Survey(name="flow", options=FlowConfig, room=__name__)
-
-
-def flow(
-    config: str | Path | None = None, *, subject: "Subject | None" = None, **options: Any
-) -> "Results":
-    """Measure what norms, attention and residual paths do to the gradient, over a corpus.
-
-    The same as the command ``backlight flow``, for notebooks and scripts; nothing is printed.
-
-    Args:
-        config: A YAML file of options, if any.
-        subject: A model that is already loaded; its options then have no place here.
-        **options: Options by the names of the command's flags; they win over the file.
-
-    Returns:
-        The tables of the views: ``norms``; ``attention`` and ``attention_distance``; ``residual``,
-        ``depth``, ``depth_by_position`` and ``depth_slope``. Its ``path`` is the run directory,
-        None if nothing was written.
-
-    Raises:
-        ConfigError: If an option does not exist or does not fit, or is one for loading a model
-            although there is a subject.
-
-    Examples:
-        >>> import backlight
-        >>> found = backlight.flow(
-        ...     model_name="city", dataset=["distance(c_12,c_2045)="], view="residual"
-        ... )
-        >>> [str(half) for half in found.tables["residual"]["half"][:2]]
-        ['attn', 'mlp']
-    """
-    from backlight.surveys.driver.conduct import ask
-
-    return ask(FLOW, config, options, subject=subject)

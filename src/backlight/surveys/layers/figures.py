@@ -38,7 +38,7 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     options, tables = results.config, results.tables
     noun = NOUNS[options["aggregate_by"]]
     title = f"{_TITLES[options['aggregate_by']]} at {options['site']}, {options['model_name']}"
-    variants = variants_of(results)
+    variants = variants_of(results, "dimension")
     modes = list(dict.fromkeys(variant.mode for variant in variants))
     yield "depth_profile.png", _depth_profile(tables["layers"], modes, title)
     yield f"token_{noun}_histograms.png", _sizes(tables["histograms"], title)

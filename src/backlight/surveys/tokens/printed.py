@@ -47,8 +47,8 @@ def listed(options: TokensConfig) -> Iterator[Shown]:
         The table of positions.
     """
     # Listing positions takes a tokenizer, so it takes the model.
-    from backlight.surveys.tokens.checkpoints import load_answering
-    from backlight.surveys.tokens.prompts import draw_prompts, locate_prompts
+    from backlight.surveys.tokens.measure.checkpoints import load_answering
+    from backlight.surveys.tokens.measure.prompts import draw_prompts, locate_prompts
 
     found = locate_prompts(options, draw_prompts(options), load_answering(options))
     grid, prompts = found.grid, found.prompts

@@ -19,6 +19,14 @@ def doctor(run_dir: Path | str, *, html: Path | str | None = None) -> Diagnosis:
 
     The same as the command ``backlight doctor RUN_DIR``.
 
+    >>> import tempfile
+    >>> import backlight
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+    ...     print('{"step": 1, "loss": 2.1, "grad_norm": 0.3}', file=file, flush=True)
+    ...     diagnosis = backlight.doctor(file.name)
+    >>> diagnosis.verdict
+    'healthy'
+
     Args:
         run_dir: A directory that ``backlight.watch`` wrote, or the log of another tool: a file, or
             a folder that holds it.

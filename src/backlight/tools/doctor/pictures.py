@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -105,52 +106,42 @@ def _draw_course(report: DoctorReport) -> Figure:
     figure = Figure(figsize=(_WIDTH, 0.8 + 2 * count), layout="constrained")
     panels = panels_in(figure, count, 1, sharex=True)
     if report.norms.num_rows:
-        axes = panels[0]
-        draw_curve(axes, report.norms, "norm", colour="#2b6cb0", label="before clipping")
+        _draw_curve(panels[0], report.norms, "norm", colour="#2b6cb0", label="before clipping")
         if _is_clipped(report.norms):
-            draw_curve(axes, report.norms, "clipped_norm", colour="#dd8b2f", label="as used")
-            axes.legend(frameon=False, fontsize=8, loc="best")
-        axes.set_ylabel("gradient norm")
-        if _ratio(report.norms["norm"]) > _WIDE:
-            make_logarithmic(axes)
+            _draw_curve(panels[0], report.norms, "clipped_norm", colour="#dd8b2f", label="as used")
+        _choose_scale(panels[0], report.norms["norm"], widest=_WIDE)
+        panels[0].set_ylabel("gradient norm")
     if report.losses.num_rows:
-        draw_curve(panels[-1], report.losses, "loss", colour="#2f855a", label="loss")
-        panels[-1].set(ylabel="loss")
-        if _ratio(report.losses["loss"]) > 6 * _WIDE:
-            make_logarithmic(panels[-1])
+        _draw_curve(panels[-1], report.losses, "loss", colour="#2f855a", label="loss")
+        _choose_scale(panels[-1], report.losses["loss"], widest=6 * _WIDE)
+        panels[-1].set_ylabel("loss")
     for axes in panels:
+        if len(axes.lines) > 1:
+            axes.legend(frameon=False, fontsize=8, loc="best")
         _mark(axes, report.marks)
         finish(axes, y=axes.get_ylabel(), x="optimizer step" if axes is panels[-1] else "")
     return figure
 
 
-def draw_curve(axes: Axes, table: Table, column: str, *, colour: str, label: str) -> None:
-    """Draw a column over steps; where it is NaN or infinite, crosses stand at the upper edge.
-
-    Args:
-        axes: Where to draw; the caller owns the figure.
-        table: Column ``step``, and the one to draw.
-        column: Its name.
-        colour: Of the line.
-        label: What a legend calls it.
-    """
+def _draw_curve(axes: Axes, table: Table, column: str, *, colour: str, label: str) -> None:
+    """Draw a column over steps; where it is NaN or infinite, crosses stand at the upper edge."""
     steps, values = table["step"], table[column]
     finite = np.isfinite(values)
     shown = np.where(finite, values, np.nan)
     marker = "o" if finite.sum() < 40 else None
     axes.plot(steps, shown, color=colour, linewidth=1.1, marker=marker, markersize=3, label=label)
     if column != "clipped_norm" and not finite.all():
-        axes.plot(
-            steps[~finite],
-            np.full((~finite).sum(), 0.97),
-            transform=axes.get_xaxis_transform(),
-            linestyle="none",
-            marker="x",
-            markersize=4,
-            color=_COLOURS["error"],
-            label="NaN or infinite",
-        )
-        axes.legend(frameon=False, fontsize=8, loc="best")
+        broken = steps[~finite]
+        cross: dict[str, Any] = {"color": _COLOURS["error"], "markersize": 4}
+        cross |= {"transform": axes.get_xaxis_transform(), "label": "NaN or infinite"}
+        axes.plot(broken, np.full(len(broken), 0.97), "x", **cross)
+
+
+def _choose_scale(axes: Axes, values: NDArray[np.float64], *, widest: float) -> None:
+    """Choose a logarithmic scale for values that differ by more than so many times."""
+    usable = values[np.isfinite(values) & (values > 0)]
+    if len(usable) and usable.max() / usable.min() > widest:
+        make_logarithmic(axes)
 
 
 def _draw_grid(grid: Grid, label: str, marks: Sequence[Mark]) -> Figure:
@@ -217,19 +208,14 @@ def _edges(steps: NDArray[np.int64]) -> NDArray[np.float64]:
     if len(steps) == 1:
         return steps[0] + np.array([-0.5, 0.5])
     middles = (steps[1:] + steps[:-1]) / 2
-    first, last = steps[0] - (middles[0] - steps[0]), steps[-1] + (steps[-1] - middles[-1])
-    return np.concatenate([[first], middles, [last]])
+    ends = 2 * steps[[0, -1]] - middles[[0, -1]]
+    return np.concatenate([ends[:1], middles, ends[1:]])
 
 
 def _is_clipped(norms: Table) -> bool:
     raw, used = norms["norm"], norms["clipped_norm"]
     known = np.isfinite(raw) & np.isfinite(used)
     return bool((used[known] < 0.999 * raw[known]).any())
-
-
-def _ratio(values: NDArray[np.float64]) -> float:
-    usable = values[np.isfinite(values) & (values > 0)]
-    return float(usable.max() / usable.min()) if len(usable) else 1.0
 
 
 def _course_caption(report: DoctorReport) -> str:

@@ -61,10 +61,11 @@ def apply_rule(
 
     Example:
         >>> import torch
+        >>> import backlight
         >>> model = torch.nn.Sequential(
         ...     torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)
         ... )
-        >>> with apply_rule(model, "fa") as applied:
+        >>> with backlight.apply_rule(model, "fa") as applied:
         ...     model(torch.randn(3, 4)).sum().backward()
         ...     print(applied.paths)
         ('0', '2')
@@ -115,8 +116,9 @@ def surrogate_norm(
 
     Example:
         >>> import torch
+        >>> import backlight
         >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.LayerNorm(8))
-        >>> with surrogate_norm(model, "center_scale") as applied:
+        >>> with backlight.surrogate_norm(model, "center_scale") as applied:
         ...     model(torch.randn(3, 4)).square().sum().backward()
         ...     print(applied.paths)
         ('1',)

@@ -63,9 +63,10 @@ def train_sae(
     Examples:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
+        >>> import backlight
         >>> questions = [f"distance(c_{city},c_2045)={city}" for city in range(10, 40)]
         >>> with TemporaryDirectory() as folder:
-        ...     trained = train_sae(
+        ...     trained = backlight.train_sae(
         ...         model_name="city",
         ...         dataset=questions,
         ...         layer=1,

@@ -46,7 +46,7 @@ def scratch_of(path: Path) -> Path:
 
 
 def put(scratch: Path, path: Path, *, replacing: bool) -> None:
-    """Let a directory appear under its name, in place of an older dictionary if that was asked.
+    """Give a complete directory its name, in place of an older dictionary if that was asked.
 
     Args:
         scratch: The complete directory.
@@ -92,8 +92,8 @@ def _refuse_special(path: Path) -> None:
         "does not end in a name": path.name in ("", ".."),
         "is a symbolic link": path.is_symlink(),
         "is a mount point": os.path.ismount(place),
-        "is the directory that you are in, or holds it": _is_or_holds(place, here),
-        "is your home directory, or holds it": _is_or_holds(place, _home()),
+        "is the directory that you are in, or holds it": here.is_relative_to(place),
+        "is your home directory, or holds it": _home().is_relative_to(place),
     }
     for reason, holds in reasons.items():
         if holds:
@@ -101,10 +101,6 @@ def _refuse_special(path: Path) -> None:
                 f"{quoted(path)} {reason}; a dictionary takes the name of a whole directory. "
                 "Name a new one, such as --output_dir runs/my_dictionary."
             )
-
-
-def _is_or_holds(place: Path, other: Path) -> bool:
-    return place == other or place in other.parents
 
 
 def _home() -> Path:
@@ -123,8 +119,8 @@ def _put_back(path: Path) -> None:
     if not path.parent.is_dir():
         return
     pattern = re.compile(re.escape(_start(path)) + r"\.backlight-[0-9a-f]{16}\.(part|old)")
-    for left in [each for each in path.parent.iterdir() if pattern.fullmatch(each.name)]:
-        if left.is_symlink() or not left.is_dir():
+    for left in list(path.parent.iterdir()):
+        if not pattern.fullmatch(left.name) or left.is_symlink() or not left.is_dir():
             continue
         held = lock(left)  # a command that goes on holds what it writes
         with suppress(OSError):
@@ -136,7 +132,7 @@ def _put_back(path: Path) -> None:
 
 
 def _told(path: Path) -> dict[str, str]:
-    """Give the files of a dictionary that was trained at a place, with their SHA-256."""
+    """Read which files a dictionary has that was trained at a place, with their SHA-256."""
     try:
         told = json.loads(read_file(path / TRAINING))
     except (RunDirectoryError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What ``backlight train-sae`` gives."""
+"""What ``backlight train-sae`` returns."""
 
 import re
 from collections.abc import Mapping
@@ -32,6 +32,26 @@ class TrainedDictionary:
         curve: Explained variance, L0 and dead features as the training went on.
         origin: Versions, the model, and what text it was learned from.
         seconds: How long each phase took.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import backlight
+        >>> with TemporaryDirectory() as folder:
+        ...     trained = backlight.train_sae(
+        ...         model_name="city",
+        ...         dataset=[f"distance(c_{city},c_2045)={city}" for city in range(10, 40)],
+        ...         layer=1,
+        ...         num_features=32,
+        ...         k=4,
+        ...         num_tokens=200,
+        ...         tokens_per_step=32,
+        ...         output_dir=Path(folder) / "sae",
+        ...     )
+        >>> trained.saelens.relative_to(trained.path)
+        PosixPath('saelens/layer_1')
+        >>> list(trained.curve.columns)
+        ['tokens', 'explained_variance', 'l0', 'dead_share']
     """
 
     path: Path

@@ -1,12 +1,18 @@
-"""All symptoms, read from ``symptoms.ini``, and findings made of them."""
+"""All symptoms, read from ``symptoms.ini``."""
 
 from collections.abc import Mapping
 from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from backlight.training.doctor.findings import Finding, Place, Severity, Verdict
+Verdict = Literal[
+    "healthy", "vanishing", "exploding", "unstable", "non-finite", "dead", "nothing to judge"
+]
+"""What a training run is: healthy, what is wrong with it in a word, or unknown."""
+
+Severity = Literal["error", "warning"]
+"""An error makes a run not healthy; a warning is worth a look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,42 +52,3 @@ def _read_catalogue() -> dict[str, Symptom]:
 
 SYMPTOMS: Mapping[str, Symptom] = _read_catalogue()
 """By name."""
-
-
-def finding(
-    name: str,
-    *,
-    evidence: str,
-    since_step: int,
-    until_step: int | None = None,
-    place: Place | None = None,
-    cause: str | None = None,
-    severity: Severity | None = None,
-) -> Finding:
-    """Make a finding from a symptom of the catalogue.
-
-    Args:
-        name: The symptom.
-        evidence: What was seen.
-        since_step: The first step.
-        until_step: The last one, None if it lasts.
-        place: Where; None for the whole model.
-        cause: A likelier cause than the catalogue's.
-        severity: Another severity than the catalogue's.
-
-    Returns:
-        The finding.
-    """
-    symptom = SYMPTOMS[name]
-    return Finding(
-        symptom=name,
-        title=symptom.title,
-        verdict=symptom.verdict,
-        severity=severity or symptom.severity,
-        place=place or Place(),
-        since_step=since_step,
-        until_step=until_step,
-        evidence=evidence,
-        cause=cause or symptom.cause,
-        remedy=symptom.remedy,
-    )

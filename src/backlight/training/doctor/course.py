@@ -21,6 +21,7 @@ _LEARNED = 0.01  # of its first fifth, below which nothing is left to learn
 
 def noise_of(losses: NDArray[np.float64]) -> float:
     """Measure how much the loss differs between batches, from neighbouring steps."""
+    # Differences of neighbours do not see the slow fall, and have twice the variance of one loss.
     changes = np.diff(losses)
     return float(1.4826 * middle(np.abs(changes - middle(changes))) / np.sqrt(2))
 
@@ -117,6 +118,7 @@ class Course:
         if self.vocabulary is None or not self.is_long:
             return False
         (first, last), part = self.ends, len(self.losses) // 5
+        # Two standard errors: that of a median is sqrt(pi / 2), about 1.25, times that of a mean.
         falls = first - last > 2 * 1.25 * self.noise * np.sqrt(2 / part)
         return bool(first >= _UNLEARNED * np.log(self.vocabulary) and not falls)
 

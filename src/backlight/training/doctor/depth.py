@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.foreign.text import brief
-from backlight.training.doctor.catalogue import finding
-from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.findings import Finding, finding
 from backlight.training.doctor.readings import Readings, grouped, place_of
 from backlight.training.doctor.robust import first_stretch, middle, slope
 
@@ -35,6 +34,8 @@ def growth_per_layer(readings: Readings) -> tuple[NDArray[np.float64], int]:
         ``[T]`` factors, above 1 if the gradient grows on its way back, NaN if there are no
         families; and how many layers apart the first and the last member are.
     """
+    # A slope of logarithms is a factor per layer. It is measured from the input on, and the
+    # gradient goes the other way: hence the minus.
     families = readings.chains
     slopes = np.full((len(readings.steps), len(families)), np.nan)
     extent = 0

@@ -62,7 +62,10 @@ def _diagnose(whole: History) -> Diagnosis:
     lasting = [each.since_step for each in broken if each.until_step is None]
     before = Readings(history=non_finite.before(min(lasting, default=None)))
     found = [each for find in _FAMILIES for each in find(before)]
-    findings = tuple(sorted(_folded([*broken, *found], history), key=_importance))
+    roots = _folded([*broken, *found], history)
+    findings = tuple(
+        sorted(roots, key=lambda r: (r.severity == "warning", r.since_step, _ORDER[r.symptom]))
+    )
     first_error = next((each for each in findings if each.severity == "error"), None)
     verdict = "healthy" if _is_any_gradient_known(history) else "nothing to judge"
     return Diagnosis(
@@ -96,6 +99,8 @@ def _rising(steps: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _folded(findings: Sequence[Finding], history: History) -> Iterator[Finding]:
     """Put each finding under the one that explains it, the root that began first."""
+    # A cause is sought for each, and followed upwards to one without; earlier ones are asked first,
+    # and of two that explain each other only the later gives way, so there is no circle.
     waiting = sorted(findings, key=lambda each: (each.since_step, _ORDER[each.symptom]))
     cause = {place: _cause(place, waiting, history) for place in range(len(waiting))}
     followers: dict[int, list[Finding]] = {}
@@ -129,10 +134,6 @@ def _explains(root: Finding, other: Finding, history: History) -> bool:
     earlier = int(np.searchsorted(history.steps, root.since_step, side="right"))
     slack = int(history.steps[max(0, earlier - 1 - _SLACK)]) if earlier else 0
     return other.since_step >= min(slack, root.since_step)
-
-
-def _importance(finding: Finding) -> tuple[bool, int, int]:
-    return finding.severity == "warning", finding.since_step, _ORDER[finding.symptom]
 
 
 def _not_observed(readings: Readings) -> Iterator[str]:

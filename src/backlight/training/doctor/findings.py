@@ -1,17 +1,9 @@
 """What a diagnosis holds: findings, each with its place, its time, its evidence and a way out."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from backlight.foreign.text import brief
-
-Verdict = Literal[
-    "healthy", "vanishing", "exploding", "unstable", "non-finite", "dead", "nothing to judge"
-]
-"""What a training run is: healthy, what is wrong with it in a word, or unknown."""
-
-Severity = Literal["error", "warning"]
-"""An error makes a run not healthy; a warning is worth a look."""
+from backlight.training.doctor.catalogue import SYMPTOMS, Severity, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,3 +115,42 @@ class Diagnosis:
 def were(count: int, one: str, many: str | None = None) -> str:
     """Count something in a sentence about the past, such as ``2 steps were``."""
     return f"1 {one} was" if count == 1 else f"{count} {many or f'{one}s'} were"
+
+
+def finding(
+    name: str,
+    *,
+    evidence: str,
+    since_step: int,
+    until_step: int | None = None,
+    place: Place | None = None,
+    cause: str | None = None,
+    severity: Severity | None = None,
+) -> Finding:
+    """Make a finding from a symptom of the catalogue.
+
+    Args:
+        name: The symptom.
+        evidence: What was seen.
+        since_step: The first step.
+        until_step: The last one, None if it lasts.
+        place: Where; None for the whole model.
+        cause: A likelier cause than the catalogue's.
+        severity: Another severity than the catalogue's.
+
+    Returns:
+        The finding.
+    """
+    symptom = SYMPTOMS[name]
+    return Finding(
+        symptom=name,
+        title=symptom.title,
+        verdict=symptom.verdict,
+        severity=severity or symptom.severity,
+        place=place or Place(),
+        since_step=since_step,
+        until_step=until_step,
+        evidence=evidence,
+        cause=cause or symptom.cause,
+        remedy=symptom.remedy,
+    )

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.course import Course, noise_of
-from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.findings import Finding, finding
 from backlight.training.doctor.readings import Readings
 from backlight.training.doctor.robust import in_pieces, middle, past
 
@@ -112,6 +111,8 @@ def _first_spike(course: Course) -> tuple[int | None, float, float]:
     Returns:
         Its place, the median of those before it, and how much these differ.
     """
+    # Cheap tests come first, and each leaves few rows for the next: by size, by the noise of the
+    # steps before, by the same in logarithms, by how far losses lie off now and then anyway.
     losses = course.losses
     logs = np.log(np.where(losses > 0, losses, np.nan))
     usual = _excursions(losses)
@@ -169,6 +170,7 @@ def _falls(losses: NDArray[np.float64]) -> bool:
     part = len(losses) // 3
     if part < 5:
         return False
+    # Two standard errors of a difference of medians (1.25 = sqrt(pi / 2)).
     gain = float(middle(losses[:part]) - middle(losses[-part:]))
     return bool(gain > 2 * 1.25 * noise_of(losses) * np.sqrt(2 / part))
 
@@ -184,6 +186,7 @@ def _rises(course: Course) -> Iterator[Finding]:
         return
     best = int(np.argmin(smooth)) + width // 2
     level = float(lowest[-1] + margin[-1])
+    # It rises from the first step on from which most losses lie above, not from a first spike.
     rest = losses[best:] > level
     share = np.cumsum(rest[::-1])[::-1] / np.arange(len(rest), 0, -1)
     lasting = np.flatnonzero(rest & (share > 0.5))

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.doctor.catalogue import finding
-from backlight.training.doctor.findings import Finding, Place, were
+from backlight.training.doctor.findings import Finding, Place, finding, were
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.log.history import Event, History
 
@@ -174,7 +173,7 @@ def _event_at_the_end(found: NonFinite, row: int | None) -> Event | None:
         first = int(history.steps[max(0, row - _NEAR)])
         events = [event for event in events if first <= event.step <= history.steps[row]]
         return events[0] if events else None
-    # The loss of the step itself may be finite.
+    # Nothing recorded after it may be finite; the loss of the step itself may be.
     good = [*history.steps[~found.rows][-1:], *history.loss_steps[~found.losses][-1:]]
     events = [event for event in events if all(event.step >= step for step in good)]
     return events[0] if events else None

@@ -17,6 +17,8 @@ def middle(values: NDArray[np.float64], axis: int | None = None) -> NDArray[np.f
     rows = values.reshape(-1) if axis is None else np.moveaxis(values, axis, -1)
     known = np.isfinite(rows)
     ordered = np.sort(np.where(known, rows, np.nan), axis=-1)  # NaN comes last
+    # The two in the middle of those that are known, which are one and the same if their number is
+    # odd. Halves are added, since a sum of two large numbers may overflow.
     count = np.asarray(known.sum(axis=-1))[..., None]
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
     high = np.take_along_axis(ordered, count // 2, axis=-1)
@@ -60,6 +62,7 @@ def past(
         before = np.where((places >= 0)[..., None], values[np.maximum(places, 0)], np.nan)
         enough = np.isfinite(before).sum(axis=1) >= least
         centre[piece] = np.where(enough, middle(before, axis=1), np.nan)
+        # The deviation is that from the median: a spike in the past does not hide the next one.
         spread[piece] = middle(np.abs(before - centre[piece][:, None]), axis=1)
     return centre, _NORMAL * spread
 
@@ -93,6 +96,8 @@ def slope(places: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[n
     Returns:
         ``[T]`` slopes; NaN where fewer than two values are known.
     """
+    # All pairs: no single layer moves the median, where least squares would follow the first and
+    # the last. Pairs at the same place have no slope.
     first, second = np.triu_indices(len(places), k=1)
     apart = places[second] - places[first]
     pairs = apart > 0

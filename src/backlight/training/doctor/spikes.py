@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.foreign.text import brief
-from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.course import noise_of
-from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.findings import Finding, finding
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.doctor.robust import in_pieces, middle, past, rises_above_past
 
@@ -162,8 +161,9 @@ def _piled_up(readings: Readings) -> Iterator[Finding]:
     norm = readings.history.global_norm
     if not middle(change[: 2 * _WINDOW]) < _STILL or not norm[9] > _PILED * norm[0]:
         return
-    if not _batches_differ(readings):  # then gradients hardly change either, whatever is cleared
-        return
+    losses = readings.history.losses[: 2 * _WINDOW]
+    if not noise_of(losses) > _NOISY * abs(middle(losses)):
+        return  # batches are alike, so gradients hardly change either, whatever is cleared
     yield finding(
         "gradients_pile_up",
         evidence=f"Norms of matrices change by {float(middle(change)):.1%} from step to step "
@@ -171,11 +171,6 @@ def _piled_up(readings: Readings) -> Iterator[Finding]:
         f"{norm[9]:.2g} in the first ten recorded steps.",
         since_step=int(steps[0]),
     )
-
-
-def _batches_differ(readings: Readings) -> bool:
-    losses = readings.history.losses[: 2 * _WINDOW]
-    return bool(noise_of(losses) > _NOISY * abs(middle(losses)))
 
 
 def _clipped(readings: Readings) -> Iterator[Finding]:

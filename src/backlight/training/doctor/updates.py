@@ -6,9 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.training.doctor.catalogue import finding
 from backlight.training.doctor.course import Course
-from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.findings import Finding, finding
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.doctor.robust import first_stretch, middle, past
 
@@ -133,6 +132,8 @@ def _tiny(readings: Readings) -> Iterator[Finding]:
 
 
 def _jump(readings: Readings) -> Iterator[Finding]:
+    # A jump exceeds the highest of all steps before, so that a warm-up, which rises step by step,
+    # is none.
     update = np.where(readings.update > 0, readings.update, np.nan)
     highest = np.fmax.accumulate(np.concatenate([[np.nan], update]))[:-1]
     rows = np.flatnonzero(update >= 2 * highest)
@@ -147,7 +148,7 @@ def _jump(readings: Readings) -> Iterator[Finding]:
         evidence=f"A step changed matrices by {update[row]:.1%} of their norm (median), "
         f"the steps before by {usual:.1%}." + _rates(readings, row, before=row - 1),
         since_step=int(readings.steps[row]),
-        until_step=readings.until(row + _end(update[row:] >= _JUMP / 2 * usual)),
+        until_step=readings.until(row + _length(update[row:] >= _JUMP / 2 * usual) - 1),
     )
 
 
@@ -205,7 +206,6 @@ def _groups(readings: Readings, row: int) -> str:
     return f" The learning rates of the groups run from {known[0]:.2g} to {known[-1]:.2g}."
 
 
-def _end(holds: NDArray[np.bool_]) -> int:
-    """Return the last place of the stretch that begins at the first place."""
-    broken = np.flatnonzero(~holds)
-    return int(broken[0]) - 1 if len(broken) else len(holds) - 1
+def _length(holds: NDArray[np.bool_]) -> int:
+    """Return the length of the stretch that begins at the first place."""
+    return int(np.argmin(np.append(holds, False)))

@@ -68,6 +68,8 @@ def rests(
         length = rest.end - rest.start + 1
         if length < LEAST_REST:
             continue
+        # The chance of so long a rest of a place that is used at its usual rate (what the place
+        # itself has shown, and a little of its like), times the number of places that might rest.
         of_many = bool(usual[column] < _USED)
         rate = used[:, column].sum() + _PRIOR * usual[column]
         rate = min(_USED, float(rate) / (count - length + _PRIOR))

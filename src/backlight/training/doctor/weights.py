@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from backlight.foreign.text import brief
-from backlight.training.doctor.catalogue import finding
-from backlight.training.doctor.findings import Finding
+from backlight.training.doctor.findings import Finding, finding
 from backlight.training.doctor.readings import Readings, place_of
 from backlight.training.doctor.robust import middle
 

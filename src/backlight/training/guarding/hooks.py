@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar, cast
 from weakref import ref
 
 import torch
@@ -12,11 +12,10 @@ from torch.utils.hooks import RemovableHandle
 
 from backlight.training.guarding.guard import attempt
 
-_Words = ParamSpec("_Words")
-_Result = TypeVar("_Result")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def untraced(function: Callable[_Words, _Result]) -> Callable[_Words, _Result]:
+def untraced(function: _Function) -> _Function:
     """Mark a function to run as it is, with all that it calls, inside of a compiled model.
 
     This is what ``torch.compiler.disable`` does; but that loads the compiler, which takes seconds,
@@ -158,6 +157,8 @@ class Hooks:
 
     def _take_away(self) -> None:
         """Take hooks away; at the next forward pass, those in lists that torch goes through now."""
+        # Torch goes through the dictionary in which a running hook stands, and it must not change
+        # meanwhile: hooks in that dictionary do nothing from now on, and are removed later.
         running = [hook.handle for hook in self._running if hook is not None and hook.handle]
         busy = {id(handle.hooks_dict_ref()) for handle in running}
         kept = [each for each in self._handles if id(each.hooks_dict_ref()) in busy]

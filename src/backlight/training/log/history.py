@@ -110,6 +110,17 @@ class GroupNorms:
 class History:
     """A training run, as far as it was recorded; T recorded steps, P parameters, L losses.
 
+    >>> import numpy as np
+    >>> from backlight import History
+    >>> history = History(
+    ...     steps=np.array([1, 2]),
+    ...     present=np.zeros((2, 0), dtype=bool),
+    ...     global_norm=np.array([0.5, 3.0]),
+    ...     clipped_norm=np.array([0.5, 1.0]),
+    ... )
+    >>> history.clip_rate()
+    0.5
+
     Attributes:
         parameters: What is known of each parameter, in the order of the columns below.
         steps: ``[T]``, the recorded optimizer steps, counted from 1, rising.

@@ -28,6 +28,14 @@ _Record = Mapping[str, Any]
 def read_history(path: Path | str) -> History:
     """Read the log of a training run, also while it is being written.
 
+    >>> import tempfile
+    >>> from backlight import read_history
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+    ...     print('{"step": 1, "loss": 2.1, "grad_norm": 0.3}', file=file, flush=True)
+    ...     history = read_history(file.name)
+    >>> history.losses, history.global_norm
+    (array([2.1]), array([0.3]))
+
     Args:
         path: A directory that ``backlight.watch`` wrote, or the log of another tool: a file, or a
             folder that holds it. JSON lines and arrays, ``trainer_state.json``, CSV, event files

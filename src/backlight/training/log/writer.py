@@ -12,8 +12,7 @@ from weakref import finalize
 
 from backlight.errors import RunDirectoryError, StorageError, quoted
 from backlight.runs.files import write_file
-from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import message_of, warn_once
+from backlight.training.guarding.guard import attempt, message_of, warn_once
 from backlight.training.log.history import History, ParameterInfo
 from backlight.training.log.lines import encode_line, open_lines, whole_size
 from backlight.training.log.reading import FORMAT, HEADER, LOG, assemble, read_history, records_of

@@ -122,7 +122,11 @@ def _widened(pieces: list[Tensor]) -> list[Tensor]:
 
 
 def _measure(pieces: list[Tensor], near_zero: float) -> _Numbers:
-    """Give, for each piece: mean, squared deviations, squares, largest, near-zero and zero."""
+    """Return, for each piece: mean, squared deviations, squares, largest, near-zero and zero."""
+    # Each statistic is a norm or a sum over a piece, computed for all pieces by fused operations.
+    # Deviations are taken from the mean of the piece: mean(x^2) - mean(x)^2 would cancel. Entries
+    # are counted by the squared norm of zeros and ones, which rounds to their number in float32
+    # for as few as there are in a piece.
     sizes = pieces[0].new_tensor([piece.numel() for piece in pieces])
     means = torch.stack([piece.sum() for piece in pieces]) / sizes
     scratch = list(fused._foreach_sub(pieces, list(means.unbind())))
@@ -176,6 +180,7 @@ def _join(
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         size = np.maximum(total(sizes), 1)
         mean = total(means * sizes) / size
+        # Chan, Golub and LeVeque (1979): within the pieces, and between their means.
         apart = total(deviations + sizes * (means - mean[owners]) ** 2) / size
         maximum = np.zeros(counts.shape[1])
         np.maximum.at(maximum, owners, largest)

@@ -1,30 +1,38 @@
 """Work that is done in a process of its own, so that nothing it does is left in this one."""
 
+import ctypes
 import gc
 import json
 import os
+import re
 import select
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from backlight.errors import RunError
-from backlight.training.guarding.guard import attempt
+from backlight.training.guarding.guard import attempt, in_words, message_of
 from backlight.training.guarding.unheard import unheard
-from backlight.training.guarding.warn_once import in_words, message_of
-from backlight.training.non_finite.unshared import unshare_memory
 
 _END = b"\n"
 """Behind the answer: another process that was forked meanwhile may hold the other end open."""
 
 _SECONDS = 60.0
 """How long the work may take; a process that was forked can be stuck in somebody else's lock."""
+
+_MOST_SHARED = 2**30
+"""Bytes that are copied; more may be a file of data that is larger than the memory."""
+
+_LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)")
+
+_READ_AND_WRITE, _PRIVATE_FIXED_ANONYMOUS = 0x3, 0x32
 
 
 def do_apart(work: Callable[[], Mapping[str, Any]], *, seconds: float = _SECONDS) -> dict[str, Any]:
@@ -85,7 +93,7 @@ def _be_apart(work: Callable[[], Mapping[str, Any]], writer: int) -> None:
         writer = _alone_with(writer)
         torch.set_num_threads(1)  # the other threads are not there
         found: list[Mapping[str, Any]] = []
-        error = attempt(unshare_memory) or attempt(lambda: found.append(work()))
+        error = attempt(_unshare_memory) or attempt(lambda: found.append(work()))
         answer = found[0] if error is None else {"failure": f"it failed ({in_words(error)})"}
         if isinstance(error, RunError):
             answer = {"failure": message_of(error)}
@@ -124,3 +132,37 @@ def _read(reader: int, seconds: float) -> bytes:
             return b""
         content += piece
     return content
+
+
+def _unshare_memory() -> None:
+    """Put a copy in the place of all memory that this process could write to and others see.
+
+    What shares memory stays shared after a fork: tensors behind ``share_memory_()``, values of
+    ``multiprocessing``, files that are mapped into memory. This is for the forked process alone.
+
+    Raises:
+        RunError: If it is too much, or the system refuses.
+    """
+    found = list(_shared())
+    if sum(end - start for start, end in found) > _MOST_SHARED:
+        raise RunError("it shares more than a gigabyte of memory with other processes")
+    system = ctypes.CDLL(None)
+    system.mmap.restype = ctypes.c_void_p
+    words = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
+    system.mmap.argtypes = words
+    for start, end in found:
+        content = ctypes.string_at(start, end - start)
+        place = system.mmap(start, end - start, _READ_AND_WRITE, _PRIVATE_FIXED_ANONYMOUS, -1, 0)
+        if place != start:
+            raise RunError("it shares memory with other processes that cannot be set apart")
+        ctypes.memmove(start, content, len(content))
+
+
+def _shared() -> Iterator[tuple[int, int]]:
+    """Find the pieces of memory that are writable and shared; those of devices are left out."""
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+        match = _LINE.match(line)
+        if match is not None and match[3].startswith("rw") and match[3].endswith("s"):
+            path = match[4]
+            if path.startswith(("/dev/shm/", "/dev/zero")) or not path.startswith(("/dev", "anon")):
+                yield int(match[1], 16), int(match[2], 16)

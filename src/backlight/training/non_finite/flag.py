@@ -34,6 +34,7 @@ class FirstNonFinite:
         for (device, dtype), (places, present) in _groups(tensors).items():
             wide = torch.float32 if dtype.itemsize < 4 else dtype
             norms = torch.stack(list(fused._foreach_norm(present, 2, dtype=wide)))
+            # A sum of norms is finite only if all are: one number is looked at, not one per tensor.
             if device.type == "cpu" and math.isfinite(norms.sum().item()):
                 continue
             first = self._flags(device, len(tensors))

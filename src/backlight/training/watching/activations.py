@@ -49,7 +49,7 @@ class ActivationGradients:
             if norms:
                 found = math.hypot(*(float(norm) for norm in norms)) / scale
                 self._done[path] = math.hypot(self._done.get(path, 0.0), found)
-        self.forget()
+                norms.clear()
 
     def take(self) -> dict[str, float | None]:
         """Hand out the norms of the step, over all its micro-batches.
@@ -60,11 +60,6 @@ class ActivationGradients:
         found = {path: self._done.get(path) for path in self._norms}
         self._done = {}
         return found
-
-    def forget(self) -> None:
-        """Forget what was measured."""
-        for norms in self._norms.values():
-            norms.clear()
 
     def _hook(self, path: str) -> Callable[..., None]:
         def measure(gradient: Tensor) -> None:

@@ -47,6 +47,9 @@ class BackwardEnd:
         """Forget a pass that did not come to its end."""
         self._asked.clear()
 
+    # The engine runs callbacks in the order in which they were asked for. The reduction of data
+    # parallelism asks for its own in the same pass, perhaps after ours: a callback that asks for
+    # another one comes behind it.
     def _accumulated(self, parameter: Tensor) -> None:
         del parameter
         self._asked.append(True)

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import message_of, warn_once
+from backlight.training.guarding.guard import attempt, message_of, warn_once
 from backlight.training.log.history import Event
 from backlight.training.measuring.statistics import has_norm, norms
 from backlight.training.non_finite.detector import Detector
@@ -106,15 +105,10 @@ class NonFiniteEvents:
         if path is None or not self._snapshots_left:
             return None
         self._snapshots_left -= 1
+        model, batch = self._detector.model, self._detector.bad_batch
         found: list[str] = []
-        error = attempt(
-            lambda: found.append(
-                save_snapshot(path, self._detector.model, self._detector.bad_batch, facts)
-            )
-        )
+        error = attempt(lambda: found.append(save_snapshot(path, model, batch, facts)))
         if error is not None:
-            warn_once(
-                f"The snapshot of the first bad step cannot be written ({message_of(error)})."
-            )
-            return None
-        return found[0]
+            told = message_of(error)
+            warn_once(f"The snapshot of the first bad step cannot be written ({told}).")
+        return found[0] if found else None

@@ -12,21 +12,7 @@ from backlight.training.watching.writers import Sink
 
 
 class WatchOptions(TypedDict, total=False):
-    """The options of ``backlight.watch``; all have a default.
-
-    Attributes:
-        schedule: Which optimizer steps, counted from 1, are measured: a number n for the first
-            and every n-th, ``every``, ``log_spaced``, or a function of the step; 10 by default.
-        scaler: The gradient scaler, if there is one.
-        sinks: Where numbers are also sent, such as ``backlight.integrations.TensorBoardSink``.
-        loss_of: Finds the loss in the model's output; by default it is the output's ``loss``, or
-            its only number with a graph. See also ``Watch.loss``.
-        activations: Also measure the gradient at the output of each repeated block; not by default.
-        snapshot: Save weights and batch at the first NaN or infinity, as by default.
-        status: Show a line in the terminal, if there is one, as by default.
-        steps_done: How many steps an earlier process did, 0 by default; its log, if there is one,
-            is gone on with.
-    """
+    """The options of ``backlight.watch``, which says what they mean."""
 
     schedule: int | Callable[[int], bool]
     scaler: torch.amp.GradScaler | None

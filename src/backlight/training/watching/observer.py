@@ -12,9 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from backlight.errors import BacklightError, UsageError
-from backlight.training.guarding.guard import attempt
+from backlight.training.guarding.guard import attempt, in_words, message_of, warn_once
 from backlight.training.guarding.hooks import Hooks
-from backlight.training.guarding.warn_once import in_words, message_of, warn_once
 from backlight.training.log.history import Event
 from backlight.training.non_finite.detector import Detector
 from backlight.training.watching.activations import ActivationGradients
@@ -172,7 +171,7 @@ class Observer:
 
     def _num_steps(self, optimizer: Optimizer) -> int | None:
         """Count the steps of an optimizer, for the gradient scaler; None if it is not watched."""
-        chosen = unwrapped(optimizer)[0]
+        chosen = unwrapped(optimizer)[0]  # only whether the number changes matters
         if not any(chosen is each for each in self._optimizers):
             return None
         return self.counter.steps * 2 + any(chosen is each for each in self._stepped)

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed
 
-from backlight.training.guarding.guard import attempt
+from backlight.training.guarding.guard import attempt, message_of, warn_once
 from backlight.training.guarding.hooks import Hooks
-from backlight.training.guarding.warn_once import message_of, warn_once
 from backlight.training.log.lines import encode_line, open_lines
 
 

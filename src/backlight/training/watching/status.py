@@ -4,8 +4,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import message_of, warn_once
+from backlight.training.guarding.guard import attempt, message_of, warn_once
 from backlight.training.log.history import Event
 from backlight.training.measuring.measurement import Measurement
 

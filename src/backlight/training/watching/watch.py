@@ -166,8 +166,22 @@ def watch(
         model: What is called in the loop.
         optimizer: What takes the steps; several, if a step of the training is one of each.
         run_dir: A directory for the log; None to keep everything in memory.
-        options: By name, those of ``WatchOptions``: ``schedule``, ``scaler``, ``sinks``,
-            ``loss_of``, ``activations``, ``snapshot``, ``status`` and ``steps_done``.
+        options: Any of these, by name.
+
+            - ``schedule``: Which optimizer steps, counted from 1, are measured: a number n for the
+              first and every n-th, ``every``, ``log_spaced``, or a function of the step; 10 by
+              default.
+            - ``scaler``: The gradient scaler, if there is one.
+            - ``sinks``: Where numbers are also sent, such as
+              ``backlight.integrations.TensorBoardSink``.
+            - ``loss_of``: Finds the loss in the model's output; by default it is the output's
+              ``loss``, or its only number with a graph. See also ``Watch.loss``.
+            - ``activations``: Also measure the gradient at the output of each repeated block; False
+              by default.
+            - ``snapshot``: Save weights and batch at the first NaN or infinity; True by default.
+            - ``status``: Show a line in the terminal, if there is one; True by default.
+            - ``steps_done``: How many steps an earlier process did, 0 by default; its log, if there
+              is one, is gone on with.
 
     Returns:
         The watch; close it at the end, or use it as a context.

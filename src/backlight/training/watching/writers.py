@@ -7,8 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from backlight.training.guarding.guard import attempt
-from backlight.training.guarding.warn_once import in_words, warn_once
+from backlight.training.guarding.guard import attempt, in_words, warn_once
 from backlight.training.log.history import Event, ParameterInfo, block_of, group_norms
 from backlight.training.log.writer import TrainingLog
 from backlight.training.measuring.measurement import Measurement

@@ -13,8 +13,8 @@ from backlight.objectives.prompts import Piece
 from backlight.world.cities import NUM_ID_DIGITS
 
 _SINGLE = re.compile(r"\bc\b(?!\*)")
-_MARKS = {")": "close_paren", ";": "semicolon"}
-_SLOT = re.compile(r"(?:(?P<name>\w+)=)?\{(?P<field>\w+)\}|(?P<mark>.)")
+_SIGNS = {")": "close_paren", ";": "semicolon"}
+_SLOT = re.compile(r"(?:(?P<name>\w+)=)?\{(?P<field>\w+)\}|(?P<sign>.)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +73,18 @@ def read_form(text: str, num_cities: int) -> Form:
     slots: list[Piece | int | str] = [_literal("task", name), _literal("open_paren", "(")]
     cities, commas = itertools.count(1), itertools.count(1)
     for match in _SLOT.finditer(inner):
-        field, mark = match["field"], match["mark"]
+        field, sign = match["field"], match["sign"]
         if match["name"]:
             slots.append(_literal(f"{field}_name", match["name"]))
             slots.append(_literal(f"{field}_equals", "="))
         if field:
             slots.append(field)
-        elif mark == "c":
+        elif sign == "c":
             slots.append(next(cities))
-        elif mark == ",":
-            slots.append(_literal("comma" if one_comma else f"comma{next(commas)}", mark))
+        elif sign == ",":
+            slots.append(_literal("comma" if one_comma else f"comma{next(commas)}", sign))
         else:
-            slots.append(_literal(_MARKS[mark], mark))
+            slots.append(_literal(_SIGNS[sign], sign))
     slots.append(_literal("equals", "="))
     line = "".join(slot.text if isinstance(slot, Piece) else "{}" for slot in slots)
     return Form(slots=tuple(slots), line=line)

@@ -18,6 +18,7 @@ from backlight.world.questions.evaluation import (
     right_city_ids,
     score_steps,
 )
+from backlight.world.questions.geometry import points_of, squared_distance
 from backlight.world.questions.neighbours import Neighbours
 from backlight.world.questions.options import between, flag
 from backlight.world.questions.sampling import MustInclude
@@ -175,14 +176,14 @@ def _valid_steps(prompt: Prompt, text: str, cities: Cities) -> float | None:
     listed = read_city_ids(text)
     if listed is None or len(listed) < 2:
         return None
-    rows = [cities.find(city_id) for city_id in listed]
+    steps = [
+        (row, next_row)
+        for row, next_row in pairwise(map(cities.find, listed))
+        if row is not None and next_row is not None and row != next_row
+    ]
+    ends = points_of(cities)[np.array(steps, np.int64).reshape(-1, 2)]
     reach = int(prompt.values["max_step"]) ** 2
-    valid = 0
-    for row, next_row in pairwise(rows):
-        if row is None or next_row is None or row == next_row:
-            continue
-        across, up = cities.x[row] - cities.x[next_row], cities.y[row] - cities.y[next_row]
-        valid += bool(across * across + up * up <= reach)
+    valid = int((squared_distance(ends[:, 0], ends[:, 1]) <= reach).sum())
     asked = int(prompt.values["length"])
     return score_steps(valid, len(listed) - 1, num_listed=len(listed), num_asked=asked)
 

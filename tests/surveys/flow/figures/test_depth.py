@@ -2,7 +2,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from matplotlib.collections import FillBetweenPolyCollection
 
 from backlight.surveys.flow.figures.depth import (
     FIT,
@@ -10,7 +9,7 @@ from backlight.surveys.flow.figures.depth import (
     draw_residual,
     range_name,
 )
-from zoo.figures import caption
+from zoo.figures import bands, caption
 from zoo.flow_results import flow_results
 
 
@@ -28,10 +27,6 @@ def profile(**options):
 
 def lines(axes, *, gid=None):
     return [line for line in axes.lines if line.get_gid() == gid and len(line.get_ydata()) > 0]
-
-
-def bands(axes):
-    return [each for each in axes.collections if isinstance(each, FillBetweenPolyCollection)]
 
 
 def test_the_profile_shows_the_norms_with_bands_of_95_percent():

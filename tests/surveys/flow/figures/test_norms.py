@@ -2,10 +2,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from matplotlib.collections import FillBetweenPolyCollection
 
 from backlight.surveys.flow.figures.norms import CHANCE, draw_norms
-from zoo.figures import caption
+from zoo.figures import bands, caption
 from zoo.flow_results import SURROGATES, flow_results
 
 
@@ -22,10 +21,6 @@ def norms(**options):
 
 def lines(axes, *, gid=None):
     return [line for line in axes.lines if line.get_gid() == gid and len(line.get_ydata()) > 0]
-
-
-def bands(axes):
-    return [each for each in axes.collections if isinstance(each, FillBetweenPolyCollection)]
 
 
 def in_panel(axes):

@@ -9,9 +9,8 @@ from matplotlib.patches import PathPatch
 
 from backlight.report.rendering import rendered
 from backlight.report.scales import brief
-from backlight.surveys.flow.figures.drawing.paths import Paths
+from backlight.surveys.flow.figures.drawing.paths import Paths, Strength
 from backlight.surveys.flow.figures.drawing.picture import STREAM, draw_picture
-from backlight.surveys.flow.figures.drawing.strength import Strength
 from zoo.figures import caption
 from zoo.flow_results import flow_results
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from backlight.errors import shorten
-from backlight.report.visible import visible
+from backlight.report.rendering import visible
 from backlight.surveys.tokens.figures.labels import explain_labels, label_of
 from backlight.tables import Table
 

@@ -256,7 +256,7 @@ class ReplacePass(FeaturePass):
             with self._blocks.entering(placed.layer, stream):
                 clean = record_activations(self._subject, batch, sites).activations
             for site in ahead:
-                streams[index] = clean[site.name]
+                streams[index] = clean[site.name]  # from the clean run: nothing below is spliced
             x = self._looked_at(clean, [reads], batch, "activations")
             tokens = x[reads.name][valid]
             codes = dictionary.encode(tokens)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
-from backlight.stats.base import State, Statistic, as_array, prefixed, taken, under, wide
+from backlight.stats.base import Statistic, Sums, as_array, wide
 from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.stats.sparse import Entries, SparseMoments
@@ -24,7 +24,7 @@ _NUM_LARGEST = 512
 _NUM_TOP = 3
 
 
-class LayerFeatures(Statistic, ABC):
+class LayerFeatures(Sums, ABC):
     """All that was seen of one layer's features.
 
     Attributes:
@@ -42,10 +42,34 @@ class LayerFeatures(Statistic, ABC):
             counts: A zero for each feature, None if they are not counted.
             parts: The statistics, by name.
         """
-        self.counts = counts
-        self.num_tokens = self.num_sequences = self.num_predicted = 0
-        self.nats = 0.0
-        self._parts = parts
+        numbers = np.zeros(3, dtype=np.int64)  # tokens, sequences, predicted tokens
+        counted = {} if counts is None else {"counts": counts}
+        super().__init__({"numbers": numbers, "nats": np.zeros(()), **counted}, parts)
+
+    @property
+    def counts(self) -> NDArray[np.int64] | None:
+        """See the class."""
+        return self._sums.get("counts")
+
+    @property
+    def num_tokens(self) -> int:
+        """See the class."""
+        return int(self._sums["numbers"][0])
+
+    @property
+    def num_sequences(self) -> int:
+        """See the class."""
+        return int(self._sums["numbers"][1])
+
+    @property
+    def num_predicted(self) -> int:
+        """See the class."""
+        return int(self._sums["numbers"][2])
+
+    @property
+    def nats(self) -> float:
+        """See the class."""
+        return float(self._sums["nats"])
 
     @final
     def update(self, seen: Observation, placed: PlacedDictionary) -> None:
@@ -55,48 +79,13 @@ class LayerFeatures(Statistic, ABC):
             seen: The batch.
             placed: The layer's dictionary.
         """
-        passages = seen.batch.passages
-        self.num_tokens += int(seen.valid.sum())
-        self.num_sequences += len(passages)
-        if seen.gradient is not None:
-            self.nats += seen.nats
-            self.num_predicted += seen.batch.num_tokens - len(passages)
+        num_sequences = len(seen.batch.passages)
+        num_predicted = 0 if seen.gradient is None else seen.batch.num_tokens - num_sequences
+        self._sums["numbers"] += (int(seen.valid.sum()), num_sequences, num_predicted)
+        self._sums["nats"] += seen.nats
         if self.counts is not None and seen.codes is not None:
-            self.counts += seen.codes.counts().cpu().numpy()
+            self._sums["counts"] += seen.codes.counts().cpu().numpy()
         self._add(seen, placed)
-
-    @final
-    def merge(self, other: "LayerFeatures") -> None:
-        """Take in what another of the same plan and dictionary has seen of other passages."""
-        if self.counts is not None and other.counts is not None:
-            self.counts = self.counts + other.counts
-        self.num_tokens += other.num_tokens
-        self.num_sequences += other.num_sequences
-        self.num_predicted += other.num_predicted
-        self.nats += other.nats
-        for name, part in self._parts.items():
-            part.merge(other._parts[name])
-
-    @final
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that was seen as arrays, from which ``restore`` goes on bit by bit."""
-        numbers = (self.num_tokens, self.num_sequences, self.num_predicted)
-        own = {"numbers": np.array(numbers, dtype=np.int64), "nats": np.array(self.nats)}
-        if self.counts is not None:
-            own["counts"] = self.counts
-        return own | prefixed(self._parts)
-
-    @final
-    def restore(self, state: State) -> None:
-        """Forget what was seen and take over a state."""
-        self.num_tokens, self.num_sequences, self.num_predicted = (
-            int(number) for number in taken(state, "numbers", np.zeros(3, dtype=np.int64))
-        )
-        self.nats = float(taken(state, "nats", np.zeros(())))
-        if self.counts is not None:
-            self.counts = taken(state, "counts", self.counts)
-        for name, part in self._parts.items():
-            part.restore(under(name, state))
 
     @abstractmethod
     def close_chunk(self, placed: PlacedDictionary) -> None:

@@ -1,14 +1,17 @@
 """What attention does to the gradient: maps of heads and layers, and of token distances."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from backlight.report.colours import DIVERGING, around_one
+from backlight.report.colours import DIVERGING, SEQUENTIAL, around_one
 from backlight.report.layout import figure_with_text, panels_in
-from backlight.report.maps import Grid, draw_grid
+from backlight.report.maps import LEAST, add_bar, colour_cells, name_ticks
 from backlight.surveys.flow.figures.depth import range_name
 from backlight.tables import Column, Table
 
@@ -32,7 +35,23 @@ _CAPTION = (
     "weight, and its share of the gradient's energy at scores and at values.",
 )
 _ALIKE = 1e-3  # shares of pairs, as far as they are written
+_NO_VALUE = "#d5d9e0"
 _CELL = 0.17  # inches, if there are not too many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grid:
+    """Numbers in rows and columns that have names.
+
+    Attributes:
+        values: ``[rows, columns]``; NaN where there is no value.
+        rows: What each row is called, from below.
+        columns: What each column is called.
+    """
+
+    values: NDArray[np.float64]
+    rows: Sequence[str]
+    columns: Sequence[str]
 
 
 def draw_heads(table: Table, *, subtitle: str) -> Figure:
@@ -62,9 +81,9 @@ def draw_heads(table: Table, *, subtitle: str) -> Figure:
     panels = panels_in(figure, len(grids), columns, sharex=True, sharey=True)
     for place, (axes, (name, grid)) in enumerate(zip(panels, grids.items(), strict=True)):
         if name == "shrink":
-            draw_grid(figure, axes, grid, around_one(grid.values, most=30), DIVERGING)
+            _draw_grid(figure, axes, grid, around_one(grid.values, most=30), DIVERGING)
         else:
-            draw_grid(figure, axes, grid, Normalize(0, 1))
+            _draw_grid(figure, axes, grid, Normalize(0, 1))
         axes.set_title(_MEASURES[name], fontsize=9)
         axes.set(
             xlabel="layer" if place >= len(grids) - columns else "",
@@ -84,7 +103,7 @@ def draw_distances(table: Table, *, subtitle: str) -> Figure:
         The figure.
     """
     shares, pairs = (_layers_by_distance(table, name) for name in ("share", "pairs"))
-    ratio = Grid(values=shares.values / pairs.values, rows=shares.rows, columns=shares.columns)
+    ratio = _Grid(values=shares.values / pairs.values, rows=shares.rows, columns=shares.columns)
     height = float(np.clip(0.2 * len(shares.rows) + 1.2, 2.6, 12))
     figure = figure_with_text(
         13,
@@ -104,8 +123,8 @@ def draw_distances(table: Table, *, subtitle: str) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True)
     known = shares.values[np.isfinite(shares.values)]
     highest = float(known.max(initial=0.0)) or 1.0
-    draw_grid(figure, left, shares, Normalize(0, highest))
-    draw_grid(figure, right, ratio, around_one(ratio.values, most=100), DIVERGING)
+    _draw_grid(figure, left, shares, Normalize(0, highest))
+    _draw_grid(figure, right, ratio, around_one(ratio.values, most=100), DIVERGING)
     left.set_title("share of the gradient's energy", fontsize=10)
     right.set_title("share over share of pairs", fontsize=10)
     left.set(xlabel="distance (tokens)", ylabel="layer")
@@ -116,7 +135,18 @@ def draw_distances(table: Table, *, subtitle: str) -> Figure:
     return figure
 
 
-def _name_pairs(axes: Axes, pairs: Grid) -> None:
+def _draw_grid(
+    figure: Figure, axes: Axes, grid: _Grid, norm: Normalize, colormap: str = SEQUENTIAL
+) -> None:
+    """Draw a grid, grey where there is no value, with a bar that explains its colours."""
+    mesh = colour_cells(axes, grid.values, norm, colormap)
+    axes.set_facecolor(_NO_VALUE)
+    for axis, names in ((axes.xaxis, grid.columns), (axes.yaxis, grid.rows)):
+        name_ticks(axis, names, apart=LEAST * max(map(len, names)) ** 0.5, fontsize=8)
+    add_bar(figure, [axes], mesh, grid.values, pad=0.02, aspect=22)
+
+
+def _name_pairs(axes: Axes, pairs: _Grid) -> None:
     """Write the share of pairs below each distance, if all layers have the same."""
     if np.ptp(pairs.values, axis=0).max() < _ALIKE:
         told = zip(pairs.columns, pairs.values[0], strict=True)
@@ -125,16 +155,16 @@ def _name_pairs(axes: Axes, pairs: Grid) -> None:
         axes.set_xlabel("distance (tokens), and its share of all pairs")
 
 
-def _heads_by_layer(table: Table, name: str) -> Grid:
+def _heads_by_layer(table: Table, name: str) -> _Grid:
     layers, columns = np.unique(table["layer"], return_inverse=True)
     heads, rows = np.unique(table["head"], return_inverse=True)
     values = np.full((len(heads), len(layers)), np.nan)
     even = _EVEN.get(name)
     values[rows, columns] = table[name] if even is None else _over(table[name], table[even])
-    return Grid(values=values, rows=_numbers(heads), columns=_numbers(layers))
+    return _Grid(values=values, rows=_numbers(heads), columns=_numbers(layers))
 
 
-def _layers_by_distance(table: Table, name: str) -> Grid:
+def _layers_by_distance(table: Table, name: str) -> _Grid:
     """Average over heads; a distance that a layer does not have is blank."""
     layers, rows = np.unique(table["layer"], return_inverse=True)
     starts, first, columns = np.unique(
@@ -144,7 +174,7 @@ def _layers_by_distance(table: Table, name: str) -> Grid:
     sums, counts = np.zeros((2, len(layers), len(starts)))
     np.add.at(sums, (rows[known], columns[known]), table[name][known])
     np.add.at(counts, (rows[known], columns[known]), 1)
-    return Grid(
+    return _Grid(
         values=_over(sums, counts),
         rows=_numbers(layers),
         columns=list(map(range_name, starts, table["distance_last"][first])),

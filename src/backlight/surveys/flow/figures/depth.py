@@ -142,12 +142,14 @@ def _draw_half(panels: list[Axes], table: Table, colour: str) -> None:
     draw_band(norms, x, table, "transform_norm", colour=colour, label="transform (through)")
     finish(norms, y=table.label("direct_norm").replace("direct", "gradient"))
     norms.legend(frameon=False, fontsize=8.5)
-    draw_band(share, x, table, "transform_share", colour=colour)
-    finish(share, y="transform path's share\nof both energies (0 to 1)")
+    for axes, column, label in (
+        (share, "transform_share", "transform path's share\nof both energies (0 to 1)"),
+        (cosine, "cosine", "cosine of transform\nand direct path (\u22121 to 1)"),
+    ):
+        draw_band(axes, x, table, column, colour=colour)
+        finish(axes, y=label)
     share.set_ylim(0, 1)
-    draw_band(cosine, x, table, "cosine", colour=colour)
     cosine.axhline(0, color="#777777", linewidth=0.8)
-    finish(cosine, y="cosine of transform\nand direct path (\u22121 to 1)")
 
 
 def range_name(first: float, last: float) -> str:

@@ -1,7 +1,7 @@
 """A grid of layers and tokens as colours, where "zero" is never a colour."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -33,7 +33,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
     ABSENT: {"facecolor": "white", "edgecolor": "#b5bcc7", "hatch": ".."},
 }
 _LETTER = 0.0092  # inches of width for each point of size, on average
-_PIECE = re.compile(r"^(?P<piece>.+)_(?:first|middle|last|\d+)$")
+_PIECE = re.compile(r"(?<=.)_(?:first|middle|last|\d+)$")  # of a field of several tokens
 _MARKS = frozenset("(),;")
 
 
@@ -150,22 +150,14 @@ def samples_of(grids: Sequence[Cells]) -> list[tuple[Patch, str]]:
         A patch and a name for each kind of them that occurs.
     """
     found = {name for cells in grids for name, _ in _uncoloured(cells)}
-    return [
-        (Patch(linewidth=0.4, **_LOOKS[name]), meaning)
-        for name, meaning in _NAMES.items()
-        if name in found
-    ]
+    kept = [(name, meaning) for name, meaning in _NAMES.items() if name in found]
+    return [(Patch(linewidth=0.4, **_LOOKS[name]), meaning) for name, meaning in kept]
 
 
-def _uncoloured(cells: Cells) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    kinds = {
-        STRUCTURAL: cells.structural & ~cells.absent,
-        ZERO: cells.zero,
-        ABSENT: cells.absent,
-    }
-    for name, where in kinds.items():
-        if where.any():
-            yield name, where
+def _uncoloured(cells: Cells) -> list[tuple[str, NDArray[np.bool_]]]:
+    structural = cells.structural & ~cells.absent
+    kinds = ((STRUCTURAL, structural), (ZERO, cells.zero), (ABSENT, cells.absent))
+    return [(name, where) for name, where in kinds if where.any()]
 
 
 def _squares(where: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
@@ -177,16 +169,13 @@ def _squares(where: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
 
 def _dividers(cells: Cells) -> list[int]:
     """Find the columns that begin something: after a bracket or comma, and around a long field."""
-    pieces = [_PIECE.match(name) for name in cells.positions]
-    names = [
-        name if match is None else match["piece"]
-        for name, match in zip(cells.positions, pieces, strict=True)
-    ]
+    names = [_PIECE.sub("", name) for name in cells.positions]
+    is_piece = [name != whole for name, whole in zip(names, cells.positions, strict=True)]
     return [
         place
         for place, (before, after) in enumerate(pairwise(range(len(names))), start=1)
         if cells.tokens[before].strip() in _MARKS
-        or (names[before] != names[after] and (pieces[before] or pieces[after]))
+        or (names[before] != names[after] and (is_piece[before] or is_piece[after]))
     ]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from backlight.errors import shorten
 from backlight.report.colours import PALETTE, SEQUENTIAL
 from backlight.report.lines import sample
-from backlight.report.visible import visible
+from backlight.report.rendering import visible
 from backlight.tables import Column, Table
 
 MARKERS = {"": "o", "train": "o", "test": "^"}

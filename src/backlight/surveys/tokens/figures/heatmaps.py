@@ -14,7 +14,7 @@ from backlight.errors import shorten
 from backlight.report.colours import DIVERGING, SEQUENTIAL, around_zero, of_sizes
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.report.maps import add_bar
-from backlight.report.visible import visible
+from backlight.report.rendering import visible
 from backlight.surveys.tokens.figures.cells import Cells, cells_of, draw_cells, samples_of
 from backlight.surveys.tokens.figures.labels import explain_labels
 from backlight.surveys.tokens.figures.shown import Shown

@@ -10,12 +10,12 @@ from backlight.models.sites import Site
 from backlight.objectives.prompts import Prompt
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
-from backlight.surveys.tokens.checkpoints import load_answering
+from backlight.surveys.tokens.measure.checkpoints import load_answering
 from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
+from backlight.surveys.tokens.measure.prompts import draw_prompts, locate_prompts
 from backlight.surveys.tokens.measure.survey import PromptSet, TokenSurvey, survey_tokens
 from backlight.surveys.tokens.names import prompt_columns
 from backlight.surveys.tokens.options import TokensConfig
-from backlight.surveys.tokens.prompts import draw_prompts, locate_prompts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,7 @@ class Columns:
             if value.__class__ is dict:
                 row = dict(_flat(row, "", 0))
                 break
+        # What names mean is looked up once for all rows that have the same ones.
         keys = tuple(row)
         plan = self._plans.get(keys) or self._planned(keys)
         if plan.pair is not None:
@@ -172,15 +173,12 @@ class Columns:
             return True
         # A table without blanks has NaN where a row says nothing.
         seen = [read_number(row[key]) for key, _ in plan.quantities] if plan.evaluations else []
-        if all(value is None or value != value for value in seen) and any(
+        evaluated = all(value is None or value != value for value in seen) and any(
             _is_finite(row[key]) for key in plan.evaluations
-        ):
-            self.skipped.evaluations += 1
-            return True
-        if any(_is_held_out(row[key]) for key in plan.splits):
-            self.skipped.evaluations += 1
-            return True
-        return False
+        )
+        is_no_step = evaluated or any(_is_held_out(row[key]) for key in plan.splits)
+        self.skipped.evaluations += is_no_step
+        return is_no_step
 
     def _number(self, value: object) -> float | None:
         number = read_number(value)

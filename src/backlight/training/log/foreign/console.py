@@ -63,9 +63,8 @@ class Console:
             if unended and "}" not in line:
                 return {}
             before = line[: braces.start()]
-            places = {match[1]: match[2] for match in _PAIR.finditer(before)} if before else {}
-            places = {key: value for key, value in places.items() if _is_place(key)}
-            places |= _batch_of(before)
+            pairs = _PAIR.finditer(before)
+            places = {pair[1]: pair[2] for pair in pairs if _is_place(pair[1])} | _batch_of(before)
             return _marked(before, places | _of_dict(line[braces.start() :]))
         bar = _PART_OF_A_BAR.match(line)
         if bar is not None and bar[1] != bar[2]:
@@ -102,6 +101,8 @@ class Console:
         """Check whether a number at the end of the last line is shorter than any before it."""
         if match.end(2) != len(line):
             return False
+        # Programs print numbers with as many digits each time; one that is shorter than all before
+        # it, where the file ends without a line end, was probably written by half.
         length = len(match[2])
         if unended:
             return length < self._shortest

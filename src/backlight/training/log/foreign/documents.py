@@ -220,6 +220,7 @@ class _Scanner:
                 self._text.unended = True
                 self._start = len(self._buffer)
                 return _ENDED
+            # A number at the end of the buffer may go on: 1 of 12.
             if end < len(self._buffer) or not self._more():
                 self.consumed += end - self._start
                 self._start = end
@@ -234,6 +235,7 @@ class _Scanner:
 
     def _grow(self) -> bool:
         """Read at least as much again as is waiting, so that a long value is not tried often."""
+        # The text that is tried again doubles each time, so all trials cost as much as two.
         waiting = len(self._buffer) - self._start
         grown = False
         while len(self._buffer) - self._start <= 2 * waiting and self._more():

@@ -207,6 +207,8 @@ class _Cuts:
 
     def kept(self, steps: _Whole) -> NDArray[np.bool_]:
         """Find which rows belong to the run and were not replaced."""
+        # A row counts if its step lies below that of every later resumption: the least of the
+        # limits behind it, accumulated from the end.
         limits = np.full(len(steps) + 1, np.iinfo(np.int64).max)
         for row, step in self.resumed:
             limits[row - 1] = step

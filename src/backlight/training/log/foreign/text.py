@@ -21,10 +21,7 @@ _GZIP = b"\x1f\x8b"
 _FREE, _RATIO = 5_000_000, 100  # bytes, above which a log cannot shrink to so small a part
 _BINARIES = (
     (b"PK\x03\x04", "a zip archive (such as a model file or a workbook)"),
-    (b"\x80\x02", "a pickle, which is never opened"),
-    (b"\x80\x03", "a pickle, which is never opened"),
-    (b"\x80\x04", "a pickle, which is never opened"),
-    (b"\x80\x05", "a pickle, which is never opened"),
+    ((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), "a pickle, which is never opened"),
     (b"\xfd7zXZ", "compressed with xz; unpack it first"),
     (b"BZh", "compressed with bzip2; unpack it first"),
     (b"(\xb5/\xfd", "compressed with zstd; unpack it first"),

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 
 from backlight.report.layout import figure_with_text, free_room
-from backlight.surveys.flow.figures.drawing.paths import Paths
-from backlight.surveys.flow.figures.drawing.strength import Strength
+from backlight.surveys.flow.figures.drawing.paths import Paths, Strength
 
 INK, SOFT, FAINT = "#2b2f38", "#5a6472", "#f1f4f8"
 """Colours of what is to be read first, of what is to be read next, and of the ground."""

@@ -117,7 +117,7 @@ def _draw_branch(layout: Layout, branch: Branch) -> None:
     side = 1 if branch.name == "attention" else -1
     right, left = (
         np.array([layout.x(depth), layout.middle + side * layout.half(depth)])
-        for depth in (branch.enters, branch.leaves)
+        for depth in branch.depths
     )
     share = float(layout.scale.thickness(branch.norm))
     thickness = max(share * thickest_loop(layout.paths.num_layers), _THINNEST)

@@ -1,0 +1,45 @@
+"""The Python call ``backlight.sae``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from backlight.dictionaries.dictionary import Dictionary
+from backlight.models.subject import Subject
+from backlight.runs.results import Results
+from backlight.surveys.driver.conduct import ask
+from backlight.surveys.features import FEATURES
+
+
+def sae(
+    config: str | Path | None = None,
+    *,
+    subject: Subject | None = None,
+    dictionaries: Mapping[int, Dictionary] | None = None,
+    **options: Any,
+) -> Results:
+    """Measure the gradient of the loss with respect to the features of sparse dictionaries.
+
+    The same as the command ``backlight sae``, for notebooks and scripts; nothing is printed.
+
+    Args:
+        config: A YAML file of options, if any.
+        subject: A model that is already loaded; its options then have no place here.
+        dictionaries: Dictionaries that are already loaded, by layer, instead of ``sae_path``; see
+            ``dictionary_from_object`` for those of other libraries.
+        **options: Options by the names of the command's flags; they win over the file.
+
+    Returns:
+        The aggregated arrays, by ``layer_{i}_{mode}``; every feature's mean, standard error, rms,
+        frequency and decoder norm as ``statistics``; the tables and the metadata. Its ``path`` is
+        the run directory, None if nothing was written.
+
+    Raises:
+        ConfigError: If an option does not exist or does not fit, or is one for loading a model
+            although there is a subject, or if there are two sources of dictionaries.
+
+    Examples:
+        >>> import backlight
+        >>> backlight.sae(sae_path="smollm2", layers=15)  # doctest: +SKIP
+    """
+    return ask(FEATURES, config, options, subject=subject, dictionaries=dictionaries)
