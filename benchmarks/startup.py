@@ -63,7 +63,9 @@ def main() -> None:
             helps.append(time.perf_counter() - begun)
     medians = {name: statistics.median(values) for name, values in taken.items()}
     print(f"bare    {medians['bare']:.2f} CPU s")
-    print(f"layers  {medians['layers']:.2f} CPU s, {medians['layers'] / medians['bare']:.3f} of bare")
+    print(
+        f"layers  {medians['layers']:.2f} CPU s, {medians['layers'] / medians['bare']:.3f} of bare"
+    )
     print(f"--help  {statistics.median(helps):.2f} s")
 
 

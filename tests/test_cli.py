@@ -314,7 +314,7 @@ def test_importing_the_package_loads_nothing_heavy():
         f"print([name for name in {HEAVY} if name in sys.modules], sorted(dir(backlight))[:2])"
     )
 
-    assert done.stdout.strip() == "[] ['Dictionary', 'History']", done.stderr
+    assert done.stdout.strip() == "[] ['AttentionRule', 'Dictionary']", done.stderr
 
 
 @pytest.mark.parametrize(

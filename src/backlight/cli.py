@@ -73,7 +73,9 @@ def _add(
     else:
         field = kind.model_fields[positional]
         first, annotation, told = positional, field.annotation, field.description
-        default = inspect.Parameter.empty if field.is_required() else None
+        default = inspect.Parameter.empty
+        if not field.is_required():
+            annotation, default = annotation | None, None
     own = {
         first: Annotated[annotation, Parameter(help=told)],
         "options": Annotated[kind, Parameter(name="*")],

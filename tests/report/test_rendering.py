@@ -29,10 +29,11 @@ def test_nothing_loads_matplotlib_before_a_figure_is_drawn():
     code = (
         "import sys\n"
         "import backlight.cli, backlight.report.page, backlight.report.plots\n"
-        "import backlight.surveys.layers.command, backlight.surveys.features.command\n"
-        "import backlight.surveys.tokens.command, backlight.surveys.flow.command\n"
+        "from backlight.surveys import SURVEYS\n"
+        "for each in SURVEYS.values():\n"
+        "    for door in ('measure', 'tables', 'printed'): each.door(door)\n"
         "import backlight.tools.doctor.command, backlight.tools.report.command\n"
-        "import backlight.labs.frame.running\n"
+        "import backlight.surveys.driver.conduct, backlight.surveys.driver.experiments\n"
         "sys.exit('matplotlib' in sys.modules)\n"
     )
 

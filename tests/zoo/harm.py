@@ -82,13 +82,15 @@ HARMS = {
 
 ARRAY_HARMS = {
     "one missing": lambda state: state.pop(max(state)),
-    "one more": lambda state: state.update({"layers.9.mlp.out/sum": np.zeros(3)}),
-    "negative counts": lambda state: state.update(counts=-state["counts"]),
-    "counts of text": lambda state: state.update(counts=np.array(["many", "more"])),
-    "counts as real numbers": lambda state: state.update(counts=state["counts"] + 0.5),
-    "more counts": lambda state: state.update(counts=np.arange(7)),
-    "no counts": lambda state: state.update(counts=np.zeros(0, dtype=np.int64)),
-    "far too many batches": lambda state: state.update(counts=np.array([10**12, 1])),
+    "one more": lambda state: state.update({"bank/layers.9.mlp.out/sum": np.zeros(3)}),
+    "negative counts": lambda state: state.update({"loss/counts": -state["loss/counts"]}),
+    "counts of text": lambda state: state.update({"loss/counts": np.array(["many", "more"])}),
+    "counts as real numbers": lambda state: state.update(
+        {"loss/counts": state["loss/counts"] + 0.5}
+    ),
+    "more counts": lambda state: state.update({"loss/counts": np.arange(7)}),
+    "no counts": lambda state: state.update({"loss/counts": np.zeros(0, dtype=np.int64)}),
+    "far too many batches": lambda state: state.update({"loss/counts": np.array([10**12, 1])}),
     "NaN in a sum": lambda state: _first_sum(state, np.nan),
     "infinity in a sum": lambda state: _first_sum(state, np.inf),
     "half the width": lambda state: _each(state, lambda array: array[: len(array) // 2]),
@@ -96,16 +98,16 @@ ARRAY_HARMS = {
     "transposed": lambda state: _each(state, lambda array: array.T.reshape(1, -1)),
     "complex": lambda state: _each(state, lambda array: array.astype(complex)),
     "flags": lambda state: _each(state, lambda array: array != 0),
-    "one site less": lambda state: _drop(state, "layers.2"),
-    "a site renamed": lambda state: _rename(state, "layers.2", "layers.1"),
-    "names that climb": lambda state: _rename(state, "layers.2", "../../victim"),
-    "a loss of NaN": lambda state: state.update(nats=np.array(np.nan)),
+    "one site less": lambda state: _drop(state, "bank/layers.2"),
+    "a site renamed": lambda state: _rename(state, "bank/layers.2", "bank/layers.1"),
+    "names that climb": lambda state: _rename(state, "bank/layers.2", "bank/../../victim"),
+    "a loss of NaN": lambda state: state.update({"loss/nats": np.array(np.nan)}),
     "nothing": lambda state: state.clear(),
 }
 
 
 def _first_sum(state, value):
-    name = next(name for name in state if name.endswith("sum"))
+    name = next(name for name in state if name.endswith("above"))
     state[name] = np.full_like(state[name], value)
 
 

@@ -27,8 +27,6 @@ ALWAYS = {
     "manifest.json",
     "metadata.json",
     "consolidated_results.npz",
-    "timing_stats.json",
-    "timing_summary.txt",
     "depth_profile.png",
     *TABLES,
 }
@@ -241,20 +239,17 @@ def test_metadata_says_how_to_read_the_results(finished_run, monkeypatch):
 
 
 def test_seconds_are_told_for_the_whole_and_for_each_layer(finished_run):
-    timing = json.loads((finished_run / "timing_stats.json").read_text(encoding="utf-8"))
+    said = json.loads((finished_run / "metadata.json").read_text(encoding="utf-8"))
 
-    overall = timing["overall"]
+    overall = said["timing_stats"]
     assert overall["total_runtime"] >= overall["model_loading"] + overall["gradient_computation"]
     for layer in ("0", "2"):
-        parts = timing["per_layer"][layer]
+        parts = said["per_layer_timing"][layer]
         assert set(parts) == {"gradient_computation", "plots", "save_data", "total"}
         assert parts["plots"] > 0
         assert parts["total"] == pytest.approx(
             parts["gradient_computation"] + parts["plots"] + parts["save_data"]
         )
-    summary = (finished_run / "timing_summary.txt").read_text(encoding="utf-8")
-    assert "total_runtime" in summary
-    assert "layer 2" in summary
 
 
 def test_the_config_holds_all_options_and_where_numbers_came_from(finished_run):

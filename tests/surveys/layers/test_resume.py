@@ -103,7 +103,7 @@ def test_a_survey_stopped_while_results_are_written_goes_on(survey, place, monke
 
 @pytest.mark.parametrize(
     "num_writes",
-    [1, 2, 3, 5, 9, 11, 17, 23],
+    [1, 2, 3, 5, 9, 11, 17, 21],
     ids=[
         "journal",
         "config",
@@ -131,7 +131,7 @@ def test_a_full_disk_loses_nothing(survey, place, whole, checkpoint_often, capsy
     assert "manifest.json" not in held
     if num_writes > 3:
         with np.load(io.BytesIO(held["checkpoint.npz"]), allow_pickle=False) as state:
-            assert state["counts"][0] == min(num_writes - 3, 5)
+            assert state["loss/counts"][0] == min(num_writes - 3, 5)
 
     assert cli.main(survey(output_dir="out", aggregation_mode="both", resume=True)) == 0
     assert numbers(place / "out") == whole

@@ -9,7 +9,7 @@ from backlight import cli
 from backlight.errors import RunDirectoryError
 from backlight.report.dimensions import variants_of
 from backlight.runs.directory import RunDirectory
-from backlight.tools.report.command import run
+from backlight.tools.report.command import redraw
 from zoo.folders import contents
 
 
@@ -97,4 +97,4 @@ def test_an_unfinished_run_has_no_report(tmp_path, capsys):
 
 def test_a_single_file_has_no_figures(finished):
     with pytest.raises(RunDirectoryError, match=r"has no figures to draw"):
-        run(finished / "consolidated_results.npz")
+        redraw(finished / "consolidated_results.npz")

@@ -5,4 +5,6 @@ from backlight.tables import Table
 def findings(options, measurement):
     length, tokens = measurement.state.result("length"), measurement.state.result("tokens")
     table = Table(name="toy", columns={"tokens": tokens, "mean_length": length / tokens})
-    return Findings(tables=[table], data={"mean_length": length / tokens}, metadata={"site": "embed"})
+    return Findings(
+        tables=[table], data={"mean_length": length / tokens}, metadata={"site": "embed"}
+    )

@@ -99,7 +99,6 @@ def described(
         "loading_instructions": {
             "npz_file": CONSOLIDATED,
             "individual_npy": f"layer_{{i}}_{{mode}}_{options.aggregate_by}.npy",
-            "example_code": "import backlight; backlight.load_results(RUN_DIR)",
         },
     }
 

@@ -95,16 +95,21 @@ def print_shown(shown: Iterable[Shown | str]) -> None:
 
 
 def _rich(shown: Shown) -> RichTable:
+    table = shown.table
+    rows = [[column.text(table, row) for column in shown.columns] for row in range(table.num_rows)]
     rich = RichTable(title=shown.title, caption=shown.caption or None, caption_justify="left")
-    for column in shown.columns:
-        words = column.is_text(shown.table)
+    for place, column in enumerate(shown.columns):
+        words = column.is_text(table)
+        # Where a terminal is narrow, headings are broken into lines, and numbers are not.
+        keeps = bool(column.form) and not column.wraps
         rich.add_column(
             column.heading,
             justify="left" if words or column.wraps else "right",
-            no_wrap=not column.wraps and (words or bool(column.form)),
+            no_wrap=words and not column.wraps,
+            min_width=max((len(row[place]) for row in rows), default=0) if keeps else None,
         )
-    for row in range(shown.table.num_rows):
-        rich.add_row(*(column.text(shown.table, row) for column in shown.columns))
+    for row in rows:
+        rich.add_row(*row)
     return rich
 
 

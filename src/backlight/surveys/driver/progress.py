@@ -28,7 +28,7 @@ CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_PATIENCE = 20
 """How many times as long as it took to keep a state it takes until it is kept again."""
 
-_PLAIN_WIDTH = 160
+_PLAIN_WIDTH = 172
 
 
 class _PlainConsole(Console):

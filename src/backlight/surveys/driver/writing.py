@@ -54,7 +54,11 @@ def write(
         "experiment_info": {**findings.described.get("experiment_info", {}), **started},
         **findings.metadata,
         "timing_stats": {**clock.laps, "total_runtime": clock.total()},
-        **_by_layer(seconds.laps),
+        **_by_layer(seconds.laps, clock.laps.get("gradient_computation", 0.0)),
+        "loading_instructions": {
+            **findings.described.get("loading_instructions", {}),
+            "example_code": f"import backlight; backlight.load_results({str(directory.path)!r})",
+        },
     }
     directory.write_json(METADATA, described)
     kept = findings.data if findings.archived is None else findings.archived
@@ -73,11 +77,15 @@ def _write_file(directory: RunDirectory, name: str, content: Any) -> None:
         directory.write_json(name, content)
 
 
-def _by_layer(seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Add up the seconds that the files of each layer took, where files are of single layers."""
-    layers: dict[str, float] = {}
+def _by_layer(seconds: Mapping[str, float], pass_seconds: float) -> dict[str, Any]:
+    # All layers come out of one pass, so each has an equal share of its time.
+    layers: dict[str, dict[str, float]] = {}
     for name, value in seconds.items():
         match = _OF_A_LAYER.match(name)
         if match:
-            layers[match[1]] = layers.get(match[1], 0.0) + value
+            parts = layers.setdefault(match[1], {"plots": 0.0, "save_data": 0.0})
+            parts["plots" if name.endswith(".png") else "save_data"] += value
+    for parts in layers.values():
+        parts["gradient_computation"] = pass_seconds / len(layers)
+        parts["total"] = sum(parts.values())
     return {"per_layer_timing": layers} if layers else {}

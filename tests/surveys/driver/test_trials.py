@@ -39,8 +39,8 @@ def test_a_stopped_experiment_goes_on_with_the_first_trial_that_is_missing(tmp_p
     resumed.carry_out({**again, "seed 2, a|b": trials["seed 2, a|b"]})
     whole = Notebook("cpu", None)
     whole.carry_out(trials)
-    assert resumed.arrays().keys() == whole.arrays().keys()
-    assert all(np.array_equal(a, resumed.arrays()[key]) for key, a in whole.arrays().items())
+    assert resumed.state().keys() == whole.state().keys()
+    assert all(np.array_equal(a, resumed.state()[key]) for key, a in whole.state().items())
 
 
 def test_a_trial_leaves_the_random_numbers_of_others_alone():
