@@ -11,14 +11,14 @@ from backlight.labs.clipping.spiky_learning import (
     cosine,
     match_thresholds,
 )
-from backlight.labs.frame.notebook import Notebook
+from backlight.surveys.driver.trials import TrialRunner
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def findings():
-    return experiment(ClippingConfig(num_steps=60, seeds=2), Notebook("cpu", None))
+    return experiment(ClippingConfig(num_steps=60, seeds=2), TrialRunner("cpu", None))
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.labs.frame.notebook import Notebook
 from backlight.labs.initialisation.experiment import experiment
 from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import expected_stack, measure_stack, stds
 from backlight.labs.initialisation.streams import expected_stream, matrix_stds, measure_stream
+from backlight.surveys.driver.trials import TrialRunner
 
 CPU = torch.device("cpu")
 
@@ -70,7 +70,7 @@ def test_what_the_blocks_add_grows_with_depth_unless_it_is_scaled():
         seeds=2, width=32, depth=4, depths=(2, 8), n_head=2, n_embd=32, positions=4
     )
 
-    findings = experiment(config, Notebook("cpu", None))
+    findings = experiment(config, TrialRunner("cpu", None))
 
     tables = {table.name: table for table in findings.tables}
     slopes = tables["slopes"]

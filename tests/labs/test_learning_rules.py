@@ -10,9 +10,9 @@ from backlight.data.characters import characters_of
 from backlight.labs.call import lab
 from backlight.labs.characters import learning
 from backlight.labs.characters.learning import DivergedError, Lesson, learn, make_network
-from backlight.labs.frame.notebook import Notebook
 from backlight.labs.learning_rules.experiment import experiment, observed_steps, yardsticks
 from backlight.labs.learning_rules.options import LearningRulesConfig
+from backlight.surveys.driver.trials import TrialRunner
 from zoo.labs import SENTENCES, rows
 
 
@@ -25,8 +25,8 @@ def options(text, **others):
 @pytest.fixture(scope="module")
 def findings(text):
     torch.set_num_threads(1)
-    notebook = Notebook("cpu", None)
-    return experiment(options(text, seeds=2), notebook), notebook
+    runner = TrialRunner("cpu", None)
+    return experiment(options(text, seeds=2), runner), runner
 
 
 def tables(findings):
@@ -102,7 +102,7 @@ def test_a_rule_that_diverges_is_said_with_its_step_and_the_others_go_on(text, m
 
     monkeypatch.setattr(learning, "learn", unsteady)
     config = options(text, rules=("bp", "fa"), attn_modes=("softmax",), num_steps=12)
-    found = experiment(config, Notebook("cpu", None))
+    found = experiment(config, TrialRunner("cpu", None))
     by_name = {table.name: table for table in found.tables}
     assert by_name["rules"]["diverged"].tolist() == [0, 1]
     assert np.isnan(by_name["rules"]["validation_loss"]).tolist() == [False, True]
@@ -113,7 +113,7 @@ def test_a_rule_that_diverges_is_said_with_its_step_and_the_others_go_on(text, m
 
 def test_a_training_that_really_diverges_ends_no_experiment(text):
     config = options(text, rules=("bp",), attn_modes=("softmax",), learning_rate=1e30)
-    found = experiment(config, Notebook("cpu", None))
+    found = experiment(config, TrialRunner("cpu", None))
     assert "Diverged: bp, softmax, seed 1337: step" in found.remarks[-1]
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.labs.frame.notebook import Notebook
 from backlight.labs.norm_placement.experiment import experiment
 from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.wide_network import measure, wide_network
+from backlight.surveys.driver.trials import TrialRunner
 
 CPU = torch.device("cpu")
 
@@ -73,7 +73,7 @@ def test_prediction_measurement_and_training_stand_in_tables():
         initialisation="gpt2",
     )
 
-    findings = experiment(config, Notebook("cpu", None))
+    findings = experiment(config, TrialRunner("cpu", None))
 
     tables = {table.name: table for table in findings.tables}
     assert list(tables["slopes"]["xiong"][:3]) == [-0.5, 0.0, 1.0]
@@ -106,7 +106,7 @@ def test_a_training_that_breaks_off_has_no_loss_at_the_end():
         batch_size=2,
     )
 
-    findings = experiment(config, Notebook("cpu", None))
+    findings = experiment(config, TrialRunner("cpu", None))
 
     training = next(table for table in findings.tables if table.name == "training")
     assert list(training["broken_off"]) == [1, 1, 1, 1]

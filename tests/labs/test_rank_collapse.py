@@ -7,10 +7,10 @@ import torch
 from backlight.decompose.attention import attention_backward
 from backlight.decompose.attention_blocks import AttentionRule
 from backlight.decompose.visibility import Visibility
-from backlight.labs.frame.notebook import Notebook
 from backlight.labs.rank_collapse.experiment import experiment
 from backlight.labs.rank_collapse.options import RankCollapseConfig
 from backlight.labs.rank_collapse.stack import KINDS, Stack, energies, expected_share
+from backlight.surveys.driver.trials import TrialRunner
 
 
 def random(*shape):
@@ -71,7 +71,7 @@ def test_scaled_branches_keep_a_share_of_the_rest_at_any_depth():
 def test_the_rest_is_cubed_without_a_skip_and_halves_with_one():
     config = RankCollapseConfig(seeds=3, depths=(2, 8, 16), width=32, positions=8)
 
-    findings = experiment(config, Notebook("cpu", None))
+    findings = experiment(config, TrialRunner("cpu", None))
 
     tables = {table.name: table for table in findings.tables}
     slopes = tables["slopes"]

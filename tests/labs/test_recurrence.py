@@ -4,7 +4,6 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from backlight.labs.frame.notebook import Notebook
 from backlight.labs.recurrence.experiment import experiment
 from backlight.labs.recurrence.options import RecurrenceConfig
 from backlight.labs.recurrence.tables import misfits
@@ -17,13 +16,14 @@ from backlight.labs.recurrence.through_time import (
     transformer_norms,
 )
 from backlight.learning_rules import LocalGPT, LocalGPTConfig
+from backlight.surveys.driver.trials import TrialRunner
 
 SMALL = {"num_steps": 60, "width": 8, "seeds": 2, "n_layer": 1, "n_embd": 8, "radii": (0.5, 3.0)}
 
 
 @pytest.fixture(scope="module")
 def findings():
-    return experiment(RecurrenceConfig(**SMALL), Notebook("cpu", None))
+    return experiment(RecurrenceConfig(**SMALL), TrialRunner("cpu", None))
 
 
 def _normal(*shape):

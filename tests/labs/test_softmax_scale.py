@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from backlight.decompose.softmax import softmax_jacobian
-from backlight.labs.frame.notebook import Notebook
 from backlight.labs.softmax_scale.experiment import experiment
 from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.theory import gap_density, jacobian_norms, median_gap, peaked
+from backlight.surveys.driver.trials import TrialRunner
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def findings():
     config = SoftmaxScaleConfig(
         seeds=4, num_queries=200, num_keys=(3,), widths=(16, 256, 1024, 4096), slope_from=256
     )
-    return experiment(config, Notebook("cpu", None))
+    return experiment(config, TrialRunner("cpu", None))
 
 
 def _table(findings, name):

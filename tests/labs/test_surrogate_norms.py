@@ -16,9 +16,9 @@ from backlight.labs.characters.learning import (
     make_network,
     validation_loss,
 )
-from backlight.labs.frame.notebook import Notebook
 from backlight.labs.surrogate_norms.experiment import experiment
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
+from backlight.surveys.driver.trials import TrialRunner
 from zoo.labs import SENTENCES, rows
 
 
@@ -31,7 +31,7 @@ def options(text, **others):
 @pytest.fixture(scope="module")
 def findings(text):
     torch.set_num_threads(1)
-    return experiment(options(text, seeds=3, methods=("fa",)), Notebook("cpu", None))
+    return experiment(options(text, seeds=3, methods=("fa",)), TrialRunner("cpu", None))
 
 
 def table(findings, name):
@@ -104,7 +104,7 @@ def test_a_training_that_diverges_is_shown_and_its_seed_is_left_out(text, monkey
 
     monkeypatch.setattr(learning, "learn", unsteady)
     config = options(text, methods=("bp",), surrogates=("identity",), seeds=3)
-    found = experiment(config, Notebook("cpu", None))
+    found = experiment(config, TrialRunner("cpu", None))
     costs = rows(table(found, "costs"), norm_backward="identity", condition="bp, softmax")
     assert costs["diverged"].tolist() == [1]
     seeds = rows(table(found, "seeds"), norm_backward="identity", attention="softmax")
@@ -138,7 +138,7 @@ def test_an_experiment_in_which_all_diverges_still_ends(text):
     config = options(
         text, methods=("bp",), surrogates=("scale",), attn_modes=("softmax",), learning_rate=1e30
     )
-    found = experiment(config, Notebook("cpu", None))
+    found = experiment(config, TrialRunner("cpu", None))
     assert table(found, "costs")["diverged"].tolist() == [2, 2]
     assert np.isnan(table(found, "costs")["cost"]).all()
 

@@ -33,18 +33,18 @@ from backlight.labs.clipping.spiky_learning import (
     part_norms,
 )
 from backlight.labs.clipping.tables import STRENGTHS, clipping_remarks, clipping_tables
-from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.frame.repeating import Arrays, repeat
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
 
 _NUM_PILOTS = 50
 
 
-def experiment(config: ClippingConfig, notebook: Notebook) -> Findings:
+def experiment(config: ClippingConfig, runner: TrialRunner) -> LabFindings:
     """Learn with each way to clip, and measure what it leaves of gradients.
 
     Args:
         config: The options.
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
 
     Returns:
         Tables ``methods`` (what each did in training), ``directions`` (cosines against strength),
@@ -52,7 +52,7 @@ def experiment(config: ClippingConfig, notebook: Notebook) -> Findings:
     """
 
     def trial(seed: int) -> Arrays:
-        task = SpikyTask(config, seed, notebook.device)
+        task = SpikyTask(config, seed, runner.device)
         pilots = [task.gradient(task.network()) for _ in range(_NUM_PILOTS)]
         matched = match_thresholds(pilots, config.clip_at)
         found = _directions(pilots)
@@ -63,9 +63,9 @@ def experiment(config: ClippingConfig, notebook: Notebook) -> Findings:
             found[f"{method} threshold"] = np.array(clip.threshold)
         return found
 
-    ((_, found),) = repeat(notebook, trial, {}, config.all_seeds, "seed {seed}")
+    ((_, found),) = repeat(runner, trial, {}, config.all_seeds, "seed {seed}")
     methods, directions, factors, curves = clipping_tables(config, found)
-    return Findings(
+    return LabFindings(
         tables=(methods, directions, factors, curves),
         plots=(clipping_plot(config),),
         printed=("methods", "directions", "torch_factor"),

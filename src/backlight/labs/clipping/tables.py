@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from backlight.labs.clipping.options import ClippingConfig
 from backlight.labs.clipping.spiky_learning import METHODS
 from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.repeating import Arrays
 from backlight.labs.frame.tabulating import sentences, stacked
-from backlight.labs.frame.trials import Arrays
 from backlight.tables import Table
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)

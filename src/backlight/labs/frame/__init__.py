@@ -1,1 +1,1 @@
-"""What every experiment stands in: the notebook, what lets it run, and means over seeds."""
+"""What experiments share: repeated trials, means over seeds, tables and options."""

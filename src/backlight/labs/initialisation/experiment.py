@@ -20,21 +20,21 @@ forward, and their gradients' back, with attention taken to be even over the pas
 
 import numpy as np
 
-from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.frame.repeating import Arrays, repeat
 from backlight.labs.initialisation.figures import initialisation_plots
 from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import ACTIVATIONS, STACK_WEIGHTS, measure_stack, stds
 from backlight.labs.initialisation.streams import START, STREAM_WEIGHTS, measure_stream
 from backlight.labs.initialisation.tables import initialisation_remarks, initialisation_tables
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
 
 
-def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
+def experiment(config: InitialisationConfig, runner: TrialRunner) -> LabFindings:
     """Draw networks, go through them both ways, tabulate.
 
     Args:
         config: The options.
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
 
     Returns:
         Tables ``growth`` (of plain stacks, per layer), ``slopes`` (of transformers, by depth),
@@ -44,11 +44,11 @@ def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
     def plain(function: str, weights: str, seed: int) -> Arrays:
         std = stds(config.width, config.width)[weights]
         sizes = {"width": config.width, "depth": config.depth}
-        return measure_stack(function, std, **sizes, seed=seed, device=notebook.device)
+        return measure_stack(function, std, **sizes, seed=seed, device=runner.device)
 
     def transformer(weights: str, seed: int) -> Arrays:
         found = [
-            measure_stream(config, weights, depth, seed, notebook.device) for depth in config.depths
+            measure_stream(config, weights, depth, seed, runner.device) for depth in config.depths
         ]
         deepest = found[int(np.argmax(config.depths))]
         return {
@@ -60,11 +60,11 @@ def experiment(config: InitialisationConfig, notebook: Notebook) -> Findings:
         }
 
     kinds, seeds = {"function": ACTIVATIONS, "weights": STACK_WEIGHTS}, config.all_seeds
-    stacks = repeat(notebook, plain, kinds, seeds, "{function}, {weights}, seed {seed}")
+    stacks = repeat(runner, plain, kinds, seeds, "{function}, {weights}, seed {seed}")
     kinds = {"weights": STREAM_WEIGHTS}
-    streams = repeat(notebook, transformer, kinds, seeds, "transformer, {weights}, seed {seed}")
+    streams = repeat(runner, transformer, kinds, seeds, "transformer, {weights}, seed {seed}")
     tables = initialisation_tables(config, stacks, streams)
-    return Findings(
+    return LabFindings(
         tables=tables,
         plots=initialisation_plots(config),
         printed=("growth", "slopes", "streams"),

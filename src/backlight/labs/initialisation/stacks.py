@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.repeating import Arrays
 
 _SAMPLES = 64  # rows that a plain stack reads
 

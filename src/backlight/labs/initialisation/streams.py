@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.repeating import Arrays
 from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import stds
 from backlight.learning_rules import LocalGPT, LocalGPTConfig

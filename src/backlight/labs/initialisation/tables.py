@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.repeating import Arrays, Found
 from backlight.labs.frame.tabulating import Block, sentences, stacked
-from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.initialisation.options import InitialisationConfig
 from backlight.labs.initialisation.stacks import expected_stack, stds
 from backlight.labs.initialisation.streams import START, expected_stream

@@ -22,22 +22,22 @@ from backlight.data.characters import Characters
 from backlight.labs.characters.alignment import error_angles, gradient_angles
 from backlight.labs.characters.backward import matrix_gradients, matrix_names
 from backlight.labs.characters.learning import Lesson, attempt, make_network, open_text
-from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.frame.repeating import Arrays, repeat
 from backlight.labs.learning_rules.figures import rule_plots
 from backlight.labs.learning_rules.options import LearningRulesConfig
 from backlight.labs.learning_rules.tables import ANGLES, rule_remarks, rule_tables
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
 
 _NUM_OBSERVED = 9
 _PROBE = 10**6  # added to a seed: the batch on which angles are measured
 
 
-def experiment(config: LearningRulesConfig, notebook: Notebook) -> Findings:
+def experiment(config: LearningRulesConfig, runner: TrialRunner) -> LabFindings:
     """Train by every rule, measuring angles on the way.
 
     Args:
         config: The options.
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
 
     Returns:
         Tables ``rules`` (one row for each rule and attention), ``blocks`` (angles by block and
@@ -47,10 +47,10 @@ def experiment(config: LearningRulesConfig, notebook: Notebook) -> Findings:
     text, steps = open_text(config), observed_steps(config.num_steps)
 
     def trial(rule: str, attention: str, seed: int) -> Arrays:
-        plain = make_network(config, text, seed, attn_mode=attention).to(notebook.device)
+        plain = make_network(config, text, seed, attn_mode=attention).to(runner.device)
         options = {"attn_mode": attention, **_options(rule)}
-        model = make_network(config, text, seed, **options).to(notebook.device)
-        probe = Lesson(config, text, seed + _PROBE, notebook.device).draw()
+        model = make_network(config, text, seed, **options).to(runner.device)
+        probe = Lesson(config, text, seed + _PROBE, runner.device).draw()
         angles = np.full((len(ANGLES), len(steps), len(matrix_names(model))), np.nan)
 
         def observe(row: int) -> None:
@@ -59,15 +59,15 @@ def experiment(config: LearningRulesConfig, notebook: Notebook) -> Findings:
             angles[:, row] = error_angles(model, probe).numpy(), turned.cpu().numpy()
 
         observations = {step: partial(observe, row) for row, step in enumerate(steps)}
-        lesson = Lesson(config, text, seed, notebook.device)
+        lesson = Lesson(config, text, seed, runner.device)
         found = attempt(model, lesson, observe=observations)
         return {**found, **dict(zip(ANGLES, angles, strict=True))}
 
     axes = {"rule": config.rules, "attention": config.attn_modes}
-    found = repeat(notebook, trial, axes, config.all_seeds, "{rule}, {attention}, seed {seed}")
+    found = repeat(runner, trial, axes, config.all_seeds, "{rule}, {attention}, seed {seed}")
     matrices = matrix_names(make_network(config, text, 0))
     heights = yardsticks(text)
-    return Findings(
+    return LabFindings(
         tables=rule_tables(config, found, steps, matrices),
         plots=rule_plots(config, heights),
         printed=("rules",),

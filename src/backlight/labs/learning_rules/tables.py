@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from backlight.data.characters import Characters
 from backlight.labs.characters.curves import curve, known_mean
 from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.repeating import Arrays, Found
 from backlight.labs.frame.tabulating import Block, stacked
-from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.learning_rules.options import LearningRulesConfig
 from backlight.tables import Table
 

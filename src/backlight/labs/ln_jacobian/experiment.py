@@ -30,11 +30,11 @@ from backlight.labs.characters.learning import (
     validation_loss,
 )
 from backlight.labs.characters.norm_parts import find_norms, take_norms_apart
-from backlight.labs.frame.notebook import Findings, Notebook
+from backlight.labs.frame.repeating import Arrays, Found, repeat
 from backlight.labs.frame.tabulating import Block, sentences, stacked
-from backlight.labs.frame.trials import Arrays, Found, repeat
 from backlight.labs.ln_jacobian.options import LnJacobianConfig
 from backlight.report.plots import Panel, Plot
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
 from backlight.tables import Table
 
 # What is tabulated, by the names in which the question was first asked (docs/learning-rules.md).
@@ -51,12 +51,12 @@ _COLUMNS = {
 }
 
 
-def experiment(config: LnJacobianConfig, notebook: Notebook) -> Findings:
+def experiment(config: LnJacobianConfig, runner: TrialRunner) -> LabFindings:
     """Train, take apart, tabulate.
 
     Args:
         config: The options.
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
 
     Returns:
         Tables ``norms`` (one row for each attention and norm, over seeds), ``averages`` (over
@@ -66,19 +66,19 @@ def experiment(config: LnJacobianConfig, notebook: Notebook) -> Findings:
 
     def trial(attention: str, seed: int) -> Arrays:
         model = make_network(config, text, seed, attn_mode=attention, method=config.method)
-        lesson = Lesson(config, text, seed, notebook.device)
-        model.to(notebook.device)
+        lesson = Lesson(config, text, seed, runner.device)
+        model.to(runner.device)
         losses = learn(model, lesson)
         held_out = validation_loss(model, text)
         parts = take_norms_apart(model, lesson.draw(), without_gain=config.without_gain)
         return {"losses": losses, "validation_loss": np.array(held_out), **parts}
 
     axes = {"attention": config.attn_modes}
-    found = repeat(notebook, trial, axes, config.all_seeds, "{attention}, seed {seed}")
+    found = repeat(runner, trial, axes, config.all_seeds, "{attention}, seed {seed}")
     paths = find_norms(make_network(config, text, 0))
     names = [path.removeprefix("transformer.") for path in paths]
     averages = _averages(config, found)
-    return Findings(
+    return LabFindings(
         tables=(
             stacked("norms", _over_seeds(found, names)),
             averages,

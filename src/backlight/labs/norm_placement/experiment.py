@@ -23,24 +23,24 @@ import numpy as np
 from torch import nn
 
 from backlight.labs.characters.learning import Lesson, learn_or_diverge, make_network, open_text
-from backlight.labs.frame.notebook import Findings, Notebook
 from backlight.labs.frame.options import CharacterOptions
-from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.frame.repeating import Arrays, repeat
 from backlight.labs.norm_placement.figures import placement_plots
 from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.tables import placement_remarks, placement_tables
 from backlight.labs.norm_placement.wide_network import PLACEMENTS, measure
 from backlight.learning_rules import LocalGPT
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
 
 _SHARED = {"text", "num_steps", "batch_size", "block_size", "n_layer", "n_head", "n_embd"}
 
 
-def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
+def experiment(config: NormPlacementConfig, runner: TrialRunner) -> LabFindings:
     """Measure at the first weights, train, tabulate.
 
     Args:
         config: The options.
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
 
     Returns:
         Tables ``slopes`` (prediction beside measurement), ``depths``, ``layers``, ``sizes``,
@@ -51,7 +51,7 @@ def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
 
     def first_weights(norm: str, seed: int) -> Arrays:
         found = {
-            depth: measure(norm, depth, **sizes, seed=seed, device=notebook.device)
+            depth: measure(norm, depth, **sizes, seed=seed, device=runner.device)
             for depth in config.depths
         }
         deepest = found[max(config.depths)]
@@ -64,18 +64,18 @@ def experiment(config: NormPlacementConfig, notebook: Notebook) -> Findings:
         model = make_network(options, text, seed, norm_placement=placement)
         if config.initialisation == "glorot":
             _glorot(model)
-        lesson = Lesson(options, text, seed, notebook.device)
-        losses, _ = learn_or_diverge(model.to(notebook.device), lesson, warmup=warmup)
+        lesson = Lesson(options, text, seed, runner.device)
+        losses, _ = learn_or_diverge(model.to(runner.device), lesson, warmup=warmup)
         return {"losses": np.where(np.isfinite(losses), losses, np.nan)}
 
     axes = {"norm": PLACEMENTS}
-    found = repeat(notebook, first_weights, axes, config.all_seeds, "{norm}-norm, seed {seed}")
+    found = repeat(runner, first_weights, axes, config.all_seeds, "{norm}-norm, seed {seed}")
     axes = {"learning_rate": config.learning_rates, "training": kinds}
     seeds = range(config.seed, config.seed + config.training_seeds)
     name = "{training} at {learning_rate:g}, seed {seed}"
-    trainings = repeat(notebook, trained, axes, seeds, name)
+    trainings = repeat(runner, trained, axes, seeds, name)
     tables = placement_tables(config, found, trainings)
-    return Findings(
+    return LabFindings(
         tables=tables,
         plots=placement_plots(config),
         printed=("slopes", "depths", "training"),

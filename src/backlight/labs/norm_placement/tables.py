@@ -6,8 +6,8 @@ import numpy as np
 
 from backlight.labs.characters.curves import curve
 from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.repeating import Found
 from backlight.labs.frame.tabulating import Block, sentences, stacked
-from backlight.labs.frame.trials import Found
 from backlight.labs.norm_placement.options import NormPlacementConfig
 from backlight.labs.norm_placement.wide_network import Expected, wide_network
 from backlight.tables import Column, Table

@@ -27,22 +27,22 @@ of the rest, that of W_V does not.
 import numpy as np
 import torch
 
-from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays, repeat
+from backlight.labs.frame.repeating import Arrays, repeat
 from backlight.labs.rank_collapse.figures import collapse_plot
 from backlight.labs.rank_collapse.options import RankCollapseConfig
 from backlight.labs.rank_collapse.stack import KINDS, draw_stack, draw_tokens, energies
 from backlight.labs.rank_collapse.tables import collapse_remarks, collapse_tables
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
 
 _SIZES = np.logspace(-4, -1.5, 6)  # of the rest, against the mean, in the measurement of one layer
 
 
-def experiment(config: RankCollapseConfig, notebook: Notebook) -> Findings:
+def experiment(config: RankCollapseConfig, runner: TrialRunner) -> LabFindings:
     """Send tokens through, differentiate, tabulate.
 
     Args:
         config: The options.
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
 
     Returns:
         Tables ``slopes`` (prediction beside measurement), ``depths`` (the last layer of each
@@ -51,9 +51,9 @@ def experiment(config: RankCollapseConfig, notebook: Notebook) -> Findings:
 
     def trial(network: str, seed: int) -> Arrays:
         stacks = [
-            draw_stack(config, network, depth, seed, notebook.device) for depth in config.depths
+            draw_stack(config, network, depth, seed, runner.device) for depth in config.depths
         ]
-        tokens = draw_tokens(config, seed, notebook.device)
+        tokens = draw_tokens(config, seed, runner.device)
         found = [stack.measure(tokens) for stack in stacks]
         alike = tokens.mean(dim=0).expand_as(tokens)
         deepest = found[int(np.argmax(config.depths))]
@@ -64,13 +64,13 @@ def experiment(config: RankCollapseConfig, notebook: Notebook) -> Findings:
             "layer_rests": deepest["rests"],
             "layer_gradients": deepest["gradients"],
             "of_identical_tokens": stacks[0].measure(alike)["gradients"][0],
-            "exponent": np.array(_exponent(config, network, seed, notebook.device)),
+            "exponent": np.array(_exponent(config, network, seed, runner.device)),
         }
 
     axes = {"network": KINDS}
-    found = repeat(notebook, trial, axes, config.all_seeds, "{network}, seed {seed}")
+    found = repeat(runner, trial, axes, config.all_seeds, "{network}, seed {seed}")
     tables = collapse_tables(config, found)
-    return Findings(
+    return LabFindings(
         tables=tables,
         plots=[collapse_plot(config)],
         printed=("slopes", "depths"),

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.repeating import Arrays
 from backlight.labs.rank_collapse.options import RankCollapseConfig
 
 KINDS = ("attention", "attention + MLP", "skip", "skip, 1/sqrt(L)")

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.repeating import Found
 from backlight.labs.frame.tabulating import Block, sentences, stacked
-from backlight.labs.frame.trials import Found
 from backlight.labs.rank_collapse.options import RankCollapseConfig
 from backlight.labs.rank_collapse.stack import WITH_SKIP, branch_scale, expected_share
 from backlight.tables import Column, Table

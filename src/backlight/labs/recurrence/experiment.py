@@ -24,8 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays, over_trials
+from backlight.labs.frame.repeating import Arrays, over_trials
 from backlight.labs.recurrence.figures import recurrence_plots
 from backlight.labs.recurrence.options import RecurrenceConfig
 from backlight.labs.recurrence.tables import EARLY, recurrence_remarks, recurrence_tables
@@ -43,6 +42,7 @@ from backlight.labs.recurrence.through_time import (
     transformer_norms,
 )
 from backlight.learning_rules import LocalGPTConfig
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
 
 _KINDS: tuple[tuple[Cell, Matrix], ...] = (
     ("linear", "orthogonal"),
@@ -54,28 +54,28 @@ _KINDS: tuple[tuple[Cell, Matrix], ...] = (
 )
 
 
-def experiment(config: RecurrenceConfig, notebook: Notebook) -> Findings:
+def experiment(config: RecurrenceConfig, runner: TrialRunner) -> LabFindings:
     """Follow each network's gradient back, with several seeds.
 
     Args:
         config: The options.
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
 
     Returns:
         Tables ``rates`` (one row for each network), ``bounds`` (the recurrent ones beside the
         bound), ``norms`` (each network and lag) and ``early`` (linear networks of one radius at
         their first lags), figures, and what the rates say.
     """
-    networks = _networks(config, notebook.device)
+    networks = _networks(config, runner.device)
 
     def all_seeds(measure: Callable[[int], Arrays]) -> Arrays:
         return over_trials([measure(seed) for seed in config.all_seeds])
 
     trials = {", ".join(names): partial(all_seeds, measure) for names, measure in networks.items()}
-    measured = zip(networks, notebook.carry_out(trials).values(), strict=True)
+    measured = zip(networks, runner.carry_out(trials).values(), strict=True)
     found = [({"network": name, "setting": number}, arrays) for (name, number), arrays in measured]
     tables = recurrence_tables(config, found, np.array(_lags(config.num_steps)))
-    return Findings(
+    return LabFindings(
         tables=tables,
         plots=recurrence_plots(config),
         printed=("bounds", "rates"),

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.repeating import Arrays, Found
 from backlight.labs.frame.tabulating import sentences, stacked
-from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.recurrence.options import RecurrenceConfig
 from backlight.labs.recurrence.through_time import GATES, LSTM, TRANSFORMER
 from backlight.tables import Column, Table

@@ -21,20 +21,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backlight.decompose.softmax import softmax_backward
-from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays, over_trials, repeat
+from backlight.labs.frame.repeating import Arrays, over_trials, repeat
 from backlight.labs.softmax_scale.figures import scale_plot
 from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.tables import DEAD, SCALES, SCALINGS, scale_remarks, scale_tables
 from backlight.labs.softmax_scale.theory import jacobian_norms
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
 
 
-def experiment(config: SoftmaxScaleConfig, notebook: Notebook) -> Findings:
+def experiment(config: SoftmaxScaleConfig, runner: TrialRunner) -> LabFindings:
     """Measure Jacobians of the softmax.
 
     Args:
         config: The options.
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
 
     Returns:
         Tables ``exact`` (two examples), ``slopes`` (against the width), ``widths``, ``scales`` and
@@ -47,7 +47,7 @@ def experiment(config: SoftmaxScaleConfig, notebook: Notebook) -> Findings:
         def normal(rows: int, columns: int) -> Tensor:
             size = (rows, columns)
             entries = torch.randn(size, dtype=torch.float64, generator=generator)
-            return entries.to(notebook.device)
+            return entries.to(runner.device)
 
         scores = normal(config.num_queries, keys)
         by_scale = [jacobian_norms(scale * scores).mean().item() for scale in SCALES]
@@ -62,10 +62,10 @@ def experiment(config: SoftmaxScaleConfig, notebook: Notebook) -> Findings:
         return {"by_scale": np.array(by_scale), **over_trials(by_width)}
 
     axes = {"keys": config.num_keys}
-    found = repeat(notebook, trial, axes, config.all_seeds, "{keys} keys, seed {seed}")
+    found = repeat(runner, trial, axes, config.all_seeds, "{keys} keys, seed {seed}")
     tables = scale_tables(config, found)
     _, slopes, widths, *_ = tables
-    return Findings(
+    return LabFindings(
         tables=tables,
         plots=(scale_plot(config),),
         printed=("exact", "slopes"),

@@ -8,8 +8,8 @@ import numpy as np
 
 from backlight.decompose.softmax import softmax_jacobian
 from backlight.labs.frame.estimates import over_seeds
+from backlight.labs.frame.repeating import Arrays, Found
 from backlight.labs.frame.tabulating import Block, sentences, stacked
-from backlight.labs.frame.trials import Arrays, Found
 from backlight.labs.softmax_scale.options import SoftmaxScaleConfig
 from backlight.labs.softmax_scale.theory import gap_density, median_gap, peaked
 from backlight.tables import Column, Table

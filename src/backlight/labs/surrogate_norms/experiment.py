@@ -26,20 +26,20 @@ from backlight.labs.characters.alignment import gradient_angles
 from backlight.labs.characters.backward import matrix_gradients
 from backlight.labs.characters.learning import Batch, Lesson, attempt, make_network, open_text
 from backlight.labs.characters.norm_parts import take_norms_apart
-from backlight.labs.frame.notebook import Findings, Notebook
-from backlight.labs.frame.trials import Arrays
+from backlight.labs.frame.repeating import Arrays
 from backlight.labs.surrogate_norms.figures import cost_plots
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from backlight.labs.surrogate_norms.tables import Condition, cost_remarks, cost_tables
 from backlight.learning_rules import LocalGPT, surrogate_norm
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
 
 
-def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
+def experiment(config: SurrogateNormsConfig, runner: TrialRunner) -> LabFindings:
     """Train with every backward, and say what each costs.
 
     Args:
         config: The options.
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
 
     Returns:
         Tables ``costs`` (one row for each rule, attention and surrogate), ``contrasts`` (softmax
@@ -50,8 +50,8 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
 
     def trial(method: str, attention: str, norm_backward: str, seed: int) -> Arrays:
         options = {"attn_mode": attention, "method": method, "norm_backward": norm_backward}
-        model = make_network(config, text, seed, **options).to(notebook.device)
-        lesson = Lesson(config, text, seed, notebook.device)
+        model = make_network(config, text, seed, **options).to(runner.device)
+        lesson = Lesson(config, text, seed, runner.device)
         found = attempt(model, lesson)
         if found["diverged_at"] >= 0:
             return found
@@ -69,10 +69,10 @@ def experiment(config: SurrogateNormsConfig, notebook: Notebook) -> Findings:
         for seed in config.all_seeds
         for condition in conditions
     }
-    done = list(notebook.carry_out(trials).values())
+    done = list(runner.carry_out(trials).values())
     found = {condition: done[row :: len(conditions)] for row, condition in enumerate(conditions)}
     costs, contrasts, *others = cost_tables(config, found)
-    return Findings(
+    return LabFindings(
         tables=(costs, contrasts, *others),
         plots=cost_plots(config),
         printed=("costs", *(["contrasts"] if len(config.attn_modes) > 1 else [])),

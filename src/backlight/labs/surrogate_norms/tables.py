@@ -10,8 +10,8 @@ from scipy.stats import spearmanr
 
 from backlight.labs.characters.curves import curve, known_mean
 from backlight.labs.frame.estimates import estimate, holm, over_seeds
+from backlight.labs.frame.repeating import Arrays
 from backlight.labs.frame.tabulating import Block, sentences, stacked
-from backlight.labs.frame.trials import Arrays
 from backlight.labs.surrogate_norms.options import SurrogateNormsConfig
 from backlight.tables import Column, Table
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.labs.frame.notebook import Notebook
+from backlight.surveys.driver.trials import TrialRunner
 
 Arrays = Mapping[str, NDArray[Any]]
 """What a trial measured, by name; of several seeds, with the seeds as the first axis."""
@@ -21,7 +21,7 @@ Found = Sequence[tuple[Condition, Arrays]]
 
 
 def repeat(
-    notebook: Notebook,
+    runner: TrialRunner,
     trial: Callable[..., Arrays],
     axes: Mapping[str, Iterable[Any]],
     seeds: Sequence[int],
@@ -30,7 +30,7 @@ def repeat(
     """Carry out a trial under each condition with each seed, and stack what it measured.
 
     Args:
-        notebook: Where trials are carried out.
+        runner: Where trials are carried out.
         trial: Takes the words of a condition and ``seed``, from which it draws all its chance; it
             always measures the same quantities.
         axes: What is varied, by the names of the trial's arguments; each combination of values is a
@@ -43,7 +43,7 @@ def repeat(
     """
     conditions = [dict(zip(axes, words, strict=True)) for words in product(*axes.values())]
     asked = [{**condition, "seed": seed} for condition in conditions for seed in seeds]
-    found = notebook.carry_out({named.format(**words): partial(trial, **words) for words in asked})
+    found = runner.carry_out({named.format(**words): partial(trial, **words) for words in asked})
 
     def of_seeds(condition: Condition) -> Arrays:
         return over_trials([found[named.format(**condition, seed=seed)] for seed in seeds])

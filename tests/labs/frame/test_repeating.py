@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from backlight.labs.frame.notebook import Notebook
-from backlight.labs.frame.trials import repeat
+from backlight.labs.frame.repeating import repeat
+from backlight.surveys.driver.trials import TrialRunner
 
 
 def test_every_condition_meets_every_seed_and_the_seeds_are_stacked():
-    notebook = Notebook("cpu", None)
+    runner = TrialRunner("cpu", None)
 
     found = repeat(
-        notebook,
+        runner,
         lambda rule, width, seed: {"sum": np.array([len(rule), width, seed])},
         {"rule": ("bp", "dfa"), "width": (8, 16)},
         range(3, 5),
@@ -24,13 +24,13 @@ def test_every_condition_meets_every_seed_and_the_seeds_are_stacked():
         {"rule": "dfa", "width": 16},
     ]
     assert found[3][1]["sum"].tolist() == [[3, 16, 3], [3, 16, 4]]
-    assert list(notebook.results)[:2] == ["bp, 8 wide, seed 3", "bp, 8 wide, seed 4"]
+    assert list(runner.results)[:2] == ["bp, 8 wide, seed 3", "bp, 8 wide, seed 4"]
 
 
 def test_without_conditions_there_is_one_that_has_no_name():
     trial = {"seed": np.array(0)}
 
-    found = repeat(Notebook("cpu", None), lambda seed: trial, {}, range(2), "seed {seed}")
+    found = repeat(TrialRunner("cpu", None), lambda seed: trial, {}, range(2), "seed {seed}")
 
     assert found[0][0] == {}
     assert found[0][1]["seed"].shape == (2,)
