@@ -1,6 +1,5 @@
 """The command line: words in, one call, an exit status out. Nothing heavy is imported here."""
 
-import importlib
 import inspect
 import logging
 import os
@@ -20,7 +19,7 @@ from backlight.foreign.streams import Unhindered, complain, flush, let_go, prepa
 from backlight.foreign.text import plain
 from backlight.labs import LABS
 from backlight.surveys import SURVEYS
-from backlight.surveys.driver.declaration import Lab, Survey
+from backlight.surveys.driver.declaration import Lab, Survey, loaded
 from backlight.surveys.driver.reading import explain, merge, resolve
 from backlight.tools import TOOLS
 
@@ -72,10 +71,8 @@ def _add(
         first, annotation, default, told = "config", Path | None, None, _CONFIG
     else:
         field = kind.model_fields[positional]
-        first, annotation, told = positional, field.annotation, field.description
-        default = inspect.Parameter.empty
-        if not field.is_required():
-            annotation, default = annotation | None, None
+        first, annotation, told = positional, Any, field.description
+        default = inspect.Parameter.empty if field.is_required() else None
     own = {
         first: Annotated[annotation, Parameter(help=told)],
         "options": Annotated[kind, Parameter(name="*")],
@@ -91,17 +88,13 @@ def _add(
     to.command(command, name=name)
 
 
+# What carries commands out is loaded when it is called, so that words can be read without torch.
 def _survey(survey: Survey) -> Callable[[Any], Any]:
-    return lambda options: _driver("conduct").run(survey, options)
+    return lambda options: loaded("backlight.surveys.driver.conduct").run(survey, options)
 
 
 def _lab(lab: Lab) -> Callable[[Any], Any]:
-    return lambda options: _driver("experiments").run_lab(lab, options)
-
-
-def _driver(module: str) -> Any:
-    """Load what carries commands out, so that words can be read without torch."""
-    return importlib.import_module(f"backlight.surveys.driver.{module}")
+    return lambda options: loaded("backlight.surveys.driver.experiments").run_lab(lab, options)
 
 
 for _each in SURVEYS.values():

@@ -3,12 +3,39 @@
 Declarations load nothing heavy, so that the command line can list all of them in a moment.
 """
 
+import gc
 import importlib
+import logging
+import sys
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
+
+_logger = logging.getLogger(__name__)
+
+
+def loaded(module: str, *, heavy: bool = True) -> ModuleType:
+    """Import a module when a command is carried out, and not before.
+
+    Args:
+        module: Its name.
+        heavy: It loads PyTorch and Transformers, which takes seconds; somebody may be waiting.
+
+    Returns:
+        The module.
+    """
+    if heavy and "torch" not in sys.modules:
+        _logger.info("Loading PyTorch and Transformers ...")
+    # Modules that are being imported leave hardly any garbage, but millions of objects to look at.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +89,15 @@ class Tool:
         room: The package whose module ``command`` has the function ``run(options)``, which may
             return an exit status.
         positional: The option that can be given without its name; None for a file of options.
+        heavy: It always loads PyTorch and Transformers.
     """
 
     name: str
     options: type[BaseModel]
     room: str
     positional: str | None = None
+    heavy: bool = True
 
     def run(self, options: BaseModel) -> Any:
         """Import the command and carry it out."""
-        return importlib.import_module(f"{self.room}.command").run(options)
+        return loaded(f"{self.room}.command", heavy=self.heavy).run(options)

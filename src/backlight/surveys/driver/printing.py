@@ -106,6 +106,7 @@ def _rich(shown: Shown) -> RichTable:
             column.heading,
             justify="left" if words or column.wraps else "right",
             no_wrap=words and not column.wraps,
+            overflow="fold" if column.wraps else "ellipsis",
             min_width=max((len(row[place]) for row in rows), default=0) if keeps else None,
         )
     for row in rows:

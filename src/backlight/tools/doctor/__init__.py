@@ -3,4 +3,4 @@
 from backlight.surveys.driver.declaration import Tool
 from backlight.tools.doctor.options import DoctorConfig
 
-TOOL = Tool(name="doctor", options=DoctorConfig, room=__name__, positional="run_dir")
+TOOL = Tool(name="doctor", options=DoctorConfig, room=__name__, positional="run_dir", heavy=False)

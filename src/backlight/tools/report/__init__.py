@@ -3,4 +3,4 @@
 from backlight.surveys.driver.declaration import Tool
 from backlight.tools.report.options import ReportConfig
 
-TOOL = Tool(name="report", options=ReportConfig, room=__name__, positional="run_dir")
+TOOL = Tool(name="report", options=ReportConfig, room=__name__, positional="run_dir", heavy=False)

@@ -1,13 +1,16 @@
 """``backlight sites``: every site of a model, in our names and in two foreign dialects."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from rich.table import Table as RichTable
+import numpy as np
 
 from backlight.models.sites import Site, any_layer, format_layers, layer_of, parse_layers
 from backlight.surveys.driver.opening import load
-from backlight.surveys.driver.progress import console
+from backlight.surveys.driver.printing import Column, Shown, print_shown
+from backlight.tables import Table
 from backlight.tools.sites.options import SitesConfig
+
+_HEADINGS = ("site", "layers", "shape", "Transformers", "TransformerLens")
 
 
 def run(config: SitesConfig) -> None:
@@ -18,23 +21,24 @@ def run(config: SitesConfig) -> None:
     """
     subject = load(config)
     numbers = parse_layers(config.layers, subject.num_layers)
-    title = f"{config.model_name}: {subject.facts['architecture']}"
-    shown = RichTable(title=title)
-    for heading in ("site", "layers", "shape", "Transformers", "TransformerLens"):
-        shown.add_column(heading, overflow="fold")
     chosen = [site for site in subject.sites.values() if layer_of(site.name) in (None, *numbers)]
-    for (name, *others), layers in _grouped(chosen).items():
+    columns = zip(_HEADINGS, zip(*_lines(chosen), strict=True), strict=True)
+    shown = Shown(
+        table=Table(name="sites", columns={name: np.array(cells) for name, cells in columns}),
+        columns=[Column(name, name, wraps=True) for name in _HEADINGS],
+        title=f"{config.model_name}: {subject.facts['architecture']}",
+        caption="Any of these names works as --site; * stands for any layer. Gradients are total "
+        "derivatives, but at norm*.in, attn.in and mlp.in only what returns through that module.",
+    )
+    print_shown([shown])
+
+
+def _lines(sites: Iterable[Site]) -> Iterator[list[str]]:
+    """Write the cells of each line; the number of a layer that is alone stands in the names."""
+    for (name, *others), layers in _grouped(sites).items():
         span = format_layers(layers).replace("to", "-").replace("_", ",") if layers else ""
         cells = [name, span, *others]
-        if len(layers) == 1:
-            cells = [cell.replace("*", span, 1) for cell in cells]
-        shown.add_row(*cells)
-    shown.caption = (
-        "Any of these names works as --site; * stands for any layer. Gradients are total "
-        "derivatives, but at norm*.in, attn.in and mlp.in only what returns through that module."
-    )
-    shown.caption_justify = "left"
-    console().print(shown)
+        yield [cell.replace("*", span, 1) for cell in cells] if len(layers) == 1 else cells
 
 
 def _grouped(sites: Iterable[Site]) -> dict[tuple[str, ...], list[int]]:

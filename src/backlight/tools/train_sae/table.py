@@ -1,13 +1,13 @@
 """What ``backlight train-sae`` prints at the end: how good the dictionary is."""
 
-from rich.table import Table as RichTable
+import numpy as np
 
 from backlight.surveys.driver.account import corpus_lines
+from backlight.surveys.driver.printing import Column, Shown, print_shown
 from backlight.surveys.driver.progress import console
+from backlight.tables import Table
 from backlight.tools.train_sae.options import TrainSaeConfig
 from backlight.tools.train_sae.trained import TrainedDictionary
-
-_WIDTH = 80
 
 
 def print_trained(config: TrainSaeConfig, trained: TrainedDictionary) -> None:
@@ -17,7 +17,7 @@ def print_trained(config: TrainSaeConfig, trained: TrainedDictionary) -> None:
         config: The options.
         trained: The dictionary.
     """
-    console().print(_table(config, trained))
+    print_shown([_shown(config, trained)])
     lines = [
         "",
         f"SAELens               {trained.saelens}",
@@ -28,24 +28,14 @@ def print_trained(config: TrainSaeConfig, trained: TrainedDictionary) -> None:
     console().print("\n".join(lines), soft_wrap=True)
 
 
-def _table(config: TrainSaeConfig, trained: TrainedDictionary) -> RichTable:
+def _shown(config: TrainSaeConfig, trained: TrainedDictionary) -> Shown:
     quality, recovery = trained.quality, trained.recovery
     seconds = ", ".join(f"{name} {value:.0f}" for name, value in trained.seconds.items())
-    told = corpus_lines(config, {"text": trained.origin["corpus"]})
     caption = (
         f"On {quality.num_tokens:,} held-out tokens of {config.dataset}, the first of each passage "
         f"left out. Loss on {recovery.num_tokens:,} of them, nats per token: {recovery.clean:.3f} "
         f"as the model is, {recovery.spliced:.3f} with the reconstruction, {recovery.zeroed:.3f} "
         f"with zeros.\nSeconds: {seconds}."
-    )
-    caption = "\n".join([caption, *told])
-    table = RichTable(
-        title=f"{trained.dictionary.num_features} features of {trained.site.name} of "
-        f"{config.model_name}",
-        caption=caption,
-        caption_justify="left",
-        show_header=False,
-        min_width=_WIDTH,
     )
     rows = {
         "explained variance": f"{quality.explained_variance:.4f}",
@@ -54,6 +44,11 @@ def _table(config: TrainSaeConfig, trained: TrainedDictionary) -> RichTable:
         "features that never fire": f"{100 * quality.dead_share:.1f} %",
         "loss recovered": f"{recovery.share:.4f}",
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
+    columns = {"on held-out text": np.array(list(rows)), "value": np.array(list(rows.values()))}
+    return Shown(
+        table=Table(name="quality", columns=columns),
+        columns=[Column(name, name) for name in columns],
+        title=f"{trained.dictionary.num_features} features of {trained.site.name} of "
+        f"{config.model_name}",
+        caption="\n".join([caption, *corpus_lines(config, {"text": trained.origin["corpus"]})]),
+    )
