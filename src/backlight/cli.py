@@ -168,7 +168,7 @@ def _end() -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """Tell an error in one line."""
+    """Return an error as one line."""
     cause = error.__cause__
     if isinstance(cause, ValidationError) and not isinstance(error, ConfigError):
         declared = (*SURVEYS.values(), *TOOLS.values(), *LABS.values())

@@ -22,7 +22,7 @@ def keeping_attention(
 
     Args:
         subject: The model.
-        layers: Of which layers.
+        layers: The layers that are kept.
 
     Yields:
         The calls by layer, empty until a forward pass has run. None has a mask: what is seen is

@@ -46,7 +46,7 @@ class Characters:
         """Turn text into numbers.
 
         Args:
-            text: Of characters of the vocabulary.
+            text: Characters of the vocabulary.
 
         Returns:
             One number for each character.

@@ -24,10 +24,10 @@ class AttentionGradient:
     """Gradients inside attention; zero at pads.
 
     Attributes:
-        q: At the queries.
-        k: At the keys, added up over the query heads that share one.
-        v: At the values, likewise.
-        sinks: At the sinks' scores, summed over queries; zero without.
+        q: The gradient at the queries.
+        k: The gradient at the keys, added up over the query heads that share one.
+        v: The gradient at the values, likewise.
+        sinks: The gradient at the sinks' scores, summed over queries; zero without.
         sums: What happened on the way, for each sequence and head.
     """
 

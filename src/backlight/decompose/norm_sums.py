@@ -91,7 +91,7 @@ def sum_norm_energies(
     """Add up a batch's tokens, sequence by sequence, with all surrogates.
 
     Args:
-        energies: Of tokens ``[sequences, positions]`` or ``[sequences, positions, heads]``.
+        energies: ``[sequences, positions]`` or ``[sequences, positions, heads]``.
         valid: Where there is a token; numbers elsewhere count nowhere, whatever they are.
 
     Returns:

@@ -96,7 +96,7 @@ def sum_paths(paths: ResidualPaths, valid: Bool[Tensor, "sequences positions"]) 
     """Add up a batch's tokens, sequence by sequence.
 
     Args:
-        paths: Of tokens ``[sequences, positions]``.
+        paths: The paths of tokens ``[sequences, positions]``.
         valid: Where there is a token; what stands elsewhere counts nowhere.
 
     Returns:

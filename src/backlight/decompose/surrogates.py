@@ -57,7 +57,7 @@ def match_surrogates(energies: NormEnergies) -> SurrogateMatch:
     ``<u, t> = <u - mean u, t> = rest + overlap``, ``<u - z mean(u z), t> = <t, t> = rest``.
 
     Args:
-        energies: Of the tokens.
+        energies: The energies of the tokens.
 
     Returns:
         Cosines and squared lengths, in the order of ``SURROGATES``.
@@ -87,8 +87,8 @@ class ChanceLevels:
     Attributes:
         r_mean: The share of the mean part.
         r_radial: The share of the radial part.
-        cosine: Of each surrogate with the true gradient.
-        norm_ratio: Of each surrogate, its length over the true one's.
+        cosine: The cosine of each surrogate with the true gradient.
+        norm_ratio: The length of each surrogate over that of the true gradient.
     """
 
     r_mean: float

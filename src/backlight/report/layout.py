@@ -36,7 +36,7 @@ def figure_with_text(
         width: How wide the whole figure is.
         height: How high the panels are with their labels; room for the text is added.
         title: What is shown.
-        subtitle: Of what it is shown.
+        subtitle: The model and the text that it shows.
         caption: The sentences that say how to read it; each begins a line.
         key: Samples in a legend below the panels, with their names.
 

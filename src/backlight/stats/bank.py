@@ -24,10 +24,10 @@ class SiteResult:
 
     Attributes:
         moments: For each dimension, over tokens.
-        summaries: Of each token's mean, mean absolute value, mean square and L2 norm over the
+        summaries: Each token's mean, mean absolute value, mean square and L2 norm over the
             dimensions (in this order), over tokens: what a whole layer's numbers and their errors
             come from.
-        histogram: Of all values.
+        histogram: The histogram of all values.
         top: The tokens with the largest values, for each dimension.
     """
 

@@ -151,7 +151,7 @@ class LargestTokens(Statistic):
         """Start with nothing seen.
 
         Args:
-            width: Of the vectors.
+            width: The width of the vectors.
             k: How many to keep.
             stride: Each place along a batch is so many tokens of its passage.
         """

@@ -11,7 +11,7 @@ def curve(losses: Float[np.ndarray, "seeds steps"]) -> dict[str, NDArray[np.floa
     """Average over ten steps and over seeds.
 
     Args:
-        losses: Of each step's batch; NaN where there is none.
+        losses: The losses of each step's batch; NaN where there is none.
 
     Returns:
         ``step``, the middle of the steps of each point, and ``loss``, the mean over all losses that

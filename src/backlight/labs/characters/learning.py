@@ -58,7 +58,7 @@ def make_network(config: CharacterOptions, text: Characters, seed: int, **option
     Args:
         config: Its sizes.
         text: What it will learn: its vocabulary.
-        seed: Of the weights, and of the fixed matrices of a rule, which are drawn after them.
+        seed: Fixes the weights, and the matrices of a rule, which are drawn after them.
         **options: Of ``LocalGPTConfig``: ``method``, ``attn_mode``, ...
 
     Returns:
@@ -97,7 +97,7 @@ class DivergedError(NonFiniteError):
 
     Attributes:
         step: Whose loss is NaN or infinite.
-        losses: Of all steps, that one's included.
+        losses: The losses of all steps, that one's included.
     """
 
     def __init__(self, message: str, *, step: int, losses: NDArray[np.float64]) -> None:

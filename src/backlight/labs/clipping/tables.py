@@ -100,7 +100,7 @@ def _quartiles(errors: Float[np.ndarray, "seeds steps"]) -> dict[str, NDArray[np
 def clipping_remarks(
     config: ClippingConfig, methods: Table, directions: Table, factors: Table
 ) -> list[str]:
-    """Put into sentences what the numbers say.
+    """Write in sentences what the numbers say.
 
     Args:
         config: The options.

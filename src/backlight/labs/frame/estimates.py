@@ -19,7 +19,7 @@ class Estimate:
         mean: NaN if there is no value.
         low: The lower end of its 95 % t interval; NaN for fewer than two values.
         high: The upper end.
-        p: Of the mean being zero, by a t test of two sides; NaN for fewer than two values.
+        p: The p value of a two-sided t test that the mean is zero; NaN for fewer than two values.
         count: How many values there are.
     """
 

@@ -48,10 +48,10 @@ def measure_stack(
 
     Args:
         name: ``tanh`` or ``relu``.
-        std: Of its weights.
-        width: Of every layer.
+        std: The standard deviation of its weights.
+        width: The width of every layer.
         depth: Layers.
-        seed: Of everything.
+        seed: Fixes everything that is drawn.
         device: Where it runs, in float64.
 
     Returns:
@@ -77,8 +77,8 @@ def expected_stack(name: str, std: float, *, width: int, depth: int) -> Arrays:
 
     Args:
         name: ``tanh`` or ``relu``.
-        std: Of the weights.
-        width: Of every layer.
+        std: The standard deviation of the weights.
+        width: The width of every layer.
         depth: Layers.
 
     Returns:

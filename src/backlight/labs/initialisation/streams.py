@@ -27,7 +27,7 @@ def matrix_stds(weights: str, width: int, depth: int) -> dict[str, float]:
 
     Args:
         weights: One of ``plain 0.02``, ``gpt2``, ``glorot``, ``he``.
-        width: Of the stream.
+        width: The width of the stream.
         depth: Blocks.
 
     Returns:
@@ -54,7 +54,7 @@ def measure_stream(
         config: The options.
         weights: Its first weights, as in ``matrix_stds``.
         depth: Blocks.
-        seed: Of everything.
+        seed: Fixes everything that is drawn.
         device: Where it runs, in float64.
 
     Returns:

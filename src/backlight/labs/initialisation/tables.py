@@ -119,7 +119,7 @@ def _along(name: str, found: Found, expected: Callable[..., Arrays]) -> Iterator
 
 
 def initialisation_remarks(growth: Table, slopes: Table) -> list[str]:
-    """Put into sentences what the numbers say.
+    """Write in sentences what the numbers say.
 
     Args:
         growth: The table of that name.

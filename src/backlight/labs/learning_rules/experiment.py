@@ -79,7 +79,7 @@ def observed_steps(num_steps: int) -> list[int]:
     """Choose when angles are measured: at the start, at the end, and evenly in the logarithm.
 
     Args:
-        num_steps: Of the training.
+        num_steps: The number of steps of the training.
 
     Returns:
         At most ten steps, rising.

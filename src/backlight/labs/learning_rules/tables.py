@@ -107,7 +107,7 @@ def _block(matrix: str) -> str:
 def rule_remarks(
     config: LearningRulesConfig, found: Found, heights: Mapping[str, float], text: Characters
 ) -> list[str]:
-    """Put into sentences what the numbers say.
+    """Write in sentences what the numbers say.
 
     Args:
         config: The options.

@@ -131,7 +131,7 @@ def _training(trainings: Found) -> Iterator[Block]:
 
 
 def placement_remarks(config: NormPlacementConfig, slopes: Table, ends: Table) -> list[str]:
-    """Put into sentences what the numbers say.
+    """Write in sentences what the numbers say.
 
     Args:
         config: The options.

@@ -18,8 +18,8 @@ class Expected:
     """Gradients and sizes along one network, measured or predicted.
 
     Attributes:
-        weights: Of each layer, the norm of the gradient of the MLP's second matrix.
-        sizes: Of each layer, the mean square of an entry of the stream: with pre behind the layer,
+        weights: For each layer, the norm of the gradient of the MLP's second matrix.
+        sizes: For each layer, the mean square of an entry of the stream: with pre behind the layer,
             with post before its second norm (behind it, it is 1).
     """
 
@@ -35,9 +35,9 @@ def measure(
     Args:
         placement: ``pre`` or ``post``.
         depth: Layers.
-        width: Of the stream, of the MLP and of the vocabulary.
+        width: The width of the stream, of the MLP and of the vocabulary.
         positions: Tokens of the one sequence.
-        seed: Of weights, tokens and labels.
+        seed: The seed of weights, tokens and labels.
         device: Where it runs.
 
     Returns:
@@ -81,7 +81,7 @@ def wide_network(placement: str, depth: int, *, width: int, positions: int) -> E
     Args:
         placement: ``pre`` or ``post``.
         depth: Layers.
-        width: Of the network.
+        width: The width of the network.
         positions: Tokens of the sequence.
 
     Returns:

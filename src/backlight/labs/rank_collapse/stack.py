@@ -122,7 +122,7 @@ def draw_stack(
         config: The options.
         kind: One of ``KINDS``.
         depth: Layers.
-        seed: Of its weights.
+        seed: The seed of its weights.
         device: Where it runs, in float64.
 
     Returns:
@@ -149,7 +149,7 @@ def draw_tokens(
 
     Args:
         config: The options.
-        seed: Of the network that reads them: their own is derived from it.
+        seed: The seed of the network that reads them: their own is derived from it.
         device: Where they are put.
 
     Returns:

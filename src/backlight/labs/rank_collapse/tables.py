@@ -121,7 +121,7 @@ def _geometric(name: str, values: NDArray[np.float64], floor: float = _FLOOR) ->
 
 
 def collapse_remarks(slopes: Table, found: Found) -> list[str]:
-    """Put into sentences what the numbers say.
+    """Write in sentences what the numbers say.
 
     Args:
         slopes: The table of that name.

@@ -114,14 +114,14 @@ def _is_linear(table: Table) -> Column:
 def recurrence_remarks(
     config: RecurrenceConfig, rates: Table, bounds: Table, norms: Table, early: Table
 ) -> list[str]:
-    """Put into sentences what theory predicts and what was measured.
+    """Write in sentences what theory predicts and what was measured.
 
     Args:
         config: The options.
-        rates: Of all networks.
-        bounds: Of the recurrent ones.
-        norms: At all lags.
-        early: At the first lags, of linear networks.
+        rates: The rates of all networks.
+        bounds: The bounds of the recurrent ones.
+        norms: The norms at all lags.
+        early: The norms at the first lags of linear networks.
 
     Returns:
         The sentences.

@@ -122,7 +122,7 @@ def log_product_norms(
     The product is divided by its length at every step, and the logarithm of the length is kept.
 
     Args:
-        jacobians: Of each step, in the order of time.
+        jacobians: The Jacobian of each step, in the order of time.
         lags: The k, rising, from 1 to the number of steps.
 
     Returns:
@@ -149,8 +149,8 @@ def transformer_norms(
     """Measure what the last position's output owes to each earlier position's embedding.
 
     Args:
-        config: Of a transformer, at its first weights; its block size is T + 1.
-        seed: Of the weights, and of what is read.
+        config: The shape of a transformer, at its first weights; its block size is T + 1.
+        seed: The seed of the weights, and of what is read.
         device: Where it runs, in float32.
 
     Returns:

@@ -128,7 +128,7 @@ def _peak(score: float) -> dict[str, float]:
 
 
 def scale_remarks(config: SoftmaxScaleConfig, slopes: Table, widths: Table) -> list[str]:
-    """Put into sentences what the numbers say.
+    """Write in sentences what the numbers say.
 
     Args:
         config: The options.

@@ -166,7 +166,7 @@ def _seeds(config: SurrogateNormsConfig, found: Found) -> Iterator[Block]:
 def cost_remarks(
     config: SurrogateNormsConfig, found: Found, costs: Table, contrasts: Table
 ) -> list[str]:
-    """Put into sentences what the numbers say.
+    """Write in sentences what the numbers say.
 
     Args:
         config: The options.

@@ -11,7 +11,7 @@ _REASONS = {
 
 
 def tell_account(account: Mapping[str, Any], max_length: int) -> str:
-    """Say what of a text was not measured.
+    """Describe what of a text was not measured.
 
     Args:
         account: What became of the corpus, from ``Passages.account``.
@@ -39,7 +39,7 @@ def tell_account(account: Mapping[str, Any], max_length: int) -> str:
 
 
 def corpus_lines(options: Any, metadata: Mapping[str, Any]) -> list[str]:
-    """Say what a reader of any table of a corpus must know: what was left out, which model.
+    """Describe what a reader of any table of a corpus must know: what was left out, which model.
 
     Args:
         options: The options of the run.

@@ -38,7 +38,7 @@ def load(options: ModelOptions) -> Subject:
 
 
 def settle(options: _Options, subject: Subject | None) -> _Options:
-    """Let options name the model that a caller in Python has loaded already.
+    """Make options name the model that a caller in Python has loaded already.
 
     Args:
         options: The options.

@@ -58,7 +58,7 @@ def console(*, stderr: bool = False, markup: bool = False) -> Console:
 
 
 def restore_checkpoint(run: RunDirectory | None, state: State) -> bool:
-    """Let a state be taken up where a run was stopped.
+    """Restore a state where a run was stopped.
 
     Args:
         run: The run; None for none.

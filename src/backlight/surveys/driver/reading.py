@@ -102,7 +102,7 @@ def _refuse_code(options: Mapping[str, Any]) -> None:
 
 
 def explain(kind: type[BaseModel], error: ValidationError) -> str:
-    """Tell all mistakes in some options in one line, with the nearest name of unknown ones."""
+    """Describe all mistakes in some options in one line, with the nearest name of unknown ones."""
     mistakes: list[str] = []
     found = error.errors(include_url=False, include_context=False)
     for mistake in found[:_MOST_MISTAKES]:

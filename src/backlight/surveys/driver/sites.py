@@ -32,8 +32,8 @@ def survey_sites(subject: Subject, site: str, layers: str) -> tuple[Site, ...]:
     by_layer = {layer_of(each.name): each for each in sites}
     if all(layer_of(each.name) is None for each in found):
         raise UnsupportedSiteError(
-            f"{found[0].name} belongs to no layer. `backlight layers` takes a site that layers "
-            "have, such as mlp.out or resid.post."
+            f"{found[0].name} belongs to no layer. Name a site that layers have, "
+            "such as mlp.out or resid.post."
         )
     if len(by_layer) < len(sites):
         names = [each.name for each in sites if layer_of(each.name) == layer_of(sites[0].name)]

@@ -46,7 +46,7 @@ def scratch_of(path: Path) -> Path:
 
 
 def put(scratch: Path, path: Path, *, replacing: bool) -> None:
-    """Give a complete directory its name, in place of an older dictionary if that was asked.
+    """Rename a complete directory, in place of an older dictionary if that was asked.
 
     Args:
         scratch: The complete directory.

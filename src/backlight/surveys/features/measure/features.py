@@ -129,7 +129,7 @@ class DenseFeatures(LayerFeatures):
     such form, so it needs each token's product with each row.
 
     Attributes:
-        moment: Of g.
+        moment: The moment of g.
         largest: The tokens where g is longest.
         absolute: Mean sizes of features' gradients, None if they were not asked for.
     """

@@ -35,7 +35,7 @@ class Fidelity:
         counts: At how many of them each feature fired; first tokens of passages included.
         num_tokens: How many they were, first tokens included.
         normalization: What the dictionary does to its input.
-        widths: Of its input and of its output.
+        widths: The widths of its input and its output.
         fault: What is wrong, and the likely cause, if it explains too little; None if it does not.
     """
 

@@ -24,8 +24,8 @@ class TokensPlan:
 
     Attributes:
         prompts: The prompts, and the positions that they share.
-        sites: At which sites.
-        targets: At which positions whole vectors are kept.
+        sites: The sites that are measured.
+        targets: The positions at which whole vectors are kept.
     """
 
     prompts: PromptSet

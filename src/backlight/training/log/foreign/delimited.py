@@ -66,7 +66,7 @@ class Table:
     """The rows of a table.
 
     Attributes:
-        names: Of its columns.
+        names: The names of its columns.
         ragged: How many rows had more cells than there are names, and were left out.
     """
 

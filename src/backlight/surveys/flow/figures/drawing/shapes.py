@@ -20,7 +20,7 @@ def slices(
 
     Args:
         x: Where to cut, in rising order.
-        half_thickness: Of the ribbon at each cut.
+        half_thickness: The half thickness of the ribbon at each cut.
         middle: The height of its middle line.
 
     Returns:
@@ -43,7 +43,7 @@ def loop(
         right: Where the band begins.
         left: Where its point is.
         rise: How high the arch is above its feet; below zero, how deep.
-        thickness: Of the band.
+        thickness: The thickness of the band.
 
     Returns:
         The outline.
@@ -69,7 +69,7 @@ def arrowhead(
     Args:
         base: The middle of its base.
         tip: Its point.
-        width: Of the base.
+        width: The width of the base.
 
     Returns:
         The corner on the right of who walks to the tip, the tip, and the other corner.
