@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from backlight import cli, load_results
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver import progress
-from backlight.surveys.driver.conduct import ask
+from backlight.surveys.driver.conduct import asked, conduct
 from zoo import toy
 from zoo.folders import contents
 from zoo.toy import TOY, measure
@@ -62,7 +62,7 @@ def test_it_has_a_command_with_help_and_a_printed_summary(words, capsys):
 
 
 def test_it_has_a_python_call_whose_numbers_are_those_of_plain_autograd(options):
-    results = ask(TOY, None, options)
+    results = conduct(TOY, asked(TOY, None, options, None))
 
     expected = mean_length_by_hand(options)
     assert results.tables["toy"]["mean_length"][0] == pytest.approx(expected, rel=1e-5)

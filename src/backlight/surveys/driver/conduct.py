@@ -20,32 +20,28 @@ from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.writing import write
 
 
-def ask(
+def asked(
     survey: Survey,
     config: str | Path | None,
     options: Mapping[str, Any],
-    *,
-    subject: Subject | None = None,
-    **given: Any,
-) -> Results:
-    """Carry out a survey for a caller in Python.
+    subject: Subject | None,
+) -> Any:
+    """Read the options of a caller in Python.
 
     Args:
-        survey: Which.
+        survey: What is asked.
         config: A YAML file of options, if any.
         options: Options by the names of the command's flags; they win over the file.
         subject: A model that is already loaded; None for the one that the options name.
-        **given: What else the survey takes in Python, handed to its measure door.
 
     Returns:
-        What was found.
+        The options, checked.
 
     Raises:
         ConfigError: If an option does not exist or does not fit, or is one for loading a model
             although there is a subject.
     """
-    settled = settle(resolve(survey.options, config, options), subject)
-    return conduct(survey, settled, subject=subject, **given)
+    return settle(resolve(survey.options, config, options), subject)
 
 
 def run(survey: Survey, options: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.subject import Subject
 from backlight.runs.results import Results
-from backlight.surveys.driver.conduct import ask
+from backlight.surveys.driver.conduct import asked, conduct
 from backlight.surveys.features import FEATURES
 
 
@@ -42,4 +42,5 @@ def sae(
         >>> import backlight
         >>> backlight.sae(sae_path="smollm2", layers=15)  # doctest: +SKIP
     """
-    return ask(FEATURES, config, options, subject=subject, dictionaries=dictionaries)
+    settled = asked(FEATURES, config, options, subject)
+    return conduct(FEATURES, settled, subject=subject, dictionaries=dictionaries)

@@ -5,7 +5,7 @@ from typing import Any
 
 from backlight.models.subject import Subject
 from backlight.runs.results import Results
-from backlight.surveys.driver.conduct import ask
+from backlight.surveys.driver.conduct import asked, conduct
 from backlight.surveys.flow import FLOW
 
 
@@ -38,4 +38,4 @@ def flow(
         >>> [str(half) for half in found.tables["residual"]["half"][:2]]
         ['attention', 'mlp']
     """
-    return ask(FLOW, config, options, subject=subject)
+    return conduct(FLOW, asked(FLOW, config, options, subject), subject=subject)

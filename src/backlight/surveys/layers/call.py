@@ -5,7 +5,7 @@ from typing import Any
 
 from backlight.models.subject import Subject
 from backlight.runs.results import Results
-from backlight.surveys.driver.conduct import ask
+from backlight.surveys.driver.conduct import asked, conduct
 from backlight.surveys.layers import LAYERS
 
 
@@ -39,4 +39,4 @@ def layers(
         >>> found.data["layer_0_mean_abs"].shape
         (128,)
     """
-    return ask(LAYERS, config, options, subject=subject)
+    return conduct(LAYERS, asked(LAYERS, config, options, subject), subject=subject)

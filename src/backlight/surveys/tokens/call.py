@@ -5,7 +5,7 @@ from typing import Any
 
 from backlight.models.subject import Subject
 from backlight.runs.results import Results
-from backlight.surveys.driver.conduct import ask
+from backlight.surveys.driver.conduct import asked, conduct
 from backlight.surveys.tokens import TOKENS
 
 
@@ -41,4 +41,4 @@ def tokens(
         >>> found.data["layers.2.resid.post/gradient_norm"].shape
         (4, 1, 24)
     """
-    return ask(TOKENS, config, options, subject=subject)
+    return conduct(TOKENS, asked(TOKENS, config, options, subject), subject=subject)

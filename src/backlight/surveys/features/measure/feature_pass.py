@@ -167,7 +167,23 @@ class ErrorPass(FeaturePass):
         self, batches: Sequence[Batch], dictionaries: Sequence[PlacedDictionary]
     ) -> Iterator[tuple[PlacedDictionary, Iterator[Observation]]]:
         """See ``FeaturePass.past``."""
-        kept = [self._record(batch, dictionaries) for batch in batches]
+        reads, writes = self._sites(dictionaries)
+        kept: list[Tape] = []
+        for batch in batches:
+            if writes:
+                tape = record(
+                    self._subject,
+                    batch,
+                    unique_sites(*reads, *writes),
+                    objective=self._objective,
+                    keep_activations={site.name for site in reads},
+                )
+            else:
+                tape = record_activations(self._subject, batch, reads)
+            # Of each site, only the positions that are looked at are kept.
+            activations = self._looked_at(tape.activations, reads, batch, "activations")
+            gradients = self._looked_at(tape.gradients, writes, batch, "gradients")
+            kept.append(replace(tape, activations=activations, gradients=gradients))
         for placed in dictionaries:
             yield placed, map(partial(self._encoded, placed), kept)
 
@@ -178,26 +194,14 @@ class ErrorPass(FeaturePass):
         widths = sum(sum(placed.fidelity.widths) for placed in dictionaries)
         return widths * self._precision.itemsize / self._plan.stride
 
-    def _record(self, batch: Batch, dictionaries: Sequence[PlacedDictionary]) -> Tape:
-        """Run a batch once, and keep of each site the positions that are looked at."""
+    def _sites(self, dictionaries: Sequence[PlacedDictionary]) -> tuple[list[Site], list[Site]]:
+        """Find where activations are needed, and where gradients."""
         scales = any(placed.fidelity.normalization != "none" for placed in dictionaries)
-        writes = unique_sites(*(placed.writes for placed in dictionaries))
         reads = unique_sites(*(placed.reads for placed in dictionaries))
-        reads = reads if self._plan.encodes or scales else []
-        if self._plan.quantity == "values":
-            tape, writes = record_activations(self._subject, batch, reads), []
-        else:
-            tape = record(
-                self._subject,
-                batch,
-                unique_sites(*reads, *writes),
-                objective=self._objective,
-                keep_activations={site.name for site in reads},
-            )
-        return replace(
-            tape,
-            activations=self._looked_at(tape.activations, reads, batch, "activations"),
-            gradients=self._looked_at(tape.gradients, writes, batch, "gradients"),
+        writes = unique_sites(*(placed.writes for placed in dictionaries))
+        return (
+            reads if self._plan.encodes or scales else [],
+            [] if self._plan.quantity == "values" else writes,
         )
 
     def _encoded(self, placed: PlacedDictionary, tape: Tape) -> Observation:
