@@ -122,7 +122,7 @@ def _quality(table: Table) -> Figure:
 def _top(table: Table, layers: Sequence[int], mode: str, title: str) -> Figure:
     """Draw the features of the largest values with their errors, layer by layer."""
     title = f"Largest {mode.replace('_', ' ')}: {title}"
-    x = f"{table.label(mode)}, with 95 % of its error"
+    x = f"{table.label(mode)}, with 95 % intervals"
     if len(layers) == 1:
         figure = figure_with_text(8, 4.1, title=title)
         panels = fixed_panels(figure, 1, 1)
