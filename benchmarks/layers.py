@@ -135,7 +135,7 @@ def survey(
         yield
     by_layer = site_results(state, sites)
     for result in by_layer.values():
-        aggregate(result.moments, "mean_abs").astype(np.float32)
+        aggregate(result.moments.mean_abs).astype(np.float32)
     layer_table(by_layer, "gradients")
     dimension_table(by_layer, "gradients")
     histogram_table(by_layer, "gradients")
