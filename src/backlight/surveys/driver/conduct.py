@@ -112,7 +112,7 @@ def conduct(
     clock.lap("tables")
     results = results_of(options, findings, directory)
     if directory is not None:
-        write(directory, findings, survey.door("figures").draw(results), clock)
+        write(directory, findings, lambda: survey.door("figures").draw(results), clock)
     return results
 
 

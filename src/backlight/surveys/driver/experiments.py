@@ -84,5 +84,5 @@ def experiment(lab: Lab, options: Any) -> Results:
     if directory is not None:
         from backlight.report.plot_drawing import draw_plots
 
-        write(directory, findings, draw_plots(seen.plots, results.tables), clock)
+        write(directory, findings, lambda: draw_plots(seen.plots, results.tables), clock)
     return results

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ _OF_A_LAYER = re.compile(r"layer_(\d+)_")
 def write(
     directory: RunDirectory,
     findings: Findings,
-    figures: Iterable[tuple[str, "Figure"]],
+    draw: Callable[[], Iterable[tuple[str, "Figure"]]],
     clock: Clock,
 ) -> None:
     """Write everything into a run directory and finish it.
@@ -29,11 +29,9 @@ def write(
     Args:
         directory: Where.
         findings: What was found.
-        figures: The figures by the names of their files, drawn as they are asked for.
+        draw: Draws the figures, by the names of their files.
         clock: How long it took so far.
     """
-    from backlight.report.rendering import rendered
-
     seconds = Clock()
     for name, content in findings.files.items():
         _write_file(directory, name, content)
@@ -43,7 +41,9 @@ def write(
     if findings.statistics:
         directory.write_arrays(STATISTICS, dict(findings.statistics))
     clock.lap("save_data")
-    for name, figure in figures:
+    from backlight.report.rendering import rendered  # only now is matplotlib needed
+
+    for name, figure in draw():
         directory.write_bytes(name, rendered(name, figure))
         seconds.lap(name)
     clock.lap("plots")
