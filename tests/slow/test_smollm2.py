@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 
 import numpy as np
 import pytest
@@ -90,9 +91,11 @@ def test_runs_killed_at_ten_random_moments_end_with_the_same_bytes(tmp_path):
     seconds = time.monotonic() - start
     expected = files_of(tmp_path / "whole")
     arrays = load_results(tmp_path / "whole").data
-    moments = random.Random(0)
+    moments, killed = random.Random(0), 0
 
-    for number in range(10):
+    for number in count():
+        if killed == 10:
+            break
         directory = tmp_path / f"killed_{number}"
         process = subprocess.Popen(
             command(directory), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -100,7 +103,10 @@ def test_runs_killed_at_ten_random_moments_end_with_the_same_bytes(tmp_path):
         time.sleep(moments.uniform(0.2, 0.9) * seconds)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not (directory / "manifest.json").exists()
+        if (directory / "manifest.json").exists():  # it was done before, on a machine less busy now
+            seconds *= 0.8
+            continue
+        killed += 1
 
         subprocess.run(command(directory, "--resume"), check=True, capture_output=True)
 
