@@ -15,10 +15,28 @@ def placement_plots(config: NormPlacementConfig) -> list[Plot]:
     Returns:
         Two figures.
     """
+    return [
+        Plot(
+            name="norm_placement",
+            title=f"Norms before (pre) and behind (post) the branches, first weights, "
+            f"{config.seeds} seeds, 95 % intervals",
+            panels=_at_first(config),
+        ),
+        Plot(
+            name="norm_placement_training",
+            title=f"{config.n_layer} blocks learn characters, {config.initialisation} weights, "
+            f"mean of {config.training_seeds} seeds",
+            panels=_trained(config),
+        ),
+    ]
+
+
+def _at_first(config: NormPlacementConfig) -> list[Panel]:
+    """Describe the panels of gradients and of the stream at the first weights."""
     measured = partial(Panel, low="low", high="high")
     gradients = partial(measured, series="norm", log="y", y_label="norm of the gradient of W2")
     by_layer = partial(gradients, table="layers", x="layer", y="gradient")
-    at_first = [
+    return [
         gradients(
             table="depths",
             x="doublings",
@@ -42,7 +60,11 @@ def placement_plots(config: NormPlacementConfig) -> list[Plot]:
             y_label="mean square of an entry",
         ),
     ]
-    trained = [
+
+
+def _trained(config: NormPlacementConfig) -> list[Panel]:
+    """Describe a panel of losses for each learning rate."""
+    return [
         Panel(
             table="curves",
             x="step",
@@ -52,18 +74,4 @@ def placement_plots(config: NormPlacementConfig) -> list[Plot]:
             title=f"AdamW at {rate:g}",
         )
         for rate in config.learning_rates
-    ]
-    return [
-        Plot(
-            name="norm_placement",
-            title=f"Norms before (pre) and behind (post) the branches, first weights, "
-            f"{config.seeds} seeds, 95 % intervals",
-            panels=at_first,
-        ),
-        Plot(
-            name="norm_placement_training",
-            title=f"{config.n_layer} blocks learn characters, {config.initialisation} weights, "
-            f"mean of {config.training_seeds} seeds",
-            panels=trained,
-        ),
     ]

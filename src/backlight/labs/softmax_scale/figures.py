@@ -16,6 +16,16 @@ def scale_plot(config: SoftmaxScaleConfig) -> Plot:
     Returns:
         The figure.
     """
+    return Plot(
+        name="softmax_scale",
+        title="What the softmax of attention lets through to the scores",
+        panels=[*_against_width(config), *_by_scores()],
+        columns=3,
+    )
+
+
+def _against_width(config: SoftmaxScaleConfig) -> list[Panel]:
+    """Describe a panel for each quantity, against the width of queries and keys."""
     keys = 64 if 64 in config.num_keys else config.num_keys[-1]
     against_width = partial(
         Panel,
@@ -26,7 +36,7 @@ def scale_plot(config: SoftmaxScaleConfig) -> Plot:
         x_label="width d of queries and keys",
         y_label="",
     )
-    panels = [
+    return [
         against_width(
             y=column,
             low=f"{column}_low",
@@ -42,6 +52,10 @@ def scale_plot(config: SoftmaxScaleConfig) -> Plot:
             ("query_gradient", "mean gradient at a query", None),
         )
     ]
+
+
+def _by_scores() -> list[Panel]:
+    """Describe the norm against the scale of the scores, and for one score that stands out."""
     scales = Panel(
         table="scales",
         x="scale",
@@ -66,9 +80,4 @@ def scale_plot(config: SoftmaxScaleConfig) -> Plot:
         x_label="a",
         y_label="",
     )
-    return Plot(
-        name="softmax_scale",
-        title="What the softmax of attention lets through to the scores",
-        panels=[*panels, scales, peaks],
-        columns=3,
-    )
+    return [scales, peaks]

@@ -1,6 +1,6 @@
 """One number for each dimension or feature of a layer: the arrays, and what is said about them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from backlight.runs.results import CONSOLIDATED
 from backlight.stats.aggregate import Mode, Norm, aggregate
+from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.opening import Corpus
 from backlight.surveys.driver.options import Quantity, SurveyConfig
 from backlight.tables import Table
@@ -21,7 +22,49 @@ UNITS: Mapping[Quantity, str] = {
 """The unit of each quantity; a "unit" is one unit of the site's activation."""
 
 
-def aggregated(
+def findings_of(
+    options: SurveyConfig,
+    corpus: Corpus,
+    by_mode: Mapping[int, Mapping[str, NDArray[np.float64]]],
+    tables: Sequence[Table],
+    *,
+    metadata: Mapping[str, Any],
+    statistics: Mapping[str, NDArray[Any]] | None = None,
+    **asked: Any,
+) -> Findings:
+    """Put the tables of a survey beside its arrays, and describe these.
+
+    Args:
+        options: The options.
+        corpus: What was measured.
+        by_mode: By layer, the statistic of each mode: one number for each dimension.
+        tables: The tables; the first has a row for each layer.
+        metadata: What a reader of the numbers must know.
+        statistics: Arrays that are kept as they are; None for none.
+        **asked: Options of this survey alone that belong to the description.
+
+    Returns:
+        What was found; each array also has a file of its own,
+        ``layer_{i}_{mode}_{what was aggregated}.npy``.
+    """
+    data = _aggregated(options, by_mode)
+    description = _described(options, corpus, tables[0], data, asked)
+    return Findings(
+        tables=tables,
+        data=data,
+        statistics=statistics or {},
+        metadata={
+            **metadata,
+            "text": corpus.passages.account(),
+            **corpus.subject.note,
+        },
+        described=description,
+        brief={**description["experiment_info"], **description["analysis_config"]},
+        files={f"{name}_{options.aggregate_by}.npy": array for name, array in data.items()},
+    )
+
+
+def _aggregated(
     options: SurveyConfig, statistics: Mapping[int, Mapping[str, NDArray[np.float64]]]
 ) -> dict[str, NDArray[np.float32]]:
     """Aggregate each layer's dimensions in every way that was asked for.
@@ -43,30 +86,14 @@ def aggregated(
     }
 
 
-def files_of(options: SurveyConfig, data: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Name the file of each array: ``layer_{i}_{mode}_{what was aggregated}.npy``."""
-    return {f"{name}_{options.aggregate_by}.npy": array for name, array in data.items()}
-
-
-def described(
+def _described(
     options: SurveyConfig,
     corpus: Corpus,
     layers: Table,
     data: Mapping[str, NDArray[Any]],
-    **more: Any,
+    asked: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Describe the arrays, for ``metadata.json``.
-
-    Args:
-        options: The options.
-        corpus: What was measured.
-        layers: The table with a row for each layer.
-        data: The arrays, from ``aggregated``.
-        **more: Options of this survey alone that belong to the description.
-
-    Returns:
-        What was asked, of which text, and the statistics of each array.
-    """
+    """Describe the arrays, for ``metadata.json``: what was asked, of which text, what came out."""
     numbers = layers["layer"].tolist()
     return {
         "experiment_info": {
@@ -83,7 +110,7 @@ def described(
             "aggregate_by": options.aggregate_by,
             "power": options.power,
             "loss_reduction": options.loss_reduction,
-            **more,
+            **asked,
         },
         "corpus": corpus.material["corpus"],
         "layer_statistics": {
@@ -101,11 +128,6 @@ def described(
             "individual_npy": f"layer_{{i}}_{{mode}}_{options.aggregate_by}.npy",
         },
     }
-
-
-def brief(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the archive of arrays says about itself: what was asked, without numbers."""
-    return {**description["experiment_info"], **description["analysis_config"]}
 
 
 def _variants(options: SurveyConfig) -> dict[str, tuple[Mode, Norm]]:

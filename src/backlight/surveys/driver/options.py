@@ -56,7 +56,11 @@ def _layers(found: Any) -> Any:
 Listed = Annotated[str, BeforeValidator(_listed)]
 """Several names with commas between them, in Python and YAML also a list."""
 
-Layers = Annotated[str, BeforeValidator(_layers)]
+Layers = Annotated[
+    str,
+    BeforeValidator(_layers),
+    Field(description="Such as 0-23, or 0,5,10, or 0-5,7, or all; also a list."),
+]
 """Layers as on the command line, in Python and YAML also a number or a list of numbers."""
 
 
@@ -64,6 +68,15 @@ Quantity = Literal["gradients", "values", "grad_x_act"]
 """``gradients``: of the reduced loss, in nats per unit of activation. ``values``: the activations
 themselves. ``grad_x_act``: gradient times activation, in nats: to first order, how much of the loss
 hangs on the dimension."""
+
+LossReduction = Annotated[
+    Literal["sequence_mean", "token_sum", "batch_mean"],
+    Field(
+        description="How the losses of tokens are combined: the sum of the means of sequences "
+        "(batches do not matter), the sum over tokens, or the mean over the batch."
+    ),
+]
+"""How tokens and sequences are weighed in the loss."""
 
 
 class Options(BaseModel):
@@ -197,11 +210,7 @@ class AggregateOptions(Options):
         default="none",
         description="Scale each layer so that its (absolute) sum is its number of dimensions.",
     )
-    loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
-        default="sequence_mean",
-        description="How the losses of tokens are combined: the sum of the means of sequences "
-        "(batches do not matter), the sum over tokens, or the mean over the batch.",
-    )
+    loss_reduction: LossReduction = "sequence_mean"
 
     @property
     def modes(self) -> tuple[Literal["mean", "mean_abs", "rms"], ...]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from backlight.data.batches import Passages
 from backlight.stats.aggregate import Mode, participation_ratio, top_share
 from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
-from backlight.surveys.driver.dimensions import UNITS, aggregated, brief, described, files_of
+from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.features.measure import FeaturesMeasurement
@@ -238,39 +238,28 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
         )
         for each in placed
     }
-    layers = feature_layer_table(by_layer, quantity, options.modes)
     decode = corpus.subject.tokenizer.decode
-    data = aggregated(options, {layer: found.statistics for layer, found in by_layer.items()})
-    about = described(
+    return findings_of(
         options,
         corpus,
-        layers,
-        data,
-        sae_path=options.sae_path,
-        splice=options.splice,
-        position_stride=options.stride,
-        active_only=options.active_only,
-    )
-    return Findings(
-        tables=(
-            layers,
+        {layer: found.statistics for layer, found in by_layer.items()},
+        (
+            feature_layer_table(by_layer, quantity, options.modes),
             dictionary_table(by_layer),
             top_feature_table(by_layer, quantity, corpus.passages, decode),
             feature_token_table(by_layer, quantity, corpus.passages, decode),
         ),
-        data=data,
+        metadata={
+            "num_tokens": next(iter(by_layer.values())).num_tokens,
+            **notes_of(corpus.subject, placed),
+        },
         statistics={
             f"layer_{layer}_{name}": values
             for layer, found in by_layer.items()
             for name, values in found.statistics.items()
         },
-        metadata={
-            "num_tokens": next(iter(by_layer.values())).num_tokens,
-            "text": corpus.passages.account(),
-            **corpus.subject.note,
-            **notes_of(corpus.subject, placed),
-        },
-        described=about,
-        brief=brief(about),
-        files=files_of(options, data),
+        sae_path=options.sae_path,
+        splice=options.splice,
+        position_stride=options.stride,
+        active_only=options.active_only,
     )

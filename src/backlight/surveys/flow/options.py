@@ -4,7 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from backlight.surveys.driver.options import CorpusOptions, Layers, ModelOptions, RunOptions
+from backlight.surveys.driver.options import (
+    CorpusOptions,
+    Layers,
+    LossReduction,
+    ModelOptions,
+    RunOptions,
+)
 
 
 class FlowConfig(RunOptions, CorpusOptions, ModelOptions):
@@ -20,14 +26,8 @@ class FlowConfig(RunOptions, CorpusOptions, ModelOptions):
         description="What is measured: what norms take out of the gradient, how it passes "
         "attention, or how it goes around and through the blocks.",
     )
-    layers: Layers = Field(
-        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; also a list."
-    )
-    loss_reduction: Literal["sequence_mean", "token_sum", "batch_mean"] = Field(
-        default="sequence_mean",
-        description="How the losses of tokens are combined: the sum of the means of sequences "
-        "(batches do not matter), the sum over tokens, or the mean over the batch.",
-    )
+    layers: Layers = "all"
+    loss_reduction: LossReduction = "sequence_mean"
 
     @property
     def views(self) -> tuple[Literal["norms", "attention", "residual"], ...]:

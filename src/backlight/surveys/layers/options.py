@@ -12,9 +12,7 @@ class LayersConfig(SurveyConfig):
     arrays, tables and figures.
     """
 
-    layers: Layers = Field(
-        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; also a list."
-    )
+    layers: Layers = "all"
     site: str = Field(
         default="mlp.out",
         description="The site of each layer: any kind that `backlight sites MODEL` lists.",

@@ -11,7 +11,7 @@ from backlight.stats.aggregate import participation_ratio, top_share
 from backlight.stats.bank import SiteResult
 from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, context_table
-from backlight.surveys.driver.dimensions import UNITS, aggregated, brief, described, files_of
+from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.layers.measure import LayersMeasurement
@@ -184,29 +184,24 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
     """
     state, corpus, quantity = measurement.state, measurement.corpus, options.aggregate_by
     by_layer = site_results(state, measurement.plan)
-    layers = layer_table(by_layer, quantity)
     decode = corpus.subject.tokenizer.decode
-    statistics = {
+    by_mode = {
         layer: {mode: getattr(result.moments, mode) for mode in options.modes}
         for layer, result in by_layer.items()
     }
-    data = aggregated(options, statistics)
-    about = described(options, corpus, layers, data, site=options.site)
-    return Findings(
-        tables=(
-            layers,
+    return findings_of(
+        options,
+        corpus,
+        by_mode,
+        (
+            layer_table(by_layer, quantity),
             dimension_table(by_layer, quantity),
             histogram_table(by_layer, quantity),
             top_token_table(by_layer, quantity, corpus.passages, decode),
         ),
-        data=data,
         metadata={
             "loss_nats_per_token": state.loss.nats_per_token,
             "num_tokens": corpus.passages.num_tokens,
-            "text": corpus.passages.account(),
-            **corpus.subject.note,
         },
-        described=about,
-        brief=brief(about),
-        files=files_of(options, data),
+        site=options.site,
     )

