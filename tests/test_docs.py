@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOT_PROSE = ("commands.md", "lab-log.md")
+NOT_PROSE = ("commands.md",)
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
     *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in NOT_PROSE),
