@@ -1,11 +1,11 @@
 """Views as JSON for the page's script: texts made plain, numbers in blocks."""
 
+import base64
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
-
-import base64
-import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from backlight.report.page.views import (
     Cells,
     Choice,
     Cloud,
-    Drawing,
+    Colouring,
+    Diagram,
     LineChart,
     Lines,
     Occurrence,
@@ -31,6 +32,14 @@ from backlight.report.page.views import (
 )
 
 Encoded = dict[str, Any]
+
+_SHEET = 1000  # the width of a diagram, as the page's script has it
+_UNKNOWN = "soft"
+_HUES = ("first", "second", "third", "fourth", "fifth", "sixth")
+_SHADES = (
+    *("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c"),
+    *("#28ae80", "#5ec962", "#addc30", "#fde725"),
+)
 
 
 @singledispatch
@@ -47,6 +56,7 @@ def encode(view: View, blocks: Blocks) -> Encoded:
     Raises:
         TypeError: If nothing draws such a view.
     """
+    del blocks
     raise TypeError(f"no page can show a {type(view).__name__}")
 
 
@@ -80,9 +90,7 @@ def _(view: Cloud, blocks: Blocks) -> Encoded:
             _texts_by_number(view.occurrences.get(layer), _occurrences, blocks)
             for layer in view.layers
         ],
-        "links": [
-            _texts_by_number(view.links.get(layer), plain, blocks) for layer in view.layers
-        ],
+        "links": [_texts_by_number(view.links.get(layer), plain, blocks) for layer in view.layers],
     }
 
 
@@ -106,21 +114,25 @@ def _(view: Scatter, blocks: Blocks) -> Encoded:
         "texts": blocks.texts(_plain(view.texts)),
         "choices": _choices(view.choices),
         "planes": {_key(place): _places(plane, blocks) for place, plane in view.planes.items()},
-        "colourings": [
-            {"label": plain(each.label), "values": [_value(value) for value in each.values]}
-            for each in view.colourings
-        ],
+        "colourings": [_colouring(each) for each in view.colourings],
     }
 
 
 @encode.register
-def _(view: Drawing, blocks: Blocks) -> Encoded:
-    del blocks  # a drawing has few shapes
+def _(view: Diagram, blocks: Blocks) -> Encoded:
+    del blocks  # a diagram has few shapes
+    scale = _SHEET / view.width
+    telling = [shape for shape in view.shapes if shape.told]
+    ends = [(each.points.min(axis=0), each.points.max(axis=0)) for each in telling]
+    middles = scale * np.array(ends).reshape(-1, 2, 2).mean(axis=1)
     return {
-        "kind": "drawing",
-        "width": view.width,
-        "height": view.height,
-        "shapes": [_shape(shape) for shape in view.shapes],
+        "kind": "diagram",
+        "label": plain(view.title),
+        "aspect": view.height / view.width,
+        "shapes": [_shape(shape, scale) for shape in view.shapes],
+        "x": middles[:, 0].round(1).tolist(),
+        "y": middles[:, 1].round(1).tolist(),
+        "told": [plain(each.told, lines=True) for each in telling],
     }
 
 
@@ -202,17 +214,54 @@ def _places(plane: Places, blocks: Blocks) -> Encoded:
     }
 
 
-def _shape(shape: Shape) -> Encoded:
+def _shape(shape: Shape, scale: float) -> Encoded:
     return {
         "kind": shape.kind,
-        "points": [round(float(value), 2) for value in np.ravel(shape.points)],
+        "points": (scale * np.ravel(shape.points)).round(1).tolist(),
         "paint": shape.paint,
         "opacity": shape.opacity,
-        "width": shape.width,
+        "width": round(scale * shape.width, 2),
         "text": plain(shape.text),
         "align": shape.align,
-        "told": plain(shape.told, lines=True),
     }
+
+
+def _colouring(colouring: Colouring) -> Encoded:
+    """Choose a colour for each point: a hue for each word, or a shade for each number."""
+    told = [_told(value) for value in colouring.values]
+    if any(isinstance(value, str) for value in colouring.values):
+        colours, legend = _by_word(told)
+    else:
+        colours, legend = _by_size(np.array(colouring.values, dtype=np.float64))
+    return {"label": plain(colouring.label), "colours": colours, "legend": legend, "told": told}
+
+
+def _by_word(words: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    frequent = [word for word, _ in Counter(words).most_common(len(_HUES))]
+    hues = dict(zip(frequent, _HUES, strict=False))
+    rest = [("other", _UNKNOWN)] if len(set(words)) > len(hues) else []
+    return [hues.get(word, _UNKNOWN) for word in words], [*hues.items(), *rest]
+
+
+def _by_size(sizes: NDArray[np.float64]) -> tuple[list[str], list[tuple[str, str]]]:
+    known = sizes[np.isfinite(sizes)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    parts = (sizes - low) / ((high - low) or 1.0)
+    colours = [_shade(float(part)) if np.isfinite(part) else _UNKNOWN for part in parts]
+    return colours, [(_told(low + part * (high - low)), _shade(part)) for part in (0.0, 0.5, 1.0)]
+
+
+def _shade(part: float) -> str:
+    """Mix a colour of the map of sizes, which the page's script has too (``cells.js``)."""
+    place = min(max(part, 0.0), 1.0) * (len(_SHADES) - 1)
+    first = min(int(place), len(_SHADES) - 2)
+    ends = [[int(_SHADES[first + k][i : i + 2], 16) for i in (1, 3, 5)] for k in (0, 1)]
+    mixed = (round(a + (b - a) * (place - first)) for a, b in zip(*ends, strict=True))
+    return "#" + "".join(f"{value:02x}" for value in mixed)
+
+
+def _told(value: float | str) -> str:
+    return plain(value) if isinstance(value, str) else f"{value:.4g}"
 
 
 def _choices(choices: Sequence[Choice]) -> list[Encoded]:

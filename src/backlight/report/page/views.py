@@ -251,7 +251,7 @@ Paint = Literal["ink", "soft", "line", "paper", "first", "second", "third", "fou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """One shape of a drawing.
+    """One shape of a diagram.
 
     Attributes:
         kind: A polygon, an open line, or a text at its first point.
@@ -261,7 +261,7 @@ class Shape:
         width: How wide a line is; how large a text's letters are.
         text: What a text says.
         align: Where the point of a text is.
-        told: What is told when it is pointed at; empty for nothing.
+        told: What is told when its middle is pointed at, in lines; empty for nothing.
     """
 
     kind: Literal["polygon", "line", "text"]
@@ -275,8 +275,8 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawing(View):
-    """A drawing of shapes that tell their numbers when they are pointed at.
+class Diagram(View):
+    """Shapes that tell their numbers when they are pointed at.
 
     Attributes:
         width: How wide it is; shapes are in the same unit.
