@@ -1,5 +1,5 @@
-from backlight.surveys.driver.options import CorpusOptions, ModelOptions, RunOptions
+from backlight.surveys.driver.options import CorpusOptions, ModelOptions, PrintOptions, RunOptions
 
 
-class ToyConfig(RunOptions, CorpusOptions, ModelOptions):
+class ToyConfig(PrintOptions, RunOptions, CorpusOptions, ModelOptions):
     """Measure how long the gradient is at the embedding."""

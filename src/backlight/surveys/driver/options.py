@@ -192,6 +192,16 @@ class RunOptions(Options):
     )
 
 
+class PrintOptions(Options):
+    """How much is printed; no number depends on it."""
+
+    table: Flag = Field(default=False, description="Print whole tables, not a screen of words.")
+    quiet: Flag = Field(
+        default=False,
+        description="Print nothing but the path of the run directory, and no progress.",
+    )
+
+
 class AggregateOptions(Options):
     """What is measured, and how tokens are made into one number for each dimension."""
 
@@ -218,5 +228,5 @@ class AggregateOptions(Options):
         return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
 
 
-class SurveyConfig(RunOptions, AggregateOptions, CorpusOptions, ModelOptions):
+class SurveyConfig(PrintOptions, RunOptions, AggregateOptions, CorpusOptions, ModelOptions):
     """Options that every survey of a corpus has."""

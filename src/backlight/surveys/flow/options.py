@@ -9,11 +9,12 @@ from backlight.surveys.driver.options import (
     Layers,
     LossReduction,
     ModelOptions,
+    PrintOptions,
     RunOptions,
 )
 
 
-class FlowConfig(RunOptions, CorpusOptions, ModelOptions):
+class FlowConfig(PrintOptions, RunOptions, CorpusOptions, ModelOptions):
     """Measure what norms, attention and residual paths do to the gradient on its way back.
 
     One forward and one backward pass over a corpus serves all views. Prints a table for each. With
