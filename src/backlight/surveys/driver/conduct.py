@@ -108,6 +108,8 @@ def conduct(
         unit=measurement.unit,
         run=directory,
         state=measurement.state,
+        found=measurement.found,
+        quiet=options.quiet,
     )
     # The model is borrowed once for all passes, which then need not do so one by one.
     with borrowed(measurement.corpus.subject.model), bar:

@@ -82,7 +82,7 @@ def experiment(lab: Lab, options: Any) -> Results:
     if found is not None and found.is_finished:
         return load_results(found.path)
     directory = begin(options, command, f"lab_{lab.name}", found, {})
-    trials = TrialRunner(options.device, directory)
+    trials = TrialRunner(options.device, directory, quiet=options.quiet)
     module = importlib.import_module(f"{lab.room}.experiment")
     seen: LabFindings = module.experiment(options, trials)
     clock.lap("experiment")

@@ -15,8 +15,8 @@ from backlight.runs.config import CONFIG
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results
 from backlight.surveys.driver.printing import Shown, print_shown
-from backlight.surveys.driver.progress import console
 from backlight.surveys.driver.sentences import count
+from backlight.surveys.driver.terminal import console
 
 NUM_LINES = 24
 """Lines of a screen."""

@@ -13,7 +13,7 @@ from backlight.foreign.text import plain
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results, load_results
 from backlight.surveys import SURVEYS
-from backlight.surveys.driver.progress import console
+from backlight.surveys.driver.terminal import console
 from backlight.tools.report.options import ReportConfig
 
 
