@@ -123,7 +123,7 @@ def conduct(
     clock.lap("tables")
     results = results_of(options, findings, directory, shown)
     if directory is not None:
-        write(directory, findings, lambda: shown.draw(results), clock, options.figures)
+        write(directory, findings, results, clock, options.figures)
     return results
 
 

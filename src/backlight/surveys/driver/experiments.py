@@ -79,7 +79,8 @@ def experiment(lab: Lab, options: Any) -> Results:
     Returns:
         What was found; of a finished run that was to be resumed, what its files hold.
     """
-    clock, command, shown = Clock(), command_of(lab), LabPresentation()
+    clock, command = Clock(), command_of(lab)
+    shown = LabPresentation(command)
     found = find_run(options, command)
     if found is not None and found.is_finished:
         return replace(load_results(found.path), presentation=shown)
@@ -99,5 +100,5 @@ def experiment(lab: Lab, options: Any) -> Results:
     )
     results = results_of(options, findings, directory, shown)
     if directory is not None:
-        write(directory, findings, lambda: shown.draw(results), clock, options.figures)
+        write(directory, findings, results, clock, options.figures)
     return results

@@ -13,7 +13,7 @@ from backlight.errors import ConfigError
 from backlight.foreign.text import plain
 from backlight.runs.config import CONFIG
 from backlight.runs.directory import RunDirectory
-from backlight.runs.results import Results
+from backlight.runs.results import PAGE, Results
 from backlight.surveys.driver.printing import Shown, print_shown
 from backlight.surveys.driver.sentences import count
 from backlight.surveys.driver.terminal import console
@@ -24,7 +24,6 @@ NUM_LINES = 24
 WIDTH = 100
 """Columns of a line at most, also where there is more room."""
 
-_PAGE = "index.html"
 _BETWEEN = "   "
 _LABEL = 10  # columns of the word before a place
 _WITH_ERROR, _SHARE = "\ue000±\ue000", "\ue000%"  # a line is not broken within a number
@@ -112,7 +111,7 @@ def where_it_went(results: Results, command: str, picture: str) -> list[str]:
     main = next((name for name in pictures if fnmatch(name, picture)), None)
     others = f", such as {main}" if main is not None and len(pictures) > 1 else ""
     lines = {
-        "Page": str(path / _PAGE) if _PAGE in files else "",
+        "Page": str(path / PAGE) if PAGE in files else "",
         "Figures": f"{len(pictures)} in {path}{others}" if pictures else "",
         "Tables": str(path / "tables" / "*.csv"),
         "Again": f"backlight {command} {shlex.quote(str(path / CONFIG))}",
