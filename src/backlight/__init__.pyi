@@ -8,10 +8,11 @@ from .dictionaries.foreign import dictionary_from_object
 from .labs.call import lab
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
-from .runs.results import Results, load_results
+from .runs.results import Results
 from .surveys.features.call import sae
 from .surveys.flow.call import flow
 from .surveys.layers.call import layers
+from .surveys.loading import load_results
 from .surveys.tokens.call import tokens
 from .tools.doctor.command import doctor
 from .tools.rules.apply import apply_rule, surrogate_norm

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 from backlight.errors import BacklightError, ConfigError, shorten
 from backlight.foreign.failures import kinds_of_failures, tell
@@ -59,7 +59,8 @@ def _add(
         carry_out: Takes the options, and may return an exit status.
         positional: The option that may stand without its name; None for a file of options.
     """
-    nothing = kind.model_construct()
+    flags = kind if positional is None else _without(kind, positional)
+    nothing = flags.model_construct()
 
     def command(first: Any = None, *, options: Any = nothing) -> Any:
         given = {each: getattr(options, each) for each in options.model_fields_set}
@@ -75,7 +76,7 @@ def _add(
         default = inspect.Parameter.empty if field.is_required() else None
     own = {
         first: Annotated[annotation, Parameter(help=told)],
-        "options": Annotated[kind, Parameter(name="*")],
+        "options": Annotated[flags, Parameter(name="*")],
     }
     parameters = [
         inspect.Parameter(first, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default),
@@ -86,6 +87,12 @@ def _add(
     command.__annotations__, command.__doc__ = own, kind.__doc__
     setattr(command, "__signature__", signature)  # noqa: B010  # not known of functions
     to.command(command, name=name)
+
+
+def _without(kind: type[BaseModel], positional: str) -> type[BaseModel]:
+    """Return options whose positional one may be missing among the flags: it stands before them."""
+    apart: dict[str, Any] = {positional: (Annotated[Any, Parameter(parse=False)], None)}
+    return create_model(kind.__name__, __base__=kind, **apart)
 
 
 # What carries commands out is loaded when it is called, so that words can be read without torch.

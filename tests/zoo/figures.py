@@ -11,6 +11,11 @@ def caption(figure):
     return " ".join(text.get_text().split())
 
 
+def made(drawings):
+    """Draw figures; return them by the names of their files."""
+    return {drawing.name: drawing.make() for drawing in drawings}
+
+
 def bands(axes):
     """List the bands of uncertainty in a panel."""
     return [each for each in axes.collections if isinstance(each, FillBetweenPolyCollection)]

@@ -74,6 +74,7 @@ def _load() -> None:
     from matplotlib.figure import Figure
 
     from backlight.report import rendering
+    from backlight.report.drawing import Drawing
     from backlight.surveys import SURVEYS
     from backlight.surveys.driver import conduct, progress
     from backlight.tools.report import command as _report  # noqa: F401
@@ -86,7 +87,7 @@ def _load() -> None:
     assert conduct
     progress.CHECKPOINT_SECONDS, progress.CHECKPOINT_PATIENCE = 0.0, 0
     rendering.rendered = lambda name, figure: b"pixels"
-    pictures = [("depth.png", Figure()), ("figures/one.png", Figure())]
+    pictures = [Drawing(name=name, make=Figure) for name in ("depth.png", "figures/one.png")]
     for survey in SURVEYS.values():
         for door in ("measure", "tables", "figures", "printed"):
             survey.door(door)

@@ -1,10 +1,12 @@
 """Figures of a run's dimensions, or features: of each layer, and of all layers side by side."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from backlight.report.distributions import (
@@ -14,6 +16,7 @@ from backlight.report.distributions import (
     draw_values,
     draw_values_on,
 )
+from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, fixed_panels, layer_panels
 from backlight.report.scales import CommonScale
 from backlight.runs.results import Results
@@ -77,14 +80,14 @@ class Dimensions:
     means: Mapping[int, Table]
 
 
-def draw_dimensions(shown: Dimensions) -> Iterator[tuple[str, Figure]]:
-    """Draw all figures of single dimensions.
+def draw_dimensions(shown: Dimensions) -> Iterator[Drawing]:
+    """List all figures of single dimensions.
 
     Args:
         shown: What to show.
 
     Yields:
-        The name of each figure's file, and the figure.
+        The figures, not yet drawn.
     """
     for variant in shown.variants:
         yield from _layer_figures(shown, (variant,), f"_{variant.name}", "")
@@ -95,38 +98,73 @@ def draw_dimensions(shown: Dimensions) -> Iterator[tuple[str, Figure]]:
     for pair in zip(means, sizes, strict=False):
         yield from _layer_figures(shown, pair, pair[0].name.removeprefix("mean"), "_combined")
     if means and sizes:
-        yield "mean_against_mean_abs.png", _against(shown)
+        yield Drawing(name="mean_against_mean_abs.png", make=partial(_against, shown))
 
 
 def _layer_figures(
     shown: Dimensions, variants: Sequence[Variant], name: str, end: str
-) -> Iterator[tuple[str, Figure]]:
-    """Draw each layer's distribution and values, those of several variants side by side."""
+) -> Iterator[Drawing]:
+    """List each layer's distribution and values, those of several variants side by side."""
     scatter = f"{shown.noun if end else _KINDS[shown.index]}_scatter"
     for layer in variants[0].tables:
         tables = [variant.tables[layer] for variant in variants]
+        title = f"Layer {layer}: {shown.title}"
         for kind, draw in ((f"{shown.noun}_hist", draw_distribution), (scatter, draw_values)):
-            wide = 8 if len(tables) == 1 else 13
-            figure = figure_with_text(wide, 4.1, title=f"Layer {layer}: {shown.title}")
-            panels = fixed_panels(figure, len(tables), len(tables))
-            for axes, table in zip(panels, tables, strict=True):
-                draw(axes, table)
-            yield f"layer_{layer}{name}_{kind}{end}.png", figure
+            yield Drawing(
+                name=f"layer_{layer}{name}_{kind}{end}.png",
+                is_overview=False,
+                make=partial(_side_by_side, title, tables, draw),
+            )
 
 
-def _all_layers_figures(shown: Dimensions, variant: Variant) -> Iterator[tuple[str, Figure]]:
+def _side_by_side(
+    title: str, tables: Sequence[Table], draw: Callable[[Axes, Table], None]
+) -> Figure:
+    figure = figure_with_text(8 if len(tables) == 1 else 13, 4.1, title=title)
+    panels = fixed_panels(figure, len(tables), len(tables))
+    for axes, table in zip(panels, tables, strict=True):
+        draw(axes, table)
+    return figure
+
+
+def _all_layers_figures(shown: Dimensions, variant: Variant) -> Iterator[Drawing]:
+    kinds = {
+        f"{shown.noun}_histograms": _all_distributions,
+        f"{_KINDS[shown.index]}_scatter": _all_values,
+    }
+    for kind, draw in kinds.items():
+        yield Drawing(
+            name=f"all_layers_{variant.name}_{kind}.png", make=partial(draw, shown, variant)
+        )
+
+
+def _all_distributions(shown: Dimensions, variant: Variant) -> Figure:
+    x, y = _unit(variant), f"number of {shown.index}s"
+    return _all_layers(shown, variant, draw_distribution_on, x=x, y=y)
+
+
+def _all_values(shown: Dimensions, variant: Variant) -> Figure:
+    return _all_layers(shown, variant, draw_values_on, x=shown.index, y=_unit(variant))
+
+
+def _all_layers(
+    shown: Dimensions,
+    variant: Variant,
+    draw: Callable[[Axes, Table, CommonScale], None],
+    *,
+    x: str,
+    y: str,
+) -> Figure:
     tables = variant.tables
     scale = CommonScale.of(np.concatenate([each[variant.mode] for each in tables.values()]))
-    unit = next(iter(tables.values())).label(variant.mode)
-    kinds = {
-        f"{shown.noun}_histograms": (draw_distribution_on, unit, f"number of {shown.index}s"),
-        f"{_KINDS[shown.index]}_scatter": (draw_values_on, shown.index, unit),
-    }
-    for kind, (draw, x, y) in kinds.items():
-        figure, panels = layer_panels(f"All layers: {shown.title}", list(tables), x=x, y=y)
-        for axes, table in zip(panels, tables.values(), strict=True):
-            draw(axes, table, scale)
-        yield f"all_layers_{variant.name}_{kind}.png", figure
+    figure, panels = layer_panels(f"All layers: {shown.title}", list(tables), x=x, y=y)
+    for axes, table in zip(panels, tables.values(), strict=True):
+        draw(axes, table, scale)
+    return figure
+
+
+def _unit(variant: Variant) -> str:
+    return next(iter(variant.tables.values())).label(variant.mode)
 
 
 def _against(shown: Dimensions) -> Figure:

@@ -1,6 +1,7 @@
 """Panels of lines and points, drawn as a ``Plot`` says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from backlight.report.colours import shades
+from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.report.plots import Panel, Plot, plots_from_json
 from backlight.runs.results import Results
@@ -21,36 +23,36 @@ _MANY_POINTS = 40  # above which lines have no marks
 _FEW_DECADES, _NARROW = 2.0, 0.7  # a narrow logarithmic axis may not even have a 1, a 2 and a 5
 
 
-def draw(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw the figures that a run declares in its metadata.
+def draw(results: Results) -> Iterator[Drawing]:
+    """List the figures that a run declares in its metadata.
 
     Args:
         results: The run, carried out just now or read from disk.
 
     Yields:
-        The name of each figure's file, and the figure.
+        The figures, not yet drawn.
     """
-    yield from draw_plots(plots_from_json(results.metadata["plots"]), results.tables)
+    for plot in plots_from_json(results.metadata["plots"]):
+        yield Drawing(name=f"{plot.name}.png", make=partial(draw_plot, plot, results.tables))
 
 
-def draw_plots(plots: Sequence[Plot], tables: Mapping[str, Table]) -> Iterator[tuple[str, Figure]]:
-    """Draw figures from tables.
+def draw_plot(plot: Plot, tables: Mapping[str, Table]) -> Figure:
+    """Draw a figure from tables.
 
     Args:
-        plots: What is to be drawn.
+        plot: What is to be drawn.
         tables: The tables, by name.
 
-    Yields:
-        The name of each figure's file, and the figure.
+    Returns:
+        The figure.
     """
-    for plot in plots:
-        columns = min(plot.columns, len(plot.panels))
-        height = _HEIGHT * -(-len(plot.panels) // columns)
-        figure = figure_with_text(_WIDTH * columns, height, title=plot.title)
-        panels = panels_in(figure, len(plot.panels), columns)
-        for axes, panel in zip(panels, plot.panels, strict=True):
-            _draw_panel(axes, panel, tables[panel.table])
-        yield f"{plot.name}.png", figure
+    columns = min(plot.columns, len(plot.panels))
+    height = _HEIGHT * -(-len(plot.panels) // columns)
+    figure = figure_with_text(_WIDTH * columns, height, title=plot.title)
+    panels = panels_in(figure, len(plot.panels), columns)
+    for axes, panel in zip(panels, plot.panels, strict=True):
+        _draw_panel(axes, panel, tables[panel.table])
+    return figure
 
 
 def _draw_panel(axes: Axes, panel: Panel, table: Table) -> None:

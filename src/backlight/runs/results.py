@@ -4,11 +4,11 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from numpy.typing import NDArray
 
-from backlight.errors import RunDirectoryError, quoted
+from backlight.errors import RunDirectoryError, UsageError, quoted
 from backlight.foreign.documents import parse_json
 from backlight.foreign.files import expanded
 from backlight.foreign.text import html, plain
@@ -27,6 +27,15 @@ _LONGEST_REASON = 200
 _Read = TypeVar("_Read")
 
 
+@runtime_checkable
+class Presentation(Protocol):
+    """How the results of one kind of run are shown, which only those above this room know."""
+
+    def figures(self, results: "Results") -> Mapping[str, Any]:
+        """Offer the figures of results by name, as ``matplotlib`` draws them when asked for."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Results:
     """What a run found, or what one of its files holds.
@@ -40,6 +49,7 @@ class Results:
         metadata: What the run says of itself.
         tables: Tables by name.
         config: Options and provenance; empty if one file was read.
+        presentation: How they are shown; None if nobody knows, as of one file of a run.
 
     Example:
         >>> import numpy as np
@@ -58,6 +68,21 @@ class Results:
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tables: Mapping[str, Table] = field(default_factory=dict[str, Table])
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    presentation: Presentation | None = field(default=None, compare=False)
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """The figures by name, such as ``depth_profile``: each is drawn when it is asked for.
+
+        Raises:
+            UsageError: If these are no results of a whole run that has figures.
+        """
+        if self.presentation is None:
+            raise UsageError(
+                "These results have no figures: those of `backlight layers`, `sae`, `tokens`, "
+                "`flow` and `lab` have some, measured just now or read back from a run directory."
+            )
+        return self.presentation.figures(self)
 
     def __repr__(self) -> str:
         where = "not saved" if self.path is None else f"saved in {plain(self.path)}"
@@ -113,19 +138,6 @@ def load_results(path: str | Path) -> Results:
     Raises:
         RunDirectoryError: If it cannot be read as what it is, or a file of a run is missing or was
             changed.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
-        >>> import backlight
-        >>> from backlight.tables import Table
-        >>> norms = Table(name="norms", columns={"norm": np.array([1.5, 0.5])})
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = Path(folder, "norms.csv").write_text(norms.to_csv())
-        ...     results = backlight.load_results(Path(folder, "norms.csv"))
-        >>> results.tables["norms"]["norm"]
-        array([1.5, 0.5])
     """
     path = expanded(path, error=RunDirectoryError)
     if path.is_dir():

@@ -67,6 +67,13 @@ def test_a_stopped_experiment_resumes_to_the_same_bytes(tmp_path, monkeypatch):
     assert len(calls) == 3
 
 
+def test_an_experiment_s_figures_may_be_left_out(tmp_path):
+    backlight.lab("ln-jacobian", output_dir=tmp_path / "run", figures="none", **SMALL)
+
+    assert (tmp_path / "run" / "manifest.json").exists()
+    assert not list((tmp_path / "run").glob("*.png"))
+
+
 def test_python_writes_nothing_unless_it_is_told_to(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert backlight.lab("ln-jacobian", **SMALL).path is None

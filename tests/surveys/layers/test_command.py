@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -256,7 +258,8 @@ def test_the_config_holds_all_options_and_where_numbers_came_from(finished_run):
     kept = yaml.safe_load((finished_run / "config.yaml").read_text(encoding="utf-8"))
 
     origin = kept.pop("provenance")
-    assert set(kept) == set(LayersConfig.model_fields) - {"output_dir", "overwrite", "resume"}
+    of_the_call = {"output_dir", "overwrite", "resume", "figures"}
+    assert set(kept) == set(LayersConfig.model_fields) - of_the_call
     assert (kept["save_outputs"], kept["layers"], kept["batch_size"]) == (True, "0,2", 3)
     assert origin["command"] == "layers"
     assert {"torch", "transformers", "numpy", "backlight", "started"} <= set(origin)
@@ -288,6 +291,37 @@ def test_the_table_is_printed_with_errors_and_where_results_went(survey, place, 
     assert "247 tokens in 14 passages" in out
     assert re.search(r"Results +out\n", out)
     assert "backlight report out" in out
+
+
+@pytest.mark.parametrize("figures", ["all", "overview", "none"])
+def test_only_wanted_figures_are_written(survey, place, no_pixels, figures):
+    assert cli.main(survey(output_dir="out", figures=figures)) == 0
+
+    pictures = {path.name for path in (place / "out").glob("*.png")}
+    single = {name for name in pictures if name.startswith("layer_")}
+    assert len(single) == {"all": 6, "overview": 0, "none": 0}[figures]
+    assert len(pictures - single) == {"all": 4, "overview": 4, "none": 0}[figures]
+
+
+def test_a_run_without_figures_loads_nothing_that_draws(options, place):
+    code = (
+        "import sys, backlight\n"
+        f"backlight.layers(**{options!r}, layers=0, output_dir='out', figures='none')\n"
+        "sys.exit('matplotlib' in sys.modules)\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert (place / "out" / "manifest.json").exists()
+
+
+def test_which_figures_are_wanted_does_not_make_another_run(survey, place, no_pixels):
+    assert cli.main(survey(output_dir="out", figures="none")) == 0
+    before = contents(place / "out")
+
+    assert cli.main([*survey(output_dir="out", figures="overview"), "--resume"]) == 0
+
+    assert contents(place / "out") == before
+    assert "figures" not in yaml.safe_load(before["config.yaml"])
 
 
 def test_power_comes_before_normalisation_in_the_arrays(options):

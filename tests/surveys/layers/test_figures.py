@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from backlight.runs.results import Results
 from backlight.surveys.layers.figures import draw, draw_sizes
 from backlight.tables import Table
+from zoo.figures import made
 
 WIDTH = 8
 RANDOM = np.random.default_rng(0)
@@ -65,7 +66,7 @@ def histograms(rows):
 
 
 def drawn(names, **options):
-    return dict(draw(results_of(names, **options)))
+    return made(draw(results_of(names, **options)))
 
 
 def title_of(figure):
@@ -174,11 +175,19 @@ def test_the_depth_profile_has_a_panel_for_each_mode_and_one_for_concentration()
     np.testing.assert_allclose(shown, 0.5 / WIDTH)  # effective dimensions over dimensions
 
 
-def test_a_figure_is_drawn_only_when_it_is_asked_for():
-    figures = draw(results_of(["mean_abs"]))
+def test_figures_of_one_layer_are_no_overviews():
+    drawings = list(draw(results_of(["mean", "mean_abs"])))
 
-    assert next(figures)[0] == "depth_profile.png"
-    figures.close()
+    single = {drawing.name for drawing in drawings if not drawing.is_overview}
+    assert single == {each.name for each in drawings if each.name.startswith("layer_")}
+
+
+def test_a_figure_is_drawn_only_when_it_is_asked_for(monkeypatch):
+    begun = []
+    monkeypatch.setattr(Figure, "__init__", lambda *args, **options: begun.append(args))
+
+    assert len(list(draw(results_of(["mean", "mean_abs"])))) == 19
+    assert not begun
 
 
 @pytest.fixture

@@ -35,6 +35,30 @@ def test_redrawn_figures_are_the_same_bytes(finished, capsys):
     assert f"{len(figures(finished))} figures redrawn in {finished}" in capsys.readouterr().out
 
 
+def test_overviews_alone_are_redrawn_and_the_others_stay(finished, capsys):
+    before = contents(finished)
+    single = [name for name in figures(finished) if name.startswith("layer_")]
+    (finished / "depth_profile.png").unlink()
+
+    assert cli.main(["report", str(finished), "--figures", "overview"]) == 0
+
+    assert contents(finished) == before
+    redrawn = len(figures(finished)) - len(single)
+    assert f"{redrawn} figures redrawn in {finished}" in capsys.readouterr().out
+
+
+def test_figures_that_were_not_wanted_are_drawn_later(options, finished, tmp_path):
+    asked = {"layers": "0,2", "aggregation_mode": "both", "output_dir": tmp_path / "bare"}
+    backlight.layers(**options, **asked, figures="none")
+    assert not figures(tmp_path / "bare")
+
+    redraw(tmp_path / "bare")
+
+    assert figures(tmp_path / "bare") == figures(finished)
+    manifest = RunDirectory(tmp_path / "bare").manifest()
+    assert set(figures(finished)) <= set(manifest["files"])
+
+
 def test_a_report_needs_no_torch(options, tmp_path):
     backlight.layers(**options, layers="1", output_dir=tmp_path / "run")
     before = figures(tmp_path / "run")

@@ -1,7 +1,11 @@
 from matplotlib.figure import Figure
 
+from backlight.report.drawing import Drawing
+
 
 def draw(results):
-    figure = Figure()
-    figure.subplots().bar(["mean length"], results.tables["toy"]["mean_length"])
-    yield "toy.png", figure
+    def make():
+        (figure := Figure()).subplots().bar(["mean length"], results.tables["toy"]["mean_length"])
+        return figure
+
+    yield Drawing(name="toy.png", make=make)

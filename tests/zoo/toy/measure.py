@@ -24,8 +24,7 @@ def prepare(options, opening):
     corpus, state = opening.corpus(), Lengths()
 
     def steps():
-        subject = corpus.subject
-        site = subject.sites["embed.out"]
+        subject, site = corpus.subject, corpus.subject.sites["embed.out"]
         for members in corpus.batches[int(state.result("batches")[0]) :]:
             batch = Batch.of(corpus.passages, members).to(subject.device)
             tape = record(subject, batch, [site], objective=NextToken("sequence_mean"))

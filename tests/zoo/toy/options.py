@@ -1,5 +1,5 @@
-from backlight.surveys.driver.options import CorpusOptions, ModelOptions, RunOptions
+from backlight.surveys.driver.options import CorpusOptions, DrawnRunOptions, ModelOptions
 
 
-class ToyConfig(RunOptions, CorpusOptions, ModelOptions):
+class ToyConfig(DrawnRunOptions, CorpusOptions, ModelOptions):
     """Measure how long the gradient is at the embedding."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 from cyclopts import Parameter
 from pydantic import Field, PositiveInt, field_validator
 
-from backlight.surveys.driver.options import RunOptions
+from backlight.surveys.driver.options import DrawnRunOptions
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ Seeds = Annotated[
 ]
 
 
-class LabOptions(RunOptions):
+class LabOptions(DrawnRunOptions):
     """Options that every experiment has."""
 
     save_outputs: bool = Field(

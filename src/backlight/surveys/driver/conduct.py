@@ -1,6 +1,7 @@
 """The one way of every survey: find the run, open model and text, measure, tabulate, write."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ from backlight.errors import RunDirectoryError, quoted
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
-from backlight.runs.results import Results, load_results
+from backlight.runs.results import Presentation, Results, load_results
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.measurement import Findings, Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
+from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.printing import print_places, print_shown
 from backlight.surveys.driver.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.reading import resolve, same_numbers
@@ -79,10 +81,10 @@ def conduct(
         RunDirectoryError: If the run's directory cannot be used, or the finished run measured other
             data in memory.
     """
-    clock = Clock()
+    clock, shown = Clock(), SurveyPresentation(survey)
     found = find_run(options, survey.name)
     if found is not None and found.is_finished:
-        return _read_back(options, found)
+        return replace(_read_back(options, found), presentation=shown)
     opening = Opening(options, subject, clock)
     measurement: Measurement[Any, Any] = survey.door("measure").prepare(options, opening, **given)
     directory = begin(
@@ -110,19 +112,25 @@ def conduct(
     clock.lap("gradient_computation")
     findings: Findings = survey.door("tables").findings(options, measurement)
     clock.lap("tables")
-    results = results_of(options, findings, directory)
+    results = results_of(options, findings, directory, shown)
     if directory is not None:
-        write(directory, findings, lambda: survey.door("figures").draw(results), clock)
+        write(directory, findings, lambda: shown.draw(results), clock, options.figures)
     return results
 
 
-def results_of(options: Any, findings: Findings, directory: RunDirectory | None) -> Results:
+def results_of(
+    options: Any,
+    findings: Findings,
+    directory: RunDirectory | None,
+    presentation: Presentation,
+) -> Results:
     """Return findings as the results that a caller gets.
 
     Args:
         options: The options of the run.
         findings: What was found.
         directory: Where it is written, None for nowhere.
+        presentation: How they are shown.
 
     Returns:
         The results.
@@ -134,6 +142,7 @@ def results_of(options: Any, findings: Findings, directory: RunDirectory | None)
         metadata=findings.metadata,
         tables={table.name: table for table in findings.tables},
         config=same_numbers(options) if directory is None else directory.config(),
+        presentation=presentation,
     )
 
 

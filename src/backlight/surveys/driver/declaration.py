@@ -50,8 +50,8 @@ class Survey:
         options: What can be asked; the docstring is the help of the command.
         room: The package that holds the doors: ``measure`` (``prepare(options, opening)`` returns a
             ``Measurement``), ``tables`` (``findings(options, measurement)``), ``figures``
-            (``draw(results)`` yields names and figures) and ``printed`` (``printed(options,
-            results)`` yields tables and sentences for the terminal).
+            (``draw(results)`` yields each ``Drawing``, not yet drawn) and ``printed``
+            (``printed(options, results)`` yields tables and sentences for the terminal).
         lists: A flag among the options with which nothing is measured, but what ``listed(options)``
             of the door ``printed`` yields is printed; None if there is none.
     """

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.conduct import results_of
 from backlight.surveys.driver.declaration import Lab
 from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.presenting import LabPresentation
 from backlight.surveys.driver.printing import every_column, print_places, print_shown
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.starting import begin, find_run
@@ -62,10 +64,10 @@ def experiment(lab: Lab, options: Any) -> Results:
     Returns:
         What was found; of a finished run that was to be resumed, what its files hold.
     """
-    clock, command = Clock(), command_of(lab)
+    clock, command, shown = Clock(), command_of(lab), LabPresentation()
     found = find_run(options, command)
     if found is not None and found.is_finished:
-        return load_results(found.path)
+        return replace(load_results(found.path), presentation=shown)
     directory = begin(options, command, f"lab_{lab.name}", found, {})
     trials = TrialRunner(options.device, directory)
     module = importlib.import_module(f"{lab.room}.experiment")
@@ -80,9 +82,7 @@ def experiment(lab: Lab, options: Any) -> Results:
             "plots": plots_to_json(seen.plots),
         },
     )
-    results = results_of(options, findings, directory)
+    results = results_of(options, findings, directory, shown)
     if directory is not None:
-        from backlight.report.plot_drawing import draw_plots
-
-        write(directory, findings, lambda: draw_plots(seen.plots, results.tables), clock)
+        write(directory, findings, lambda: shown.draw(results), clock, options.figures)
     return results

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from backlight.data.given import named_or_given
+from backlight.report.drawing import Wanted
 
 SHIPPED = "city"
 """What the small model that the package ships is called."""
@@ -192,6 +193,16 @@ class RunOptions(Options):
     )
 
 
+class DrawnRunOptions(RunOptions):
+    """Whether and where results are written, and which figures are drawn of them."""
+
+    figures: Wanted = Field(
+        default="all",
+        description="Which figures are written with the results: all, overview (none of one layer, "
+        "prompt or target alone), or none; `backlight report` draws them later.",
+    )
+
+
 class AggregateOptions(Options):
     """What is measured, and how tokens are made into one number for each dimension."""
 
@@ -218,5 +229,5 @@ class AggregateOptions(Options):
         return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
 
 
-class SurveyConfig(RunOptions, AggregateOptions, CorpusOptions, ModelOptions):
+class SurveyConfig(DrawnRunOptions, AggregateOptions, CorpusOptions, ModelOptions):
     """Options that every survey of a corpus has."""

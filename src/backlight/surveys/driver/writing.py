@@ -3,17 +3,15 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from backlight.report.drawing import Drawing, Wanted, wanted_of
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import CONSOLIDATED, METADATA, STATISTICS
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.measurement import Findings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _OF_A_LAYER = re.compile(r"layer_(\d+)_")
 
@@ -21,16 +19,18 @@ _OF_A_LAYER = re.compile(r"layer_(\d+)_")
 def write(
     directory: RunDirectory,
     findings: Findings,
-    draw: Callable[[], Iterable[tuple[str, "Figure"]]],
+    draw: Callable[[], Iterable[Drawing]],
     clock: Clock,
+    figures: Wanted,
 ) -> None:
     """Write everything into a run directory and finish it.
 
     Args:
         directory: Where.
         findings: What was found.
-        draw: Draws the figures, by the names of their files.
+        draw: Lists the figures; not called if none is wanted.
         clock: How long it took so far.
+        figures: Which figures are wanted.
     """
     seconds = Clock()
     for name, content in findings.files.items():
@@ -41,11 +41,8 @@ def write(
     if findings.statistics:
         directory.write_arrays(STATISTICS, dict(findings.statistics))
     clock.lap("save_data")
-    from backlight.report.rendering import rendered  # only now is matplotlib needed
-
-    for name, figure in draw():
-        directory.write_bytes(name, rendered(name, figure))
-        seconds.lap(name)
+    if figures != "none":
+        _draw(directory, wanted_of(draw(), figures), seconds)
     clock.lap("plots")
     origin = directory.provenance()
     started = {"timestamp": origin["started"]}
@@ -66,6 +63,14 @@ def write(
     arrays = {name: findings.data[name] for name in kept}
     directory.write_arrays(CONSOLIDATED, {**arrays, "metadata": brief})
     directory.finish({"command": origin["command"], "complete": True, **findings.metadata})
+
+
+def _draw(directory: RunDirectory, drawings: Iterable[Drawing], seconds: Clock) -> None:
+    from backlight.report.rendering import rendered  # only now is matplotlib needed
+
+    for drawing in drawings:
+        directory.write_bytes(drawing.name, rendered(drawing.name, drawing.make()))
+        seconds.lap(drawing.name)
 
 
 def _write_file(directory: RunDirectory, name: str, content: Any) -> None:

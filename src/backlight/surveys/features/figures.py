@@ -1,6 +1,7 @@
 """All figures of a run of ``backlight sae``, drawn from its tables and arrays."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from backlight.report.colours import MODES, STAR
 from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
+from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, fixed_panels, layer_panels, panels_in
 from backlight.report.lines import NORMAL_95, fill_band, finish
 from backlight.runs.results import Results
@@ -29,27 +31,27 @@ _LEAST_TRUSTED = 0.3  # explained variance
 _NUM_BARS = 10
 
 
-def draw(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw all figures of a run.
+def draw(results: Results) -> Iterator[Drawing]:
+    """List all figures of a run.
 
     Args:
         results: The run, measured just now or read from disk.
 
     Yields:
-        The name of each figure's file, and the figure.
+        The figures, not yet drawn.
     """
-    tables, title, variants = (
-        results.tables,
-        _title(results.config),
-        variants_of(results, "feature"),
-    )
+    tables, title = results.tables, _title(results.config)
+    variants = variants_of(results, "feature")
     modes = list(dict.fromkeys(variant.mode for variant in variants))
-    yield "dictionary_quality.png", _quality(tables["dictionaries"])
+    quality = partial(_quality, tables["dictionaries"])
+    yield Drawing(name="dictionary_quality.png", make=quality)
     if tables["layers"].num_rows > 1:
-        yield "depth_profile.png", _depth_profile(tables["layers"], modes, title)
+        profile = partial(_depth_profile, tables["layers"], modes, title)
+        yield Drawing(name="depth_profile.png", make=profile)
     for mode in modes:
         layers = tables["layers"]["layer"].tolist()
-        yield f"top_features_{mode}.png", _top(tables["top_features"], layers, mode, title)
+        top = partial(_top, tables["top_features"], layers, mode, title)
+        yield Drawing(name=f"top_features_{mode}.png", make=top)
     shown = Dimensions(
         title=title,
         noun=NOUNS[results.config["aggregate_by"]],

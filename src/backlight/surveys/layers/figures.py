@@ -1,6 +1,7 @@
 """All figures of a run of ``backlight layers``, drawn from its tables and arrays."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from backlight.report.colours import MODES, SEQUENTIAL
 from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
+from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.report.lines import BANDS, draw_band, finish
 from backlight.report.scales import make_logarithmic
@@ -26,22 +28,24 @@ _TINY = float(np.finfo(np.float32).tiny)
 _LOWEST_SHARE = 0.0005  # of all values may be smaller than the lowest row of sizes
 
 
-def draw(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw all figures of a run.
+def draw(results: Results) -> Iterator[Drawing]:
+    """List all figures of a run.
 
     Args:
         results: The run, measured just now or read from disk.
 
     Yields:
-        The name of each figure's file, and the figure.
+        The figures, not yet drawn.
     """
     options, tables = results.config, results.tables
     noun = NOUNS[options["aggregate_by"]]
     title = f"{_TITLES[options['aggregate_by']]} at {options['site']}, {options['model_name']}"
     variants = variants_of(results, "dimension")
     modes = list(dict.fromkeys(variant.mode for variant in variants))
-    yield "depth_profile.png", _depth_profile(tables["layers"], modes, title)
-    yield f"token_{noun}_histograms.png", _sizes(tables["histograms"], title)
+    profile = partial(_depth_profile, tables["layers"], modes, title)
+    yield Drawing(name="depth_profile.png", make=profile)
+    sizes = partial(_sizes, tables["histograms"], title)
+    yield Drawing(name=f"token_{noun}_histograms.png", make=sizes)
     single = tables["dimensions"]
     means = {
         int(layer): single.select(single["layer"] == layer) for layer in tables["layers"]["layer"]

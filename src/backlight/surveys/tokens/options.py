@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter
 from pydantic import BeforeValidator, Field
 
-from backlight.surveys.driver.options import SHIPPED, Flag, Layers, Listed, ModelOptions, RunOptions
+from backlight.surveys.driver.options import (
+    SHIPPED,
+    DrawnRunOptions,
+    Flag,
+    Layers,
+    Listed,
+    ModelOptions,
+)
 
 _MOST_CHOICES = 1000
 
@@ -40,7 +47,7 @@ _YamlOnly = Annotated[_Anything, Parameter(parse=False)]
 _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
 
 
-class TokensConfig(RunOptions, ModelOptions):
+class TokensConfig(DrawnRunOptions, ModelOptions):
     """Measure at which token and in which layer the gradient of an answer sits.
 
     Prompts come from one of twelve tasks about cities (the small shipped model has learned one of

@@ -1,37 +1,37 @@
-"""``backlight report``: every figure of a run, redrawn from disk; no model, no torch."""
+"""``backlight report``: the figures of a run, redrawn from disk; no model, no torch."""
 
-from collections.abc import Callable, Iterable, Iterator
-from importlib import import_module
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from backlight.errors import RunDirectoryError, quoted
 from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
+from backlight.report.drawing import Drawing, wanted_of
 from backlight.runs.directory import RunDirectory
-from backlight.runs.results import Results, load_results
-from backlight.surveys import SURVEYS
 from backlight.surveys.driver.progress import console
+from backlight.surveys.loading import load_results, presentation_of
 from backlight.tools.report.options import ReportConfig
 
 
 def run(options: ReportConfig) -> None:
-    """Redraw all figures of a finished run, and print how many they are.
+    """Redraw the figures of a finished run, and print how many they are.
 
     Args:
         options: The options of the command.
     """
-    figures = redraw(options.run_dir)
+    figures = redraw(options.run_dir, options.figures)
     console().print(f"{len(figures)} figures redrawn in {plain(options.run_dir)}", soft_wrap=True)
 
 
-def redraw(path: Path) -> list[Path]:
-    """Redraw all figures of a finished run in place.
+def redraw(path: Path, wanted: Literal["all", "overview"] = "all") -> list[Path]:
+    """Redraw the figures of a finished run in place.
 
     Args:
         path: The run directory.
+        wanted: Which figures; the others stay as they are.
 
     Returns:
         The figures.
@@ -43,32 +43,26 @@ def redraw(path: Path) -> list[Path]:
     path = expanded(path, error=RunDirectoryError)
     directory = RunDirectory(path)
     command = str(directory.provenance().get("command")) if path.is_dir() else "one file"
-    results = load_results(path)
-    if command in SURVEYS:
-        draw = SURVEYS[command].door("figures").draw
-    elif command.startswith("lab "):
-        draw = import_module("backlight.report.plot_drawing").draw
-    else:
+    presentation, results = presentation_of(command), load_results(path)
+    if presentation is None:
         raise RunDirectoryError(
             f"The run in {quoted(path)} ({quoted(command)}) has no figures to draw."
         )
     directory.take_up()
     with np.errstate(all="ignore"):  # a stranger's numbers may have any size
-        drawn = _rendered(path, draw, results)
-        written = [directory.write_bytes(name, content) for name, content in drawn]
+        drawings = wanted_of(presentation.draw(results), wanted)
+        written = [directory.write_bytes(*drawn) for drawn in _rendered(path, drawings)]
     directory.list_again()
     return written
 
 
-def _rendered(
-    path: Path, draw: Callable[[Results], Iterable[tuple[str, Any]]], results: Results
-) -> Iterator[tuple[str, bytes]]:
+def _rendered(path: Path, drawings: Iterable[Drawing]) -> Iterator[tuple[str, bytes]]:
     """Draw the figures of a run, whose files may lack anything: they may be a stranger's."""
     from backlight.report.rendering import rendered
 
     try:
-        for name, figure in draw(results):
-            yield name, rendered(name, figure)
+        for drawing in drawings:
+            yield drawing.name, rendered(drawing.name, drawing.make())
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise RunDirectoryError(
             f"The figures of the run in {quoted(path)} cannot be drawn: its files do not hold "

@@ -1,7 +1,7 @@
 """Options of ``backlight report``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from pydantic import Field
@@ -10,6 +10,10 @@ from backlight.surveys.driver.options import Options
 
 
 class ReportConfig(Options):
-    """Redraw every figure of a finished run from its files, without the model."""
+    """Redraw the figures of a finished run from its files, without the model."""
 
     run_dir: Annotated[Path, Parameter(parse=False)] = Field(description="The run directory.")
+    figures: Literal["all", "overview"] = Field(
+        default="all",
+        description="Every figure, or only those that are not of one layer, prompt or target.",
+    )

@@ -7,6 +7,7 @@ from backlight.report.layout import CAPTION
 from backlight.report.rendering import rendered
 from backlight.surveys.flow.figures import draw
 from backlight.tables import Table
+from zoo.figures import made
 from zoo.flow_results import flow_results
 
 FIGURES = {
@@ -29,14 +30,14 @@ def read_again(results):
     ids=" ".join,
 )
 def test_views_that_were_run_have_their_figures_and_no_others(views):
-    figures = [name for name, _ in draw(flow_results(views))]
+    figures = [drawing.name for drawing in draw(flow_results(views))]
 
     assert len(figures) == len(set(figures))
     assert set(figures) == {name for view in views for name in FIGURES[view]}
 
 
 def test_every_figure_says_of_what_it_is_and_how_to_read_it():
-    for name, figure in draw(flow_results()):
+    for name, figure in made(draw(flow_results())).items():
         texts = [text.get_text() for text in figure.texts]
         assert "tiny, 1,234 tokens in 56 passages" in texts, name
         (caption,) = [text for text in figure.texts if text.get_gid() == CAPTION]
@@ -49,14 +50,15 @@ def test_a_run_that_is_read_from_disk_has_the_same_figures_byte_by_byte(view):
 
     first, second = draw(results), draw(read_again(results))
 
-    for (name, figure), (other_name, other) in zip(first, second, strict=True):
-        assert (name, rendered(name, figure)) == (other_name, rendered(other_name, other))
+    for one, other in zip(first, second, strict=True):
+        assert one.name == other.name
+        assert rendered(one.name, one.make()) == rendered(other.name, other.make())
 
 
 def test_a_large_run_is_drawn_for_the_layers_that_were_asked_for():
     results = flow_results(num_layers=80, layers=(0, 40, 79), num_heads=64)
 
-    assert len(list(draw(results))) == 7
+    assert len(made(draw(results))) == 7
 
 
 def test_a_gradient_of_zero_can_be_drawn():
@@ -71,5 +73,5 @@ def test_a_gradient_of_zero_can_be_drawn():
                 columns[column] = np.full(len(values), np.nan)
         tables[name] = Table(name=name, columns=columns, units=table.units)
 
-    for name, figure in draw(replace(flow_results(), tables=tables)):
+    for name, figure in made(draw(replace(flow_results(), tables=tables))).items():
         assert rendered(name, figure)

@@ -11,7 +11,7 @@ from backlight.report.rendering import png
 from backlight.surveys.tokens.figures import draw
 from backlight.surveys.tokens.figures.cells import ABSENT, STRUCTURAL
 from backlight.surveys.tokens.figures.shown import Shown, choose_targets, find_targets
-from zoo.figures import caption
+from zoo.figures import caption, made
 from zoo.token_results import CITY, token_results
 
 EVERY_RUN = {
@@ -28,7 +28,7 @@ PCA = "gradient_pca_"
 
 
 def figures_of(results):
-    return {name.removeprefix("figures/"): figure for name, figure in draw(results)}
+    return {name.removeprefix("figures/"): figure for name, figure in made(draw(results)).items()}
 
 
 def drawn(**options):
@@ -46,7 +46,7 @@ def one(name, results=None, **options):
     if results is None and not options:
         return usual()[name]
     shown = results or token_results(**options)
-    return next(figure for each, figure in draw(shown) if each == f"figures/{name}")
+    return next(each.make() for each in draw(shown) if each.name == f"figures/{name}")
 
 
 def targets_of(results):

@@ -1,9 +1,9 @@
 """All figures of a run of ``backlight flow``, drawn from its tables."""
 
 from collections.abc import Iterator
+from functools import partial
 
-from matplotlib.figure import Figure
-
+from backlight.report.drawing import Drawing
 from backlight.runs.results import Results
 from backlight.surveys.flow.figures.attention import draw_distances, draw_heads
 from backlight.surveys.flow.figures.depth import draw_depth_profile, draw_residual
@@ -11,29 +11,33 @@ from backlight.surveys.flow.figures.drawing.picture import draw_picture
 from backlight.surveys.flow.figures.norms import draw_norms
 
 
-def draw(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw all figures of a run, of the views that it has.
+def draw(results: Results) -> Iterator[Drawing]:
+    """List all figures of a run, of the views that it has.
 
     Args:
         results: The run, measured just now or read from disk.
 
     Yields:
-        The name of each figure's file (``.png`` or ``.svg``), and the figure.
+        The figures (``.png`` or ``.svg``), not yet drawn.
     """
     tables, told = results.tables, results.metadata
     model = results.config["model_name"]
     about = f"{model}, {told['num_tokens']:,} tokens in {told['num_passages']:,} passages"
     if "residual" in tables:
         depth, residual, slopes = (tables[name] for name in ("depth", "residual", "depth_slope"))
+        picture = partial(draw_picture, depth, residual, slopes, subtitle=about)
         for ending in ("svg", "png"):
-            picture = draw_picture(depth, residual, slopes, subtitle=about)
-            yield f"gradient_flow.{ending}", picture
-        profile = draw_depth_profile(depth, tables["depth_by_position"], slopes, subtitle=about)
-        yield "depth_profile.png", profile
-        yield "residual.png", draw_residual(residual, subtitle=about)
+            yield Drawing(name=f"gradient_flow.{ending}", make=picture)
+        by_position = tables["depth_by_position"]
+        profile = partial(draw_depth_profile, depth, by_position, slopes, subtitle=about)
+        yield Drawing(name="depth_profile.png", make=profile)
+        paths = partial(draw_residual, residual, subtitle=about)
+        yield Drawing(name="residual.png", make=paths)
     if "norms" in tables:
-        yield "norms.png", draw_norms(tables["norms"], subtitle=about)
+        norms = partial(draw_norms, tables["norms"], subtitle=about)
+        yield Drawing(name="norms.png", make=norms)
     if "attention" in tables:
-        yield "attention_heads.png", draw_heads(tables["attention"], subtitle=about)
-        distances = draw_distances(tables["attention_distance"], subtitle=about)
-        yield "attention_distance.png", distances
+        heads = partial(draw_heads, tables["attention"], subtitle=about)
+        yield Drawing(name="attention_heads.png", make=heads)
+        distances = partial(draw_distances, tables["attention_distance"], subtitle=about)
+        yield Drawing(name="attention_distance.png", make=distances)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import shorten
 from backlight.report.colours import DIVERGING, SEQUENTIAL, around_zero, of_sizes
+from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.report.maps import add_bar
 from backlight.report.rendering import visible
@@ -42,23 +44,26 @@ _DECADES = 6  # below the largest value, which one scale shows
 _ALONG = "token of the input"
 
 
-def draw_heatmaps(shown: Shown) -> Iterator[tuple[str, Figure]]:
-    """Draw each measure of each kind of site, of its heads, and of some single prompts.
+def draw_heatmaps(shown: Shown) -> Iterator[Drawing]:
+    """List each measure of each kind of site, of its heads, and of some single prompts.
 
     Args:
         shown: What to show.
 
     Yields:
-        The name of each figure, and the figure.
+        The figures, not yet drawn.
     """
     for kind in shown.kinds:
         suffix = shown.suffix_of(kind)
         whole, heads = shown.input_of(kind)
         for measure in _TITLES:
-            yield f"{measure}_heatmap{suffix}", _draw_means(shown, kind, whole, measure)
+            name, means = f"{measure}_heatmap{suffix}", partial(_draw_means, shown, kind, whole)
+            yield Drawing(name=name, make=partial(means, measure))
             if heads.num_rows:
-                yield f"{measure}_heatmap{suffix}_heads", _draw_heads(shown, kind, heads, measure)
-        yield f"gradient_norm_heatmap_individual{suffix}", _draw_single(shown, kind, whole)
+                by_head = partial(_draw_heads, shown, kind, heads, measure)
+                yield Drawing(name=f"{name}_heads", make=by_head)
+        single = partial(_draw_single, shown, kind, whole)
+        yield Drawing(name=f"gradient_norm_heatmap_individual{suffix}", make=single)
 
 
 def _draw_means(shown: Shown, kind: str, table: Table, measure: str) -> Figure:

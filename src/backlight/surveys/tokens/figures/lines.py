@@ -1,6 +1,7 @@
 """Lines over positions and over layers: sizes of gradients, and shapes of their clouds."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from backlight.models.sites import kind_of
 from backlight.report.colours import PALETTE, SEQUENTIAL, shades
+from backlight.report.drawing import Drawing
 from backlight.report.layout import add_legend, figure_with_text
 from backlight.report.lines import finish, interval, sample
 from backlight.surveys.tokens.figures.cells import Cells, cells_of, name_columns
@@ -25,35 +27,37 @@ _SHAPES = {
 }
 
 
-def draw_by_position(shown: Shown) -> Iterator[tuple[str, Figure]]:
-    """Draw the gradient's norm along the prompt, a line for each layer, with 95 % bars.
+def draw_by_position(shown: Shown) -> Iterator[Drawing]:
+    """List the gradient's norm along the prompt, a line for each layer, with 95 % bars.
 
     Args:
         shown: What to show.
 
     Yields:
-        The name of each figure, and the figure, for each kind of site.
+        The figure of each kind of site, not yet drawn.
     """
     for kind in shown.kinds:
         whole, _ = shown.input_of(kind)
-        yield f"gradient_norm_by_position{shown.suffix_of(kind)}", _draw_lines(shown, kind, whole)
+        name = f"gradient_norm_by_position{shown.suffix_of(kind)}"
+        yield Drawing(name=name, make=partial(_draw_lines, shown, kind, whole))
 
 
-def draw_geometry_by_layer(shown: Shown) -> Iterator[tuple[str, Figure]]:
-    """Draw how the shape of the cloud of gradient vectors changes with depth.
+def draw_geometry_by_layer(shown: Shown) -> Iterator[Drawing]:
+    """List how the shape of the cloud of gradient vectors changes with depth.
 
     Args:
         shown: What to show.
 
     Yields:
-        The name of each figure, and the figure, for each kind of site in layers.
+        The figure of each kind of site in layers, not yet drawn.
     """
     geometry = shown.geometry
     kinds = np.array([kind_of(str(site)) for site in geometry["site"]])
     for kind in dict.fromkeys(kinds.tolist()):
         own = geometry.select((kinds == kind) & ~np.isnan(geometry["layer"]))
         if np.isfinite(own["pc1"]).any():
-            yield f"geometry_by_layer{shown.suffix_of(kind)}", _draw_shapes(shown, kind, own)
+            name = f"geometry_by_layer{shown.suffix_of(kind)}"
+            yield Drawing(name=name, make=partial(_draw_shapes, shown, kind, own))
 
 
 def _draw_lines(shown: Shown, kind: str, table: Table) -> Figure:

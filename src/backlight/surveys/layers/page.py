@@ -1,0 +1,115 @@
+"""What the page of a run of ``backlight layers`` shows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from backlight.report.page.building import BANDS, chart, largest, occurrences, statistics
+from backlight.report.page.views import (
+    CellMap,
+    Cells,
+    Choice,
+    Cloud,
+    LineChart,
+    Lines,
+    Rows,
+    Series,
+    View,
+)
+from backlight.runs.results import Results
+from backlight.tables import Table
+
+_WITH_CONTEXT = 100  # dimensions of each layer whose tokens are kept on the page
+_TINY = 2.0**-60
+
+
+def views(results: Results) -> Iterator[View]:
+    """List what the page shows.
+
+    Args:
+        results: The run, measured just now or read from disk.
+
+    Yields:
+        The depth profile, every dimension, how large single values are, and the layers as a table.
+    """
+    tables, options = results.tables, results.config
+    yield _depth_profile(tables["layers"], options)
+    yield _dimensions(tables, options)
+    yield _sizes(tables["histograms"])
+    yield Rows(
+        title="Layers",
+        note="Averages over tokens and dimensions; max, top and std are over dimensions.",
+        table=tables["layers"],
+    )
+
+
+def _modes(options: Mapping[str, Any]) -> tuple[str, ...]:
+    mode = options["aggregation_mode"]
+    return ("mean_abs", "mean") if mode == "both" else (str(mode),)
+
+
+def _depth_profile(table: Table, options: Mapping[str, Any]) -> Lines:
+    modes = _modes(options)
+    names = (*modes, "norm", *(name for name in ("mean_abs", "rms") if name not in modes))
+    return Lines(
+        title="Depth profile",
+        note=f"Averages over tokens and dimensions. {BANDS} The last chart: how evenly dimensions "
+        "share the quantity, and how steady their signs are.",
+        charts=[*(chart(table, "layer", name) for name in names), _concentration(table)],
+    )
+
+
+def _concentration(table: Table) -> LineChart:
+    x = table["layer"].astype(np.float64)
+    curves = {
+        "effective dimensions / dimensions": table["participation_ratio"] / table["num_dimensions"],
+        "share of the top 1 %": table["top_share"],
+        "sign consistency": table["sign_consistency"],
+    }
+    lines = [Series(name=name, x=x, y=values) for name, values in curves.items()]
+    return LineChart(x="layer", y="share (0 to 1)", series=lines)
+
+
+def _dimensions(tables: Mapping[str, Table], options: Mapping[str, Any]) -> Cloud:
+    names = (*_modes(options), "mean_abs", "mean", "rms", "std", "max_abs", "sign_consistency")
+    found = statistics(tables["dimensions"], *dict.fromkeys(names))
+    kept = largest(found[0].values, _WITH_CONTEXT)
+    return Cloud(
+        title="Every dimension",
+        note="Each point is a dimension; the five largest are named. Point at one, or walk with "
+        "the arrow keys; press it to see its tokens below. Drag to zoom.",
+        unit="dimension",
+        layers=list(found[0].values),
+        statistics=found,
+        occurrences=occurrences(tables["top_tokens"], "dimension", kept),
+    )
+
+
+def _sizes(table: Table) -> CellMap:
+    """Show which share of the single values of a layer has which size, by octaves."""
+    layers = np.unique(table["layer"])
+    sizes = np.maximum(np.abs(table["lower"]), np.abs(table["upper"]))
+    octaves = np.ceil(np.log2(np.maximum(sizes, _TINY))).astype(int)
+    filled = table["count"] > 0
+    low, high = int(octaves[filled].min()), int(octaves[filled].max())
+    shares = np.zeros((high - low + 1, len(layers)))
+    place = (octaves[filled] - low, np.searchsorted(layers, table["layer"][filled]))
+    np.add.at(shares, place, table["count"][filled])
+    shares = 100 * shares / np.maximum(shares.sum(axis=0), 1)
+    cells = Cells(
+        values=np.where(shares > 0, shares, np.nan),
+        label="share of tokens x dimensions (%)",
+        scale="linear",
+        columns=[str(layer) for layer in layers],
+    )
+    return CellMap(
+        title="How large single values are",
+        note="One value is one token and one dimension. Each row holds absolute values up to "
+        f"its number ({table.units['upper']}), down to half of it; the lowest row holds all below.",
+        rows=[f"{2.0**octave:.2g}" for octave in range(low, high + 1)],
+        row_label="absolute value, at most",
+        column_label="layer",
+        choices=[Choice(label="Shown", options=["all values"])],
+        maps={(0,): cells},
+    )

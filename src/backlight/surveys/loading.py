@@ -1,0 +1,59 @@
+"""Results read back with how they are shown: by the survey, or experiment, that found them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from backlight.runs.config import PROVENANCE
+from backlight.runs.results import Results
+from backlight.runs.results import load_results as read_results
+from backlight.surveys import SURVEYS
+from backlight.surveys.driver.presenting import LabPresentation, SurveyPresentation
+
+
+def presentation_of(command: str) -> SurveyPresentation | LabPresentation | None:
+    """Find how the runs of a command are shown.
+
+    Args:
+        command: Such as ``layers`` or ``lab clipping``, as a run has it in its provenance.
+
+    Returns:
+        How; None if its runs have no figures.
+    """
+    if command in SURVEYS:
+        return SurveyPresentation(SURVEYS[command])
+    return LabPresentation() if command.startswith("lab ") else None
+
+
+def load_results(path: str | Path) -> Results:
+    """Read a finished run directory, or one ``.npz``, ``.npy``, ``.csv``, ``.json`` or ``.yaml``.
+
+    Every file of a run that is read is first held against the SHA-256 in its manifest. Nothing of
+    PyTorch is loaded.
+
+    Args:
+        path: The directory or file.
+
+    Returns:
+        Its arrays, tables and metadata; of a whole run also its figures, drawn when asked for.
+
+    Raises:
+        RunDirectoryError: If it cannot be read as what it is, or a file of a run is missing or was
+            changed.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import backlight
+        >>> from backlight.tables import Table
+        >>> norms = Table(name="norms", columns={"norm": np.array([1.5, 0.5])})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "norms.csv").write_text(norms.to_csv())
+        ...     results = backlight.load_results(Path(folder, "norms.csv"))
+        >>> results.tables["norms"]["norm"]
+        array([1.5, 0.5])
+    """
+    results = read_results(path)
+    origin = results.config.get(PROVENANCE)
+    command = origin.get("command") if isinstance(origin, dict) and results.tables else None
+    return replace(results, presentation=presentation_of(str(command)))
