@@ -1,5 +1,6 @@
 """The machine's own Chromium, and a record of what a page does in it."""
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Generator
@@ -21,7 +22,7 @@ __all__ = [
     "Watch",
     "chromium",
     "installed",
-    "pixels",
+    "picture",
     "section",
     "told",
     "wait_for",
@@ -135,8 +136,8 @@ def wait_until_ready(page: Page) -> None:
 def section(page: Page, title: str) -> Locator:
     """Scroll to the section of a heading, and wait until its pictures or its table are there."""
     found = page.locator("section").filter(has=page.get_by_role("heading", name=title, level=2))
-    found.scroll_into_view_if_needed()
-    wait_for(page, lambda: found.locator("canvas, tbody tr").count() > 0, f"{title} is drawn")
+    found.locator(".view").scroll_into_view_if_needed()
+    wait_for(page, lambda: found.locator(".stage svg, tbody tr").count() > 0, f"{title} is drawn")
     return found
 
 
@@ -156,13 +157,14 @@ def told(found: Locator) -> str:
 
 def walk(found: Locator, *keys: str) -> str:
     """Reach a picture by the keyboard, press keys and read what is told."""
-    canvas = found.locator("canvas")
-    canvas.focus()
+    stage = found.locator(".stage")
+    stage.focus()
     for key in keys:
-        canvas.press(key)
+        stage.press(key)
     return told(found)
 
 
-def pixels(found: Locator) -> str:
-    """Read what a picture looks like."""
-    return found.locator("canvas").evaluate("canvas => canvas.toDataURL()")
+def picture(found: Locator) -> str:
+    """Read what a picture looks like: its shapes, without the names of their clips."""
+    written = found.locator(".stage > svg").evaluate("svg => svg.outerHTML")
+    return re.sub(r"clip-\w+", "clip", written)

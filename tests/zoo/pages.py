@@ -8,7 +8,7 @@ from backlight.report.page.views import (
     Choice,
     Cloud,
     Colouring,
-    Drawing,
+    Diagram,
     LineChart,
     Lines,
     Occurrence,
@@ -43,7 +43,7 @@ def every_view(word="light", *, unit="dimension", color="distance"):
             cloud(word, unit=unit),
             cells(word),
             scatter(word, color=color),
-            drawing(word),
+            diagram(word),
             rows(word),
             prose(word),
         ],
@@ -168,10 +168,10 @@ def scatter(word, *, color="distance"):
     )
 
 
-def drawing(word):
+def diagram(word):
     """A square that tells what it is, a line and a text."""
     square = np.array([[40.0, 40], [160, 40], [160, 160], [40, 160]])
-    return Drawing(
+    return Diagram(
         title="How it flows",
         width=400,
         height=200,
