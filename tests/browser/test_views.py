@@ -65,22 +65,22 @@ def test_a_line_tells_its_points_with_their_intervals(page):
     chart = section(page, _CHART).locator(".side-by-side > div").first
 
     assert walk(chart, "ArrowRight") == (
-        "measured\nlayer: 0\nnorm (light): 1\ninterval: 0.800 to 1.20"
+        "measured\nlayer: 0\nnorm (light): 1\ninterval: 0.8 to 1.2"
     )
     assert "layer: 0" in hover_where_the_ring_is(chart)
-    assert "layer: 1" in walk(chart, "ArrowRight", "ArrowRight")
+    assert "layer: 5" in walk(chart, *["ArrowRight"] * 12)
 
 
 def test_a_layer_and_a_statistic_are_chosen_and_a_dimension_is_pointed_at(page):
     cloud = section(page, _CLOUD)
-    assert "of layer 0" in cloud.locator("svg").get_attribute("aria-label")
+    assert "of layer 0" in cloud.locator(".stage > svg").get_attribute("aria-label")
 
     choose(cloud, "Layer", "2")
-    assert "of layer 2" in cloud.locator("svg").get_attribute("aria-label")
-    assert rows_of(cloud)[0][:2] == ["7", "0.5000"]
+    assert "of layer 2" in cloud.locator(".stage > svg").get_attribute("aria-label")
+    assert rows_of(cloud)[0][:2] == ["7", "0.5"]
     detail = cloud.locator(".detail")
     assert "Layer 2, dimension 7" in detail.inner_text()
-    assert "mean (nats/unit): 0.500 ± 1.0e−4" in detail.inner_text()
+    assert "mean (nats/unit): 0.5 ± 1e−4" in detail.inner_text()
     assert "before light after" in detail.inner_text()
     assert detail.locator("mark").first.inner_text() == "light"
     assert detail.get_by_role("link").get_attribute("href") == (
@@ -130,10 +130,10 @@ def test_the_last_choice_wins(page):
     )
     page.wait_for_timeout(300)
 
-    assert "of layer 0" in cloud.locator("svg").get_attribute("aria-label")
+    assert "of layer 0" in cloud.locator(".stage > svg").get_attribute("aria-label")
     assert "Layer 0, dimension 478" in cloud.locator(".detail").inner_text()
     assert rows_of(cloud)[0][0] == "478"
-    assert cloud.locator("svg").count() == 1
+    assert cloud.locator(".stage > svg").count() == 1
 
 
 def test_a_picture_that_is_gone_is_drawn_no_more(page):
@@ -150,7 +150,7 @@ def test_a_picture_that_is_gone_is_drawn_no_more(page):
             };
         }"""
     )
-    before = page.locator(".stage").count()
+    before = page.locator(".stage svg").count()
 
     page.set_viewport_size({"width": 800, "height": 900})
     wait_for(page, lambda: page.evaluate("made") >= before, "the page is drawn anew")
@@ -160,28 +160,22 @@ def test_a_picture_that_is_gone_is_drawn_no_more(page):
 
 
 @pytest.mark.parametrize("title", [_CLOUD, _SCATTER])
-def test_it_is_zoomed_by_dragging_by_buttons_and_by_keys_and_back(title, page):
+def test_it_is_zoomed_by_the_mouse_by_buttons_and_by_keys_and_back(title, page):
     found = section(page, title)
-    found.locator(".stage").scroll_into_view_if_needed()
-    box = found.locator(".stage").bounding_box()
     whole = picture(found)
+    box = found.locator(".stage").bounding_box()
 
-    page.mouse.move(box["x"] + 300, box["y"] + 100)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 600, box["y"] + 250, steps=3)
-    page.mouse.up()
-    page.mouse.move(2, 2)
-    dragged = picture(found)
-    assert dragged != whole
+    page.mouse.dblclick(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+    assert picture(found) != whole
     found.get_by_role("button", name="Whole").click()
     assert picture(found) == whole
 
     found.get_by_role("button", name="Zoom in").click()
-    pressed = picture(found)
-    assert pressed not in (whole, dragged)
+    closer = picture(found)
+    assert closer != whole
     found.get_by_role("button", name="Zoom out").click()
     walk(found, "0", "+")
-    assert picture(found) == pressed
+    assert picture(found) == closer
     walk(found, "0")
     assert picture(found) == whole
 
@@ -228,7 +222,7 @@ def test_a_table_is_sorted_and_searched(page):
 
     heading.click()
     assert found.locator("th[aria-sort=descending]").inner_text().startswith("norm")
-    assert rows_of(found)[0] == ["3", "9.500", "light"]
+    assert rows_of(found)[0] == ["3", "9.5", "light"]
     assert rows_of(found)[-1][2] == "token5"  # its norm is not known
     heading.press("Enter")
     assert found.locator("th[aria-sort=ascending]").count() == 1
