@@ -21,7 +21,7 @@ def presentation_of(command: str) -> SurveyPresentation | LabPresentation | None
     """
     if command in SURVEYS:
         return SurveyPresentation(SURVEYS[command])
-    return LabPresentation() if command.startswith("lab ") else None
+    return LabPresentation(command) if command.startswith("lab ") else None
 
 
 def load_results(path: str | Path) -> Results:

@@ -6,7 +6,7 @@ from typing import Literal
 from rich.markup import escape
 from rich.padding import Padding
 
-from backlight.surveys.driver.progress import console
+from backlight.surveys.driver.terminal import console
 from backlight.training.doctor.findings import Diagnosis, Finding
 
 _MEANINGS = {
