@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from backlight.report.page.building import BANDS, occurrences
+from backlight.report.page.building import occurrences
 from backlight.report.page.views import Cloud
 from backlight.surveys.features.page.shown import Shown
 from backlight.tables import Table
@@ -45,7 +45,10 @@ def _note(shown: Shown, *, is_brief: bool) -> Iterator[str]:
         f"Each point is a feature, {shown.averaged}; the five largest are named. Point at one, or "
         "walk with the arrow keys; press it to see its tokens below. Drag to zoom."
     )
-    yield BANDS
+    yield (
+        "Where few points are in view, bars are 95 % intervals (1.96 standard errors, clustered by "
+        "passage)."
+    )
     if shown.results.config["active_only"]:
         yield "A feature that never fired has no number."
     if shown.transformed:

@@ -97,14 +97,14 @@ def spread(shown: Shown) -> View:
     """
     title, until = "How large features are", f"({shown.unit}), down to half of it"
     by_mode = {mode: shown.by_layer(mode) for mode in shown.modes}
-    octaves = _octaves_of([values for layers in by_mode.values() for values in layers.values()])
     if len(shown.layers) <= _FEW_LAYERS:
         return Lines(
             title=title,
             note=f"The share of features whose absolute value is up to this one {until}; the first "
             "point has all below but zero.",
-            charts=[_spread_lines(mode, own, octaves, shown) for mode, own in by_mode.items()],
+            charts=[_spread_lines(mode, own, shown.unit) for mode, own in by_mode.items()],
         )
+    octaves = _octaves_of([values for own in by_mode.values() for values in own.values()])
     return CellMap(
         title=title,
         note=f"Each row holds features whose absolute value is up to its number {until}; the "
@@ -125,12 +125,11 @@ def spread(shown: Shown) -> View:
     )
 
 
-def _spread_lines(
-    mode: str, by_layer: Mapping[int, Numbers], octaves: range, shown: Shown
-) -> LineChart:
+def _spread_lines(mode: str, by_layer: Mapping[int, Numbers], unit: str) -> LineChart:
+    octaves = _octaves_of(list(by_layer.values()))
     sizes = 2.0 ** np.array(octaves)
     return LineChart(
-        x=f"absolute value of {mode.replace('_', ' ')} ({shown.unit})",
+        x=f"absolute value of {mode.replace('_', ' ')} ({unit})",
         y="share of features (%)",
         series=[
             Series(name=f"layer {layer}", x=sizes, y=np.nan_to_num(_shares_of(values, octaves)))

@@ -44,24 +44,24 @@ def map_views(shown: Shown) -> Iterator[CellMap]:
     by_rows: dict[tuple[str, ...], list[Grid]] = {}
     for grid in grids_of(shown):
         by_rows.setdefault(tuple(grid.rows), []).append(grid)
-    for grids in by_rows.values():
-        yield _map_of(shown, grids, is_only=len(by_rows) == 1)
+    for number, grids in enumerate(by_rows.values()):
+        kinds = ", ".join(grid.name for grid in grids if grid.head is None)
+        title = f"Where the gradient is, by layer and token{f': {kinds}' * (len(by_rows) > 1)}"
+        yield _map_of(shown, grids, title, _MEANINGS if number == 0 else "")
 
 
-def _map_of(shown: Shown, grids: Sequence[Grid], *, is_only: bool) -> CellMap:
-    whole = [grid for grid in grids if grid.head is None]
+def _map_of(shown: Shown, grids: Sequence[Grid], title: str, meanings: str) -> CellMap:
     stepped, prompts = _fitting(shown, grids)
     maps: dict[tuple[int, ...], Cells] = {}
     for place, grid in enumerate(grids):
         for number, measure in enumerate(MEASURES):
             maps[place, number, 0] = grid.means(measure)
-            if grid in stepped:
-                for prompt in range(prompts):
-                    maps[place, number, prompt + 1] = grid.single(measure, prompt)
-    kinds = "" if is_only else f": {', '.join(grid.name for grid in whole)}"
+            for prompt in range(prompts if grid in stepped else 0):
+                maps[place, number, prompt + 1] = grid.single(measure, prompt)
+    told = _note(shown, grids, prompts, has_heads=len(stepped) == len(grids))
     return CellMap(
-        title=f"Where the gradient is, by layer and token{kinds}",
-        note=" ".join(_note(shown, grids, prompts, has_heads=len(stepped) == len(grids))),
+        title=title,
+        note=" ".join(filter(None, (meanings, *told))),
         rows=grids[0].rows,
         row_label="layer" if not np.isnan(grids[0].table["layer"]).any() else "site",
         column_label="token of the input",
@@ -106,7 +106,6 @@ def _titles(shown: Shown, count: int) -> list[str]:
 
 
 def _note(shown: Shown, grids: Sequence[Grid], prompts: int, *, has_heads: bool) -> Iterator[str]:
-    yield _MEANINGS
     yield "The first layer is at the bottom; point at a cell for its number and standard error."
     blocked = [grid.column("num_reaching") == 0 for grid in grids]
     if any(each.any() for each in blocked):

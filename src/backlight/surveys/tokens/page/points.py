@@ -35,7 +35,7 @@ def points_of(shown: Shown, targets: Sequence[Target]) -> Scatter:
     planes: dict[tuple[int, ...], Places] = {}
     for target in targets:
         place = (places.index(target.place), positions.index(target.position))
-        pairs = _planes(target, shown.prompts, against, count)
+        pairs = _planes(target, shown, against, count)
         planes |= {(*place, number): plane for number, plane in pairs}
     return Scatter(
         title="Gradient vectors, prompt by prompt",
@@ -68,24 +68,24 @@ def _pair_name(pair: tuple[int, int]) -> str:
 
 
 def _planes(
-    target: Target, prompts: Table, against: dict[str, str], count: int
+    target: Target, shown: Shown, against: dict[str, str], count: int
 ) -> Iterator[tuple[int, Places]]:
     owners = target.prompts
     kept = owners < count
     for number, pair in enumerate(_PAIRS):
         if target.has_shape and target.array("scores").shape[1] > max(pair):
             yield number, _components(target, pair, kept)
-    norms = target.norms()
+    norms, norm = target.norms(), shown.positions.label("gradient_norm")
     for number, column in enumerate(against, start=len(_PAIRS)):
-        values = prompts[column].astype(np.float64)[owners]
-        name = "answer" if column == "answer_value" else prompts.label(column)
+        values = shown.prompts[column].astype(np.float64)[owners]
+        name = "answer" if column == "answer_value" else shown.prompts.label(column)
         yield (
             number,
             Places(
                 x=values[kept],
                 y=norms[kept],
-                x_label=f"{name} ({_correlation(values, norms)})",
-                y_label="norm of the gradient",
+                x_label=f"{name}; {_correlation(values, norms)}",
+                y_label=norm,
                 points=owners[kept],
             ),
         )
