@@ -1,10 +1,12 @@
 """``backlight open``: the page of a run, of a training's log, or of all runs, in the browser."""
 
+import os
 from pathlib import Path
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
+from backlight.report.page.document import is_page
 from backlight.report.page.writing import write_page
 from backlight.surveys.driver.progress import console
 from backlight.surveys.driver.showing import PAGE
@@ -42,6 +44,8 @@ def page_at(options: OpenConfig) -> Path:
         RunDirectoryError: If there is no run and no log, or the run is not finished.
     """
     path = expanded(options.run_dir, error=RunDirectoryError)
+    if not os.path.lexists(path):
+        raise RunDirectoryError(f"There is no run, log or folder {quoted(path)}; name another.")
     if is_run(path):
         wanted = () if options.statistics is None else tuple(options.statistics.split(","))
         return page_of_run(path, again=options.again, statistics=wanted)
@@ -50,6 +54,8 @@ def page_at(options: OpenConfig) -> Path:
             "--statistics chooses what the page of a run of sae holds, and "
             f"{quoted(path)} is no run."
         )
+    if path.is_file() and is_page(path):
+        return path
     if not path.is_dir() or is_watched(path):
         return page_of_log(path)
     return _page_of_folder(path)

@@ -73,7 +73,7 @@ def _notes(history: History, begun: Mapping[int, str], *, has_updates: bool) -> 
             f"{USUAL:g} is usual for large models, more at the start and in small ones."
         )
     if begun:
-        yield "Dashed upright lines and numbers: where findings begin."
+        yield "Upright lines: where findings begin."
 
 
 def _thinned(history: History) -> Iterator[str]:
@@ -103,13 +103,14 @@ def _chart(
     values = np.concatenate([each.values[np.isfinite(each.values)] for each in courses])
     scale = _scale(values, widest)
     shown = values[values > 0] if scale == "log" else values
-    low, high = (float(shown.min()), float(shown.max())) if len(shown) else (0.0, 1.0)
+    high = float(shown.max()) if len(shown) else 1.0
     series = [_line(each, begun) for each in courses]
     return LineChart(
         x=_STEP,
         y=label,
-        series=[*series, *_broken(courses[0], high), *_upright(begun, low, high)],
+        series=[*series, *_broken(courses[0], high)],
         scales=("linear", scale),
+        marks=_marked(begun),
     )
 
 
@@ -136,10 +137,8 @@ def _broken(course: _Course, height: float) -> Iterator[Series]:
         yield Series(name="NaN or infinite", x=steps.astype(np.float64), y=heights, joined=False)
 
 
-def _upright(begun: Mapping[int, str], low: float, high: float) -> Iterator[Series]:
-    for step, name in begun.items():
-        x, y = np.array([step, step], dtype=np.float64), np.array([low, high])
-        yield Series(name=name, x=x, y=y, dashed=True)
+def _marked(begun: Mapping[int, str]) -> dict[str, float]:
+    return {f"{name}: step {step}": float(step) for step, name in begun.items()}
 
 
 def _updates(history: History, begun: Mapping[int, str]) -> LineChart | None:
@@ -163,13 +162,13 @@ def _updates(history: History, begun: Mapping[int, str]) -> LineChart | None:
         low=low[places],
         high=high[places],
     )
-    ends = float(low.min()), float(high.max())
     return LineChart(
         x=_STEP,
         y="update / weight",
-        series=[line, *_upright(begun, *ends)],
+        series=[line],
         scales=("linear", "log"),
         levels={f"{USUAL:g}, usual for large models": USUAL},
+        marks=_marked(begun),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.report.page.views import CellMap, Cells, Choice
+from backlight.report.page.views import CellMap, Cells
 from backlight.training.doctor.findings import Diagnosis
 from backlight.training.log.history import History, block_of
 from backlight.training.showing.course import USUAL, matrices, update_ratios
@@ -14,7 +14,6 @@ from backlight.training.showing.thinning import drawable, marks, spread
 _MOST_CELLS = 24_000
 _MOST_COLUMNS, _LEAST_COLUMNS = 400, 40
 _STEP = "optimizer step"
-_ONE = (Choice(label="Shown", options=["all"]),)
 
 
 def gradients(history: History, diagnosis: Diagnosis) -> Iterator[CellMap]:
@@ -42,8 +41,8 @@ def gradients(history: History, diagnosis: Diagnosis) -> Iterator[CellMap]:
         rows=[name or "the model" for name in groups.names],
         row_label="block" if several else "module",
         column_label=_STEP,
-        choices=_ONE,
-        maps={(0,): cells},
+        choices=(),
+        maps={(): cells},
         reasons=("NaN or infinite", "exactly zero", "no gradient"),
     )
 
@@ -67,11 +66,13 @@ def updates(history: History, diagnosis: Diagnosis) -> Iterator[CellMap]:
         note="How far a step moved the weights, as a share of their norm: each matrix, from the "
         f"input (bottom) to the loss (top). About {USUAL:g} is usual for large models, more at the "
         f"start and in small ones.{note}",
-        rows=[history.parameters[place].name for place in matrices(history)],
+        rows=[
+            history.parameters[place].name.removesuffix(".weight") for place in matrices(history)
+        ],
         row_label="matrix",
         column_label=_STEP,
-        choices=_ONE,
-        maps={(0,): cells},
+        choices=(),
+        maps={(): cells},
         reasons=("infinite", "exactly zero", "not measured"),
     )
 
