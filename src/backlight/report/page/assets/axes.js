@@ -67,19 +67,20 @@ function placesOf(scale, names, room) {
   return [...names.keys()].filter((i) => i % Math.ceil(names.length / Math.max(1, room)) === 0);
 }
 
-/** Find out whether names along an axis stand upright. @param {string[]} names */
-const areUpright = (names) => names.some((name) => name.length > 3);
+/** Find how much room upright names along an axis take; 0 if they are short. @param {string[]} names */
+const roomOf = (names) => Math.max(0, ...names.map(({ length }) => (length > 3 ? 6.8 * Math.min(14, length) - 8 : 0)));
 
 /** Draw axes and their names. @param {Pen} pen @param {Box} box @param {Theme} colours */
 function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames, yNames }) {
   const [bottom, small, across, along] = [box.y + box.height, { size: 11, fill: colours.soft }, partOf(y), partOf(x)];
-  pen.text(fitted(title, box.width / 7), box.x, box.y - 10, { size: 13, fill: colours.ink });
+  const letters = (box.width - (yNames.length ? 200 : 0)) / 7; // of the title; beside that of a map stand its colours
+  pen.text(fitted(title, letters), box.x, box.y - 10, { size: 13, fill: colours.ink });
   for (const value of placesOf(y, yNames, box.height / (yNames.length ? 13 : 40))) {
     const at = bottom - box.height * across(value);
     if (!yNames.length) pen.path([box.x, at, box.x + box.width, at], { stroke: colours.line });
     pen.text(fitted(yNames[value] ?? brief(value), 18), box.x - 6, at + 4, { ...small, align: "end" });
   }
-  const up = areUpright(xNames);
+  const up = roomOf(xNames) > 0;
   for (const value of placesOf(x, xNames, box.width / (up ? 13 : xNames.length ? 8 : 75))) {
     const at = box.x + box.width * along(value);
     pen.path([at, bottom, at, bottom + 4], { stroke: colours.soft });
@@ -88,23 +89,22 @@ function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames,
   }
   pen.path([box.x, box.y, box.x, bottom, box.x + box.width, bottom], { stroke: colours.soft });
   const name = { size: 12, fill: colours.ink, align: /** @type {const} */ ("middle") };
-  pen.text(fitted(xLabel, box.width / 6), box.x + box.width / 2, bottom + (up ? 114 : 36), name);
+  pen.text(fitted(xLabel, box.width / 6), box.x + box.width / 2, bottom + 36 + roomOf(xNames), name);
   pen.text(fitted(yLabel, (box.height + 50) / 6.4), 13, box.y + box.height / 2, { ...name, up: true });
 }
 
 /** Shorten a text to so many letters. @param {string} text @param {number} letters */
-function fitted(text, letters) {
-  return text.length > letters ? `${text.slice(0, Math.max(1, Math.floor(letters) - 1))}…` : text;
-}
+const fitted = (text, letters) => (text.length > letters ? `${text.slice(0, Math.max(1, letters - 1))}…` : text);
 
-/** Name colours in the upper right. @param {Pen} pen @param {Box} box @param {Theme} colours @param {string[][]} all */
-function drawLegend(pen, box, colours, all) {
+/** Name colours in the upper right, or above. @param {Pen} pen @param {Box} box @param {string[][]} all */
+function drawLegend(pen, box, colours, all, isAbove) {
   const entries = all.slice(0, 12).map(([text, colour]) => [fitted(text, 30), colours[colour] ?? colour]);
   const width = 26 + 6.4 * Math.max(0, ...entries.map(([text]) => text.length));
   const corner = { x: box.x + box.width - width, y: box.y + 2, width, height: 15 * entries.length + 3 };
-  if (entries.length) pen.box(corner, colours.paper, 0.8);
-  for (const [row, [text, colour]] of entries.entries()) {
-    pen.dots([corner.x + 9, corner.y + 9 + 15 * row], 4, { fill: colour });
-    pen.text(text, corner.x + 18, corner.y + 13 + 15 * row, { size: 11, fill: colours.ink });
+  if (entries.length && !isAbove) pen.box(corner, colours.paper, 0.8);
+  for (const [i, [text, colour]] of entries.entries()) {
+    const [x, y] = isAbove ? [box.x + box.width - 65 * (3 - i), box.y - 14] : [corner.x + 9, corner.y + 9 + 15 * i];
+    pen.dots([x, y], 4, { fill: colour });
+    pen.text(text, x + 9, y + 4, { size: 11, fill: colours.ink });
   }
 }

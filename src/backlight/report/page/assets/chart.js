@@ -41,7 +41,8 @@ class Chart {
   }
 
   draw() {
-    const width = Math.max(240, this.stage.parentElement?.clientWidth ?? 0);
+    const { isBare, aspect } = this.picture.points; // a high diagram is not as wide as the page
+    const width = Math.min(Math.max(240, this.stage.parentElement?.clientWidth ?? 0), isBare ? 1300 / aspect : 1e4);
     this.size = { width, height: this.picture.height(width) };
     const drawn = this.drawn(theme());
     drawn.setAttribute("role", "img");

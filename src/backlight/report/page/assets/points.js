@@ -35,13 +35,12 @@ class PointPicture {
     const { isBare, xNames, yNames, aspect } = this.points;
     if (isBare) return width * aspect;
     const high = yNames.length ? Math.min(630, Math.max(170, 70 + 17 * yNames.length)) : Math.min(420, width * aspect);
-    return Math.max(yNames.length ? 0 : 270, high) + (areUpright(xNames) ? 78 : 0);
+    return Math.max(yNames.length ? 0 : 270, high) + roomOf(xNames);
   }
   /** @param {Pen} pen @param {number} width @param {number} height @param {Theme} colours */
   draw(pen, width, height, colours) {
     const { x, y, xNames, isBare, levels, marks, under, legend } = this.points;
-    const below = areUpright(xNames) ? 152 : 74;
-    const [left, top, wide, high] = isBare ? [0, 0, width, height] : [72, 28, width - 84, height - below];
+    const [left, top, wide, high] = isBare ? [0, 0, width, height] : [72, 28, width - 84, height - 74 - roomOf(xNames)];
     this.box = { x: left, y: top, width: wide, height: high };
     const [along, across] = [partOf(this.scales.x), partOf(this.scales.y)];
     const right = (/** @type {number} */ value) => left + wide * along(value);
@@ -57,7 +56,7 @@ class PointPicture {
       under?.(pen, colours, right, up);
       this.drawPoints(pen, colours, up);
     });
-    drawLegend(pen, this.box, colours, legend);
+    drawLegend(pen, this.box, colours, legend, this.points.yNames.length > 0);
   }
   /** @param {Pen} pen @param {Theme} colours @param {(y: number) => number} up */
   drawPoints(pen, colours, up) {
