@@ -52,8 +52,8 @@ class Chart {
   }
 
   drawn(colours) {
-    const [pen, { width, height }] = [new Pen(this.size.width, this.size.height), this.size];
-    this.picture.draw(pen, width, height, colours);
+    const pen = new Pen(this.size.width, this.size.height);
+    this.picture.draw(pen, this.size.width, this.size.height, colours);
     return pen.root;
   }
   point(spot) {
@@ -67,8 +67,7 @@ class Chart {
   }
 
   zoom(times) {
-    if (!this.canZoom) return;
-    this.picture.zoom(times, this.spot);
+    if (this.canZoom) this.picture.zoom(times, this.spot);
     this.draw();
   }
 
