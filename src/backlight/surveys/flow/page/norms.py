@@ -71,7 +71,7 @@ def surrogate_lines(table: Table) -> Lines:
         The charts: first directions, then lengths; directions that are exact are not drawn.
     """
     away = {name: _away(table, name) for name in _SURROGATES}
-    exact = [name for name, own in away.items() if not np.nanmax(own["away"]) > _ROUNDING]
+    exact = [name for name, own in away.items() if _is_exact(own["away"])]
     told = f" But for rounding, the direction is exact of: {', '.join(exact)}." if exact else ""
     return Lines(
         title="Simpler rules in place of the norms' backward pass",
@@ -97,6 +97,11 @@ def surrogate_lines(table: Table) -> Lines:
             ),
         ],
     )
+
+
+def _is_exact(away: NDArray[np.float64]) -> bool:
+    known = away[np.isfinite(away)]
+    return len(known) > 0 and bool((known <= _ROUNDING).all())
 
 
 def _title(name: str) -> str:
