@@ -130,10 +130,10 @@ def _chart(
     """Make a chart of a statistic of all norms, with chance as a level where it is one number."""
     final, lines = _final(table), list(norm_lines(table, column))
     dashed = _dashed(table, column, lines)
-    heights = np.concatenate([*dashed.values()]) if dashed else np.array([])
-    found, is_one = dict(levels or {}), len(np.unique(heights.round(12))) == 1
+    heights = {height for own in dashed.values() for height in own.round(12).tolist()}
+    found, is_one = dict(levels or {}), len(heights) == 1
     if is_one:
-        found["chance"] = float(heights[0])
+        found["chance"] = heights.pop()
     series: list[Series] = []
     for line in lines:
         x = np.array([final]) if line.name == FINAL else line.x
