@@ -2,7 +2,7 @@
 
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.conduct import run as run_survey
-from backlight.surveys.driver.progress import console
+from backlight.surveys.driver.terminal import console
 from backlight.tools.demo.options import DemoConfig
 
 _CORPUS = {"model_name": "smollm2", "dataset": "shakespeare", "num_samples": 32}

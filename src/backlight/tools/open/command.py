@@ -8,8 +8,8 @@ from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
 from backlight.report.page.document import is_page
 from backlight.report.page.writing import write_page
-from backlight.surveys.driver.progress import console
-from backlight.surveys.driver.showing import PAGE
+from backlight.runs.results import PAGE
+from backlight.surveys.driver.terminal import console
 from backlight.tools.open.browser import show
 from backlight.tools.open.finding import DEEPEST, find_runs, is_run
 from backlight.tools.open.index import index_of

@@ -11,7 +11,7 @@ import numpy as np
 
 from backlight.foreign.text import brief
 from backlight.report.page.views import Page, Rows
-from backlight.surveys.driver.showing import PAGE
+from backlight.runs.results import PAGE
 from backlight.tables import Table
 from backlight.tools.open.finding import DEEPEST, Found
 from backlight.tools.open.rows import Row, row_of, with_picture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from backlight.report.page.document import refuse_page
 from backlight.report.page.writing import write_page
-from backlight.surveys.driver.showing import PAGE
+from backlight.runs.results import PAGE
 from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.log.reading import HEADER, LOG, read_history
 from backlight.training.showing.page import page_of

@@ -12,7 +12,7 @@ from backlight.foreign.text import brief
 from backlight.report.page.document import is_page
 from backlight.runs.directory import RunDirectory
 from backlight.runs.ledger import Ledger
-from backlight.surveys.driver.showing import PAGE
+from backlight.runs.results import PAGE
 from backlight.tools.open.log import is_watched
 from backlight.tools.open.thumbnails import thumbnail
 from backlight.training.doctor.diagnosis import diagnose
@@ -70,7 +70,7 @@ def row_of(path: Path, *, judges: bool) -> Row:
 
 def with_picture(row: Row) -> bytes:
     """Make the first picture of a run small; empty if it has none."""
-    return thumbnail(row.path, _own(row.path))
+    return thumbnail(row.path, _own(row.path), row.command)
 
 
 def _run(path: Path) -> Row:
