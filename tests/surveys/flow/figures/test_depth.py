@@ -3,11 +3,11 @@ from functools import cache
 import numpy as np
 import pytest
 
+from backlight.surveys.flow.drawn.grids import range_name
 from backlight.surveys.flow.figures.depth import (
     FIT,
     draw_depth_profile,
     draw_residual,
-    range_name,
 )
 from zoo.figures import bands, caption
 from zoo.flow_results import flow_results

@@ -1,19 +1,15 @@
 """What attention does to the gradient: maps of heads and layers, and of token distances."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from backlight.report.colours import DIVERGING, SEQUENTIAL, around_one
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.report.maps import LEAST, add_bar, colour_cells, name_ticks
-from backlight.surveys.flow.figures.depth import range_name
-from backlight.tables import Column, Table
+from backlight.surveys.flow.drawn.grids import Grid, heads_by_layer, layers_by_distance
+from backlight.tables import Table
 
 _MEASURES = {
     "shrink": "gradient that the softmax\npasses (1: as even weights)",
@@ -25,7 +21,6 @@ _MEASURES = {
     "first_scores_share": "first token's share\nof energy at scores",
     "first_v_share": "first token's share\nof energy at values",
 }
-_EVEN = {"shrink": "even_shrink", "entropy": "even_entropy"}
 _CAPTION = (
     "What the softmax passes: norm of the gradient at the scores over that at the weights, as "
     "a multiple of what even weights (1/n of n visible keys) would pass; blue: less, red: "
@@ -39,21 +34,6 @@ _NO_VALUE = "#d5d9e0"
 _CELL = 0.17  # inches, if there are not too many
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Grid:
-    """Numbers in rows and columns that have names.
-
-    Attributes:
-        values: ``[rows, columns]``; NaN where there is no value.
-        rows: What each row is called, from below.
-        columns: What each column is called.
-    """
-
-    values: NDArray[np.float64]
-    rows: Sequence[str]
-    columns: Sequence[str]
-
-
 def draw_heads(table: Table, *, subtitle: str) -> Figure:
     """Draw a map of heads and layers for each measure of how the gradient passes attention.
 
@@ -64,7 +44,7 @@ def draw_heads(table: Table, *, subtitle: str) -> Figure:
     Returns:
         The figure.
     """
-    grids = {name: _heads_by_layer(table, name) for name in _MEASURES}
+    grids = {name: heads_by_layer(table, name) for name in _MEASURES}
     num_heads, num_layers = grids["shrink"].values.shape
     width = float(np.clip(_CELL * num_layers + 1.5, 3.2, 8))
     height = float(np.clip(_CELL * num_heads + 1.0, 2.2, 6))
@@ -102,8 +82,8 @@ def draw_distances(table: Table, *, subtitle: str) -> Figure:
     Returns:
         The figure.
     """
-    shares, pairs = (_layers_by_distance(table, name) for name in ("share", "pairs"))
-    ratio = _Grid(values=shares.values / pairs.values, rows=shares.rows, columns=shares.columns)
+    shares, pairs = (layers_by_distance(table, name) for name in ("share", "pairs"))
+    ratio = Grid(values=shares.values / pairs.values, rows=shares.rows, columns=shares.columns)
     height = float(np.clip(0.2 * len(shares.rows) + 1.2, 2.6, 12))
     figure = figure_with_text(
         13,
@@ -136,7 +116,7 @@ def draw_distances(table: Table, *, subtitle: str) -> Figure:
 
 
 def _draw_grid(
-    figure: Figure, axes: Axes, grid: _Grid, norm: Normalize, colormap: str = SEQUENTIAL
+    figure: Figure, axes: Axes, grid: Grid, norm: Normalize, colormap: str = SEQUENTIAL
 ) -> None:
     """Draw a grid, grey where there is no value, with a bar that explains its colours."""
     mesh = colour_cells(axes, grid.values, norm, colormap)
@@ -146,45 +126,10 @@ def _draw_grid(
     add_bar(figure, [axes], mesh, grid.values, pad=0.02, aspect=22)
 
 
-def _name_pairs(axes: Axes, pairs: _Grid) -> None:
+def _name_pairs(axes: Axes, pairs: Grid) -> None:
     """Write the share of pairs below each distance, if all layers have the same."""
     if np.ptp(pairs.values, axis=0).max() < _ALIKE:
         told = zip(pairs.columns, pairs.values[0], strict=True)
         names = [f"{name}\n({100 * share:.2g} %)" for name, share in told]
         axes.set_xticks(range(len(names)), names)
         axes.set_xlabel("distance (tokens), and its share of all pairs")
-
-
-def _heads_by_layer(table: Table, name: str) -> _Grid:
-    layers, columns = np.unique(table["layer"], return_inverse=True)
-    heads, rows = np.unique(table["head"], return_inverse=True)
-    values = np.full((len(heads), len(layers)), np.nan)
-    even = _EVEN.get(name)
-    values[rows, columns] = table[name] if even is None else _over(table[name], table[even])
-    return _Grid(values=values, rows=_numbers(heads), columns=_numbers(layers))
-
-
-def _layers_by_distance(table: Table, name: str) -> _Grid:
-    """Average over heads; a distance that a layer does not have is blank."""
-    layers, rows = np.unique(table["layer"], return_inverse=True)
-    starts, first, columns = np.unique(
-        table["distance_first"], return_index=True, return_inverse=True
-    )
-    known = np.isfinite(table[name])
-    sums, counts = np.zeros((2, len(layers), len(starts)))
-    np.add.at(sums, (rows[known], columns[known]), table[name][known])
-    np.add.at(counts, (rows[known], columns[known]), 1)
-    return _Grid(
-        values=_over(sums, counts),
-        rows=_numbers(layers),
-        columns=list(map(range_name, starts, table["distance_last"][first])),
-    )
-
-
-def _over(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide; what is divided by zero is not known."""
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
-
-
-def _numbers(values: Column) -> list[str]:
-    return [f"{value:.0f}" for value in values]

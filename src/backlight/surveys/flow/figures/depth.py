@@ -8,6 +8,7 @@ from backlight.report.colours import shades
 from backlight.report.layout import figure_with_text
 from backlight.report.lines import BANDS, draw_band, finish, sample
 from backlight.report.scales import make_logarithmic
+from backlight.surveys.flow.drawn.grids import range_name
 from backlight.tables import Table
 
 FIT = "fit"
@@ -150,18 +151,3 @@ def _draw_half(panels: list[Axes], table: Table, colour: str) -> None:
         finish(axes, y=label)
     share.set_ylim(0, 1)
     cosine.axhline(0, color="#777777", linewidth=0.8)
-
-
-def range_name(first: float, last: float) -> str:
-    """Name a range of positions or distances; the last one is open.
-
-    Args:
-        first: The first of the range.
-        last: The last of the range; NaN if it is open.
-
-    Returns:
-        A name such as ``0``, ``2-3`` or ``65,536+``.
-    """
-    if np.isnan(last):
-        return f"{first:,.0f}+"
-    return f"{first:,.0f}" if first == last else f"{first:,.0f}\u2013{last:,.0f}"

@@ -9,14 +9,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from backlight.report.layout import figure_with_text
-from backlight.report.lines import BANDS, fill_band, finish, interval, sample, write_instead
+from backlight.report.lines import BANDS, fill_band, finish, sample, write_instead
 from backlight.report.scales import make_logarithmic
+from backlight.surveys.flow.drawn.norms import FINAL, behind, norm_lines, norm_names, told_norm
 from backlight.tables import Column, Table
 
 CHANCE = "chance"
 """The ``gid`` of the lines of what chance would give."""
 
-_FINAL = "final_norm"  # the norm that is in no layer
 _COLOURS = {
     "norm1": "#2b6cb0",
     "norm1_post": "#63b3ed",
@@ -24,10 +24,10 @@ _COLOURS = {
     "norm2_post": "#f0a36b",
     "attn.q_norm": "#2f855a",
     "attn.k_norm": "#86c79a",
-    _FINAL: "#2b2f38",
+    FINAL: "#2b2f38",
 }
 _OTHER = "#9467bd"
-_BEHIND = 0.09  # of all layers, the final norm's place behind the last
+_LEAST = 1e-3  # of a value, where a band that reaches zero ends
 _MANY = 40  # layers, above which points are not marked
 _SURROGATES = {
     "identity": "u",
@@ -135,18 +135,15 @@ def _share(panels: Sequence[Axes]) -> None:
 def _draw_key(axes: Axes, table: Table) -> None:
     """Draw a legend of which colour is which norm."""
     axes.set_axis_off()
-    entries = [_entry(table.select(table["norm"] == name)) for name in _names(table)]
+    entries = [_entry(table, name) for name in norm_names(table)]
     entries.append((sample("#777777", line=":"), "chance"))
     handles, labels = zip(*entries, strict=True)
     axes.legend(handles, labels, loc="center", frameon=False, fontsize=8.5)
 
 
-def _entry(own: Table) -> tuple[Line2D, str]:
-    name, kind = str(own["norm"][0]), {"rms": "RMS"}.get(str(own["kind"][0]), "layer")
-    width = ", ".join(str(each) for each in np.unique(own["width"]))
-    by_head = ", by head" if np.isfinite(own["head"]).any() else ""
-    marker = "D" if name == _FINAL else "o"
-    return sample(_COLOURS.get(name, _OTHER), marker), f"{name}\n{kind} norm of {width}{by_head}"
+def _entry(table: Table, name: str) -> tuple[Line2D, str]:
+    marker = "D" if name == FINAL else "o"
+    return sample(_COLOURS.get(name, _OTHER), marker), f"{name}\n{told_norm(table, name)}"
 
 
 def _draw_lines(axes: Axes, table: Table, column: str, *, is_plain: bool = False) -> None:
@@ -155,25 +152,19 @@ def _draw_lines(axes: Axes, table: Table, column: str, *, is_plain: bool = False
     Bands are of 95 %; of norms of single heads, from the least head to the largest. A plain line is
     dashed and has neither.
     """
-    for name in _names(table):
-        own = table.select(table["norm"] == name)
-        places = _places(table, own)
-        x = np.unique(places)
-        by_layer = [own.select(places == place) for place in x]
-        colour, values = (
-            _COLOURS.get(name, _OTHER),
-            np.array([rows[column].mean() for rows in by_layer]),
-        )
+    for line in norm_lines(table, column):
+        colour, x = _COLOURS.get(line.name, _OTHER), line.x
         if is_plain:
             marker = "_" if len(x) < 3 else ""
-            axes.plot(x, values, color=colour, marker=marker, linewidth=0.9, linestyle="--")
+            axes.plot(x, line.values, color=colour, marker=marker, linewidth=0.9, linestyle="--")
             continue
-        marker = "D" if name == _FINAL else "o" if len(x) <= _MANY else ""
-        axes.plot(x, values, color=colour, marker=marker, markersize=3, linewidth=1.2)
-        low, high = np.array([_ends(rows, column) for rows in by_layer]).T
-        fill_band(axes, x, low, high, colour=colour)
-        if f"{column}_chance" in table.columns:
-            _draw_chance(axes, x, [rows[f"{column}_chance"][0] for rows in by_layer], colour)
+        marker = "D" if line.name == FINAL else "o" if len(x) <= _MANY else ""
+        axes.plot(x, line.values, color=colour, marker=marker, markersize=3, linewidth=1.2)
+        # Zero has no place on a logarithmic axis: a band that reaches it would vanish.
+        above = np.where(line.values > 0, np.maximum(line.low, _LEAST * line.values), line.low)
+        fill_band(axes, x, above, line.high, colour=colour)
+        if line.chance is not None:
+            _draw_chance(axes, x, line.chance, colour)
 
 
 def _mark_layers(axes: Axes, table: Table) -> None:
@@ -185,40 +176,15 @@ def _mark_layers(axes: Axes, table: Table) -> None:
         found = locator.tick_values(float(layers.min()), float(layers.max()))
         ticks = [tick for tick in found if tick in range(int(layers.min()), int(layers.max()) + 1)]
     names = [f"{tick:.0f}" for tick in ticks]
-    if (table["norm"] == _FINAL).any():
-        ticks, names = [*ticks, _behind(table)], [*names, "final"]
+    if (table["norm"] == FINAL).any():
+        ticks, names = [*ticks, behind(table)], [*names, "final"]
     axes.set_xticks(ticks, names)
     ends = [*layers, *ticks]
     edge = max(0.5, 0.05 * np.ptp(ends))
     axes.set_xlim(min(ends) - edge, max(ends) + edge)
 
 
-def _draw_chance(axes: Axes, x: Column, levels: list[float], colour: str) -> None:
+def _draw_chance(axes: Axes, x: Column, levels: Column, colour: str) -> None:
     if len(x) == 1:
-        x, levels = x[0] + np.array([-0.4, 0.4]), 2 * levels
+        x, levels = x[0] + np.array([-0.4, 0.4]), np.repeat(levels, 2)
     axes.plot(x, levels, color=colour, linewidth=1, linestyle=":", gid=CHANCE)
-
-
-def _places(table: Table, own: Table) -> Column:
-    return np.where(np.isnan(own["layer"]), _behind(table), own["layer"])
-
-
-def _behind(table: Table) -> float:
-    layers = table["layer"][np.isfinite(table["layer"])]
-    if not len(layers):
-        return 0.0
-    return float(layers.max() + max(1.0, _BEHIND * np.ptp(layers)))
-
-
-def _ends(rows: Table, column: str) -> tuple[float, float]:
-    """Find the ends of a band: of one norm by its error, of heads the least and the largest."""
-    values = rows[column]
-    if rows.num_rows > 1:
-        return float(values.min()), float(values.max())
-    low, high = interval(values, rows[f"{column}_se"])
-    return float(low[0]), float(high[0])
-
-
-def _names(table: Table) -> list[str]:
-    """List the norms of a table by their names in a layer."""
-    return list(dict.fromkeys(str(name) for name in table["norm"]))

@@ -9,7 +9,8 @@ from matplotlib.patches import PathPatch
 
 from backlight.report.rendering import rendered
 from backlight.report.scales import brief
-from backlight.surveys.flow.figures.drawing.paths import Paths, Strength
+from backlight.surveys.flow.drawn.paths import Paths, Strength
+from backlight.surveys.flow.figures.drawing.colours import colours
 from backlight.surveys.flow.figures.drawing.picture import STREAM, draw_picture
 from zoo.figures import caption
 from zoo.flow_results import flow_results
@@ -78,7 +79,7 @@ def test_colours_and_thicknesses_of_loops_are_the_norms_of_the_table(range):
         residual["layer"], residual["half"], residual["transform_norm"], strict=True
     ):
         patch = loops(figure)[f"layers.{layer}.{half}"]
-        np.testing.assert_allclose(patch.get_facecolor(), to_rgba(scale.colour(norm)))
+        np.testing.assert_allclose(patch.get_facecolor(), to_rgba(colours(scale, norm)))
         points = outline(patch)
         across = abs(points[1, 0] - points[-3, 0])  # where the band leaves the stream
         thickness.append((across, max(float(scale.thickness(norm)), 0.06)))
@@ -216,5 +217,5 @@ def test_bands_are_never_invisible_and_never_beyond_the_scale(scale):
     found = strength.thickness(np.append(norms, 0))
     assert (found > 0).all()
     assert (found <= 1).all()
-    assert np.isfinite(strength.colour(np.append(norms, 0))).all()
+    assert np.isfinite(colours(strength, np.append(norms, 0))).all()
     assert 1 <= len(strength.ticks()) <= 8

@@ -7,9 +7,10 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Circle, Rectangle
 
 from backlight.report.scales import brief
+from backlight.surveys.flow.drawn.paths import Paths
+from backlight.surveys.flow.drawn.shapes import slices
+from backlight.surveys.flow.figures.drawing.colours import colours
 from backlight.surveys.flow.figures.drawing.layout import FAINT, INK, SOFT, Layout, thickest_loop
-from backlight.surveys.flow.figures.drawing.paths import Paths
-from backlight.surveys.flow.figures.drawing.shapes import slices
 from backlight.tables import Table
 
 _COSINES = Normalize(-0.6, 0.6)
@@ -120,9 +121,11 @@ def _draw_wedge(layout: Layout, start: float, label: str) -> None:
     scale, places = layout.scale, np.linspace(0, 1, 121)
     norms = scale.low * (scale.high / scale.low) ** places
     half = scale.thickness(norms) * layout.thickest / 6
-    colours = scale.colour(np.sqrt(norms[1:] * norms[:-1]))
+    strengths = colours(scale, np.sqrt(norms[1:] * norms[:-1]))
     wedge = slices(start + _LONG * places, half, _LOW)
-    layout.axes.add_collection(PolyCollection(wedge, facecolors=colours, gid="key"), autolim=False)
+    layout.axes.add_collection(
+        PolyCollection(wedge, facecolors=strengths, gid="key"), autolim=False
+    )
     for tick in scale.ticks():
         x = start + _LONG * np.log(tick / scale.low) / np.log(scale.high / scale.low)
         layout.axes.plot([x, x], [_LOW - 0.24, _LOW - 0.19], color=SOFT, linewidth=0.6)

@@ -10,10 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.interpolate import CubicHermiteSpline
 
 from backlight.report.layout import figure_with_text, free_room
-from backlight.surveys.flow.figures.drawing.paths import Paths, Strength
+from backlight.surveys.flow.drawn.paths import Paths, Strength
 
 INK, SOFT, FAINT = "#2b2f38", "#5a6472", "#f1f4f8"
 """Colours of what is to be read first, of what is to be read next, and of the ground."""
@@ -87,17 +86,9 @@ class Layout:
         """Return the place of a depth."""
         return self.left + self.step * depth
 
-    def norms(self, depths: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Interpolate the stream's norm at depths, between known ones smoothly by ratios."""
-        logs = np.log(np.maximum(self.paths.norms, self.scale.low))
-        # Level at each known depth, the curve never leaves the range of its two neighbours, as a
-        # natural spline would: the picture shows no norm that was not measured.
-        eased = CubicHermiteSpline(self.paths.depths, logs, np.zeros_like(logs))
-        return np.exp(eased(depths))
-
     def halves(self, depths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return half the stream's thickness at depths."""
-        return self.scale.thickness(self.norms(depths)) * self.thickest / 2
+        return self.scale.thickness(self.paths.norms_at(depths)) * self.thickest / 2
 
     def half(self, depth: float) -> float:
         """Return half the stream's thickness at one depth."""

@@ -4,7 +4,11 @@ import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, PathPatch, Polygon, Rectangle
+from matplotlib.path import Path
 
+from backlight.surveys.flow.drawn.paths import Branch, Paths
+from backlight.surveys.flow.drawn.shapes import arrowhead, loop, slices
+from backlight.surveys.flow.figures.drawing.colours import colours
 from backlight.surveys.flow.figures.drawing.key import (
     draw_bead,
     draw_key,
@@ -13,8 +17,6 @@ from backlight.surveys.flow.figures.drawing.key import (
     write_slope,
 )
 from backlight.surveys.flow.figures.drawing.layout import INK, SOFT, Layout, thickest_loop
-from backlight.surveys.flow.figures.drawing.paths import Branch, Paths
-from backlight.surveys.flow.figures.drawing.shapes import arrowhead, loop, slices
 from backlight.tables import Table
 
 STREAM = "stream"
@@ -59,7 +61,7 @@ def draw_picture(depth: Table, residual: Table, slopes: Table, *, subtitle: str)
 def _draw_stream(layout: Layout) -> None:
     """Draw the stream as slices, each in one colour, the more the faster the norm changes."""
     known = layout.paths.depths
-    steps = np.abs(np.diff(np.log(layout.norms(known))))
+    steps = np.abs(np.diff(np.log(layout.paths.norms_at(known))))
     fewest = np.ceil(layout.step * np.diff(known) / _WIDEST)
     counts = np.maximum(np.minimum(_SLICES * steps, _MOST), fewest).astype(int).tolist()
     parts = [
@@ -68,8 +70,8 @@ def _draw_stream(layout: Layout) -> None:
     ]
     cuts = np.concatenate([*parts, known[-1:]])
     band = slices(layout.left + layout.step * cuts, layout.halves(cuts), layout.middle)
-    colours = layout.scale.colour(layout.norms((cuts[1:] + cuts[:-1]) / 2))
-    stream = PolyCollection(band, facecolors=colours, gid=STREAM, zorder=2)
+    strengths = colours(layout.scale, layout.paths.norms_at((cuts[1:] + cuts[:-1]) / 2))
+    stream = PolyCollection(band, facecolors=strengths, gid=STREAM, zorder=2)
     layout.axes.add_collection(stream, autolim=False)
     marks = [
         [(x + side, layout.middle + up) for side, up in ((0.035, 0.06), (0, 0), (0.035, -0.06))]
@@ -82,7 +84,7 @@ def _draw_stream(layout: Layout) -> None:
 def _draw_embedding(layout: Layout) -> None:
     """End the stream in an arrowhead."""
     start, middle, half = layout.x(0), layout.middle, layout.half(0.0)
-    colour = layout.scale.colour(layout.paths.ends[0])
+    colour = colours(layout.scale, layout.paths.ends[0])
     tip = start - _TAIL - _HEAD - 0.2 * half
     tail = Rectangle((start - _TAIL - 0.01, middle - half), _TAIL + 0.02, 2 * half)
     base, point = np.array([start - _TAIL, middle]), np.array([tip, middle])
@@ -100,7 +102,7 @@ def _draw_loss(layout: Layout) -> None:
     """Begin the stream at the loss, behind the final norm and the head."""
     end, middle = layout.x(layout.paths.num_layers), layout.middle
     half = layout.half(layout.paths.num_layers)
-    colour = layout.scale.colour(layout.paths.ends[-1])
+    colour = colours(layout.scale, layout.paths.ends[-1])
     stub = Rectangle((end - 0.01, middle - half), _STUB + 0.01, 2 * half, color=colour, linewidth=0)
     source = Circle((end + _STUB + 0.2, middle), 0.25, facecolor="white", edgecolor=INK, zorder=3)
     stub.set_zorder(2)
@@ -123,7 +125,9 @@ def _draw_branch(layout: Layout, branch: Branch) -> None:
     thickness = max(share * thickest_loop(layout.paths.num_layers), _THINNEST)
     outline = loop(right, left, rise=side * layout.rise, thickness=thickness)
     place = f"layers.{branch.layer}.{branch.name}"
-    colour = layout.scale.colour(branch.norm)
-    layout.axes.add_patch(PathPatch(outline, color=colour, linewidth=0, gid=place, zorder=3))
+    colour = colours(layout.scale, branch.norm)
+    layout.axes.add_patch(
+        PathPatch(Path(outline, closed=True), color=colour, linewidth=0, gid=place, zorder=3)
+    )
     x, y = (right + left) / 2 + [0, side * layout.rise]
     draw_bead(layout, x, y, branch.cosine, is_certain=branch.is_certain)

@@ -1,18 +1,13 @@
-"""The paths of a gradient: along the stream, through each branch, and how strong they look."""
+"""The paths of a gradient: along the stream, through each branch, and how thick they are drawn."""
 
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from numpy.typing import NDArray
 
-from backlight.report.lines import NORMAL_95
+from backlight.report.page.building import NORMAL_95
 from backlight.tables import Table
-
-_COLOURS = LinearSegmentedColormap.from_list(
-    "strength", ["#b4e0c6", "#74c5ac", "#35a0a6", "#2a6f9b", "#333f80", "#221a4a"]
-)  # from weak to strong
 
 _BESIDE = (0.16, 0.92)  # of a parallel block, where its loops begin and end, beside its neighbours'
 _MOST_LINEAR = 8.0  # times, up to which thickness can grow with the norm itself
@@ -63,11 +58,6 @@ class Strength:
             return np.asarray(np.clip(values / self.high, _LEAST, 1))
         decades = np.log10(np.maximum(values, self.low) / self.low)
         return np.asarray(np.clip(decades / log10(self.high / self.low), _LEAST, 1))
-
-    def colour(self, norms: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """Return the colours of bands, as red, green, blue and opacity."""
-        values = np.maximum(np.asarray(norms, dtype=np.float64), self.low)
-        return np.asarray(_COLOURS(LogNorm(self.low, self.high)(values)))
 
     def ticks(self) -> list[float]:
         """List round norms along the scale, about four of them."""
@@ -156,6 +146,17 @@ class Paths:
                 if half != "block"
             ),
         )
+
+    def norms_at(self, depths: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Interpolate the stream's norm at depths, between known ones smoothly by ratios."""
+        logs = np.log(np.maximum(self.norms, self.scale.low))
+        before = np.clip(np.searchsorted(self.depths, depths, "right") - 1, 0, len(logs) - 2)
+        start, end = self.depths[before], self.depths[before + 1]
+        part = (depths - start) / (end - start)
+        # Level at each known depth, the curve never leaves the range of its two neighbours, as a
+        # natural spline would: the picture shows no norm that was not measured.
+        eased = part**2 * (3 - 2 * part)
+        return np.exp(logs[before] + eased * (logs[before + 1] - logs[before]))
 
     @property
     def scale(self) -> Strength:

@@ -4,7 +4,6 @@ All lengths are inches.
 """
 
 import numpy as np
-from matplotlib.path import Path
 from numpy.typing import NDArray
 
 _NUM_POINTS = 33
@@ -36,7 +35,7 @@ def slices(
 
 def loop(
     right: NDArray[np.float64], left: NDArray[np.float64], *, rise: float, thickness: float
-) -> Path:
+) -> NDArray[np.float64]:
     """Bend a band from its right foot over an arch to its left foot, where it ends in a point.
 
     Args:
@@ -46,7 +45,7 @@ def loop(
         thickness: The thickness of the band.
 
     Returns:
-        The outline.
+        The outline, which ends where it begins.
     """
     angle = np.linspace(0, np.pi, _NUM_POINTS)
     part = (1 - np.cos(angle)) / 2
@@ -58,7 +57,7 @@ def loop(
     side = _normals(shaft) * thickness / 2
     head = arrowhead(shaft[-1], left, width=width)
     outline = np.concatenate([shaft + side, head, (shaft - side)[::-1]])
-    return Path(np.concatenate([outline, outline[:1]]), closed=True)
+    return np.concatenate([outline, outline[:1]])
 
 
 def arrowhead(
