@@ -6,9 +6,9 @@ import webbrowser
 
 import pytest
 
-import backlight
 from backlight import cli
 from backlight.runs.directory import RunDirectory
+from backlight.surveys.loading import load_results, page_file
 from backlight.tools.open.command import page_at
 from backlight.tools.open.options import OpenConfig
 
@@ -33,6 +33,12 @@ def finished(finished_run, tmp_path):
     return shutil.copytree(finished_run, tmp_path / "run")
 
 
+@pytest.fixture
+def expected(finished):
+    """The page of the copy, which names its new place."""
+    return page_file(load_results(finished))
+
+
 def without_page(run):
     """Make a run one that never had a page."""
     manifest = json.loads((run / "manifest.json").read_text())
@@ -53,19 +59,17 @@ def test_the_page_of_a_run_is_opened_and_stays_as_it_is(finished, opened, capsys
     assert (page.stat().st_ino, page.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_a_run_without_a_page_gets_one_that_is_its_own(finished):
-    expected = (finished / "index.html").read_bytes()
+def test_a_run_without_a_page_gets_one_that_is_its_own(finished, expected):
     without_page(finished)
 
     assert page_at(OpenConfig(run_dir=finished)).read_bytes() == expected
 
     assert "index.html" in RunDirectory(finished).manifest()["files"]
     assert RunDirectory(finished).read("index.html") == expected
-    assert backlight.load_results(finished).tables
+    assert load_results(finished).tables
 
 
-def test_a_page_is_written_anew_when_it_was_lost_or_that_is_asked_for(finished):
-    expected = (finished / "index.html").read_bytes()
+def test_a_page_is_written_anew_when_it_was_lost_or_that_is_asked_for(finished, expected):
     (finished / "index.html").unlink()
     assert page_at(OpenConfig(run_dir=finished)).read_bytes() == expected
     (finished / "index.html").write_bytes(expected + b"more")
@@ -83,6 +87,12 @@ def test_a_strangers_file_in_a_run_is_neither_opened_nor_replaced(finished, open
     assert "was not written by this run; move it away" in capsys.readouterr().err
     assert (finished / "index.html").read_text() == "<script>alert(1)</script>"
     assert not opened
+
+
+def test_the_page_of_a_run_read_from_disk_is_that_of_the_run_just_measured(finished_run):
+    written = (finished_run / "index.html").read_bytes()
+
+    assert page_file(load_results(finished_run)) == written
 
 
 def test_a_link_in_place_of_a_page_is_not_followed(finished, tmp_path, opened, capsys):
