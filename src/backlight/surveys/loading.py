@@ -1,8 +1,8 @@
 """Results read back with how they are shown: by the survey, or experiment, that found them."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,12 +64,12 @@ def load_results(path: str | Path) -> Results:
     return replace(results, presentation=presentation_of(str(command)))
 
 
-def page_file(results: Results, statistics: Sequence[str] = ()) -> bytes:
+def page_file(results: Results, **chosen: Any) -> bytes:
     """Write the page of a finished run.
 
     Args:
         results: The run, as ``load_results`` read it.
-        statistics: Which numbers of every feature it holds; empty for the usual ones.
+        **chosen: What the page shows of all that it could, as the survey takes it.
 
     Returns:
         The file.
@@ -84,7 +84,6 @@ def page_file(results: Results, statistics: Sequence[str] = ()) -> bytes:
             f"The run in {place} has no page: those of `backlight layers`, `sae`, `tokens`, `flow` "
             "and `lab` have one."
         )
-    chosen = {"statistics": statistics} if statistics else {}
     try:
         with np.errstate(all="ignore"):  # a stranger's numbers may have any size
             return document(shown.page(results, **chosen))

@@ -70,7 +70,7 @@ def row_of(path: Path, *, judges: bool) -> Row:
 
 def with_picture(row: Row) -> bytes:
     """Make the first picture of a run small; empty if it has none."""
-    return thumbnail(row.path, _own(row.path))
+    return thumbnail(row.path, _own(row.path), row.command)
 
 
 def _run(path: Path) -> Row:

@@ -35,7 +35,8 @@ def page_of_run(path: Path, *, again: bool, statistics: Sequence[str]) -> Path:
         )
     if directory.is_finished and not again and not statistics and has_page(path):
         return path / PAGE
-    content = page_file(load_results(path), statistics)
+    chosen = {"statistics": statistics} if statistics else {}
+    content = page_file(load_results(path), **chosen)
     directory.take_up()
     directory.write_bytes(PAGE, content)
     directory.list_again()

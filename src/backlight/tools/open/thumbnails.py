@@ -3,15 +3,13 @@
 import io
 import struct
 from collections.abc import Collection
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 
 from backlight.errors import RunDirectoryError
 from backlight.runs.places import below
+from backlight.surveys import SURVEYS
 
-_FIRST = (
-    *("depth_profile.png", "gradient_flow.png", "figures/gradient_norm_heatmap.png"),
-    *("top_features_mean_abs.png", "top_features_mean.png"),
-)
 _SIZE = (240, 150)
 _COLOURS = 64
 _LARGEST = 16 * 2**20  # bytes of a picture
@@ -19,22 +17,25 @@ _MOST_PIXELS = 50_000_000
 _HEAD = struct.Struct(">16xII")  # where a PNG says how wide and high it is
 
 
-def thumbnail(path: Path, names: Collection[str]) -> bytes:
-    """Make the first picture of a run small.
+def thumbnail(path: Path, names: Collection[str], command: str) -> bytes:
+    """Make the picture of a run that says most small, or else its first.
 
     Args:
         path: The run directory.
         names: The run's own files.
+        command: What it is a run of.
 
     Returns:
         A PNG; empty if there is no picture, it cannot be read, or Pillow is not there.
     """
     pictures = sorted(name for name in names if name.endswith(".png"))
-    first = next((name for name in (*_FIRST, *pictures) if name in names), None)
-    if first is None:
+    if not pictures:
         return b""
+    best = PurePosixPath(SURVEYS[command].picture if command in SURVEYS else "*")
+    pattern = str(best.with_suffix(".png"))
+    chosen = next((name for name in pictures if fnmatchcase(name, pattern)), pictures[0])
     try:
-        file = below(path, first)
+        file = below(path, chosen)
         return _small(file) if file.is_file() else b""
     except (RunDirectoryError, OSError):  # a link, or no permission
         return b""
