@@ -135,7 +135,7 @@ def _draw_frames(grid: Grid) -> None:
         "linewidths": 0.8,
         "zorder": 4,
     }
-    grid.axes.add_collection(PolyCollection(frames, **looks), autolim=False)
+    grid.axes.add_collection(PolyCollection(frames, zorder=4, **looks), autolim=False)
     across, up = grid.across, grid.up
     for xs, ys, length in ((across.ticks, up.ticks, _TICK), (across.marks, up.marks, _TICK / 2)):
         below = [[(x, 0), (x, -length)] for x in _WIDE * across.parts(xs)]
