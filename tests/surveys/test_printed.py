@@ -423,6 +423,19 @@ def test_all_and_nothing_cannot_both_be_printed(options, capsys):
     assert "--table and --quiet exclude each other" in capsys.readouterr().err
 
 
+def test_a_caller_in_python_is_told_where_tables_are(options):
+    with pytest.raises(backlight.BacklightError, match=r"in Python they are in results\.tables"):
+        backlight.layers(**options, table=True)
+    with pytest.raises(backlight.BacklightError, match=r"in Python they are in results\.tables"):
+        backlight.lab("rank-collapse", table=True)
+
+
+def test_a_caller_in_python_can_do_without_progress(options, capsys):
+    backlight.layers(**options, quiet=True)
+
+    assert capsys.readouterr() == ("", "")
+
+
 def test_sentences_about_a_run_on_disk_need_no_torch(finished_run):
     code = (
         "import sys\n"

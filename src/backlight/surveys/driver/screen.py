@@ -46,6 +46,21 @@ def refuse_contradiction(options: Any) -> None:
         raise ConfigError("--table and --quiet exclude each other: print all, or the path alone.")
 
 
+def refuse_table(options: Any) -> None:
+    """Refuse to print tables for a caller in Python, for whom nothing is printed.
+
+    Args:
+        options: The options of a call.
+
+    Raises:
+        ConfigError: If they ask for it.
+    """
+    if options.table:
+        raise ConfigError(
+            "table prints whole tables on the command line; in Python they are in results.tables."
+        )
+
+
 def print_results(
     options: Any,
     results: Results,
