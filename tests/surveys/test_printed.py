@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 import backlight
 from backlight import cli, load_results
+from backlight.errors import ConfigError
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.screen import NUM_LINES, WIDTH, screen
 from backlight.surveys.driver.sentences import share, times, with_error
@@ -424,9 +425,9 @@ def test_all_and_nothing_cannot_both_be_printed(options, capsys):
 
 
 def test_a_caller_in_python_is_told_where_tables_are(options):
-    with pytest.raises(backlight.BacklightError, match=r"in Python they are in results\.tables"):
+    with pytest.raises(ConfigError, match=r"in Python they are in results\.tables"):
         backlight.layers(**options, table=True)
-    with pytest.raises(backlight.BacklightError, match=r"in Python they are in results\.tables"):
+    with pytest.raises(ConfigError, match=r"in Python they are in results\.tables"):
         backlight.lab("rank-collapse", table=True)
 
 

@@ -256,7 +256,8 @@ def test_the_config_holds_all_options_and_where_numbers_came_from(finished_run):
     kept = yaml.safe_load((finished_run / "config.yaml").read_text(encoding="utf-8"))
 
     origin = kept.pop("provenance")
-    assert set(kept) == set(LayersConfig.model_fields) - {"output_dir", "overwrite", "resume"}
+    idle = {"output_dir", "overwrite", "resume", "table", "quiet"}
+    assert set(kept) == set(LayersConfig.model_fields) - idle
     assert (kept["save_outputs"], kept["layers"], kept["batch_size"]) == (True, "0,2", 3)
     assert origin["command"] == "layers"
     assert {"torch", "transformers", "numpy", "backlight", "started"} <= set(origin)

@@ -49,7 +49,8 @@ def prepare(
         corpus=corpus,
         run_name=f"sae_features_model_{options.model_file_name}_num_samples_{options.num_samples}"
         f"_batch_size_{options.batch_size}_layers_{layers}",
-        title=f"{options.aggregate_by} of features, {count(len(placed), 'layer')}, splice {options.splice}",
+        title=f"{options.aggregate_by} of features, {count(len(placed), 'layer')}, splice "
+        f"{options.splice}",
         state=state,
         steps=partial(
             survey_features,
