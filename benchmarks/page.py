@@ -25,13 +25,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from zoo.browsing import chromium, installed, wait_until_ready
-
 from backlight.data.characters import shipped_text
 from backlight.report.page.document import document
 from backlight.runs.results import Results
 from backlight.surveys.driver.showing import page_of
 from backlight.tables import Table
+from zoo.browsing import chromium, installed, wait_until_ready
 
 Arrays = dict[int, np.ndarray]
 Seconds = dict[str, list[float]]
