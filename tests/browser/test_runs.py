@@ -110,7 +110,7 @@ def test_tokens_prompts_are_stepped_through_and_tokens_are_real(runs, opened):
     assert mean != one
     tokens = [walk(cells, "ArrowRight") for _ in range(6)]
     assert any("(" in text for text in tokens)
-    assert "dist" in walk(section(page, "Gradient vectors, prompt by prompt"), "ArrowRight")
+    assert "d i s t" in walk(section(page, "Gradient vectors, prompt by prompt"), "ArrowRight")
 
 
 def test_flow_tells_its_numbers_where_it_is_pointed_at(runs, opened):

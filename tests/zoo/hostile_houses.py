@@ -110,7 +110,7 @@ ATTACKS: Mapping[str, Sequence[str]] = {
     ),
     "odd": (
         "W" * 10_000,
-        "漢" * 3_000,
+        "漢" * 300,
         "__proto__",
         "constructor",
         "hasOwnProperty",
@@ -189,10 +189,11 @@ def build(name: str, folder: Path) -> House:
 
 
 def _rows(tokens: Sequence[str]) -> Iterator[str]:
-    """Write each token into each row, but very long ones only into the first."""
-    for start in range(0, len(tokens), 2):
-        turned = [*tokens[start:], *tokens[:start]]
-        yield " ".join(token for token in turned if not start or len(token) < _LONG)
+    """Write each token into each row, but very long ones only once, late in the first."""
+    short, long = ([t for t in tokens if (len(t) >= _LONG) == is_long] for is_long in (False, True))
+    yield " ".join([*short[:12], *long])
+    for start in range(0, len(short), 2):
+        yield " ".join([*short[start:], *short[:start]])
 
 
 def _tokenizer(tokens: Sequence[str]) -> PreTrainedTokenizerFast:
