@@ -220,26 +220,30 @@ def test_quality_is_shown_down_to_a_little_below_zero():
     assert lines.charts[0].levels == {"least to be trusted": 0.3}
 
 
-def test_sizes_of_few_layers_are_lines_that_hold_every_feature_once():
-    _, found = shown_of(never=10)
-    (lines,) = of_kind(found, Lines, "How large")
+def test_one_layer_has_histograms_that_hold_every_known_feature_once():
+    results, found = shown_of(layers=(5,), never=10)
+    (lines,) = of_kind(found, Lines, "spread")
 
-    assert len(lines.charts) == 2
-    for chart in lines.charts:
-        for series in chart.series:
-            assert series.y.sum() == pytest.approx(100 * 40 / 50)
+    for chart, mode in zip(lines.charts, ("mean_abs", "mean"), strict=True):
+        (series,) = chart.series
+        values = results.statistics[f"layer_5_{mode}"]
+        assert np.nansum(series.y) == 40
+        assert chart.marks["average"] == pytest.approx(np.nanmean(values))
+        assert series.x[0] - np.nanmin(values) == pytest.approx((series.x[1] - series.x[0]) / 2)
+        assert not (series.y == 0).any()
 
 
-def test_sizes_of_many_layers_are_a_map():
+def test_several_layers_have_a_map_of_sizes():
     results, found = shown_of(layers=tuple(range(9)))
     (sizes,) = of_kind(found, CellMap)
     cells = sizes.maps[0,]
 
     np.testing.assert_allclose(np.nansum(cells.values, axis=0), 100)
     values = results.statistics["layer_4_mean_abs"]
-    row = next(place for place, name in enumerate(sizes.rows) if float(name) == 1.0)
-    expected = 100 * np.mean((values > 0.5) & (values <= 1))
-    assert np.nan_to_num(cells.values[row, 4]) == pytest.approx(expected)
+    row = sizes.rows.index("1")
+    expected = 100 * np.mean((values > 2**-0.5) & (values <= 1))
+    assert expected > 0
+    assert cells.values[row, 4] == pytest.approx(expected)
 
 
 def test_the_largest_are_a_table_fewer_of_each_layer_if_there_are_many():
