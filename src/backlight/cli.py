@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -97,11 +98,17 @@ def _without(kind: type[BaseModel], positional: str) -> type[BaseModel]:
 
 # What carries commands out is loaded when it is called, so that words can be read without torch.
 def _survey(survey: Survey) -> Callable[[Any], Any]:
-    return lambda options: loaded("backlight.surveys.driver.conduct").run(survey, options)
+    return lambda options: _module("conduct", options).run(survey, options)
 
 
 def _lab(lab: Lab) -> Callable[[Any], Any]:
-    return lambda options: loaded("backlight.surveys.driver.experiments").run_lab(lab, options)
+    return lambda options: _module("experiments", options).run_lab(lab, options)
+
+
+def _module(name: str, options: Any) -> ModuleType:
+    if options.quiet:
+        logging.getLogger("backlight").setLevel(logging.WARNING)
+    return loaded(f"backlight.surveys.driver.{name}")
 
 
 for _each in SURVEYS.values():

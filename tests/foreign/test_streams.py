@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from backlight import cli
-from backlight.surveys.driver.progress import console
+from backlight.surveys.driver.terminal import console
 
 _HELP = ["layers", "--help"]
 _WRONG = ["layers", "--bogus"]

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backlight.foreign.text import html, markdown, plain
+from backlight.foreign.text import html, markdown, plain, visible
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,22 @@ def test_markup_is_read_on_a_page_and_not_obeyed():
 def test_a_name_on_a_page_of_markdown_is_only_a_name():
     assert markdown("a_b/C-1.5 (x)") == "a_b/C-1.5 (x)"
     assert markdown("[x](y)`<b>|*\x1b") == r"\[x\](y)\`&lt;b>\|\*\\x1b"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (" a b", "·a·b"),
+        ("\n\t", "\\n\\t"),
+        ("\u4e2d\u00e9", "\u4e2d\u00e9"),
+        ("\u00a0", "\\xa0"),
+        ("\u200b", "\\u200b"),
+        ("<bos>", "<bos>"),
+    ],
+)
+def test_all_signs_of_a_text_can_be_seen(text, shown):
+    assert visible(text) == shown
+
+
+def test_blanks_of_a_sentence_can_stay():
+    assert visible("a b\n", blanks=False) == "a b\\n"

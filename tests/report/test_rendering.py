@@ -4,7 +4,7 @@ import sys
 import pytest
 from matplotlib.figure import Figure
 
-from backlight.report.rendering import rendered, visible
+from backlight.report.rendering import rendered
 
 
 def figure():
@@ -38,22 +38,3 @@ def test_nothing_loads_matplotlib_before_a_figure_is_drawn():
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        (" a b", "·a·b"),
-        ("\n\t", "\\n\\t"),
-        ("\u4e2d\u00e9", "\\u4e2d\u00e9"),
-        ("\U00020000", "\\U00020000"),
-        ("\u200b", "\\u200b"),
-        ("<bos>", "<bos>"),
-    ],
-)
-def test_all_signs_of_a_text_can_be_seen(text, shown):
-    assert visible(text) == shown
-
-
-def test_blanks_of_a_sentence_can_stay():
-    assert visible("a b\n", blanks=False) == "a b\\n"

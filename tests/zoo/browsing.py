@@ -1,14 +1,35 @@
 """The machine's own Chromium, and a record of what a page does in it."""
 
+import re
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Dialog,
+    Locator,
+    Page,
+    Request,
+    sync_playwright,
+)
 
-__all__ = ["MISSING", "Watch", "chromium", "installed", "wait_until_ready", "watched"]
+__all__ = [
+    "MISSING",
+    "Watch",
+    "chromium",
+    "installed",
+    "picture",
+    "section",
+    "told",
+    "wait_for",
+    "wait_until_ready",
+    "walk",
+    "watched",
+]
 
 MISSING = (
     "no Chromium is installed: apt-get install chromium, or install Google Chrome, so that pages "
@@ -95,6 +116,7 @@ def watched(
         java_script_enabled=scripts,
         offline=True,
     )
+    context.set_default_timeout(10_000)
     try:
         page = context.new_page()
         address = path.resolve().as_uri()
@@ -107,7 +129,42 @@ def watched(
 
 def wait_until_ready(page: Page) -> None:
     """Wait until the page's script says that its first picture is drawn."""
+    ready = "document.documentElement.dataset.ready"
+    wait_for(page, lambda: page.evaluate(ready) == "1", "the first picture is drawn")
+
+
+def section(page: Page, title: str) -> Locator:
+    """Scroll to the section of a heading, and wait until its pictures or its table are there."""
+    found = page.locator("section").filter(has=page.get_by_role("heading", name=title, level=2))
+    found.locator(".view").scroll_into_view_if_needed()
+    wait_for(page, lambda: found.locator(".stage svg, tbody tr").count() > 0, f"{title} is drawn")
+    return found
+
+
+def wait_for(page: Page, is_so: Callable[[], bool], what: str) -> None:
+    """Wait until something holds; the page's policy forbids Playwright's own way to do so."""
     end = time.monotonic() + _SECONDS
-    while page.evaluate("document.documentElement.dataset.ready") != "1":
-        assert time.monotonic() < end, f"{page.url} is not ready within {_SECONDS} seconds"
+    while not is_so():
+        assert time.monotonic() < end, f"not within {_SECONDS} seconds: {what}"
         page.wait_for_timeout(10)
+
+
+def told(found: Locator) -> str:
+    """Read what is told of the point that is pointed at, empty if nothing is."""
+    box = found.locator(".told")
+    return box.inner_text() if box.is_visible() else ""
+
+
+def walk(found: Locator, *keys: str) -> str:
+    """Reach a picture by the keyboard, press keys and read what is told."""
+    stage = found.locator(".stage")
+    stage.focus()
+    for key in keys:
+        stage.press(key)
+    return told(found)
+
+
+def picture(found: Locator) -> str:
+    """Read what a picture looks like: its shapes, without the names of their clips."""
+    written = found.locator(".stage > svg").evaluate("svg => svg.outerHTML")
+    return re.sub(r"clip-\w+", "clip", written)

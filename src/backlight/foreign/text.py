@@ -45,6 +45,24 @@ def plain(text: object, *, lines: bool = False) -> str:
     return "".join(shown)
 
 
+def visible(text: str, *, blanks: bool = True) -> str:
+    r"""Write a text so that all of it can be seen.
+
+    Args:
+        text: The text, such as that of a token.
+        blanks: Show a blank as ``·``.
+
+    Returns:
+        The text; line breaks are written ``\n``, and other letters that cannot be seen by their
+        number, such as ``\xa0``.
+    """
+    seen = "".join(
+        letter if letter.isprintable() and plain(letter) == letter else sign(letter)
+        for letter in text
+    )
+    return seen.replace(" ", "·") if blanks else seen
+
+
 def brief(text: object) -> str:
     """Write a name within a sentence: plain, and without the middle of what is too long."""
     return shorten(plain(text), _LONGEST)

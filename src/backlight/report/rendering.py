@@ -63,25 +63,6 @@ def make_plain(figure: Figure) -> None:
             axis.set_major_formatter(_PlainLabels(axis.get_major_formatter()))
 
 
-def visible(text: str, *, blanks: bool = True) -> str:
-    r"""Write a text so that all of it can be seen.
-
-    Args:
-        text: The text, such as that of a token.
-        blanks: Show a blank as ``·``.
-
-    Returns:
-        The text; line breaks are written ``\n``, and letters that the typeface of figures does not
-        have by their number, such as ``\u4e2d``.
-    """
-    readable = (
-        letter if letter.isprintable() and plain(letter) == letter else sign(letter)
-        for letter in text
-    )
-    seen = "".join(_drawn(letter) for signs in readable for letter in signs)
-    return seen.replace(" ", "·") if blanks else seen
-
-
 class _PlainLabels(Formatter):
     """Labels that were given to an axis, made plain when they are written."""
 

@@ -1,10 +1,12 @@
 """Results read back: a whole run, or any one file of it, never by unpickling."""
 
+import base64
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
+from urllib.parse import quote
 
 from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ from backlight.tables import Table
 CONSOLIDATED = "consolidated_results.npz"
 METADATA = "metadata.json"
 STATISTICS = "feature_statistics.npz"
+PAGE = "index.html"
 
 _MOST_NAMES = 8  # of options or metadata that are told in a line
 _LONGEST_REASON = 200
@@ -31,8 +34,24 @@ _Read = TypeVar("_Read")
 class Presentation(Protocol):
     """How the results of one kind of run are shown, which only those above this room know."""
 
+    def draw(self, results: "Results") -> Iterable[Any]:
+        """List the figures of results, each to be drawn when it is wanted."""
+        ...
+
     def figures(self, results: "Results") -> Mapping[str, Any]:
         """Offer the figures of results by name, as ``matplotlib`` draws them when asked for."""
+        ...
+
+    def summary(self, results: "Results") -> Sequence[str]:
+        """Say what was asked and found, in a few sentences."""
+        ...
+
+    def picture(self, results: "Results") -> bytes | None:
+        """Draw the figure that says most, as a PNG; None if there is none."""
+        ...
+
+    def page(self, results: "Results", **chosen: Any) -> Any:
+        """Put the page of results together, of what was chosen for it."""
         ...
 
 
@@ -90,14 +109,28 @@ class Results:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """Show in a notebook what there is, and the beginning of every table."""
+        """Show in a notebook what was found, its main figure, and the beginning of every table."""
         where = "not saved" if self.path is None else f"saved in {html(self.path)}"
         told = "".join(f"<li>{html(name)}: {html(text)}</li>" for name, text in self._told())
         tables = "".join(
             f"<details><summary>{html(name)}</summary>{table.to_html()}</details>"
             for name, table in self.tables.items()
         )
-        return f"<p>Results, {where}</p><ul>{told}</ul>{tables}"
+        return f"{self._found_html()}<p>Results, {where}</p><ul>{told}</ul>{tables}"
+
+    def _found_html(self) -> str:
+        """Say what was found, with the main figure and a link to the page."""
+        if self.presentation is None:
+            return ""
+        parts = [f"<p>{html(sentence)}</p>" for sentence in self.presentation.summary(self)]
+        picture = self.presentation.picture(self)
+        if picture is not None:
+            content = base64.b64encode(picture).decode("ascii")
+            parts.append(f'<img alt="the main figure" src="data:image/png;base64,{content}">')
+        page = None if self.path is None else self.path / PAGE
+        if page is not None and page.is_file():
+            parts.append(f'<p><a href="{quote(page.as_posix())}">The page of this run</a></p>')
+        return "".join(parts)
 
     def to_pandas(self) -> dict[str, Any]:
         """Copy all tables into data frames.

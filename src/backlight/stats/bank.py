@@ -94,6 +94,10 @@ class Bank(Statistic):
         """Compute the statistics of one site."""
         return self._sites[site].result()
 
+    def summaries(self, site: str) -> MomentResult:
+        """Compute the summaries of one site alone, which takes no time; see ``SiteResult``."""
+        return self._sites[site].summaries()
+
     def _site(self, site: str, width: int) -> "_SiteBank":
         if site not in self._sites:
             self._sites[site] = _SiteBank(width, self._num_top)
@@ -120,10 +124,13 @@ class _SiteBank(Sums):
         for statistic in (self._moments, self._histogram, self._top):
             statistic.update(values, valid=valid, passages=passages)
 
+    def summaries(self) -> MomentResult:
+        return self._summaries.result()
+
     def result(self) -> SiteResult:
         return SiteResult(
             moments=self._moments.result(),
-            summaries=self._summaries.result(),
+            summaries=self.summaries(),
             histogram=self._histogram.result(),
             top=self._top.result(),
         )

@@ -91,9 +91,13 @@ class SparseMoments(Sums):
             entries.positions.cpu().numpy(),
         )
 
+    def sizes(self) -> RatioResult:
+        """Compute the means of absolute values alone, which is quick."""
+        return self._mean_abs.result()
+
     def result(self) -> SparseResult:
         """Compute the statistics; NaN for a feature without tokens."""
-        mean, mean_abs = self._mean.result(), self._mean_abs.result()
+        mean, mean_abs = self._mean.result(), self.sizes()
         counts = np.where(mean.below > 0, mean.below, 1)
         rms = np.where(mean.below > 0, np.sqrt(self._sums["square"] / counts), np.nan)
         return SparseResult(mean=mean, mean_abs=mean_abs, rms=rms, top=self._top.result())

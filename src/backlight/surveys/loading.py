@@ -2,7 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from backlight.errors import RunDirectoryError, quoted
+from backlight.report.page.document import document
 from backlight.runs.config import PROVENANCE
 from backlight.runs.results import Results
 from backlight.runs.results import load_results as read_results
@@ -21,7 +26,7 @@ def presentation_of(command: str) -> SurveyPresentation | LabPresentation | None
     """
     if command in SURVEYS:
         return SurveyPresentation(SURVEYS[command])
-    return LabPresentation() if command.startswith("lab ") else None
+    return LabPresentation(command) if command.startswith("lab ") else None
 
 
 def load_results(path: str | Path) -> Results:
@@ -57,3 +62,33 @@ def load_results(path: str | Path) -> Results:
     origin = results.config.get(PROVENANCE)
     command = origin.get("command") if isinstance(origin, dict) and results.tables else None
     return replace(results, presentation=presentation_of(str(command)))
+
+
+def page_file(results: Results, **chosen: Any) -> bytes:
+    """Write the page of a finished run.
+
+    Args:
+        results: The run, as ``load_results`` read it.
+        **chosen: What the page shows of all that it could, as the survey takes it.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunDirectoryError: If it is no run that has a page, or one whose files do not hold what the
+            page shows.
+    """
+    shown, place = results.presentation, quoted(results.path)
+    if shown is None:
+        raise RunDirectoryError(
+            f"The run in {place} has no page: those of `backlight layers`, `sae`, `tokens`, `flow` "
+            "and `lab` have one."
+        )
+    try:
+        with np.errstate(all="ignore"):  # a stranger's numbers may have any size
+            return document(shown.page(results, **chosen))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise RunDirectoryError(
+            f"The page of the run in {place} cannot be written: its files do not hold what it "
+            f"shows ({type(error).__name__}: {quoted(str(error))}). Measure again."
+        ) from error

@@ -42,10 +42,10 @@ def mean_length_by_hand(options):
     return float(torch.cat(lengths).mean())
 
 
-def test_it_takes_less_than_sixty_lines():
+def test_it_takes_less_than_seventy_lines():
     files = Path(toy.__file__).parent.glob("*.py")
     lines = [line for file in files for line in file.read_text().splitlines()]
-    assert sum(bool(line.strip()) for line in lines) < 60
+    assert sum(bool(line.strip()) for line in lines) < 70
 
 
 def test_it_has_a_command_with_help_and_a_printed_summary(words, capsys):
@@ -57,8 +57,9 @@ def test_it_has_a_command_with_help_and_a_printed_summary(words, capsys):
     assert cli.main(words("--output_dir", "run")) == 0
 
     printed = capsys.readouterr().out
+    assert "The gradient at the embedding is" in printed
     assert "mean length" in printed
-    assert "Again     backlight report run" in printed
+    assert "Again     backlight toy run/config.yaml" in printed
 
 
 def test_it_has_a_python_call_whose_numbers_are_those_of_plain_autograd(options):

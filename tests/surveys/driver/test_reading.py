@@ -3,7 +3,7 @@ import yaml
 from pydantic import ValidationError
 
 from backlight.errors import ConfigError
-from backlight.surveys.driver.options import DrawnRunOptions
+from backlight.surveys.driver.options import ShownRunOptions
 from backlight.surveys.driver.reading import explain, merge, read_config, same_numbers
 from backlight.surveys.layers.options import LayersConfig
 from backlight.surveys.tokens.options import TokensConfig
@@ -109,7 +109,7 @@ def test_mistakes_are_explained_for_the_command_that_was_asked():
 def test_where_results_go_cannot_change_a_number():
     kept = same_numbers(LayersConfig(save_outputs=True, seed=3))
 
-    assert set(kept) == set(LayersConfig.model_fields) - set(DrawnRunOptions.model_fields)
+    assert set(kept) == set(LayersConfig.model_fields) - set(ShownRunOptions.model_fields)
     assert kept["seed"] == 3
 
 

@@ -1,5 +1,5 @@
-from backlight.surveys.driver.options import CorpusOptions, DrawnRunOptions, ModelOptions
+from backlight.surveys.driver.options import CorpusOptions, ModelOptions, ShownRunOptions
 
 
-class ToyConfig(DrawnRunOptions, CorpusOptions, ModelOptions):
+class ToyConfig(ShownRunOptions, CorpusOptions, ModelOptions):
     """Measure how long the gradient is at the embedding."""

@@ -1,5 +1,13 @@
 from backlight.surveys.driver.printing import every_column
 
 
-def printed(options, results):
+def summary(results):
+    (length,) = results.tables["toy"]["mean_length"]
+    return [f"The gradient at the embedding is {length:.3g} nats per unit long on average."]
+
+
+def brief(options, results):
     yield every_column(results.tables["toy"])
+
+
+tables = brief

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 from cyclopts import Parameter
 from pydantic import Field, PositiveInt, field_validator
 
-from backlight.surveys.driver.options import DrawnRunOptions
+from backlight.surveys.driver.options import ShownRunOptions
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ Seeds = Annotated[
 ]
 
 
-class LabOptions(DrawnRunOptions):
+class LabOptions(ShownRunOptions):
     """Options that every experiment has."""
 
     save_outputs: bool = Field(

@@ -8,7 +8,6 @@ layer's values span six orders of magnitude); texts are JSON, compressed.
 import base64
 import gzip
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ class Blocks:
         codes, scale = _brief(flat)
         return {"f": "u2", "b": self._add(codes.astype("<u2").tobytes()), **scale}
 
-    def texts(self, texts: Sequence[Any]) -> Reference:
+    def texts(self, texts: Any) -> Reference:
         """Add texts, or what else JSON can hold.
 
         Args:

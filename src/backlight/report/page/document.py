@@ -68,25 +68,29 @@ def document(page: Page) -> bytes:
     return "\n".join(lines).encode()
 
 
-def refuse_page(path: Path) -> None:
+def refuse_page(path: Path, *, otherwise: str = "name another file with --html") -> None:
     """Refuse a file for a page that is something else, such as the log that is to be judged.
 
     Args:
         path: Where the page is to be written.
+        otherwise: What to do about it.
 
     Raises:
         ConfigError: If something is there that is no page of backlight.
     """
-    if not os.path.lexists(path):
-        return
-    if not path.is_symlink() and path.is_file():
-        with path.open("rb") as file:
-            if _GENERATOR.encode() in file.read(_HEAD):
-                return
-    raise ConfigError(
-        f"{quoted(path)} is there already and is no page that backlight made, so it is not "
-        "replaced; name another file with --html."
-    )
+    if os.path.lexists(path) and not is_page(path):
+        raise ConfigError(
+            f"{quoted(path)} is there already and is no page that backlight made, so it is not "
+            f"replaced; {otherwise}."
+        )
+
+
+def is_page(path: Path) -> bool:
+    """Find out whether a file is a page that backlight made; a link to one is none."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _GENERATOR.encode() in file.read(_HEAD)
 
 
 def _head(page: Page) -> Iterator[str]:
@@ -146,7 +150,9 @@ def _script() -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return files("backlight.report.page").joinpath("assets", name).read_text(encoding="utf-8")
+    return (
+        files("backlight.report.page").joinpath("assets").joinpath(name).read_text(encoding="utf-8")
+    )
 
 
 def _hash(text: str) -> str:

@@ -109,11 +109,17 @@ def _(view: CellMap, blocks: Blocks) -> Encoded:
 
 @encode.register
 def _(view: Scatter, blocks: Blocks) -> Encoded:
+    colour = Choice(label="Colour", options=[each.label for each in view.colourings])
+    planes: Encoded = {}
+    for place, plane in view.planes.items():
+        written = _places(plane, blocks)
+        for number in range(max(1, len(view.colourings))):
+            planes[_key((*place, number))] = {**written, "colouring": number}
     return {
         "kind": "scatter",
         "texts": blocks.texts(_plain(view.texts)),
-        "choices": _choices(view.choices),
-        "planes": {_key(place): _places(plane, blocks) for place, plane in view.planes.items()},
+        "choices": _choices([*view.choices, colour]),
+        "planes": planes,
         "colourings": [_colouring(each) for each in view.colourings],
     }
 
@@ -159,6 +165,7 @@ def _chart(chart: LineChart, blocks: Blocks) -> Encoded:
         "scales": list(chart.scales),
         "categories": _plain(chart.categories),
         "levels": [[plain(name), float(height)] for name, height in chart.levels.items()],
+        "marks": [[plain(name), float(place)] for name, place in chart.marks.items()],
         "series": [_series(series, blocks) for series in chart.series],
     }
 
@@ -189,7 +196,16 @@ def _texts_by_number(found: Mapping[int, Any] | None, write: Any, blocks: Blocks
 
 
 def _occurrences(found: Sequence[Occurrence]) -> list[Any]:
-    return [[_value(each.value), plain(each.context), plain(each.where)] for each in found]
+    return [
+        [_value(each.value), plain(each.where), *_divided(plain(each.context))] for each in found
+    ]
+
+
+def _divided(context: str) -> tuple[str, str, str]:
+    """Divide a context into what stands before, in and behind its guillemets."""
+    before, _, rest = context.partition("«")
+    token, _, after = rest.rpartition("»")
+    return before, token, after
 
 
 def _cells(cells: Cells, blocks: Blocks) -> Encoded:

@@ -63,6 +63,7 @@ class LineChart:
         scales: How the two axes are scaled.
         categories: What stands along the axis instead of numbers; empty for numbers.
         levels: Heights of lines across, by what they are.
+        marks: Places of lines up, by what they are.
     """
 
     title: str = ""
@@ -72,6 +73,7 @@ class LineChart:
     scales: tuple[Scale, Scale] = ("linear", "linear")
     categories: Sequence[str] = ()
     levels: Mapping[str, float] = field(default_factory=dict[str, float])
+    marks: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,10 @@ from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.measurement import Findings, Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
 from backlight.surveys.driver.presenting import SurveyPresentation
-from backlight.surveys.driver.printing import print_places, print_shown
+from backlight.surveys.driver.printing import print_shown
 from backlight.surveys.driver.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.reading import resolve, same_numbers
+from backlight.surveys.driver.screen import print_results, refuse_contradiction, where_it_went
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.writing import write
 
@@ -57,10 +58,16 @@ def run(survey: Survey, options: Any) -> None:
     if survey.lists is not None and getattr(options, survey.lists):
         print_shown(printed.listed(options))
         return
+    refuse_contradiction(options)
     results = conduct(survey, options)
-    print_shown(printed.printed(options, results))
-    if results.path is not None:
-        print_places(RunDirectory(results.path), survey.name)
+    print_results(
+        options,
+        results,
+        summary=printed.summary(results),
+        brief=printed.brief(options, results),
+        tables=printed.tables(options, results),
+        places=where_it_went(results, survey.name, survey.picture),
+    )
 
 
 def conduct(
@@ -103,6 +110,8 @@ def conduct(
         unit=measurement.unit,
         run=directory,
         state=measurement.state,
+        found=measurement.found,
+        quiet=options.quiet,
     )
     # The model is borrowed once for all passes, which then need not do so one by one.
     with borrowed(measurement.corpus.subject.model), bar:
@@ -114,7 +123,7 @@ def conduct(
     clock.lap("tables")
     results = results_of(options, findings, directory, shown)
     if directory is not None:
-        write(directory, findings, lambda: shown.draw(results), clock, options.figures)
+        write(directory, findings, results, clock, options.figures)
     return results
 
 

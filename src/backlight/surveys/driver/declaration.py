@@ -50,8 +50,12 @@ class Survey:
         options: What can be asked; the docstring is the help of the command.
         room: The package that holds the doors: ``measure`` (``prepare(options, opening)`` returns a
             ``Measurement``), ``tables`` (``findings(options, measurement)``), ``figures``
-            (``draw(results)`` yields each ``Drawing``, not yet drawn) and ``printed``
-            (``printed(options, results)`` yields tables and sentences for the terminal).
+            (``draw(results)`` yields each ``Drawing``, not yet drawn), ``page`` (``views(results)``
+            yields what its page shows) and ``printed``: ``summary(results)``
+            returns at most three sentences, of results read back from disk too;
+            ``brief(options, results)`` yields small tables for a screen, ``tables(options,
+            results)`` whole ones, both also sentences.
+        picture: The name of the figure that says most, or a pattern for it.
         lists: A flag among the options with which nothing is measured, but what ``listed(options)``
             of the door ``printed`` yields is printed; None if there is none.
     """
@@ -59,6 +63,7 @@ class Survey:
     name: str
     options: type[BaseModel]
     room: str
+    picture: str = "*"
     lists: str | None = None
 
     def door(self, name: str) -> ModuleType:

@@ -7,18 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from backlight.report.plots import plots_to_json
-from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.conduct import results_of
 from backlight.surveys.driver.declaration import Lab
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.presenting import LabPresentation
-from backlight.surveys.driver.printing import every_column, print_places, print_shown
+from backlight.surveys.driver.printing import every_column
 from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.screen import (
+    first_of,
+    print_results,
+    refuse_contradiction,
+    where_it_went,
+)
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.trials import LabFindings, TrialRunner
 from backlight.surveys.driver.writing import write
+
+_NUM_LINES = 12  # of a screen that are for what the numbers say
 
 
 def ask_lab(lab: Lab, config: str | Path | None, options: Mapping[str, Any]) -> Results:
@@ -42,11 +49,19 @@ def run_lab(lab: Lab, options: Any) -> None:
         lab: Which.
         options: Its options.
     """
+    refuse_contradiction(options)
     results = experiment(lab, options)
-    print_shown(every_column(results.tables[name]) for name in results.metadata["printed"])
-    print_shown(f"\n{remark}" for remark in results.metadata["remarks"])
-    if results.path is not None:
-        print_places(RunDirectory(results.path), command_of(lab))
+    about = results.metadata
+    tables = [every_column(results.tables[name]) for name in about["printed"]]
+    remarks = list(about["remarks"])
+    print_results(
+        options,
+        results,
+        summary=[] if options.table else first_of(remarks, _NUM_LINES),
+        brief=tables[:1],
+        tables=[*tables, *(f"\n{remark}" for remark in remarks)],
+        places=where_it_went(results, command_of(lab), f"{about['plots'][0]['name']}.*"),
+    )
 
 
 def command_of(lab: Lab) -> str:
@@ -64,12 +79,13 @@ def experiment(lab: Lab, options: Any) -> Results:
     Returns:
         What was found; of a finished run that was to be resumed, what its files hold.
     """
-    clock, command, shown = Clock(), command_of(lab), LabPresentation()
+    clock, command = Clock(), command_of(lab)
+    shown = LabPresentation(command)
     found = find_run(options, command)
     if found is not None and found.is_finished:
         return replace(load_results(found.path), presentation=shown)
     directory = begin(options, command, f"lab_{lab.name}", found, {})
-    trials = TrialRunner(options.device, directory)
+    trials = TrialRunner(options.device, directory, quiet=options.quiet)
     module = importlib.import_module(f"{lab.room}.experiment")
     seen: LabFindings = module.experiment(options, trials)
     clock.lap("experiment")
@@ -84,5 +100,5 @@ def experiment(lab: Lab, options: Any) -> Results:
     )
     results = results_of(options, findings, directory, shown)
     if directory is not None:
-        write(directory, findings, lambda: shown.draw(results), clock, options.figures)
+        write(directory, findings, results, clock, options.figures)
     return results

@@ -33,6 +33,7 @@ class Measurement(Generic[_State, _Plan]):
         total: How many units of progress the whole is.
         done: Counts how many of them the state holds.
         unit: What progress is counted in.
+        found: Says in a few words what was found so far; it is asked every few seconds.
         masks: Which tokens count, in words.
         material: Where the numbers come from besides the model and the text; all of it must be the
             same when a run is resumed.
@@ -47,6 +48,7 @@ class Measurement(Generic[_State, _Plan]):
     total: int
     done: Callable[[], int]
     unit: str = "tokens"
+    found: Callable[[], str] | None = None
     masks: str = MASKS
     material: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

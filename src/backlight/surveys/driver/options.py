@@ -193,13 +193,18 @@ class RunOptions(Options):
     )
 
 
-class DrawnRunOptions(RunOptions):
-    """Whether and where results are written, and which figures are drawn of them."""
+class ShownRunOptions(RunOptions):
+    """Whether and where results are written, and how they are shown; no number depends on it."""
 
     figures: Wanted = Field(
         default="all",
         description="Which figures are written with the results: all, overview (none of one layer, "
         "prompt or target alone), or none; `backlight report` draws them later.",
+    )
+    table: Flag = Field(default=False, description="Print whole tables, not a screen of words.")
+    quiet: Flag = Field(
+        default=False,
+        description="Print nothing but the path of the run directory, and no progress.",
     )
 
 
@@ -229,5 +234,5 @@ class AggregateOptions(Options):
         return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
 
 
-class SurveyConfig(DrawnRunOptions, AggregateOptions, CorpusOptions, ModelOptions):
+class SurveyConfig(ShownRunOptions, AggregateOptions, CorpusOptions, ModelOptions):
     """Options that every survey of a corpus has."""

@@ -1,14 +1,17 @@
 """How the results of a survey, or of an experiment, are shown: given to them as they are made."""
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import partial
-from typing import final
+from typing import Any, final
 
 from backlight.report.drawing import Drawing, Figures
+from backlight.report.page.views import Page
 from backlight.runs.results import Results
 from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.showing import page_of
 
 
 @final
@@ -30,11 +33,38 @@ class SurveyPresentation:
         """Offer the figures of results by name; nothing is loaded or drawn yet."""
         return Figures(partial(self.draw, results))
 
+    def summary(self, results: Results) -> Sequence[str]:
+        """Say what was asked and found, in at most three sentences."""
+        return self.survey.door("printed").summary(results)
+
+    def picture(self, results: Results) -> bytes | None:
+        """Draw the figure that says most, as a PNG."""
+        return _picture(self.draw(results), self.survey.picture)
+
+    def page(self, results: Results, **chosen: Any) -> Page:
+        """Put the page of results together.
+
+        Args:
+            results: The results.
+            **chosen: What the page shows of all that it could, as the survey takes it.
+
+        Returns:
+            The page.
+        """
+        views = self.survey.door("page").views(results, **chosen)
+        return page_of(results, self.survey.name, self.summary(results), views)
+
 
 @final
 @dataclass(frozen=True, slots=True)
 class LabPresentation:
-    """How the results of any experiment are shown: as their metadata say."""
+    """How the results of an experiment are shown: as their metadata say.
+
+    Attributes:
+        command: The command of the experiment, such as ``lab clipping``.
+    """
+
+    command: str
 
     def draw(self, results: Results) -> Iterable[Drawing]:
         """List the figures of results; this loads matplotlib, but draws nothing yet."""
@@ -43,3 +73,24 @@ class LabPresentation:
     def figures(self, results: Results) -> Figures:
         """Offer the figures of results by name; nothing is loaded or drawn yet."""
         return Figures(partial(self.draw, results))
+
+    def summary(self, results: Results) -> Sequence[str]:
+        """Say what was found: the remarks of the experiment."""
+        return results.metadata["remarks"]
+
+    def picture(self, results: Results) -> bytes | None:
+        """Draw the first figure, as a PNG."""
+        return _picture(self.draw(results), "*")
+
+    def page(self, results: Results, **chosen: Any) -> Page:
+        """Put the page of results together; nothing can be chosen."""
+        views = importlib.import_module("backlight.report.page.plots").views(results, **chosen)
+        return page_of(results, self.command, self.summary(results), views)
+
+
+def _picture(drawings: Iterable[Drawing], pattern: str) -> bytes | None:
+    from backlight.report.rendering import png
+
+    found = (drawing for drawing in drawings if fnmatch(drawing.name, pattern))
+    drawing = next(found, None)
+    return None if drawing is None else png(drawing.make())

@@ -1,7 +1,5 @@
 """Tables on the terminal: any table, by the declarations of the columns that are shown of it."""
 
-import re
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +7,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table as RichTable
 
-from backlight.runs.config import CONFIG
-from backlight.runs.directory import RunDirectory
-from backlight.surveys.driver.progress import console
+from backlight.surveys.driver.sentences import with_error
+from backlight.surveys.driver.terminal import console
 from backlight.tables import Table
 
-_OF_ONE = re.compile(r"layer_|figures/gradient_pca_")  # pictures of one layer or position
 _SURENESS = ("_std", "_low", "_high")
 _MANY_COLUMNS = 8
 
@@ -30,7 +26,7 @@ class Column:
             that is not known is blank.
         unit: What follows each number.
         cell: Makes the text of a cell from a row of the table, instead of ``name`` and ``form``.
-        wraps: A cell may be broken into lines.
+        wraps: A cell may be broken into lines, or cut off where a row must be one line.
     """
 
     heading: str
@@ -58,13 +54,13 @@ class Shown:
     Attributes:
         table: The table; every row of it is printed.
         columns: What is shown of it.
-        title: What stands above it.
+        title: What stands above it; of a small table on a screen, its first heading says it.
         caption: What its numbers mean.
     """
 
     table: Table
     columns: Sequence[Column]
-    title: str
+    title: str = ""
     caption: str = ""
 
 
@@ -73,6 +69,17 @@ def number(value: Any, form: str = "", unit: str = "") -> str:
     if value != value:
         return ""
     return f"{value:{form}}{unit}" if form else f"{value}{unit}"
+
+
+def sure_number(name: str) -> Callable[[Table, int], str]:
+    """Write a number with its standard error, which stands in the column ``*_se`` if any does."""
+
+    def cell(table: Table, row: int) -> str:
+        error = table[f"{name}_se"][row] if f"{name}_se" in table else np.nan
+        value = table[name][row]
+        return "" if value != value else with_error(float(value), float(error))
+
+    return cell
 
 
 def percent(name: str) -> Callable[[Table, int], str]:
@@ -148,26 +155,3 @@ def _with_sureness(table: Table, name: str, row: int, between: str) -> str:
 
 def _brief(value: Any, *, digits: int = 4) -> str:
     return number(float(value), f".{digits}g") if isinstance(value, np.floating) else str(value)
-
-
-def print_places(directory: RunDirectory, command: str) -> None:
-    """Print where the results of a finished run are.
-
-    Args:
-        directory: The run.
-        command: What it is a run of.
-    """
-    files = [str(name) for name in directory.manifest()["files"]]
-    pictures = [name for name in files if name.endswith((".png", ".svg"))]
-    overviews = [name for name in pictures if not _OF_ONE.match(name)]
-    place, config = (shlex.quote(str(path)) for path in (directory.path, directory.path / CONFIG))
-    lines = [
-        "",
-        f"Results   {directory.path}",
-        f"Figures   {len(pictures)}, overviews:",
-        *(f"          {directory.path / name}" for name in overviews),
-        "Tables    " + ", ".join(name for name in files if name.endswith(".csv")),
-        f"Again     backlight report {place}   (redraws the figures)",
-        f"          backlight {command} {config}   (measures again)",
-    ]
-    console().print("\n".join(lines), soft_wrap=True)

@@ -1,25 +1,11 @@
-"""The terminal, and a bar that follows a measurement and keeps its state from time to time."""
+"""The progress of a measurement: shown with what it has found, and kept from time to time."""
 
-import sys
 import time
-from typing import Any
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from collections.abc import Callable
 
 from backlight.errors import StateError
-from backlight.foreign.streams import Unhindered
-from backlight.foreign.text import plain
 from backlight.runs.directory import RunDirectory
+from backlight.surveys.driver.bars import display
 from backlight.surveys.driver.steps import State, Step
 
 CHECKPOINT_SECONDS = 5.0
@@ -28,33 +14,11 @@ CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_PATIENCE = 20
 """How many times as long as it took to keep a state it takes until it is kept again."""
 
-_PLAIN_WIDTH = 172
+FOUND_SECONDS = 2.0
+"""How often it is asked what was found so far, if that is quickly said."""
 
-
-class _PlainConsole(Console):
-    """A terminal to which all text goes as it is to be read: nothing in it steers or hides."""
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(plain(text, lines=True), **options)
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # main ends as other commands do; rich would leave the process
-
-
-def console(*, stderr: bool = False, markup: bool = False) -> Console:
-    """Open the terminal; where there is none, lines are long rather than broken.
-
-    Args:
-        stderr: Write to standard error, where a line that cannot be written stops nothing.
-        markup: Read ``[bold]`` and the like; foreign text must then be escaped.
-
-    Returns:
-        The terminal.
-    """
-    file: Any = Unhindered(sys.stderr) if stderr else None
-    looks: dict[str, Any] = {"file": file, "highlight": False, "markup": markup, "emoji": False}
-    made = _PlainConsole(**looks)
-    return made if made.is_terminal else _PlainConsole(**looks, width=_PLAIN_WIDTH)
+FOUND_PATIENCE = 400
+"""How many times as long as it took to say what was found it takes until it is asked again."""
 
 
 def restore_checkpoint(run: RunDirectory | None, state: State) -> bool:
@@ -81,7 +45,7 @@ def restore_checkpoint(run: RunDirectory | None, state: State) -> bool:
 
 
 class Bar:
-    """A progress bar on standard error, gone when the work is done.
+    """Progress on standard error, and the state of a run kept from time to time.
 
     The work stays with the caller, who calls ``after`` when a step is done:
 
@@ -100,6 +64,8 @@ class Bar:
         unit: str = "tokens",
         run: RunDirectory | None = None,
         state: State | None = None,
+        found: Callable[[], str] | None = None,
+        quiet: bool = False,
     ) -> None:
         """Prepare the bar.
 
@@ -110,38 +76,41 @@ class Bar:
             unit: What is counted; ``trials`` are counted one by one, of all else the speed is told.
             run: Where the state is kept; None for nowhere.
             state: What is kept.
+            found: Says in a few words what was found so far; None if nothing can be said.
+            quiet: Show nothing.
         """
-        counted = (MofNCompleteColumn(),) if unit == "trials" else (_PERCENT, _Speed(unit))
-        columns = (_TITLE, BarColumn(), *counted, TimeRemainingColumn(), _STATE)
-        self._bar = Progress(*columns, console=console(stderr=True), transient=True)
-        self._task = self._bar.add_task(plain(title), total=total, completed=done, state="")
-        self._run, self._state = run, state
-        self._kept, self._pause = time.monotonic(), CHECKPOINT_SECONDS
+        self._display = display(title, total=total, done=done, unit=unit, quiet=quiet)
+        self._done, self._run, self._state = done, run, state
+        self._keeping = _Pause(CHECKPOINT_SECONDS, CHECKPOINT_PATIENCE)
+        self._asking = _Pause(FOUND_SECONDS, FOUND_PATIENCE)
+        self._ask, self._found = None if quiet else found, ""
 
     def __enter__(self) -> "Bar":
-        self._bar.start()
+        self._display.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._display.stop()
 
     def tell(self, title: str) -> None:
         """Change what is said of what is going on."""
-        self._bar.update(self._task, description=plain(title))
+        self._display.show(done=self._done, found=self._found, title=title)
 
     def after(self, step: Step, state: str = "") -> None:
         """Count a step, and keep the state if it is time.
 
         Args:
             step: What was done.
-            state: How it goes, in a few words.
+            state: How it goes, in a few words, if the caller knows.
         """
-        self._bar.update(self._task, advance=step.num_tokens, state=plain(state))
-        if step.resumable and time.monotonic() - self._kept >= self._pause:
-            begun = time.monotonic()
-            self.keep()
-            self._kept = time.monotonic()
-            self._pause = max(CHECKPOINT_SECONDS, CHECKPOINT_PATIENCE * (self._kept - begun))
+        self._done += step.num_tokens
+        if self._ask is not None and self._asking.is_over():
+            with self._asking:
+                self._found = self._ask()
+        self._display.show(done=self._done, found=state or self._found)
+        if step.resumable and self._keeping.is_over():
+            with self._keeping:
+                self.keep()
 
     def keep(self) -> None:
         """Write the state down, if there is a run to keep it in."""
@@ -149,15 +118,19 @@ class Bar:
             self._run.save_checkpoint(self._state.state())
 
 
-class _Speed(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
+class _Pause:
+    """The time between two times of something: long, if it takes long."""
 
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f} {self._unit}/s" if task.speed else "")
+    def __init__(self, least: float, patience: float) -> None:
+        self._least, self._patience = least, patience
+        self._length, self._since, self._begun = least, time.monotonic(), 0.0
 
+    def is_over(self) -> bool:
+        return time.monotonic() - self._since >= self._length
 
-_TITLE = TextColumn("{task.description}", markup=False)
-_PERCENT = TextColumn("{task.percentage:>3.0f}%")
-_STATE = TextColumn("{task.fields[state]}", markup=False)
+    def __enter__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._since = time.monotonic()
+        self._length = max(self._least, self._patience * (self._since - self._begun))

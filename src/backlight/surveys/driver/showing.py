@@ -8,9 +8,6 @@ from backlight.report.page.views import Page, View
 from backlight.runs.config import CONFIG, PROVENANCE
 from backlight.runs.results import Results
 
-PAGE = "index.html"
-"""The file of a run's page."""
-
 
 def page_of(results: Results, command: str, summary: Sequence[str], views: Iterable[View]) -> Page:
     """Put the page of a run together.

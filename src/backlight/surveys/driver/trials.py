@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from backlight.models.devices import choose_device
 from backlight.report.plots import Plot
 from backlight.runs.directory import RunDirectory
+from backlight.surveys.driver.bars import TRIALS
 from backlight.surveys.driver.progress import Bar, restore_checkpoint
 from backlight.tables import Table
 
@@ -53,13 +54,15 @@ class TrialRunner:
         results: The arrays of each finished trial, by its name.
     """
 
-    def __init__(self, device: str, directory: RunDirectory | None) -> None:
+    def __init__(self, device: str, directory: RunDirectory | None, *, quiet: bool = False) -> None:
         """Take up the trials that an earlier run finished.
 
         Args:
             device: The name of the device.
             directory: Where finished trials are kept; None for nowhere.
+            quiet: Show no progress.
         """
+        self._quiet = quiet
         self.device = choose_device(device)
         self.results: dict[str, dict[str, NDArray[Any]]] = {}
         self._directory = directory
@@ -75,7 +78,14 @@ class TrialRunner:
         Returns:
             What each found, in the same order.
         """
-        bar = Bar("", total=len(trials), unit="trials", run=self._directory, state=self)
+        bar = Bar(
+            "",
+            total=len(trials),
+            unit=TRIALS,
+            run=self._directory,
+            state=self,
+            quiet=self._quiet,
+        )
         with bar:
             try:
                 for name, trial in trials.items():

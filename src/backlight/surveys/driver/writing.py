@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from backlight.report.drawing import Drawing, Wanted, wanted_of
+from backlight.report.page.document import document
 from backlight.runs.directory import RunDirectory
-from backlight.runs.results import CONSOLIDATED, METADATA, STATISTICS
+from backlight.runs.results import CONSOLIDATED, METADATA, PAGE, STATISTICS, Results
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.measurement import Findings
 
@@ -19,7 +21,7 @@ _OF_A_LAYER = re.compile(r"layer_(\d+)_")
 def write(
     directory: RunDirectory,
     findings: Findings,
-    draw: Callable[[], Iterable[Drawing]],
+    results: Results,
     clock: Clock,
     figures: Wanted,
 ) -> None:
@@ -28,11 +30,12 @@ def write(
     Args:
         directory: Where.
         findings: What was found.
-        draw: Lists the figures; not called if none is wanted.
+        results: The same, as it is shown.
         clock: How long it took so far.
         figures: Which figures are wanted.
     """
-    seconds = Clock()
+    seconds, shown = Clock(), results.presentation
+    assert shown is not None, "who shows these results was not said"
     for name, content in findings.files.items():
         _write_file(directory, name, content)
         seconds.lap(name)
@@ -42,7 +45,7 @@ def write(
         directory.write_arrays(STATISTICS, dict(findings.statistics))
     clock.lap("save_data")
     if figures != "none":
-        _draw(directory, wanted_of(draw(), figures), seconds)
+        _draw(directory, wanted_of(shown.draw(results), figures), seconds)
     clock.lap("plots")
     origin = directory.provenance()
     started = {"timestamp": origin["started"]}
@@ -58,6 +61,7 @@ def write(
         },
     }
     directory.write_json(METADATA, described)
+    directory.write_bytes(PAGE, document(shown.page(replace(results, metadata=described))))
     kept = findings.data if findings.archived is None else findings.archived
     brief = np.array(json.dumps({**findings.brief, **started}))
     arrays = {name: findings.data[name] for name in kept}

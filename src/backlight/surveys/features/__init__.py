@@ -3,4 +3,4 @@
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.features.options import SaeConfig
 
-FEATURES = Survey(name="sae", options=SaeConfig, room=__name__)
+FEATURES = Survey(name="sae", options=SaeConfig, room=__name__, picture="top_features_*.png")

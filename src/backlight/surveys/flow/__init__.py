@@ -3,4 +3,4 @@
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.flow.options import FlowConfig
 
-FLOW = Survey(name="flow", options=FlowConfig, room=__name__)
+FLOW = Survey(name="flow", options=FlowConfig, room=__name__, picture="gradient_flow.svg")

@@ -6,14 +6,14 @@ from pydantic import Field
 
 from backlight.surveys.driver.options import (
     CorpusOptions,
-    DrawnRunOptions,
     Layers,
     LossReduction,
     ModelOptions,
+    ShownRunOptions,
 )
 
 
-class FlowConfig(DrawnRunOptions, CorpusOptions, ModelOptions):
+class FlowConfig(ShownRunOptions, CorpusOptions, ModelOptions):
     """Measure what norms, attention and residual paths do to the gradient on its way back.
 
     One forward and one backward pass over a corpus serves all views. Prints a table for each. With

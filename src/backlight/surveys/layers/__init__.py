@@ -3,4 +3,4 @@
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.layers.options import LayersConfig
 
-LAYERS = Survey(name="layers", options=LayersConfig, room=__name__)
+LAYERS = Survey(name="layers", options=LayersConfig, room=__name__, picture="depth_profile.png")

@@ -78,7 +78,7 @@ def _dimensions(tables: Mapping[str, Table], options: Mapping[str, Any]) -> Clou
     return Cloud(
         title="Every dimension",
         note="Each point is a dimension; the five largest are named. Point at one, or walk with "
-        "the arrow keys; press it to see its tokens below. Drag to zoom.",
+        "the arrow keys; press it to see its tokens below. A double click comes nearer.",
         unit="dimension",
         layers=list(found[0].values),
         statistics=found,

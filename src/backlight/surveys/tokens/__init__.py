@@ -3,4 +3,10 @@
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.tokens.options import TokensConfig
 
-TOKENS = Survey(name="tokens", options=TokensConfig, room=__name__, lists="list_positions")
+TOKENS = Survey(
+    name="tokens",
+    options=TokensConfig,
+    room=__name__,
+    picture="figures/gradient_norm_heatmap.png",
+    lists="list_positions",
+)

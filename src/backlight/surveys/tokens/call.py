@@ -26,7 +26,8 @@ def tokens(
     Returns:
         The tables ``positions``, ``prompts`` and ``geometry``; as arrays, by site,
         ``{site}/gradient_norm``, ``/activation_norm`` and ``/grad_x_act`` (``[prompts, 1 + heads,
-        positions]``) and ``/reachable`` (``[prompts, positions]``), and for each target position
+        positions]``) and ``/reachable`` (``[prompts, positions]``); ``tokens``, what stands there
+        (``[prompts, positions]``); and for each target position
         ``{site}/{position}/scores``, ``/explained`` and ``/cosines``, and, unless a finished run
         was read back, ``/gradients`` and ``/activations`` (``[prompts, width]``), which are also
         the files of ``gradients/``. Its ``path`` is the run directory, None if nothing was written.

@@ -11,11 +11,11 @@ from pydantic import BeforeValidator, Field
 
 from backlight.surveys.driver.options import (
     SHIPPED,
-    DrawnRunOptions,
     Flag,
     Layers,
     Listed,
     ModelOptions,
+    ShownRunOptions,
 )
 
 _MOST_CHOICES = 1000
@@ -47,7 +47,7 @@ _YamlOnly = Annotated[_Anything, Parameter(parse=False)]
 _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
 
 
-class TokensConfig(DrawnRunOptions, ModelOptions):
+class TokensConfig(ShownRunOptions, ModelOptions):
     """Measure at which token and in which layer the gradient of an answer sits.
 
     Prompts come from one of twelve tasks about cities (the small shipped model has learned one of

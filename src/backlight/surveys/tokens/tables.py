@@ -3,13 +3,15 @@
 And the arrays that the tables are made from, by name.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.errors import shorten
+from backlight.foreign.text import plain
 from backlight.models.sites import layer_of
 from backlight.objectives.answers import Goal
 from backlight.surveys.driver.measurement import Findings
@@ -27,6 +29,7 @@ from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Column, Table
 
 _MOST_COSINES = 200
+_LONGEST = 40  # letters of what stands at a position
 _SHAPE = ("components_90", "components_95", "effective_rank", "mean_cosine")
 
 
@@ -255,6 +258,32 @@ def _cosines(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
     return (units @ units.T).astype(np.float32)
 
 
+def tokens_of(material: PromptSet, decode: Callable[[list[int]], str]) -> Column:
+    """Write what stands at each position of each prompt.
+
+    Args:
+        material: The prompts.
+        decode: From token ids to text.
+
+    Returns:
+        ``[prompts, positions]``: the token, or the text of all tokens there, of a long one the
+        ends; empty where a prompt has no such position.
+    """
+    grid = material.grid
+    rows = zip(material.located, grid.starts.tolist(), grid.stops.tolist(), strict=True)
+    return np.array(
+        [
+            [
+                shorten(plain(decode(tokens.ids[start:stop].tolist())), _LONGEST)
+                if stop > start
+                else ""
+                for start, stop in zip(starts, stops, strict=True)
+            ]
+            for tokens, starts, stops in rows
+        ]
+    )
+
+
 def findings(options: TokensConfig, measurement: TokensMeasurement) -> Findings:
     """Turn what was measured into tables and arrays.
 
@@ -269,7 +298,10 @@ def findings(options: TokensConfig, measurement: TokensMeasurement) -> Findings:
     state, plan, corpus = measurement.state, measurement.plan, measurement.corpus
     reach = {site.name: reachable(corpus.subject, plan.prompts, site) for site in plan.sites}
     shapes = _shapes(options, plan, state, reach)
-    data = arrays_of(state, plan.prompts, reach, shapes)
+    data = {
+        "tokens": tokens_of(plan.prompts, corpus.subject.tokenizer.decode),
+        **arrays_of(state, plan.prompts, reach, shapes),
+    }
     positions = position_table(state, plan.prompts, reach)
     prompts = prompt_table(state, plan.prompts)
     shape_table = geometry_table(state, shapes, plan.prompts)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from backlight.errors import ConfigError
 from backlight.foreign.files import expanded
-from backlight.report.page import refuse_page
+from backlight.report.page.document import refuse_page
+from backlight.report.page.writing import write_page
 from backlight.surveys.driver.options import ModelOptions, TextOptions
 from backlight.tools.doctor.options import DoctorConfig
 from backlight.tools.doctor.text import print_diagnosis
@@ -12,6 +13,7 @@ from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.doctor.findings import Diagnosis
 from backlight.training.log.history import History
 from backlight.training.log.reading import read_history
+from backlight.training.showing.page import page_of
 
 
 def doctor(run_dir: Path | str, *, html: Path | str | None = None) -> Diagnosis:
@@ -41,9 +43,7 @@ def doctor(run_dir: Path | str, *, html: Path | str | None = None) -> Diagnosis:
     history = read_history(run_dir)
     diagnosis = diagnose(history)
     if page is not None:
-        from backlight.tools.doctor.page import write_page
-
-        write_page(page, history, diagnosis, title=str(run_dir))
+        write_page(page, page_of(history, diagnosis, title=str(run_dir)))
     return diagnosis
 
 
@@ -62,9 +62,7 @@ def run(config: DoctorConfig) -> int:
     diagnosis = diagnose(history)
     print_diagnosis(diagnosis, title=title, understood=history.understood)
     if config.html is not None:
-        from backlight.tools.doctor.page import write_page
-
-        write_page(config.html, history, diagnosis, title=title)
+        write_page(config.html, page_of(history, diagnosis, title=title))
     return 0 if diagnosis.is_healthy else 1
 
 

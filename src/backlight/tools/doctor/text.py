@@ -1,23 +1,14 @@
 """A diagnosis in plain words, for the terminal."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 from rich.markup import escape
 from rich.padding import Padding
 
-from backlight.surveys.driver.progress import console
+from backlight.surveys.driver.terminal import console
 from backlight.training.doctor.findings import Diagnosis, Finding
+from backlight.training.doctor.words import heading, meaning, recorded, tone
 
-_MEANINGS = {
-    "healthy": "Nothing speaks against it.",
-    "vanishing": "Gradients, or the steps made of them, are too small to learn from.",
-    "exploding": "Gradients are far too large, somewhere or at some steps.",
-    "unstable": "Gradients are there, but the loss or the steps run wild, or lead nowhere.",
-    "non-finite": "There are NaN or infinite numbers; nothing is learned from there on.",
-    "dead": "Some parameters do not learn at all.",
-    "nothing to judge": "No gradient was read, so this is no sign of health.",
-}
 _COLOURS = {"healthy": "green", "error": "red", "warning": "yellow"}
 
 
@@ -48,42 +39,6 @@ def print_diagnosis(diagnosis: Diagnosis, *, title: str, understood: str = "") -
     if lines:
         out.print()
         out.print(escape("\n".join(lines)))
-
-
-def tone(diagnosis: Diagnosis) -> Literal["healthy", "warning", "error"]:
-    """Return whether the verdict is a good one, a bad one, or none."""
-    if diagnosis.verdict == "nothing to judge":
-        return "warning"
-    return "healthy" if diagnosis.is_healthy else "error"
-
-
-def meaning(diagnosis: Diagnosis) -> str:
-    """Describe what the verdict means."""
-    warnings = sum(finding.severity == "warning" for finding in diagnosis.findings)
-    more = {0: "", 1: " There is one warning."}.get(warnings, f" There are {warnings} warnings.")
-    return _MEANINGS[diagnosis.verdict] + (more if tone(diagnosis) != "error" else "")
-
-
-def recorded(diagnosis: Diagnosis) -> str:
-    """Describe what was looked at."""
-    count = diagnosis.num_losses
-    losses = {0: "", 1: " 1 loss is known."}.get(count, f" {count} losses are known.")
-    if not diagnosis.num_steps:
-        return f"No step was recorded.{losses}"
-    several = diagnosis.num_steps > 1
-    steps = f"{diagnosis.num_steps} recorded steps" if several else "1 recorded step"
-    span = f"{diagnosis.first_step}" + (f" to {diagnosis.last_step}" if several else "")
-    parameters = {0: "the gradient as a whole", 1: "1 parameter"}.get(
-        diagnosis.num_parameters, f"{diagnosis.num_parameters} parameters"
-    )
-    return f"Looked at {steps} ({span}) of {parameters}.{losses}"
-
-
-def heading(finding: Finding) -> str:
-    """Name a finding, its place and its time."""
-    warning = " (warning)" if finding.severity == "warning" else ""
-    title = finding.title[0].upper() + finding.title[1:]
-    return f"{title}: {finding.place}, {finding.when}{warning}"
 
 
 def _paragraph(finding: Finding) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""``backlight report``: every figure of a run, redrawn from disk."""
+"""``backlight report``: every figure of a run, and its page, drawn anew from disk."""
 
 from backlight.surveys.driver.declaration import Tool
 from backlight.tools.report.options import ReportConfig

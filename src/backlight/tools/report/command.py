@@ -1,4 +1,4 @@
-"""``backlight report``: the figures of a run, redrawn from disk; no model, no torch."""
+"""``backlight report``: the figures and the page of a run, drawn from disk; no model, no torch."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,23 +11,25 @@ from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
 from backlight.report.drawing import Drawing, wanted_of
 from backlight.runs.directory import RunDirectory
-from backlight.surveys.driver.progress import console
-from backlight.surveys.loading import load_results, presentation_of
+from backlight.runs.results import PAGE
+from backlight.surveys.driver.terminal import console
+from backlight.surveys.loading import load_results, page_file, presentation_of
 from backlight.tools.report.options import ReportConfig
 
 
 def run(options: ReportConfig) -> None:
-    """Redraw the figures of a finished run, and print how many they are.
+    """Redraw the figures and the page of a finished run, and print how many figures they are.
 
     Args:
         options: The options of the command.
     """
     figures = redraw(options.run_dir, options.figures)
-    console().print(f"{len(figures)} figures redrawn in {plain(options.run_dir)}", soft_wrap=True)
+    told = f"{len(figures)} figures and the page redrawn in {plain(options.run_dir)}"
+    console().print(told, soft_wrap=True)
 
 
 def redraw(path: Path, wanted: Literal["all", "overview"] = "all") -> list[Path]:
-    """Redraw the figures of a finished run in place.
+    """Redraw the figures and the page of a finished run in place.
 
     Args:
         path: The run directory.
@@ -52,6 +54,7 @@ def redraw(path: Path, wanted: Literal["all", "overview"] = "all") -> list[Path]
     with np.errstate(all="ignore"):  # a stranger's numbers may have any size
         drawings = wanted_of(presentation.draw(results), wanted)
         written = [directory.write_bytes(*drawn) for drawn in _rendered(path, drawings)]
+    directory.write_bytes(PAGE, page_file(results))
     directory.list_again()
     return written
 

@@ -10,7 +10,7 @@ from backlight.surveys.driver.options import Options
 
 
 class ReportConfig(Options):
-    """Redraw the figures of a finished run from its files, without the model."""
+    """Redraw the figures and the page of a finished run from its files, without the model."""
 
     run_dir: Annotated[Path, Parameter(parse=False)] = Field(description="The run directory.")
     figures: Literal["all", "overview"] = Field(

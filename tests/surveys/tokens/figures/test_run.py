@@ -10,7 +10,7 @@ from backlight.report.layout import CAPTION
 from backlight.report.rendering import png
 from backlight.surveys.tokens.figures import draw
 from backlight.surveys.tokens.figures.cells import ABSENT, STRUCTURAL
-from backlight.surveys.tokens.figures.shown import Shown, choose_targets, find_targets
+from backlight.surveys.tokens.shown import Shown, choose_targets, find_targets
 from zoo.figures import caption, made
 from zoo.token_results import CITY, token_results
 

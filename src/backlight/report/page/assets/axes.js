@@ -1,6 +1,5 @@
 // Axes: from numbers to places and back, with ticks that people would choose.
-
-/** @typedef {{low: number, high: number, bend: number, kind: string}} Scale
+/** @typedef {{low: number, high: number, bend: number, kind: string, grain?: number}} Scale
  * `kind` is linear, log or signed: linear up to `bend` on both sides of zero, logarithmic beyond. */
 
 /** @param {Scale} scale @param {number} value */
@@ -11,14 +10,15 @@ function forward({ kind, bend }, value) {
 /** Make what finds where a value is between the ends, 0 and 1. @param {Scale} scale */
 function partOf(scale) {
   const [low, high] = [forward(scale, scale.low), forward(scale, scale.high)];
-  return (/** @type {number} */ value) => (scale.kind === "log" && value <= 0 ? -9 : (forward(scale, value) - low) / (high - low));
+  const isBelow = (value) => scale.kind === "log" && value <= 0;
+  return (/** @type {number} */ value) => (isBelow(value) ? -9 : (forward(scale, value) - low) / (high - low));
 }
 
 /** Find the value at a place between 0 and 1. @param {Scale} scale @param {number} part */
 function valueAt(scale, part) {
   const [low, high] = [forward(scale, scale.low), forward(scale, scale.high)];
   const place = low + part * (high - low);
-  return scale.kind === "log" ? 10 ** place : scale.kind === "signed" ? Math.sinh(place) * scale.bend : place;
+  return { log: 10 ** place, signed: Math.sinh(place) * scale.bend }[scale.kind] ?? place;
 }
 
 /** Choose a scale that shows all numbers; a logarithmic one shows those above zero.
@@ -29,86 +29,86 @@ function scaleOf(parts, kind, margin = 0.05) {
     for (let i = 0; i < values.length; i++) {
       const value = values[i];
       if (!Number.isFinite(value) || (kind === "log" && value <= 0)) continue;
-      if (value < low) low = value;
-      if (value > high) high = value;
-      if (value !== 0 && Math.abs(value) < least) least = Math.abs(value);
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+      if (value !== 0) least = Math.min(least, Math.abs(value));
     }
   if (low > high) return { low: 0, high: 1, bend: 1, kind: "linear" };
   const bend = Math.max(Math.max(-low, high) / 100, Number.isFinite(least) ? least : 1);
-  if (low < high) {
-    const tight = { low, high, bend, kind };
-    return { ...tight, low: valueAt(tight, -margin), high: valueAt(tight, 1 + margin) };
-  }
-  const half = Math.abs(low) / 2 || 0.5;
-  return { low: low - half, high: high + half, bend, kind };
+  const grain = parts.every((values) => Array.prototype.every.call(values, Number.isInteger)) ? 1 : 0;
+  const [half, tight] = [Math.abs(low) / 2 || 0.5, { low, high, bend, kind, grain }];
+  if (low === high) return { ...tight, low: low - half, high: high + half };
+  return { ...tight, low: valueAt(tight, -margin), high: valueAt(tight, 1 + margin) };
 }
 
 /** Choose ticks. @param {Scale} scale @param {number} most @returns {number[]} */
-function ticks(scale, most) {
-  const { low, high, kind, bend } = scale;
-  const isWithin = (/** @type {number} */ value) => value >= low && value <= high;
+function ticks({ low, high, kind, bend, grain = 0 }, most) {
+  const isWithin = (value) => value >= low && value <= high;
   if (kind === "log" && high / low >= 8) {
     const [first, last] = [Math.floor(Math.log10(low)), Math.floor(Math.log10(high))];
     const step = Math.max(1, Math.ceil((last - first) / most));
-    const leads = last - first < 3 ? [1, 2, 5] : [1];
     const powers = Array.from({ length: last - first + 1 }, (_, i) => first + i).filter((power) => power % step === 0);
+    const leads = last - first < 3 ? [1, 2, 5] : [1];
     return powers.flatMap((power) => leads.map((lead) => lead * 10 ** power)).filter(isWithin);
   }
   if (kind === "signed" && low < 0 && high > 0) {
     const sizes = ticks({ low: bend, high: Math.max(-low, high, 20 * bend), kind: "log", bend }, most / 2);
     return [...sizes.map((size) => -size), 0, ...sizes].filter(isWithin);
   }
-  const rough = (high - low) / most;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = ([1, 2, 5].find((lead) => lead * power >= rough) ?? 10) * power;
-  const first = Math.ceil(low / step);
-  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+  const power = 10 ** Math.floor(Math.log10((high - low) / most));
+  const step = Math.max(grain, ([1, 2, 5].find((lead) => lead * power >= (high - low) / most) ?? 10) * power);
+  const [first, last] = [Math.ceil(low / step), Math.floor(high / step)];
+  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** @typedef {{x: Scale, y: Scale, xLabel: string, yLabel: string, title?: string, xNames?: string[], yNames?: string[]}} Axes */
+/** Choose where an axis says something: at ticks, or at every so many of its names. */
+function placesOf(scale, names, room) {
+  const step = Math.ceil(names.length / Math.max(1, room));
+  return names.length ? [...names.keys()].filter((i) => i % step === 0) : ticks(scale, Math.max(2, room));
+}
+/** Find how high a name along an axis is: 0 if it fits into its column. */
+const heightOf = (name, column) => (name.length * 6.5 > column ? 6.8 * Math.min(14, name.length) - 8 : 0);
+const roomOf = (names, width) => Math.max(0, ...names.map((name) => heightOf(name, width / names.length)));
 
-/** Draw axes and their names around where data goes. @param {Pen} pen @param {Box} box @param {Theme} colours @param {Axes} axes */
-function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames = [], yNames = [] }) {
-  const [bottom, small] = [box.y + box.height, { size: 11, fill: colours.soft }];
-  const [across, along] = [partOf(y), partOf(x)];
-  pen.text(fitted(title, box.width / 7), box.x, box.y - 10, { size: 13, fill: colours.ink });
+/** Draw axes and their names. @param {Pen} pen @param {Box} box @param {Theme} colours */
+function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames, yNames }) {
+  const [bottom, small, across, along] = [box.y + box.height, { size: 11, fill: colours.soft }, partOf(y), partOf(x)];
+  const letters = (box.width - (yNames.length ? 240 : 0)) / 7; // beside the title of a map stand its colours
+  pen.text(fitted(title, letters), box.x, box.y - 10, { size: 13, fill: colours.ink });
   for (const value of placesOf(y, yNames, box.height / (yNames.length ? 13 : 40))) {
     const at = bottom - box.height * across(value);
     if (!yNames.length) pen.path([box.x, at, box.x + box.width, at], { stroke: colours.line });
     pen.text(fitted(yNames[value] ?? brief(value), 18), box.x - 6, at + 4, { ...small, align: "end" });
   }
-  const isUpright = xNames.some((name) => name.length * 6.5 * xNames.length > box.width);
-  for (const value of placesOf(x, xNames, box.width / (isUpright ? 13 : xNames.length ? 8 : 75))) {
+  const room = roomOf(xNames, box.width);
+  for (const value of placesOf(x, xNames, box.width / (room ? 13 : xNames.length ? 8 : 75))) {
     const at = box.x + box.width * along(value);
     pen.path([at, bottom, at, bottom + 4], { stroke: colours.soft });
-    if (isUpright) pen.text(fitted(xNames[value], 14), at + 4, bottom + 8, { ...small, align: "end", up: true });
+    const isUp = heightOf(xNames[value] ?? "", box.width / xNames.length) > 0;
+    if (isUp) pen.text(fitted(xNames[value], 14), at + 4, bottom + 8, { ...small, align: "end", up: true });
     else pen.text(xNames[value] ?? brief(value), at, bottom + 17, { ...small, align: "middle" });
   }
   pen.path([box.x, box.y, box.x, bottom, box.x + box.width, bottom], { stroke: colours.soft });
-  const label = { size: 12, fill: colours.ink, align: /** @type {const} */ ("middle") };
-  pen.text(fitted(xLabel, box.width / 6), box.x + box.width / 2, bottom + (isUpright ? 118 : 38), label);
-  pen.text(fitted(yLabel, (box.height + 50) / 6.4), 13, box.y + box.height / 2, { ...label, up: true });
-}
-
-/** Choose where an axis says something: at ticks, or at every so many of its names.
- * @param {Scale} scale @param {string[]} names @param {number} room */
-function placesOf(scale, names, room) {
-  return names.length ? [...names.keys()].filter((i) => i % Math.ceil(names.length / room) === 0) : ticks(scale, Math.max(2, room));
+  const name = { size: 12, fill: colours.ink, align: /** @type {const} */ ("middle") };
+  pen.text(fitted(xLabel, box.width / 6), box.x + box.width / 2, bottom + 36 + room, name);
+  pen.text(fitted(yLabel, (box.height + 50) / 6.4), 13, box.y + box.height / 2, { ...name, up: true });
 }
 
 /** Shorten a text to so many letters. @param {string} text @param {number} letters */
-function fitted(text, letters) {
-  return text.length > letters ? `${text.slice(0, Math.max(1, Math.floor(letters) - 1))}…` : text;
-}
+const fitted = (text, letters) => (text.length > letters ? `${text.slice(0, Math.max(1, letters - 1))}…` : text);
 
-/** Name colours in the upper right corner. @param {Pen} pen @param {Box} box @param {Theme} colours @param {string[][]} entries */
-function drawLegend(pen, box, colours, entries) {
-  const shown = entries.slice(0, 12).map(([text, colour]) => [fitted(text, 30), colours[colour] ?? colour]);
-  const width = 26 + 6.4 * Math.max(0, ...shown.map(([text]) => text.length));
-  const corner = { x: box.x + box.width - width, y: box.y + 2, width, height: 15 * shown.length + 3 };
-  if (shown.length) pen.node("rect", { ...corner, fill: colours.paper, opacity: 0.8 });
-  for (const [row, [text, colour]] of shown.entries()) {
-    pen.dots([corner.x + 9, corner.y + 9 + 15 * row], 4, { fill: colour });
-    pen.text(text, corner.x + 18, corner.y + 13 + 15 * row, { size: 11, fill: colours.ink });
+/** Name colours above if there is room, else in the corner. @param {Pen} pen @param {Box} box */
+function drawLegend(pen, box, colours, all, room) {
+  const entries = all.slice(0, 12).map(([text, colour]) => [fitted(text, 30), colours[colour] ?? colour]);
+  const widths = entries.map(([text]) => 24 + 6.4 * text.length);
+  const [width, total] = [Math.max(0, ...widths), widths.reduce((a, b) => a + b, 0)];
+  const corner = { x: box.x + box.width - width, y: box.y + 2, width, height: 15 * entries.length + 3 };
+  if (entries.length && total >= room) pen.box(corner, colours.paper, 0.8);
+  let left = box.x + box.width - total;
+  for (const [i, [text, colour]] of entries.entries()) {
+    const [x, y] = total < room ? [left + 8, box.y - 14] : [corner.x + 9, corner.y + 9 + 15 * i];
+    pen.dots([x, y], 4, { fill: colour });
+    pen.text(text, x + 9, y + 4, { size: 11, fill: colours.ink });
+    left += widths[i];
   }
 }

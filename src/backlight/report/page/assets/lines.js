@@ -1,29 +1,26 @@
 // Charts of lines with bands, such as the depth profile of each statistic.
-
 const SERIES = ["first", "second", "third", "fourth", "fifth", "sixth"];
 
-/** @param {HTMLElement} host @param {any} view @param {string} name */
 async function drawLines(host, view, name) {
   host.classList.add("side-by-side");
-  for (const [number, chart] of view.charts.entries()) {
-    const place = host.appendChild(element("div"));
-    new Chart(place, `${name}-${number + 1}`, new PointPicture(await pointsOf(chart)));
-  }
+  const all = await Promise.all(view.charts.map(pointsOf));
+  const places = all.map(() => host.appendChild(element("div")));
+  all.forEach((points, i) => new Chart(places[i], `${name}-${i + 1}`, new PointPicture(points)));
 }
 
-/** Turn a chart into points, with lines and bands below them. @param {any} chart @returns {Promise<Points>} */
-async function pointsOf({ title, x: xLabel, y: yLabel, series, levels, categories, scales }) {
-  const [xs, ys, lows, highs] = await Promise.all(
-    ["x", "y", "low", "high"].map((part) => Promise.all(series.map((each) => numbers(each[part] ?? each.y)))),
-  );
-  const [x, y, low, high] = [xs, ys, lows, highs].map((parts) => parts.flatMap((values) => [...values]));
+/** Turn a chart into points, with lines and bands below them. @returns {Promise<Points>} */
+async function pointsOf({ title, x: xLabel, y: yLabel, series, levels, marks, categories, scales }) {
+  const all = (part) => Promise.all(series.map((each) => numbers(each[part] ?? each.y)));
+  const [xs, ys, lows, highs] = await Promise.all(["x", "y", "low", "high"].map(all));
   const owner = ys.flatMap((values, which) => Array.from(values, () => which));
-  const isJoined = (/** @type {number} */ which) => series[which].joined && !categories.length;
+  const isJoined = (which) => series[which].joined && !categories.length;
+  const [x, y, low, high] = [xs, ys, lows, highs].map((each) => each.flatMap((values) => [...values]));
+  const names = [...series.map(({ name }, i) => [name, SERIES[i % 6]]), ...levels.map(([name]) => [name, "soft"])];
   return {
-    ...{ label: `${title || yLabel} against ${xLabel}`, title, xLabel, yLabel, x, y, low, high },
-    ...{ xNames: categories, xKind: scales[0], yKind: scales[1], levels: levels.map((each) => each[1]) },
-    legend: [...series.map(({ name }, i) => [name, SERIES[i % 6]]).filter(([name]) => name), ...levels.map(([name]) => [name, "soft"])],
-    hasBar: (i) => Boolean(series[owner[i]].low) && (!isJoined(owner[i]) || xs[owner[i]].length < 4),
+    ...{ label: `${title || yLabel} against ${xLabel}`, title, xLabel, yLabel, x, y, low, high, xNames: categories },
+    ...{ xKind: scales[0], yKind: scales[1] },
+    ...{ levels: levels.map((each) => each[1]), marks: marks.map((each) => each[1]) },
+    legend: [...names, ...marks.map(([name]) => [name, "star"])].filter(([name]) => name),
     hasDot: (i) => xs[owner[i]].length < 100 && !series[owner[i]].dashed,
     colourOf: (i) => SERIES[owner[i] % 6],
     lines(i) {
@@ -34,10 +31,11 @@ async function pointsOf({ title, x: xLabel, y: yLabel, series, levels, categorie
     under(pen, colours, right, up) {
       for (const [which, each] of series.entries()) {
         if (!isJoined(which)) continue;
-        const along = (/** @type {Float64Array} */ heights) => Array.from(heights, (height, i) => [right(xs[which][i]), up(height)]);
-        const band = [...along(lows[which]), ...along(highs[which]).reverse()].filter((ends) => ends.every(Number.isFinite));
+        const along = (heights) => Array.from(heights, (height, i) => [right(xs[which][i]), up(height)]);
+        const band = [...along(lows[which]), ...along(highs[which]).reverse()];
         const stroke = colours[SERIES[which % 6]];
-        if (each.low) pen.path(band.flat(), { fill: stroke, alpha: 0.2 });
+        const isKnown = (ends) => ends.every(Number.isFinite);
+        if (each.low) pen.path(band.filter(isKnown).flat(), { fill: stroke, alpha: 0.2 });
         pen.path(along(ys[which]).flat(), { stroke, width: 1.6, dash: each.dashed });
       }
     },

@@ -1,5 +1,4 @@
-// One kind of picture for all: points in a plane, with what is drawn below them.
-
+// One kind of picture for all: points in a plane, and what is drawn below them.
 const CIRCLES = 4000; // at most; more points are counted by pixel
 const BARS = 300; // points at most that show their intervals
 const REACH = 24; // pixels within which a point is pointed at
@@ -7,132 +6,121 @@ const REACH = 24; // pixels within which a point is pointed at
 /** @typedef {{
  *   label: string, title?: string, xLabel: string, yLabel: string, xKind?: string, yKind?: string,
  *   x: ArrayLike<number>, y: ArrayLike<number>, low?: ArrayLike<number>, high?: ArrayLike<number>, levels?: number[],
- *   xNames?: string[], yNames?: string[], aspect?: number, isBare?: boolean, legend?: string[][], named?: number[],
- *   colourOf?: (i: number) => string, hasBar?: (i: number) => boolean, hasDot?: (i: number) => boolean,
+ *   marks?: number[], xNames?: string[], yNames?: string[], aspect?: number, isBare?: boolean, legend?: string[][],
+ *   named?: number[], colourOf?: (i: number) => string, hasDot?: (i: number) => boolean,
  *   lines: (i: number) => string[], enter?: (i: number) => void,
  *   under?: (pen: Pen, colours: Theme, right: (x: number) => number, up: (y: number) => number) => void,
- * }} Points: `isBare` points are in pixels of a sheet that is 1,000 wide, without axes. */
+ * }} Points: `isBare` points are on a sheet that is 1,000 wide, without axes. */
 
 class PointPicture {
+  places = new Float64Array();
+  cursor = -1;
+  box = { x: 0, y: 0, width: 1, height: 1 };
   /** @param {Points} points */
   constructor(points) {
-    const { x, y, xNames = [], yNames = [], levels = [], low = [], high = [], xKind = "linear", yKind = "linear" } = points;
-    const named = (/** @type {string[]} */ names) => ({ low: -0.5, high: names.length - 0.5, bend: 1, kind: "linear" });
-    this.points = { ...points, xNames, yNames, levels, low, high };
+    const lists = { xNames: [], yNames: [], levels: [], marks: [], low: [], high: [], legend: [], named: [] };
+    const looks = { aspect: 0.55, xKind: "linear", yKind: "linear", hasDot: () => true, colourOf: () => "first" };
+    this.points = { ...lists, ...looks, ...points };
+    const { x, y, xNames, yNames, levels, low, high, xKind, yKind, aspect } = this.points;
+    const linear = (from, to) => ({ low: from, high: to, bend: 1, kind: "linear" });
+    const fit = (names, heights, kind) => (names.length ? linear(-0.5, names.length - 0.5) : scaleOf(heights, kind));
     // Where a logarithmic band ends far below its line, the line matters.
     const heights = yKind === "log" ? [y, levels] : [y, levels, low, high];
-    this.whole = { x: xNames.length ? named(xNames) : scaleOf([x], xKind), y: yNames.length ? named(yNames) : scaleOf(heights, yKind, 0.07) };
-    if (points.isBare) this.whole = { x: { ...named([]), low: 0, high: 1000 }, y: { ...named([]), low: 1000 * this.aspect, high: 0 } };
+    const sheet = { x: linear(0, 1000), y: linear(1000 * aspect, 0) };
+    this.whole = points.isBare ? sheet : { x: fit(xNames, [x], xKind), y: fit(yNames, heights, yKind) };
     this.scales = this.whole;
-    this.places = new Float64Array(2 * y.length);
-    this.cursor = -1;
-    this.box = { x: 0, y: 0, width: 1, height: 1 };
   }
 
-  get aspect() {
-    return this.points.aspect ?? 0.55;
-  }
-
-  /** @param {number} width */
   height(width) {
-    const { isBare, xNames, yNames } = this.points;
-    if (isBare) return width * this.aspect;
-    return yNames.length ? 160 + Math.min(560, Math.max(100, 17 * yNames.length)) : Math.min(420, Math.max(270, width * this.aspect)) + (xNames.length ? 60 : 0);
+    const { isBare, xNames, yNames, aspect } = this.points;
+    if (isBare) return width * aspect;
+    const high = yNames.length ? Math.min(630, Math.max(170, 70 + 17 * yNames.length)) : Math.min(420, width * aspect);
+    return Math.max(yNames.length ? 0 : 270, high) + roomOf(xNames, width - 84);
   }
-
   /** @param {Pen} pen @param {number} width @param {number} height @param {Theme} colours */
   draw(pen, width, height, colours) {
-    const { x, y, xNames, isBare } = this.points;
-    this.box = isBare ? { x: 0, y: 0, width, height } : { x: 72, y: 28, width: width - 84, height: height - (xNames.length ? 152 : 74) };
-    const { x: left, y: top, width: wide, height: high } = this.box;
+    const { x, y, xNames, isBare, levels, marks, under, legend, title = "" } = this.points;
+    const below = 46 + roomOf(xNames, width - 84);
+    const [left, top, wide, high] = isBare ? [0, 0, width, height] : [72, 28, width - 84, height - 28 - below];
+    this.box = { x: left, y: top, width: wide, height: high };
     const [along, across] = [partOf(this.scales.x), partOf(this.scales.y)];
-    const [right, up] = [(/** @type {number} */ value) => left + wide * along(value), (/** @type {number} */ value) => top + high * (1 - across(value))];
+    const right = (/** @type {number} */ value) => left + wide * along(value);
+    const up = (/** @type {number} */ value) => top + high * (1 - across(value));
     this.places = Float64Array.from({ length: 2 * y.length }, (_, k) => (k % 2 ? up(y[k >> 1]) : right(x[k >> 1])));
     pen.box({ x: 0, y: 0, width, height }, colours.paper);
     if (!isBare) drawAxes(pen, this.box, colours, { ...this.points, ...this.scales });
     pen.clip(this.box, () => {
       const zero = this.scales.y.low < 0 && this.scales.y.high > 0 && !isBare ? [0] : [];
-      for (const level of [...this.points.levels, ...zero]) pen.path([left, up(level), left + wide, up(level)], { stroke: colours.soft, dash: level !== 0 });
-      this.points.under?.(pen, colours, right, up);
+      for (const level of [...levels, ...zero])
+        pen.path([left, up(level), left + wide, up(level)], { stroke: colours.soft, dash: level !== 0 });
+      for (const mark of marks) pen.path([right(mark), top, right(mark), top + high], { stroke: colours.star });
+      under?.(pen, colours, right, up);
       this.drawPoints(pen, colours, up);
     });
-    drawLegend(pen, this.box, colours, this.points.legend ?? []);
+    drawLegend(pen, this.box, colours, legend, wide - 7 * Math.min(title.length, (wide - 240) / 7) - 12);
   }
-
   /** @param {Pen} pen @param {Theme} colours @param {(y: number) => number} up */
   drawPoints(pen, colours, up) {
-    const { low, high, named = [], hasBar = (/** @type {number} */ i) => i in low, hasDot = () => true, colourOf = () => "first" } = this.points;
-    const [seen, at] = [[...this.places.keys()].filter((k) => k % 2 === 0 && this.sees(k / 2)).map((k) => k / 2), this.places];
-    for (const i of seen.length > BARS ? [] : seen.filter(hasBar)) {
-      const colour = colourOf(i);
-      pen.path([at[2 * i], up(low[i]), at[2 * i], up(high[i])], { stroke: colours[colour] ?? colour });
+    const { low, high, named, hasDot, colourOf } = this.points;
+    const [at, { x: left, width }] = [this.places, this.box];
+    const seen = [...at.keys()].filter((i) => 2 * i < at.length && this.sees(i));
+    for (const i of seen.length > BARS ? [] : seen) {
+      const stroke = colours[colourOf(i)] ?? colourOf(i);
+      pen.path([at[2 * i], up(low[i]), at[2 * i], up(high[i])], { stroke });
     }
-    if (seen.length > CIRCLES) pen.image(density(at, seen, this.box, colours.first), this.box);
-    else {
-      /** @type {Record<string, number[]>} */
-      const groups = {};
-      for (const i of seen.filter(hasDot)) (groups[colourOf(i)] ??= []).push(at[2 * i], at[2 * i + 1]);
-      for (const [colour, flat] of Object.entries(groups)) pen.dots(flat, seen.length < 400 ? 3.2 : 2, { fill: colours[colour] ?? colour, alpha: 0.8 });
-    }
+    if (seen.length > CIRCLES) pen.node("image", density(at, seen, this.box, colours.first));
+    const groups = {};
+    const dotted = seen.length > CIRCLES ? [] : seen.filter(hasDot);
+    for (const i of dotted) (groups[colourOf(i)] ??= []).push(at[2 * i], at[2 * i + 1]);
+    const look = (name) => ({ fill: colours[name] ?? name, alpha: 0.8 });
+    for (const [name, flat] of Object.entries(groups)) pen.dots(flat, seen.length < 400 ? 3.2 : 2, look(name));
     for (const i of named.filter((each) => this.sees(each))) {
-      const isLate = at[2 * i] > this.box.x + this.box.width - 60;
-      pen.dots([at[2 * i], at[2 * i + 1]], 3.6, { fill: colours.star });
-      pen.text(String(i), at[2 * i] + (isLate ? -7 : 7), at[2 * i + 1] + 4, { size: 11, fill: colours.ink, align: isLate ? "end" : "start" });
+      const [x, y, isLate] = [at[2 * i], at[2 * i + 1], at[2 * i] > left + width - 60];
+      pen.dots([x, y], 3.6, { fill: colours.star });
+      const letters = { size: 11, fill: colours.ink };
+      pen.text(String(i), isLate ? x - 7 : x + 7, y + 4, isLate ? { ...letters, align: "end" } : letters);
     }
   }
 
-  /** @param {number} i */
   sees(i) {
-    const [x, y, box] = [this.places[2 * i] - this.box.x, this.places[2 * i + 1] - this.box.y, this.box];
-    return x >= 0 && x <= box.width && y >= 0 && y <= box.height;
+    const [x, y, { width, height }] = [this.places[2 * i] - this.box.x, this.places[2 * i + 1] - this.box.y, this.box];
+    return x >= 0 && x <= width && y >= 0 && y <= height;
   }
-
   /** @param {number} i @returns {Spot | null} */
   spot(i) {
     if (i < 0) return null;
     this.cursor = i;
-    return { x: this.places[2 * i], y: this.places[2 * i + 1], lines: this.points.lines(i), enter: () => this.points.enter?.(i) };
+    const [x, y, { lines, enter }] = [this.places[2 * i], this.places[2 * i + 1], this.points];
+    return { x, y, lines: lines(i), enter: () => enter?.(i) };
   }
-
   /** Find the nearest point. @param {number} x @param {number} y */
   at(x, y) {
-    const { yNames, isBare } = this.points;
-    let [nearest, found] = [(yNames.length || isBare ? 3 * REACH : REACH) ** 2, -1];
+    let [nearest, found] = [((this.points.yNames.length || this.points.isBare ? 3 : 1) * REACH) ** 2, -1];
     for (let i = 0; 2 * i < this.places.length; i++) {
       const distance = (this.places[2 * i] - x) ** 2 + (this.places[2 * i + 1] - y) ** 2;
       if (distance < nearest && this.sees(i)) [nearest, found] = [distance, i];
     }
     return this.spot(found);
   }
-
-  /** Go to the next point along or up; equal ones come in their order. @param {number} right @param {number} higher */
-  move(right, higher) {
-    const [step, values, from, { xNames, yNames }] = [right || higher, right ? this.points.x : this.points.y, this.cursor, this.points];
-    if (yNames.length) return this.spot((Math.max(0, from) + right + higher * xNames.length + values.length) % values.length);
-    const isAhead = (/** @type {number} */ a, /** @type {number} */ b) => step * (values[a] - values[b] || a - b) > 0;
-    let best = -1;
-    for (let i = 0; i < values.length; i++)
-      if (values[i] === values[i] && (from < 0 || isAhead(i, from)) && (best < 0 || isAhead(best, i))) best = i;
-    return this.spot(best < 0 ? from : best);
+  /** Go to the next point, or to the next one above or below. @param {number} right @param {number} up */
+  move(right, up) {
+    const { y, xNames, yNames } = this.points;
+    const count = y.length;
+    if (right || yNames.length) return this.spot((this.cursor + right + up * xNames.length + count) % count);
+    const order = Array.from(y, (_, i) => i).sort((a, b) => y[a] - y[b]);
+    return this.spot(order[(order.indexOf(this.cursor) + up + count) % count]);
   }
-
-  /** Show a part: what is in a box, so many times as much or little, or all again. @param {Box | number | null} to */
-  zoom(to) {
+  /** Show so many times as much, or all. @param {number | null} times @param {Spot | null} spot in the middle */
+  zoom(times, spot) {
     const { x, y, width, height } = this.box;
-    if (to === null) return void (this.scales = this.whole);
-    const half = typeof to === "number" ? { width: width / to / 2, height: height / to / 2 } : { width: to.width / 2, height: to.height / 2 };
-    const middle = typeof to === "number" ? [x + width / 2, y + height / 2] : [to.x + half.width, to.y + half.height];
-    const ends = (/** @type {Scale} */ scale, /** @type {number} */ from, /** @type {number} */ until) => ({ ...scale, low: valueAt(scale, from), high: valueAt(scale, until) });
-    const [along, across] = [(middle[0] - x) / width, 1 - (middle[1] - y) / height];
-    this.scales = {
-      x: ends(this.scales.x, along - half.width / width, along + half.width / width),
-      y: ends(this.scales.y, across - half.height / height, across + half.height / height),
-    };
+    const end = (scale, middle, sign) => valueAt(scale, middle + (sign * 0.5) / (times ?? 1));
+    const ends = (scale, middle) => ({ ...scale, low: end(scale, middle, -1), high: end(scale, middle, 1) });
+    const [along, across] = spot ? [(spot.x - x) / width, 1 - (spot.y - y) / height] : [0.5, 0.5];
+    this.scales = times ? { x: ends(this.scales.x, along), y: ends(this.scales.y, across) } : this.whole;
   }
 }
 
-/** Count points by pixel; the darker, the more.
- * @param {Float64Array} places @param {number[]} seen @param {Box} box @param {string} colour such as #1f77b4 */
+/** Count points by pixel; the darker, the more. @param {Float64Array} places @param {number[]} seen @param {Box} box */
 function density(places, seen, box, colour) {
   const [width, height] = [Math.ceil(box.width) + 1, Math.ceil(box.height) + 1];
   const counts = new Uint32Array(width * height);
@@ -143,5 +131,5 @@ function density(places, seen, box, colour) {
   const rgb = [1, 3, 5].map((from) => Number.parseInt(colour.slice(from, from + 2), 16));
   counts.forEach((here, i) => here && image.data.set([...rgb, 110 + (145 * Math.log(here + 1)) / most], 4 * i));
   sheet.getContext("2d")?.putImageData(image, 0, 0);
-  return sheet;
+  return { x: box.x, y: box.y, width, height, href: sheet.toDataURL() };
 }

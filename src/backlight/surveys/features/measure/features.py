@@ -11,7 +11,7 @@ from torch import Tensor
 
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
 from backlight.stats.base import Statistic, Sums, as_array, wide
-from backlight.stats.ratio import Ratios
+from backlight.stats.ratio import RatioResult, Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.stats.sparse import Entries, SparseMoments
 from backlight.stats.top import LargestTokens, TopResult
@@ -103,6 +103,10 @@ class LayerFeatures(Sums, ABC):
         """
 
     @abstractmethod
+    def sizes(self) -> RatioResult | None:
+        """Compute the features' mean sizes so far; None where they follow at the end alone."""
+
+    @abstractmethod
     def contexts(self, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
         """Find the tokens where some features mattered most.
 
@@ -171,6 +175,10 @@ class DenseFeatures(LayerFeatures):
             statistics |= {"mean_abs": absolute.ratio, "mean_abs_se": absolute.se}
         return statistics
 
+    def sizes(self) -> RatioResult | None:
+        """See ``LayerFeatures.sizes``: known if they were asked for."""
+        return None if self.absolute is None else self.absolute.result()
+
     def contexts(self, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
         """See ``LayerFeatures.contexts``; they are looked for among the longest gradients."""
         # |g . w| is at most |g| |w|: a token can matter much to a feature only if its g is long.
@@ -232,6 +240,10 @@ class SparseFeatures(LayerFeatures):
             "mean_abs": found.mean_abs.ratio,
             "mean_abs_se": found.mean_abs.se,
         }
+
+    def sizes(self) -> RatioResult | None:
+        """See ``LayerFeatures.sizes``."""
+        return self.sparse.sizes()
 
     def contexts(self, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
         """See ``LayerFeatures.contexts``."""

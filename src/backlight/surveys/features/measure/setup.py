@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from functools import partial
 
+import numpy as np
+
 from backlight.data.batches import Batch
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import format_layers
+from backlight.stats.ratio import RatioResult
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.sentences import with_error
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placed import (
     PlacedDictionary,
@@ -60,8 +64,30 @@ def prepare(
         total=corpus.passages.num_tokens * len(placed),
         done=lambda: state.num_steps,
         unit="tokens x layers",
+        found=partial(_found, state),
         material={"dictionaries": {str(each.layer): each.origin() for each in placed}},
     )
+
+
+def _found(state: FeatureSurvey) -> str:
+    """Name the feature of the largest size so far, and the loss."""
+    told = [
+        _largest(layer, found) for layer, each in state.layers.items() if (found := each.sizes())
+    ]
+    _, largest = max(told, default=(0.0, ""))
+    nats = sum(each.nats for each in state.layers.values())
+    predicted = sum(each.num_predicted for each in state.layers.values())
+    loss = f"loss {nats / predicted:.3f}" if predicted else ""
+    return "; ".join(filter(None, [largest, loss]))
+
+
+def _largest(layer: int, sizes: RatioResult) -> tuple[float, str]:
+    feature = int(np.nan_to_num(sizes.ratio).argmax())
+    size = float(sizes.ratio[feature])
+    if not size > 0:  # nothing was seen of the layer yet
+        return 0.0, ""
+    told = with_error(size, float(sizes.se[feature]))
+    return size, f"largest so far: feature {feature} of layer {layer}, mean abs {told}"
 
 
 def _plan(options: SaeConfig) -> FeaturePlan:

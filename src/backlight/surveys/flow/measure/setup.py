@@ -8,6 +8,8 @@ from backlight.models.sites import format_layers, parse_layers
 from backlight.models.subject import Subject
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.sentences import with_error
+from backlight.surveys.flow.measure.residual import ResidualView
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
 from backlight.surveys.flow.options import FlowConfig
 
@@ -51,7 +53,19 @@ def prepare(options: FlowConfig, opening: Opening) -> FlowMeasurement:
         plan=left_out,
         total=corpus.passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.loss.num_batches),
+        found=partial(_found, state),
     )
+
+
+def _found(state: Flow) -> str:
+    """Tell the loss so far, and how the gradient grows on its way."""
+    loss = f"loss {state.loss.nats_per_token:.3f}"
+    view = state.views.get("residual")
+    if not isinstance(view, ResidualView):
+        return loss
+    norms = view.depth.whole.result()["square"].root()
+    ends = [with_error(norms.ratio[place], norms.se[place]) for place in (-1, 0)]
+    return f"so far: gradient {ends[0]} at the last layer, {ends[1]} at the embedding; {loss}"
 
 
 def _views(options: FlowConfig, subject: Subject, layers: tuple[int, ...]) -> tuple[Flow, LeftOut]:

@@ -1,10 +1,13 @@
 """A survey of layers, made ready to run."""
 
+import math
+from collections.abc import Sequence
 from functools import partial
 
 from backlight.models.sites import Site, format_layers, layer_of
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.sentences import with_error
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.layers.measure.profile import Profile, profile
 from backlight.surveys.layers.options import LayersConfig
@@ -45,4 +48,19 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         plan=sites,
         total=corpus.passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.loss.num_batches),
+        found=partial(_found, state, sites, options.modes[-1]),
     )
+
+
+def _found(state: Profile, sites: Sequence[Site], mode: str) -> str:
+    """Name the layer of the largest statistic so far, and the loss."""
+    by_site = [state.bank.summaries(site.name) for site in sites]
+    place = {"mean": 0, "mean_abs": 1, "rms": 2}[mode]
+    largest = max(range(len(sites)), key=lambda row: abs(by_site[row].mean[place]))
+    value, error = by_site[largest].mean[place], by_site[largest].mean_se[place]
+    if mode == "rms":
+        value, error = value**0.5, error / (2 * value**0.5 or math.nan)
+    words = mode.replace("_", " ")
+    told = f"largest so far: layer {layer_of(sites[largest].name)}, {words} "
+    loss = state.loss.nats_per_token
+    return f"{told}{with_error(value, error)}" + ("" if loss is None else f"; loss {loss:.3f}")

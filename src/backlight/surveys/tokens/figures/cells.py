@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from backlight.report.maps import colour_cells, length_of, name_ticks, places_to_name
-from backlight.surveys.tokens.figures.labels import label_of
+from backlight.surveys.tokens.labels import label_of
 from backlight.tables import Table
 
 STRUCTURAL, ZERO, ABSENT = "structural", "zero", "absent"

@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from backlight.errors import shorten
+from backlight.foreign.text import visible
 from backlight.report.colours import PALETTE, SEQUENTIAL
 from backlight.report.lines import sample
-from backlight.report.rendering import visible
 from backlight.tables import Column, Table
 
 MARKERS = {"": "o", "train": "o", "test": "^"}

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from backlight.errors import shorten
+from backlight.foreign.text import visible
 from backlight.report.colours import DIVERGING, SEQUENTIAL, around_zero, of_sizes
 from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.report.maps import add_bar
-from backlight.report.rendering import visible
 from backlight.surveys.tokens.figures.cells import Cells, cells_of, draw_cells, samples_of
-from backlight.surveys.tokens.figures.labels import explain_labels
-from backlight.surveys.tokens.figures.shown import Shown
+from backlight.surveys.tokens.labels import explain_labels
+from backlight.surveys.tokens.shown import Shown
 from backlight.tables import Table
 
 _TITLES = {

@@ -15,8 +15,8 @@ from backlight.report.drawing import Drawing
 from backlight.report.layout import add_legend, figure_with_text
 from backlight.report.lines import finish, interval, sample
 from backlight.surveys.tokens.figures.cells import Cells, cells_of, name_columns
-from backlight.surveys.tokens.figures.labels import explain_labels
-from backlight.surveys.tokens.figures.shown import Shown
+from backlight.surveys.tokens.labels import explain_labels
+from backlight.surveys.tokens.shown import Shown
 from backlight.tables import Table
 
 _MOST_NAMED = 8  # layers, above which a bar tells them apart

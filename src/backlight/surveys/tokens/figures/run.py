@@ -9,8 +9,8 @@ from backlight.runs.results import Results
 from backlight.surveys.tokens.figures.colouring import Colouring
 from backlight.surveys.tokens.figures.heatmaps import draw_heatmaps
 from backlight.surveys.tokens.figures.lines import draw_by_position, draw_geometry_by_layer
-from backlight.surveys.tokens.figures.shown import Shown, choose_targets, find_targets
 from backlight.surveys.tokens.figures.vectors import draw_components, draw_cosines, draw_statistics
+from backlight.surveys.tokens.shown import Shown, choose_targets, find_targets
 
 
 def draw(results: Results) -> Iterator[Drawing]:

@@ -14,7 +14,7 @@ from backlight.report.colours import DIVERGING
 from backlight.report.layout import add_legend, figure_with_text, fixed_panels
 from backlight.report.lines import sample, write_instead
 from backlight.surveys.tokens.figures.colouring import MARKERS, Colouring
-from backlight.surveys.tokens.figures.shown import Shown, Target
+from backlight.surveys.tokens.shown import Shown, Target
 from backlight.tables import Column, Table
 
 _ANSWER = ("answer", "the answer")  # as a label, and in a sentence

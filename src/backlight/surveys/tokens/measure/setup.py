@@ -4,16 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from backlight.data.batches import bucket
 from backlight.errors import ConfigError, nearest, quoted
 from backlight.models.sites import Site
 from backlight.objectives.prompts import Prompt
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
+from backlight.surveys.driver.sentences import name, number, share
 from backlight.surveys.tokens.measure.checkpoints import load_answering
 from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
 from backlight.surveys.tokens.measure.prompts import draw_prompts, locate_prompts
-from backlight.surveys.tokens.measure.survey import PromptSet, TokenSurvey, survey_tokens
+from backlight.surveys.tokens.measure.survey import (
+    MEASURES,
+    PromptSet,
+    TokenSurvey,
+    survey_tokens,
+)
 from backlight.surveys.tokens.names import prompt_columns
 from backlight.surveys.tokens.options import TokensConfig
 
@@ -78,7 +86,23 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
         plan=TokensPlan(prompts=prompts, sites=sites, targets=targets),
         total=passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.num_batches),
+        found=partial(_found, state, prompts, sites),
         masks="right-padded; pads count nowhere; the loss is that of the answer's tokens alone",
+    )
+
+
+def _found(state: TokenSurvey, prompts: PromptSet, sites: Sequence[Site]) -> str:
+    """Name the position of the largest gradient so far, and how good the answers are."""
+    seen = ~np.isnan(state.nats)
+    norms = np.stack([state.measured[f"{site.name}/{MEASURES[0]}"][seen, 0] for site in sites])
+    there = ~np.isnan(norms)
+    means = np.where(there, norms, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    site, column = (int(index) for index in np.unravel_index(means.argmax(), means.shape))
+    position = name(prompts.grid.positions[column].name)
+    right = share(float(state.right[seen].mean()))
+    return (
+        f"largest so far: {position} at {sites[site].name}, gradient norm "
+        f"{number(means[site, column])}; {right} of the answers right"
     )
 
 

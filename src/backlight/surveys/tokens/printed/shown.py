@@ -1,16 +1,19 @@
-"""What ``backlight tokens`` prints: the largest gradients, the shapes, and the positions."""
+"""Tables of a survey of prompts as they are printed: the largest gradients, and the shapes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from backlight.errors import quoted
 from backlight.runs.results import Results
-from backlight.surveys.driver.printing import Column, Shown, percent, whole
+from backlight.surveys.driver.printing import Column, Shown, percent, sure_number, whole
+from backlight.surveys.driver.ranking import largest
 from backlight.surveys.tokens.options import TokensConfig
+from backlight.surveys.tokens.printed.summary import named, reaching
 from backlight.tables import Table
 
 _NUM_POSITIONS = 5
+_MOST_SITES = 6
+_MOST_SHAPES = 2
 _OBJECTIVES = {
     "loss": "loss of the answer's tokens",
     "logit": "logit of the answer's first token",
@@ -18,7 +21,65 @@ _OBJECTIVES = {
 }
 
 
-def printed(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
+def brief(options: TokensConfig, results: Results) -> Iterator[Shown]:
+    """Show where the gradient sits at a few sites, and the shapes of the longest vectors.
+
+    Args:
+        options: The options of the run.
+        results: What was found.
+
+    Yields:
+        Two small tables.
+    """
+    del options
+    yield _of_sites(results)
+    shapes = largest(results.tables["geometry"], "norm", _MOST_SHAPES)
+    yield Shown(
+        table=shapes,
+        columns=[
+            Column("largest vectors", cell=lambda table, row: named(table)[row], wraps=True),
+            Column("norm", "norm", ".3g"),
+            Column("PC1", cell=percent("pc1")),
+            Column("effective rank", "effective_rank", ".1f"),
+            Column("r answer", "r_answer", "+.2f"),
+            Column("r loss", "r_loss", "+.2f"),
+        ],
+    )
+
+
+def _of_sites(results: Results) -> Shown:
+    """Show the two positions with the largest gradients at each of some sites, by depth."""
+    reached = reaching(results)
+    sites = list(dict.fromkeys(reached["site"].tolist()))
+    some = np.unique(np.linspace(0, len(sites) - 1, _MOST_SITES).round().astype(int))
+    own = [
+        largest(reached.select(reached["site"] == sites[place]), "gradient_norm", 2)
+        for place in (some if sites else [])
+    ]
+    write = sure_number("gradient_norm")
+
+    def column(rank: int, cell: Callable[[Table, int], str]) -> np.ndarray:
+        cells = [cell(each, rank) if rank < each.num_rows else "" for each in own]
+        return np.array(cells, dtype=object)
+
+    columns = {
+        "by depth": column(0, _of("site")),
+        "largest at": column(0, _of("position")),
+        f"norm ± se ({reached.units['gradient_norm']})": column(0, write),
+        "next at": column(1, _of("position")),
+        "norm ± se": column(1, write),
+    }
+    return Shown(
+        table=Table(name="sites", columns=columns),
+        columns=[Column(name, name, wraps=not name.startswith("norm")) for name in columns],
+    )
+
+
+def _of(column: str) -> Callable[[Table, int], str]:
+    return lambda table, row: str(table[column][row])
+
+
+def tables(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
     """Show where the gradient sits, and the shape of its vectors.
 
     Args:
@@ -35,38 +96,6 @@ def printed(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
         f"answer token; greedy answers right: {100 * about['share_right']:.1f} %."
     )
     yield _geometry(results)
-
-
-def listed(options: TokensConfig) -> Iterator[Shown]:
-    """Show the positions of the prompts that the options ask for, with all their names.
-
-    Args:
-        options: The options.
-
-    Yields:
-        The table of positions.
-    """
-    # Listing positions takes a tokenizer, so it takes the model.
-    from backlight.surveys.tokens.measure.checkpoints import load_answering
-    from backlight.surveys.tokens.measure.prompts import draw_prompts, locate_prompts
-
-    found = locate_prompts(options, draw_prompts(options), load_answering(options))
-    grid, prompts = found.grid, found.prompts
-    columns = {
-        "column": np.arange(len(grid.positions)),
-        "position": np.array([each.name for each in grid.positions]),
-        "token": np.array(
-            [quoted(each.label) if each.part == "token" else each.label for each in grid.positions]
-        ),
-        "prompts": np.array([str(count) for count in (grid.counts > 0).sum(axis=0)]),
-        "also called": np.array([", ".join(each.other_names) for each in grid.positions]),
-    }
-    yield Shown(
-        table=Table(name="positions", columns=columns),
-        columns=[Column(name, name, wraps=name == "also called") for name in columns],
-        title=f"Positions of {len(prompts)} prompts",
-        caption=f"For example {quoted(prompts[0].text)}",
-    )
 
 
 def _sites(options: TokensConfig, results: Results) -> Shown:

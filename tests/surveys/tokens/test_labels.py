@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from backlight.errors import shorten
-from backlight.surveys.tokens.figures.labels import explain_labels, label_of
+from backlight.surveys.tokens.labels import explain_labels, label_of
 from backlight.tables import Table
 
 

@@ -1,6 +1,6 @@
 """What is written below the columns of prompts, and the sentences that explain it."""
 
-from backlight.report.rendering import visible
+from backlight.foreign.text import visible
 from backlight.tables import Table
 
 

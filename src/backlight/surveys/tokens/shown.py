@@ -1,4 +1,4 @@
-"""What the figures of a run show: its tables and arrays, and the targets whose vectors it kept."""
+"""What figures and pages of a run show: tables and arrays, and the targets with kept vectors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _OBJECTIVES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What the figures of a run show.
+    """What figures and page of a run show.
 
     Attributes:
         title: What was measured, for titles.
@@ -142,11 +142,15 @@ class Target:
     arrays: Mapping[str, NDArray[Any]]
 
     @property
+    def place(self) -> str:
+        """The site, in words."""
+        layer, kind = layer_of(self.site), kind_of(self.site)
+        return self.site if layer is None else f"{kind} of layer {layer}"
+
+    @property
     def name(self) -> str:
         """The target, for titles."""
-        layer, kind = layer_of(self.site), kind_of(self.site)
-        place = self.site if layer is None else f"{kind} of layer {layer}"
-        return f"{place}, {self.position}"
+        return f"{self.place}, {self.position}"
 
     @property
     def prompts(self) -> NDArray[np.int64]:

@@ -1,18 +1,65 @@
-"""What ``backlight sae`` prints: a line for each layer, and the features that matter most."""
+"""Tables of a survey of features as they are printed: the largest features, and all layers."""
 
 from collections.abc import Iterator
 
 from backlight.runs.results import Results
 from backlight.surveys.driver.account import corpus_lines
-from backlight.surveys.driver.printing import Column, Shown, percent
+from backlight.surveys.driver.printing import Column, Shown, percent, sure_number
+from backlight.surveys.driver.ranking import largest
+from backlight.surveys.driver.sentences import ordinal
 from backlight.surveys.features.options import SaeConfig
+from backlight.surveys.features.printed.summary import main_mode, named
 
 _NUM_NAMED = 3
 _NUM_TOLD = 10
+_MOST_ROWS = 12
 _WORDS = {"gradients": "gradients by features", "values": "features", "grad_x_act": "grad x act"}
 
 
-def printed(options: SaeConfig, results: Results) -> Iterator[Shown]:
+def brief(options: SaeConfig, results: Results) -> Iterator[Shown]:
+    """Show the features that are largest, and of several layers those that are.
+
+    Args:
+        options: The options of the run.
+        results: What was found.
+
+    Yields:
+        One or two small tables.
+    """
+    del options
+    mode = main_mode(results)
+    features, layers = results.tables["top_features"], results.tables["layers"]
+    heading = mode.replace("_", " ")
+    yield Shown(
+        table=largest(features, mode, _MOST_ROWS),
+        columns=[
+            Column("largest", cell=lambda table, row: named(table)[row]),
+            Column(f"{heading} ± se ({layers.units[mode]})", cell=sure_number(mode)),
+            Column("fires at", cell=percent("frequency")),
+            Column("where it mattered most", "context", wraps=True),
+        ],
+    )
+    if layers.num_rows > 1:
+        yield Shown(table=largest(layers, mode, _MOST_ROWS), columns=_layer_columns(results))
+
+
+def _layer_columns(results: Results) -> list[Column]:
+    mode, quality = main_mode(results), results.tables["dictionaries"]
+    explained = dict(zip(quality["layer"], quality["explained_variance"], strict=True))
+    return [
+        Column("largest layers", "layer"),
+        Column(f"average {mode.replace('_', ' ')}", mode, ".3g"),
+        Column("largest feature", f"{mode}_top"),
+        Column("with", f"{mode}_max", ".3g"),
+        Column("sure", cell=percent("significant_share")),
+        Column(
+            "explained",
+            cell=lambda table, row: f"{100 * explained[table['layer'][row]]:.1f} %",
+        ),
+    ]
+
+
+def tables(options: SaeConfig, results: Results) -> Iterator[Shown]:
     """Show the layers, then the features that matter most.
 
     Args:
@@ -85,7 +132,7 @@ def _caption(options: SaeConfig, results: Results) -> str:
     over = "the tokens where a feature fires" if options.active_only else "all of them"
     lines = [
         f"{table['num_tokens'][0]:,} tokens in {table['num_sequences'][0]:,} passages (every "
-        f"{_ordinal(options.stride)}), averaged over {over}; average, std and max over features. "
+        f"{_token(options.stride)}), averaged over {over}; average, std and max over features. "
         "sure: share of features whose mean is more than 1.96 standard errors (clustered by "
         "passage) from 0; 5 % by chance.",
         "explained: variance of the site that the dictionary explains on the first batch, first "
@@ -108,5 +155,5 @@ def _caption(options: SaeConfig, results: Results) -> str:
     return "\n".join(lines)
 
 
-def _ordinal(number: int) -> str:
-    return {1: "token", 2: "2nd token", 3: "3rd token"}.get(number, f"{number}th token")
+def _token(stride: int) -> str:
+    return "token" if stride == 1 else f"{ordinal(stride)} token"

@@ -1,16 +1,25 @@
-"""What ``backlight flow`` prints: a table for each view, and what its numbers mean."""
+"""Tables of a survey of the flow as they are printed: what stands out, and every view."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from backlight.decompose.surrogates import SURROGATES
 from backlight.runs.results import Results
 from backlight.surveys.driver.account import corpus_lines
-from backlight.surveys.driver.printing import Column, Shown, number, percent, whole
+from backlight.surveys.driver.printing import (
+    Column,
+    Shown,
+    number,
+    percent,
+    sure_number,
+    whole,
+)
+from backlight.surveys.driver.ranking import largest
 from backlight.surveys.flow.options import FlowConfig
+from backlight.surveys.flow.printed.summary import half_name, head_name, norm_name
 from backlight.tables import Table
 
+_MOST_ROWS = 5
 _MEANS = (
     ("shrink", "shrink", False),
     ("1/n", "even_shrink", False),
@@ -24,7 +33,64 @@ _MEANS = (
 """Heading and column of what is averaged over heads, and whether it is a share."""
 
 
-def printed(options: FlowConfig, results: Results) -> Iterator[Shown | str]:
+def brief(options: FlowConfig, results: Results) -> Iterator[Shown]:
+    """Show what stands out in each view.
+
+    Args:
+        options: The options of the run.
+        results: What was found.
+
+    Yields:
+        A small table for each view.
+    """
+    del options
+    tables = results.tables
+    if "residual" in tables:
+        yield _through_most(tables["residual"])
+    if "attention" in tables:
+        yield _largest_heads(tables["attention"])
+    if "norms" in tables:
+        yield _most_removed(tables["norms"])
+
+
+def _through_most(table: Table) -> Shown:
+    return Shown(
+        table=largest(table, "transform_share", _MOST_ROWS),
+        columns=[
+            Column("most comes through", cell=half_name),
+            Column("share ± se", cell=sure_number("transform_share")),
+            Column(f"through ({table.units['transform_norm']})", "transform_norm", ".3g"),
+            Column("around", "direct_norm", ".3g"),
+            Column("growth ± se", cell=sure_number("growth")),
+        ],
+    )
+
+
+def _largest_heads(table: Table) -> Shown:
+    return Shown(
+        table=largest(table, "z_norm", _MOST_ROWS),
+        columns=[
+            Column("largest gradient at", cell=head_name),
+            Column(f"norm ± se ({table.units['z_norm']})", cell=sure_number("z_norm")),
+            Column("by queries and keys", cell=percent("query_key_share")),
+            Column("at the first token", cell=percent("first_scores_share")),
+        ],
+    )
+
+
+def _most_removed(table: Table) -> Shown:
+    return Shown(
+        table=largest(table, "r_radial", _MOST_ROWS),
+        columns=[
+            Column("norms take out most at", cell=norm_name),
+            Column("share ± se", cell=sure_number("r_radial")),
+            Column("by chance", "r_radial_chance", ".2g"),
+            Column("sigma", "sigma", ".3g"),
+        ],
+    )
+
+
+def tables(options: FlowConfig, results: Results) -> Iterator[Shown | str]:
     """Show the views one after another.
 
     Args:
@@ -92,7 +158,11 @@ def _norms(table: Table) -> Shown:
             Column("sigma", "sigma", ".3g"),
             Column("r mean", cell=_centring),
             Column("r radial", cell=_beside_chance("r_radial")),
-            *(Column(name.replace("_", " "), f"{name}_cosine", ".4f") for name in SURROGATES),
+            *(
+                Column(name.removesuffix("_cosine").replace("_", " "), name, ".4f")
+                for name in table
+                if name.endswith("_cosine")
+            ),
         ],
     )
 

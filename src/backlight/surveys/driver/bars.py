@@ -1,0 +1,182 @@
+"""How progress is shown: a bar in a terminal, a line from time to time in a log, or nothing."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import final
+
+from rich.console import RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from backlight.foreign.text import plain
+from backlight.surveys.driver.terminal import console
+
+LOG_SECONDS = 30.0
+"""How often progress is told where there is no terminal."""
+
+TRIALS = "trials"
+"""The unit of what is counted one by one; of all else the speed is told."""
+
+_MINUTE, _HOUR = 60, 3600
+
+
+class Display(ABC):
+    """What shows how far some work has come."""
+
+    def start(self) -> None:  # noqa: B027  # there may be nothing to do
+        """Begin to show it."""
+
+    def stop(self) -> None:  # noqa: B027
+        """Leave nothing behind."""
+
+    @abstractmethod
+    def show(self, *, done: int, found: str, title: str | None = None) -> None:
+        """Show how far it has come.
+
+        Args:
+            done: Units that are done.
+            found: What was found so far, in a few words.
+            title: What is going on from now on; None for what went on before.
+        """
+
+
+def display(title: str, *, total: int, done: int, unit: str, quiet: bool) -> Display:
+    """Choose how progress is shown.
+
+    Args:
+        title: What is going on.
+        total: Units of the whole.
+        done: Units that were done before.
+        unit: What is counted.
+        quiet: Show nothing.
+
+    Returns:
+        What shows it: a bar if standard error is a terminal, lines if it is none.
+    """
+    if quiet:
+        return _Nothing()
+    if console(stderr=True).is_terminal:
+        return _Bar(title, total=total, done=done, unit=unit)
+    return _Lines(title, total=total, done=done, unit=unit)
+
+
+@final
+class _Nothing(Display):
+    """Shows nothing."""
+
+    def show(self, *, done: int, found: str, title: str | None = None) -> None:
+        """See ``Display.show``."""
+
+
+@final
+class _Bar(Display):
+    """A bar in a terminal, and below it what was found so far; both are gone in the end."""
+
+    def __init__(self, title: str, *, total: int, done: int, unit: str) -> None:
+        counted = (MofNCompleteColumn(),) if unit == TRIALS else (_PERCENT, _Speed(unit))
+        columns = (_TITLE, BarColumn(), *counted, TimeRemainingColumn())
+        self._bar = _WithFindings(*columns, console=console(stderr=True), transient=True)
+        self._task = self._bar.add_task(plain(title), total=total, completed=done, found="")
+
+    def start(self) -> None:
+        """See ``Display.start``."""
+        self._bar.start()
+
+    def stop(self) -> None:
+        """See ``Display.stop``."""
+        self._bar.stop()
+
+    def show(self, *, done: int, found: str, title: str | None = None) -> None:
+        """See ``Display.show``."""
+        told = None if title is None else plain(title)
+        self._bar.update(self._task, completed=done, found=plain(found), description=told)
+
+
+@final
+class _Lines(Display):
+    """Plain lines, such as a log keeps; none of work that is done soon."""
+
+    def __init__(self, title: str, *, total: int, done: int, unit: str) -> None:
+        self._title, self._total, self._before, self._unit = title, total, done, unit
+        self._begun = self._told = time.monotonic()
+
+    def start(self) -> None:
+        """See ``Display.start``."""
+        self._begun = self._told = time.monotonic()
+
+    def show(self, *, done: int, found: str, title: str | None = None) -> None:
+        """See ``Display.show``."""
+        self._title = self._title if title is None else title
+        now = time.monotonic()
+        if now - self._told < LOG_SECONDS:
+            return
+        self._told = now
+        line = progress_line(
+            self._title,
+            done=done,
+            total=self._total,
+            rate=(done - self._before) / (now - self._begun),
+            unit=self._unit,
+        )
+        console(stderr=True).print(plain(f"{line}; {found}" if found else line), soft_wrap=True)
+
+
+def progress_line(title: str, *, done: int, total: int, rate: float, unit: str) -> str:
+    """Write how far some work has come.
+
+    Args:
+        title: What is going on.
+        done: Units that are done.
+        total: Units of the whole.
+        rate: Units done in a second.
+        unit: What is counted.
+
+    Returns:
+        Such as ``layers: 45 %, 1,234 tokens/s, 2 min left``.
+    """
+    counted = f"{done:,} of {total:,}" if unit == TRIALS else f"{100 * done / max(total, 1):.0f} %"
+    parts = [f"{title}: {counted}"]
+    if rate > 0:
+        parts += [] if unit == TRIALS else [f"{rate:,.0f} {unit}/s"]
+        parts.append(f"{_duration((total - done) / rate)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:.0f} min"
+
+
+class _WithFindings(Progress):
+    """A bar with a line below it."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        found = self.tasks[0].fields["found"] if self.tasks else ""
+        if found:
+            yield Text(found, no_wrap=True, overflow="ellipsis")
+
+
+class _Speed(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f} {self._unit}/s" if task.speed else "")
+
+
+_TITLE = TextColumn("{task.description}", markup=False)
+_PERCENT = TextColumn("{task.percentage:>3.0f}%")

@@ -1,0 +1,224 @@
+"""What a command says when it is done, on one screen: sentences, small tables, where it went."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from math import ceil
+from typing import Any
+
+import numpy as np
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from backlight.errors import ConfigError
+from backlight.foreign.text import plain
+from backlight.runs.config import CONFIG
+from backlight.runs.directory import RunDirectory
+from backlight.runs.results import PAGE, Results
+from backlight.surveys.driver.printing import Shown, print_shown
+from backlight.surveys.driver.sentences import count
+from backlight.surveys.driver.terminal import console
+
+NUM_LINES = 24
+"""Lines of a screen."""
+
+WIDTH = 100
+"""Columns of a line at most, also where there is more room."""
+
+_BETWEEN = "   "
+_LABEL = 10  # columns of the word before a place
+_WITH_ERROR, _SHARE = "\ue000±\ue000", "\ue000%"  # a line is not broken within a number
+_LEAST = 12  # columns of a cell that is cut off
+
+
+def refuse_contradiction(options: Any) -> None:
+    """Refuse options that ask for whole tables and for nothing, both.
+
+    Args:
+        options: The options of a command.
+
+    Raises:
+        ConfigError: If they do.
+    """
+    if options.table and options.quiet:
+        raise ConfigError("--table and --quiet exclude each other: print all, or the path alone.")
+
+
+def print_results(
+    options: Any,
+    results: Results,
+    *,
+    summary: Sequence[str],
+    brief: Iterable[Shown | str],
+    tables: Iterable[Shown | str],
+    places: Sequence[str],
+) -> None:
+    """Print what was found and where it went, as much of it as the options ask for.
+
+    Args:
+        options: The options of the run.
+        results: What was found.
+        summary: It in sentences.
+        brief: What matters most; as many rows of it are shown as a screen has room for.
+        tables: The whole tables; not looked at unless they are asked for.
+        places: The lines that say where it went.
+    """
+    if options.quiet:
+        print_lines([] if results.path is None else [Text(plain(results.path))])
+    elif options.table:
+        print_lines([*wrapped(summary), Text()])
+        print_shown(tables)
+        print_lines([Text(), *map(Text, places)] if places else [])
+    else:
+        print_lines(screen(summary, brief, places))
+
+
+def screen(
+    summary: Sequence[str], brief: Iterable[Shown | str], places: Sequence[str]
+) -> list[Text]:
+    """Lay out a screen.
+
+    Args:
+        summary: What was found, in sentences.
+        brief: Small tables and sentences; rows that there is no room for are left out, then what
+            stands last.
+        places: Where it went.
+
+    Returns:
+        At most 24 lines, if the sentences leave room; a line is broken only if a name is long.
+    """
+    end = [Text(), *map(Text, places)] if places else []
+    told = wrapped(summary)
+    room = NUM_LINES - len(told) - sum(map(_height, end))
+    return [*told, *_fitted([_small(each) for each in brief], room), *end]
+
+
+def where_it_went(results: Results, command: str, picture: str) -> list[str]:
+    """Describe where the results of a finished run are.
+
+    Args:
+        results: The results.
+        command: What it is a run of.
+        picture: The name of the figure that says most, or a pattern for it.
+
+    Returns:
+        A line for each kind of file; none if nothing was written.
+    """
+    path = results.path
+    if path is None:
+        return []
+    files = [str(name) for name in RunDirectory(path).manifest()["files"]]
+    pictures = [name for name in files if name.endswith((".png", ".svg"))]
+    main = next((name for name in pictures if fnmatch(name, picture)), None)
+    others = f", such as {main}" if main is not None and len(pictures) > 1 else ""
+    lines = {
+        "Page": str(path / PAGE) if PAGE in files else "",
+        "Figures": f"{len(pictures)} in {path}{others}" if pictures else "",
+        "Tables": str(path / "tables" / "*.csv"),
+        "Again": f"backlight {command} {shlex.quote(str(path / CONFIG))}",
+    }
+    return [f"{what:<{_LABEL}}{plain(where)}" for what, where in lines.items() if where]
+
+
+def wrapped(sentences: Sequence[str]) -> list[Text]:
+    """Break sentences into lines between their words, each beginning on its own line."""
+    width = _width()
+    whole = [plain(each).replace(" ± ", _WITH_ERROR).replace(" %", _SHARE) for each in sentences]
+    lines = [line.plain.rstrip() for each in whole for line in Text(each).wrap(console(), width)]
+    return [Text(line.replace(_WITH_ERROR, " ± ").replace(_SHARE, " %")) for line in lines]
+
+
+def first_of(sentences: Sequence[str], num_lines: int) -> list[str]:
+    """Keep the first of some sentences, and say how many more there are.
+
+    Args:
+        sentences: All of them.
+        num_lines: How many lines there are for them.
+
+    Returns:
+        Those that fit; all, if all do.
+    """
+    heights = [len(wrapped([each])) for each in sentences]
+    if sum(heights) <= num_lines:
+        return list(sentences)
+    fit = [sum(heights[: number + 1]) < num_lines for number in range(len(heights))].index(False)
+    more = count(len(sentences) - fit, "more sentence")
+    return [*sentences[:fit], f"... and {more} with --table."]
+
+
+def _small(shown: Shown | str) -> list[Text]:
+    """Write a table in as many lines as it has rows, and one for its headings."""
+    if isinstance(shown, str):
+        return wrapped([shown])
+    headings = [plain(column.heading) for column in shown.columns]
+    rows = [
+        [plain(column.text(shown.table, row).replace("\n", " ")) for column in shown.columns]
+        for row in range(shown.table.num_rows)
+    ]
+    widths = _widths([headings, *rows], [column.wraps for column in shown.columns])
+    heading, *lines = (
+        _BETWEEN.join(map(_cut, row, widths)).rstrip()  # columns without a width are left out
+        for row in (headings, *rows)
+    )
+    return [Text(heading, style="bold"), *map(Text, lines)]
+
+
+def _widths(rows: Sequence[Sequence[str]], gives_way: Sequence[bool]) -> list[int]:
+    """Choose the widths of columns so that a row is one line; the last ones may get none."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    over = sum(widths) + len(_BETWEEN) * (len(widths) - 1) - _width()
+    for place in reversed(np.flatnonzero(gives_way).tolist()):
+        less = min(max(over, 0), max(widths[place] - _LEAST, 0))
+        widths[place] -= less
+        over -= less
+    while len(widths) > 1 and over > 0:
+        over -= widths.pop() + len(_BETWEEN)
+    return [*widths[:-1], min(widths[-1], _width())]
+
+
+def _cut(cell: str, width: int) -> str:
+    """Fill a cell up to its width, or cut its end off."""
+    if cell_len(cell) > width:
+        return f"{set_cell_size(cell, width - 1)}…"
+    return set_cell_size(cell, width)
+
+
+def _width() -> int:
+    return min(console().width, WIDTH)
+
+
+def _fitted(parts: Sequence[list[Text]], room: int) -> list[Text]:
+    """Keep as many lines of each part as there is room for, a blank line before each.
+
+    Args:
+        parts: Lines of each; the first of a table are its headings.
+        room: How many lines there are for all.
+
+    Returns:
+        The lines.
+    """
+    least = 3  # the blank line, the headings, one row
+    kept = list(parts)
+    while kept and sum(min(len(part) + 1, least) for part in kept) > room:
+        kept.pop()
+    lines = [min(len(part), least - 1) for part in kept]
+    left = room - sum(lines) - len(lines)
+    while left > 0 and any(has < len(part) for has, part in zip(lines, kept, strict=True)):
+        place = min(
+            (place for place, part in enumerate(kept) if lines[place] < len(part)),
+            key=lines.__getitem__,
+        )
+        lines[place] += 1
+        left -= 1
+    return [line for has, part in zip(lines, kept, strict=True) for line in (Text(), *part[:has])]
+
+
+def _height(line: Text) -> int:
+    """Count the lines that a terminal makes of a line which is not broken by us."""
+    return max(1, ceil(line.cell_len / _width()))
+
+
+def print_lines(lines: Sequence[Text]) -> None:
+    """Print lines as they are; nothing if there are none."""
+    if lines:
+        console().print(Text("\n").join(lines), soft_wrap=True)

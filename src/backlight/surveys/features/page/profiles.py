@@ -1,0 +1,199 @@
+"""Statistics of whole layers of features: by depth, by size, and how well they reconstruct."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.report.page.building import chart, scale_of
+from backlight.report.page.views import (
+    CellMap,
+    Cells,
+    Choice,
+    LineChart,
+    Lines,
+    Numbers,
+    Rows,
+    Series,
+    View,
+)
+from backlight.surveys.features.page.shown import Shown
+from backlight.tables import Table
+
+_CURVES = {
+    "explained_variance": "explained variance",
+    "explained_variance_with_first": "with first tokens",
+    "dead_share": "dead features (in this batch)",
+}
+_LEAST_TRUSTED = 0.3  # explained variance
+_FEW_LAYERS = 6  # whose lines can be told apart
+_OCTAVES = 20  # below the largest value, which are told apart
+
+
+def depth_profile(table: Table, shown: Shown) -> Lines:
+    """Show how statistics change with depth.
+
+    Args:
+        table: The table of layers.
+        shown: The run.
+
+    Returns:
+        The average over features of each mode, with their spread and the largest; how evenly
+        features share the quantity; the loss if it was computed.
+    """
+    charts = [_spread_chart(table, mode) for mode in shown.modes]
+    charts.append(_shares(table))
+    if "loss" in table:
+        charts.append(chart(table, "layer", "loss"))
+    return Lines(
+        title="Depth profile",
+        note="Averages over features; bands are one standard deviation over features to each side, "
+        "no errors. Largest: the largest absolute value of any feature. Significant: the share of "
+        "features whose mean is more than 1.96 standard errors from zero, 0.05 by chance."
+        + (" Loss: with the reconstruction in place." if _is_spliced(shown) else ""),
+        charts=charts,
+    )
+
+
+def _is_spliced(shown: Shown) -> bool:
+    layers, options = shown.results.tables["layers"], shown.results.config
+    return "loss" in layers and options["splice"] == "replace"
+
+
+def _spread_chart(table: Table, mode: str) -> LineChart:
+    layers, values = table["layer"].astype(np.float64), table[mode]
+    width = table[f"{mode}_std"]
+    largest = Series(name="largest (absolute)", x=layers, y=table[f"{mode}_max"], joined=False)
+    average = Series(name="average", x=layers, y=values, low=values - width, high=values + width)
+    return LineChart(
+        x="layer",
+        y=table.label(mode),
+        series=[average, largest],
+        scales=("linear", scale_of(values)),
+    )
+
+
+def _shares(table: Table) -> LineChart:
+    x = table["layer"].astype(np.float64)
+    curves = {
+        "significant": table["significant_share"],
+        "effective features / features": table["participation_ratio"] / table["num_dimensions"],
+    }
+    if "sign_consistency" in table:
+        curves["sign consistency"] = table["sign_consistency"]
+        curves["share of the top 1 %"] = table["top_share"]
+    lines = [Series(name=name, x=x, y=values) for name, values in curves.items()]
+    return LineChart(x="layer", y="share (0 to 1)", series=lines)
+
+
+def spread(shown: Shown) -> View:
+    """Show which share of a layer's features has values of which size, by octaves.
+
+    Args:
+        shown: The run.
+
+    Returns:
+        Lines if there are few layers, else a map.
+    """
+    title, until = "How large features are", f"({shown.unit}), down to half of it"
+    by_mode = {mode: shown.by_layer(mode) for mode in shown.modes}
+    if len(shown.layers) <= _FEW_LAYERS:
+        return Lines(
+            title=title,
+            note=f"The share of features whose absolute value is up to this one {until}; the first "
+            "point has all below but zero.",
+            charts=[_spread_lines(mode, own, shown.unit) for mode, own in by_mode.items()],
+        )
+    octaves = _octaves_of([values for own in by_mode.values() for values in own.values()])
+    return CellMap(
+        title=title,
+        note=f"Each row holds features whose absolute value is up to its number {until}; the "
+        "lowest row holds all below but zero.",
+        rows=[f"{2.0**octave:.2g}" for octave in octaves],
+        row_label="absolute value, at most",
+        column_label="layer",
+        choices=[Choice(label="Statistic", options=[mode.replace("_", " ") for mode in by_mode])],
+        maps={
+            (place,): Cells(
+                values=np.stack([_shares_of(values, octaves) for values in own.values()], axis=1),
+                label="share of features (%)",
+                scale="linear",
+                columns=[str(layer) for layer in shown.layers],
+            )
+            for place, own in enumerate(by_mode.values())
+        },
+    )
+
+
+def _spread_lines(mode: str, by_layer: Mapping[int, Numbers], unit: str) -> LineChart:
+    octaves = _octaves_of(list(by_layer.values()))
+    sizes = 2.0 ** np.array(octaves)
+    return LineChart(
+        x=f"absolute value of {mode.replace('_', ' ')} ({unit})",
+        y="share of features (%)",
+        series=[
+            Series(name=f"layer {layer}", x=sizes, y=np.nan_to_num(_shares_of(values, octaves)))
+            for layer, values in by_layer.items()
+        ],
+        scales=("log", "linear"),
+    )
+
+
+def _octaves_of(each: Sequence[Numbers]) -> range:
+    """Find the octaves that hold values, not too far below the largest."""
+    found = np.concatenate([_octaves(values) for values in each])
+    if not len(found):
+        return range(1)
+    high = int(found.max())
+    return range(max(int(found.min()), high - _OCTAVES), high + 1)
+
+
+def _octaves(values: Numbers) -> NDArray[np.int64]:
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    return np.ceil(np.log2(sizes)).astype(np.int64)
+
+
+def _shares_of(values: Numbers, octaves: range) -> Numbers:
+    places = np.maximum(_octaves(values), octaves[0]) - octaves[0]
+    counts = np.bincount(places, minlength=len(octaves))
+    return np.where(counts > 0, 100 * counts / len(values), np.nan)
+
+
+def quality(shown: Shown) -> Iterator[View]:
+    """Show how well dictionaries reconstruct, by layer if there are several, and as a table.
+
+    Args:
+        shown: The run.
+
+    Yields:
+        Lines, and the table.
+    """
+    table = shown.results.tables["dictionaries"]
+    note = (
+        "Explained variance: what of the site's variance a dictionary explains on the first batch, "
+        "first tokens left out; L0: how many features fire at a token. Below "
+        f"{_LEAST_TRUSTED} of explained variance, results are not to be trusted."
+    )
+    if shown.poor:
+        note += f" Poor, by that measure, in layers {', '.join(map(str, shown.poor))}."
+    if table.num_rows > 1:
+        yield Lines(
+            title="How well the dictionaries reconstruct",
+            note=note,
+            charts=[_explained(table), chart(table, "layer", "l0")],
+        )
+    yield Rows(title="Dictionaries", note="" if table.num_rows > 1 else note, table=table)
+
+
+def _explained(table: Table) -> LineChart:
+    # One dictionary that explains less than nothing would hide all others.
+    x = table["layer"].astype(np.float64)
+    return LineChart(
+        x="layer",
+        y="share, shown down to -0.1",
+        series=[
+            Series(name=name, x=x, y=np.maximum(table[column], -0.1))
+            for column, name in _CURVES.items()
+        ],
+        levels={"least to be trusted": _LEAST_TRUSTED},
+    )

@@ -1,0 +1,111 @@
+"""What a survey of features found, in three sentences."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from backlight.runs.results import Results
+from backlight.surveys.driver.ranking import NORMAL_95, Estimate, estimates, largest
+from backlight.surveys.driver.sentences import how_sure, name, share, text_of, told, unit
+from backlight.tables import Table
+
+_ASKED = {
+    "gradients": "How strongly the loss reacts to {features}, its gradient,",
+    "values": "How strongly {features} fires",
+    "grad_x_act": "Gradient times activation of {features}, to first order how much of the loss "
+    "hangs on each,",
+}
+_FOUND = {"gradients": "gradient", "values": "activation", "grad_x_act": "product"}
+_NOTHING = {
+    False: "Not one feature fired at these tokens.",
+    True: "It is exactly zero for every feature.",
+}
+_STATISTICS = {"mean": "mean", "mean_abs": "mean absolute value", "rms": "root mean square"}
+
+
+def summary(results: Results) -> Sequence[str]:
+    """Describe what was asked, what was found, and how sure it is.
+
+    Args:
+        results: What was found, also if it was read back from disk.
+
+    Returns:
+        At most three sentences.
+    """
+    features = _features(results)
+    if not features or features[0].value == 0:
+        return (_asked(results), _NOTHING[bool(features)])
+    return (_asked(results), _found(results, features[0]), _sure(results, features))
+
+
+def main_mode(results: Results) -> str:
+    """Name the statistic by which features are ordered."""
+    mode = results.config["aggregation_mode"]
+    return "mean_abs" if mode == "both" else mode
+
+
+def named(table: Table) -> list[str]:
+    """Name the features of a table's rows, with their layers."""
+    pairs = zip(table["feature"], table["layer"], strict=True)
+    return [f"feature {feature} of layer {layer}" for feature, layer in pairs]
+
+
+def _features(results: Results) -> list[Estimate]:
+    mode = main_mode(results)
+    table = largest(results.tables["top_features"], mode, 2)
+    return estimates(table, mode, named(table))
+
+
+def _asked(results: Results) -> str:
+    config, layers = results.config, results.tables["layers"]
+    many = layers.num_rows > 1
+    features = f"each of the {layers['num_dimensions'].sum():,} features of "
+    features += f"{layers.num_rows} dictionaries" if many else "a dictionary"
+    what = _ASKED[config["aggregate_by"]].format(features=features)
+    stride = config["position_stride"] or (4 if config["splice"] == "replace" else 1)
+    text = text_of(
+        config, int(layers["num_tokens"][0]), int(layers["num_sequences"][0]), stride=stride
+    )
+    return (
+        f"{what} was measured at {_sites(results)} of {name(config['model_name'])}, over {text}; "
+        f"{'the dictionaries explain' if many else 'the dictionary explains'} "
+        f"{_explained(results)} of the variance there."
+    )
+
+
+def _sites(results: Results) -> str:
+    sites = results.tables["dictionaries"]["writes"].tolist()
+    return name(sites[0]) + (f" to {name(sites[-1])}" if len(sites) > 1 else "")
+
+
+def _explained(results: Results) -> str:
+    found = results.tables["dictionaries"]["explained_variance"]
+    least, most = share(found.min()), share(found.max())
+    return least if least == most else f"{least} to {most}"
+
+
+def _found(results: Results, feature: Estimate) -> str:
+    config, mode = results.config, main_mode(results)
+    (frequency,) = largest(results.tables["top_features"], mode, 1)["frequency"]
+    where = " over the tokens where it fires" if config["active_only"] else ""
+    symbol = unit(results.tables["layers"].units[mode])
+    return (
+        f"The {_FOUND[config['aggregate_by']]} is largest for {feature.name}, with a "
+        f"{_STATISTICS[mode]}{where} of {told(feature)} {symbol}; it fires at {share(frequency)} "
+        "of the tokens."
+    )
+
+
+def _sure(results: Results, features: Sequence[Estimate]) -> str:
+    table, mode = results.tables["layers"], main_mode(results)
+    passages = int(table["num_sequences"][0])
+    second = features[1] if len(features) > 1 else None
+    order = how_sure(features[0], passages, "passage", second)
+    known = float(np.average(table["significant_share"], weights=table["num_dimensions"]))
+    if passages < 2 or known != known or results.config["aggregate_by"] == "values":
+        return order
+    meaning = (
+        f"{share(known)} of all features have a mean that is more than {NORMAL_95} standard errors "
+        "from zero, and 5 % would by chance alone."
+    )
+    return meaning if mode == "rms" else f"{order.removesuffix('.')}; {meaning}"

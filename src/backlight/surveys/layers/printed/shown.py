@@ -1,0 +1,127 @@
+"""Tables of a survey of layers as they are printed: the largest rows, and all layers."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from backlight.runs.results import Results
+from backlight.surveys.driver.account import corpus_lines
+from backlight.surveys.driver.printing import Column, Shown, percent, sure_number
+from backlight.surveys.driver.ranking import largest
+from backlight.surveys.layers.options import LayersConfig
+from backlight.surveys.layers.printed.summary import main_mode
+from backlight.tables import Table
+
+_MOST_ROWS = 8
+
+
+def brief(options: LayersConfig, results: Results) -> Iterator[Shown]:
+    """Show the layers and the single dimensions that are largest.
+
+    Args:
+        options: The options of the run.
+        results: What was found.
+
+    Yields:
+        Two small tables.
+    """
+    del options
+    mode = main_mode(results)
+    layers, dimensions = results.tables["layers"], results.tables["dimensions"]
+    heading = f"{mode.replace('_', ' ')} ± se ({layers.units[mode]})"
+    yield Shown(
+        table=largest(layers, mode, _MOST_ROWS),
+        columns=[
+            Column("largest layers", "layer"),
+            Column(heading, cell=sure_number(mode)),
+            Column("largest dimension", f"{mode}_top"),
+            Column("with", f"{mode}_max", ".3g"),
+            Column("consistency", "sign_consistency", ".2f"),
+            Column("top 1 % has", cell=percent("top_share")),
+        ],
+    )
+    yield Shown(
+        table=largest(dimensions, mode, _MOST_ROWS),
+        columns=[
+            Column("largest dimensions", cell=_dimension),
+            Column(heading, cell=sure_number(mode)),
+            Column("consistency", "sign_consistency", ".2f"),
+            Column("where it was largest", cell=_context(results.tables["top_tokens"]), wraps=True),
+        ],
+    )
+
+
+def _dimension(table: Table, row: int) -> str:
+    return f"{table['dimension'][row]} of layer {table['layer'][row]}"
+
+
+def _context(tokens: Table) -> Callable[[Table, int], str]:
+    """Look up the token at which a dimension's absolute value was largest, in context."""
+    first = tokens.select(tokens["rank"] == 1)
+
+    def cell(table: Table, row: int) -> str:
+        own = np.flatnonzero(
+            (first["layer"] == table["layer"][row])
+            & (first["dimension"] == table["dimension"][row])
+        )
+        return str(first["context"][own[0]]) if len(own) else ""
+
+    return cell
+
+
+def tables(options: LayersConfig, results: Results) -> Iterator[Shown]:
+    """Show the table of layers.
+
+    Args:
+        options: The options of the run.
+        results: What was found.
+
+    Yields:
+        The table.
+    """
+    table = results.tables["layers"]
+    columns = [Column("layer", "layer")]
+    for mode in options.modes:
+        name = mode.replace("_", " ")
+        columns += [
+            Column(name, mode, ".3e"),
+            Column("± se", f"{mode}_se", ".3e"),
+            Column(f"max {name}", f"{mode}_max", ".3e"),
+            Column("of dim", f"{mode}_top"),
+            Column(f"std {name}", f"{mode}_std", ".3e"),
+        ]
+    columns += [
+        Column("sign consistency", "sign_consistency", ".3f"),
+        Column(
+            "effective dims",
+            cell=lambda table, row: (
+                f"{table['participation_ratio'][row]:.0f} of {table['num_dimensions'][row]}"
+            ),
+        ),
+        Column("top 1 % share", cell=percent("top_share")),
+    ]
+    unit = table.units[options.modes[0]]
+    yield Shown(
+        table=table,
+        columns=columns,
+        title=f"{options.model_name}: {options.aggregate_by} at {options.site} ({unit})",
+        caption=_caption(options, results),
+    )
+
+
+def _caption(options: LayersConfig, results: Results) -> str:
+    table = results.tables["layers"]
+    lines = [
+        f"{table['num_tokens'][0]:,} tokens in {table['num_sequences'][0]:,} passages; averages "
+        "over tokens and dimensions, max and std over dimensions."
+    ]
+    loss = results.metadata.get("loss_nats_per_token")
+    if loss is not None:
+        lines.append(
+            f"Loss {loss:.4f} nats per predicted token; gradients of the {options.loss_reduction} "
+            "loss. ± se: standard error, clustered by passage."
+        )
+    lines += corpus_lines(options, results.metadata)
+    if options.power is not None or options.normalize != "none":
+        lines.append("Shown before power and normalisation, which are in the arrays.")
+    return "\n".join(lines)

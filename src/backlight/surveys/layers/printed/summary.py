@@ -1,0 +1,101 @@
+"""What a survey of layers found, in three sentences."""
+
+from collections.abc import Sequence
+
+from backlight.runs.results import Results
+from backlight.surveys.driver.ranking import NORMAL_95, Estimate, estimates, largest
+from backlight.surveys.driver.sentences import count, how_sure, name, text_of, times, told, unit
+
+_ASKED = {
+    "gradients": "How strongly the loss reacts to {site}, its gradient,",
+    "values": "The activation at {site}",
+    "grad_x_act": "Gradient times activation at {site}, to first order how much of the loss hangs "
+    "on it,",
+}
+_OWNERS = {
+    "gradients": "The gradient's",
+    "values": "The activation's",
+    "grad_x_act": "The product's",
+}
+_STATISTICS = {"mean": "mean", "mean_abs": "mean absolute value", "rms": "root mean square"}
+
+
+def summary(results: Results) -> Sequence[str]:
+    """Describe what was asked, what was found, and how sure it is.
+
+    Args:
+        results: What was found, also if it was read back from disk.
+
+    Returns:
+        At most three sentences.
+    """
+    mode = main_mode(results)
+    layers, dimension = _layers(results, mode), _dimension(results, mode)
+    asked = _asked(results)
+    if layers[0].value == 0 and dimension.value == 0:
+        return (asked, "It is exactly zero everywhere.")
+    passages = int(results.tables["layers"]["num_sequences"][0])
+    if mode == "mean":
+        sure = _signed(layers, passages)
+    else:
+        sure = how_sure(layers[0], passages, "passage", layers[1] if len(layers) > 1 else None)
+    return (asked, _found(results, layers, dimension), sure)
+
+
+def main_mode(results: Results) -> str:
+    """Name the statistic by which layers and dimensions are ordered."""
+    mode = results.config["aggregation_mode"]
+    return "mean_abs" if mode == "both" else mode
+
+
+def _layers(results: Results, mode: str) -> list[Estimate]:
+    table = largest(results.tables["layers"], mode)
+    return estimates(table, mode, [f"layer {layer}" for layer in table["layer"]])
+
+
+def _dimension(results: Results, mode: str) -> Estimate:
+    table = largest(results.tables["dimensions"], mode, 1)
+    (found,) = estimates(table, mode, [f"{table['dimension'][0]} of layer {table['layer'][0]}"])
+    return found
+
+
+def _asked(results: Results) -> str:
+    config, table = results.config, results.tables["layers"]
+    what = _ASKED[config["aggregate_by"]].format(site=name(config["site"]))
+    text = text_of(config, int(table["num_tokens"][0]), int(table["num_sequences"][0]))
+    loss = results.metadata.get("loss_nats_per_token")
+    level = "" if loss is None else f"; the loss there is {loss:.3f} nats per predicted token"
+    return (
+        f"{what} was measured in {count(table.num_rows, 'layer')} of "
+        f"{name(config['model_name'])}, over {text}{level}."
+    )
+
+
+def _found(results: Results, layers: Sequence[Estimate], dimension: Estimate) -> str:
+    mode = main_mode(results)
+    what = f"{_OWNERS[results.config['aggregate_by']]} {_STATISTICS[mode]}"
+    first = f"{told(layers[0])} {unit(results.tables['layers'].units[mode])}"
+    single = f"the largest single dimension is number {dimension.name} ({told(dimension)})"
+    if len(layers) == 1:
+        return f"{what} in {layers[0].name} is {first}; {single}."
+    if mode == "mean":
+        return f"{what} is furthest from zero in {layers[0].name} ({first}); {single}."
+    last = layers[-1]
+    less = f", {times(layers[0].value / last.value)} less" if last.value else ""
+    return (
+        f"{what} is largest in {layers[0].name} ({first}) and smallest in {last.name} "
+        f"({told(last)}){less}; {single}."
+    )
+
+
+def _signed(layers: Sequence[Estimate], num_passages: int) -> str:
+    """Describe how many signed means are sure not to be zero."""
+    errors = how_sure(layers[0], num_passages, "passage")
+    if num_passages < 2:
+        return errors
+    sure = sum(each.is_sure for each in layers)
+    has = "has" if sure == 1 else "have"
+    return (
+        f"{errors[:-1]}; {sure} of {count(len(layers), 'layer')} {has} a mean that is more than "
+        f"{NORMAL_95} of its errors away from zero."
+    )

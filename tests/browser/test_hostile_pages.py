@@ -1,0 +1,142 @@
+"""Twenty runs of hostile corpora, tokens and names: their pages are inert in a real browser."""
+
+from itertools import pairwise
+
+import pytest
+
+import backlight
+from backlight.foreign.text import plain
+from backlight.report.page.document import document
+from zoo.browsing import section, wait_for, walk
+from zoo.hostile_houses import ATTACKS, build
+from zoo.pages import every_view
+
+_TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "section", "footer"),
+    *("noscript", "script", "h1", "h2", "h3", "p", "span", "strong", "div", "a", "ul", "li"),
+    *("button", "label", "select", "option", "input", "table", "thead", "tbody", "tr", "th", "td"),
+    *("mark", "pre", "details", "summary", "dl", "dt", "dd", "img"),
+    *("svg", "rect", "path", "text", "g", "clipPath", "image"),
+}
+_LINKS = ("https://www.neuronpedia.org/", "data:image/png;base64,", "blob:")
+
+
+def assert_inert(page, num_scripts):
+    """Check that a page holds nothing but what pages of backlight are made of."""
+    tags = page.evaluate("[...document.querySelectorAll('*')].map(each => each.localName)")
+    assert set(tags) <= _TAGS
+    assert tags.count("script") == num_scripts
+    attributes = page.evaluate(
+        """() => [...document.querySelectorAll("*")].flatMap(each => [...each.attributes])
+            .map(each => [each.name, each.value])"""
+    )
+    assert {name for name, _ in attributes if name.startswith("on") or name == "style"} <= {"style"}
+    links = {value for name, value in attributes if name in ("href", "src", "action", "formaction")}
+    assert {link for link in links if not link.startswith(_LINKS)} == set()
+
+
+@pytest.mark.parametrize("house", ATTACKS)
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_text_of_strangers_is_only_text_wherever_it_stands(house, scripts, opened, tmp_path):
+    word = " ".join(ATTACKS[house])
+    path = tmp_path / "index.html"
+    content = document(every_view(word, unit=word, color=word))
+    path.write_bytes(content)
+    page = opened(path, scripts=scripts, ready=False)
+
+    assert_inert(page, content.count(b"<script"))
+    shown = plain(word)
+    assert page.locator("h1").text_content() == f"A page about {shown}"
+    assert page.title().split() == f"A page about {shown}".split()
+    assert page.locator("footer pre").text_content() == f"backlight layers --model_name {shown}"
+    assert page.locator("section h2").last.text_content().startswith(f"What {shown} means")
+    if not scripts:
+        return
+    cloud = section(page, "Every ")
+    cloud.get_by_role("combobox", name="Layer", exact=True).select_option(label="2")
+    page.wait_for_timeout(100)
+    detail = cloud.locator(".detail")
+    assert detail.locator("h3").text_content() == f"Layer 2, {shown} 7"
+    assert detail.locator("mark").all_text_contents() == [shown, shown]
+    assert cloud.locator("tbody tr").first.locator("td").last.text_content() == (
+        f"before «{shown}» after"
+    )
+    assert cloud.locator("option").last.text_content() == f"size of {shown}"
+    found = section(page, "Each prompt")
+    assert f" {shown} =" in walk_whole(found, "ArrowRight")
+    assert walk_whole(section(page, "How it flows"), "ArrowRight") == f"attention of {shown}: 0.42"
+    table = section(page, "The largest")
+    assert table.locator("tbody tr").nth(23).locator("td").last.text_content() == shown
+    assert_inert(page, content.count(b"<script"))
+
+
+def walk_whole(found, key):
+    """Walk, and read what is told as it stands in the document: spaces are kept."""
+    walk(found, key)
+    return found.locator(".told").text_content()
+
+
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory):
+    """All houses, each built when it is asked for."""
+    built = {}
+
+    def house(name):
+        if name not in built:
+            built[name] = build(name, tmp_path_factory.mktemp(name))
+        return built[name]
+
+    return house
+
+
+def measured(kind, house):
+    """Make a run of a house, without figures."""
+    common = {"device": "cpu", "figures": "none", "output_dir": house.places / kind}
+    corpus = {"dataset": house.text, "num_samples": 6, "max_length": 16}
+    if kind == "tokens":
+        fields = [{"thing": one, "other": two} for one, two in pairwise(house.tokens)]
+        return backlight.tokens(
+            model_name=house.model,
+            template="a {thing} b <i>$\\frac$ is",
+            answer=" {other}",
+            fields=fields,
+            color_by="thing",
+            **common,
+        )
+    if kind == "sae":
+        corpus |= {"sae_path": house.dictionaries, "allow_poor_reconstruction": True}
+    return getattr(backlight, kind)(model_name=house.model, **corpus, **common)
+
+
+def read(page):
+    """Come to every view, make every choice, point at something in each, and read everything."""
+    page.evaluate("document.querySelectorAll('details').forEach(each => (each.open = true))")
+    texts = []
+    for view in page.locator(".view").all():
+        view.scroll_into_view_if_needed()
+        wait_for(page, lambda view=view: view.locator(".stage svg, tbody").count() > 0, "a view")
+        for menu in view.get_by_role("combobox").all():
+            menu.select_option(index=menu.locator("option").count() - 1)
+            page.wait_for_timeout(20)
+        for stage in view.locator(".stage").all():
+            stage.focus()
+            for key in ("ArrowRight", "ArrowUp", "Enter"):
+                stage.press(key)
+            texts.append(stage.locator(".told").text_content())
+    return "\n".join([page.locator("body").inner_text(), *texts])
+
+
+@pytest.mark.parametrize("house", ATTACKS)
+@pytest.mark.parametrize("kind", ["layers", "sae", "tokens", "flow"])
+def test_the_page_of_a_hostile_run_is_inert(kind, house, houses, opened):
+    results = measured(kind, houses(house))
+    file = results.path / "index.html"
+
+    page = opened(file)
+    text = read(page)
+
+    assert_inert(page, file.read_bytes().count(b"<script"))
+    assert plain(houses(house).model) in page.locator("h1").text_content()
+    assert plain(houses(house).model) in page.locator("footer dl").text_content()
+    if kind in ("layers", "sae"):
+        assert plain(results.tables["top_tokens"]["token"][0])[:200] in text
