@@ -1,11 +1,14 @@
 """Twenty runs of hostile corpora, tokens and names: their pages are inert in a real browser."""
 
+from itertools import pairwise
+
 import pytest
 
+import backlight
 from backlight.foreign.text import plain
 from backlight.report.page.document import document
-from zoo.browsing import section, walk
-from zoo.hostile_houses import ATTACKS
+from zoo.browsing import section, wait_for, walk
+from zoo.hostile_houses import ATTACKS, build
 from zoo.pages import every_view
 
 _TAGS = {
@@ -71,3 +74,69 @@ def walk_whole(found, key):
     """Walk, and read what is told as it stands in the document: spaces are kept."""
     walk(found, key)
     return found.locator(".told").text_content()
+
+
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory):
+    """All houses, each built when it is asked for."""
+    built = {}
+
+    def house(name):
+        if name not in built:
+            built[name] = build(name, tmp_path_factory.mktemp(name))
+        return built[name]
+
+    return house
+
+
+def measured(kind, house):
+    """Make a run of a house, without figures."""
+    common = {"device": "cpu", "figures": "none", "output_dir": house.places / kind}
+    corpus = {"dataset": house.text, "num_samples": 6, "max_length": 16}
+    if kind == "tokens":
+        fields = [{"thing": one, "other": two} for one, two in pairwise(house.tokens)]
+        return backlight.tokens(
+            model_name=house.model,
+            template="a {thing} b <i>$\\frac$ is",
+            answer=" {other}",
+            fields=fields,
+            color_by="thing",
+            **common,
+        )
+    if kind == "sae":
+        corpus |= {"sae_path": house.dictionaries, "allow_poor_reconstruction": True}
+    return getattr(backlight, kind)(model_name=house.model, **corpus, **common)
+
+
+def read(page):
+    """Come to every view, make every choice, point at something in each, and read everything."""
+    page.evaluate("document.querySelectorAll('details').forEach(each => (each.open = true))")
+    texts = []
+    for view in page.locator(".view").all():
+        view.scroll_into_view_if_needed()
+        wait_for(page, lambda view=view: view.locator(".stage svg, tbody").count() > 0, "a view")
+        for menu in view.get_by_role("combobox").all():
+            menu.select_option(index=menu.locator("option").count() - 1)
+            page.wait_for_timeout(20)
+        for stage in view.locator(".stage").all():
+            stage.focus()
+            for key in ("ArrowRight", "ArrowUp", "Enter"):
+                stage.press(key)
+            texts.append(stage.locator(".told").text_content())
+    return "\n".join([page.locator("body").inner_text(), *texts])
+
+
+@pytest.mark.parametrize("house", ATTACKS)
+@pytest.mark.parametrize("kind", ["layers", "sae", "tokens", "flow"])
+def test_the_page_of_a_hostile_run_is_inert(kind, house, houses, opened):
+    results = measured(kind, houses(house))
+    file = results.path / "index.html"
+
+    page = opened(file)
+    text = read(page)
+
+    assert_inert(page, file.read_bytes().count(b"<script"))
+    assert plain(houses(house).model) in page.locator("h1").text_content()
+    assert plain(houses(house).model) in page.locator("footer dl").text_content()
+    if kind in ("layers", "sae"):
+        assert plain(results.tables["top_tokens"]["token"][0])[:200] in text

@@ -68,7 +68,7 @@ def test_a_line_tells_its_points_with_their_intervals(page):
         "measured\nlayer: 0\nnorm (light): 1\ninterval: 0.8 to 1.2"
     )
     assert "layer: 0" in hover_where_the_ring_is(chart)
-    assert "layer: 5" in walk(chart, *["ArrowRight"] * 12)
+    assert "layer: 5" in walk(chart, *["ArrowRight"] * 5)
 
 
 def test_a_layer_and_a_statistic_are_chosen_and_a_dimension_is_pointed_at(page):

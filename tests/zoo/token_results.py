@@ -137,7 +137,7 @@ def _vectors(target, there, reach, random):
         f"{target}/scores": scores,
         f"{target}/scale": np.ones(7),
         f"{target}/explained": explained / explained.sum(),
-        f"{target}/cosines": (units @ units.T).astype(np.float32),
+        f"{target}/cosines": (units[:200] @ units[:200].T).astype(np.float32),
     }
 
 

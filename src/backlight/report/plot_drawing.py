@@ -12,12 +12,19 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from backlight.report.colours import shades
 from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, panels_in
-from backlight.report.plots import Panel, Plot, plots_from_json
+from backlight.report.plots import (
+    Panel,
+    Plot,
+    dodge,
+    places_of,
+    plots_from_json,
+    rows_of,
+    series_of,
+)
 from backlight.runs.results import Results
 from backlight.tables import Column, Table
 
 _WIDTH, _HEIGHT = 5.6, 3.8
-_DODGE = 0.6  # of the room between two categories is used by the series
 _MANY_LABELS = 6
 _MANY_POINTS = 40  # above which lines have no marks
 _FEW_DECADES, _NARROW = 2.0, 0.7  # a narrow logarithmic axis may not even have a 1, a 2 and a 5
@@ -56,15 +63,12 @@ def draw_plot(plot: Plot, tables: Mapping[str, Table]) -> Figure:
 
 
 def _draw_panel(axes: Axes, panel: Panel, table: Table) -> None:
-    kept = np.ones(table.num_rows, dtype=bool)
-    for column, value in panel.where.items():
-        kept &= table[column] == value
-    table = table.select(kept)
-    x, names = _places(table[panel.x])
-    series = _series(table, panel)
+    table = rows_of(panel, table)
+    x, names = places_of(panel, table)
+    series = series_of(panel, table)
     colours = _colours(panel, table, len(series))
     for number, (label, rows) in enumerate(series.items()):
-        shift = _DODGE * ((number + 0.5) / len(series) - 0.5) if names else 0.0
+        shift = dodge(number, len(series)) if names else 0.0
         _draw_series(axes, panel, table.select(rows), x[rows] + shift, label, colours[number])
     for number, (label, height) in enumerate(panel.levels.items()):
         style = (":", "-.", "--")[number % 3]
@@ -122,24 +126,6 @@ def _thin_out(axes: Axes) -> None:
         narrow = decades < _NARROW
         axes.xaxis.set_major_locator(MaxNLocator(5) if narrow else LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-
-
-def _places(column: Column) -> tuple[Column, list[str]]:
-    """Return numbers along the axis, and the names of categories if there are any."""
-    if column.dtype.kind != "U":
-        return column.astype(np.float64), []
-    names = list(dict.fromkeys(map(str, column)))
-    return np.array([names.index(str(value)) for value in column], dtype=np.float64), names
-
-
-def _series(table: Table, panel: Panel) -> dict[str, Column]:
-    """Find each series' rows by its name, in the order of the table."""
-    if panel.series is None:
-        return {"": np.ones(table.num_rows, dtype=bool)}
-    values = list(dict.fromkeys(table[panel.series].tolist()))
-    names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-    column = table[panel.series]
-    return {name: column == value for name, value in zip(names, values, strict=True)}
 
 
 def _colours(panel: Panel, table: Table, count: int) -> list[str]:

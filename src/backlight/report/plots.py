@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.tables import Column, Table
+
 Log = Literal["", "x", "y", "xy"]
+
+_DODGE = 0.6  # of the room between two categories is used by the series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +86,43 @@ def plots_from_json(found: Sequence[Mapping[str, Any]]) -> list[Plot]:
         )
         for plot in found
     ]
+
+
+def rows_of(panel: Panel, table: Table) -> Table:
+    """Select the rows of a table that a panel draws."""
+    kept = np.ones(table.num_rows, dtype=bool)
+    for column, value in panel.where.items():
+        kept &= table[column] == value
+    return table.select(kept)
+
+
+def series_of(panel: Panel, table: Table) -> dict[str, NDArray[np.bool_]]:
+    """Find each series' rows by its name, in the order of the table."""
+    if panel.series is None:
+        return {"": np.ones(table.num_rows, dtype=bool)}
+    values = list(dict.fromkeys(table[panel.series].tolist()))
+    names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    column = table[panel.series]
+    return {name: column == value for name, value in zip(names, values, strict=True)}
+
+
+def places_of(panel: Panel, table: Table) -> tuple[NDArray[np.float64], list[str]]:
+    """Find where rows are along the axis.
+
+    Args:
+        panel: What is drawn.
+        table: The rows that it draws.
+
+    Returns:
+        Numbers, and the names of categories; none if the axis has numbers.
+    """
+    column: Column = table[panel.x]
+    if column.dtype.kind != "U":
+        return column.astype(np.float64), []
+    names = list(dict.fromkeys(map(str, column)))
+    return np.array([names.index(str(value)) for value in column], dtype=np.float64), names
+
+
+def dodge(number: int, count: int) -> float:
+    """Return by how much one of so many series is beside the middle of its category."""
+    return _DODGE * ((number + 0.5) / count - 0.5)

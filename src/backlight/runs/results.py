@@ -50,8 +50,8 @@ class Presentation(Protocol):
         """Draw the figure that says most, as a PNG; None if there is none."""
         ...
 
-    def page(self, results: "Results") -> Any:
-        """Put the page of results together."""
+    def page(self, results: "Results", **chosen: Any) -> Any:
+        """Put the page of results together, of what was chosen for it."""
         ...
 
 

@@ -79,18 +79,16 @@ def page_file(results: Results, **chosen: Any) -> bytes:
             page shows.
     """
     shown, place = results.presentation, quoted(results.path)
+    if shown is None:
+        raise RunDirectoryError(
+            f"The run in {place} has no page: those of `backlight layers`, `sae`, `tokens`, `flow` "
+            "and `lab` have one."
+        )
     try:
         with np.errstate(all="ignore"):  # a stranger's numbers may have any size
-            if isinstance(shown, SurveyPresentation):
-                return document(shown.page(results, **chosen))
-            if isinstance(shown, LabPresentation):
-                return document(shown.page(results))
+            return document(shown.page(results, **chosen))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise RunDirectoryError(
             f"The page of the run in {place} cannot be written: its files do not hold what it "
             f"shows ({type(error).__name__}: {quoted(str(error))}). Measure again."
         ) from error
-    raise RunDirectoryError(
-        f"The run in {place} has no page: those of `backlight layers`, `sae`, `tokens`, `flow` and "
-        "`lab` have one."
-    )

@@ -15,6 +15,7 @@ from backlight.surveys.tokens.tables import (
     objective_unit,
     position_table,
     prompt_table,
+    tokens_of,
 )
 from backlight.tables import Table
 from zoo.offsets import byte_tokenizer
@@ -238,3 +239,25 @@ def test_answers_that_are_words_have_no_correlation():
 
     assert np.isnan(table["r_answer"]).all()
     assert np.isfinite(table["r_loss"]).all()
+
+
+def test_what_stands_at_each_position_is_told_of_each_prompt():
+    material = material_of()
+
+    found = tokens_of(material, lambda ids: " ".join(map(str, ids)))
+
+    names = [position.name for position in material.grid.positions]
+    assert found.shape == (4, len(names))
+    assert found[1, names.index("x_first")] == "0"
+    assert found[1, names.index("x_last")] == "1"
+    assert found[0, names.index("y_middle")] == "2"
+    assert found[2, names.index("x_first")] == ""
+
+
+def test_what_stands_at_a_position_is_plain_and_not_too_long():
+    material = material_of(num=1)
+
+    found = tokens_of(material, lambda ids: "\0" if ids == [0] else "long " * 100)
+
+    assert found[0, 0] == "\\x00"
+    assert max(map(len, found[0])) == 40

@@ -150,7 +150,9 @@ def _script() -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return files("backlight.report.page").joinpath("assets", name).read_text(encoding="utf-8")
+    return (
+        files("backlight.report.page").joinpath("assets").joinpath(name).read_text(encoding="utf-8")
+    )
 
 
 def _hash(text: str) -> str:

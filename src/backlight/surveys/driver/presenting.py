@@ -82,9 +82,9 @@ class LabPresentation:
         """Draw the first figure, as a PNG."""
         return _picture(self.draw(results), "*")
 
-    def page(self, results: Results) -> Page:
-        """Put the page of results together."""
-        views = importlib.import_module("backlight.report.page.plots").views(results)
+    def page(self, results: Results, **chosen: Any) -> Page:
+        """Put the page of results together; nothing can be chosen."""
+        views = importlib.import_module("backlight.report.page.plots").views(results, **chosen)
         return page_of(results, self.command, self.summary(results), views)
 
 

@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from math import ceil
 from typing import Any
 
+import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
@@ -63,13 +64,13 @@ def print_results(
         places: The lines that say where it went.
     """
     if options.quiet:
-        _print([] if results.path is None else [Text(plain(results.path))])
+        print_lines([] if results.path is None else [Text(plain(results.path))])
     elif options.table:
-        _print([*wrapped(summary), Text()])
+        print_lines([*wrapped(summary), Text()])
         print_shown(tables)
-        _print([Text(), *map(Text, places)] if places else [])
+        print_lines([Text(), *map(Text, places)] if places else [])
     else:
-        _print(screen(summary, brief, places))
+        print_lines(screen(summary, brief, places))
 
 
 def screen(
@@ -166,13 +167,13 @@ def _widths(rows: Sequence[Sequence[str]], gives_way: Sequence[bool]) -> list[in
     """Choose the widths of columns so that a row is one line; the last ones may get none."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     over = sum(widths) + len(_BETWEEN) * (len(widths) - 1) - _width()
-    widths = [
-        max(min(_LEAST, width), width - max(0, over)) if gives else width
-        for width, gives in zip(widths, gives_way, strict=True)
-    ]
-    while len(widths) > 1 and sum(widths) + len(_BETWEEN) * (len(widths) - 1) > _width():
-        widths.pop()
-    return widths
+    for place in reversed(np.flatnonzero(gives_way).tolist()):
+        less = min(max(over, 0), max(widths[place] - _LEAST, 0))
+        widths[place] -= less
+        over -= less
+    while len(widths) > 1 and over > 0:
+        over -= widths.pop() + len(_BETWEEN)
+    return [*widths[:-1], min(widths[-1], _width())]
 
 
 def _cut(cell: str, width: int) -> str:
@@ -217,6 +218,7 @@ def _height(line: Text) -> int:
     return max(1, ceil(line.cell_len / _width()))
 
 
-def _print(lines: Sequence[Text]) -> None:
+def print_lines(lines: Sequence[Text]) -> None:
+    """Print lines as they are; nothing if there are none."""
     if lines:
         console().print(Text("\n").join(lines), soft_wrap=True)

@@ -43,7 +43,7 @@ def with_error(value: float, error: float) -> str:
     places = power - _power(error, 2) + 1  # digits behind the first one
     if places >= _MOST_DIGITS or power < -_MOST_POWERS:  # the error is hardly there, or both
         return f"{number(value, _MOST_DIGITS)} ± {number(error, 2)}"
-    if _SMALLEST <= power < _LARGEST:
+    if _SMALLEST <= power < _LARGEST and places - power <= _MOST_DIGITS:
         form = f",.{max(0, places - power)}f"
         return f"{value:{form}} ± {error:{form}}"
     return f"{value / 10.0**power:.{places}f}e{power} ± {error / 10.0**power:.{places}f}e{power}"

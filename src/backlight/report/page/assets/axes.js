@@ -1,5 +1,5 @@
 // Axes: from numbers to places and back, with ticks that people would choose.
-/** @typedef {{low: number, high: number, bend: number, kind: string}} Scale
+/** @typedef {{low: number, high: number, bend: number, kind: string, grain?: number}} Scale
  * `kind` is linear, log or signed: linear up to `bend` on both sides of zero, logarithmic beyond. */
 
 /** @param {Scale} scale @param {number} value */
@@ -35,13 +35,14 @@ function scaleOf(parts, kind, margin = 0.05) {
     }
   if (low > high) return { low: 0, high: 1, bend: 1, kind: "linear" };
   const bend = Math.max(Math.max(-low, high) / 100, Number.isFinite(least) ? least : 1);
-  const [half, tight] = [Math.abs(low) / 2 || 0.5, { low, high, bend, kind }];
+  const grain = parts.every((values) => Array.prototype.every.call(values, Number.isInteger)) ? 1 : 0;
+  const [half, tight] = [Math.abs(low) / 2 || 0.5, { low, high, bend, kind, grain }];
   if (low === high) return { ...tight, low: low - half, high: high + half };
   return { ...tight, low: valueAt(tight, -margin), high: valueAt(tight, 1 + margin) };
 }
 
 /** Choose ticks. @param {Scale} scale @param {number} most @returns {number[]} */
-function ticks({ low, high, kind, bend }, most) {
+function ticks({ low, high, kind, bend, grain = 0 }, most) {
   const isWithin = (value) => value >= low && value <= high;
   if (kind === "log" && high / low >= 8) {
     const [first, last] = [Math.floor(Math.log10(low)), Math.floor(Math.log10(high))];
@@ -55,56 +56,59 @@ function ticks({ low, high, kind, bend }, most) {
     return [...sizes.map((size) => -size), 0, ...sizes].filter(isWithin);
   }
   const power = 10 ** Math.floor(Math.log10((high - low) / most));
-  const step = ([1, 2, 5].find((lead) => lead * power >= (high - low) / most) ?? 10) * power;
+  const step = Math.max(grain, ([1, 2, 5].find((lead) => lead * power >= (high - low) / most) ?? 10) * power);
   const [first, last] = [Math.ceil(low / step), Math.floor(high / step)];
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** Choose where an axis says something: at ticks, or at every so many of its names.
- * @param {Scale} scale @param {string[]} names @param {number} room */
+/** Choose where an axis says something: at ticks, or at every so many of its names. */
 function placesOf(scale, names, room) {
-  if (!names.length) return ticks(scale, Math.max(2, room));
-  return [...names.keys()].filter((i) => i % Math.ceil(names.length / Math.max(1, room)) === 0);
+  const step = Math.ceil(names.length / Math.max(1, room));
+  return names.length ? [...names.keys()].filter((i) => i % step === 0) : ticks(scale, Math.max(2, room));
 }
-
-/** Find out whether names along an axis stand upright. @param {string[]} names */
-const areUpright = (names) => names.some((name) => name.length > 3);
+/** Find how high a name along an axis is: 0 if it fits into its column. */
+const heightOf = (name, column) => (name.length * 6.5 > column ? 6.8 * Math.min(14, name.length) - 8 : 0);
+const roomOf = (names, width) => Math.max(0, ...names.map((name) => heightOf(name, width / names.length)));
 
 /** Draw axes and their names. @param {Pen} pen @param {Box} box @param {Theme} colours */
 function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames, yNames }) {
   const [bottom, small, across, along] = [box.y + box.height, { size: 11, fill: colours.soft }, partOf(y), partOf(x)];
-  pen.text(fitted(title, box.width / 7), box.x, box.y - 10, { size: 13, fill: colours.ink });
+  const letters = (box.width - (yNames.length ? 240 : 0)) / 7; // beside the title of a map stand its colours
+  pen.text(fitted(title, letters), box.x, box.y - 10, { size: 13, fill: colours.ink });
   for (const value of placesOf(y, yNames, box.height / (yNames.length ? 13 : 40))) {
     const at = bottom - box.height * across(value);
     if (!yNames.length) pen.path([box.x, at, box.x + box.width, at], { stroke: colours.line });
     pen.text(fitted(yNames[value] ?? brief(value), 18), box.x - 6, at + 4, { ...small, align: "end" });
   }
-  const up = areUpright(xNames);
-  for (const value of placesOf(x, xNames, box.width / (up ? 13 : xNames.length ? 8 : 75))) {
+  const room = roomOf(xNames, box.width);
+  for (const value of placesOf(x, xNames, box.width / (room ? 13 : xNames.length ? 8 : 75))) {
     const at = box.x + box.width * along(value);
     pen.path([at, bottom, at, bottom + 4], { stroke: colours.soft });
-    if (up) pen.text(fitted(xNames[value], 14), at + 4, bottom + 8, { ...small, align: "end", up });
+    const isUp = heightOf(xNames[value] ?? "", box.width / xNames.length) > 0;
+    if (isUp) pen.text(fitted(xNames[value], 14), at + 4, bottom + 8, { ...small, align: "end", up: true });
     else pen.text(xNames[value] ?? brief(value), at, bottom + 17, { ...small, align: "middle" });
   }
   pen.path([box.x, box.y, box.x, bottom, box.x + box.width, bottom], { stroke: colours.soft });
   const name = { size: 12, fill: colours.ink, align: /** @type {const} */ ("middle") };
-  pen.text(fitted(xLabel, box.width / 6), box.x + box.width / 2, bottom + (up ? 114 : 36), name);
+  pen.text(fitted(xLabel, box.width / 6), box.x + box.width / 2, bottom + 36 + room, name);
   pen.text(fitted(yLabel, (box.height + 50) / 6.4), 13, box.y + box.height / 2, { ...name, up: true });
 }
 
 /** Shorten a text to so many letters. @param {string} text @param {number} letters */
-function fitted(text, letters) {
-  return text.length > letters ? `${text.slice(0, Math.max(1, Math.floor(letters) - 1))}…` : text;
-}
+const fitted = (text, letters) => (text.length > letters ? `${text.slice(0, Math.max(1, letters - 1))}…` : text);
 
-/** Name colours in the upper right. @param {Pen} pen @param {Box} box @param {Theme} colours @param {string[][]} all */
-function drawLegend(pen, box, colours, all) {
+/** Name colours above if there is room, else in the corner. @param {Pen} pen @param {Box} box */
+function drawLegend(pen, box, colours, all, room) {
   const entries = all.slice(0, 12).map(([text, colour]) => [fitted(text, 30), colours[colour] ?? colour]);
-  const width = 26 + 6.4 * Math.max(0, ...entries.map(([text]) => text.length));
+  const widths = entries.map(([text]) => 24 + 6.4 * text.length);
+  const [width, total] = [Math.max(0, ...widths), widths.reduce((a, b) => a + b, 0)];
   const corner = { x: box.x + box.width - width, y: box.y + 2, width, height: 15 * entries.length + 3 };
-  if (entries.length) pen.box(corner, colours.paper, 0.8);
-  for (const [row, [text, colour]] of entries.entries()) {
-    pen.dots([corner.x + 9, corner.y + 9 + 15 * row], 4, { fill: colour });
-    pen.text(text, corner.x + 18, corner.y + 13 + 15 * row, { size: 11, fill: colours.ink });
+  if (entries.length && total >= room) pen.box(corner, colours.paper, 0.8);
+  let left = box.x + box.width - total;
+  for (const [i, [text, colour]] of entries.entries()) {
+    const [x, y] = total < room ? [left + 8, box.y - 14] : [corner.x + 9, corner.y + 9 + 15 * i];
+    pen.dots([x, y], 4, { fill: colour });
+    pen.text(text, x + 9, y + 4, { size: 11, fill: colours.ink });
+    left += widths[i];
   }
 }

@@ -41,7 +41,8 @@ class Chart {
   }
 
   draw() {
-    const width = Math.max(240, this.stage.parentElement?.clientWidth ?? 0);
+    const { isBare, aspect } = this.picture.points; // a high diagram is not as wide as the page
+    const width = Math.min(Math.max(240, this.stage.parentElement?.clientWidth ?? 0), isBare ? 1300 / aspect : 1e4);
     this.size = { width, height: this.picture.height(width) };
     const drawn = this.drawn(theme());
     drawn.setAttribute("role", "img");
@@ -51,8 +52,8 @@ class Chart {
   }
 
   drawn(colours) {
-    const [pen, { width, height }] = [new Pen(this.size.width, this.size.height), this.size];
-    this.picture.draw(pen, width, height, colours);
+    const pen = new Pen(this.size.width, this.size.height);
+    this.picture.draw(pen, this.size.width, this.size.height, colours);
     return pen.root;
   }
   point(spot) {
@@ -66,8 +67,7 @@ class Chart {
   }
 
   zoom(times) {
-    if (!this.canZoom) return;
-    this.picture.zoom(times, this.spot);
+    if (this.canZoom) this.picture.zoom(times, this.spot);
     this.draw();
   }
 

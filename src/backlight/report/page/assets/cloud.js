@@ -6,7 +6,6 @@ class Cloud {
   detail = element("div", { class: "detail", "aria-live": "polite" });
   table = element("div");
   chosen = { layer: 0, statistic: 0, along: 0 };
-  /** @param {HTMLElement} host @param {any} view @param {string} name */
   constructor(host, view, name) {
     this.name = name;
     this.values = this.occurrences = this.links = {};

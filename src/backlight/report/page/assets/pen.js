@@ -7,7 +7,6 @@ class Pen {
   constructor(width, height) {
     this.root = this.into = this.node("svg", { width, height, "font-family": "system-ui, sans-serif" });
   }
-  /** @param {string} name @param {Record<string, string | number | undefined>} attributes @returns {SVGElement} */
   node(name, attributes) {
     const made = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) if (value != null) made.setAttribute(key, String(value));
@@ -35,9 +34,8 @@ class Pen {
     if (way) this.node("path", { d: way, fill, stroke, opacity: alpha, ...(stroke === "none" ? {} : look) });
   }
   /** @param {Box} box @param {string} fill @param {number} [opacity] */
-  box({ x, y, width, height }, fill, opacity) {
-    const [left, top, wide, high] = [x, y, width, height].map((length) => length.toFixed(2));
-    this.node("rect", { x: left, y: top, width: wide, height: high, fill, opacity });
+  box(box, fill, opacity) {
+    this.node("rect", { ...box, fill, opacity });
   }
   /** @param {string} text @param {number} x @param {number} y @param {Letters} letters */
   text(text, x, y, { align = "start", size = 12, fill, up }) {

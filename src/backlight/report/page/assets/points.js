@@ -35,13 +35,13 @@ class PointPicture {
     const { isBare, xNames, yNames, aspect } = this.points;
     if (isBare) return width * aspect;
     const high = yNames.length ? Math.min(630, Math.max(170, 70 + 17 * yNames.length)) : Math.min(420, width * aspect);
-    return Math.max(yNames.length ? 0 : 270, high) + (areUpright(xNames) ? 78 : 0);
+    return Math.max(yNames.length ? 0 : 270, high) + roomOf(xNames, width - 84);
   }
   /** @param {Pen} pen @param {number} width @param {number} height @param {Theme} colours */
   draw(pen, width, height, colours) {
-    const { x, y, xNames, isBare, levels, marks, under, legend } = this.points;
-    const below = areUpright(xNames) ? 152 : 74;
-    const [left, top, wide, high] = isBare ? [0, 0, width, height] : [72, 28, width - 84, height - below];
+    const { x, y, xNames, isBare, levels, marks, under, legend, title = "" } = this.points;
+    const below = 46 + roomOf(xNames, width - 84);
+    const [left, top, wide, high] = isBare ? [0, 0, width, height] : [72, 28, width - 84, height - 28 - below];
     this.box = { x: left, y: top, width: wide, height: high };
     const [along, across] = [partOf(this.scales.x), partOf(this.scales.y)];
     const right = (/** @type {number} */ value) => left + wide * along(value);
@@ -57,7 +57,7 @@ class PointPicture {
       under?.(pen, colours, right, up);
       this.drawPoints(pen, colours, up);
     });
-    drawLegend(pen, this.box, colours, legend);
+    drawLegend(pen, this.box, colours, legend, wide - 7 * Math.min(title.length, (wide - 240) / 7) - 12);
   }
   /** @param {Pen} pen @param {Theme} colours @param {(y: number) => number} up */
   drawPoints(pen, colours, up) {
@@ -90,8 +90,8 @@ class PointPicture {
   spot(i) {
     if (i < 0) return null;
     this.cursor = i;
-    const { lines, enter } = this.points;
-    return { x: this.places[2 * i], y: this.places[2 * i + 1], lines: lines(i), enter: () => enter?.(i) };
+    const [x, y, { lines, enter }] = [this.places[2 * i], this.places[2 * i + 1], this.points];
+    return { x, y, lines: lines(i), enter: () => enter?.(i) };
   }
   /** Find the nearest point. @param {number} x @param {number} y */
   at(x, y) {

@@ -46,9 +46,8 @@ class DataTable {
     const wanted = this.search.value.toLowerCase();
     const has = (cell) => String(cell ?? "").toLowerCase().includes(wanted);
     const found = this.order.filter((row) => !wanted || this.rows[row].some(has));
-    const [shown, all] = [found.slice(0, MOST_ROWS), found.length];
-    const first = shown.length < all ? `first ${shown.length} of ` : "";
-    this.count.textContent = `${first}${all} of ${this.rows.length} rows`;
+    const shown = found.slice(0, MOST_ROWS);
+    this.count.textContent = `${shown.length} of ${found.length} rows${wanted ? " found" : ""}`;
     this.body.replaceChildren(...shown.map((row) => this.line(row)));
   }
 

@@ -63,7 +63,9 @@ def _asked(results: Results) -> str:
     features += f"{layers.num_rows} dictionaries" if many else "a dictionary"
     what = _ASKED[config["aggregate_by"]].format(features=features)
     stride = config["position_stride"] or (4 if config["splice"] == "replace" else 1)
-    text = text_of(config, layers["num_tokens"][0], layers["num_sequences"][0], stride=stride)
+    text = text_of(
+        config, int(layers["num_tokens"][0]), int(layers["num_sequences"][0]), stride=stride
+    )
     return (
         f"{what} was measured at {_sites(results)} of {name(config['model_name'])}, over {text}; "
         f"{'the dictionaries explain' if many else 'the dictionary explains'} "

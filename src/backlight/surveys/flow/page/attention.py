@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from backlight.report.page.views import CellMap, Cells, Choice, Scale
+from backlight.report.page.views import CellMap, Cells, Choice, Numbers, Scale
 from backlight.surveys.flow.drawn.grids import Grid, heads_by_layer, layers_by_distance
 from backlight.tables import Table
 
@@ -110,23 +110,24 @@ def _distances(table: Table, whole: Grid, *, with_errors: bool = False) -> list[
     """Make the maps of some heads: share, share over share of pairs, and share of pairs."""
     names = ("share", "pairs", "share_se")
     share, pairs, errors = (_placed(layers_by_distance(table, name), whole) for name in names)
-    known = errors if with_errors else None
+    found: list[tuple[str, Scale, Numbers, Numbers | None]] = [
+        ("share of the gradient's energy", "linear", share, errors),
+        ("share over share of pairs", "log", share / pairs, errors / pairs),
+        ("share of all pairs", "linear", pairs, None),
+    ]
     return [
-        Cells(values=values, errors=error, label=label, scale=scale, columns=whole.columns)
-        for values, error, label, scale in (
-            (share, known, "share of the gradient's energy", "linear"),
-            (
-                share / pairs,
-                None if known is None else known / pairs,
-                "share over share of pairs",
-                "log",
-            ),
-            (pairs, None, "share of all pairs", "linear"),
+        Cells(
+            values=values,
+            errors=error if with_errors else None,
+            label=label,
+            scale=scale,
+            columns=whole.columns,
         )
+        for label, scale, values, error in found
     ]
 
 
-def _placed(grid: Grid, whole: Grid) -> np.ndarray:
+def _placed(grid: Grid, whole: Grid) -> Numbers:
     """Put the rows and columns of a grid where they are in that of all heads."""
     values = np.full(whole.values.shape, np.nan)
     rows = [whole.rows.index(name) for name in grid.rows]

@@ -71,7 +71,7 @@ def surrogate_lines(table: Table) -> Lines:
         The charts: first directions, then lengths; directions that are exact are not drawn.
     """
     away = {name: _away(table, name) for name in _SURROGATES}
-    exact = [name for name, own in away.items() if not np.nanmax(own["away"]) > _ROUNDING]
+    exact = [name for name, own in away.items() if _is_exact(own["away"])]
     told = f" But for rounding, the direction is exact of: {', '.join(exact)}." if exact else ""
     return Lines(
         title="Simpler rules in place of the norms' backward pass",
@@ -97,6 +97,11 @@ def surrogate_lines(table: Table) -> Lines:
             ),
         ],
     )
+
+
+def _is_exact(away: NDArray[np.float64]) -> bool:
+    known = away[np.isfinite(away)]
+    return len(known) > 0 and bool((known <= _ROUNDING).all())
 
 
 def _title(name: str) -> str:
@@ -125,10 +130,10 @@ def _chart(
     """Make a chart of a statistic of all norms, with chance as a level where it is one number."""
     final, lines = _final(table), list(norm_lines(table, column))
     dashed = _dashed(table, column, lines)
-    heights = np.concatenate([*dashed.values()]) if dashed else np.array([])
-    found, is_one = dict(levels or {}), len(np.unique(heights.round(12))) == 1
+    heights = {height for own in dashed.values() for height in own.round(12).tolist()}
+    found, is_one = dict(levels or {}), len(heights) == 1
     if is_one:
-        found["chance"] = float(heights[0])
+        found["chance"] = heights.pop()
     series: list[Series] = []
     for line in lines:
         x = np.array([final]) if line.name == FINAL else line.x

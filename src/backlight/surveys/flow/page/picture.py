@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from backlight.report.page.views import Diagram, Numbers, Paint, Shape
 from backlight.surveys.flow.drawn.paths import Branch, Paths, Strength
 from backlight.surveys.flow.drawn.shapes import arrowhead, loop
-from backlight.surveys.flow.page.telling import minus, told
+from backlight.surveys.flow.page.telling import brief, told
 from backlight.tables import Table
 
 _WIDTH, _MIDDLE, _INCH = 640.0, 310.0, 100.0  # the page's pixels, on a wide screen
@@ -231,7 +231,7 @@ def _depths(plan: _Plan, depth: Table) -> Iterator[Shape]:
             told=f"Depth {place}, {where}\n{line}",
         )
         norm = float(depth["gradient_norm"][row])
-        yield _text(minus(f"{norm:.2g}"), _WIDTH - 6, y + 5, align="end", paint="soft")
+        yield _text(brief(norm), _WIDTH - 6, y + 5, align="end", paint="soft")
 
 
 def _words(plan: _Plan, depth: Table) -> Iterator[Shape]:

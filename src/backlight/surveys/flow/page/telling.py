@@ -54,6 +54,15 @@ def slope_label(slopes: Table) -> str:
     return minus(f"fit: slope {slope:+.4f} {slopes.units['slope']}")
 
 
+def brief(value: float) -> str:
+    """Write a number with two digits."""
+    text = f"{value:.2g}"
+    lead, sign, power = text.partition("e")
+    if not sign:
+        return minus(text)
+    return f"{value:.0f}" if 0 < int(power) < 4 else minus(f"{lead}e{int(power)}")
+
+
 def minus(text: str) -> str:
     """Write hyphens before digits as minus signs."""
     return text.replace("-", "\u2212")

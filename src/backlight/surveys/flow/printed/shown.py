@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from backlight.decompose.surrogates import SURROGATES
 from backlight.runs.results import Results
 from backlight.surveys.driver.account import corpus_lines
 from backlight.surveys.driver.printing import (
@@ -159,7 +158,11 @@ def _norms(table: Table) -> Shown:
             Column("sigma", "sigma", ".3g"),
             Column("r mean", cell=_centring),
             Column("r radial", cell=_beside_chance("r_radial")),
-            *(Column(name.replace("_", " "), f"{name}_cosine", ".4f") for name in SURROGATES),
+            *(
+                Column(name.removesuffix("_cosine").replace("_", " "), name, ".4f")
+                for name in table
+                if name.endswith("_cosine")
+            ),
         ],
     )
 

@@ -105,16 +105,11 @@ def half_name(table: Table, row: int) -> str:
 def norm_name(table: Table, row: int) -> str:
     """Name a norm, such as ``norm1 of layer 3``."""
     layer, head = table["layer"][row], table["head"][row]
-    which = "" if math.isnan(layer) else f" of layer {number_of(layer)}"
-    of_head = "" if math.isnan(head) else f", head {number_of(head)}"
+    which = "" if math.isnan(layer) else f" of layer {int(layer)}"
+    of_head = "" if math.isnan(head) else f", head {int(head)}"
     return f"{table['norm'][row]}{which}{of_head}"
 
 
 def head_name(table: Table, row: int) -> str:
     """Name a head, such as ``head 5 of layer 3``."""
-    return f"head {number_of(table['head'][row])} of layer {number_of(table['layer'][row])}"
-
-
-def number_of(value: float) -> str:
-    """Write a whole number that stands in a column of floats."""
-    return f"{value:.0f}"
+    return f"head {int(table['head'][row])} of layer {int(table['layer'][row])}"

@@ -62,7 +62,7 @@ def _dimension(results: Results, mode: str) -> Estimate:
 def _asked(results: Results) -> str:
     config, table = results.config, results.tables["layers"]
     what = _ASKED[config["aggregate_by"]].format(site=name(config["site"]))
-    text = text_of(config, table["num_tokens"][0], table["num_sequences"][0])
+    text = text_of(config, int(table["num_tokens"][0]), int(table["num_sequences"][0]))
     loss = results.metadata.get("loss_nats_per_token")
     level = "" if loss is None else f"; the loss there is {loss:.3f} nats per predicted token"
     return (

@@ -27,6 +27,7 @@ _SHAPES = {
     "pc1": "share of PC1 (%)",
 }
 _LEVELS = {"90 %": 90.0, "95 %": 95.0}
+_NEARLY_ALL = 99.9  # per cent of the variance, where lines end
 _ABSENT = "no such token in one of the two prompts, or no gradient"
 
 
@@ -86,8 +87,8 @@ def _explained(targets: list[Target]) -> Iterator[Lines]:
         yield Lines(
             title=f"What the principal components explain: {kind}",
             note="Of the variance of the gradient vectors at one position, the share that the "
-            f"first components explain together, in {_MOST} layers at most, evenly spread. The "
-            "steeper a line begins, the fewer directions the gradients use.",
+            f"first components explain together, up to {_NEARLY_ALL} %, in {_MOST} layers at most, "
+            "evenly spread. The steeper a line begins, the fewer directions the gradients use.",
             charts=[_sums(position, own) for position, own in by_position.items()],
         )
 
@@ -97,6 +98,7 @@ def _sums(position: str, targets: list[Target]) -> LineChart:
     series: list[Series] = []
     for target in (targets[place] for place in places):
         shares = 100 * np.cumsum(target.array("explained").astype(np.float64))
+        shares = shares[: int((shares >= _NEARLY_ALL).argmax()) + 1]
         numbers = np.arange(1, len(shares) + 1, dtype=np.float64)
         layer = layer_of(target.site)
         name = target.site if layer is None else f"layer {layer}"

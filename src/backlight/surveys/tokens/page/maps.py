@@ -28,7 +28,7 @@ _STRUCTURAL = (
 _QUERIES = "At the first token a query sees one key only, over which softmax is constant."
 _LONGEST = 70  # letters of a prompt in a menu
 _MOST, _FIRST = 200, 100  # prompts to choose from; if there are more, so many
-_ROOM = 3_000_000  # bytes of a page for single prompts
+_ROOM = 2_200_000  # bytes of a page for single prompts
 _BYTES = (11, 26, 250)  # that a cell, a column and a map take, about
 
 
@@ -51,14 +51,14 @@ def map_views(shown: Shown) -> Iterator[CellMap]:
 
 
 def _map_of(shown: Shown, grids: Sequence[Grid], title: str, meanings: str) -> CellMap:
-    stepped, prompts = _fitting(shown, grids)
+    prompts, has_heads = _fitting(shown, grids)
     maps: dict[tuple[int, ...], Cells] = {}
     for place, grid in enumerate(grids):
         for number, measure in enumerate(MEASURES):
             maps[place, number, 0] = grid.means(measure)
-            for prompt in range(prompts if grid in stepped else 0):
+            for prompt in range(prompts if has_heads or grid.head is None else 0):
                 maps[place, number, prompt + 1] = grid.single(measure, prompt)
-    told = _note(shown, grids, prompts, has_heads=len(stepped) == len(grids))
+    told = _note(shown, grids, prompts, has_heads=has_heads)
     return CellMap(
         title=title,
         note=" ".join(filter(None, (meanings, *told))),
@@ -75,14 +75,14 @@ def _map_of(shown: Shown, grids: Sequence[Grid], title: str, meanings: str) -> C
     )
 
 
-def _fitting(shown: Shown, grids: Sequence[Grid]) -> tuple[Sequence[Grid], int]:
-    """Choose the grids and the number of prompts to step through; heads are left out first."""
+def _fitting(shown: Shown, grids: Sequence[Grid]) -> tuple[int, bool]:
+    """Choose how many prompts can be stepped through, and whether head by head as well."""
     count = shown.prompts.num_rows
     wanted = count if count <= _MOST else _FIRST
     if _size(grids) * wanted <= _ROOM:
-        return grids, wanted
+        return wanted, True
     whole = [grid for grid in grids if grid.head is None]
-    return whole, max(1, min(wanted, _ROOM // _size(whole)))
+    return max(1, min(wanted, _ROOM // _size(whole))), len(whole) == len(grids)
 
 
 def _size(grids: Sequence[Grid]) -> int:
@@ -116,10 +116,10 @@ def _note(shown: Shown, grids: Sequence[Grid], prompts: int, *, has_heads: bool)
     if prompts < shown.prompts.num_rows:
         yield (
             f"The first {prompts:,} of {shown.prompts.num_rows:,} prompts can be chosen here; all "
-            "are in consolidated_results.npz."
+            "are in the run's arrays (consolidated_results.npz)."
         )
     if not has_heads:
-        yield "Single heads are shown as means only; of each prompt they are in that file too."
+        yield "Single heads are shown as means only; those of each prompt are in the run's arrays."
 
 
 def _of_queries(grids: Sequence[Grid], blocked: Sequence[np.ndarray]) -> list[np.ndarray]:

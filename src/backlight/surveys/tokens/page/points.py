@@ -1,9 +1,8 @@
 """Each prompt as a point: by its gradient's principal components, or by its size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backlight.errors import shorten
 from backlight.report.page.views import Choice, Colouring, Numbers, Places, Scatter
@@ -12,7 +11,9 @@ from backlight.tables import Table
 
 _PAIRS = ((0, 1), (0, 2), (1, 2))
 _LONGEST = 160  # letters of a prompt that is pointed at
-_ROOM = 200_000  # points in all planes of a page
+_ROOM = 1_200_000  # bytes of a page for planes
+_POINT, _PLANE = 18, 350  # bytes that a point and a plane take, about
+_MANY, _LEAST = 100, 30  # places, above which there is one pair of components; prompts, even so
 _UNSEEN = ("prompt", "text")
 _FEW = 0.5  # share of prompts that may have a word of their own
 
@@ -29,14 +30,16 @@ def points_of(shown: Shown, targets: Sequence[Target]) -> Scatter:
         loss.
     """
     against = _against(shown.prompts)
-    count = _fitting(shown.prompts.num_rows, len(targets) * (len(_PAIRS) + len(against)))
+    components = _PAIRS if len(targets) <= _MANY else _PAIRS[:1]
+    ways = [*map(_pair_name, components), *against.values()]
+    count = _fitting(shown.prompts.num_rows, len(targets) * len(ways))
     places = list(dict.fromkeys(target.place for target in targets))
     positions = list(dict.fromkeys(target.position for target in targets))
     planes: dict[tuple[int, ...], Places] = {}
     for target in targets:
         place = (places.index(target.place), positions.index(target.position))
-        pairs = _planes(target, shown, against, count)
-        planes |= {(*place, number): plane for number, plane in pairs}
+        found = [*_components(target, components, count), *_norms(target, shown, against, count)]
+        planes |= {(*place, ways.index(way)): plane for way, plane in found}
     return Scatter(
         title="Gradient vectors, prompt by prompt",
         note=" ".join(_note(targets, shown.prompts.num_rows, count)),
@@ -44,7 +47,7 @@ def points_of(shown: Shown, targets: Sequence[Target]) -> Scatter:
         choices=[
             Choice(label="Site", options=places),
             Choice(label="Position", options=positions),
-            Choice(label="Shown", options=[*map(_pair_name, _PAIRS), *against.values()]),
+            Choice(label="Shown", options=ways),
         ],
         planes=planes,
         colourings=list(_colourings(shown, count)),
@@ -60,48 +63,48 @@ def _against(prompts: Table) -> dict[str, str]:
 
 
 def _fitting(prompts: int, planes: int) -> int:
-    return max(1, min(prompts, _ROOM // planes))
+    return min(prompts, max(_LEAST, (_ROOM // planes - _PLANE) // _POINT))
 
 
 def _pair_name(pair: tuple[int, int]) -> str:
     return " and ".join(f"PC{each + 1}" for each in pair)
 
 
-def _planes(
-    target: Target, shown: Shown, against: dict[str, str], count: int
-) -> Iterator[tuple[int, Places]]:
-    owners = target.prompts
-    kept = owners < count
-    for number, pair in enumerate(_PAIRS):
-        if target.has_shape and target.array("scores").shape[1] > max(pair):
-            yield number, _components(target, pair, kept)
-    norms, norm = target.norms(), shown.positions.label("gradient_norm")
-    for number, column in enumerate(against, start=len(_PAIRS)):
-        values = shown.prompts[column].astype(np.float64)[owners]
-        name = "answer" if column == "answer_value" else shown.prompts.label(column)
-        yield (
-            number,
-            Places(
-                x=values[kept],
-                y=norms[kept],
-                x_label=f"{name}; {_correlation(values, norms)}",
-                y_label=norm,
-                points=owners[kept],
-            ),
-        )
-
-
-def _components(target: Target, pair: tuple[int, int], kept: NDArray[np.bool_]) -> Places:
+def _components(
+    target: Target, pairs: Sequence[tuple[int, int]], count: int
+) -> Iterator[tuple[str, Places]]:
+    if not target.has_shape:
+        return
+    kept = target.prompts < count
     scores = target.array("scores").astype(np.float64)[kept]
-    explained = 100 * target.array("explained")
-    labels = [f"PC{each + 1} ({explained[each]:.1f} % of variance)" for each in pair]
-    return Places(
-        x=scores[:, pair[0]],
-        y=scores[:, pair[1]],
-        x_label=labels[0],
-        y_label=labels[1],
-        points=target.prompts[kept],
-    )
+    shares = 100 * target.array("explained")
+    for x, y in (pair for pair in pairs if scores.shape[1] > max(pair)):
+        plane = Places(
+            x=scores[:, x],
+            y=scores[:, y],
+            x_label=f"PC{x + 1} ({shares[x]:.1f} % of variance)",
+            y_label=f"PC{y + 1} ({shares[y]:.1f} % of variance)",
+            points=target.prompts[kept],
+        )
+        yield _pair_name((x, y)), plane
+
+
+def _norms(
+    target: Target, shown: Shown, against: Mapping[str, str], count: int
+) -> Iterator[tuple[str, Places]]:
+    kept = target.prompts < count
+    norms, label = target.norms(), shown.positions.label("gradient_norm")
+    for column, way in against.items():
+        values = shown.prompts[column].astype(np.float64)[target.prompts]
+        name = "answer" if column == "answer_value" else shown.prompts.label(column)
+        plane = Places(
+            x=values[kept],
+            y=norms[kept],
+            x_label=f"{name}; {_correlation(values, norms)}",
+            y_label=label,
+            points=target.prompts[kept],
+        )
+        yield way, plane
 
 
 def _correlation(one: Numbers, other: Numbers) -> str:

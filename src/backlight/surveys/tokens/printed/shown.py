@@ -1,6 +1,6 @@
 """Tables of a survey of prompts as they are printed: the largest gradients, and the shapes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -58,23 +58,25 @@ def _of_sites(results: Results) -> Shown:
     ]
     write = sure_number("gradient_norm")
 
-    def place(rank: int) -> list[str]:
-        return [
-            f"{each['position'][rank]} {write(each, rank)}" if rank < each.num_rows else ""
-            for each in own
-        ]
+    def column(rank: int, cell: Callable[[Table, int], str]) -> np.ndarray:
+        cells = [cell(each, rank) if rank < each.num_rows else "" for each in own]
+        return np.array(cells, dtype=object)
 
     columns = {
-        "by depth": np.array([str(each["site"][0]) for each in own], dtype=object),
-        f"largest gradient ± se ({reached.units['gradient_norm']})": np.array(
-            place(0), dtype=object
-        ),
-        "next": np.array(place(1), dtype=object),
+        "by depth": column(0, _of("site")),
+        "largest at": column(0, _of("position")),
+        f"norm ± se ({reached.units['gradient_norm']})": column(0, write),
+        "next at": column(1, _of("position")),
+        "norm ± se": column(1, write),
     }
     return Shown(
         table=Table(name="sites", columns=columns),
-        columns=[Column(name, name, wraps=name == "next") for name in columns],
+        columns=[Column(name, name, wraps=not name.startswith("norm")) for name in columns],
     )
+
+
+def _of(column: str) -> Callable[[Table, int], str]:
+    return lambda table, row: str(table[column][row])
 
 
 def tables(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
