@@ -1,8 +1,6 @@
 """``backlight doctor`` on logs, on plain logs, on a model with one batch; its page."""
 
 import json
-import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +9,6 @@ from backlight import cli
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.tools.doctor.command import doctor, run
 from backlight.tools.doctor.options import DoctorConfig
-from backlight.tools.doctor.page import report_of, write_page
-from backlight.tools.doctor.pictures import draw_doctor
-from backlight.training.doctor.diagnosis import diagnose
-from zoo.histories import changed, column, healthy
 
 
 @pytest.fixture
@@ -174,71 +168,15 @@ def test_the_probe_leaves_the_model_as_it_was_and_gives_autograds_norms(model_fo
     assert history.losses[0] == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
 
 
-@pytest.fixture
-def exploded():
-    history = healthy()
-    where = column(history, "h.2.mlp.c_fc.weight")
-    return changed(history, "norm", 45, where, 1e4)
+def test_the_python_call_writes_the_page_and_gives_the_diagnosis(plain_log, tmp_path):
+    log = plain_log([[10, 1, 0.1, 0.01, 1e-3]] * 5)
 
-
-def test_the_page_needs_nothing_else_and_holds_all_pictures(tmp_path, exploded):
-    diagnosis = diagnose(exploded)
-
-    write_page(tmp_path / "page.html", exploded, diagnosis, title="my run")
+    diagnosis = doctor(log, html=tmp_path / "page.html")
 
     text = (tmp_path / "page.html").read_text()
-    assert text.startswith("<!DOCTYPE html>")
-    assert "Doctor: my run" in text
-    assert "h.2.mlp.c_fc" in text
-    assert text.count('src="data:image/png;base64,') == 3
-    assert not re.search(r'(src|href)="(?!data:)', text)
-    assert "<script" not in text
-
-
-def test_names_are_escaped_on_the_page(tmp_path, exploded):
-    infos = tuple(
-        replace(info, module=info.module.replace("mlp", "<img src=x onerror=alert(1)>"))
-        for info in exploded.parameters
-    )
-    history = replace(exploded, parameters=infos)
-
-    write_page(tmp_path / "page.html", history, diagnose(history), title="<script>&")
-
-    text = (tmp_path / "page.html").read_text()
-    assert "<script>" not in text
-    assert "<img src=x" not in text
-    assert "&lt;script&gt;&amp;" in text
-
-
-def test_places_are_drawn_from_the_input_to_the_loss(exploded):
-    report = report_of(exploded, diagnose(exploded))
-
-    assert report.gradients.names == ["wte", "h.0", "h.1", "h.2", "h.3", "head"]
-    assert report.updates.names[0] == "wte.weight"
-    assert [(mark.step, mark.number) for mark in report.marks] == [(46, 1)]
-
-
-def test_nan_is_drawn_as_infinite_and_absence_as_nothing(exploded):
-    present = exploded.present.copy()
-    present[:, column(exploded, "head.weight")] = False
-    broken = changed(exploded, "norm", range(50, 60), column(exploded, "h.0.ln.weight"), np.nan)
-
-    grid = report_of(replace(broken, present=present), diagnose(broken)).gradients
-
-    assert np.isposinf(grid.values[50:, 1]).all()
-    assert np.isnan(grid.values[:, -1]).all()
-    assert np.isfinite(grid.values[:, 2]).all()
-
-
-@pytest.mark.parametrize("num_steps", [0, 1, 2, 900])
-def test_histories_of_any_length_are_drawn(num_steps):
-    history = healthy(num_steps=num_steps)
-
-    pictures = {
-        name: figure for name, _, figure in draw_doctor(report_of(history, diagnose(history)))
-    }
-
-    assert set(pictures) == (set() if num_steps == 0 else {"course", "gradients", "updates"})
+    assert diagnosis.verdict == "exploding"
+    assert f"Doctor: {log}" in text
+    assert "Walking back from the last layer to the first" in text
 
 
 def test_a_page_replaces_a_page_and_nothing_else(tmp_path, capsys):

@@ -9,14 +9,19 @@ from backlight import cli
 from backlight.errors import RunDirectoryError
 from backlight.report.dimensions import variants_of
 from backlight.runs.directory import RunDirectory
+from backlight.surveys.loading import load_results, page_file
 from backlight.tools.report.command import redraw
 from zoo.folders import contents
 
 
 @pytest.fixture
 def finished(finished_run, tmp_path):
-    """A copy of a finished run."""
-    return shutil.copytree(finished_run, tmp_path / "run")
+    """A copy of a finished run, whose page names its new place."""
+    run = RunDirectory(shutil.copytree(finished_run, tmp_path / "run"))
+    run.take_up()
+    run.write_bytes("index.html", page_file(load_results(run.path)))
+    run.list_again()
+    return run.path
 
 
 def figures(folder):
@@ -32,7 +37,20 @@ def test_redrawn_figures_are_the_same_bytes(finished, capsys):
 
     assert contents(finished) == before
     assert not any(b"Matplotlib" in png for png in figures(finished).values())
-    assert f"{len(figures(finished))} figures redrawn in {finished}" in capsys.readouterr().out
+    assert (
+        f"{len(figures(finished))} figures and the page redrawn in {finished}"
+        in capsys.readouterr().out
+    )
+
+
+def test_the_page_is_written_anew(finished):
+    expected = (finished / "index.html").read_bytes()
+    (finished / "index.html").unlink()
+
+    redraw(finished, "overview")
+
+    assert (finished / "index.html").read_bytes() == expected
+    assert RunDirectory(finished).read("index.html") == expected
 
 
 def test_overviews_alone_are_redrawn_and_the_others_stay(finished, capsys):
@@ -44,7 +62,7 @@ def test_overviews_alone_are_redrawn_and_the_others_stay(finished, capsys):
 
     assert contents(finished) == before
     redrawn = len(figures(finished)) - len(single)
-    assert f"{redrawn} figures redrawn in {finished}" in capsys.readouterr().out
+    assert f"{redrawn} figures and the page redrawn in {finished}" in capsys.readouterr().out
 
 
 def test_figures_that_were_not_wanted_are_drawn_later(options, finished, tmp_path):
@@ -75,7 +93,7 @@ def test_a_report_needs_no_torch(options, tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "4 figures redrawn in run\n"
+    assert done.stdout == "4 figures and the page redrawn in run\n"
     assert figures(tmp_path / "run") == before
 
 
