@@ -40,7 +40,7 @@ function brief(value, digits = 3) {
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e6) return String(value).replace("-", "−");
   const text = size >= 1e5 || size < 1e-3 ? value.toExponential(digits - 1) : value.toPrecision(digits);
-  return text.replace(/\.?0+($|e)/, "$1").replace("+", "").replaceAll("-", "−");
+  return text.replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "").replace("+", "").replaceAll("-", "−");
 }
 
 /** Make an element; texts among its children stay text. @template {keyof HTMLElementTagNameMap} T
