@@ -20,23 +20,30 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from zoo.browsing import chromium, installed, wait_until_ready
-
 from backlight.data.characters import shipped_text
 from backlight.report.page.document import document
 from backlight.runs.results import Results
 from backlight.surveys.driver.showing import page_of
+from backlight.surveys.features.options import SaeConfig
+from backlight.surveys.features.page import views
 from backlight.tables import Table
+from zoo.browsing import chromium, installed, wait_until_ready
 
-Arrays = dict[int, np.ndarray]
+Arrays = dict[Any, np.ndarray]
+Layers = dict[int, Arrays]
 Seconds = dict[str, list[float]]
 
-NUM_LARGEST, NUM_CONTEXTS = 200, 5
+NUM_LARGEST, NUM_CONTEXTS, NUM_TOKENS = 200, 5, 100_000
+UNIT = "nats/unit"
+OPTIONS = SaeConfig(
+    model_name="random", dataset="shakespeare", sae_path="random", aggregation_mode="mean"
+)
 EMPTY = """<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>empty</title>
 <svg width="1100" height="420"><rect width="1000" height="400" fill="none" stroke="black"/></svg>
 <script>document.documentElement.dataset.ready = "1";</script></html>"""
@@ -46,10 +53,11 @@ new MutationObserver((_, watch) => {
   if (document.documentElement?.dataset.ready !== "1" || window.firstPicture) return;
   window.firstPicture = -1;
   watch.disconnect();
-  requestAnimationFrame(() => requestAnimationFrame(() => (window.firstPicture = performance.now())));
+  const shown = () => (window.firstPicture = performance.now());
+  requestAnimationFrame(() => requestAnimationFrame(shown));
 }).observe(document, { attributes: true, childList: true, subtree: true });
 """
-"""Notes when the first picture was shown: the frame after the one in which it was painted begins."""
+"""Notes when the first picture was shown: when the frame after its own begins."""
 
 SWITCH = """async ([menu, place]) => {
   const stage = menu.closest(".view").querySelector(".stage").parentElement;
@@ -63,103 +71,146 @@ SWITCH = """async ([menu, place]) => {
 }"""
 
 HOVER = """async (stage) => {
-  const box = stage.getBoundingClientRect();
-  const taken = [];
+  const { left, top, width, height } = stage.getBoundingClientRect();
+  const [taken, told] = [[], new Set()];
   for (let step = 1; step < 40; step++) {
-    const [clientX, clientY] = [box.left + (box.width * step) / 40, box.top + box.height * 0.5];
+    const [clientX, clientY] = [left + (width * step) / 40, top + height / 2];
     const begun = performance.now();
     stage.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
-    stage.querySelector(".told").offsetWidth;
+    const box = stage.querySelector(".told");
+    if (box.offsetWidth) told.add(box.textContent);
     taken.push(performance.now() - begun);
     await new Promise(requestAnimationFrame);
   }
-  return [taken.sort((a, b) => a - b)[20], !stage.querySelector(".told").hidden];
+  return [taken.sort((a, b) => a - b)[20], told.size];
 }"""
 
 
 def results(num_layers: int, num_features: int) -> Results:
-    """Make a run of random numbers as `backlight sae` leaves it, with one statistic."""
+    """Make a run of random numbers as `backlight sae` leaves it."""
     random = np.random.default_rng(0)
-    means, errors, largest = {}, {}, {}
-    for layer in range(num_layers):
-        sizes = random.lognormal(-9, 1.5, num_features)
-        means[layer] = sizes * random.choice([-1.0, 1.0], num_features)
-        errors[layer] = sizes * random.uniform(0.02, 0.8, num_features)
-        largest[layer] = np.argsort(-sizes)[:NUM_LARGEST]
+    layers = {layer: features(num_features, random) for layer in range(num_layers)}
+    largest = {
+        layer: np.argsort(-np.abs(found["mean"]))[:NUM_LARGEST] for layer, found in layers.items()
+    }
+    tables = (
+        layer_table(layers),
+        dictionary_table(num_layers, num_features),
+        top_table(layers, largest),
+        context_table(layers, largest, random),
+    )
     return Results(
-        config={"aggregate_by": "gradients", "model_name": "random", "sae_path": "random"},
-        metadata={"num_tokens": 100_000},
-        data={f"layer_{layer}_mean": values for layer, values in means.items()},
+        config=OPTIONS.model_dump(),
+        metadata={"num_tokens": NUM_TOKENS},
+        data={f"layer_{layer}_mean": found["mean"] for layer, found in layers.items()},
         statistics={
-            **{f"layer_{layer}_mean": values for layer, values in means.items()},
-            **{f"layer_{layer}_mean_se": values for layer, values in errors.items()},
+            f"layer_{layer}_{name}": values
+            for layer, found in layers.items()
+            for name, values in found.items()
         },
-        tables={
-            table.name: table
-            for table in (
-                layer_table(means, errors),
-                top_table(means, errors, largest),
-                context_table(means, largest, random),
-            )
-        },
+        tables={table.name: table for table in tables},
     )
 
 
-def layer_table(means: Arrays, errors: Arrays) -> Table:
+def features(num_features: int, random: np.random.Generator) -> Arrays:
+    """Make the statistics of one layer's features."""
+    sizes = random.lognormal(-9, 1.5, num_features)
+    return {
+        "mean": sizes * random.choice([-1.0, 1.0], num_features),
+        "mean_se": sizes * random.uniform(0.02, 0.8, num_features),
+        "rms": sizes * random.uniform(2, 9, num_features),
+        "frequency": random.beta(0.5, 60, num_features),
+        "decoder_norm": np.ones(num_features),
+    }
+
+
+def layer_table(layers: Layers) -> Table:
     """Average each layer, as the survey does."""
-    columns = {
-        "mean": [values.mean() for values in means.values()],
-        "mean_se_median": [np.median(values) for values in errors.values()],
-        "mean_max": [np.abs(values).max() for values in means.values()],
-        "mean_top": [int(np.abs(values).argmax()) for values in means.values()],
-        "mean_std": [values.std() for values in means.values()],
+    rows = [
+        {
+            "layer": layer,
+            "num_tokens": NUM_TOKENS,
+            "num_sequences": 800,
+            "num_dimensions": len(found["mean"]),
+            "mean": found["mean"].mean(),
+            "mean_se_median": np.median(found["mean_se"]),
+            "mean_max": np.abs(found["mean"]).max(),
+            "mean_top": int(np.abs(found["mean"]).argmax()),
+            "mean_std": found["mean"].std(),
+            "significant_share": np.mean(np.abs(found["mean"]) > 1.96 * found["mean_se"]),
+            "participation_ratio": 1000.0,
+        }
+        for layer, found in layers.items()
+    ]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    units = dict.fromkeys(("mean", "mean_se_median", "mean_max", "mean_std"), UNIT)
+    return Table(name="layers", columns=columns, units={**units, "participation_ratio": "features"})
+
+
+def dictionary_table(num_layers: int, num_features: int) -> Table:
+    """Tell of dictionaries that reconstruct well."""
+    words = {"format": "random", "architecture": "topk", "path": "random"}
+    sites = np.array([f"layers.{layer}.mlp.out" for layer in range(num_layers)], dtype=object)
+    numbers = {
+        "num_features": num_features,
+        "explained_variance": 0.8,
+        "explained_variance_with_first": 0.7,
+        "l0": 32.0,
+        "dead_share": 0.3,
+        "num_tokens": 500,
     }
     return Table(
-        name="layers",
+        name="dictionaries",
         columns={
-            "layer": np.array(list(means)),
-            "num_tokens": np.full(len(means), 100_000),
-            "num_sequences": np.full(len(means), 800),
-            "num_dimensions": np.array([len(values) for values in means.values()]),
-            **{name: np.array(values) for name, values in columns.items()},
+            "layer": np.arange(num_layers),
+            "reads": sites,
+            "writes": sites,
+            **{name: np.array([word] * num_layers, dtype=object) for name, word in words.items()},
+            **{name: np.full(num_layers, value) for name, value in numbers.items()},
         },
-        units={name: "nats/unit" for name in columns if name != "mean_top"},
+        units={"l0": "features/token"},
     )
 
 
-def top_table(means: Arrays, errors: Arrays, largest: Arrays) -> Table:
+def top_table(layers: Layers, largest: Arrays) -> Table:
     """List the largest features of each layer."""
-    count = len(next(iter(largest.values())))
+    count = len(largest[0])
+    text = np.array(["its own «token» in context"] * count * len(layers), dtype=object)
     return Table(
         name="top_features",
         columns={
-            "layer": np.repeat(list(means), count),
-            "rank_mean": np.tile(np.arange(1, count + 1), len(means)),
+            "layer": np.repeat(list(layers), count),
+            "rank_mean": np.tile(np.arange(1, count + 1), len(layers)),
             "feature": np.concatenate(list(largest.values())),
-            "mean": np.concatenate([means[layer][places] for layer, places in largest.items()]),
-            "mean_se": np.concatenate([errors[layer][places] for layer, places in largest.items()]),
+            **{
+                name: np.concatenate([layers[layer][name][own] for layer, own in largest.items()])
+                for name in layers[0]
+            },
+            "token": text,
+            "context": text,
+            "neuronpedia": np.array([""] * len(text), dtype=object),
         },
-        units={"mean": "nats/unit", "mean_se": "nats/unit"},
+        units=dict.fromkeys(("mean", "mean_se", "rms"), UNIT),
     )
 
 
-def context_table(means: Arrays, largest: Arrays, random: np.random.Generator) -> Table:
+def context_table(layers: Layers, largest: Arrays, random: np.random.Generator) -> Table:
     """Give each of these features passages of Shakespeare in which it mattered."""
     words = shipped_text().split()
     owners = [
-        (layer, int(feature), rank, float(means[layer][feature] * 4 / rank))
-        for layer, features in largest.items()
-        for feature in features
+        (layer, int(feature), rank, float(layers[layer]["mean"][feature] * 4 / rank))
+        for layer, own in largest.items()
+        for feature in own
         for rank in range(1, NUM_CONTEXTS + 1)
     ]
     places = random.integers(12, len(words) - 5, len(owners))
-    layers, features, ranks, values = (np.array(column) for column in zip(*owners, strict=True))
+    owner, feature, ranks, values = (np.array(column) for column in zip(*owners, strict=True))
     around = [(words[at - 9 : at], words[at], words[at + 1 : at + 4]) for at in places]
     return Table(
         name="top_tokens",
         columns={
-            "layer": layers,
-            "feature": features,
+            "layer": owner,
+            "feature": feature,
             "rank": ranks,
             "value": values,
             "passage": places // 128,
@@ -169,7 +220,7 @@ def context_table(means: Arrays, largest: Arrays, random: np.random.Generator) -
                 [f"{' '.join(a)} «{token}» {' '.join(b)}" for a, token, b in around], dtype=object
             ),
         },
-        units={"value": "nats/unit"},
+        units={"value": UNIT},
     )
 
 
@@ -207,8 +258,8 @@ def explore(page, taken: Seconds) -> None:
         )
         taken["switch, script"].append(script / 1000)
         taken["switch, painted"].append(painted / 1000)
-    milliseconds, is_told = stage.evaluate(HOVER)
-    assert is_told, "nothing is told of a point"
+    milliseconds, num_told = stage.evaluate(HOVER)
+    assert num_told > 10, f"only {num_told} points were told of"
     taken["hover"].append(milliseconds / 1000)
 
 
@@ -251,8 +302,6 @@ def main() -> None:
 
 def written(num_layers: int, num_features: int) -> bytes:
     """Write the page as the command does."""
-    from backlight.surveys.features.page import views
-
     found = results(num_layers, num_features)
     return document(page_of(found, "sae", ["A run of random numbers."], views(found)))
 

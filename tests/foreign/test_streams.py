@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -76,12 +77,13 @@ def printed_in_ascii(words):
 
 
 def test_tables_are_printed_in_ascii_with_what_looks_alike(survey):
-    status, printed, _ = printed_in_ascii(survey())
+    for words in (survey(), survey(table=True)):
+        status, printed, _ = printed_in_ascii(words)
 
-    assert status == 0
-    assert "+- se" in printed
-    assert "|" in printed
-    assert "\\u" not in printed
+        assert status == 0
+        assert "+- se" in printed
+        assert ("|" in printed) == ("--table" in words)
+        assert not re.search(r"\\[ux]", printed)
 
 
 def test_letters_that_have_no_likeness_are_printed_by_number():

@@ -2,21 +2,29 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from backlight.report.distributions import (
-    draw_against,
-    draw_distribution,
-    draw_distribution_on,
-    draw_values,
-    draw_values_on,
-)
-from backlight.report.scales import CommonScale
+from backlight.report.distributions import DistributionPanel, ValuesPanel
+from backlight.report.rendering import png
 from backlight.tables import Table
+
+RANDOM = np.random.default_rng(0)
+LAYERS = {
+    "few": [0.5, -2, 1],
+    "spread": RANDOM.normal(size=300),
+    "positive": 1e-5 * np.abs(RANDOM.normal(size=40)),
+    "many": 1e3 * RANDOM.normal(size=6000),
+    "one": [0.25],
+    "silent": np.zeros(30),
+}
+
+
+def empty_axes():
+    return Figure(figsize=(8, 4.5)).subplots()
 
 
 @pytest.fixture
 def axes():
     """Axes of a figure that no screen knows of."""
-    return Figure(figsize=(8, 4.5)).subplots()
+    return empty_axes()
 
 
 def dimensions(values):
@@ -32,10 +40,14 @@ def stars(axes):
     return axes.collections[1].get_offsets()
 
 
+def names(axes):
+    return [text for text in axes.texts if text.get_text()]
+
+
 def test_bars_count_every_dimension(axes):
     values = np.random.default_rng(0).normal(size=300)
 
-    draw_distribution(axes, dimensions(values))
+    DistributionPanel(axes, dimensions(values))
 
     counts, edges, _ = axes.patches[0].get_data()
     assert counts.sum() == 300
@@ -44,7 +56,7 @@ def test_bars_count_every_dimension(axes):
 
 
 def test_the_mean_is_marked_and_told(axes):
-    draw_distribution(axes, dimensions([1, 2, 6]))
+    DistributionPanel(axes, dimensions([1, 2, 6]))
 
     assert axes.lines[0].get_xdata() == [3, 3]
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
@@ -53,34 +65,15 @@ def test_the_mean_is_marked_and_told(axes):
     assert axes.get_ylabel() == "number of dimensions"
 
 
-def test_bars_on_a_common_scale_span_it_from_end_to_end(axes):
-    scale = CommonScale(low=1e-6, high=1.0, linear=None)
-
-    draw_distribution_on(axes, dimensions([1e-6, 1e-3, 1.0]), scale)
-
-    counts, edges, _ = axes.patches[0].get_data()
-    assert counts.sum() == 3
-    np.testing.assert_allclose([edges[0], edges[-1]], [1e-6, 1.0])
-    assert axes.get_xscale() == "log"
-
-
-def test_a_signed_scale_is_numbered_at_its_ends_and_zero(axes):
-    scale = CommonScale.of(np.array([-1e-4, 0, 3e-4]))
-
-    draw_values_on(axes, dimensions([-1e-4, 0, 3e-4]), scale)
-
-    assert axes.yaxis.get_majorticklocs().tolist() == [-1e-4, 0, 3e-4]
-
-
 def test_the_twenty_largest_dimensions_are_starred_and_named(axes):
     values = np.random.default_rng(0).normal(size=200)
 
-    draw_values(axes, dimensions(values))
+    ValuesPanel(axes, dimensions(values))
 
     largest = set(np.argsort(-np.abs(values))[:20].tolist())
     assert set(stars(axes)[:, 0].astype(int).tolist()) == largest
     np.testing.assert_array_equal(stars(axes)[:, 1], values[stars(axes)[:, 0].astype(int)])
-    assert {int(text.get_text()) for text in axes.texts} == largest
+    assert {int(text.get_text()) for text in names(axes)} == largest
     assert len(axes.collections[0].get_offsets()) == 200
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("dimension", "mean (nats/unit)")
 
@@ -89,48 +82,32 @@ def test_names_do_not_cover_each_other(axes):
     values = np.zeros(1000)
     values[500:520] = 1.0  # all in one place
 
-    draw_values(axes, dimensions(values))
+    ValuesPanel(axes, dimensions(values))
 
-    places = [text.get_position() for text in axes.texts]
+    places = [text.get_position() for text in names(axes)]
     apart = [
         abs(x - other_x) > 0.04 or abs(y - other_y) > 0.03
         for index, (x, y) in enumerate(places)
         for other_x, other_y in places[:index]
     ]
+    assert len(places) == 20
     assert all(apart)
 
 
 def test_a_layer_of_few_dimensions_names_them_all(axes):
-    draw_values(axes, dimensions([0.5, -2, 1]))
+    ValuesPanel(axes, dimensions([0.5, -2, 1]))
 
-    assert {text.get_text() for text in axes.texts} == {"0", "1", "2"}
-
-
-def test_on_a_common_scale_five_are_starred_and_none_is_named(axes):
-    values = np.arange(1.0, 31)
-
-    draw_values_on(axes, dimensions(values), CommonScale.of(values))
-
-    assert sorted(stars(axes)[:, 0].astype(int).tolist()) == [25, 26, 27, 28, 29]
-    assert not axes.texts
-    assert axes.get_yscale() == "log"
+    assert {text.get_text() for text in names(axes)} == {"0", "1", "2"}
 
 
-def test_direction_is_drawn_against_strength_as_shares_of_the_largest(axes):
-    table = Table(
-        name="dimensions",
-        columns={"mean": np.array([-1.0, 2.0]), "mean_abs": np.array([1.0, 4.0])},
-    )
+@pytest.mark.parametrize("panel", [DistributionPanel, ValuesPanel])
+@pytest.mark.parametrize("before", LAYERS)
+@pytest.mark.parametrize("after", ["few", "positive", "silent"])
+def test_a_panel_that_showed_another_table_looks_like_a_new_one(panel, before, after):
+    new, used = empty_axes(), empty_axes()
+    panel(new, dimensions(LAYERS[after]))
+    shown = panel(used, dimensions(LAYERS[before]))
 
-    draw_against(axes, table)
+    shown.show(dimensions(LAYERS[after]))
 
-    assert axes.collections[0].get_offsets().tolist() == [[0.25, -0.25], [1.0, 0.5]]
-    assert [list(line.get_ydata()) for line in axes.lines] == [[0, 1], [0, 0], [0, -1]]
-
-
-def test_a_silent_layer_is_drawn_against_nothing(axes):
-    table = Table(name="dimensions", columns={"mean": np.zeros(2), "mean_abs": np.zeros(2)})
-
-    draw_against(axes, table)
-
-    assert axes.collections[0].get_offsets().tolist() == [[0, 0], [0, 0]]
+    assert png(used.figure) == png(new.figure)

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 import backlight
 from backlight import cli, load_results
+from backlight.errors import ConfigError
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.screen import NUM_LINES, WIDTH, screen
 from backlight.surveys.driver.sentences import share, times, with_error
@@ -421,6 +422,19 @@ def test_all_and_nothing_cannot_both_be_printed(options, capsys):
     assert cli.main(words(options, "--quiet", "--table")) == 2
 
     assert "--table and --quiet exclude each other" in capsys.readouterr().err
+
+
+def test_a_caller_in_python_is_told_where_tables_are(options):
+    with pytest.raises(ConfigError, match=r"in Python they are in results\.tables"):
+        backlight.layers(**options, table=True)
+    with pytest.raises(ConfigError, match=r"in Python they are in results\.tables"):
+        backlight.lab("rank-collapse", table=True)
+
+
+def test_a_caller_in_python_can_do_without_progress(options, capsys):
+    backlight.layers(**options, quiet=True)
+
+    assert capsys.readouterr() == ("", "")
 
 
 def test_sentences_about_a_run_on_disk_need_no_torch(finished_run):

@@ -12,8 +12,12 @@ def caption(figure):
 
 
 def made(drawings):
-    """Draw figures; return them by the names of their files."""
-    return {drawing.name: drawing.make() for drawing in drawings}
+    """Draw figures; return them by the names of their files.
+
+    The drawings are listed anew for each, since one may draw over the figure of another.
+    """
+    kept = list(drawings())
+    return {each.name: list(drawings())[place].make() for place, each in enumerate(kept)}
 
 
 def bands(axes):

@@ -3,7 +3,7 @@
 Each house has its own kind of attack, and all that a survey needs to make a run of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,7 @@ ATTACKS: Mapping[str, Sequence[str]] = {
     ),
     "odd": (
         "W" * 10_000,
-        "漢" * 3_000,
+        "漢" * 300,
         "__proto__",
         "constructor",
         "hasOwnProperty",
@@ -133,6 +133,7 @@ ATTACKS: Mapping[str, Sequence[str]] = {
 }
 """Tokens by the name of their house."""
 
+_LONG = 1000  # letters of a token
 _LONGEST_NAME = 60  # of a folder or file, so that paths stay possible ones
 _ALSO = ("a", "b", "is")
 
@@ -175,8 +176,7 @@ def build(name: str, folder: Path) -> House:
     torch.manual_seed(0)
     tiny_model("llama").save_pretrained(house.model)
     _tokenizer(tokens).save_pretrained(house.model)
-    rows = [" ".join([*tokens[start:], *tokens[:start]]) for start in range(0, len(tokens), 2)]
-    house.text.write_text("\n".join(rows), encoding="utf-8", newline="\n")
+    house.text.write_text("\n".join(_rows(tokens)), encoding="utf-8", newline="\n")
     saelens.write(
         random_dictionary(32, dtype=torch.float32),
         house.dictionaries / "layer_1",
@@ -186,6 +186,14 @@ def build(name: str, folder: Path) -> House:
     )
     house.places.mkdir()
     return house
+
+
+def _rows(tokens: Sequence[str]) -> Iterator[str]:
+    """Write each token into each row, but very long ones only once, late in the first."""
+    short, long = ([t for t in tokens if (len(t) >= _LONG) == is_long] for is_long in (False, True))
+    yield " ".join([*short[:12], *long])
+    for start in range(0, len(short), 2):
+        yield " ".join([*short[start:], *short[:start]])
 
 
 def _tokenizer(tokens: Sequence[str]) -> PreTrainedTokenizerFast:

@@ -1,24 +1,20 @@
 """Figures of a run's dimensions, or features: of each layer, and of all layers side by side."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from backlight.report.all_layers import draw_all_against, draw_all_values, draw_distributions
 from backlight.report.distributions import (
-    draw_against,
-    draw_distribution,
-    draw_distribution_on,
-    draw_values,
-    draw_values_on,
+    DistributionPanel,
+    ValuesPanel,
 )
 from backlight.report.drawing import Drawing
-from backlight.report.layout import figure_with_text, fixed_panels, layer_panels
-from backlight.report.scales import CommonScale
+from backlight.report.layout import figure_with_text, fixed_panels, title_lines
 from backlight.runs.results import Results
 from backlight.tables import Table
 
@@ -26,6 +22,7 @@ NOUNS = {"gradients": "gradient", "values": "value", "grad_x_act": "grad_x_act"}
 """What each quantity is called in the names of files."""
 
 _MODES = ("mean_abs", "mean", "rms")  # a name may begin with another: the longer one first
+_Panel = type[DistributionPanel] | type[ValuesPanel]
 _KINDS = {"dimension": "activation", "feature": "feature"}  # what scatter plots are called by
 
 
@@ -98,7 +95,10 @@ def draw_dimensions(shown: Dimensions) -> Iterator[Drawing]:
     for pair in zip(means, sizes, strict=False):
         yield from _layer_figures(shown, pair, pair[0].name.removeprefix("mean"), "_combined")
     if means and sizes:
-        yield Drawing(name="mean_against_mean_abs.png", make=partial(_against, shown))
+        against = partial(
+            draw_all_against, f"Direction against strength: {shown.title}", shown.means
+        )
+        yield Drawing(name="mean_against_mean_abs.png", make=against)
 
 
 def _layer_figures(
@@ -106,77 +106,57 @@ def _layer_figures(
 ) -> Iterator[Drawing]:
     """List each layer's distribution and values, those of several variants side by side."""
     scatter = f"{shown.noun if end else _KINDS[shown.index]}_scatter"
+    sheets: dict[Hashable, _Sheet] = {}
     for layer in variants[0].tables:
         tables = [variant.tables[layer] for variant in variants]
         title = f"Layer {layer}: {shown.title}"
-        for kind, draw in ((f"{shown.noun}_hist", draw_distribution), (scatter, draw_values)):
+        for kind, panel in ((f"{shown.noun}_hist", DistributionPanel), (scatter, ValuesPanel)):
             yield Drawing(
                 name=f"layer_{layer}{name}_{kind}{end}.png",
                 is_overview=False,
-                make=partial(_side_by_side, title, tables, draw),
+                make=partial(_side_by_side, sheets, panel, title, tables),
             )
 
 
+class _Sheet:
+    """A figure that shows the same panels of one layer after another."""
+
+    def __init__(self, panel: _Panel, title: str, tables: Sequence[Table]) -> None:
+        figure = figure_with_text(_width(tables), 4.1, title=title)
+        panels = fixed_panels(figure, len(tables), len(tables))
+        self._figure = figure
+        self._panels = [panel(axes, table) for axes, table in zip(panels, tables, strict=True)]
+
+    def show(self, lines: Sequence[str], tables: Sequence[Table]) -> Figure:
+        self._figure.texts[0].set_text("\n".join(lines))
+        for panel, table in zip(self._panels, tables, strict=True):
+            panel.show(table)
+        return self._figure
+
+
 def _side_by_side(
-    title: str, tables: Sequence[Table], draw: Callable[[Axes, Table], None]
+    sheets: dict[Hashable, _Sheet], panel: _Panel, title: str, tables: Sequence[Table]
 ) -> Figure:
-    figure = figure_with_text(8 if len(tables) == 1 else 13, 4.1, title=title)
-    panels = fixed_panels(figure, len(tables), len(tables))
-    for axes, table in zip(panels, tables, strict=True):
-        draw(axes, table)
-    return figure
+    """Draw tables on the sheet that has such panels, and room for so many lines of a title."""
+    lines = title_lines(title, _width(tables))
+    key = (panel, len(lines))
+    if key not in sheets:
+        sheets[key] = _Sheet(panel, title, tables)
+    return sheets[key].show(lines, tables)
+
+
+def _width(tables: Sequence[Table]) -> float:
+    return 8 if len(tables) == 1 else 13
 
 
 def _all_layers_figures(shown: Dimensions, variant: Variant) -> Iterator[Drawing]:
     kinds = {
-        f"{shown.noun}_histograms": _all_distributions,
-        f"{_KINDS[shown.index]}_scatter": _all_values,
+        f"{shown.noun}_histograms": draw_distributions,
+        f"{_KINDS[shown.index]}_scatter": draw_all_values,
     }
     for kind, draw in kinds.items():
-        yield Drawing(
-            name=f"all_layers_{variant.name}_{kind}.png", make=partial(draw, shown, variant)
-        )
-
-
-def _all_distributions(shown: Dimensions, variant: Variant) -> Figure:
-    x, y = _unit(variant), f"number of {shown.index}s"
-    return _all_layers(shown, variant, draw_distribution_on, x=x, y=y)
-
-
-def _all_values(shown: Dimensions, variant: Variant) -> Figure:
-    return _all_layers(shown, variant, draw_values_on, x=shown.index, y=_unit(variant))
-
-
-def _all_layers(
-    shown: Dimensions,
-    variant: Variant,
-    draw: Callable[[Axes, Table, CommonScale], None],
-    *,
-    x: str,
-    y: str,
-) -> Figure:
-    tables = variant.tables
-    scale = CommonScale.of(np.concatenate([each[variant.mode] for each in tables.values()]))
-    figure, panels = layer_panels(f"All layers: {shown.title}", list(tables), x=x, y=y)
-    for axes, table in zip(panels, tables.values(), strict=True):
-        draw(axes, table, scale)
-    return figure
-
-
-def _unit(variant: Variant) -> str:
-    return next(iter(variant.tables.values())).label(variant.mode)
-
-
-def _against(shown: Dimensions) -> Figure:
-    figure, panels = layer_panels(
-        f"Direction against strength: {shown.title}",
-        list(shown.means),
-        x="mean abs / largest mean abs of the layer (outer lines: always one sign)",
-        y="mean / largest mean abs of the layer",
-    )
-    for table, axes in zip(shown.means.values(), panels, strict=True):
-        draw_against(axes, table)
-    return figure
+        make = partial(draw, f"All layers: {shown.title}", variant.tables)
+        yield Drawing(name=f"all_layers_{variant.name}_{kind}.png", make=make)
 
 
 def _variant(name: str, index: str, results: Results, layers: Sequence[int]) -> Variant:

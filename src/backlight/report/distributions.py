@@ -1,106 +1,106 @@
-"""One layer's numbers: how they are distributed, each for itself, and two against each other.
+"""One layer's numbers: how they are distributed, and each for itself with the largest named.
 
 The tables have two columns: one that counts, ``dimension`` or ``feature``, and the numbers, which
-are called by how they were aggregated.
+are called by how they were aggregated. A panel can show one table after another, which takes half
+as long as a new panel.
 """
 
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from matplotlib.patches import StepPatch
 
 from backlight.report.colours import MODES, STAR
-from backlight.report.names import name_points
-from backlight.report.scales import CommonScale
-from backlight.tables import Table
+from backlight.report.names import PointNames
+from backlight.tables import Column, Table
 
-_NUM_BINS, _NUM_SMALL_BINS = 100, 50
-_NUM_STARS, _NUM_SMALL_STARS = 20, 5
+_NUM_BINS, _NUM_STARS = 100, 20
 _MANY = 5000  # points, above which each is drawn finer
 _SCIENTIFIC = (-2, 4)
 
 
-def draw_distribution(axes: Axes, table: Table) -> None:
-    """Draw how one layer's numbers are distributed, with their mean.
+@final
+class DistributionPanel:
+    """How one layer's numbers are distributed, with their mean."""
 
-    Args:
-        axes: Where to draw; the caller owns the figure.
-        table: The numbers.
-    """
-    index, column = table.columns
-    values = table[column]
-    _draw_bars(axes, table, np.histogram_bin_edges(values, _NUM_BINS))
-    axes.ticklabel_format(axis="x", scilimits=_SCIENTIFIC)
-    axes.set(xlabel=table.label(column), ylabel=f"number of {index}s")
-    axes.legend([f"{len(values):,} {index}s", f"mean {values.mean():.3g}"], frameon=False)
+    def __init__(self, axes: Axes, table: Table) -> None:
+        """Draw a first table.
 
+        Args:
+            axes: Where to draw; the caller owns the figure.
+            table: The numbers.
+        """
+        index, column = table.columns
+        self._axes = axes
+        self._bars: StepPatch = axes.stairs([0], [0, 1], fill=True, color=MODES[column], alpha=0.85)
+        self._mean = axes.axvline(0.0, color="black", linewidth=1, linestyle="--")
+        axes.set_yscale("symlog", linthresh=1)  # a single dimension far out can be seen
+        axes.ticklabel_format(axis="x", scilimits=_SCIENTIFIC)
+        axes.set(xlabel=table.label(column), ylabel=f"number of {index}s")
+        self._words = axes.legend(["values", "mean"], frameon=False).get_texts()
+        self.show(table)
 
-def draw_distribution_on(axes: Axes, table: Table, scale: CommonScale) -> None:
-    """Draw how one layer's numbers are distributed, on a horizontal scale that layers share."""
-    _draw_bars(axes, table, scale.edges(_NUM_SMALL_BINS))
-    axes.set_xscale(scale.name, **scale.options)
-    scale.limit_ticks(axes.xaxis)
-
-
-def draw_values(axes: Axes, table: Table) -> None:
-    """Draw each number, with the twenty largest starred and named.
-
-    Args:
-        axes: Where to draw; the caller owns the figure.
-        table: The numbers.
-    """
-    index, column = table.columns
-    largest = _draw_points(axes, table, num_stars=_NUM_STARS)
-    axes.margins(y=0.12)
-    axes.ticklabel_format(axis="y", scilimits=_SCIENTIFIC)
-    axes.set(xlabel=index, ylabel=table.label(column))
-    axes.autoscale_view()
-    name_points(axes, table[index][largest], table[column][largest])
+    def show(self, table: Table) -> None:
+        """Draw another table of the same columns instead."""
+        index, column = table.columns
+        values = table[column]
+        edges = np.histogram_bin_edges(values, _NUM_BINS)
+        mean = float(values.mean())
+        self._bars.set_data(np.histogram(values, bins=edges)[0], edges)
+        self._mean.set_xdata([mean, mean])
+        self._words[0].set_text(f"{len(values):,} {index}s")
+        self._words[1].set_text(f"mean {mean:.3g}")
+        self._axes.relim()
+        self._axes.autoscale_view()
 
 
-def draw_values_on(axes: Axes, table: Table, scale: CommonScale) -> None:
-    """Draw each number, with the five largest starred, on a vertical scale that layers share."""
-    _draw_points(axes, table, num_stars=_NUM_SMALL_STARS)
-    axes.set_yscale(scale.name, **scale.options)
-    scale.limit_ticks(axes.yaxis)
+@final
+class ValuesPanel:
+    """Each number of one layer, with the twenty largest starred and named."""
+
+    def __init__(self, axes: Axes, table: Table) -> None:
+        """Draw a first table.
+
+        Args:
+            axes: Where to draw; the caller owns the figure.
+            table: The numbers.
+        """
+        index, column = table.columns
+        self._axes = axes
+        looks: dict[str, Any] = {"color": MODES[column], "linewidths": 0}
+        self._points = axes.scatter([], [], **looks)
+        star: dict[str, Any] = {"s": 28, "marker": "*", "color": STAR, "zorder": 3, "linewidths": 0}
+        self._stars = axes.scatter([], [], **star)
+        self._zero = axes.axhline(0, color="black", linewidth=0.6)
+        self._names = PointNames(axes, _NUM_STARS)
+        axes.margins(y=0.12)
+        axes.ticklabel_format(axis="y", scilimits=_SCIENTIFIC)
+        axes.set(xlabel=index, ylabel=table.label(column))
+        self.show(table)
+
+    def show(self, table: Table) -> None:
+        """Draw another table of the same columns instead."""
+        index, column = table.columns
+        places, values = table[index], table[column]
+        look = look_of_points(len(values))
+        self._points.set(offsets=np.column_stack([places, values]))
+        self._points.set(sizes=[look["s"]], alpha=look["alpha"])
+        largest = largest_of(values, _NUM_STARS)
+        self._stars.set_offsets(np.column_stack([places[largest], values[largest]]))
+        self._zero.set_visible(bool((values < 0).any()))
+        shown = np.append(values, 0.0) if self._zero.get_visible() else values
+        ends = [(places.min(), shown.min()), (places.max(), shown.max())]
+        self._axes.dataLim.set_points(np.array(ends, dtype=np.float64))
+        self._axes.autoscale_view()
+        self._names.show(places[largest], values[largest])
 
 
-def draw_against(axes: Axes, table: Table) -> None:
-    """Draw the signed mean against the mean of absolute values, both over the largest of these.
-
-    On the grey lines, a dimension always has one sign; on the middle one, signs cancel.
-
-    Args:
-        axes: Where to draw; the caller owns the figure.
-        table: Columns ``mean`` and ``mean_abs`` of one layer.
-    """
-    largest = float(table["mean_abs"].max()) or 1.0
-    for sign in (1, 0, -1):
-        axes.plot([0, 1], [0, sign], color="grey", linewidth=0.7)
-    looks: dict[str, Any] = {"s": 4, "color": "#6b46c1", "alpha": 0.5, "linewidths": 0}
-    x, y = (table[name] / largest for name in ("mean_abs", "mean"))
-    axes.scatter(x, y, rasterized=True, **looks)
+def look_of_points(count: int) -> dict[str, float]:
+    """Choose how large points are, and how opaque, by how many there are in a panel."""
+    return {"s": 5, "alpha": 0.5} if count <= _MANY else {"s": 1.5, "alpha": 0.25}
 
 
-def _draw_bars(axes: Axes, table: Table, edges: NDArray[np.float64]) -> None:
-    _, column = table.columns
-    counts, _ = np.histogram(table[column], bins=edges)
-    axes.stairs(counts, edges, fill=True, color=MODES[column], alpha=0.85)
-    axes.axvline(float(table[column].mean()), color="black", linewidth=1, linestyle="--")
-    axes.set_yscale("symlog", linthresh=1)  # a single dimension far out can be seen
-
-
-def _draw_points(axes: Axes, table: Table, *, num_stars: int) -> NDArray[np.int64]:
-    """Draw all numbers and star the largest; return the rows of these."""
-    index, column = table.columns
-    places, values = table[index], table[column]
-    size, alpha = (5, 0.5) if len(values) <= _MANY else (1.5, 0.25)
-    looks: dict[str, Any] = {"color": MODES[column], "linewidths": 0, "rasterized": True}
-    axes.scatter(places, values, s=size, alpha=alpha, **looks)
-    largest = np.argsort(-np.abs(values), kind="stable")[:num_stars]
-    star: dict[str, Any] = {"s": 28, "marker": "*", "color": STAR, "zorder": 3, "linewidths": 0}
-    axes.scatter(places[largest], values[largest], **star)
-    if (values < 0).any():
-        axes.axhline(0, color="black", linewidth=0.6)
-    return largest
+def largest_of(values: Column, most: int) -> Column:
+    """Return the rows of the largest absolute values, the largest first."""
+    return np.argsort(-np.abs(values), kind="stable")[:most]

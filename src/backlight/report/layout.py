@@ -43,7 +43,7 @@ def figure_with_text(
     Returns:
         The figure, which arranges panels that are added to it.
     """
-    above, small = _wrap([title], width, 12), _wrap([subtitle], width, 9)
+    above, small = title_lines(title, width), _wrap([subtitle], width, 9)
     sentences = _wrap(caption, width, 9)
     top = 2 * _EDGE + _LINE[12] * len(above) + _LINE[9] * len(small)
     below = (_EDGE + _LINE[9] * len(sentences)) * bool(sentences)
@@ -60,6 +60,11 @@ def figure_with_text(
     room = (0, bottom / total, 1, height / total)
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=room, w_pad=_EDGE, h_pad=_EDGE / 2))
     return figure
+
+
+def title_lines(title: str, width: float) -> list[str]:
+    """Break a title into the lines that it has above a figure of a width."""
+    return _wrap([title], width, 12)
 
 
 def free_room(figure: Figure) -> tuple[float, float, float, float]:

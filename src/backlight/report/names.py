@@ -1,6 +1,6 @@
 """Names beside points, placed where they can be read."""
 
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,29 +18,46 @@ _AROUND = [
 """Where a point's name is tried: right and left of it, then above and below, then farther off."""
 
 
-def name_points(axes: Axes, x: NDArray[np.int64], y: NDArray[np.float64]) -> None:
-    """Write each point's number beside it, where no other name or named point is.
+@final
+class PointNames:
+    """The numbers of points, each written beside its point, where no other name or point is."""
 
-    Args:
-        axes: Where the points are; the caller owns the figure.
-        x: The points' numbers, which are their horizontal places too.
-        y: Their vertical places.
-    """
-    points = axes.transAxes.inverted().transform(axes.transData.transform(np.column_stack([x, y])))
-    middles, halves = list(points), [_POINT] * len(points)
-    for number, point in zip(x, points, strict=True):
-        half = np.array([_LETTER * len(str(number)) + 0.002, _HEIGHT])
-        place = _free_place(point, half, np.array(middles), np.array(halves))
-        middles.append(place)
-        halves.append(half)
+    def __init__(self, axes: Axes, most: int) -> None:
+        """Write nothing yet.
+
+        Args:
+            axes: Where the points are; the caller owns the figure.
+            most: How many there are at most.
+        """
         looks: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "color": "#444444"}
         ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-        axes.text(place[0], place[1], str(number), transform=axes.transAxes, bbox=ground, **looks)
-    lines = np.stack([points, middles[len(points) :]], axis=1)
-    leader: dict[str, Any] = {"colors": "#bbbbbb", "linewidths": 0.5, "zorder": 2}
-    axes.add_collection(
-        LineCollection(list(lines), transform=axes.transAxes, **leader), autolim=False
-    )
+        inside: dict[str, Any] = {"transform": axes.transAxes}
+        self._axes = axes
+        self._texts = [axes.text(0, 0, "", bbox=ground, **looks, **inside) for _ in range(most)]
+        leader: dict[str, Any] = {"colors": "#bbbbbb", "linewidths": 0.5, "zorder": 2}
+        self._leaders = LineCollection([], **leader, **inside)
+        axes.add_collection(self._leaders, autolim=False)
+
+    def show(self, x: NDArray[np.int64], y: NDArray[np.float64]) -> None:
+        """Write the names of some points; those of others are gone.
+
+        Args:
+            x: The points' numbers, which are their horizontal places too.
+            y: Their vertical places.
+        """
+        to_parts = self._axes.transData - self._axes.transAxes
+        points = to_parts.transform(np.column_stack([x, y]))
+        middles, halves = list(points), [_POINT] * len(points)
+        for text in self._texts:
+            text.set_text("")
+        for text, number, point in zip(self._texts, x, points, strict=False):
+            half = np.array([_LETTER * len(str(number)) + 0.002, _HEIGHT])
+            place = _free_place(point, half, np.array(middles), np.array(halves))
+            middles.append(place)
+            halves.append(half)
+            text.set(text=str(number), position=(place[0], place[1]))
+        lines = np.stack([points, middles[len(points) :]], axis=1)
+        self._leaders.set_segments(list(lines))
 
 
 def _free_place(

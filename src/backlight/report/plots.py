@@ -90,9 +90,11 @@ def plots_from_json(found: Sequence[Mapping[str, Any]]) -> list[Plot]:
 
 def rows_of(panel: Panel, table: Table) -> Table:
     """Select the rows of a table that a panel draws."""
+    # Values are compared as they are written: text that looks like a number is read as one.
     kept = np.ones(table.num_rows, dtype=bool)
     for column, value in panel.where.items():
-        kept &= table[column] == value
+        names = np.array([_name(each) for each in table[column].tolist()], dtype=np.str_)
+        kept &= names == _name(value)
     return table.select(kept)
 
 
@@ -101,9 +103,8 @@ def series_of(panel: Panel, table: Table) -> dict[str, NDArray[np.bool_]]:
     if panel.series is None:
         return {"": np.ones(table.num_rows, dtype=bool)}
     values = list(dict.fromkeys(table[panel.series].tolist()))
-    names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
     column = table[panel.series]
-    return {name: column == value for name, value in zip(names, values, strict=True)}
+    return {_name(value): column == value for value in values}
 
 
 def places_of(panel: Panel, table: Table) -> tuple[NDArray[np.float64], list[str]]:
@@ -126,3 +127,7 @@ def places_of(panel: Panel, table: Table) -> tuple[NDArray[np.float64], list[str
 def dodge(number: int, count: int) -> float:
     """Return by how much one of so many series is beside the middle of its category."""
     return _DODGE * ((number + 0.5) / count - 0.5)
+
+
+def _name(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -5,10 +5,11 @@ Equal figures give equal bytes.
 
 import io
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -17,6 +18,8 @@ from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
 from backlight.errors import shorten
 from backlight.foreign.text import plain, sign
+from backlight.report.canvas import Canvas, Words
+from backlight.report.pixels import png_of
 
 _DPI = 110
 _LONGEST, _LONGEST_INSIDE = 300, 80  # letters of a line around the panels, and in them
@@ -24,20 +27,47 @@ _LONGEST, _LONGEST_INSIDE = 300, 80  # letters of a line around the panels, and 
 
 def rendered(name: str, figure: Figure) -> bytes:
     """Render a figure as its file's name says; in a drawing (.svg), text stays text."""
-    is_drawing = name.endswith(".svg")
-    buffer, named = io.BytesIO(), ("Date", "Creator") if is_drawing else ("Software",)
     make_plain(figure)
-    # Without a salt of its own, matplotlib names clipping paths at random; it also writes down the
-    # time, its version, and letters as paths, unless it is told not to.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "backlight"}):
-        ending, dpi = ("svg", "figure") if is_drawing else ("png", _DPI)
-        figure.savefig(buffer, format=ending, dpi=dpi, metadata=dict.fromkeys(named))
-    return buffer.getvalue()
+    return _svg(figure) if name.endswith(".svg") else _png(figure)
 
 
 def png(figure: Figure) -> bytes:
     """Render a figure as pixels."""
     return rendered(".png", figure)
+
+
+def _svg(figure: Figure) -> bytes:
+    # Without a salt of its own, matplotlib names clipping paths at random; it also writes down the
+    # time, its version, and letters as paths, unless it is told not to.
+    buffer, unnamed = io.BytesIO(), dict.fromkeys(("Date", "Creator"))
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "backlight"}):
+        figure.savefig(buffer, format="svg", metadata=unnamed)
+    return buffer.getvalue()
+
+
+def _png(figure: Figure) -> bytes:
+    # Figure.savefig would draw everything twice.
+    before = figure.dpi
+    figure.dpi = _DPI
+    try:
+        width, height = map(int, figure.bbox.size)
+        renderer = _renderer(width, height)
+        renderer.clear()
+        figure.draw(renderer)
+    finally:
+        figure.dpi = before
+    return png_of(renderer.pixels(), dpi=_DPI)
+
+
+@lru_cache(maxsize=8)
+def _renderer(width: int, height: int) -> Canvas:
+    """Return what draws figures of one size; it remembers how large words and formulas are."""
+    return Canvas(width, height, _DPI, _words())
+
+
+@cache
+def _words() -> Words:
+    return Words(_DPI)
 
 
 def make_plain(figure: Figure) -> None:
@@ -50,15 +80,11 @@ def make_plain(figure: Figure) -> None:
     Args:
         figure: The figure, with all that is drawn in it.
     """
-    axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
-    numbers = {id(text) for axis in axes for text in _numbers(axis)}
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
-        if id(text) not in numbers:
-            longest = _LONGEST if text in figure.texts else _LONGEST_INSIDE
-            text.set_parse_math(False)
-            text.set_text(_seen(text.get_text(), longest))
-    for axis in axes:
+    for text in _texts(figure):
+        longest = _LONGEST if text in figure.texts else _LONGEST_INSIDE
+        text.set_parse_math(False)
+        text.set_text(_seen(text.get_text(), longest))
+    for axis in _axes_of(figure):
         if _is_labelled(axis):
             axis.set_major_formatter(_PlainLabels(axis.get_major_formatter()))
 
@@ -77,14 +103,21 @@ def _is_labelled(axis: Axis) -> bool:
     return isinstance(axis.get_major_formatter(), (FixedFormatter, FuncFormatter))
 
 
-def _numbers(axis: Axis) -> Iterator[Text]:
-    """List what matplotlib itself writes beside an axis, some of it as formulas."""
-    yield axis.offsetText
-    ticks = axis.get_minor_ticks()
-    if not _is_labelled(axis):
-        ticks += axis.get_major_ticks()
-    for tick in ticks:
-        yield from (tick.label1, tick.label2)
+def _axes_of(figure: Figure) -> list[Axis]:
+    return [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
+
+
+def _texts(artist: Artist) -> Iterator[Text]:
+    """List all text but the numbers that matplotlib itself writes beside an axis."""
+    for child in artist.get_children():
+        if isinstance(child, Axis):
+            yield child.label
+            for tick in child.get_major_ticks() if _is_labelled(child) else ():
+                yield from (tick.label1, tick.label2)
+        elif isinstance(child, Text):
+            yield child
+        else:
+            yield from _texts(child)
 
 
 def _seen(text: str, longest: int) -> str:

@@ -1,14 +1,18 @@
 """Scales of axes that zeros, wide bands and orders of magnitude do not break, and their numbers."""
 
 from dataclasses import dataclass
+from math import ceil, floor
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+_RAISED = dict(zip(map(ord, "-0123456789"), "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
+_MINUS = "\u2212"
 _NARROW = 50.0  # times, up to which a logarithmic axis needs more than powers of ten
+_MOST_TICKS = 4
 _LINEAR_PART = 0.9  # of the values lie where a signed common scale is still about linear
 
 
@@ -19,6 +23,16 @@ def brief(value: float) -> str:
     if sign and 0 < int(power) < 4:
         return f"{float(text):.0f}"
     return f"{lead}e{int(power)}" if sign else text
+
+
+def power_of_ten(value: float) -> str:
+    """Write a number with one digit: as 10⁻², 3·10⁻⁵ or 0.03."""
+    lead, _, power = f"{value:.0e}".partition("e")
+    is_power = lead in ("1", "-1") and int(power) not in (0, 1)
+    if value == 0 or (not is_power and -3 < int(power) < 4):
+        return f"{float(f'{value:.0e}'):g}".replace("-", _MINUS)
+    times = {"1": "", "-1": "-"}.get(lead, f"{lead}\u00b7")
+    return f"{times}10{str(int(power)).translate(_RAISED)}".replace("-", _MINUS)
 
 
 def number_briefly(axis: Axis, leads: tuple[int, ...]) -> None:
@@ -84,21 +98,29 @@ class CommonScale:
         linear = float(np.quantile(sizes, _LINEAR_PART)) if len(sizes) else 1.0
         return CommonScale(low=low, high=high, linear=linear)
 
-    @property
-    def name(self) -> str:
-        """The scale, as matplotlib calls it."""
-        return "log" if self.linear is None else "asinh"
+    def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where values are on the scale."""
+        if self.linear is None:
+            return np.log10(values)
+        return np.arcsinh(values / self.linear)
 
-    @property
-    def options(self) -> dict[str, float]:
-        """Its options."""
-        return {} if self.linear is None else {"linear_width": self.linear}
-
-    def limit_ticks(self, axis: Axis) -> None:
-        """Keep the numbers along a signed scale from covering each other."""
+    def ticks(self) -> list[float]:
+        """Choose at most five values that are numbered: round ones, or the ends and zero."""
         if self.linear is not None:
-            axis.set_major_locator(FixedLocator([self.low, 0, self.high]))
-            axis.set_major_formatter("{x:.0e}")
+            return sorted({self.low, 0.0, self.high})
+        low, high = np.log10([self.low, self.high]).tolist()
+        powers = np.arange(ceil(low - 1e-9), floor(high + 1e-9) + 1)
+        if len(powers) > 1:
+            return [10.0**power for power in powers[:: -(-len(powers) // _MOST_TICKS)].tolist()]
+        return sorted({self.low, self.high})
+
+    def marks(self) -> list[float]:
+        """List the multiples of powers of ten between the ends of a logarithmic scale."""
+        if self.linear is not None:
+            return []
+        first, last = np.floor(np.log10([self.low, self.high])).astype(int)
+        multiples = np.outer(10.0 ** np.arange(first, last + 1), np.arange(2, 10)).flatten()
+        return multiples[(multiples >= self.low) & (multiples <= self.high)].tolist()
 
     def edges(self, num_bins: int) -> NDArray[np.float64]:
         """Divide the scale into bins that look equally wide on it."""

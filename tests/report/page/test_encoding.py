@@ -134,14 +134,15 @@ def test_colours_are_one_more_choice():
     split = Colouring(label="split", values=["train", "test"])
     found = encoded(scatter(loss, split))
     assert found["choices"][1] == {"label": "Colour", "options": ["loss", "split"]}
-    assert [found["planes"][key]["colouring"] for key in ("0/0", "0/1")] == [0, 1]
+    assert found["planes"] == {"0/0": [0, 0], "0/1": [0, 1]}
+    assert [sheet["x"] for sheet in found["sheets"]] == [[0, 1]]
     assert found["colourings"][0]["told"] == ["0.5", "nan"]
     assert found["colourings"][0]["colours"][1] == "soft"
     assert found["colourings"][1]["legend"] == [("train", "first"), ("test", "second")]
 
 
 def test_points_without_a_colouring_are_there_too():
-    assert encoded(scatter())["planes"]["0/0"]["colouring"] == 0
+    assert encoded(scatter())["planes"] == {"0/0": [0, 0]}
 
 
 def test_rare_words_share_a_colour():

@@ -23,7 +23,8 @@ WORDS = [word for name, value in SMALL.items() for word in (f"--{name}", str(val
 
 def test_an_experiment_is_carried_out_from_the_command_line(tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(["lab", "ln-jacobian", *WORDS, "--seeds", "2", "--output_dir", str(run)]) == 0
+    words = ["lab", "ln-jacobian", *WORDS, "--seeds", "2", "--output_dir", str(run)]
+    assert main([*words, "--table"]) == 0
     printed = capsys.readouterr().out
     assert "h.0.ln_1" in printed
     assert "chance" in printed

@@ -103,7 +103,7 @@ def test_every_way_to_ask_is_answered_and_drawn(words, others, tmp_path, no_pixe
     assert cli.main(line) == 0
 
     out = capsys.readouterr().out
-    assert "largest features" in out
+    assert "where it mattered most" in out
     results = load_results(tmp_path / "run")
     assert results.tables["top_features"]["layer"].tolist()[0] == 0
     for name in ("mean", "mean_se", "rms", "frequency", "decoder_norm"):

@@ -43,7 +43,7 @@ def test_all_numbers_of_every_feature_are_shown_the_first_mode_and_its_error_fir
     cloud = cloud_of(found)
 
     assert [each.name for each in cloud.statistics] == [
-        *("mean", "mean_se", "mean_abs", "mean_abs_se", "rms", "sign_consistency"),
+        *("mean_abs", "mean_abs_se", "mean", "mean_se", "rms", "sign_consistency"),
         *("frequency", "decoder_norm"),
     ]
     assert cloud.layers == [3, 4]
@@ -53,8 +53,8 @@ def test_all_numbers_of_every_feature_are_shown_the_first_mode_and_its_error_fir
             for layer in (3, 4):
                 array = results.statistics[f"layer_{layer}_{statistic.name}"]
                 np.testing.assert_array_equal(statistic.values[layer], array)
-    assert [each.error for each in cloud.statistics[:5]] == ["mean_se", "", "mean_abs_se", "", ""]
-    assert cloud.statistics[0].label == "mean (nats/unit)"
+    assert [each.error for each in cloud.statistics[:5]] == ["mean_abs_se", "", "mean_se", "", ""]
+    assert cloud.statistics[0].label == "mean abs (nats/unit)"
 
 
 def test_sign_consistency_is_the_mean_by_the_mean_size():
@@ -157,10 +157,12 @@ def test_very_many_features_are_shown_by_one_statistic_and_others_by_their_names
     results, found = shown_of(num_features=160_000)
     cloud = cloud_of(found)
 
-    assert [each.name for each in cloud.statistics] == ["mean", "mean_se"]
+    assert [each.name for each in cloud.statistics] == ["mean_abs", "mean_abs_se"]
     assert "--statistics mean,frequency" in cloud.note
-    more = cloud_of(list(views(results, ["frequency", "mean_abs"])))
-    assert [each.name for each in more.statistics] == ["mean", "mean_se", "frequency", "mean_abs"]
+    more = cloud_of(list(views(results, ["frequency", "mean"])))
+    assert [each.name for each in more.statistics] == [
+        *("mean_abs", "mean_abs_se", "frequency", "mean"),
+    ]
     assert "--statistics" not in more.note
     column = len(rendered([more])) - len(rendered([cloud]))
     assert column < 2 * 320_000 * 2 * 4 / 3 + 5_000
@@ -169,11 +171,15 @@ def test_very_many_features_are_shown_by_one_statistic_and_others_by_their_names
 def test_few_features_can_be_shown_by_some_statistics_too():
     _, found = shown_of(["frequency"])
 
-    assert [each.name for each in cloud_of(found).statistics] == ["mean", "mean_se", "frequency"]
+    assert [each.name for each in cloud_of(found).statistics] == [
+        *("mean_abs", "mean_abs_se", "frequency"),
+    ]
 
 
 def test_a_statistic_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(ConfigError, match="no statistic 'median' of single features; it has mean"):
+    with pytest.raises(
+        ConfigError, match="no statistic 'median' of single features; it has 'mean_abs'"
+    ):
         shown_of(["median"])
 
 
@@ -183,9 +189,9 @@ def test_the_depth_profile_has_the_numbers_of_layers():
     (profile,) = of_kind(found, Lines, "Depth profile")
 
     average, largest = profile.charts[0].series
-    np.testing.assert_array_equal(average.y, table["mean"])
-    np.testing.assert_array_equal(average.high - average.y, table["mean_std"])
-    np.testing.assert_array_equal(largest.y, table["mean_max"])
+    np.testing.assert_array_equal(average.y, table["mean_abs"])
+    np.testing.assert_allclose(average.high - average.y, table["mean_abs_std"])
+    np.testing.assert_array_equal(largest.y, table["mean_abs_max"])
     np.testing.assert_array_equal(profile.charts[-1].series[0].y, table["loss"])
     assert "Loss: with the reconstruction in place." in profile.note
     assert found[0] is profile
@@ -214,33 +220,40 @@ def test_quality_is_shown_down_to_a_little_below_zero():
     assert lines.charts[0].levels == {"least to be trusted": 0.3}
 
 
-def test_sizes_of_few_layers_are_lines_that_hold_every_feature_once():
-    _, found = shown_of(never=10)
-    (lines,) = of_kind(found, Lines, "How large")
+def test_one_layer_has_histograms_that_hold_every_known_feature_once():
+    results, found = shown_of(layers=(5,), never=10)
+    (lines,) = of_kind(found, Lines, "spread")
 
-    assert len(lines.charts) == 2
-    for chart in lines.charts:
-        for series in chart.series:
-            assert series.y.sum() == pytest.approx(100 * 40 / 50)
+    for chart, mode in zip(lines.charts, ("mean_abs", "mean"), strict=True):
+        (series,) = chart.series
+        values = results.statistics[f"layer_5_{mode}"]
+        assert np.nansum(series.y) == 40
+        assert chart.marks["average"] == pytest.approx(np.nanmean(values))
+        assert series.x[0] - np.nanmin(values) == pytest.approx((series.x[1] - series.x[0]) / 2)
+        assert not (series.y == 0).any()
 
 
-def test_sizes_of_many_layers_are_a_map():
+def test_several_layers_have_a_map_of_sizes():
     results, found = shown_of(layers=tuple(range(9)))
     (sizes,) = of_kind(found, CellMap)
-    cells = sizes.maps[1,]
+    cells = sizes.maps[0,]
 
     np.testing.assert_allclose(np.nansum(cells.values, axis=0), 100)
     values = results.statistics["layer_4_mean_abs"]
-    row = next(place for place, name in enumerate(sizes.rows) if float(name) == 1.0)
-    expected = 100 * np.mean((values > 0.5) & (values <= 1))
-    assert np.nan_to_num(cells.values[row, 4]) == pytest.approx(expected)
+    row = sizes.rows.index("1")
+    expected = 100 * np.mean((values > 2**-0.5) & (values <= 1))
+    assert expected > 0
+    assert cells.values[row, 4] == pytest.approx(expected)
 
 
 def test_the_largest_are_a_table_fewer_of_each_layer_if_there_are_many():
-    results, found = shown_of()
-    (rows,) = of_kind(found, Rows, "Largest features")
-    assert rows.table == results.tables["top_features"]
-    assert rows.note.startswith("The 6 largest of each layer by mean and by mean abs")
+    results = feature_results()
+    table = results.tables["top_features"]
+    table["rank_mean_abs"][:6] = [3, 1, 2, 6, 5, 4]
+    (rows,) = of_kind(list(views(results)), Rows, "Largest features")
+    assert rows.table["feature"][:6].tolist() == table["feature"][[1, 2, 0, 5, 4, 3]].tolist()
+    assert rows.table["feature"][6:].tolist() == table["feature"][6:].tolist()
+    assert rows.note.startswith("The 6 largest of each layer by mean abs and by mean")
     assert list(rows.columns)[:4] == ["layer", "feature", "mean", "mean_se"]
 
     (rows,) = of_kind(shown_of(layers=tuple(range(9)), num_ranked=30)[1], Rows, "Largest features")

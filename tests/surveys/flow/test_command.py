@@ -78,7 +78,7 @@ def test_both_paths_of_a_half_add_up_along_depth(options):
 
 @pytest.mark.parametrize("view", [*VIEWS, "all"])
 def test_a_view_gives_its_own_tables_and_files(options, place, view, capsys):
-    assert cli.main(words(options, view=view, output_dir="run")) == 0
+    assert cli.main(words(options, view=view, output_dir="run", table=True)) == 0
 
     expected = set().union(*VIEWS.values()) if view == "all" else VIEWS[view]
     manifest = json.loads((place / "run/manifest.json").read_text(encoding="utf-8"))

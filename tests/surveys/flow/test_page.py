@@ -120,8 +120,19 @@ def test_the_picture_tells_the_norm_at_each_depth_and_between_the_halves(num_lay
     found = "\n\n".join(told(next(views(results))))
 
     told_norms = re.findall(r"Depth \d+, [^\n]*\ngradient norm: ([\d.e+-]+)", found)
-    assert [float(norm) for norm in told_norms] == [float(f"{norm:.4g}") for norm in norms]
+    assert [float(norm) for norm in told_norms] == [float(f"{norm:.4g}") for norm in norms[::-1]]
     assert found.count("between attention and MLP") == num_layers
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_who_walks_through_the_picture_goes_with_the_gradient(parallel):
+    diagram = shown("residual", num_layers=4, parallel=parallel)[0]
+
+    heights = [shape.points[:, 1] for shape in diagram.shapes if shape.told]
+    middles = [(each.min() + each.max()) / 2 for each in heights]
+    assert (np.diff(middles) > -5).all()  # of more than 50 to the next layer
+    assert told(diagram)[0].startswith("Depth 4, behind the last layer")
+    assert told(diagram)[-1].startswith("Depth 0, the embedding")
 
 
 @pytest.mark.parametrize("range", [3.0, 1000.0], ids=["linear", "logarithmic"])
@@ -133,7 +144,7 @@ def test_the_stream_is_as_wide_at_each_depth_as_its_norm_says(range):
     (stream,) = [shape for shape in diagram.shapes if shape.paint == "third"]
     lines = [shape for shape in diagram.shapes if shape.told.startswith("Depth")]
 
-    for line, norm in zip(lines, paths.ends, strict=True):
+    for line, norm in zip(lines, paths.ends[::-1], strict=True):
         width = np.ptp(line.points[:, 0])
         near = stream.points[np.abs(stream.points[:, 1] - line.points[0, 1]) < 1e-6]
         np.testing.assert_allclose(width, 150 * paths.scale.thickness(norm))

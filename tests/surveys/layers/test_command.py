@@ -258,7 +258,7 @@ def test_the_config_holds_all_options_and_where_numbers_came_from(finished_run):
     kept = yaml.safe_load((finished_run / "config.yaml").read_text(encoding="utf-8"))
 
     origin = kept.pop("provenance")
-    of_the_call = {"output_dir", "overwrite", "resume", "figures"}
+    of_the_call = {"output_dir", "overwrite", "resume", "figures", "table", "quiet"}
     assert set(kept) == set(LayersConfig.model_fields) - of_the_call
     assert (kept["save_outputs"], kept["layers"], kept["batch_size"]) == (True, "0,2", 3)
     assert origin["command"] == "layers"
@@ -280,7 +280,7 @@ def test_a_run_can_be_repeated_from_its_own_config(finished_run, place, no_figur
 
 
 def test_the_table_is_printed_with_errors_and_where_results_went(survey, place, capsys, no_figures):
-    assert cli.main(survey(output_dir="out", aggregation_mode="both")) == 0
+    assert cli.main(survey(output_dir="out", aggregation_mode="both", table=True)) == 0
 
     out = capsys.readouterr().out
     table = backlight.load_results(place / "out").tables["layers"]
@@ -289,8 +289,8 @@ def test_the_table_is_printed_with_errors_and_where_results_went(survey, place, 
         for column in ("mean", "mean_se", "mean_abs", "mean_abs_se", "mean_abs_max"):
             assert f"{table[column][layer]:.3e}" in row, column
     assert "247 tokens in 14 passages" in out
-    assert re.search(r"Results +out\n", out)
-    assert "backlight report out" in out
+    assert re.search(r"Tables +out/tables/\*\.csv\n", out)
+    assert "backlight layers out/config.yaml" in out
 
 
 @pytest.mark.parametrize("figures", ["all", "overview", "none"])

@@ -66,7 +66,8 @@ def histograms(rows):
 
 
 def drawn(names, **options):
-    return made(draw(results_of(names, **options)))
+    results = results_of(names, **options)
+    return made(lambda: draw(results))
 
 
 def title_of(figure):
@@ -138,8 +139,10 @@ def test_every_figure_says_what_it_shows_of_which_model():
 def test_every_axis_is_labelled():
     for name, figure in drawn(["mean", "mean_abs"]).items():
         if name.startswith("all_layers") or name == "mean_against_mean_abs.png":
-            assert figure.get_supxlabel(), name
-            assert figure.get_supylabel(), name
+            upright = [
+                text.get_rotation() for text in figure.axes[0].texts if text.get_size() == 10
+            ]
+            assert upright == [0, 90], name
         else:
             assert all(axes.get_ylabel() for axes in figure.axes), name
             assert figure.axes[-1].get_xlabel() or name.startswith("token_"), name
@@ -152,10 +155,11 @@ def test_layers_that_are_compared_share_their_scales():
         "all_layers_mean_gradient_histograms.png",
         "all_layers_mean_activation_scatter.png",
     ):
-        panels = [axes for axes in figures[name].axes if axes.axison]
-        assert [axes.get_title() for axes in panels] == [f"layer {layer}" for layer in range(8)]
-        assert len({axes.get_xlim() for axes in panels}) == 1
-        assert len({axes.get_ylim() for axes in panels}) == 1
+        (axes,) = figures[name].axes
+        words = [text.get_text() for text in axes.texts]
+        assert [word for word in words if word.startswith("layer")] == [
+            f"layer {layer}" for layer in range(8)
+        ]
 
 
 def test_the_unit_of_normalised_numbers_is_on_the_axis():

@@ -151,7 +151,7 @@ def test_gradients_are_those_of_whole_hidden_states(asked):
 
 def test_nothing_is_written_unless_asked_for(asked, config, place, capsys):
     results = backlight.tokens(**asked)
-    assert cli.main(["tokens", config()]) == 0
+    assert cli.main(["tokens", config(), "--table"]) == 0
 
     assert [path.name for path in place.iterdir()] == ["some.yaml"]
     assert results.path is None

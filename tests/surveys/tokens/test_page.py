@@ -12,6 +12,7 @@ from backlight.report.page.views import CellMap, Lines, Page, Rows, Scatter
 from backlight.surveys.tokens.page import views
 from zoo.token_results import CITY, token_results
 
+PLACES = (*CITY, ("answer", "X"))
 STRUCTURAL, ZERO, ABSENT = 1, 2, 3
 MEASURES = ("gradient_norm", "grad_x_act", "activation_norm")
 
@@ -64,10 +65,10 @@ def test_means_and_errors_are_those_of_the_table(measure):
 
     for row, layer in enumerate(heat.rows):
         own = select(results.tables["positions"], layer=float(layer))
-        np.testing.assert_array_equal(cells.values[row], own[measure][: len(CITY)])
-        np.testing.assert_array_equal(cells.errors[row], own[f"{measure}_se"][: len(CITY)])
-    assert cells.columns == [token for _, token in CITY]
-    assert cells.names == [name for name, _ in CITY]
+        np.testing.assert_array_equal(cells.values[row], own[measure])
+        np.testing.assert_array_equal(cells.errors[row], own[f"{measure}_se"])
+    assert cells.columns == [token for _, token in PLACES]
+    assert cells.names == [name for name, _ in PLACES]
     assert heat.rows == ["0", "1", "2"]
 
 
@@ -83,7 +84,7 @@ def test_each_prompt_can_be_stepped_to(measure):
         cells = heat.maps[0, MEASURES.index(measure), prompt + 1]
         for row, layer in enumerate(heat.rows):
             array = results.data[f"layers.{layer}.resid.post/{measure}"]
-            np.testing.assert_array_equal(cells.values[row], array[prompt, 0, : len(CITY)])
+            np.testing.assert_array_equal(cells.values[row], array[prompt, 0])
 
 
 def test_zeros_of_causality_are_marked_in_means_and_prompts_but_not_activations():
@@ -92,9 +93,10 @@ def test_zeros_of_causality_are_marked_in_means_and_prompts_but_not_activations(
     for prompt in (0, 5):
         for measure in (0, 1):
             marks = heat.maps[0, measure, prompt].marks
-            assert (marks[-1, :-1] == STRUCTURAL).all()
-            assert not marks[:-1].any()
-            assert marks[-1, -1] == 0
+            assert (marks[-1, :-2] == STRUCTURAL).all()
+            assert not marks[:-1, :-1].any()
+            assert marks[-1, -2] == 0
+            assert (marks[:, -1] == STRUCTURAL).all()  # the answer's last token
         assert heat.maps[0, 2, prompt].marks is None
     assert heat.reasons[STRUCTURAL - 1] == "zero by causality"
     assert "Hatched: zero by causality" in heat.note
@@ -107,9 +109,8 @@ def test_a_zero_that_could_be_another_value_has_its_own_mark():
     (heat,) = heat_maps(list(views(results)))
 
     assert heat.maps[0, 0, 3].marks[1, 4] == ZERO
-    assert heat.maps[0, 0, 3].marks.sum() == ZERO
+    assert heat.maps[0, 0, 3].marks[:, :-1].sum() == ZERO
     assert heat.reasons[ZERO - 1] == "measured as exactly zero"
-    assert "Hatched" not in heat.note
 
 
 def test_a_token_that_a_prompt_lacks_is_marked_and_counted():
@@ -132,9 +133,9 @@ def test_single_prompts_have_their_own_tokens_with_blanks_that_can_be_seen():
 
     (heat,) = heat_maps(list(views(results)))
 
-    assert heat.maps[0, 0, 1].columns == [f"·0{column}" for column in range(8)]
+    assert heat.maps[0, 0, 1].columns == [f"·0{column}" for column in range(9)]
     assert heat.maps[0, 0, 2].columns[2] == "("
-    assert heat.maps[0, 0, 0].columns == [token for _, token in CITY]
+    assert heat.maps[0, 0, 0].columns == [token for _, token in PLACES]
 
 
 def test_heads_are_maps_of_their_own():
@@ -145,9 +146,9 @@ def test_heads_are_maps_of_their_own():
 
     assert heat.choices[0].options == ["attn.q", "attn.q, head 0", "attn.q, head 1"]
     array = results.data["layers.1.attn.q/gradient_norm"]
-    np.testing.assert_array_equal(heat.maps[2, 0, 3].values[1], array[2, 2, : len(CITY)])
+    np.testing.assert_array_equal(heat.maps[2, 0, 3].values[1], array[2, 2])
     means = select(results.tables["positions"], layer=1.0, head=1.0)["gradient_norm"]
-    np.testing.assert_array_equal(heat.maps[2, 0, 0].values[1], means[: len(CITY)])
+    np.testing.assert_array_equal(heat.maps[2, 0, 0].values[1], means)
 
 
 def test_kinds_with_other_layers_are_maps_of_their_own():
@@ -206,9 +207,10 @@ def test_norms_along_the_prompt_are_at_its_tokens():
     (lines,) = of_kind(found, Lines, "Along the prompt")
     (chart,) = lines.charts
 
-    assert chart.categories == [token for _, token in CITY]
-    own = select(results.tables["positions"], layer=1.0)["gradient_norm"][: len(CITY)]
-    np.testing.assert_array_equal(chart.series[1].y, own)
+    assert chart.categories == [token for _, token in PLACES]
+    own = select(results.tables["positions"], layer=1.0)["gradient_norm"]
+    np.testing.assert_array_equal(chart.series[1].y[:-1], own[:-1])
+    assert np.isnan(chart.series[1].y[-1])  # zero by causality
     assert [series.name for series in chart.series] == ["layer 0", "layer 1", "layer 2"]
 
 

@@ -28,10 +28,7 @@ def placement_tables(config: NormPlacementConfig, found: Found, trainings: Found
         ``slopes`` (prediction beside measurement), ``depths``, ``layers``, ``sizes``,
         ``training`` and ``curves``.
     """
-    curves = [
-        {**condition, "learning_rate": f"{condition['learning_rate']:g}", **curve(arrays["losses"])}
-        for condition, arrays in trainings
-    ]
+    curves = [{**condition, **curve(arrays["losses"])} for condition, arrays in trainings]
     return [
         stacked("slopes", _slopes(config, found)),
         stacked("depths", _depths(config, found), {"depth": "layers"}),

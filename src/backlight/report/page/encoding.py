@@ -109,17 +109,18 @@ def _(view: CellMap, blocks: Blocks) -> Encoded:
 
 @encode.register
 def _(view: Scatter, blocks: Blocks) -> Encoded:
-    colour = Choice(label="Colour", options=[each.label for each in view.colourings])
-    planes: Encoded = {}
-    for place, plane in view.planes.items():
-        written = _places(plane, blocks)
-        for number in range(max(1, len(view.colourings))):
-            planes[_key((*place, number))] = {**written, "colouring": number}
+    colouring = Choice(label="Colour", options=[each.label for each in view.colourings])
+    colours = range(max(1, len(view.colourings)))
     return {
         "kind": "scatter",
         "texts": blocks.texts(_plain(view.texts)),
-        "choices": _choices([*view.choices, colour]),
-        "planes": planes,
+        "choices": _choices([*view.choices, colouring]),
+        "planes": {
+            _key((*place, colour)): [sheet, colour]
+            for sheet, place in enumerate(view.planes)
+            for colour in colours
+        },
+        "sheets": [_places(plane, blocks) for plane in view.planes.values()],
         "colourings": [_colouring(each) for each in view.colourings],
     }
 

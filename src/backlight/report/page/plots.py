@@ -34,7 +34,7 @@ def views(results: Results) -> Iterator[View]:
             note=_note(plot.panels),
             charts=[chart_of(panel, tables) for panel in plot.panels],
         )
-    for name in dict.fromkeys([*about.get("printed", ()), *tables]):
+    for name in dict.fromkeys([*about.get("printed", ()), *sorted(tables)]):
         yield Rows(title=f"Table: {name.replace('_', ' ')}", table=tables[name])
 
 

@@ -18,7 +18,12 @@ from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.printing import print_shown
 from backlight.surveys.driver.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.reading import resolve, same_numbers
-from backlight.surveys.driver.screen import print_results, refuse_contradiction, where_it_went
+from backlight.surveys.driver.screen import (
+    print_results,
+    refuse_contradiction,
+    refuse_table,
+    where_it_went,
+)
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.writing import write
 
@@ -44,7 +49,9 @@ def asked(
         ConfigError: If an option does not exist or does not fit, or is one for loading a model
             although there is a subject.
     """
-    return settle(resolve(survey.options, config, options), subject)
+    read = resolve(survey.options, config, options)
+    refuse_table(read)
+    return settle(read, subject)
 
 
 def run(survey: Survey, options: Any) -> None:

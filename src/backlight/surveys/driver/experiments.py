@@ -19,6 +19,7 @@ from backlight.surveys.driver.screen import (
     first_of,
     print_results,
     refuse_contradiction,
+    refuse_table,
     where_it_went,
 )
 from backlight.surveys.driver.starting import begin, find_run
@@ -39,7 +40,9 @@ def ask_lab(lab: Lab, config: str | Path | None, options: Mapping[str, Any]) -> 
     Returns:
         Its tables; ``data`` holds what each trial found, ``metadata["remarks"]`` what it means.
     """
-    return experiment(lab, resolve(lab.options, config, {"save_outputs": False, **options}))
+    read = resolve(lab.options, config, {"save_outputs": False, **options})
+    refuse_table(read)
+    return experiment(lab, read)
 
 
 def run_lab(lab: Lab, options: Any) -> None:

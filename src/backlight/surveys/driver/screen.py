@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from math import ceil
 from typing import Any
@@ -44,6 +45,21 @@ def refuse_contradiction(options: Any) -> None:
         raise ConfigError("--table and --quiet exclude each other: print all, or the path alone.")
 
 
+def refuse_table(options: Any) -> None:
+    """Refuse to print tables for a caller in Python, for whom nothing is printed.
+
+    Args:
+        options: The options of a call.
+
+    Raises:
+        ConfigError: If they ask for it.
+    """
+    if options.table:
+        raise ConfigError(
+            "table prints whole tables on the command line; in Python they are in results.tables."
+        )
+
+
 def print_results(
     options: Any,
     results: Results,
@@ -80,8 +96,8 @@ def screen(
 
     Args:
         summary: What was found, in sentences.
-        brief: Small tables and sentences; rows that there is no room for are left out, then what
-            stands last.
+        brief: Small tables and sentences, of which empty ones are left out; so are rows that there
+            is no room for, then the last tables.
         places: Where it went.
 
     Returns:
@@ -90,7 +106,7 @@ def screen(
     end = [Text(), *map(Text, places)] if places else []
     told = wrapped(summary)
     room = NUM_LINES - len(told) - sum(map(_height, end))
-    return [*told, *_fitted([_small(each) for each in brief], room), *end]
+    return [*told, *_fitted([_small(each) for each in brief if each], room), *end]
 
 
 def where_it_went(results: Results, command: str, picture: str) -> list[str]:
@@ -146,10 +162,32 @@ def first_of(sentences: Sequence[str], num_lines: int) -> list[str]:
     return [*sentences[:fit], f"... and {more} with --table."]
 
 
-def _small(shown: Shown | str) -> list[Text]:
-    """Write a table in as many lines as it has rows, and one for its headings."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a screen.
+
+    Attributes:
+        lines: All of it.
+        is_table: Whether rows of it may be left out.
+    """
+
+    lines: Sequence[Text]
+    is_table: bool
+
+    @property
+    def least(self) -> int:
+        """How many of its lines make sense without the others."""
+        return min(len(self.lines), 2) if self.is_table else len(self.lines)
+
+    def first(self, num_lines: int) -> list[Text]:
+        """Take the first lines, behind a blank one."""
+        return [Text(), *self.lines[:num_lines]]
+
+
+def _small(shown: Shown | str) -> _Part:
+    """Write a sentence, or a table as a line of headings and one for each row."""
     if isinstance(shown, str):
-        return wrapped([shown])
+        return _Part(wrapped([shown]), is_table=False)
     headings = [plain(column.heading) for column in shown.columns]
     rows = [
         [plain(column.text(shown.table, row).replace("\n", " ")) for column in shown.columns]
@@ -160,7 +198,7 @@ def _small(shown: Shown | str) -> list[Text]:
         _BETWEEN.join(map(_cut, row, widths)).rstrip()  # columns without a width are left out
         for row in (headings, *rows)
     )
-    return [Text(heading, style="bold"), *map(Text, lines)]
+    return _Part([Text(heading, style="bold"), *map(Text, lines)], is_table=True)
 
 
 def _widths(rows: Sequence[Sequence[str]], gives_way: Sequence[bool]) -> list[int]:
@@ -187,30 +225,17 @@ def _width() -> int:
     return min(console().width, WIDTH)
 
 
-def _fitted(parts: Sequence[list[Text]], room: int) -> list[Text]:
-    """Keep as many lines of each part as there is room for, a blank line before each.
-
-    Args:
-        parts: Lines of each; the first of a table are its headings.
-        room: How many lines there are for all.
-
-    Returns:
-        The lines.
-    """
-    least = 3  # the blank line, the headings, one row
+def _fitted(parts: Sequence[_Part], room: int) -> list[Text]:
+    """Keep as many lines of each part as there is room for, a blank line before each."""
     kept = list(parts)
-    while kept and sum(min(len(part) + 1, least) for part in kept) > room:
-        kept.pop()
-    lines = [min(len(part), least - 1) for part in kept]
-    left = room - sum(lines) - len(lines)
-    while left > 0 and any(has < len(part) for has, part in zip(lines, kept, strict=True)):
-        place = min(
-            (place for place, part in enumerate(kept) if lines[place] < len(part)),
-            key=lines.__getitem__,
-        )
-        lines[place] += 1
-        left -= 1
-    return [line for has, part in zip(lines, kept, strict=True) for line in (Text(), *part[:has])]
+    while kept and sum(part.least + 1 for part in kept) > room:
+        kept.remove(next((part for part in reversed(kept) if part.is_table), kept[-1]))
+    lines = [part.least for part in kept]
+    for _ in range(room - sum(lines) - len(lines)):
+        cut = [place for place, part in enumerate(kept) if lines[place] < len(part.lines)]
+        if cut:
+            lines[min(cut, key=lines.__getitem__)] += 1
+    return [line for part, num in zip(kept, lines, strict=True) for line in part.first(num)]
 
 
 def _height(line: Text) -> int:

@@ -16,9 +16,10 @@ from backlight.surveys.driver.options import (
 class FlowConfig(ShownRunOptions, CorpusOptions, ModelOptions):
     """Measure what norms, attention and residual paths do to the gradient on its way back.
 
-    One forward and one backward pass over a corpus serves all views. Prints a table for each. With
-    --save_outputs or --output_dir it also writes tables and figures, and the model as a drawing of
-    its gradient's paths.
+    One forward and one backward pass over a corpus serves all views. Prints what was found in three
+    sentences, and what stands out in each view; with --table whole tables. With --save_outputs or
+    --output_dir it also writes tables and figures, and the model as a drawing of its gradient's
+    paths.
     """
 
     view: Literal["all", "norms", "attention", "residual"] = Field(

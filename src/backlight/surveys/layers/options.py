@@ -8,7 +8,8 @@ from backlight.surveys.driver.options import Layers, SurveyConfig
 class LayersConfig(SurveyConfig):
     """Measure the gradient of the loss at every layer, over a corpus, in one pass.
 
-    Prints a line per layer with standard errors. With --save_outputs or --output_dir it also writes
+    Prints what was found in three sentences, and the largest layers and dimensions with standard
+    errors; with --table a line for each layer. With --save_outputs or --output_dir it also writes
     arrays, tables and figures.
     """
 

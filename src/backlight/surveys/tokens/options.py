@@ -51,9 +51,10 @@ class TokensConfig(ShownRunOptions, ModelOptions):
     """Measure at which token and in which layer the gradient of an answer sits.
 
     Prompts come from one of twelve tasks about cities (the small shipped model has learned one of
-    them, distances), or from a template with fields, for any model. Prints the positions with the
-    largest gradients and the shape of the gradient vectors. With --save_outputs or --output_dir it
-    also writes arrays, tables, heatmaps and PCA figures.
+    them, distances), or from a template with fields, for any model. Prints what was found in three
+    sentences, and the positions with the largest gradients; with --table also the shape of the
+    gradient vectors everywhere. With --save_outputs or --output_dir it also writes arrays, tables,
+    heatmaps and PCA figures.
     """
 
     task_type: str | None = Field(

@@ -99,8 +99,23 @@ class Shown:
         Returns:
             The rows of whole vectors, and those of single heads.
         """
+        whole, heads = self.tables_of(kind)
+        return (
+            whole.select(whole["column"] < self.num_input),
+            heads.select(heads["column"] < self.num_input),
+        )
+
+    def tables_of(self, kind: str) -> tuple[Table, Table]:
+        """Select one kind of site, with the tokens of the input and of the answer.
+
+        Args:
+            kind: The kind of site.
+
+        Returns:
+            The rows of whole vectors, and those of single heads.
+        """
         own = np.array([kind_of(str(site)) == kind for site in self.positions["site"]])
-        table = self.positions.select(own & (self.positions["column"] < self.num_input))
+        table = self.positions.select(own)
         is_whole = np.isnan(table["head"])
         return table.select(is_whole), table.select(~is_whole)
 

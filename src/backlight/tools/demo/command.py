@@ -10,6 +10,8 @@ from backlight.surveys import SURVEYS
 from backlight.surveys.driver.conduct import conduct
 from backlight.surveys.driver.screen import print_lines, where_it_went, wrapped
 from backlight.tools.demo.options import DemoConfig
+from backlight.tools.open.command import page_at
+from backlight.tools.open.options import OpenConfig
 
 _CORPUS = {"model_name": "smollm2", "dataset": "shakespeare", "num_samples": 32}
 JOBS: Mapping[str, Mapping[str, Any]] = {
@@ -35,7 +37,9 @@ def run(options: DemoConfig) -> None:
     """
     for name, job in JOBS.items():
         _carry_out(name, job, options.output_dir / name)
-    print_lines([Text(f"Tables    {options.output_dir}/*/tables/*.csv")])
+    page = page_at(OpenConfig(run_dir=options.output_dir))
+    lines = (f"Tables    {options.output_dir}/*/tables/*.csv", f"All four  {page}")
+    print_lines([Text(line) for line in lines])
 
 
 def _carry_out(name: str, job: Mapping[str, Any], place: Path) -> None:

@@ -37,7 +37,7 @@ def test_views_that_were_run_have_their_figures_and_no_others(views):
 
 
 def test_every_figure_says_of_what_it_is_and_how_to_read_it():
-    for name, figure in made(draw(flow_results())).items():
+    for name, figure in made(lambda: draw(flow_results())).items():
         texts = [text.get_text() for text in figure.texts]
         assert "tiny, 1,234 tokens in 56 passages" in texts, name
         (caption,) = [text for text in figure.texts if text.get_gid() == CAPTION]
@@ -58,7 +58,7 @@ def test_a_run_that_is_read_from_disk_has_the_same_figures_byte_by_byte(view):
 def test_a_large_run_is_drawn_for_the_layers_that_were_asked_for():
     results = flow_results(num_layers=80, layers=(0, 40, 79), num_heads=64)
 
-    assert len(made(draw(results))) == 7
+    assert len(made(lambda: draw(results))) == 7
 
 
 def test_a_gradient_of_zero_can_be_drawn():
@@ -73,5 +73,5 @@ def test_a_gradient_of_zero_can_be_drawn():
                 columns[column] = np.full(len(values), np.nan)
         tables[name] = Table(name=name, columns=columns, units=table.units)
 
-    for name, figure in made(draw(replace(flow_results(), tables=tables))).items():
+    for name, figure in made(lambda: draw(replace(flow_results(), tables=tables))).items():
         assert rendered(name, figure)

@@ -28,7 +28,8 @@ PCA = "gradient_pca_"
 
 
 def figures_of(results):
-    return {name.removeprefix("figures/"): figure for name, figure in made(draw(results)).items()}
+    figures = made(lambda: draw(results))
+    return {name.removeprefix("figures/"): figure for name, figure in figures.items()}
 
 
 def drawn(**options):

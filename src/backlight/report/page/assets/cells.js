@@ -68,13 +68,13 @@ function cellsOf({ rows, rowLabel, columnLabel, reasons }, map, values, marks, e
 
 async function drawScatter(host, view, name) {
   const about = await texts(view.texts);
-  chooseAmong(host, view, view.planes, async (stage, { x, y, xLabel, yLabel, points, colouring }) => {
-    const [xs, ys, owners] = await Promise.all([x, y, points].map(numbers));
+  chooseAmong(host, view, view.planes, async (stage, [sheet, colouring]) => {
+    const { xLabel, yLabel, ...where } = view.sheets[sheet];
+    const [x, y, owners] = await Promise.all([where.x, where.y, where.points].map(numbers));
     const { colours = [], legend = [], told = [], label = "" } = view.colourings[colouring] ?? {};
     const lines = (i) => [about[owners[i]], `${label}: ${told[owners[i]]}`].slice(0, label ? 2 : 1);
-    const looks = { legend, colourOf: (i) => colours[owners[i]] ?? "first" };
-    const picture = { label: `${yLabel} against ${xLabel}`, xLabel, yLabel, x: xs, y: ys, lines, ...looks };
-    new Chart(stage, name, new PointPicture(picture));
+    const looks = { legend, lines, colourOf: (i) => colours[owners[i]] ?? "first" };
+    new Chart(stage, name, new PointPicture({ label: `${yLabel} against ${xLabel}`, xLabel, yLabel, x, y, ...looks }));
   });
 }
 

@@ -11,7 +11,7 @@ from backlight.models.sites import format_layers
 from backlight.stats.ratio import RatioResult
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.sentences import with_error
+from backlight.surveys.driver.sentences import count, with_error
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placed import (
     PlacedDictionary,
@@ -49,7 +49,8 @@ def prepare(
         corpus=corpus,
         run_name=f"sae_features_model_{options.model_file_name}_num_samples_{options.num_samples}"
         f"_batch_size_{options.batch_size}_layers_{layers}",
-        title=f"{options.aggregate_by} of features, {len(placed)} layers, splice {options.splice}",
+        title=f"{options.aggregate_by} of features, {count(len(placed), 'layer')}, splice "
+        f"{options.splice}",
         state=state,
         steps=partial(
             survey_features,

@@ -1,6 +1,6 @@
 """Statistics of whole layers of features: by depth, by size, and how well they reconstruct."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,8 @@ _CURVES = {
     "dead_share": "dead features (in this batch)",
 }
 _LEAST_TRUSTED = 0.3  # explained variance
-_FEW_LAYERS = 6  # whose lines can be told apart
-_OCTAVES = 20  # below the largest value, which are told apart
+_MOST_STEPS = 30  # of sizes, below the largest
+_BINS = 60
 
 
 def depth_profile(table: Table, shown: Shown) -> Lines:
@@ -87,35 +87,37 @@ def _shares(table: Table) -> LineChart:
 
 
 def spread(shown: Shown) -> View:
-    """Show which share of a layer's features has values of which size, by octaves.
+    """Show how many features of a layer have values of which size.
 
     Args:
         shown: The run.
 
     Returns:
-        Lines if there are few layers, else a map.
+        Histograms of a single layer, else a map of all layers.
     """
-    title, until = "How large features are", f"({shown.unit}), down to half of it"
     by_mode = {mode: shown.by_layer(mode) for mode in shown.modes}
-    if len(shown.layers) <= _FEW_LAYERS:
+    if len(shown.layers) == 1:
         return Lines(
-            title=title,
-            note=f"The share of features whose absolute value is up to this one {until}; the first "
-            "point has all below but zero.",
-            charts=[_spread_lines(mode, own, shown.unit) for mode, own in by_mode.items()],
+            title="How features are spread",
+            note="How many features have a value about as large as this one.",
+            charts=[
+                _histogram(own[shown.layers[0]], f"{mode.replace('_', ' ')} ({shown.unit})")
+                for mode, own in by_mode.items()
+            ],
         )
-    octaves = _octaves_of([values for own in by_mode.values() for values in own.values()])
+    steps = _steps_of([values for own in by_mode.values() for values in own.values()])
     return CellMap(
-        title=title,
-        note=f"Each row holds features whose absolute value is up to its number {until}; the "
-        "lowest row holds all below but zero.",
-        rows=[f"{2.0**octave:.2g}" for octave in octaves],
+        title="How features are spread",
+        note="Each row holds features whose absolute value is up to its number "
+        f"({shown.unit}), and above that of the row below; the lowest row holds all below but "
+        "zero.",
+        rows=[f"{_size_of(step):.2g}" for step in steps],
         row_label="absolute value, at most",
         column_label="layer",
         choices=[Choice(label="Statistic", options=[mode.replace("_", " ") for mode in by_mode])],
         maps={
             (place,): Cells(
-                values=np.stack([_shares_of(values, octaves) for values in own.values()], axis=1),
+                values=np.stack([_shares_of(values, steps) for values in own.values()], axis=1),
                 label="share of features (%)",
                 scale="linear",
                 columns=[str(layer) for layer in shown.layers],
@@ -125,37 +127,41 @@ def spread(shown: Shown) -> View:
     )
 
 
-def _spread_lines(mode: str, by_layer: Mapping[int, Numbers], unit: str) -> LineChart:
-    octaves = _octaves_of(list(by_layer.values()))
-    sizes = 2.0 ** np.array(octaves)
+def _histogram(values: Numbers, label: str) -> LineChart:
+    known = values[np.isfinite(values)]
+    counts, edges = np.histogram(known, bins=_BINS)
+    middles = (edges[1:] + edges[:-1]) / 2
     return LineChart(
-        x=f"absolute value of {mode.replace('_', ' ')} ({unit})",
-        y="share of features (%)",
-        series=[
-            Series(name=f"layer {layer}", x=sizes, y=np.nan_to_num(_shares_of(values, octaves)))
-            for layer, values in by_layer.items()
-        ],
-        scales=("log", "linear"),
+        x=label,
+        y="number of features",
+        series=[Series(x=middles, y=np.where(counts > 0, counts, np.nan))],
+        scales=("linear", "log"),
+        marks={"average": float(known.mean())} if len(known) else {},
     )
 
 
-def _octaves_of(each: Sequence[Numbers]) -> range:
-    """Find the octaves that hold values, not too far below the largest."""
-    found = np.concatenate([_octaves(values) for values in each])
+def _steps_of(each: Sequence[Numbers]) -> range:
+    """Find the steps of sizes that hold values, not too far below the largest."""
+    found = np.concatenate([_steps(values) for values in each])
     if not len(found):
         return range(1)
     high = int(found.max())
-    return range(max(int(found.min()), high - _OCTAVES), high + 1)
+    return range(max(int(found.min()), high - _MOST_STEPS), high + 1)
 
 
-def _octaves(values: Numbers) -> NDArray[np.int64]:
+def _steps(values: Numbers) -> NDArray[np.int64]:
+    """Number sizes by steps of a half octave, the next one upwards."""
     sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    return np.ceil(np.log2(sizes)).astype(np.int64)
+    return np.ceil(2 * np.log2(sizes)).astype(np.int64)
 
 
-def _shares_of(values: Numbers, octaves: range) -> Numbers:
-    places = np.maximum(_octaves(values), octaves[0]) - octaves[0]
-    counts = np.bincount(places, minlength=len(octaves))
+def _size_of(step: int) -> float:
+    return float(2.0 ** (step / 2))
+
+
+def _shares_of(values: Numbers, steps: range) -> Numbers:
+    places = np.maximum(_steps(values), steps[0]) - steps[0]
+    counts = np.bincount(places, minlength=len(steps))
     return np.where(counts > 0, 100 * counts / len(values), np.nan)
 
 

@@ -54,7 +54,8 @@ def _largest(table: Table, shown: Shown) -> Rows:
     most = min(
         _MOST_RANK if len(shown.layers) > _MANY_LAYERS else len(ranks), max(ranks, default=0)
     )
-    kept = table.select(ranks <= most)
+    order = np.lexsort((table[f"rank_{shown.modes[0]}"], table["layer"]))
+    order = order[ranks[order] <= most]
     columns = {"layer": "layer", "feature": "feature"}
     for name in ("mean", "mean_abs", "rms"):
         if name in table:
@@ -67,7 +68,11 @@ def _largest(table: Table, shown: Shown) -> Rows:
         title="Largest features",
         note=f"The {most:,} largest of each layer by {' and by '.join(map(_words, shown.modes))}, "
         f"{shown.averaged}. In guillemets: the token at which the feature mattered most.",
-        table=kept,
+        table=Table(
+            name=table.name,
+            columns={name: column[order] for name, column in table.items()},
+            units=table.units,
+        ),
         columns=columns,
     )
 

@@ -45,7 +45,7 @@ class Shown:
         """Collect what is shown."""
         options, table = results.config, results.tables["layers"]
         mode = str(options["aggregation_mode"])
-        modes = ("mean", "mean_abs") if mode == "both" else (mode,)
+        modes = ("mean_abs", "mean") if mode == "both" else (mode,)
         fires = "the tokens where a feature fires" if options["active_only"] else "all tokens"
         return Shown(
             layers=table["layer"].tolist(),

@@ -16,7 +16,7 @@ _MOST_ROWS = 12
 _WORDS = {"gradients": "gradients by features", "values": "features", "grad_x_act": "grad x act"}
 
 
-def brief(options: SaeConfig, results: Results) -> Iterator[Shown]:
+def brief(options: SaeConfig, results: Results) -> Iterator[Shown | str]:
     """Show the features that are largest, and of several layers those that are.
 
     Args:
@@ -24,9 +24,8 @@ def brief(options: SaeConfig, results: Results) -> Iterator[Shown]:
         results: What was found.
 
     Yields:
-        One or two small tables.
+        One or two small tables, and what a reader of them must know.
     """
-    del options
     mode = main_mode(results)
     features, layers = results.tables["top_features"], results.tables["layers"]
     heading = mode.replace("_", " ")
@@ -41,6 +40,7 @@ def brief(options: SaeConfig, results: Results) -> Iterator[Shown]:
     )
     if layers.num_rows > 1:
         yield Shown(table=largest(layers, mode, _MOST_ROWS), columns=_layer_columns(results))
+    yield " ".join(_notes(options, results))
 
 
 def _layer_columns(results: Results) -> list[Column]:
@@ -144,7 +144,11 @@ def _caption(options: SaeConfig, results: Results) -> str:
             f"loss: nats per predicted token{', with the reconstruction in place' * spliced}; "
             f"gradients of the {options.loss_reduction} loss."
         )
-    lines += corpus_lines(options, results.metadata)
+    return "\n".join([*lines, *_notes(options, results)])
+
+
+def _notes(options: SaeConfig, results: Results) -> list[str]:
+    lines = corpus_lines(options, results.metadata)
     poor = results.metadata.get("poor_reconstruction", {})
     if poor:
         lines.append(
@@ -152,7 +156,7 @@ def _caption(options: SaeConfig, results: Results) -> str:
         )
     if options.power is not None or options.normalize != "none":
         lines.append("Shown before power and normalisation, which are in the arrays.")
-    return "\n".join(lines)
+    return lines
 
 
 def _token(stride: int) -> str:

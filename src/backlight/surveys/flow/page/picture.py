@@ -5,7 +5,7 @@ are on the left, the MLP's on the right. Lengths along and across the stream are
 the figure (``drawn/shapes.py``), until they become places on the page.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -28,6 +28,7 @@ _THINNEST = 0.012  # inches, of a loop
 _CUTS = 12  # of the stream's outline, between two places where its norm is known
 _TAIL, _STUB = 0.12, 0.26  # of the stream, before and behind the layers
 _PAINTS: dict[str, Paint] = {"attention": "first", "mlp": "second"}
+_Part = tuple[float, list[Shape]]  # what is at a depth
 _NAMES = {"attention": "attention", "mlp": "MLP", "block": "attention and MLP together"}
 
 
@@ -92,9 +93,7 @@ def picture(depth: Table, residual: Table) -> Diagram:
         shapes=[
             *_layers(plan),
             *_stream(plan),
-            *_loops(plan, residual),
-            *_middles(plan, residual),
-            *_depths(plan, depth),
+            *_in_order([*_loops(plan, residual), *_middles(plan, residual), *_depths(plan, depth)]),
             *_words(plan, depth),
         ],
     )
@@ -159,7 +158,13 @@ def _order(head: NDArray[np.float64]) -> list[int]:
     return [0, 1, 2] if head[0, 1] > head[2, 1] else [2, 1, 0]
 
 
-def _loops(plan: _Plan, residual: Table) -> Iterator[Shape]:
+def _in_order(parts: Sequence[_Part]) -> Iterator[Shape]:
+    """Order parts as the gradient comes to them, which is how the keyboard walks through them."""
+    for _, shapes in sorted(parts, key=lambda part: -part[0]):
+        yield from shapes
+
+
+def _loops(plan: _Plan, residual: Table) -> Iterator[_Part]:
     rows = {
         (layer, half): row
         for row, (layer, half) in enumerate(
@@ -169,7 +174,7 @@ def _loops(plan: _Plan, residual: Table) -> Iterator[Shape]:
     for branch in plan.paths.branches:
         if np.isfinite(branch.norm):
             telling = _told_paths(residual, rows[branch.layer, branch.name])
-            yield from _loop(plan, branch, telling)
+            yield sum(branch.depths) / 2, [*_loop(plan, branch, telling)]
 
 
 def _loop(plan: _Plan, branch: Branch, telling: str) -> Iterator[Shape]:
@@ -196,7 +201,7 @@ def _dot(plan: _Plan, place: Numbers, branch: Branch) -> Iterator[Shape]:
         yield _text(sign, place[0], place[1] + 0.55 * radius, size=1.7 * radius, paint=paint)
 
 
-def _middles(plan: _Plan, residual: Table) -> Iterator[Shape]:
+def _middles(plan: _Plan, residual: Table) -> Iterator[_Part]:
     """Draw which way the gradient runs, and tell what is known in the middle of each layer."""
     for row, (layer, half) in enumerate(
         zip(residual["layer"].tolist(), residual["half"].tolist(), strict=True)
@@ -210,28 +215,31 @@ def _middles(plan: _Plan, residual: Table) -> Iterator[Shape]:
             continue
         y = plan.y(layer + 0.5)
         mark = np.array([[_MIDDLE - 9, y - 3.5], [_MIDDLE, y + 3.5], [_MIDDLE + 9, y - 3.5]])
-        yield Shape(kind="line", points=mark, paint="paper", width=2, told=telling)
+        shape = Shape(kind="line", points=mark, paint="paper", width=2, told=telling)
+        yield layer + 0.5, [shape]
 
 
-def _depths(plan: _Plan, depth: Table) -> Iterator[Shape]:
+def _depths(plan: _Plan, depth: Table) -> Iterator[_Part]:
     """Draw a line across the stream where it enters each layer, and write the norm there."""
     last = plan.paths.num_layers
     for row, place in enumerate(depth["depth"].tolist()):
         half, y = plan.half(place) * _INCH, plan.y(place)
-        where = f"where the stream enters layer {place}"
-        where = (
-            "the embedding" if place == 0 else "behind the last layer" if place == last else where
-        )
-        line = told(depth, row, "gradient_norm", "gradient norm")
-        yield Shape(
+        norm = told(depth, row, "gradient_norm", "gradient norm")
+        line = Shape(
             kind="line",
             points=np.array([[_MIDDLE - half, y], [_MIDDLE + half, y]]),
             paint="paper",
             width=1.2,
-            told=f"Depth {place}, {where}\n{line}",
+            told=f"Depth {place}, {_where(place, last)}\n{norm}",
         )
-        norm = float(depth["gradient_norm"][row])
-        yield _text(brief(norm), _WIDTH - 6, y + 5, align="end", paint="soft")
+        number = brief(float(depth["gradient_norm"][row]))
+        yield place, [line, _text(number, _WIDTH - 6, y + 5, align="end", paint="soft")]
+
+
+def _where(depth: int, last: int) -> str:
+    if depth == 0:
+        return "the embedding"
+    return "behind the last layer" if depth == last else f"where the stream enters layer {depth}"
 
 
 def _words(plan: _Plan, depth: Table) -> Iterator[Shape]:

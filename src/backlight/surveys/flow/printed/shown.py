@@ -33,7 +33,7 @@ _MEANS = (
 """Heading and column of what is averaged over heads, and whether it is a share."""
 
 
-def brief(options: FlowConfig, results: Results) -> Iterator[Shown]:
+def brief(options: FlowConfig, results: Results) -> Iterator[Shown | str]:
     """Show what stands out in each view.
 
     Args:
@@ -41,9 +41,8 @@ def brief(options: FlowConfig, results: Results) -> Iterator[Shown]:
         results: What was found.
 
     Yields:
-        A small table for each view.
+        A small table for each view, and what a reader of them must know.
     """
-    del options
     tables = results.tables
     if "residual" in tables:
         yield _through_most(tables["residual"])
@@ -51,6 +50,12 @@ def brief(options: FlowConfig, results: Results) -> Iterator[Shown]:
         yield _largest_heads(tables["attention"])
     if "norms" in tables:
         yield _most_removed(tables["norms"])
+    yield " ".join([*_left_out(results), *corpus_lines(options, results.metadata)])
+
+
+def _left_out(results: Results) -> list[str]:
+    left_out = results.metadata.get("left_out", {})
+    return [f"Left out: {name}. {reason}" for name, reason in left_out.items()]
 
 
 def _through_most(table: Table) -> Shown:
@@ -108,8 +113,7 @@ def tables(options: FlowConfig, results: Results) -> Iterator[Shown | str]:
         yield _norms(tables["norms"])
     if "attention" in tables:
         yield _attention(tables["attention"])
-    for name, reason in results.metadata.get("left_out", {}).items():
-        yield f"Left out: {name}. {reason}"
+    yield from _left_out(results)
     yield _caption(options, results)
 
 

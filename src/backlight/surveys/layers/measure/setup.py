@@ -7,7 +7,7 @@ from functools import partial
 from backlight.models.sites import Site, format_layers, layer_of
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.sentences import with_error
+from backlight.surveys.driver.sentences import count, with_error
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.layers.measure.profile import Profile, profile
 from backlight.surveys.layers.options import LayersConfig
@@ -33,7 +33,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         corpus=corpus,
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"
         f"{options.num_samples}_batch_size_{options.batch_size}_layers_{layers}",
-        title=f"{options.aggregate_by} at {options.site}, {len(sites)} layers",
+        title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}",
         state=state,
         steps=partial(
             profile,

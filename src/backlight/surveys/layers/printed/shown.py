@@ -15,7 +15,7 @@ from backlight.tables import Table
 _MOST_ROWS = 8
 
 
-def brief(options: LayersConfig, results: Results) -> Iterator[Shown]:
+def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
     """Show the layers and the single dimensions that are largest.
 
     Args:
@@ -23,9 +23,8 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown]:
         results: What was found.
 
     Yields:
-        Two small tables.
+        Two small tables, and what a reader of them must know.
     """
-    del options
     mode = main_mode(results)
     layers, dimensions = results.tables["layers"], results.tables["dimensions"]
     heading = f"{mode.replace('_', ' ')} ± se ({layers.units[mode]})"
@@ -49,6 +48,7 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown]:
             Column("where it was largest", cell=_context(results.tables["top_tokens"]), wraps=True),
         ],
     )
+    yield " ".join(_notes(options, results))
 
 
 def _dimension(table: Table, row: int) -> str:
@@ -121,7 +121,11 @@ def _caption(options: LayersConfig, results: Results) -> str:
             f"Loss {loss:.4f} nats per predicted token; gradients of the {options.loss_reduction} "
             "loss. ± se: standard error, clustered by passage."
         )
-    lines += corpus_lines(options, results.metadata)
+    return "\n".join([*lines, *_notes(options, results)])
+
+
+def _notes(options: LayersConfig, results: Results) -> list[str]:
+    notes = corpus_lines(options, results.metadata)
     if options.power is not None or options.normalize != "none":
-        lines.append("Shown before power and normalisation, which are in the arrays.")
-    return "\n".join(lines)
+        notes.append("Shown before power and normalisation, which are in the arrays.")
+    return notes

@@ -31,7 +31,7 @@ _STRUCTURAL, _ZERO, _ABSENT = 1, 2, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """The sites of one kind, from the first layer to the last, and the tokens of the input.
+    """The sites of one kind, from the first layer to the last, and the tokens: input, then answer.
 
     Attributes:
         shown: The run.
@@ -154,7 +154,7 @@ def grids_of(shown: Shown) -> list[Grid]:
     """List the grids of a run: each kind of site, as whole vectors and then head by head."""
     found: list[Grid] = []
     for kind in shown.kinds:
-        whole, heads = shown.input_of(kind)
+        whole, heads = shown.tables_of(kind)
         found.append(Grid(shown=shown, kind=kind, head=None, table=whole))
         found += [
             Grid(shown=shown, kind=kind, head=int(head), table=heads.select(heads["head"] == head))

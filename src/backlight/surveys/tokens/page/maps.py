@@ -64,7 +64,7 @@ def _map_of(shown: Shown, grids: Sequence[Grid], title: str, meanings: str) -> C
         note=" ".join(filter(None, (meanings, *told))),
         rows=grids[0].rows,
         row_label="layer" if not np.isnan(grids[0].table["layer"]).any() else "site",
-        column_label="token of the input",
+        column_label="token of prompt and answer",
         choices=[
             Choice(label="Site", options=[grid.name for grid in grids]),
             Choice(label="Measure", options=[_MEASURES[measure] for measure in MEASURES]),
@@ -106,7 +106,10 @@ def _titles(shown: Shown, count: int) -> list[str]:
 
 
 def _note(shown: Shown, grids: Sequence[Grid], prompts: int, *, has_heads: bool) -> Iterator[str]:
-    yield "The first layer is at the bottom; point at a cell for its number and standard error."
+    yield (
+        "The first layer is at the bottom, the answer at the right; point at a cell for its number "
+        "and standard error."
+    )
     blocked = [grid.column("num_reaching") == 0 for grid in grids]
     if any(each.any() for each in blocked):
         yield _STRUCTURAL

@@ -77,7 +77,7 @@ def _by_token(grid: Grid) -> LineChart:
     names = [f"layer {row}" if row.isdigit() else row for row in grid.rows]
     return LineChart(
         title=grid.kind,
-        x="token of the input",
+        x="token of prompt and answer",
         y=f"mean {grid.table.label('gradient_norm')}",
         series=[_series(names[row], places, values[row], reach[row]) for row in rows.tolist()],
         scales=("linear", scale_of(values)),

@@ -21,7 +21,7 @@ _OBJECTIVES = {
 }
 
 
-def brief(options: TokensConfig, results: Results) -> Iterator[Shown]:
+def brief(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
     """Show where the gradient sits at a few sites, and the shapes of the longest vectors.
 
     Args:
@@ -29,7 +29,7 @@ def brief(options: TokensConfig, results: Results) -> Iterator[Shown]:
         results: What was found.
 
     Yields:
-        Two small tables.
+        Two small tables, and what the model is.
     """
     del options
     yield _of_sites(results)
@@ -45,6 +45,7 @@ def brief(options: TokensConfig, results: Results) -> Iterator[Shown]:
             Column("r loss", "r_loss", "+.2f"),
         ],
     )
+    yield _model(results)
 
 
 def _of_sites(results: Results) -> Shown:
@@ -161,5 +162,9 @@ def _caption(results: Results) -> str:
         "causality: positions from which nothing can reach the objective any more, because no "
         "attention follows or the answer came before."
     )
+    return "\n".join(filter(None, [caption, _model(results)]))
+
+
+def _model(results: Results) -> str:
     note = results.metadata.get("note")
-    return caption if note is None else f"{caption}\nModel: {note}."
+    return "" if note is None else f"Model: {note}."
