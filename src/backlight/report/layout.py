@@ -43,8 +43,7 @@ def figure_with_text(
     Returns:
         The figure, which arranges panels that are added to it.
     """
-    above, small = title_lines(title, width), _wrap([subtitle], width, 9)
-    sentences = _wrap(caption, width, 9)
+    above, small, sentences = text_lines(width, title=title, subtitle=subtitle, caption=caption)
     top = 2 * _EDGE + _LINE[12] * len(above) + _LINE[9] * len(small)
     below = (_EDGE + _LINE[9] * len(sentences)) * bool(sentences)
     bottom = below + _KEY * bool(key) + _EDGE / 2
@@ -62,9 +61,35 @@ def figure_with_text(
     return figure
 
 
-def title_lines(title: str, width: float) -> list[str]:
-    """Break a title into the lines that it has above a figure of a width."""
-    return _wrap([title], width, 12)
+def text_lines(
+    width: float, *, title: str, subtitle: str = "", caption: Sequence[str] = ()
+) -> tuple[list[str], list[str], list[str]]:
+    """Break the text of a figure into lines; figures of as many lines are laid out alike.
+
+    Args:
+        width: How wide the figure is.
+        title: See ``figure_with_text``.
+        subtitle: See there.
+        caption: See there.
+
+    Returns:
+        The lines of title, subtitle and caption.
+    """
+    return _wrap([title], width, 12), _wrap([subtitle], width, 9), _wrap(caption, width, 9)
+
+
+def rewrite(figure: Figure, *, title: str, subtitle: str = "", caption: Sequence[str] = ()) -> None:
+    """Write other text of as many lines around the panels of a figure.
+
+    Args:
+        figure: What ``figure_with_text`` returned.
+        title: The new title.
+        subtitle: The new model and text.
+        caption: The new sentences.
+    """
+    lines = text_lines(figure.get_figwidth(), title=title, subtitle=subtitle, caption=caption)
+    for text, own in zip(figure.texts[:3], lines, strict=True):
+        text.set_text("\n".join(own))
 
 
 def free_room(figure: Figure) -> tuple[float, float, float, float]:
