@@ -18,6 +18,7 @@ CAPTION = "caption"
 _LETTER = {9: 0.066, 12: 0.089}  # of the default typeface, on average
 _LINE = {9: 0.155, 12: 0.22}
 _SIDE, _EDGE, _KEY = 0.15, 0.1, 0.25
+_LABEL_BELOW, _LABEL_BESIDE = 0.29, 0.58  # from panels at fixed places to the names of their sides
 _MOST_SMALL = 6  # panels side by side
 
 
@@ -161,7 +162,12 @@ def fixed_panels(
         "hspace": 0.25,
     }
     margins |= options.pop("gridspec_kw", {})
-    return panels_in(figure, count, columns, gridspec_kw=margins, **options)
+    panels = panels_in(figure, count, columns, gridspec_kw=margins, **options)
+    for axes in panels:  # places that are looked for each time take a tenth of the time
+        box = axes.get_position()
+        axes.xaxis.set_label_coords(0.5, -_LABEL_BELOW / (box.height * height))
+        axes.yaxis.set_label_coords(-_LABEL_BESIDE / (box.width * width), 0.5)
+    return panels
 
 
 def layer_panels(
