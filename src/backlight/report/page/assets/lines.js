@@ -20,6 +20,7 @@ async function pointsOf({ title, x: xLabel, y: yLabel, series, levels, marks, ca
     ...{ xKind: scales[0], yKind: scales[1] },
     ...{ levels: levels.map((each) => each[1]), marks: marks.map((each) => each[1]) },
     legend: [...names, ...marks.map(([name]) => [name, "star"])].filter(([name]) => name),
+    hasBar: (i) => !isJoined(owner[i]) || xs[owner[i]].length < 4,
     hasDot: (i) => xs[owner[i]].length < 100 && !series[owner[i]].dashed,
     colourOf: (i) => series[owner[i]].paint,
     lines(i) {

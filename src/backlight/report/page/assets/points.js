@@ -7,7 +7,7 @@ const REACH = 24; // pixels within which a point is pointed at
  *   label: string, title?: string, xLabel: string, yLabel: string, xKind?: string, yKind?: string,
  *   x: ArrayLike<number>, y: ArrayLike<number>, low?: ArrayLike<number>, high?: ArrayLike<number>, levels?: number[],
  *   marks?: number[], xNames?: string[], yNames?: string[], aspect?: number, isBare?: boolean, legend?: string[][],
- *   named?: number[], colourOf?: (i: number) => string, hasDot?: (i: number) => boolean,
+ *   named?: number[], colourOf?: (i: number) => string, hasDot?: (i: number) => boolean, hasBar?: (i: number) => boolean,
  *   lines: (i: number) => string[], enter?: (i: number) => void,
  *   under?: (pen: Pen, colours: Theme, right: (x: number) => number, up: (y: number) => number) => void,
  * }} Points: `isBare` points are on a sheet that is 1,000 wide, without axes. */
@@ -19,8 +19,8 @@ class PointPicture {
   /** @param {Points} points */
   constructor(points) {
     const lists = { xNames: [], yNames: [], levels: [], marks: [], low: [], high: [], legend: [], named: [] };
-    const looks = { aspect: 0.55, xKind: "linear", yKind: "linear", hasDot: () => true, colourOf: () => "first" };
-    this.points = { ...lists, ...looks, ...points };
+    const looks = { hasBar: () => true, hasDot: () => true, colourOf: () => "first" };
+    this.points = { ...lists, ...looks, aspect: 0.55, xKind: "linear", yKind: "linear", ...points };
     const { x, y, xNames, yNames, levels, low, high, xKind, yKind, aspect } = this.points;
     const linear = (from, to) => ({ low: from, high: to, bend: 1, kind: "linear" });
     const fit = (names, heights, kind) => (names.length ? linear(-0.5, names.length - 0.5) : scaleOf(heights, kind));
@@ -61,10 +61,10 @@ class PointPicture {
   }
   /** @param {Pen} pen @param {Theme} colours @param {(y: number) => number} up */
   drawPoints(pen, colours, up) {
-    const { low, high, named, hasDot, colourOf } = this.points;
+    const { low, high, named, hasBar, hasDot, colourOf } = this.points;
     const [at, { x: left, width }] = [this.places, this.box];
     const seen = [...at.keys()].filter((i) => 2 * i < at.length && this.sees(i));
-    for (const i of seen.length > BARS ? [] : seen) {
+    for (const i of seen.length > BARS ? [] : seen.filter(hasBar)) {
       const stroke = colours[colourOf(i)] ?? colourOf(i);
       pen.path([at[2 * i], up(low[i]), at[2 * i], up(high[i])], { stroke });
     }

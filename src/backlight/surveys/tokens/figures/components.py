@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from backlight.report.layout import add_legend, figure_with_text, fixed_panels, rewrite, text_lines
 from backlight.report.lines import write_instead
 from backlight.surveys.tokens.figures.colouring import Colouring
-from backlight.surveys.tokens.figures.shown import Target
+from backlight.surveys.tokens.shown import Target
 from backlight.tables import Column
 
 _WIDTH, _HEIGHT = 11, 8
