@@ -3,12 +3,12 @@ const CIRCLES = 4000; // at most; more points are counted by pixel
 const BARS = 300; // points at most that show their intervals
 const REACH = 24; // pixels within which a point is pointed at
 
+/** @typedef {(i: number) => boolean} Choose @typedef {ArrayLike<number>} Values */
 /** @typedef {{
- *   label: string, title?: string, xLabel: string, yLabel: string, xKind?: string, yKind?: string,
- *   x: ArrayLike<number>, y: ArrayLike<number>, low?: ArrayLike<number>, high?: ArrayLike<number>, levels?: number[],
- *   marks?: number[], xNames?: string[], yNames?: string[], aspect?: number, isBare?: boolean, legend?: string[][],
- *   named?: number[], colourOf?: (i: number) => string, hasDot?: (i: number) => boolean, hasBar?: (i: number) => boolean,
- *   lines: (i: number) => string[], enter?: (i: number) => void,
+ *   label: string, title?: string, xLabel: string, yLabel: string, xKind?: string, yKind?: string, aspect?: number,
+ *   x: Values, y: Values, low?: Values, high?: Values, levels?: number[], marks?: number[], named?: number[],
+ *   xNames?: string[], yNames?: string[], isBare?: boolean, legend?: string[][], colourOf?: (i: number) => string,
+ *   hasDot?: Choose, hasBar?: Choose, lines: (i: number) => string[], enter?: (i: number) => void,
  *   under?: (pen: Pen, colours: Theme, right: (x: number) => number, up: (y: number) => number) => void,
  * }} Points: `isBare` points are on a sheet that is 1,000 wide, without axes. */
 
@@ -104,10 +104,10 @@ class PointPicture {
   }
   /** Go to the next point, or to the next one above or below. @param {number} right @param {number} up */
   move(right, up) {
-    const { y, xNames, yNames } = this.points;
+    const { y, xNames, yNames, isBare } = this.points;
     const count = y.length;
     if (right || yNames.length) return this.spot((this.cursor + right + up * xNames.length + count) % count);
-    const order = Array.from(y, (_, i) => i).sort((a, b) => y[a] - y[b]);
+    const order = Array.from(y, (_, i) => i).sort((a, b) => (isBare ? y[b] - y[a] : y[a] - y[b]));
     return this.spot(order[(order.indexOf(this.cursor) + up + count) % count]);
   }
   /** Show so many times as much, or all. @param {number | null} times @param {Spot | null} spot in the middle */
