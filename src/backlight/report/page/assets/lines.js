@@ -1,5 +1,4 @@
 // Charts of lines with bands, such as the depth profile of each statistic.
-
 async function drawLines(host, view, name) {
   host.classList.add("side-by-side");
   const all = await Promise.all(view.charts.map(pointsOf));
