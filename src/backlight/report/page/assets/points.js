@@ -39,9 +39,11 @@ class PointPicture {
   }
   /** @param {Pen} pen @param {number} width @param {number} height @param {Theme} colours */
   draw(pen, width, height, colours) {
-    const { x, y, xNames, isBare, levels, marks, under, legend, title = "" } = this.points;
+    const { x, y, xNames, yNames, isBare, levels, marks, under, legend, title = "" } = this.points;
     const below = 46 + roomOf(xNames, width - 84);
-    const [left, top, wide, high] = isBare ? [0, 0, width, height] : [72, 28, width - 84, height - 28 - below];
+    const beside = Math.max(72, ...yNames.map((name) => 30 + 6.4 * Math.min(18, name.length)));
+    const axes = [beside, 28, width - beside - 12, height - 28 - below];
+    const [left, top, wide, high] = isBare ? [0, 0, width, height] : axes;
     this.box = { x: left, y: top, width: wide, height: high };
     const [along, across] = [partOf(this.scales.x), partOf(this.scales.y)];
     const right = (/** @type {number} */ value) => left + wide * along(value);
