@@ -129,12 +129,7 @@ def _draw_frames(grid: Grid) -> None:
     """Draw the frame of every panel, and its ticks."""
     box = np.array([(0, 0), (_WIDE, 0), (_WIDE, _HIGH), (0, _HIGH)])
     frames = list(grid.corners[:, None] + box)
-    looks: dict[str, Any] = {
-        "facecolors": "none",
-        "edgecolors": "black",
-        "linewidths": 0.8,
-        "zorder": 4,
-    }
+    looks: dict[str, Any] = {"facecolors": "none", "edgecolors": "black", "linewidths": 0.8}
     grid.axes.add_collection(PolyCollection(frames, zorder=4, **looks), autolim=False)
     across, up = grid.across, grid.up
     for xs, ys, length in ((across.ticks, up.ticks, _TICK), (across.marks, up.marks, _TICK / 2)):

@@ -58,7 +58,6 @@ class Cloud {
       return `${label}: ${brief(this.values[name][i])}${Number.isNaN(se) ? "" : ` ± ${brief(se, 2)}`}`;
     });
   }
-  /** Say where one mattered most. @param {number} i */
   context(i) {
     const [, , before, token, after] = this.occurrences[i]?.[0] ?? [];
     return token === undefined ? "" : `${before}«${token}»${after}`;

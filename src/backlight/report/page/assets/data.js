@@ -1,6 +1,5 @@
 // Numbers and texts of the page: read when they are looked at, and written for people.
-/** @typedef {(number | null)[] | {f: string, b: number, low?: number, step?: number, signed?: number}} Ref
- * Numbers as they are, or the block that holds them. */
+/** @typedef {(number | null)[] | {f: string, b: number, low?: number, step?: number, signed?: number}} Ref */
 
 /** Read a block; one that the browser has not come to yet is waited for. @param {number} number */
 async function bytesOf(number) {
@@ -40,7 +39,7 @@ function brief(value, digits = 3) {
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e6) return String(value).replace("-", "−");
   const text = size >= 1e5 || size < 1e-3 ? value.toExponential(digits - 1) : value.toPrecision(digits);
-  return text.replace(/\.?0+($|e)/, "$1").replace("+", "").replaceAll("-", "−");
+  return text.replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "").replace("+", "").replaceAll("-", "−");
 }
 
 /** Make an element; texts among its children stay text. @template {keyof HTMLElementTagNameMap} T

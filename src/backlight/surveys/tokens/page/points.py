@@ -126,8 +126,8 @@ def _texts(prompts: Table, count: int) -> list[str]:
 def _colourings(shown: Shown, count: int) -> Iterator[Colouring]:
     """List what differs among prompts, first what was asked for; words that repeat, and numbers."""
     prompts = shown.prompts
-    names = dict.fromkeys([*([shown.color_by] if shown.color_by else []), *prompts])
-    for name in names:
+    asked = [] if shown.color_by is None else [shown.color_by]
+    for name in dict.fromkeys([*asked, *prompts.columns]):
         values = prompts[name][:count]
         if name == "right":
             values = np.where(values == 1, "yes", "no")
