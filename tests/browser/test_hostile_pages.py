@@ -1,12 +1,20 @@
 """Twenty runs of hostile corpora, tokens and names: their pages are inert in a real browser."""
 
+import shutil
+from dataclasses import replace
 from itertools import pairwise
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+import numpy as np
 import pytest
 
 import backlight
+from backlight import cli
 from backlight.foreign.text import plain
 from backlight.report.page.document import document
+from backlight.surveys.driver.showing import page_of
+from backlight.surveys.features.page import views
 from zoo.browsing import section, walk
 from zoo.hostile_houses import ATTACKS, build
 from zoo.pages import every_view
@@ -21,7 +29,7 @@ _TAGS = {
 _LINKS = ("https://www.neuronpedia.org/", "data:image/png;base64,", "blob:")
 
 
-def assert_inert(page, num_scripts):
+def assert_inert(page, num_scripts, links=_LINKS):
     """Check that a page holds nothing but what pages of backlight are made of."""
     tags = page.evaluate("[...document.querySelectorAll('*')].map(each => each.localName)")
     assert set(tags) <= _TAGS
@@ -31,8 +39,8 @@ def assert_inert(page, num_scripts):
             .map(each => [each.name, each.value])"""
     )
     assert {name for name, _ in attributes if name.startswith("on") or name == "style"} <= {"style"}
-    links = {value for name, value in attributes if name in ("href", "src", "action", "formaction")}
-    assert {link for link in links if not link.startswith(_LINKS)} == set()
+    found = {value for name, value in attributes if name in ("href", "src", "action", "formaction")}
+    assert {link for link in found if not link.startswith(links)} == set()
 
 
 @pytest.mark.parametrize("house", ATTACKS)
@@ -89,9 +97,9 @@ def houses(tmp_path_factory):
     return house
 
 
-def measured(kind, house):
+def measured(kind, house, name=None):
     """Make a run of a house, without figures."""
-    common = {"device": "cpu", "figures": "none", "output_dir": house.places / kind}
+    common = {"device": "cpu", "figures": "none", "output_dir": house.places / (name or kind)}
     corpus = {"dataset": house.text, "num_samples": 12, "max_length": 16}
     if kind == "tokens":
         fields = [{"thing": one, "other": two} for one, two in pairwise(house.tokens)]
@@ -147,3 +155,58 @@ def test_the_page_of_a_hostile_run_is_inert(kind, house, houses, opened):
     assert plain(houses(house).model) in page.locator("footer dl").text_content()
     if kind in ("layers", "sae"):
         assert plain(results.tables["top_tokens"]["token"][0])[:200] in text
+
+
+def test_links_that_a_table_was_given_lead_to_neuronpedia_or_nowhere(houses, opened, tmp_path):
+    results = measured("sae", houses("quotes"), name="given links")
+    table = results.tables["top_features"]
+    bad = [f"{each}https://www.neuronpedia.org/" for each in ("javascript:alert(1)//", " ", "//x?")]
+    links = np.array((bad * table.num_rows)[: table.num_rows], dtype=object)
+    links[-1] = 'https://www.neuronpedia.org/"onclick=alert(1)'
+    given = replace(table, columns={**table.columns, "neuronpedia": links})
+    run = replace(results, tables={**results.tables, "top_features": given})
+    path = tmp_path / "index.html"
+    path.write_bytes(document(page_of(run, "sae", ["A run."], views(run))))
+
+    page = opened(path)
+    text = page.evaluate(_READ)
+
+    assert "javascript:" not in text
+    assert_inert(page, path.read_bytes().count(b"<script"))
+    cloud = section(page, "Every feature")
+    cloud.get_by_label("Find feature").fill(str(table["feature"][-1]))
+    cloud.get_by_label("Find feature").press("Enter")
+    assert cloud.get_by_role("link").get_attribute("href") == links[-1]
+
+
+def test_an_index_of_runs_in_hostile_folders_leads_to_each_of_them(houses, opened, tmp_path):
+    names = ["<img src=x onerror=alert(1)>", "javascript:alert(1)", "a?b#c%2e&amp;", "'\"", "«»"]
+    run = measured("layers", houses("markup"), name="run").path
+    for name in names:
+        shutil.copytree(run, tmp_path / "runs" / name)
+    assert cli.main(["open", str(tmp_path / "runs"), "--no_browser"]) == 0
+    file = tmp_path / "runs" / "index.html"
+
+    page = opened(file)
+    page.evaluate(_READ)
+
+    table = section(page, "Runs").locator("tbody")
+    assert set(table.locator("td:first-child").all_text_contents()) == set(names)
+    addresses = table.evaluate("body => [...body.querySelectorAll('a')].map(each => each.href)")
+    assert {url2pathname(urlsplit(address).path) for address in addresses} == {
+        str(tmp_path / "runs" / name / "index.html") for name in names
+    }
+    assert_inert(page, file.read_bytes().count(b"<script"), links=("data:image/png;base64,", ""))
+
+
+@pytest.mark.parametrize("house", ["markup", "quotes"])
+def test_results_that_show_themselves_in_a_notebook_are_inert(house, houses, opened, tmp_path):
+    results = measured("layers", houses(house), name="shown")
+    path = tmp_path / "cell.html"
+    path.write_text(f"<!DOCTYPE html><title>cell</title>{results._repr_html_()}", encoding="utf-8")
+
+    page = opened(path, ready=False)
+
+    assert plain(results.tables["top_tokens"]["token"][0]) in page.locator("body").text_content()
+    tags = set(page.evaluate("[...document.querySelectorAll('*')].map(each => each.localName)"))
+    assert not tags & {"script", "iframe", "base", "link", "style", "form", "b", "object", "embed"}

@@ -222,8 +222,7 @@ def test_of_one_passage_nothing_is_called_sure(found, name):
 
     assert "in 1 passage of" in sentences[0]
     assert not any(re.search(r"\d ± ", each) for each in sentences)
-    if name != "flow":
-        assert "there is only one passage" in sentences[-1]
+    assert "only one passage" in sentences[0 if name == "flow" else -1]
 
 
 def test_gradients_that_are_zero_are_said_to_be(found):
@@ -294,8 +293,8 @@ def test_positions_are_told_with_their_sites(found, objective):
         return with_error(table["gradient_norm"][row], table["gradient_norm_se"][row])
 
     assert "3 prompts of the template “the {thing} of light comes”" in asked
-    assert f"{table['position'][first]} at {table['site'][first]}, {estimate(first)}" in told
-    assert f"{table['position'][second]} at {table['site'][second]} comes next" in sure
+    assert f"“{table['position'][first]}” at {table['site'][first]}, {estimate(first)}" in told
+    assert f"“{table['position'][second]}” at {table['site'][second]} comes next" in sure
     assert estimate(second) in sure
 
 

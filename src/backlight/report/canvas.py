@@ -1,7 +1,7 @@
 """What figures are painted on: pixels, where words that were painted before are painted again.
 
-Most words of a figure stand in others too, such as the numbers along its axes; they are laid out
-and painted once, and from then on copied to whole pixels.
+Most words of a figure stand in others too, such as the numbers along its axes and the sentences
+below; they are laid out and painted once, and from then on copied to whole pixels.
 """
 
 from collections.abc import Hashable
@@ -15,7 +15,9 @@ from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 
 _EDGE = 3  # pixels that letters may reach beyond their box
-_REACH = 200  # pixels, of a text that may come again
+_LONG, _HIGH = 2400, 60  # pixels, of a level text that is kept
+_REACH = 250  # pixels, of one that is turned
+_MOST = 2000  # texts that are kept
 _Stamp = tuple[NDArray[np.uint8], int, int]
 
 
@@ -28,7 +30,8 @@ class Words:
         Args:
             dpi: How many pixels are an inch.
         """
-        self._paper = RendererAgg(2 * _REACH, 2 * _REACH, dpi)
+        self._level = RendererAgg(_LONG, 2 * _HIGH, dpi)
+        self._turned = RendererAgg(2 * _REACH, 2 * _REACH, dpi)
         self._stamps: dict[Hashable, _Stamp | None] = {}
 
     def find(
@@ -45,32 +48,36 @@ class Words:
 
         Returns:
             Its pixels, and how far they reach left of and below where the text begins; None if it
-            is a long one.
+            is too large to be kept.
         """
         key = (s, hash(prop), angle, ismath, gc.get_rgb(), gc.get_alpha())
         if key not in self._stamps:
+            if len(self._stamps) == _MOST:
+                self._stamps.clear()
             self._stamps[key] = self._painted(gc, s, prop, angle, ismath)
         return self._stamps[key]
 
     def _painted(
         self, gc: GraphicsContextBase, s: str, prop: FontProperties, angle: float, ismath: Any
     ) -> _Stamp | None:
-        width, height, _ = self._paper.get_text_width_height_descent(s, prop, ismath)
-        right, up = ceil(width) + _EDGE, ceil(height) + _EDGE
-        left, down = _EDGE, up
+        width, height, _ = self._level.get_text_width_height_descent(s, prop, ismath)
+        wide, high = ceil(width) + _EDGE, ceil(height) + _EDGE
         if angle % 360:
-            left = right = up = down = right + up
-        if max(right, up) > _REACH:
+            paper, left, right, most = self._turned, wide + high, wide + high, _REACH
+            above, x, y = left, _REACH, _REACH
+        else:
+            paper, left, right, most = self._level, _EDGE, wide, _HIGH
+            above, x, y = high, _EDGE, _HIGH
+        if above > most or x + right > paper.width:
             return None
-        ink = self._paper.new_gc()
+        ink = paper.new_gc()
         ink.copy_properties(gc)
         ink.set_clip_rectangle(None)
         ink.set_clip_path(None)
-        self._paper.clear()
-        self._paper.draw_text(ink, _REACH, _REACH, s, prop, angle, ismath)
-        painted = np.asarray(self._paper.buffer_rgba())
-        own = painted[_REACH - up : _REACH + down, _REACH - left : _REACH + right]
-        return own[::-1].copy(), left, down
+        paper.clear()
+        paper.draw_text(ink, x, y, s, prop, angle, ismath)
+        painted = np.asarray(paper.buffer_rgba())[y - above : y + above, x - left : x + right]
+        return painted[::-1].copy(), left, above
 
 
 class Canvas(RendererAgg):

@@ -14,7 +14,7 @@ from backlight.report.distributions import (
     ValuesPanel,
 )
 from backlight.report.drawing import Drawing
-from backlight.report.layout import figure_with_text, fixed_panels, title_lines
+from backlight.report.layout import figure_with_text, fixed_panels, rewrite, text_lines
 from backlight.runs.results import Results
 from backlight.tables import Table
 
@@ -127,8 +127,8 @@ class _Sheet:
         self._figure = figure
         self._panels = [panel(axes, table) for axes, table in zip(panels, tables, strict=True)]
 
-    def show(self, lines: Sequence[str], tables: Sequence[Table]) -> Figure:
-        self._figure.texts[0].set_text("\n".join(lines))
+    def show(self, title: str, tables: Sequence[Table]) -> Figure:
+        rewrite(self._figure, title=title)
         for panel, table in zip(self._panels, tables, strict=True):
             panel.show(table)
         return self._figure
@@ -138,11 +138,11 @@ def _side_by_side(
     sheets: dict[Hashable, _Sheet], panel: _Panel, title: str, tables: Sequence[Table]
 ) -> Figure:
     """Draw tables on the sheet that has such panels, and room for so many lines of a title."""
-    lines = title_lines(title, _width(tables))
+    lines, _, _ = text_lines(_width(tables), title=title)
     key = (panel, len(lines))
     if key not in sheets:
         sheets[key] = _Sheet(panel, title, tables)
-    return sheets[key].show(lines, tables)
+    return sheets[key].show(title, tables)
 
 
 def _width(tables: Sequence[Table]) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backlight.errors import ConfigError
-from backlight.report.page.document import document, refuse_page
+from backlight.report.page.document import document, is_inert, refuse_page
 from backlight.report.page.views import Page, Paragraph, Prose, Rows, View
 from backlight.tables import Table
 
@@ -97,3 +97,22 @@ def test_a_file_that_is_no_page_is_not_replaced(tmp_path):
     path.write_text("<!DOCTYPE html>mine")
     with pytest.raises(ConfigError, match="is no page that backlight made"):
         refuse_page(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_inert_still"),
+    [
+        (lambda page: page, True),
+        (lambda page: page.replace(b"</main>", b"<script>alert(1)</script></main>"), True),
+        (lambda page: page.replace(b"default-src 'none'", b"default-src *"), False),
+        (lambda page: page.replace(b"sha256-", b"sha256-A"), False),
+        (lambda page: b"<script>alert(1)</script>" + page, False),
+        (lambda page: page[:100], False),
+        (lambda page: b"", False),
+    ],
+)
+def test_a_page_is_inert_if_its_policy_comes_first(tmp_path, change, is_inert_still):
+    path = tmp_path / "page.html"
+    path.write_bytes(change(document(Page(title="T", summary=[], views=[]))))
+
+    assert is_inert(path) == is_inert_still

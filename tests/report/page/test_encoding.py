@@ -33,9 +33,32 @@ def test_a_line_without_intervals_has_no_ends():
     found = encoded(Lines(title="t", charts=[chart]))["charts"][0]
     assert found["series"][0] == {
         "name": "", "dashed": False, "joined": True, "x": [0, 1], "y": [1, None],
+        "paint": "first", "legend": "",
     }  # fmt: skip
     assert found["series"][1]["low"] == [-1, 0]
     assert found["levels"] == [["chance", 0.5]]
+
+
+def looks(*dashed):
+    x = np.array([0.0, 1.0])
+    lines = [Series(name=f"{n}", x=x, y=x, dashed=each) for n, each in enumerate(dashed)]
+    view = Lines(title="t", charts=[LineChart(x="layer", y="norm", series=lines)])
+    found = encoded(view)["charts"][0]["series"]
+    return [each["paint"] for each in found], [each["legend"] for each in found]
+
+
+def test_a_dashed_line_has_the_colour_of_the_line_before_it_and_stands_alone_in_the_legend():
+    assert looks(False, True) == (["first", "first"], ["0", "1"])
+    assert looks(True, False) == (["first", "first"], ["0", "1"])
+    paints = ["first", "first", "second", "second"]
+    assert looks(False, True, False, True) == (paints, ["0", "", "2", ""])
+
+
+def test_more_lines_than_hues_have_shades_in_their_order():
+    paints, legend = looks(*[False] * 8)
+    assert len(set(paints)) == len(legend) == 8
+    assert all(paint.startswith("#") for paint in paints)
+    assert looks(*[False] * 6)[0][-1] == "sixth"
 
 
 def test_a_cloud_has_the_numbers_of_each_layer_and_tokens_in_three_parts():

@@ -13,6 +13,7 @@ from backlight.tools.open.command import page_at
 from backlight.tools.open.options import OpenConfig
 
 LINE = '{"step": 1, "loss": 2.1, "grad_norm": 0.3}\n'
+GENERATOR = b'<!DOCTYPE html><meta name="generator" content="backlight">'
 SIGNS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
@@ -93,6 +94,27 @@ def test_the_page_of_a_run_read_from_disk_is_that_of_the_run_just_measured(finis
     written = (finished_run / "index.html").read_bytes()
 
     assert page_file(load_results(finished_run)) == written
+
+
+def test_a_page_in_which_a_stranger_may_run_a_script_is_written_anew(finished, expected, opened):
+    run = RunDirectory(finished)
+    run.take_up()
+    run.write_bytes("index.html", GENERATOR + b"<script>alert(1)</script>")
+    run.list_again()
+
+    assert cli.main(["open", str(finished)]) == 0
+
+    assert (finished / "index.html").read_bytes() == expected
+    assert opened == [(finished / "index.html").as_uri()]
+
+
+def test_a_file_in_which_a_stranger_may_run_a_script_is_not_opened(tmp_path, opened, capsys):
+    (tmp_path / "page.html").write_bytes(GENERATOR + b"<script>alert(1)</script>")
+
+    assert cli.main(["open", str(tmp_path / "page.html")]) == 2
+
+    assert "is a page of another version of backlight, or a stranger's" in capsys.readouterr().err
+    assert not opened
 
 
 def test_a_link_in_place_of_a_page_is_not_followed(finished, tmp_path, opened, capsys):
@@ -224,8 +246,13 @@ def test_a_strangers_page_beside_a_log_is_not_replaced(tmp_path, capsys):
 
 
 def test_a_page_itself_can_be_opened(finished, opened):
-    assert cli.main(["open", str(finished / "index.html")]) == 0
-    assert opened == [(finished / "index.html").as_uri()]
+    (finished.parent / "log.jsonl").write_text(LINE)
+    pages = [finished / "index.html", page_at(OpenConfig(run_dir=finished.parent / "log.jsonl"))]
+
+    for page in pages:
+        assert cli.main(["open", str(page)]) == 0
+
+    assert opened == [page.as_uri() for page in pages]
 
 
 def test_a_folder_with_the_log_of_another_tool_is_judged(tmp_path):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from backlight import cli
 from backlight.report.page.document import document
+from backlight.report.page.views import Page
 from backlight.runs.directory import RunDirectory
 from backlight.tools.open import finding, index
 from backlight.tools.open.finding import find_runs
@@ -35,6 +36,13 @@ def ended(path, **options):
     run = begun(path, **options)
     run.finish({"num_tokens": 62})
     return run
+
+
+def with_page(run, content):
+    """Give a finished run a page."""
+    run.take_up()
+    run.write_bytes("index.html", content)
+    run.list_again()
 
 
 def watched(path, losses=(2.0, 1.9)):
@@ -242,9 +250,7 @@ def test_a_search_that_finds_too_much_ends_and_says_so(tmp_path, monkeypatch):
 )
 def test_any_name_is_a_relative_link_and_text_that_is_read(tmp_path, name, link):
     run = ended(tmp_path / "run", model_name=HOSTILE, dataset="</script>")
-    run.take_up()
-    run.write_bytes("index.html", b'<meta name="generator" content="backlight">')
-    run.list_again()
+    with_page(run, document(Page(title="T", summary=[], views=[])))
     try:
         run.path.rename(tmp_path / name)
     except OSError:
@@ -256,6 +262,30 @@ def test_any_name_is_a_relative_link_and_text_that_is_read(tmp_path, name, link)
     content = document(page)
     assert b"<img" not in content
     assert content.count(b"</script>") == content.count(b"<script")
+
+
+def test_a_page_in_which_a_stranger_may_run_a_script_has_no_link(tmp_path):
+    run = ended(tmp_path / "run")
+    with_page(run, b'<meta name="generator" content="backlight"><script>alert(1)</script>')
+    (tmp_path / "lone").mkdir()
+    ended(tmp_path / "lone" / "run").path.joinpath("index.html").write_bytes(
+        document(Page(title="not the run's own", summary=[], views=[]))
+    )
+
+    assert shown(tmp_path)[1].links["run"] == ["", ""]
+
+
+def test_the_pages_of_all_runs_are_written_when_that_is_asked_for(finished_run, tmp_path, capsys):
+    shutil.copytree(finished_run, tmp_path / "run")
+    watched(tmp_path / "training")
+    begun(tmp_path / "begun")
+    (tmp_path / "run" / "index.html").unlink()
+
+    assert cli.main(["open", str(tmp_path), "--again", "--no-browser"]) == 0
+
+    assert "is not finished; go on with it by --resume" in capsys.readouterr().err
+    links = shown(tmp_path)[1].links["run"]
+    assert sorted(links) == ["", "run/index.html", "training/index.html"]
 
 
 def test_a_strangers_index_is_not_replaced(tmp_path, capsys):

@@ -41,24 +41,16 @@ def document(page: Page) -> bytes:
     """
     blocks = Blocks()
     views = json.dumps([encode(view, blocks) for view in page.views], separators=(",", ":"))
-    script, style = _script(), _asset("style.css")
-    policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
     lines = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        _GENERATOR,
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        _beginning(),
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{html(page.title)}</title>",
-        f"<style>{style}</style></head><body>",
+        f"<style>{_asset('style.css')}</style></head><body>",
         *_head(page),
         *(line for number, view in enumerate(page.views) for line in _section(number, view)),
         *_foot(page),
         f'<script type="application/json" id="views">{_inert(views)}</script>',
-        f"<script>{script}</script>",
+        f"<script>{_script()}</script>",
         *(
             f'<script type="text/plain" id="block-{number}">{content}</script>'
             for number, content in enumerate(blocks.contents)
@@ -91,6 +83,36 @@ def is_page(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return _GENERATOR.encode() in file.read(_HEAD)
+
+
+def is_inert(path: Path) -> bool:
+    """Find out whether a file is a page in which nothing can run but the script of this version.
+
+    Args:
+        path: The file, which may be a stranger's.
+
+    Returns:
+        Whether its first line is the policy of this version, which all below it has to keep.
+    """
+    if not is_page(path):
+        return False
+    expected = _beginning().encode()
+    with path.open("rb") as file:
+        return file.read(len(expected)) == expected
+
+
+def _beginning() -> str:
+    policy = (
+        f"default-src 'none'; script-src {_hash(_script())}; style-src "
+        f"{_hash(_asset('style.css'))}; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    lines = (
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        _GENERATOR,
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+    )
+    return "\n".join(lines)
 
 
 def _head(page: Page) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import base64
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -136,6 +136,7 @@ def _(view: Diagram, blocks: Blocks) -> Encoded:
         "kind": "diagram",
         "label": plain(view.title),
         "aspect": view.height / view.width,
+        "width": view.width,
         "shapes": [_shape(shape, scale) for shape in view.shapes],
         "x": middles[:, 0].round(1).tolist(),
         "y": middles[:, 1].round(1).tolist(),
@@ -167,8 +168,25 @@ def _chart(chart: LineChart, blocks: Blocks) -> Encoded:
         "categories": _plain(chart.categories),
         "levels": [[plain(name), float(height)] for name, height in chart.levels.items()],
         "marks": [[plain(name), float(place)] for name, place in chart.marks.items()],
-        "series": [_series(series, blocks) for series in chart.series],
+        "series": [
+            {**_series(series, blocks), **look}
+            for series, look in zip(chart.series, _looks(chart.series), strict=True)
+        ],
     }
+
+
+def _looks(all_series: Sequence[Series]) -> Iterator[Encoded]:
+    """Choose colours: a dashed line has that of the line before it, many have shades in order."""
+    solid = sum(not series.dashed for series in all_series)
+    is_only, before = len(all_series) - solid < 2, -1
+    for series in all_series:
+        before += not series.dashed
+        place = max(before, 0)
+        is_many = solid > len(_HUES)
+        yield {
+            "paint": _shade(0.15 + 0.75 * place / (solid - 1)) if is_many else _HUES[place],
+            "legend": plain(series.name) if is_only or not series.dashed else "",
+        }
 
 
 def _series(series: Series, blocks: Blocks) -> Encoded:

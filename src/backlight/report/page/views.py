@@ -38,7 +38,8 @@ class Series:
         y: Where they are up; NaN where there is none.
         low: The lower ends of intervals; None for none.
         high: The upper ends; None for none.
-        dashed: It is drawn dashed: what theory says, or what chance gives.
+        dashed: It is drawn dashed, in the colour of the line before it: what theory says of that,
+            or what chance gives.
         joined: Its points are joined to a line.
     """
 
@@ -281,7 +282,7 @@ class Diagram(View):
     """Shapes that tell their numbers when they are pointed at.
 
     Attributes:
-        width: How wide it is; shapes are in the same unit.
+        width: How wide it is, in the page's pixels where there is room; shapes are in this unit.
         height: How high it is.
         shapes: From back to front.
     """

@@ -1,9 +1,9 @@
 """What a command says when it is done, on one screen: sentences, small tables, where it went."""
 
+import fnmatch
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from math import ceil
 from typing import Any
 
@@ -125,8 +125,8 @@ def where_it_went(results: Results, command: str, picture: str) -> list[str]:
         return []
     files = [str(name) for name in RunDirectory(path).manifest()["files"]]
     pictures = [name for name in files if name.endswith((".png", ".svg"))]
-    main = next((name for name in pictures if fnmatch(name, picture)), None)
-    others = f", such as {main}" if main is not None and len(pictures) > 1 else ""
+    main = fnmatch.filter(pictures, picture)[-1:]  # of several modes the last: mean_abs
+    others = f", such as {main[0]}" if main and len(pictures) > 1 else ""
     lines = {
         "Page": str(path / PAGE) if PAGE in files else "",
         "Figures": f"{len(pictures)} in {path}{others}" if pictures else "",

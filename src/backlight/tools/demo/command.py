@@ -6,8 +6,14 @@ from typing import Any
 
 from rich.text import Text
 
+from backlight.foreign.text import plain
+from backlight.models.subject import Subject
+from backlight.runs.results import Results
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.conduct import conduct
+from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.opening import load
+from backlight.surveys.driver.options import ModelOptions
 from backlight.surveys.driver.screen import print_lines, where_it_went, wrapped
 from backlight.tools.demo.options import DemoConfig
 from backlight.tools.open.command import page_at
@@ -26,8 +32,6 @@ JOBS: Mapping[str, Mapping[str, Any]] = {
 }
 """The options of each survey, by its command."""
 
-_PLACES = ("Page", "Figures")
-
 
 def run(options: DemoConfig) -> None:
     """Survey SmolLM2-135M in three ways over a few passages, and the shipped city model.
@@ -35,26 +39,29 @@ def run(options: DemoConfig) -> None:
     Args:
         options: Where results go, a folder for each job; an earlier demo there is replaced.
     """
+    subjects: dict[str | None, Subject] = {}
     for name, job in JOBS.items():
-        _carry_out(name, job, options.output_dir / name)
+        survey, place = SURVEYS[name], options.output_dir / name
+        print_lines(
+            [Text(line.plain, style="bold") for line in wrapped([_command(job, name, place)])]
+        )
+        asked = survey.options.model_validate({**job, "output_dir": place, "overwrite": True})
+        model = job.get("model_name")
+        if model is not None and model not in subjects:
+            subjects[model] = load(ModelOptions(model_name=model))
+        results = conduct(survey, asked, subject=subjects.get(model))
+        print_lines([*wrapped(survey.door("printed").summary(results)), *_places(survey, results)])
     page = page_at(OpenConfig(run_dir=options.output_dir))
-    lines = (f"Tables    {options.output_dir}/*/tables/*.csv", f"All four  {page}")
-    print_lines([Text(line) for line in lines])
+    print_lines([Text(f"Tables    {plain(options.output_dir)}/*/tables/*.csv")])
+    print_lines([Text(f"All four  {plain(page)}")])
 
 
-def _carry_out(name: str, job: Mapping[str, Any], place: Path) -> None:
-    """Carry out one job; its command is printed, what it found, and where to look."""
+def _command(job: Mapping[str, Any], name: str, place: Path) -> str:
     words = " ".join(f"--{option} {value}" for option, value in job.items())
-    command = f"backlight {name} {words} --output_dir {place} --overwrite"
-    print_lines([Text(line.plain, style="bold") for line in wrapped([command])])
-    survey = SURVEYS[name]
-    where = {"output_dir": place, "overwrite": True}
-    results = conduct(survey, survey.options.model_validate({**job, **where}))
-    places = where_it_went(results, name, survey.picture)
-    print_lines(
-        [
-            *wrapped(survey.door("printed").summary(results)),
-            *(Text(line) for line in places if line.startswith(_PLACES)),
-            Text(),
-        ]
-    )
+    return f"backlight {name} {words} --output_dir {place} --overwrite"
+
+
+def _places(survey: Survey, results: Results) -> list[Text]:
+    """Say where to look, and leave a line blank."""
+    places = where_it_went(results, survey.name, survey.picture)
+    return [*(Text(line) for line in places if line.startswith(("Page", "Figures"))), Text()]

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.errors import BacklightError, ConfigError, RunDirectoryError, quoted
 from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
-from backlight.report.page.document import is_page
+from backlight.report.page.document import is_inert, is_page, refuse_page
 from backlight.report.page.writing import write_page
 from backlight.runs.results import PAGE
 from backlight.surveys.driver.terminal import console
@@ -46,6 +46,8 @@ def page_at(options: OpenConfig) -> Path:
     path = expanded(options.run_dir, error=RunDirectoryError)
     if not os.path.lexists(path):
         raise RunDirectoryError(f"There is no run, log or folder {quoted(path)}; name another.")
+    if path.name == PAGE and is_run(path.parent):
+        path = path.parent
     if is_run(path):
         wanted = () if options.statistics is None else tuple(options.statistics.split(","))
         return page_of_run(path, again=options.again, statistics=wanted)
@@ -54,16 +56,29 @@ def page_at(options: OpenConfig) -> Path:
             "--statistics chooses what the page of a run of sae holds, and "
             f"{quoted(path)} is no run."
         )
-    if path.is_file() and is_page(path):
-        return path
+    if is_page(path):
+        return _own(path)
     if not path.is_dir() or is_watched(path):
         return page_of_log(path)
-    return _page_of_folder(path)
+    return _page_of_folder(path, again=options.again)
 
 
-def _page_of_folder(path: Path) -> Path:
+def _own(page: Path) -> Path:
+    """Refuse a page in which a stranger's script could run."""
+    if not is_inert(page):
+        raise RunDirectoryError(
+            f"{quoted(page)} is a page of another version of backlight, or a stranger's; write it "
+            "anew: backlight open with the run or the log that it shows."
+        )
+    return page
+
+
+def _page_of_folder(path: Path, *, again: bool) -> Path:
     found = find_runs(path)
     if found.places:
+        refuse_page(path / PAGE, otherwise="move it away")
+        for place in found.places if again else ():
+            _write_page(place)
         write_page(path / PAGE, index_of(path, found), otherwise="move it away")
         return path / PAGE
     try:
@@ -73,3 +88,14 @@ def _page_of_folder(path: Path) -> Path:
             f"{quoted(path)} is no run of backlight and holds none, {DEEPEST} folders deep; nor is "
             f"there a log: {error}"
         ) from error
+
+
+def _write_page(place: Path) -> None:
+    """Write the page of one of many runs or logs; for one that has none, say why."""
+    try:
+        if is_watched(place):
+            page_of_log(place)
+        else:
+            page_of_run(place, again=True)
+    except BacklightError as error:
+        console(stderr=True).print(plain(error), soft_wrap=True)

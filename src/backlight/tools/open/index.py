@@ -42,23 +42,31 @@ def index_of(root: Path, found: Found) -> Page:
     judged = len(found.places) <= _MOST_JUDGED
     rows = [row_of(place, judges=judged) for place in found.places]
     rows.sort(key=lambda row: row.started, reverse=True)
-    pictures = [with_picture(row) for row in rows[:_MOST_PICTURES]]
-    names = {row.path: row.path.relative_to(root) for row in rows}
     return Page(
         title=f"Runs in {root}",
         summary=list(_summary(rows, found)),
-        views=[
-            Rows(
-                title="Runs",
-                note="Press a heading to sort. A name without a link has no page yet: backlight "
-                f"open RUN writes it. Pictures are those of the newest {_MOST_PICTURES} runs.",
-                table=_table(rows, [brief(names[row.path]) for row in rows]),
-                columns=_HEADINGS,
-                links={"run": [_link(names[row.path]) if row.has_page else "" for row in rows]},
-                pictures=[*pictures, *[b""] * (len(rows) - len(pictures))] if any(pictures) else [],
-            )
-        ],
+        views=[_view(root, rows)],
         commands={"Write this index again:": f"backlight open {shlex.quote(str(root))}"},
+    )
+
+
+def _view(root: Path, rows: Sequence[Row]) -> Rows:
+    names = [row.path.relative_to(root) for row in rows]
+    pictures = [with_picture(row) for row in rows[:_MOST_PICTURES]]
+    rest = [b""] * (len(rows) - len(pictures))
+    newest = f" Pictures are those of the newest {_MOST_PICTURES} runs." if rest else ""
+    return Rows(
+        title="Runs",
+        note="Press a heading to sort. A run without a link has no page, or one of another "
+        f"version: backlight open RUN writes it, and backlight open FOLDER --again all.{newest}",
+        table=_table(rows, [brief(name) for name in names]),
+        columns=_HEADINGS,
+        links={
+            "run": [
+                _link(name) if row.has_page else "" for row, name in zip(rows, names, strict=True)
+            ]
+        },
+        pictures=[*pictures, *rest] if any(pictures) else [],
     )
 
 

@@ -23,7 +23,11 @@ class OpenConfig(Options):
         description="A run directory, a directory that backlight.watch wrote, the log of another "
         "tool, or a folder of runs. [default: runs]",
     )
-    again: Flag = Field(default=False, description="Write the page of a run anew if it is there.")
+    again: Flag = Field(
+        default=False,
+        description="Write the page of a run anew if it is there; of a folder, the pages of all "
+        "its runs and logs.",
+    )
     statistics: Listed | None = Field(
         default=None,
         description="Which numbers of every feature the page of a run of sae holds, such as "

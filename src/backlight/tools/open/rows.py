@@ -9,7 +9,7 @@ from typing import Any
 from backlight.errors import RunDirectoryError
 from backlight.foreign.documents import read_json
 from backlight.foreign.text import brief
-from backlight.report.page.document import is_page
+from backlight.report.page.document import is_inert
 from backlight.runs.directory import RunDirectory
 from backlight.runs.ledger import Ledger
 from backlight.runs.results import PAGE
@@ -35,7 +35,7 @@ class Row:
         started: When it began, as text that sorts by time; empty if it is not known.
         state: How far it is, or what a training's gradient looks like.
         num_tokens: How many tokens were measured; NaN if it is not known.
-        has_page: There is a page.
+        has_page: There is a page in which only the script of this version can run.
         picture: A small PNG; empty if there is none.
     """
 
@@ -89,7 +89,7 @@ def _run(path: Path) -> Row:
         started=_time(origin.get("started")),
         state="finished" if is_finished else f"not finished: {_part(names)}",
         num_tokens=_number(measured),
-        has_page=is_finished and PAGE in names and is_page(path / PAGE),
+        has_page=is_finished and PAGE in names and is_inert(path / PAGE),
     )
 
 
@@ -115,7 +115,7 @@ def _training(path: Path, *, judges: bool) -> Row:
         command="training",
         started=_time(_mapping(header).get("started")),
         state=diagnose(read_history(path)).verdict if judges and is_short else "recorded",
-        has_page=is_page(path / PAGE),
+        has_page=is_inert(path / PAGE),
     )
 
 

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backlight.errors import ConfigError, quoted
-from backlight.report.page.document import is_page
+from backlight.report.page.document import is_inert
 from backlight.runs.directory import RunDirectory
 from backlight.runs.ledger import Ledger
 from backlight.runs.results import PAGE
 from backlight.surveys.loading import load_results, page_file
 
 
-def page_of_run(path: Path, *, again: bool, statistics: Sequence[str]) -> Path:
-    """Write the page of a finished run, if it is not there or others are asked for.
+def page_of_run(path: Path, *, again: bool, statistics: Sequence[str] = ()) -> Path:
+    """Write the page of a finished run, if it is not there or another is asked for.
+
+    One that this version did not write, or that something else than its script can run in, is
+    written anew: the run may be a stranger's.
 
     Args:
         path: The run directory.
@@ -33,7 +36,7 @@ def page_of_run(path: Path, *, again: bool, statistics: Sequence[str]) -> Path:
             f"--statistics chooses what the page of a run of sae holds; {quoted(path)} is a run "
             f"of {quoted(command)}."
         )
-    if directory.is_finished and not again and not statistics and has_page(path):
+    if directory.is_finished and not again and not statistics and _has_page(path):
         return path / PAGE
     chosen = {"statistics": statistics} if statistics else {}
     content = page_file(load_results(path), **chosen)
@@ -43,6 +46,5 @@ def page_of_run(path: Path, *, again: bool, statistics: Sequence[str]) -> Path:
     return path / PAGE
 
 
-def has_page(path: Path) -> bool:
-    """Find out whether a run wrote a page, and it is there."""
-    return PAGE in Ledger(path).names() and is_page(path / PAGE)
+def _has_page(path: Path) -> bool:
+    return PAGE in Ledger(path).names() and is_inert(path / PAGE)

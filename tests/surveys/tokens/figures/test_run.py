@@ -222,6 +222,15 @@ def test_many_layers_are_told_apart_by_a_bar():
     assert many.axes[1].get_ylabel() == "layer"
 
 
+def test_a_figure_drawn_over_that_of_another_target_looks_like_a_new_one():
+    results = token_results()
+    alone = {name: png(figure) for name, figure in figures_of(results).items()}
+
+    in_a_row = {drawing.name: png(drawing.make()) for drawing in draw(results)}
+
+    assert {name.removeprefix("figures/"): content for name, content in in_a_row.items()} == alone
+
+
 def test_components_mark_how_many_explain_90_and_95_percent():
     results = token_results()
     axes = one(f"{PCA}layer_0_comma.png").axes[3]

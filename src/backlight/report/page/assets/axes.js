@@ -78,7 +78,7 @@ function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames,
   for (const value of placesOf(y, yNames, box.height / (yNames.length ? 13 : 40))) {
     const at = bottom - box.height * across(value);
     if (!yNames.length) pen.path([box.x, at, box.x + box.width, at], { stroke: colours.line });
-    pen.text(fitted(yNames[value] ?? brief(value), 18), box.x - 6, at + 4, { ...small, align: "end" });
+    pen.text(fitted(yNames[value] ?? brief(value, 6), 18), box.x - 6, at + 4, { ...small, align: "end" });
   }
   const room = roomOf(xNames, box.width);
   for (const value of placesOf(x, xNames, box.width / (room ? 13 : xNames.length ? 8 : 75))) {
@@ -86,7 +86,7 @@ function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames,
     pen.path([at, bottom, at, bottom + 4], { stroke: colours.soft });
     const isUp = heightOf(xNames[value] ?? "", box.width / xNames.length) > 0;
     if (isUp) pen.text(fitted(xNames[value], 14), at + 4, bottom + 8, { ...small, align: "end", up: true });
-    else pen.text(xNames[value] ?? brief(value), at, bottom + 17, { ...small, align: "middle" });
+    else pen.text(xNames[value] ?? brief(value, 6), at, bottom + 17, { ...small, align: "middle" });
   }
   pen.path([box.x, box.y, box.x, bottom, box.x + box.width, bottom], { stroke: colours.soft });
   const name = { size: 12, fill: colours.ink, align: /** @type {const} */ ("middle") };

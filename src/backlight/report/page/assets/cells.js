@@ -79,7 +79,8 @@ async function drawScatter(host, view, name) {
 }
 
 /** Draw shapes that tell their numbers where they are pointed at. @param {HTMLElement} host */
-function drawDiagram(host, { label, aspect, shapes, x, y, told }, name) {
+function drawDiagram(host, { label, aspect, width: most, shapes, x, y, told }, name) {
+  host.style.maxWidth = `${most}px`;
   const under = (pen, colours, right) => {
     for (const { kind, points, paint, opacity: alpha, width, text, align } of shapes) {
       const [places, colour] = [points.map(right), colours[paint]];

@@ -41,8 +41,7 @@ class Chart {
   }
 
   draw() {
-    const { isBare, aspect } = this.picture.points; // a high diagram is not as wide as the page
-    const width = Math.min(Math.max(240, this.stage.parentElement?.clientWidth ?? 0), isBare ? 1300 / aspect : 1e4);
+    const width = Math.max(240, this.stage.parentElement?.clientWidth ?? 0);
     this.size = { width, height: this.picture.height(width) };
     const drawn = this.drawn(theme());
     drawn.setAttribute("role", "img");

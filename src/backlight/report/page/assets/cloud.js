@@ -58,7 +58,6 @@ class Cloud {
       return `${label}: ${brief(this.values[name][i])}${Number.isNaN(se) ? "" : ` ± ${brief(se, 2)}`}`;
     });
   }
-  /** Say where one mattered most. @param {number} i */
   context(i) {
     const [, , before, token, after] = this.occurrences[i]?.[0] ?? [];
     return token === undefined ? "" : `${before}«${token}»${after}`;
@@ -70,7 +69,7 @@ class Cloud {
     const title = isThere ? `Layer ${layers[this.chosen.layer]}, ${unit} ${i}` : `There is no ${unit} ${i}.`;
     const link = this.links[i] ? [element("a", { href: this.links[i], rel: "noreferrer" }, "Neuronpedia")] : [];
     const cases = (this.occurrences[i] ?? []).map(([value, where, before, token, after]) =>
-      element("li", { title: where }, `${brief(value)} `, before, element("mark", {}, token), after),
+      element("li", { title: where }, `${brief(value)}\u2003`, before, element("mark", {}, token), after),
     );
     const told = element("p", {}, isThere ? this.told(i).join(" · ") : "");
     this.detail.replaceChildren(element("h3", {}, title), told, ...link, element("ul", {}, ...cases));

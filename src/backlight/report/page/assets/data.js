@@ -1,6 +1,5 @@
 // Numbers and texts of the page: read when they are looked at, and written for people.
-/** @typedef {(number | null)[] | {f: string, b: number, low?: number, step?: number, signed?: number}} Ref
- * Numbers as they are, or the block that holds them. */
+/** @typedef {(number | null)[] | {f: string, b: number, low?: number, step?: number, signed?: number}} Ref */
 
 /** Read a block; one that the browser has not come to yet is waited for. @param {number} number */
 async function bytesOf(number) {

@@ -1,6 +1,4 @@
 // Charts of lines with bands, such as the depth profile of each statistic.
-const SERIES = ["first", "second", "third", "fourth", "fifth", "sixth"];
-
 async function drawLines(host, view, name) {
   host.classList.add("side-by-side");
   const all = await Promise.all(view.charts.map(pointsOf));
@@ -15,17 +13,19 @@ async function pointsOf({ title, x: xLabel, y: yLabel, series, levels, marks, ca
   const owner = ys.flatMap((values, which) => Array.from(values, () => which));
   const isJoined = (which) => series[which].joined && !categories.length;
   const [x, y, low, high] = [xs, ys, lows, highs].map((each) => each.flatMap((values) => [...values]));
-  const names = [...series.map(({ name }, i) => [name, SERIES[i % 6]]), ...levels.map(([name]) => [name, "soft"])];
+  const names = [...series.map(({ legend, paint }) => [legend, paint]), ...levels.map(([name]) => [name, "soft"])];
   return {
     ...{ label: `${title || yLabel} against ${xLabel}`, title, xLabel, yLabel, x, y, low, high, xNames: categories },
     ...{ xKind: scales[0], yKind: scales[1] },
     ...{ levels: levels.map((each) => each[1]), marks: marks.map((each) => each[1]) },
     legend: [...names, ...marks.map(([name]) => [name, "star"])].filter(([name]) => name),
+    hasBar: (i) => !isJoined(owner[i]) || xs[owner[i]].length < 4,
     hasDot: (i) => xs[owner[i]].length < 100 && !series[owner[i]].dashed,
-    colourOf: (i) => SERIES[owner[i] % 6],
+    colourOf: (i) => series[owner[i]].paint,
     lines(i) {
       const { name, low: hasEnds } = series[owner[i]];
-      const told = [name, `${xLabel}: ${categories[x[i]] ?? brief(x[i], 4)}`, `${yLabel}: ${brief(y[i], 4)}`];
+      const place = categories[Math.round(x[i])] ?? brief(x[i], 4);
+      const told = [name, `${xLabel}: ${place}`, `${yLabel}: ${brief(y[i], 4)}`];
       return [...told, hasEnds ? `interval: ${brief(low[i])} to ${brief(high[i])}` : ""].filter(Boolean);
     },
     under(pen, colours, right, up) {
@@ -33,7 +33,7 @@ async function pointsOf({ title, x: xLabel, y: yLabel, series, levels, marks, ca
         if (!isJoined(which)) continue;
         const along = (heights) => Array.from(heights, (height, i) => [right(xs[which][i]), up(height)]);
         const band = [...along(lows[which]), ...along(highs[which]).reverse()];
-        const stroke = colours[SERIES[which % 6]];
+        const stroke = colours[each.paint] ?? each.paint;
         const isKnown = (ends) => ends.every(Number.isFinite);
         if (each.low) pen.path(band.filter(isKnown).flat(), { fill: stroke, alpha: 0.2 });
         pen.path(along(ys[which]).flat(), { stroke, width: 1.6, dash: each.dashed });

@@ -3,12 +3,12 @@ const CIRCLES = 4000; // at most; more points are counted by pixel
 const BARS = 300; // points at most that show their intervals
 const REACH = 24; // pixels within which a point is pointed at
 
+/** @typedef {(i: number) => boolean} Choose @typedef {ArrayLike<number>} Values */
 /** @typedef {{
- *   label: string, title?: string, xLabel: string, yLabel: string, xKind?: string, yKind?: string,
- *   x: ArrayLike<number>, y: ArrayLike<number>, low?: ArrayLike<number>, high?: ArrayLike<number>, levels?: number[],
- *   marks?: number[], xNames?: string[], yNames?: string[], aspect?: number, isBare?: boolean, legend?: string[][],
- *   named?: number[], colourOf?: (i: number) => string, hasDot?: (i: number) => boolean,
- *   lines: (i: number) => string[], enter?: (i: number) => void,
+ *   label: string, title?: string, xLabel: string, yLabel: string, xKind?: string, yKind?: string, aspect?: number,
+ *   x: Values, y: Values, low?: Values, high?: Values, levels?: number[], marks?: number[], named?: number[],
+ *   xNames?: string[], yNames?: string[], isBare?: boolean, legend?: string[][], colourOf?: (i: number) => string,
+ *   hasDot?: Choose, hasBar?: Choose, lines: (i: number) => string[], enter?: (i: number) => void,
  *   under?: (pen: Pen, colours: Theme, right: (x: number) => number, up: (y: number) => number) => void,
  * }} Points: `isBare` points are on a sheet that is 1,000 wide, without axes. */
 
@@ -19,8 +19,8 @@ class PointPicture {
   /** @param {Points} points */
   constructor(points) {
     const lists = { xNames: [], yNames: [], levels: [], marks: [], low: [], high: [], legend: [], named: [] };
-    const looks = { aspect: 0.55, xKind: "linear", yKind: "linear", hasDot: () => true, colourOf: () => "first" };
-    this.points = { ...lists, ...looks, ...points };
+    const looks = { hasBar: () => true, hasDot: () => true, colourOf: () => "first" };
+    this.points = { ...lists, ...looks, aspect: 0.55, xKind: "linear", yKind: "linear", ...points };
     const { x, y, xNames, yNames, levels, low, high, xKind, yKind, aspect } = this.points;
     const linear = (from, to) => ({ low: from, high: to, bend: 1, kind: "linear" });
     const fit = (names, heights, kind) => (names.length ? linear(-0.5, names.length - 0.5) : scaleOf(heights, kind));
@@ -39,9 +39,11 @@ class PointPicture {
   }
   /** @param {Pen} pen @param {number} width @param {number} height @param {Theme} colours */
   draw(pen, width, height, colours) {
-    const { x, y, xNames, isBare, levels, marks, under, legend, title = "" } = this.points;
+    const { x, y, xNames, yNames, isBare, levels, marks, under, legend, title = "" } = this.points;
     const below = 46 + roomOf(xNames, width - 84);
-    const [left, top, wide, high] = isBare ? [0, 0, width, height] : [72, 28, width - 84, height - 28 - below];
+    const beside = Math.max(72, ...yNames.map((name) => 30 + 6.4 * Math.min(18, name.length)));
+    const axes = [beside, 28, width - beside - 12, height - 28 - below];
+    const [left, top, wide, high] = isBare ? [0, 0, width, height] : axes;
     this.box = { x: left, y: top, width: wide, height: high };
     const [along, across] = [partOf(this.scales.x), partOf(this.scales.y)];
     const right = (/** @type {number} */ value) => left + wide * along(value);
@@ -61,10 +63,10 @@ class PointPicture {
   }
   /** @param {Pen} pen @param {Theme} colours @param {(y: number) => number} up */
   drawPoints(pen, colours, up) {
-    const { low, high, named, hasDot, colourOf } = this.points;
+    const { low, high, named, hasBar, hasDot, colourOf } = this.points;
     const [at, { x: left, width }] = [this.places, this.box];
     const seen = [...at.keys()].filter((i) => 2 * i < at.length && this.sees(i));
-    for (const i of seen.length > BARS ? [] : seen) {
+    for (const i of seen.length > BARS ? [] : seen.filter(hasBar)) {
       const stroke = colours[colourOf(i)] ?? colourOf(i);
       pen.path([at[2 * i], up(low[i]), at[2 * i], up(high[i])], { stroke });
     }
@@ -104,10 +106,10 @@ class PointPicture {
   }
   /** Go to the next point, or to the next one above or below. @param {number} right @param {number} up */
   move(right, up) {
-    const { y, xNames, yNames } = this.points;
+    const { y, xNames, yNames, isBare } = this.points;
     const count = y.length;
     if (right || yNames.length) return this.spot((this.cursor + right + up * xNames.length + count) % count);
-    const order = Array.from(y, (_, i) => i).sort((a, b) => y[a] - y[b]);
+    const order = Array.from(y, (_, i) => i).sort((a, b) => (isBare ? y[b] - y[a] : y[a] - y[b]));
     return this.spot(order[(order.indexOf(this.cursor) + up + count) % count]);
   }
   /** Show so many times as much, or all. @param {number | null} times @param {Spot | null} spot in the middle */

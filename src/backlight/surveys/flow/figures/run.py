@@ -1,7 +1,7 @@
 """All figures of a run of ``backlight flow``, drawn from its tables."""
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 
 from backlight.report.drawing import Drawing
 from backlight.runs.results import Results
@@ -25,7 +25,7 @@ def draw(results: Results) -> Iterator[Drawing]:
     about = f"{model}, {told['num_tokens']:,} tokens in {told['num_passages']:,} passages"
     if "residual" in tables:
         depth, residual, slopes = (tables[name] for name in ("depth", "residual", "depth_slope"))
-        picture = partial(draw_picture, depth, residual, slopes, subtitle=about)
+        picture = cache(partial(draw_picture, depth, residual, slopes, subtitle=about))
         for ending in ("svg", "png"):
             yield Drawing(name=f"gradient_flow.{ending}", make=picture)
         by_position = tables["depth_by_position"]

@@ -38,11 +38,13 @@ def _asked(results: Results) -> str:
     layers = name(config["layers"])
     which = "every layer" if layers == "all" else f"layers {layers}"
     text = text_of(config, about["num_tokens"], about["num_passages"])
+    sure = "± is one standard error, from how the passages differ"
+    if about["num_passages"] < 2:
+        sure = "how sure the numbers are cannot be said of only one passage"
     return (
         f"What happens to the gradient of the loss on its way back through {which} of "
         f"{name(config['model_name'])} was measured over {text}; the loss there is "
-        f"{about['loss_nats_per_token']:.3f} nats per predicted token, and ± is one standard "
-        "error, from how the passages differ."
+        f"{about['loss_nats_per_token']:.3f} nats per predicted token, and {sure}."
     )
 
 
@@ -93,7 +95,7 @@ def _attention(table: Table) -> str:
     if not len(known):
         return ""
     part = share(float(known.mean()))
-    return f"in attention, queries and keys carry {part} in the mean over heads"
+    return f"in attention, queries and keys carry {part} of the energy in the mean over heads"
 
 
 def half_name(table: Table, row: int) -> str:

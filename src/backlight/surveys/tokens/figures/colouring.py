@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PathCollection
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Colouring:
             return _by_word(values, label, splits)
         return _by_number(values.astype(np.float64), label, splits)
 
-    def draw(self, axes: Axes, x: Column, y: Column, rows: Column) -> None:
+    def draw(self, axes: Axes, x: Column, y: Column, rows: Column) -> list[PathCollection]:
         """Draw some prompts as points.
 
         Args:
@@ -76,13 +77,19 @@ class Colouring:
             x: Their horizontal places.
             y: Their vertical places.
             rows: Which prompts they are.
+
+        Returns:
+            The points, by split.
         """
+        drawn: list[PathCollection] = []
         splits, colours = self.splits[rows], self.colours[rows]
         looks: dict[str, Any] = {"alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"}
         for split in dict.fromkeys(splits.tolist()):
             own = splits == split
             marker, size = MARKERS.get(split, _OTHER_SPLIT), 26 if len(rows) <= 300 else 12
-            axes.scatter(x[own], y[own], c=colours[own], marker=marker, s=size, **looks)
+            points = axes.scatter(x[own], y[own], c=colours[own], marker=marker, s=size, **looks)
+            drawn.append(points)
+        return drawn
 
     def bar(self) -> ScalarMappable | None:
         """Return what a colour bar shows; None if colours stand for no number."""

@@ -7,9 +7,10 @@ from functools import partial
 from backlight.report.drawing import Drawing
 from backlight.runs.results import Results
 from backlight.surveys.tokens.figures.colouring import Colouring
+from backlight.surveys.tokens.figures.components import Components
 from backlight.surveys.tokens.figures.heatmaps import draw_heatmaps
 from backlight.surveys.tokens.figures.lines import draw_by_position, draw_geometry_by_layer
-from backlight.surveys.tokens.figures.vectors import draw_components, draw_cosines, draw_statistics
+from backlight.surveys.tokens.figures.vectors import draw_cosines, draw_statistics
 from backlight.surveys.tokens.shown import Shown, choose_targets, find_targets
 
 
@@ -34,8 +35,9 @@ def _draw_vectors(shown: Shown) -> Iterator[Drawing]:
     alive = [target for target in targets if not target.is_structural]
     shaped = [target for target in alive if target.has_shape]
     colouring = Colouring.of(shown.prompts, shown.color_by)
+    components = Components(colouring, shown.title)
     for target in shaped:
-        make = partial(draw_components, target, colouring, shown.title)
+        make = partial(components.draw, target)
         yield Drawing(name=f"gradient_pca_{target.key}", is_overview=False, make=make)
     if alive:
         left_out = [target.name for target in targets if target.is_structural]

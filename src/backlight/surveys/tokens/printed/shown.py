@@ -8,7 +8,7 @@ from backlight.runs.results import Results
 from backlight.surveys.driver.printing import Column, Shown, percent, sure_number, whole
 from backlight.surveys.driver.ranking import largest
 from backlight.surveys.tokens.options import TokensConfig
-from backlight.surveys.tokens.printed.summary import named, reaching
+from backlight.surveys.tokens.printed.summary import reaching
 from backlight.tables import Table
 
 _NUM_POSITIONS = 5
@@ -37,7 +37,7 @@ def brief(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
     yield Shown(
         table=shapes,
         columns=[
-            Column("largest vectors", cell=lambda table, row: named(table)[row], wraps=True),
+            Column("largest vectors", cell=_place, wraps=True),
             Column("norm", "norm", ".3g"),
             Column("PC1", cell=percent("pc1")),
             Column("effective rank", "effective_rank", ".1f"),
@@ -74,6 +74,10 @@ def _of_sites(results: Results) -> Shown:
         table=Table(name="sites", columns=columns),
         columns=[Column(name, name, wraps=not name.startswith("norm")) for name in columns],
     )
+
+
+def _place(table: Table, row: int) -> str:
+    return f"{table['position'][row]} at {table['site'][row]}"
 
 
 def _of(column: str) -> Callable[[Table, int], str]:

@@ -44,7 +44,7 @@ def reaching(results: Results) -> Table:
 def named(table: Table) -> list[str]:
     """Name the positions of a table's rows, with their sites."""
     pairs = zip(table["position"], table["site"], strict=True)
-    return [f"{name(position)} at {name(site)}" for position, site in pairs]
+    return [f"“{name(position)}” at {name(site)}" for position, site in pairs]
 
 
 def _asked(results: Results) -> str:
@@ -55,8 +55,8 @@ def _asked(results: Results) -> str:
         f"How strongly {_OBJECTIVES[config['objective']]} reacts to what stands at each position, "
         f"its gradient, was measured at {name(sites[0])}{where} of {_model(results)}, over "
         f"{count(about['num_prompts'], 'prompt')} of {_origin(results)}; the loss is "
-        f"{about['loss_nats_per_token']:.3f} nats per answer token, and greedy answers are right "
-        f"for {share(about['share_right'])}."
+        f"{about['loss_nats_per_token']:.3f} nats per answer token, and "
+        f"{share(about['share_right'])} of the greedy answers are right."
     )
 
 
@@ -84,5 +84,5 @@ def _found(results: Results, reached: Table, first: Estimate) -> str:
     last = largest(reached.select(reached["site"] == last_site), "gradient_norm", 1)
     if not last.num_rows or first.name.endswith(f" at {name(last_site)}"):
         return f"{told_first}."
-    (deepest,) = estimates(last, "gradient_norm", [name(last["position"][0])])
+    (deepest,) = estimates(last, "gradient_norm", [f"“{name(last['position'][0])}”"])
     return f"{told_first}; at {name(last_site)} it is largest for {deepest.name} ({told(deepest)})."
