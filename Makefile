@@ -50,5 +50,5 @@ clean:
 	touch $@ .venv/.demo
 
 node_modules/.dev: package.json package-lock.json
-	npm ci --silent --no-audit --no-fund
+	npm ci --loglevel=error --no-audit --no-fund
 	touch $@

@@ -6,7 +6,7 @@ import torch
 import backlight
 from backlight import cli
 from backlight.dictionaries.formats import saelens
-from zoo.browsing import section, told, wait_for, walk
+from zoo.browsing import obstacles, section, told, wait_for, walk
 from zoo.dictionaries import random_dictionary
 
 _TEXTS = [f"distance(c_{city},c_{city * 7 % 900 + 1})=" for city in range(1, 13)]
@@ -68,6 +68,10 @@ def test_a_page_opens_from_disk_and_shows_all_its_views(kind, runs, opened, pict
         stage.press("ArrowRight")
         wait_for(page, stage.locator(".told").is_visible, "something is told")
         assert "NaN" not in stage.locator(".told").inner_text()
+    assert obstacles(page) == []
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.wait_for_timeout(50)
+    assert obstacles(page) == []
     pictured(page, f"run-{kind.replace('.', 'index')}")
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Watch",
     "chromium",
     "installed",
+    "obstacles",
     "picture",
     "section",
     "told",
@@ -35,7 +36,7 @@ MISSING = (
     "no Chromium is installed: apt-get install chromium, or install Google Chrome, so that pages "
     "are tested in a browser"
 )
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_NAMES = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser")
 _FLAGS = (
     "--no-sandbox",  # which Chromium needs when root runs it
     "--disable-dev-shm-usage",  # containers have little of it
@@ -162,6 +163,33 @@ def walk(found: Locator, *keys: str) -> str:
     for key in keys:
         stage.press(key)
     return told(found)
+
+
+def obstacles(page: Page) -> list[str]:
+    """List what stands in the way of those who have a page read to them, or a narrow screen."""
+    return page.evaluate(_OBSTACLES)
+
+
+_OBSTACLES = """() => {
+    const found = [];
+    const all = (those) => [...document.querySelectorAll(those)];
+    const levels = all("h1, h2, h3, h4, h5, h6").map((each) => Number(each.localName[1]));
+    levels.forEach((level, i) => {
+        if (level > (levels[i - 1] ?? 0) + 1) found.push(`heading ${i} is of level ${level}`);
+    });
+    if (levels.filter((level) => level === 1).length !== 1) found.push("not one first heading");
+    if (!document.documentElement.lang) found.push("no language");
+    for (const each of all("input, select"))
+        if (![...each.labels].some((label) => label.innerText.trim())) found.push(each.outerHTML);
+    for (const each of all(".stage, .stage > svg"))
+        if (!each.role || !each.ariaLabel) found.push(`no name: ${each.outerHTML.slice(0, 200)}`);
+    for (const each of all("button, a"))
+        if (!/[^\\s]/.test(each.textContent)) found.push(`says nothing: ${each.outerHTML}`);
+    for (const each of all("img:not([alt]), thead th:not([scope])")) found.push(each.outerHTML);
+    const width = document.documentElement.scrollWidth;
+    if (width > innerWidth) found.push(`${width} pixels on a screen of ${innerWidth}`);
+    return found;
+}"""
 
 
 def picture(found: Locator) -> str:
