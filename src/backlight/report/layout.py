@@ -170,17 +170,14 @@ def fixed_panels(
     return panels
 
 
-def layer_panels(
-    title: str, layers: Sequence[int], *, x: str, y: str, share: bool = True
-) -> tuple[Figure, list[Axes]]:
-    """Lay out one small panel for each layer.
+def layer_panels(title: str, layers: Sequence[int], *, x: str, y: str) -> tuple[Figure, list[Axes]]:
+    """Lay out one small panel for each layer, each on scales of its own.
 
     Args:
         title: The title of the figure.
         layers: The layers.
         x: The label of all horizontal axes.
         y: The label of all vertical axes.
-        share: All are on one scale.
 
     Returns:
         The figure, and the panel of each layer.
@@ -190,10 +187,8 @@ def layer_panels(
     figure = figure_with_text(2.4 * columns + 0.6, 1.7 * rows + 0.75, title=title)
     figure.supxlabel(x, size=10)
     figure.supylabel(y, size=10)
-    apart = {"wspace": 0.12, "hspace": 0.35} if share else {"wspace": 0.35, "hspace": 0.6}
-    panels = fixed_panels(
-        figure, len(layers), columns, above=0.26, sharex=share, sharey=share, gridspec_kw=apart
-    )
+    apart = {"wspace": 0.35, "hspace": 0.6}
+    panels = fixed_panels(figure, len(layers), columns, above=0.26, gridspec_kw=apart)
     for layer, axes in zip(layers, panels, strict=True):
         axes.set_title(f"layer {layer}", size=8)
         axes.tick_params(labelsize=7)

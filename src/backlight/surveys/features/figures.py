@@ -130,7 +130,7 @@ def _top(table: Table, layers: Sequence[int], mode: str, title: str) -> Figure:
         panels = fixed_panels(figure, 1, 1)
         panels[0].set(xlabel=x, ylabel="feature")
     else:
-        figure, panels = layer_panels(title, layers, x=x, y="feature", share=False)
+        figure, panels = layer_panels(title, layers, x=x, y="feature")
     for layer, axes in zip(layers, panels, strict=True):
         _draw_largest(axes, table.select(table["layer"] == layer), mode)
     return figure
