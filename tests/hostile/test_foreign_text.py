@@ -142,7 +142,8 @@ def test_layers(run, measured):
     done = run("layers", *measured, "--output_dir", f"runs/{_FOLDER} layers")
 
     assert "[red]" in done.out
-    assert r"\x1b[31m\u202e" in done.out
+    whole = run("layers", *measured, "--table")
+    assert r"[red]\x1b[31m\u202e" in whole.out
     assert run("report", f"runs/{_FOLDER} layers").out.count("figures redrawn") == 1
 
 

@@ -8,7 +8,7 @@ import backlight
 from backlight.surveys import SURVEYS
 
 ROOT = Path(__file__).parents[2]
-DOORS = ("options", "measure", "tables", "figures", "printed", "call")
+DOORS = ("options", "measure", "tables", "figures", "page", "printed", "call")
 
 
 @pytest.mark.parametrize("name", list(SURVEYS))

@@ -3,6 +3,7 @@
 A grid of thirty panels that each have axes of their own takes ten times as long.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ _WIDE, _HIGH = 2.1, 1.35  # inches of a panel
 _RIGHT, _UP = 2.35, 1.8  # inches from one panel to the next
 _LEFT, _BELOW, _BESIDE, _ABOVE = 0.9, 0.62, 0.2, 0.3  # inches around all panels
 _TICK, _APART = 0.04, 0.03  # inches: how long a tick is, and from it to its number
+_LETTER, _LINE = 0.075, 0.17  # inches, on average, of the names of both sides
 _MARGIN = 0.05  # of a scale, free at both of its ends
 
 
@@ -105,24 +107,32 @@ def empty_grid(title: str, layers: Sequence[int], *, across: Side, up: Side) -> 
     columns = min(_MOST_COLUMNS, len(layers))
     rows = -(-len(layers) // columns)
     width = _LEFT + _RIGHT * (columns - 1) + _WIDE + _BESIDE
-    room = _BELOW + _UP * (rows - 1) + _HIGH + _ABOVE
+    level = textwrap.wrap(across.name, int((width - 0.2) / _LETTER))
+    below = _BELOW + _LINE * (len(level) - 1)
+    room = below + _UP * (rows - 1) + _HIGH + _ABOVE
     figure = figure_with_text(width, room, title=title)
     height = figure.get_figheight()
     bottom = free_room(figure)[1] * height
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
     number = np.arange(len(layers))
-    lowest = bottom + _BELOW + _UP * (rows - 1 - number // columns)
+    lowest = bottom + below + _UP * (rows - 1 - number // columns)
     corners = np.column_stack([_LEFT + _RIGHT * (number % columns), lowest])
     grid = Grid(figure=figure, axes=axes, corners=corners, across=across, up=up)
     _draw_frames(grid)
     for layer, (left, low) in zip(layers, corners, strict=True):
         axes.text(left + _WIDE / 2, low + _HIGH + 0.06, f"layer {layer}", size=8, ha="center")
     _write_numbers(grid, columns)
-    middle = (corners[:, 1].min() + corners[:, 1].max() + _HIGH) / 2
-    axes.text(width / 2, bottom + 0.06, across.name, size=10, ha="center", va="bottom")
-    axes.text(0.12, middle, up.name, size=10, va="center", rotation=90)
+    axes.text(width / 2, bottom + 0.06, "\n".join(level), size=10, ha="center", va="bottom")
+    _name_upright(grid, textwrap.fill(up.name, int((room - 0.4) / _LETTER)))
     return grid
+
+
+def _name_upright(grid: Grid, name: str) -> None:
+    """Write beside all panels what is vertical in them."""
+    middle = (grid.corners[:, 1].min() + grid.corners[:, 1].max() + _HIGH) / 2
+    look: dict[str, Any] = {"size": 10, "rotation": 90, "multialignment": "center"}
+    grid.axes.text(0.12, middle, name, va="center", **look)
 
 
 def _draw_frames(grid: Grid) -> None:

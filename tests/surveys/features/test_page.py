@@ -241,9 +241,21 @@ def test_several_layers_have_a_map_of_sizes():
     np.testing.assert_allclose(np.nansum(cells.values, axis=0), 100)
     values = results.statistics["layer_4_mean_abs"]
     row = sizes.rows.index("1")
-    expected = 100 * np.mean((values > 2**-0.5) & (values <= 1))
+    expected = 100 * np.mean((values > float(sizes.rows[row - 1])) & (values <= 1))
+    assert sizes.rows[row - 1] == "0.5"
     assert expected > 0
     assert cells.values[row, 4] == pytest.approx(expected)
+
+
+def test_sizes_that_are_near_each_other_have_half_octaves():
+    results = feature_results()
+    for values in results.statistics.values():
+        values[:] = np.linspace(1, 7, 50)
+
+    (sizes,) = of_kind(list(views(results)), CellMap)
+
+    assert sizes.rows == ["1", "1.4", "2", "2.8", "4", "5.7", "8"]
+    np.testing.assert_allclose(np.nansum(sizes.maps[0,].values, axis=0), 100)
 
 
 def test_the_largest_are_a_table_fewer_of_each_layer_if_there_are_many():

@@ -177,6 +177,7 @@ def test_exactly_these_files_are_written(asked, config, place):
         "manifest.json",
         "metadata.json",
         "consolidated_results.npz",
+        "index.html",
         *(f"tables/{name}.csv" for name in ("positions", "prompts", "geometry")),
         *(f"gradients/{stem}.npz" for stem in stems),
         *(f"pca/{stem}_pca.{kind}" for stem in shaped for kind in ("npz", "json")),

@@ -325,6 +325,16 @@ def test_angles_are_sorted_by_the_answer():
     assert cells.marks is None
 
 
+def test_angles_are_named_by_the_word_that_they_are_sorted_by():
+    columns = {"region": np.array(["b", "a", "c", "a"])}
+    _, found = shown_of(num_prompts=4, columns=columns, color_by="region")
+
+    (angles,) = of_kind(found, CellMap, "Angles")
+
+    assert angles.rows == ["1: a", "3: a", "0: b", "2: c"]
+    assert "sorted by region, which" in angles.note
+
+
 def test_angles_between_prompts_of_which_one_lacks_the_position_are_not_known():
     results = token_results(num_prompts=4, targets=("equals",))
     target = "layers.0.resid.post/equals"

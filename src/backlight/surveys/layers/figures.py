@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from backlight.report.colours import MODES, SEQUENTIAL
 from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
@@ -17,6 +16,7 @@ from backlight.report.layout import figure_with_text, panels_in
 from backlight.report.lines import BANDS, draw_band, finish
 from backlight.report.scales import make_logarithmic
 from backlight.runs.results import Results
+from backlight.surveys.layers.sizes import sizes_of
 from backlight.tables import Table
 
 _TITLES = {
@@ -24,8 +24,6 @@ _TITLES = {
     "values": "activation",
     "grad_x_act": "gradient x activation",
 }
-_TINY = float(np.finfo(np.float32).tiny)
-_LOWEST_SHARE = 0.0005  # of all values may be smaller than the lowest row of sizes
 
 
 def draw(results: Results) -> Iterator[Drawing]:
@@ -101,19 +99,9 @@ def draw_sizes(axes: Axes, table: Table) -> QuadMesh:
     Returns:
         The coloured mesh, for a colour bar.
     """
-    layers = np.unique(table["layer"])
-    sizes = np.maximum(np.abs(table["lower"]), np.abs(table["upper"]))
-    # Both signs of a size are one row, and rows are octaves: bins of any run are merged, never cut.
-    octaves = np.ceil(np.log2(np.maximum(sizes, _TINY))).astype(int)
-    filled = table["count"] > 0
-    seen = filled & (sizes > _TINY)
-    seen = seen if seen.any() else filled  # all was zero
-    floor, top = _quantile(octaves[seen], table["count"][seen]), int(octaves[seen].max())
-    shares = np.zeros((top - floor + 1, len(layers)))
-    rows, columns = np.maximum(octaves, floor) - floor, np.searchsorted(layers, table["layer"])
-    np.add.at(shares, (rows[filled], columns[filled]), table["count"][filled])
-    shares = np.ma.masked_equal(shares, 0) / shares.sum(axis=0)
-    edges = 2.0 ** np.arange(floor - 1, top + 1)
+    sizes = sizes_of(table)
+    layers, shares = sizes.layers, np.ma.masked_invalid(sizes.shares)
+    edges = 2.0 ** np.append(sizes.octaves[0] - 1, sizes.octaves)
     steps = np.append(layers, layers[-1] + 1) - 0.5
     mesh = axes.pcolormesh(steps, edges, 100 * shares, cmap=SEQUENTIAL, rasterized=True)
     axes.set_yscale("log")
@@ -121,10 +109,3 @@ def draw_sizes(axes: Axes, table: Table) -> QuadMesh:
     axes.set(xlabel="layer", ylabel=f"absolute value ({unit})\nlowest row: all below, and zeros")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return mesh
-
-
-def _quantile(octaves: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
-    """Find the octave below which there is hardly a value."""
-    order = np.argsort(octaves, kind="stable")
-    reached = np.cumsum(counts[order]) >= _LOWEST_SHARE * counts.sum()
-    return int(octaves[order][reached.argmax()])

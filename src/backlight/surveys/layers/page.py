@@ -18,10 +18,10 @@ from backlight.report.page.views import (
     View,
 )
 from backlight.runs.results import Results
+from backlight.surveys.layers.sizes import sizes_of
 from backlight.tables import Table
 
 _WITH_CONTEXT = 100  # dimensions of each layer whose tokens are kept on the page
-_TINY = 2.0**-60
 
 
 def views(results: Results) -> Iterator[View]:
@@ -88,26 +88,18 @@ def _dimensions(tables: Mapping[str, Table], options: Mapping[str, Any]) -> Clou
 
 def _sizes(table: Table) -> CellMap:
     """Show which share of the single values of a layer has which size, by octaves."""
-    layers = np.unique(table["layer"])
-    sizes = np.maximum(np.abs(table["lower"]), np.abs(table["upper"]))
-    octaves = np.ceil(np.log2(np.maximum(sizes, _TINY))).astype(int)
-    filled = table["count"] > 0
-    low, high = int(octaves[filled].min()), int(octaves[filled].max())
-    shares = np.zeros((high - low + 1, len(layers)))
-    place = (octaves[filled] - low, np.searchsorted(layers, table["layer"][filled]))
-    np.add.at(shares, place, table["count"][filled])
-    shares = 100 * shares / np.maximum(shares.sum(axis=0), 1)
+    sizes = sizes_of(table)
     cells = Cells(
-        values=np.where(shares > 0, shares, np.nan),
+        values=100 * sizes.shares,
         label="share of tokens x dimensions (%)",
         scale="linear",
-        columns=[str(layer) for layer in layers],
+        columns=[str(layer) for layer in sizes.layers],
     )
     return CellMap(
         title="How large single values are",
         note="One value is one token and one dimension. Each row holds absolute values up to "
         f"its number ({table.units['upper']}), down to half of it; the lowest row holds all below.",
-        rows=[f"{2.0**octave:.2g}" for octave in range(low, high + 1)],
+        rows=[f"{2.0**octave:.2g}" for octave in sizes.octaves],
         row_label="absolute value, at most",
         column_label="layer",
         choices=[Choice(label="Shown", options=["all values"])],

@@ -13,6 +13,7 @@ from backlight.surveys import SURVEYS
 from backlight.surveys.driver.conduct import conduct
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.opening import load
+from backlight.surveys.driver.options import ModelOptions
 from backlight.surveys.driver.screen import print_lines, where_it_went, wrapped
 from backlight.tools.demo.options import DemoConfig
 from backlight.tools.open.command import page_at
@@ -47,7 +48,7 @@ def run(options: DemoConfig) -> None:
         asked = survey.options.model_validate({**job, "output_dir": place, "overwrite": True})
         model = job.get("model_name")
         if model is not None and model not in subjects:
-            subjects[model] = load(asked)
+            subjects[model] = load(ModelOptions(model_name=model))
         results = conduct(survey, asked, subject=subjects.get(model))
         print_lines([*wrapped(survey.door("printed").summary(results)), *_places(survey, results)])
     page = page_at(OpenConfig(run_dir=options.output_dir))

@@ -69,7 +69,7 @@ class Cloud {
     const title = isThere ? `Layer ${layers[this.chosen.layer]}, ${unit} ${i}` : `There is no ${unit} ${i}.`;
     const link = this.links[i] ? [element("a", { href: this.links[i], rel: "noreferrer" }, "Neuronpedia")] : [];
     const cases = (this.occurrences[i] ?? []).map(([value, where, before, token, after]) =>
-      element("li", { title: where }, `${brief(value)} `, before, element("mark", {}, token), after),
+      element("li", { title: where }, `${brief(value)}\u2003`, before, element("mark", {}, token), after),
     );
     const told = element("p", {}, isThere ? this.told(i).join(" · ") : "");
     this.detail.replaceChildren(element("h3", {}, title), told, ...link, element("ul", {}, ...cases));

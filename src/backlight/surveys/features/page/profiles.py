@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backlight.report.page.building import chart, scale_of
 from backlight.report.page.views import (
@@ -111,7 +110,7 @@ def spread(shown: Shown) -> View:
         note="Each row holds features whose absolute value is up to its number "
         f"({shown.unit}), and above that of the row below; the lowest row holds all below but "
         "zero.",
-        rows=[f"{_size_of(step):.2g}" for step in steps],
+        rows=[f"{2.0**step:.2g}" for step in steps],
         row_label="absolute value, at most",
         column_label="layer",
         choices=[Choice(label="Statistic", options=[mode.replace("_", " ") for mode in by_mode])],
@@ -119,7 +118,7 @@ def spread(shown: Shown) -> View:
             (place,): Cells(
                 values=np.stack([_shares_of(values, steps) for values in own.values()], axis=1),
                 label="share of features (%)",
-                scale="linear",
+                scale="log",
                 columns=[str(layer) for layer in shown.layers],
             )
             for place, own in enumerate(by_mode.values())
@@ -140,27 +139,24 @@ def _histogram(values: Numbers, label: str) -> LineChart:
     )
 
 
-def _steps_of(each: Sequence[Numbers]) -> range:
-    """Find the steps of sizes that hold values, not too far below the largest."""
-    found = np.concatenate([_steps(values) for values in each])
-    if not len(found):
-        return range(1)
-    high = int(found.max())
-    return range(max(int(found.min()), high - _MOST_STEPS), high + 1)
+def _steps_of(each: Sequence[Numbers]) -> Numbers:
+    """Choose steps of sizes, as powers of two: half octaves, or whole ones if there are many."""
+    sizes = np.concatenate([_octaves(values) for values in each])
+    if not len(sizes):
+        return np.zeros(1)
+    low, high = float(sizes.min()), float(np.ceil(sizes.max()))
+    width = 0.5 if high - low <= _MOST_STEPS / 2 else 1.0
+    count = min(int(np.ceil((high - low) / width)), _MOST_STEPS - 1)
+    return np.linspace(high - width * count, high, count + 1)
 
 
-def _steps(values: Numbers) -> NDArray[np.int64]:
-    """Number sizes by steps of a half octave, the next one upwards."""
-    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    return np.ceil(2 * np.log2(sizes)).astype(np.int64)
+def _octaves(values: Numbers) -> Numbers:
+    """Compute the sizes of what is known and not zero, as powers of two."""
+    return np.log2(np.abs(values[np.isfinite(values) & (values != 0)]))
 
 
-def _size_of(step: int) -> float:
-    return float(2.0 ** (step / 2))
-
-
-def _shares_of(values: Numbers, steps: range) -> Numbers:
-    places = np.maximum(_steps(values), steps[0]) - steps[0]
+def _shares_of(values: Numbers, steps: Numbers) -> Numbers:
+    places = np.searchsorted(steps, _octaves(values))
     counts = np.bincount(places, minlength=len(steps))
     return np.where(counts > 0, 100 * counts / len(values), np.nan)
 

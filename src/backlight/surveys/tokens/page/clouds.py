@@ -117,14 +117,14 @@ def _cosines(shown: Shown, targets: list[Target]) -> CellMap:
     by = shown.color_by or "loss"
     count = max(int(target.prompts[: len(target.array("cosines"))].max()) + 1 for target in targets)
     order = np.argsort(shown.prompts[by][:count], kind="stable")
-    answers = [str(shown.prompts["answer"][prompt]).strip() for prompt in order]
-    names = [f"{prompt}: {answer}" for prompt, answer in zip(order, answers, strict=True)]
+    what = shown.prompts.label(by).removesuffix(" value")
+    names = [f"{prompt}: {_told(shown.prompts, by, prompt)}" for prompt in order.tolist()]
     return CellMap(
         title="Angles between the gradients of each two prompts",
-        note="Row and column are prompts, by number and answer, sorted by "
-        f"{shown.prompts.label(by)}. The cosine is 1 where both gradients point the same way, 0 "
-        "where they are at right angles, -1 where they are opposite. Bright blocks along the "
-        "diagonal: neighbours in this order ask for the same change of the vector.",
+        note=f"Row and column are prompts, sorted by {what}, which follows their number. The "
+        "cosine is 1 where both gradients point the same way, 0 where they are at right angles, -1 "
+        "where they are opposite. Bright blocks along the diagonal: neighbours in this order ask "
+        "for the same change of the vector.",
         rows=names,
         row_label="prompt",
         column_label="prompt",
@@ -132,6 +132,12 @@ def _cosines(shown: Shown, targets: list[Target]) -> CellMap:
         maps={(place,): _angles(each, order, names) for place, each in enumerate(targets)},
         reasons=[_ABSENT],
     )
+
+
+def _told(prompts: Table, column: str, prompt: int) -> str:
+    """Write by what a prompt is sorted: its answer, a word, or a number."""
+    value = prompts["answer" if column == "answer_value" else column][prompt]
+    return f"{value:.4g}" if isinstance(value, float) else str(value).strip()
 
 
 def _angles(target: Target, order: NDArray[np.int64], names: list[str]) -> Cells:
