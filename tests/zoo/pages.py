@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from backlight.report.page.diagrams import Diagram, Shape
 from backlight.report.page.views import (
     CellMap,
     Cells,
     Choice,
     Cloud,
     Colouring,
-    Diagram,
     LineChart,
     Lines,
     Occurrence,
@@ -19,7 +19,6 @@ from backlight.report.page.views import (
     Rows,
     Scatter,
     Series,
-    Shape,
     Statistic,
 )
 from backlight.tables import Table

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from backlight.report.page.blocks import Blocks
+from backlight.report.page.diagrams import Diagram, Shape
 from backlight.report.page.encoding import encode
 from backlight.report.page.views import (
     CellMap,
@@ -9,14 +10,12 @@ from backlight.report.page.views import (
     Choice,
     Cloud,
     Colouring,
-    Diagram,
     LineChart,
     Lines,
     Occurrence,
     Places,
     Scatter,
     Series,
-    Shape,
     Statistic,
 )
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from backlight.report.page.diagrams import Diagram
 from backlight.report.page.document import document
-from backlight.report.page.views import CellMap, Diagram, Lines, Page, Prose, Rows
+from backlight.report.page.views import CellMap, Lines, Page, Prose, Rows
 from backlight.surveys.flow.drawn.paths import Paths
 from backlight.surveys.flow.page import views
 from backlight.tables import Table

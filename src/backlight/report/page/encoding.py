@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from backlight.foreign.text import plain
 from backlight.report.page.blocks import Blocks, Reference, are_many
+from backlight.report.page.diagrams import Diagram, Shape
 from backlight.report.page.views import (
     CellMap,
     Cells,
     Choice,
     Cloud,
     Colouring,
-    Diagram,
     LineChart,
     Lines,
     Occurrence,
@@ -27,7 +27,6 @@ from backlight.report.page.views import (
     Rows,
     Scatter,
     Series,
-    Shape,
     View,
 )
 

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.report.page.views import Diagram, Numbers, Paint, Shape
+from backlight.report.page.diagrams import Diagram, Paint, Shape
+from backlight.report.page.views import Numbers
 from backlight.surveys.flow.drawn.paths import Branch, Paths, Strength
 from backlight.surveys.flow.drawn.shapes import arrowhead, loop
 from backlight.surveys.flow.page.telling import brief, told
