@@ -1,12 +1,11 @@
 """One browser for all pages, and pages that must behave."""
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from zoo.browsing import MISSING, chromium, installed, wait_until_ready, watched
+from zoo.browsing import chromium, wait_until_ready, wanted, watched
 
 PICTURES = Path(__file__).parents[2] / "test-results"
 """Where pictures of the pages go, for people to look at."""
@@ -15,10 +14,7 @@ PICTURES = Path(__file__).parents[2] / "test-results"
 @pytest.fixture(scope="package")
 def browser():
     """The machine's Chromium, launched once; where CI has none, that is a failure."""
-    program = installed()
-    if program is None:
-        pytest.fail(MISSING) if os.environ.get("CI") == "true" else pytest.skip(MISSING)
-    with chromium(program) as running:
+    with chromium(wanted()) as running:
         yield running
 
 

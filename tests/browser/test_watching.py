@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.browsing import watched
+from zoo.browsing import wanted, watched
 
 HARM = {
     "dialog: alert: hello": "<script>alert('hello')</script>",
@@ -47,3 +47,16 @@ def test_a_page_that_uses_only_itself_has_a_silent_record(browser, tmp_path):
         page.wait_for_timeout(100)
 
     assert watch.problems == []
+
+
+@pytest.mark.parametrize(
+    ("ci", "end"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
+)
+def test_a_missing_browser_is_a_failure_in_ci_and_a_reason_elsewhere(
+    ci, end, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CI", ci)
+
+    with pytest.raises(end, match="no Chromium is installed: apt-get install chromium"):
+        wanted()

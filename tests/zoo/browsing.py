@@ -1,5 +1,6 @@
 """The machine's own Chromium, and a record of what a page does in it."""
 
+import os
 import re
 import shutil
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
@@ -18,7 +20,6 @@ from playwright.sync_api import (
 )
 
 __all__ = [
-    "MISSING",
     "Watch",
     "chromium",
     "installed",
@@ -29,10 +30,11 @@ __all__ = [
     "wait_for",
     "wait_until_ready",
     "walk",
+    "wanted",
     "watched",
 ]
 
-MISSING = (
+_MISSING = (
     "no Chromium is installed: apt-get install chromium, or install Google Chrome, so that pages "
     "are tested in a browser"
 )
@@ -51,6 +53,14 @@ _SECONDS = 30  # a guard against hanging, not a measure
 def installed() -> str | None:
     """Find the program of Chromium or Chrome, ``None`` if there is none."""
     return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
+def wanted() -> str:
+    """Find the program; where there is none, fail in CI and skip the test elsewhere."""
+    program = installed()
+    if program is None:
+        pytest.fail(_MISSING) if os.environ.get("CI") == "true" else pytest.skip(_MISSING)
+    return program
 
 
 @contextmanager
