@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from backlight import cli
-from backlight.surveys.driver.terminal import console
+from backlight.surveys.driver.words.terminal import console
 
 _HELP = ["layers", "--help"]
 _WRONG = ["layers", "--bogus"]

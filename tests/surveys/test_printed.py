@@ -14,8 +14,8 @@ import backlight
 from backlight import cli, load_results
 from backlight.errors import ConfigError
 from backlight.surveys import SURVEYS
-from backlight.surveys.driver.screen import NUM_LINES, WIDTH, screen
-from backlight.surveys.driver.sentences import share, times, with_error
+from backlight.surveys.driver.words.screen import NUM_LINES, WIDTH, screen
+from backlight.surveys.driver.words.sentences import share, times, with_error
 from backlight.tables import Table
 from zoo.dictionaries import random_dictionary
 

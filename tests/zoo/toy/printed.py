@@ -1,4 +1,4 @@
-from backlight.surveys.driver.printing import every_column
+from backlight.surveys.driver.words.printing import every_column
 
 
 def summary(results):

@@ -15,16 +15,16 @@ from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.measurement import Findings, Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
 from backlight.surveys.driver.presenting import SurveyPresentation
-from backlight.surveys.driver.printing import print_shown
-from backlight.surveys.driver.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.reading import resolve, same_numbers
-from backlight.surveys.driver.screen import (
+from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.words.printing import print_shown
+from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
+from backlight.surveys.driver.words.screen import (
     print_results,
     refuse_contradiction,
     refuse_table,
     where_it_went,
 )
-from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.writing import write
 
 

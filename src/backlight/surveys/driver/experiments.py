@@ -13,17 +13,17 @@ from backlight.surveys.driver.conduct import results_of
 from backlight.surveys.driver.declaration import Lab
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.presenting import LabPresentation
-from backlight.surveys.driver.printing import every_column
 from backlight.surveys.driver.reading import resolve
-from backlight.surveys.driver.screen import (
+from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.trials import LabFindings, TrialRunner
+from backlight.surveys.driver.words.printing import every_column
+from backlight.surveys.driver.words.screen import (
     first_of,
     print_results,
     refuse_contradiction,
     refuse_table,
     where_it_went,
 )
-from backlight.surveys.driver.starting import begin, find_run
-from backlight.surveys.driver.trials import LabFindings, TrialRunner
 from backlight.surveys.driver.writing import write
 
 _NUM_LINES = 12  # of a screen that are for what the numbers say

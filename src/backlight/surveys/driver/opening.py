@@ -14,9 +14,9 @@ from backlight.errors import ConfigError
 from backlight.models.loading import load_subject
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
-from backlight.surveys.driver.account import tell_account
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.options import SHIPPED, CorpusOptions, ModelOptions, TextOptions
+from backlight.surveys.driver.words.account import tell_account
 from backlight.world import CITY_MODEL
 
 _Options = TypeVar("_Options", bound=BaseModel)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from backlight.models.devices import choose_device
 from backlight.report.plots import Plot
 from backlight.runs.directory import RunDirectory
-from backlight.surveys.driver.bars import TRIALS
-from backlight.surveys.driver.progress import Bar, restore_checkpoint
+from backlight.surveys.driver.words.bars import TRIALS
+from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
 from backlight.tables import Table
 
 Trial = Callable[[], Mapping[str, NDArray[Any]]]

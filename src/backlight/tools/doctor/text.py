@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.padding import Padding
 
-from backlight.surveys.driver.terminal import console
+from backlight.surveys.driver.words.terminal import console
 from backlight.training.doctor.findings import Diagnosis, Finding
 from backlight.training.doctor.words import heading, meaning, recorded, tone
 

@@ -9,7 +9,7 @@ from backlight.foreign.text import plain
 from backlight.report.page.document import is_inert, is_page, refuse_page
 from backlight.report.page.writing import write_page
 from backlight.runs.results import PAGE
-from backlight.surveys.driver.terminal import console
+from backlight.surveys.driver.words.terminal import console
 from backlight.tools.open.browser import show
 from backlight.tools.open.finding import DEEPEST, find_runs, is_run
 from backlight.tools.open.index import index_of

@@ -12,7 +12,7 @@ from backlight.foreign.text import plain
 from backlight.report.drawing import Drawing, wanted_of
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import PAGE
-from backlight.surveys.driver.terminal import console
+from backlight.surveys.driver.words.terminal import console
 from backlight.surveys.loading import load_results, page_file, presentation_of
 from backlight.tools.report.options import ReportConfig
 

@@ -20,10 +20,10 @@ from backlight.runs.provenance import provenance
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.opening import load, rows_of, settle
-from backlight.surveys.driver.progress import Bar
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.starting import ROOT
+from backlight.surveys.driver.words.progress import Bar
 from backlight.tables import Table
 from backlight.tools.train_sae.activation_store import ActivationStore, store_activations
 from backlight.tools.train_sae.corpus import divided, first_batches, passages_of

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from backlight.surveys.driver.account import corpus_lines
-from backlight.surveys.driver.printing import Column, Shown, print_shown
-from backlight.surveys.driver.terminal import console
+from backlight.surveys.driver.words.account import corpus_lines
+from backlight.surveys.driver.words.printing import Column, Shown, print_shown
+from backlight.surveys.driver.words.terminal import console
 from backlight.tables import Table
 from backlight.tools.train_sae.options import TrainSaeConfig
 from backlight.tools.train_sae.trained import TrainedDictionary

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from backlight.errors import ConfigError
 from backlight.runs.directory import RunDirectory
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.reading import resolve, same_numbers
 from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
 from backlight.tables import Table
 from backlight.tools.train_world.card import card_of
 from backlight.tools.train_world.metrics import Metrics, prepare_exams

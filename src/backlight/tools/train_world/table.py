@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backlight.surveys.driver.terminal import console
+from backlight.surveys.driver.words.terminal import console
 from backlight.tools.train_world.trained import FINAL, TrainedWorld
 
 

@@ -11,7 +11,7 @@ from backlight.models.sites import format_layers
 from backlight.stats.ratio import RatioResult
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.sentences import count, with_error
+from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placed import (
     PlacedDictionary,

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.account import corpus_lines
-from backlight.surveys.driver.printing import Column, Shown, percent, sure_number
-from backlight.surveys.driver.ranking import largest
-from backlight.surveys.driver.sentences import ordinal
+from backlight.surveys.driver.words.account import corpus_lines
+from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
+from backlight.surveys.driver.words.ranking import largest
+from backlight.surveys.driver.words.sentences import ordinal
 from backlight.surveys.features.options import SaeConfig
 from backlight.surveys.features.printed.summary import main_mode, named
 

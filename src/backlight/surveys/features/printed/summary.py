@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.ranking import NORMAL_95, Estimate, estimates, largest
-from backlight.surveys.driver.sentences import how_sure, name, share, text_of, told, unit
+from backlight.surveys.driver.words.ranking import NORMAL_95, Estimate, estimates, largest
+from backlight.surveys.driver.words.sentences import how_sure, name, share, text_of, told, unit
 from backlight.tables import Table
 
 _ASKED = {

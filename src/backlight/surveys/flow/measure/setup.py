@@ -8,7 +8,7 @@ from backlight.models.sites import format_layers, parse_layers
 from backlight.models.subject import Subject
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.sentences import with_error
+from backlight.surveys.driver.words.sentences import with_error
 from backlight.surveys.flow.measure.residual import ResidualView
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
 from backlight.surveys.flow.options import FlowConfig

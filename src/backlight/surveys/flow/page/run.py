@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from backlight.report.page.views import Paragraph, Prose, Rows, View
 from backlight.runs.results import Results
-from backlight.surveys.driver.account import tell_account
+from backlight.surveys.driver.words.account import tell_account
 from backlight.surveys.flow.page.attention import distance_map, head_map
 from backlight.surveys.flow.page.depth import depth_profile, position_map, residual_paths
 from backlight.surveys.flow.page.norms import norm_parts, surrogate_lines

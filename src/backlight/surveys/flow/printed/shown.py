@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.account import corpus_lines
-from backlight.surveys.driver.printing import (
+from backlight.surveys.driver.words.account import corpus_lines
+from backlight.surveys.driver.words.printing import (
     Column,
     Shown,
     number,
@@ -14,7 +14,7 @@ from backlight.surveys.driver.printing import (
     sure_number,
     whole,
 )
-from backlight.surveys.driver.ranking import largest
+from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.flow.options import FlowConfig
 from backlight.surveys.flow.printed.summary import half_name, head_name, norm_name
 from backlight.tables import Table

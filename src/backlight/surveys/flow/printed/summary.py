@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.ranking import estimates, largest
-from backlight.surveys.driver.sentences import name, share, text_of, told, unit
+from backlight.surveys.driver.words.ranking import estimates, largest
+from backlight.surveys.driver.words.sentences import name, share, text_of, told, unit
 from backlight.tables import Table
 
 

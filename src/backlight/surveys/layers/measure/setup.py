@@ -7,8 +7,8 @@ from functools import partial
 from backlight.models.sites import Site, format_layers, layer_of
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.sentences import count, with_error
 from backlight.surveys.driver.sites import survey_sites
+from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.profile import Profile, profile
 from backlight.surveys.layers.options import LayersConfig
 

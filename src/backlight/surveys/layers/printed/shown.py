@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.account import corpus_lines
-from backlight.surveys.driver.printing import Column, Shown, percent, sure_number
-from backlight.surveys.driver.ranking import largest
+from backlight.surveys.driver.words.account import corpus_lines
+from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
+from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.layers.options import LayersConfig
 from backlight.surveys.layers.printed.summary import main_mode
 from backlight.tables import Table

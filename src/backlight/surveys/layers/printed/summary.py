@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.ranking import NORMAL_95, Estimate, estimates, largest
-from backlight.surveys.driver.sentences import count, how_sure, name, text_of, times, told, unit
+from backlight.surveys.driver.words.ranking import NORMAL_95, Estimate, estimates, largest
+from backlight.surveys.driver.words.sentences import (
+    count,
+    how_sure,
+    name,
+    text_of,
+    times,
+    told,
+    unit,
+)
 
 _ASKED = {
     "gradients": "How strongly the loss reacts to {site}, its gradient,",

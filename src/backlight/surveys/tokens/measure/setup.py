@@ -12,7 +12,7 @@ from backlight.models.sites import Site
 from backlight.objectives.prompts import Prompt
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
-from backlight.surveys.driver.sentences import name, number, share
+from backlight.surveys.driver.words.sentences import name, number, share
 from backlight.surveys.tokens.measure.checkpoints import load_answering
 from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
 from backlight.surveys.tokens.measure.prompts import draw_prompts, locate_prompts

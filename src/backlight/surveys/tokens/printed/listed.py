@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from backlight.errors import quoted
-from backlight.surveys.driver.printing import Column, Shown
+from backlight.surveys.driver.words.printing import Column, Shown
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Table
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.printing import Column, Shown, percent, sure_number, whole
-from backlight.surveys.driver.ranking import largest
+from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number, whole
+from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.surveys.tokens.printed.summary import reaching
 from backlight.tables import Table

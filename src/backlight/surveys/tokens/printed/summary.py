@@ -6,8 +6,8 @@ from pathlib import PurePath
 import numpy as np
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.ranking import Estimate, estimates, largest
-from backlight.surveys.driver.sentences import count, how_sure, name, share, told, unit
+from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
+from backlight.surveys.driver.words.sentences import count, how_sure, name, share, told, unit
 from backlight.tables import Table
 
 _OBJECTIVES = {

@@ -7,8 +7,8 @@ from rich.cells import cell_len
 from backlight import cli
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results
-from backlight.surveys.driver.printing import Column, Shown
-from backlight.surveys.driver.screen import first_of, screen, where_it_went, wrapped
+from backlight.surveys.driver.words.printing import Column, Shown
+from backlight.surveys.driver.words.screen import first_of, screen, where_it_went, wrapped
 from backlight.tables import Table
 
 SENTENCE = "Words and more words, and then some 1.0 ± 0.5 of 12 % of it. " * 3

@@ -6,7 +6,7 @@ from typing import Any
 
 from backlight.errors import shorten
 from backlight.foreign.text import plain
-from backlight.surveys.driver.ranking import Estimate
+from backlight.surveys.driver.words.ranking import Estimate
 
 _LONGEST_NAME = 48  # letters of a name, such as a path, within a sentence
 _SMALLEST, _LARGEST = -4, 5  # powers of ten between which numbers are written without one

@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from backlight.foreign.text import plain
-from backlight.surveys.driver.terminal import console
+from backlight.surveys.driver.words.terminal import console
 
 LOG_SECONDS = 30.0
 """How often progress is told where there is no terminal."""

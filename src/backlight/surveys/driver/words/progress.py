@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from backlight.errors import StateError
 from backlight.runs.directory import RunDirectory
-from backlight.surveys.driver.bars import display
 from backlight.surveys.driver.steps import State, Step
+from backlight.surveys.driver.words.bars import display
 
 CHECKPOINT_SECONDS = 5.0
 """How often the state of a run is kept, if it is small; a large one less often."""

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backlight.surveys.driver.ranking import Estimate, estimates, largest
-from backlight.surveys.driver.sentences import (
+from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
+from backlight.surveys.driver.words.sentences import (
     count,
     how_sure,
     name,

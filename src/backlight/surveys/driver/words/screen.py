@@ -16,9 +16,9 @@ from backlight.foreign.text import plain
 from backlight.runs.config import CONFIG
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import PAGE, Results
-from backlight.surveys.driver.printing import Shown, print_shown
-from backlight.surveys.driver.sentences import count
-from backlight.surveys.driver.terminal import console
+from backlight.surveys.driver.words.printing import Shown, print_shown
+from backlight.surveys.driver.words.sentences import count
+from backlight.surveys.driver.words.terminal import console
 
 NUM_LINES = 24
 """Lines of a screen."""

@@ -13,11 +13,11 @@ from backlight import cli, layers
 from backlight.stats.progress import Progress
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver import bars, conduct, progress
-from backlight.surveys.driver.bars import progress_line
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.progress import Bar
-from backlight.surveys.driver.sentences import with_error
+from backlight.surveys.driver.words.bars import progress_line
+from backlight.surveys.driver.words.progress import Bar
+from backlight.surveys.driver.words.sentences import with_error
 from zoo.dictionaries import random_dictionary
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table as RichTable
 
-from backlight.surveys.driver.sentences import with_error
-from backlight.surveys.driver.terminal import console
+from backlight.surveys.driver.words.sentences import with_error
+from backlight.surveys.driver.words.terminal import console
 from backlight.tables import Table
 
 _SURENESS = ("_std", "_low", "_high")
