@@ -76,7 +76,8 @@ def _load() -> None:
     from backlight.report import rendering
     from backlight.report.drawing import Drawing
     from backlight.surveys import SURVEYS
-    from backlight.surveys.driver import conduct, progress
+    from backlight.surveys.driver import conduct
+    from backlight.surveys.driver.words import progress
     from backlight.tools.report import command as _report  # noqa: F401
     from backlight.tools.train_sae import command as _sae  # noqa: F401
     from backlight.tools.train_world import command as _world  # noqa: F401

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from backlight.surveys.driver import progress
+from backlight.surveys.driver.words import progress
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backlight import cli, load_results
 from backlight.surveys import SURVEYS
-from backlight.surveys.driver import progress
 from backlight.surveys.driver.conduct import asked, conduct
+from backlight.surveys.driver.words import progress
 from zoo import toy
 from zoo.folders import contents
 from zoo.toy import TOY, measure

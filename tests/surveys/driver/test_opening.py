@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import backlight
 from backlight import cli
 from backlight.errors import ConfigError, DatasetError, RunDirectoryError, UnknownLayerError
-from backlight.surveys.driver import progress
+from backlight.surveys.driver.words import progress
 from backlight.surveys.layers.measure import setup
 from backlight.tools.doctor import probe as doctor_probe
 from backlight.tools.doctor.options import DoctorConfig

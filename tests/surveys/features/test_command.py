@@ -11,7 +11,7 @@ import torch
 from backlight import cli, load_results, load_subject, sae
 from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError, DictionaryError, RunDirectoryError, UnknownLayerError
-from backlight.surveys.driver import progress
+from backlight.surveys.driver.words import progress
 from backlight.surveys.features import figures, tables
 from backlight.surveys.features.measure import setup
 from zoo.dictionaries import NUM_FEATURES, random_dictionary
