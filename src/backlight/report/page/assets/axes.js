@@ -69,12 +69,12 @@ function placesOf(scale, names, room) {
 /** Find how high a name along an axis is: 0 if it fits into its column. */
 const heightOf = (name, column) => (name.length * 6.5 > column ? 6.8 * Math.min(14, name.length) - 8 : 0);
 const roomOf = (names, width) => Math.max(0, ...names.map((name) => heightOf(name, width / names.length)));
+const lettersIn = (width, yNames) => (width - (yNames.length ? 240 : 0)) / 7; // of a title; a map has colours beside
 
 /** Draw axes and their names. @param {Pen} pen @param {Box} box @param {Theme} colours */
 function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames, yNames }) {
   const [bottom, small, across, along] = [box.y + box.height, { size: 11, fill: colours.soft }, partOf(y), partOf(x)];
-  const letters = (box.width - (yNames.length ? 240 : 0)) / 7; // beside the title of a map stand its colours
-  pen.text(fitted(title, letters), box.x, box.y - 10, { size: 13, fill: colours.ink });
+  pen.text(fitted(title, lettersIn(box.width, yNames)), box.x, box.y - 10, { size: 13, fill: colours.ink });
   for (const value of placesOf(y, yNames, box.height / (yNames.length ? 13 : 40))) {
     const at = bottom - box.height * across(value);
     if (!yNames.length) pen.path([box.x, at, box.x + box.width, at], { stroke: colours.line });

@@ -59,7 +59,7 @@ class PointPicture {
       under?.(pen, colours, right, up);
       this.drawPoints(pen, colours, up);
     });
-    drawLegend(pen, this.box, colours, legend, wide - 7 * Math.min(title.length, (wide - 240) / 7) - 12);
+    drawLegend(pen, this.box, colours, legend, wide - 7 * Math.min(title.length, lettersIn(wide, yNames)) - 12);
   }
   /** @param {Pen} pen @param {Theme} colours @param {(y: number) => number} up */
   drawPoints(pen, colours, up) {

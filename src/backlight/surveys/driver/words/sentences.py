@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from backlight.data.given import IN_MEMORY
 from backlight.errors import shorten
 from backlight.foreign.text import plain
 from backlight.surveys.driver.words.ranking import Estimate
@@ -99,7 +100,8 @@ def text_of(
     """
     which = "" if stride == 1 else f" (every {ordinal(stride)})"
     much = f"{count(num_tokens, 'token')}{which} in {count(num_passages, 'passage')}"
-    return f"{much} of {name(config['dataset'])}"
+    text = config["dataset"]
+    return f"{much} of {'data in memory' if text == IN_MEMORY else name(text)}"
 
 
 def told(estimate: Estimate) -> str:
