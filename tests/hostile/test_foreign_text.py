@@ -144,7 +144,7 @@ def test_layers(run, measured):
     assert "[red]" in done.out
     whole = run("layers", *measured, "--table")
     assert r"[red]\x1b[31m\u202e" in whole.out
-    assert run("report", f"runs/{_FOLDER} layers").out.count("figures redrawn") == 1
+    assert run("report", f"runs/{_FOLDER} layers").out.count("the page redrawn") == 1
 
 
 def test_flow(run, measured):

@@ -83,7 +83,7 @@ def test_a_view_gives_its_own_tables_and_files(options, place, view, capsys):
     expected = set().union(*VIEWS.values()) if view == "all" else VIEWS[view]
     manifest = json.loads((place / "run/manifest.json").read_text(encoding="utf-8"))
     tables = {f"tables/{name}.csv" for name in expected}
-    always = {"config.yaml", "metadata.json", "consolidated_results.npz"}
+    always = {"config.yaml", "metadata.json", "consolidated_results.npz", "index.html"}
     assert set(manifest["files"]) == tables | always
     printed = capsys.readouterr().out
     assert ("cosine of each surrogate" in printed) == (view in ("norms", "all"))

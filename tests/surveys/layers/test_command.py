@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("place")
 TABLES = [f"tables/{name}.csv" for name in ("dimensions", "histograms", "layers", "top_tokens")]
 ALWAYS = {
     "config.yaml",
+    "index.html",
     "manifest.json",
     "metadata.json",
     "consolidated_results.npz",

@@ -32,7 +32,10 @@ def test_every_command_is_told_with_what_it_found_and_where_to_look(loaded, caps
     assert "was measured in 2 layers of" in out
     assert "From the last layer back to the embedding" in out
     assert re.search(r"^Figures +\d+ in here/flow", out, re.MULTILINE)
-    assert out.splitlines()[-1] == "Tables    here/*/tables/*.csv"
+    assert out.splitlines()[-2] == "Tables    here/*/tables/*.csv"
+    assert out.splitlines()[-1] == "All four  here/index.html"
+    index = Path("here/index.html").read_text(encoding="utf-8")
+    assert "There are 2 runs: 2 finished." in index
     assert len(out.splitlines()) <= 30
     for name in ("layers", "flow"):
         assert load_results(Path("here", name)).config["device"] == "cpu"
