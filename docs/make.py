@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from playwright.sync_api import sync_playwright
 from rich.console import Console
 
 import backlight
@@ -117,6 +118,25 @@ def draw_layers() -> None:
         )
         for source, target in PICTURES.items():
             shutil.copy(run / source, DOCS / "images" / target)
+        photograph(run / "index.html")
+
+
+def photograph(page: Path) -> None:
+    """Take a picture of every dimension of a layer on a page, in the machine's own Chromium."""
+    program = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    assert program is not None, "the picture of the page needs Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        sheet = browser.new_page(viewport={"width": 1000, "height": 760})
+        sheet.goto(page.resolve().as_uri())
+        section = sheet.locator("section").filter(has_text="Every dimension").first
+        section.scroll_into_view_if_needed()
+        section.locator(".stage").wait_for()
+        sheet.evaluate("element => element.scrollIntoView()", section.element_handle())
+        section.get_by_role("button", name="100", exact=True).wait_for()
+        section.locator(".stage").hover(position={"x": 420, "y": 190})
+        sheet.screenshot(path=DOCS / "images" / "page.png")
+        browser.close()
 
 
 if __name__ == "__main__":
