@@ -35,6 +35,11 @@ Encoded = dict[str, Any]
 _SHEET = 1000  # the width of a diagram, as the page's script has it
 _UNKNOWN = "soft"
 _HUES = ("first", "second", "third", "fourth", "fifth", "sixth")
+_STEPS = 65  # of a palette, with one in the middle
+_SIGNS = (
+    *("#053061", "#2f79b5", "#7bb6d6", "#c9e0ed", "#f7f7f7"),
+    *("#fbd0b9", "#ec8f6f", "#ba2832", "#67001f"),
+)
 _SHADES = (
     *("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c"),
     *("#28ae80", "#5ec962", "#addc30", "#fde725"),
@@ -230,6 +235,7 @@ def _cells(cells: Cells, blocks: Blocks) -> Encoded:
     return {
         "label": plain(cells.label),
         "scale": cells.scale,
+        "palette": _palette(_SIGNS if cells.scale == "signed" else _SHADES),
         "columns": _plain(cells.columns),
         "names": _plain(cells.names),
         "values": blocks.numbers(cells.values),
@@ -285,11 +291,15 @@ def _by_size(sizes: NDArray[np.float64]) -> tuple[list[str], list[tuple[str, str
     return colours, [(_told(low + part * (high - low)), _shade(part)) for part in (0.0, 0.5, 1.0)]
 
 
-def _shade(part: float) -> str:
-    """Mix a colour of the map of sizes, which the page's script has too (``cells.js``)."""
-    place = min(max(part, 0.0), 1.0) * (len(_SHADES) - 1)
-    first = min(int(place), len(_SHADES) - 2)
-    ends = [[int(_SHADES[first + k][i : i + 2], 16) for i in (1, 3, 5)] for k in (0, 1)]
+def _palette(stops: Sequence[str]) -> list[str]:
+    return [_shade(step / (_STEPS - 1), stops) for step in range(_STEPS)]
+
+
+def _shade(part: float, stops: Sequence[str] = _SHADES) -> str:
+    """Mix a colour of a map that is known at even steps."""
+    place = min(max(part, 0.0), 1.0) * (len(stops) - 1)
+    first = min(int(place), len(stops) - 2)
+    ends = [[int(stops[first + k][i : i + 2], 16) for i in (1, 3, 5)] for k in (0, 1)]
     mixed = (round(a + (b - a) * (place - first)) for a, b in zip(*ends, strict=True))
     return "#" + "".join(f"{value:02x}" for value in mixed)
 

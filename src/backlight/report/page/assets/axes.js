@@ -6,21 +6,18 @@
 function forward({ kind, bend }, value) {
   return kind === "log" ? Math.log10(value) : kind === "signed" ? Math.asinh(value / bend) : value;
 }
-
 /** Make what finds where a value is between the ends, 0 and 1. @param {Scale} scale */
 function partOf(scale) {
   const [low, high] = [forward(scale, scale.low), forward(scale, scale.high)];
   const isBelow = (value) => scale.kind === "log" && value <= 0;
   return (/** @type {number} */ value) => (isBelow(value) ? -9 : (forward(scale, value) - low) / (high - low));
 }
-
 /** Find the value at a place between 0 and 1. @param {Scale} scale @param {number} part */
 function valueAt(scale, part) {
   const [low, high] = [forward(scale, scale.low), forward(scale, scale.high)];
   const place = low + part * (high - low);
   return { log: 10 ** place, signed: Math.sinh(place) * scale.bend }[scale.kind] ?? place;
 }
-
 /** Choose a scale that shows all numbers; a logarithmic one shows those above zero.
  * @param {ArrayLike<number>[]} parts @param {string} kind @param {number} [margin] @returns {Scale} */
 function scaleOf(parts, kind, margin = 0.05) {
@@ -40,7 +37,6 @@ function scaleOf(parts, kind, margin = 0.05) {
   if (low === high) return { ...tight, low: low - half, high: high + half };
   return { ...tight, low: valueAt(tight, -margin), high: valueAt(tight, 1 + margin) };
 }
-
 /** Choose ticks. @param {Scale} scale @param {number} most @returns {number[]} */
 function ticks({ low, high, kind, bend, grain = 0 }, most) {
   const isWithin = (value) => value >= low && value <= high;
@@ -60,7 +56,6 @@ function ticks({ low, high, kind, bend, grain = 0 }, most) {
   const [first, last] = [Math.ceil(low / step), Math.floor(high / step)];
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
-
 /** Choose where an axis says something: at ticks, or at every so many of its names. */
 function placesOf(scale, names, room) {
   const step = Math.ceil(names.length / Math.max(1, room));
@@ -69,12 +64,11 @@ function placesOf(scale, names, room) {
 /** Find how high a name along an axis is: 0 if it fits into its column. */
 const heightOf = (name, column) => (name.length * 6.5 > column ? 6.8 * Math.min(14, name.length) - 8 : 0);
 const roomOf = (names, width) => Math.max(0, ...names.map((name) => heightOf(name, width / names.length)));
-const lettersIn = (width, yNames) => (width - (yNames.length ? 240 : 0)) / 7; // of a title; a map has colours beside
 
 /** Draw axes and their names. @param {Pen} pen @param {Box} box @param {Theme} colours */
 function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames, yNames }) {
   const [bottom, small, across, along] = [box.y + box.height, { size: 11, fill: colours.soft }, partOf(y), partOf(x)];
-  pen.text(fitted(title, lettersIn(box.width, yNames)), box.x, box.y - 10, { size: 13, fill: colours.ink });
+  pen.text(fitted(title, box.width / 7), box.x, 18, { size: 13, fill: colours.ink });
   for (const value of placesOf(y, yNames, box.height / (yNames.length ? 13 : 40))) {
     const at = bottom - box.height * across(value);
     if (!yNames.length) pen.path([box.x, at, box.x + box.width, at], { stroke: colours.line });
@@ -93,22 +87,17 @@ function drawAxes(pen, box, colours, { x, y, xLabel, yLabel, title = "", xNames,
   pen.text(fitted(xLabel, box.width / 6), box.x + box.width / 2, bottom + 36 + room, name);
   pen.text(fitted(yLabel, (box.height + 50) / 6.4), 13, box.y + box.height / 2, { ...name, up: true });
 }
-
 /** Shorten a text to so many letters. @param {string} text @param {number} letters */
 const fitted = (text, letters) => (text.length > letters ? `${text.slice(0, Math.max(1, letters - 1))}…` : text);
 
-/** Name colours above if there is room, else in the corner. @param {Pen} pen @param {Box} box */
-function drawLegend(pen, box, colours, all, room) {
-  const entries = all.slice(0, 12).map(([text, colour]) => [fitted(text, 30), colours[colour] ?? colour]);
-  const widths = entries.map(([text]) => 24 + 6.4 * text.length);
-  const [width, total] = [Math.max(0, ...widths), widths.reduce((a, b) => a + b, 0)];
-  const corner = { x: box.x + box.width - width, y: box.y + 2, width, height: 15 * entries.length + 3 };
-  if (entries.length && total >= room) pen.box(corner, colours.paper, 0.8);
-  let left = box.x + box.width - total;
-  for (const [i, [text, colour]] of entries.entries()) {
-    const [x, y] = total < room ? [left + 8, box.y - 14] : [corner.x + 9, corner.y + 9 + 15 * i];
-    pen.dots([x, y], 4, { fill: colour });
-    pen.text(text, x + 9, y + 4, { size: 11, fill: colours.ink });
-    left += widths[i];
-  }
+/** Lay the names of colours out in rows. @param {string[][]} all @param {number} width */
+function legendOf(all, width) {
+  let [left, row] = [0, 0];
+  return all.slice(0, 24).map(([name, colour]) => {
+    const text = fitted(name, 40);
+    const wide = 24 + 6.4 * text.length;
+    if (left > 0 && left + wide > width) [left, row] = [0, row + 1];
+    left += wide;
+    return { text, colour, x: left - wide + 6, y: 15 * row };
+  });
 }

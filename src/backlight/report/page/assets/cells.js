@@ -1,15 +1,4 @@
 // Maps of coloured cells, points in planes, diagrams: one of several that can be chosen.
-const SIZES = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
-const SIGNS = ["#053061", "#2f79b5", "#7bb6d6", "#c9e0ed", "#f7f7f7", "#fbd0b9", "#ec8f6f", "#ba2832", "#67001f"];
-
-/** Mix a colour of a map. @param {string[]} map @param {number} part between 0 and 1 */
-function mixed(map, part) {
-  const place = Math.min(0.9999, Math.max(0, part || 0)) * (map.length - 1);
-  const byte = (step, k) => Number.parseInt(map[Math.floor(place) + step].slice(k, k + 2), 16);
-  const mixedByte = (k) => Math.round(byte(0, k) + (byte(1, k) - byte(0, k)) * (place % 1));
-  return `#${[1, 3, 5].map((k) => mixedByte(k).toString(16).padStart(2, "0")).join("")}`;
-}
-
 /** Show menus of choices, and below them what belongs to what was chosen. @param {HTMLElement} host */
 function chooseAmong(host, { choices }, found, draw) {
   const stage = element("div");
@@ -37,13 +26,13 @@ function drawCellMap(host, view, name) {
 
 /** @returns {Points} */
 function cellsOf({ rows, rowLabel, columnLabel, reasons }, map, values, marks, errors) {
-  const { label, scale: kind, columns, names } = map;
+  const { label, scale: kind, columns, names, palette } = map;
   const width = columns.length;
   const isColoured = (i) => !marks[i] && values[i] === values[i];
   const known = values.filter((_, i) => isColoured(i));
   const most = known.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
   const scale = kind === "signed" ? { low: -most, high: most, bend: most / 100, kind } : scaleOf([known], kind, 0);
-  const colour = (part) => mixed(kind === "signed" ? SIGNS : SIZES, part);
+  const colour = (part) => palette[Math.round((palette.length - 1) * Math.min(1, Math.max(0, part || 0)))];
   return {
     ...{ label: `${label}: ${rowLabel} against ${columnLabel}`, title: label, xLabel: columnLabel, yLabel: rowLabel },
     ...{ x: values.map((_, i) => i % width), y: values.map((_, i) => Math.floor(i / width)), hasDot: () => false },
@@ -52,7 +41,7 @@ function cellsOf({ rows, rowLabel, columnLabel, reasons }, map, values, marks, e
     lines(i) {
       const error = errors[i] === errors[i] && i in errors ? ` ± ${brief(errors[i], 2)}` : "";
       const what = isColoured(i) ? `${label}: ${brief(values[i], 4)}${error}` : (reasons[marks[i] - 1] ?? "not known");
-      const column = `${columns[i % width]}${names.length ? ` (${names[i % width]})` : ""}`;
+      const column = `${columnLabel}: ${columns[i % width]}${names.length ? ` (${names[i % width]})` : ""}`;
       return [`${rowLabel} ${rows[Math.floor(i / width)]}`, column, what];
     },
     under(pen, colours, right, up) {

@@ -50,13 +50,16 @@ class Chart {
     this.point(null);
   }
 
-  drawn(colours) {
-    const pen = new Pen(this.size.width, this.size.height);
-    this.picture.draw(pen, this.size.width, this.size.height, colours);
+  drawn(colours, caption = "") {
+    const [{ width, height }, more] = [this.size, caption ? 20 : 0];
+    const pen = new Pen(width, height + more);
+    pen.box({ x: 0, y: 0, width, height: height + more }, colours.paper);
+    this.picture.draw(pen, width, height, colours);
+    if (caption) pen.text(fitted(caption, width / 6), 10, height + 12, { size: 11, fill: colours.soft });
     return pen.root;
   }
   point(spot) {
-    this.spot = spot;
+    if (spot) this.spot = spot;
     this.told.hidden = this.ring.hidden = !spot;
     if (!spot) return;
     this.told.textContent = spot.lines.join("\n");
@@ -68,16 +71,19 @@ class Chart {
   zoom(times) {
     if (this.canZoom) this.picture.zoom(times, this.spot);
     this.draw();
+    this.point(this.picture.spot(this.picture.cursor));
   }
 
   listen() {
-    this.stage.addEventListener("pointermove", ({ clientX, clientY }) => {
+    const point = ({ clientX, clientY }) => {
       const { left, top } = this.stage.getBoundingClientRect();
       this.point(this.picture.at(clientX - left, clientY - top));
-    });
+    };
+    this.stage.addEventListener("pointermove", point);
+    this.stage.addEventListener("pointerdown", point);
     this.stage.addEventListener("click", () => this.spot?.enter());
     this.stage.addEventListener("dblclick", () => this.zoom(2));
-    for (const leaves of ["pointerleave", "blur"]) this.stage.addEventListener(leaves, () => this.point(null));
+    this.stage.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && this.point(null));
     this.stage.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
       const times = { "+": 2, "-": 0.5, 0: null }[event.key];
@@ -90,10 +96,10 @@ class Chart {
   }
   /** Save the picture on white paper. @param {string} name */
   async save(name) {
-    const drawing = new XMLSerializer().serializeToString(this.drawn(theme(true)));
+    const drawing = new XMLSerializer().serializeToString(this.drawn(theme(true), document.title));
     let address = `data:image/svg+xml,${encodeURIComponent(drawing)}`;
     if (name.endsWith(".png")) {
-      const [image, { width, height }] = [new Image(), this.size];
+      const [image, width, height] = [new Image(), this.size.width, this.size.height + 20];
       image.src = address;
       await image.decode();
       const sheet = element("canvas", { width: String(2 * width), height: String(2 * height) });

@@ -14,7 +14,7 @@ class Cloud {
     const labels = this.shown.map((each) => each.label);
     this.along = [`number of the ${unit}`, ...labels];
     const wanted = element("input", { type: "search", inputmode: "numeric", size: "7" });
-    wanted.addEventListener("change", () => /^\d+$/.test(wanted.value.trim()) && this.tell(Number(wanted.value)));
+    wanted.addEventListener("change", () => /^\d+$/.test(wanted.value.trim()) && this.mark(Number(wanted.value)));
     const menus = [
       menu("Layer", layers.map(String), (layer) => this.choose({ layer })),
       menu("Statistic", labels, (statistic) => this.choose({ statistic })),
@@ -47,7 +47,7 @@ class Cloud {
       lines: (i) => [`${view.unit} ${i}`, ...this.told(i), this.context(i)].filter(Boolean),
       enter: (i) => this.tell(i),
     });
-    new Chart(this.stage, `${this.name}-layer-${view.layers[layer]}`, picture);
+    this.chart = new Chart(this.stage, `${this.name}-layer-${view.layers[layer]}-${name}`, picture);
     this.list(largest);
     this.tell(largest[0] ?? 0);
   }
@@ -61,6 +61,11 @@ class Cloud {
   context(i) {
     const [, , before, token, after] = this.occurrences[i]?.[0] ?? [];
     return token === undefined ? "" : `${before}«${token}»${after}`;
+  }
+  /** Show one in the picture and below it. @param {number} i */
+  mark(i) {
+    this.tell(i);
+    if (i < this.values[this.shown[0].name].length) this.chart?.point(this.chart.picture.spot(i));
   }
   /** Show one below the picture, with its tokens. @param {number} i */
   tell(i) {
@@ -80,8 +85,10 @@ class Cloud {
     const columns = this.shown.flatMap((each) => [each, ...errorOf(each)]);
     const value = (i) => [i, ...columns.map(({ name }) => this.values[name][i]), this.context(i)];
     const heads = [{ label: this.view.unit }, ...columns, { label: "where it was largest" }];
-    this.table.replaceChildren();
-    new DataTable(this.table, heads, largest.map(value), { pressed: (row) => this.tell(row[0]) });
+    const all = this.values[this.shown[0].name].length;
+    const heading = `The ${largest.length} largest of ${all} ${this.view.unit}s:`;
+    this.table.replaceChildren(element("p", {}, heading));
+    new DataTable(this.table, heads, largest.map(value), { pressed: (row) => this.mark(row[0]) });
   }
 }
 

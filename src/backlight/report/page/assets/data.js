@@ -8,7 +8,6 @@ async function bytesOf(number) {
     await new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve, { once: true }));
   return Uint8Array.from(atob(find()?.textContent ?? ""), (letter) => letter.charCodeAt(0));
 }
-
 /** Read numbers; what is not known is NaN. @param {Ref | null} ref @returns {Promise<Float64Array>} */
 async function numbers(ref) {
   if (!ref) return new Float64Array();
@@ -16,7 +15,6 @@ async function numbers(ref) {
   const { buffer } = await bytesOf(ref.b);
   return ref.f === "f4" ? Float64Array.from(new Float32Array(buffer)) : unpacked(new Uint16Array(buffer), ref);
 }
-
 /** Turn steps on a logarithmic scale into numbers, as `blocks.py` wrote them. @param {Uint16Array} codes */
 function unpacked(codes, { low = 0, step = 1, signed = 0 }) {
   return Float64Array.from(codes, (code) => {
@@ -25,14 +23,12 @@ function unpacked(codes, { low = 0, step = 1, signed = 0 }) {
     return signed && code & 0x8000 ? -size : size;
   });
 }
-
 /** Read what was written as JSON. @param {Ref | null} ref @returns {Promise<any>} */
 async function texts(ref) {
   if (!ref || Array.isArray(ref)) return ref;
   const stream = new Blob([await bytesOf(ref.b)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).json();
 }
-
 /** Write a number in few signs. @param {number | null} value @param {number} [digits] */
 function brief(value, digits = 3) {
   if (value == null || Number.isNaN(value)) return "–";
@@ -41,7 +37,6 @@ function brief(value, digits = 3) {
   const text = size >= 1e5 || size < 1e-3 ? value.toExponential(digits - 1) : value.toPrecision(digits);
   return text.replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "").replace("+", "").replaceAll("-", "−");
 }
-
 /** Make an element; texts among its children stay text. @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag @param {Record<string, string>} [attributes] @param {...(Node | string)} children */
 function element(tag, attributes = {}, ...children) {
@@ -50,14 +45,12 @@ function element(tag, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
-
 /** Make a button. @param {string} text @param {() => void} pressed */
 function button(text, pressed) {
   const made = element("button", { type: "button" }, text);
   made.addEventListener("click", pressed);
   return made;
 }
-
 /** Make a menu. @param {string} name @param {string[]} options @param {(place: number) => void} chosen */
 function menu(name, options, chosen) {
   const select = element("select");

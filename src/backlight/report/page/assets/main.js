@@ -10,8 +10,9 @@ const begin = async ({ isIntersecting, target: host }) => {
   if (!isIntersecting) return;
   waiting.unobserve(host);
   const [number, heading] = [Number(host.id.replace("view-", "")), host.parentElement.querySelector("h2")];
-  const name = (heading?.textContent ?? "picture").toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 60);
+  const name = `${document.title} ${heading?.textContent}`.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 90);
   await DRAWN[views[number].kind](host, views[number], name);
+  host.style.minHeight = "0";
   root.dataset.ready = "1";
 };
 const waiting = new IntersectionObserver((entries) => entries.forEach(begin), { rootMargin: "400px" });

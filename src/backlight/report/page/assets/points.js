@@ -24,32 +24,39 @@ class PointPicture {
     const { x, y, xNames, yNames, levels, low, high, xKind, yKind, aspect } = this.points;
     const linear = (from, to) => ({ low: from, high: to, bend: 1, kind: "linear" });
     const fit = (names, heights, kind) => (names.length ? linear(-0.5, names.length - 0.5) : scaleOf(heights, kind));
-    // Where a logarithmic band ends far below its line, the line matters.
-    const heights = yKind === "log" ? [y, levels] : [y, levels, low, high];
+    // Where a logarithmic band ends far below all lines, the lines matter.
+    const least = yKind === "log" ? scaleOf([y], "log", 0).low / 3 : -Infinity;
+    const heights = [y, levels, high, Array.from(low, (value) => Math.max(value, least))];
     const sheet = { x: linear(0, 1000), y: linear(1000 * aspect, 0) };
     this.whole = points.isBare ? sheet : { x: fit(xNames, [x], xKind), y: fit(yNames, heights, yKind) };
     this.scales = this.whole;
   }
 
+  /** Find the room around what is drawn, and where the names of colours stand. @param {number} width */
+  frame(width) {
+    const { xNames, yNames, legend, title, isBare } = this.points;
+    if (isBare) return { left: 0, top: 0, after: 0, below: 0, keys: [] };
+    const left = Math.max(72, ...yNames.map((name) => 30 + 6.4 * Math.min(18, name.length)));
+    const keys = legendOf(legend, width - left - 12);
+    const top = (title ? 28 : 14) + (keys.length ? keys[keys.length - 1].y + 18 : 0);
+    return { left, top, after: 12, below: 46 + roomOf(xNames, width - left - 12), keys };
+  }
   height(width) {
-    const { isBare, xNames, yNames, aspect } = this.points;
-    if (isBare) return width * aspect;
-    const high = yNames.length ? Math.min(630, Math.max(170, 70 + 17 * yNames.length)) : Math.min(420, width * aspect);
-    return Math.max(yNames.length ? 0 : 270, high) + roomOf(xNames, width - 84);
+    const { isBare, yNames, aspect } = this.points;
+    const { top, below } = this.frame(width);
+    const free = isBare ? width * aspect : Math.min(350, Math.max(200, width * aspect - 74));
+    return top + below + (yNames.length ? Math.min(560, Math.max(100, 17 * yNames.length)) : free);
   }
   /** @param {Pen} pen @param {number} width @param {number} height @param {Theme} colours */
   draw(pen, width, height, colours) {
-    const { x, y, xNames, yNames, isBare, levels, marks, under, legend, title = "" } = this.points;
-    const below = 46 + roomOf(xNames, width - 84);
-    const beside = Math.max(72, ...yNames.map((name) => 30 + 6.4 * Math.min(18, name.length)));
-    const axes = [beside, 28, width - beside - 12, height - 28 - below];
-    const [left, top, wide, high] = isBare ? [0, 0, width, height] : axes;
+    const { x, y, isBare, levels, marks, under } = this.points;
+    const { left, top, after, below, keys } = this.frame(width);
+    const [wide, high] = [width - left - after, height - top - below];
     this.box = { x: left, y: top, width: wide, height: high };
     const [along, across] = [partOf(this.scales.x), partOf(this.scales.y)];
     const right = (/** @type {number} */ value) => left + wide * along(value);
     const up = (/** @type {number} */ value) => top + high * (1 - across(value));
     this.places = Float64Array.from({ length: 2 * y.length }, (_, k) => (k % 2 ? up(y[k >> 1]) : right(x[k >> 1])));
-    pen.box({ x: 0, y: 0, width, height }, colours.paper);
     if (!isBare) drawAxes(pen, this.box, colours, { ...this.points, ...this.scales });
     pen.clip(this.box, () => {
       const zero = this.scales.y.low < 0 && this.scales.y.high > 0 && !isBare ? [0] : [];
@@ -59,7 +66,11 @@ class PointPicture {
       under?.(pen, colours, right, up);
       this.drawPoints(pen, colours, up);
     });
-    drawLegend(pen, this.box, colours, legend, wide - 7 * Math.min(title.length, lettersIn(wide, yNames)) - 12);
+    for (const { text, colour, x: away, y: down } of keys) {
+      const at = [left + away, top - keys[keys.length - 1].y - 10 + down];
+      pen.dots(at, 4, { fill: colours[colour] ?? colour });
+      pen.text(text, at[0] + 9, at[1] + 4, { size: 11, fill: colours.ink });
+    }
   }
   /** @param {Pen} pen @param {Theme} colours @param {(y: number) => number} up */
   drawPoints(pen, colours, up) {
