@@ -36,4 +36,7 @@ def test_it_tells_what_was_found_and_shows_pictures(file, opened, pictured):
 def test_a_cell_tells_its_place_its_step_and_what_was_seen(file, opened):
     found = section(opened(file), "Gradient by place and step")
 
-    assert walk(found, *["ArrowRight"] * 6) == f"block {NAMES[0]}\n6, finding 2\nNaN or infinite"
+    assert (
+        walk(found, *["ArrowRight"] * 6)
+        == f"block {NAMES[0]}\noptimizer step: 6, finding 2\nNaN or infinite"
+    )

@@ -110,6 +110,45 @@ def test_the_mouse_finds_the_dimension_that_stands_out(page):
     assert hover_where_the_ring_is(cloud) == text
 
 
+def test_the_dimension_that_is_looked_for_is_marked_and_stays_in_the_middle(page):
+    cloud = section(page, _CLOUD)
+    cloud.get_by_label("Find dimension").fill("5")
+    cloud.get_by_label("Find dimension").press("Enter")
+    assert told(cloud).startswith("dimension 5\n")
+
+    cloud.get_by_role("button", name="Zoom in").click()
+
+    assert told(cloud).startswith("dimension 5\n")
+    stage, ring = (cloud.locator(name).bounding_box() for name in (".stage", ".ring"))
+    middle = ring["x"] + ring["width"] / 2 - stage["x"]
+    assert abs(middle - (72 + (stage["width"] - 84) / 2)) < 3
+
+
+def test_a_number_in_the_table_marks_its_dimension(page):
+    cloud = section(page, _CLOUD)
+    number = cloud.locator("tbody tr td button").nth(2)
+
+    number.click()
+
+    assert told(cloud).startswith(f"dimension {number.inner_text()}\n")
+
+
+def test_what_a_finger_touches_is_told_after_it_is_lifted(page):
+    found = section(page, _CELLS)
+    stage = found.locator(".stage")
+    box = stage.bounding_box()
+    place = {
+        "clientX": box["x"] + box["width"] / 2,
+        "clientY": box["y"] + box["height"] / 2,
+        "pointerType": "touch",
+    }
+
+    for event in ("pointerdown", "pointerup", "pointerleave"):
+        stage.dispatch_event(event, place)
+
+    assert told(found) != ""
+
+
 def test_enter_tells_more_of_the_dimension_that_the_keyboard_has_reached(page):
     cloud = section(page, _CLOUD)
     first = walk(cloud, "ArrowRight").splitlines()[0]
@@ -256,6 +295,7 @@ def test_a_picture_is_saved(title, page):
     assert saved.value.suggested_filename.endswith(".svg")
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     texts = "\n".join(text for node in root.iter() for text in [node.text or ""])
+    assert page.title() in texts
     assert {_CHART: "layer", _CLOUD: "mean", _CELLS: "light", _SCATTER: "PC1"}.get(
         title, "says light"
     ) in texts

@@ -108,10 +108,15 @@ def test_a_run_shows_its_figures_and_then_its_tables_first_those_that_are_printe
         ],
     )
     tables = dict.fromkeys(("curves", "angles", "rates_at_the_end"), TABLE)
-    about = {"plots": plots_to_json([plot]), "printed": ["rates_at_the_end"]}
+    about = {
+        "plots": plots_to_json([plot]),
+        "printed": ["rates_at_the_end"],
+        "remarks": ["It fell."],
+    }
 
-    lines, *rows = views(Results(config={}, metadata=about, tables=tables))
+    prose, lines, *rows = views(Results(config={}, metadata=about, tables=tables))
 
+    assert [paragraph.text for paragraph in prose.paragraphs] == ["It fell."]
     assert isinstance(lines, Lines)
     assert lines.title == "Losses"
     assert lines.note == "Bands and bars are intervals. Dashed: wide network."

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from backlight.report.page.views import LineChart, Lines, Rows, Series, View
+from backlight.report.page.views import LineChart, Lines, Paragraph, Prose, Rows, Series, View
 from backlight.report.plots import (
     Panel,
     dodge,
@@ -24,10 +24,12 @@ def views(results: Results) -> Iterator[View]:
         results: The run, carried out just now or read from disk.
 
     Yields:
-        The figures that the run declares in its metadata, and all its tables; first those that
-        are printed.
+        What was found in words, the figures that the run declares in its metadata, and all its
+        tables; first those that are printed.
     """
     tables, about = results.tables, results.metadata
+    remarks = [Paragraph(text=remark) for remark in about["remarks"]]
+    yield Prose(title="What was found", paragraphs=remarks)
     for plot in plots_from_json(about["plots"]):
         yield Lines(
             title=plot.title,

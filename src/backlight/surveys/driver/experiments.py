@@ -1,6 +1,7 @@
 """The one way of every experiment: find the run, carry out trials, write, draw, print."""
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,7 @@ def experiment(lab: Lab, options: Any) -> Results:
         tables=seen.tables,
         data=trials.state(),
         metadata={
+            "asked": inspect.cleandoc(lab.options.__doc__ or "").split("\n\n")[0],
             "printed": list(seen.printed),
             "remarks": list(seen.remarks),
             "plots": plots_to_json(seen.plots),

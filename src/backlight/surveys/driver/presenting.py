@@ -13,6 +13,8 @@ from backlight.runs.results import Results
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.showing import page_of
 
+_MOST_REMARKS = 2  # of an experiment, in its summary
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,9 @@ class LabPresentation:
         return Figures(partial(self.draw, results))
 
     def summary(self, results: Results) -> Sequence[str]:
-        """Say what was found: the remarks of the experiment."""
-        return results.metadata["remarks"]
+        """Say what was asked, and what was found first."""
+        asked = results.metadata.get("asked", "")
+        return [*filter(None, [asked]), *results.metadata["remarks"][:_MOST_REMARKS]]
 
     def picture(self, results: Results) -> bytes | None:
         """Draw the first figure, as a PNG."""

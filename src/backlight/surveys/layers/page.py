@@ -21,7 +21,7 @@ from backlight.runs.results import Results
 from backlight.surveys.layers.sizes import sizes_of
 from backlight.tables import Table
 
-_WITH_CONTEXT = 100  # dimensions of each layer whose tokens are kept on the page
+_WITH_CONTEXT = 100  # dimensions of each layer and statistic whose tokens are on the page
 
 
 def views(results: Results) -> Iterator[View]:
@@ -74,7 +74,8 @@ def _concentration(table: Table) -> LineChart:
 def _dimensions(tables: Mapping[str, Table], options: Mapping[str, Any]) -> Cloud:
     names = (*_modes(options), "mean_abs", "mean", "rms", "std", "max_abs", "sign_consistency")
     found = statistics(tables["dimensions"], *dict.fromkeys(names))
-    kept = largest(found[0].values, _WITH_CONTEXT)
+    tops = [largest(each.values, _WITH_CONTEXT) for each in found if each.name in _modes(options)]
+    kept = {layer: np.unique([top[layer] for top in tops]) for layer in tops[0]}
     return Cloud(
         title="Every dimension",
         note="Each point is a dimension; the five largest are named. Point at one, or walk with "

@@ -98,7 +98,7 @@ def _summary(rows: Sequence[Row], found: Found) -> Iterator[str]:
         yield f"There {links} to other folders, which {_was(found.num_links)} not followed."
     if found.num_closed:
         yield f"There {_are(found.num_closed, 'folder')} that cannot be read."
-    yield f"Folders were searched {DEEPEST} deep."
+    yield f"Runs were looked for in folders up to {DEEPEST} levels below this one."
 
 
 def _are(count: int, one: str) -> str:

@@ -83,6 +83,7 @@ class Chart {
     this.stage.addEventListener("pointerdown", point);
     this.stage.addEventListener("click", () => this.spot?.enter());
     this.stage.addEventListener("dblclick", () => this.zoom(2));
+    this.stage.addEventListener("blur", () => this.point(null));
     this.stage.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && this.point(null));
     this.stage.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];

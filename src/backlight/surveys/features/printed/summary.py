@@ -10,7 +10,7 @@ from backlight.surveys.driver.words.sentences import how_sure, name, share, text
 from backlight.tables import Table
 
 _ASKED = {
-    "gradients": "How strongly the loss reacts to {features}, its gradient,",
+    "gradients": "The gradient of the loss by {features}, how strongly the loss reacts to them,",
     "values": "How strongly {features} fires",
     "grad_x_act": "Gradient times activation of {features}, to first order how much of the loss "
     "hangs on each,",

@@ -61,8 +61,8 @@ def _depth(depth: Table, slopes: Table) -> str:
     interval = "" if math.isnan(slopes["slope_low"][0]) else f" (95 %: {low} to {high} %)"
     return (
         f"From the last layer back to the embedding the gradient {grows} from {told(start)} to "
-        f"{told(end)} {unit(depth.units['gradient_norm'])}, {slope} % per layer on "
-        f"average{interval}."
+        f"{told(end)} {unit(depth.units['gradient_norm'])}; a line fitted to its logarithm says "
+        f"{slope} % per layer{interval}."
     )
 
 

@@ -15,7 +15,7 @@ from backlight.surveys.driver.words.sentences import (
 )
 
 _ASKED = {
-    "gradients": "How strongly the loss reacts to {site}, its gradient,",
+    "gradients": "The gradient of the loss at {site}, how strongly the loss reacts to it,",
     "values": "The activation at {site}",
     "grad_x_act": "Gradient times activation at {site}, to first order how much of the loss hangs "
     "on it,",

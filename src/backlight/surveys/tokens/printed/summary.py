@@ -52,8 +52,9 @@ def _asked(results: Results) -> str:
     sites = list(dict.fromkeys(results.tables["positions"]["site"].tolist()))
     where = f" to {name(sites[-1])}" if len(sites) > 1 else ""
     return (
-        f"How strongly {_OBJECTIVES[config['objective']]} reacts to what stands at each position, "
-        f"its gradient, was measured at {name(sites[0])}{where} of {_model(results)}, over "
+        f"The gradient of {_OBJECTIVES[config['objective']]}, how strongly it reacts to what "
+        f"stands at each position, was measured at {name(sites[0])}{where} of {_model(results)}, "
+        "over "
         f"{count(about['num_prompts'], 'prompt')} of {_origin(results)}; the loss is "
         f"{about['loss_nats_per_token']:.3f} nats per answer token, and "
         f"{share(about['share_right'])} of the greedy answers are right."
