@@ -38,6 +38,18 @@ def test_an_experiment_is_carried_out_from_the_command_line(tmp_path, capsys):
     assert picture.read_bytes() == before
 
 
+def test_an_experiment_says_first_what_it_is_about_then_what_was_found():
+    results = backlight.lab("ln-jacobian", **SMALL)
+    about = " ".join(LABS["ln-jacobian"].options.__doc__.split("\n\n")[0].split())
+    remarks = results.metadata["remarks"]
+
+    page = results.presentation.page(results)
+
+    assert " ".join(page.summary[0].split()) == about
+    assert [paragraph.text for paragraph in page.views[0].paragraphs] == remarks
+    assert results.presentation.summary(results) == [results.metadata["asked"], *remarks[:2]]
+
+
 def test_its_own_config_measures_the_same_again(tmp_path):
     first = backlight.lab("ln-jacobian", output_dir=tmp_path / "a", **SMALL)
     again = backlight.lab("ln-jacobian", tmp_path / "a" / "config.yaml", output_dir=tmp_path / "b")

@@ -58,10 +58,11 @@ def run_lab(lab: Lab, options: Any) -> None:
     about = results.metadata
     tables = [every_column(results.tables[name]) for name in about["printed"]]
     remarks = list(about["remarks"])
+    asked = filter(None, [about.get("asked")])
     print_results(
         options,
         results,
-        summary=[] if options.table else first_of(remarks, _NUM_LINES),
+        summary=[] if options.table else first_of([*asked, *remarks], _NUM_LINES),
         brief=tables[:1],
         tables=[*tables, *(f"\n{remark}" for remark in remarks)],
         places=where_it_went(results, command_of(lab), f"{about['plots'][0]['name']}.*"),

@@ -78,17 +78,21 @@ class LabPresentation:
 
     def summary(self, results: Results) -> Sequence[str]:
         """Say what was asked, and what was found first."""
-        asked = results.metadata.get("asked", "")
-        return [*filter(None, [asked]), *results.metadata["remarks"][:_MOST_REMARKS]]
+        return [*_asked(results), *results.metadata["remarks"][:_MOST_REMARKS]]
 
     def picture(self, results: Results) -> bytes | None:
         """Draw the first figure, as a PNG."""
         return _picture(self.draw(results), "*")
 
     def page(self, results: Results, **chosen: Any) -> Page:
-        """Put the page of results together; nothing can be chosen."""
+        """Put the page of results together, which begins with all remarks; nothing is chosen."""
         views = importlib.import_module("backlight.report.page.plots").views(results, **chosen)
-        return page_of(results, self.command, self.summary(results), views)
+        return page_of(results, self.command, _asked(results), views)
+
+
+def _asked(results: Results) -> list[str]:
+    """Say what an experiment is about; an earlier version did not write it down."""
+    return [str(asked)] if (asked := results.metadata.get("asked")) else []
 
 
 def _picture(drawings: Iterable[Drawing], pattern: str) -> bytes | None:
