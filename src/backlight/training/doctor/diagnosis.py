@@ -13,7 +13,7 @@ from backlight.training.doctor.findings import Diagnosis, Finding, were
 from backlight.training.doctor.losses import find_bad_losses
 from backlight.training.doctor.missing import find_missing
 from backlight.training.doctor.non_finite import NonFinite, find_non_finite, keep
-from backlight.training.doctor.readings import Readings
+from backlight.training.doctor.readings import LEAST, Readings
 from backlight.training.doctor.spikes import find_spikes
 from backlight.training.doctor.updates import find_bad_updates
 from backlight.training.doctor.weights import find_bad_weights
@@ -145,7 +145,10 @@ def _not_observed(readings: Readings) -> Iterator[str]:
     if not history.parameters:
         yield "Only the norm of the whole gradient is known, so no module can be named."
     elif not readings.families:
-        yield "The model has no repeated blocks, so layers are not compared with each other."
+        yield (
+            f"The model has fewer than {LEAST} layers of one kind, so layers are not compared with "
+            "each other."
+        )
     if history.parameters and not readings.has("update_ratio"):
         yield "Updates were not recorded, so the learning rate is not judged."
     if history.parameters and not readings.has("weight_norm"):

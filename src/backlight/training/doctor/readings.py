@@ -20,7 +20,7 @@ _EXPERT = re.compile(r"(^|[._])experts?[._]\d+[._]", re.IGNORECASE)
 _NEIGHBOURS = 2  # siblings on each side that a parameter is compared with
 _GROWN = 0.3  # share of itself by which a weight moves in a step, once it is one
 _ENDS, _DOWN = 5, 0.1  # losses at the start and the end, and how far they have come down
-_LEAST = 3  # members of a family, below which there is no comparing
+LEAST = 3  # members of a family, below which there is no comparing
 
 _Key = TypeVar("_Key")
 
@@ -72,8 +72,8 @@ class Readings:
         infos = self.history.parameters
         matrices = {each for each in self.matrices if not _EXPERT.search(infos[each].name)}
         all_families = [[each for each in one if each in matrices] for one in self.name_families]
-        found = [tuple(columns) for columns in all_families if len(columns) >= _LEAST]
-        if not found and not any(info.numel for info in infos) and len(infos) >= _LEAST:
+        found = [tuple(columns) for columns in all_families if len(columns) >= LEAST]
+        if not found and not any(info.numel for info in infos) and len(infos) >= LEAST:
             return (tuple(range(len(infos))),)
         return tuple(found)
 
@@ -83,7 +83,7 @@ class Readings:
         infos, found = self.history.parameters, list[tuple[int, ...]]()
         for chain in self.chains:
             shapes = grouped(chain, lambda column: infos[column].shape)
-            found += [tuple(columns) for columns in shapes.values() if len(columns) >= _LEAST]
+            found += [tuple(columns) for columns in shapes.values() if len(columns) >= LEAST]
         return tuple(found)
 
     @cached_property
