@@ -126,7 +126,8 @@ class Results:
         picture = self.presentation.picture(self)
         if picture is not None:
             content = base64.b64encode(picture).decode("ascii")
-            parts.append(f'<img alt="the main figure" src="data:image/png;base64,{content}">')
+            source = f"data:image/png;base64,{content}"
+            parts.append(f'<img style="max-width:100%" alt="the main figure" src="{source}">')
         page = None if self.path is None else self.path / PAGE
         if page is not None and page.is_file():
             parts.append(f'<p><a href="{quote(page.as_posix())}">The page of this run</a></p>')
