@@ -306,3 +306,11 @@ def test_two_columns_of_one_name_are_refused():
 def test_a_cell_beyond_what_csv_holds_is_refused():
     with pytest.raises(UsageError, match=r"The table 't' is not CSV: field larger than"):
         Table.from_csv("t", f"a\n{'x' * 200_000}\n")
+
+
+def test_rows_are_selected_by_truth_or_by_number():
+    table = Table(name="t", columns={"layer": np.array([0, 1, 2])}, units={"layer": "layers"})
+
+    assert table.select(np.array([True, False, True]))["layer"].tolist() == [0, 2]
+    assert table.select(np.array([2, 0]))["layer"].tolist() == [2, 0]
+    assert table.select(np.array([2, 0])).units == table.units

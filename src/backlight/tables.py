@@ -112,8 +112,8 @@ class Table(Mapping[str, Column]):
         """How long the columns are."""
         return next((len(column) for column in self.columns.values()), 0)
 
-    def select(self, keep: NDArray[np.bool_]) -> "Table":
-        """Keep the rows for which ``keep`` is true."""
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Table":
+        """Keep the rows for which ``keep`` is true, or those that it numbers, in their order."""
         columns = {name: column[keep] for name, column in self.columns.items()}
         return Table(name=self.name, columns=columns, units=self.units)
 

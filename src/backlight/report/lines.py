@@ -8,10 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from backlight.report.intervals import NORMAL_95
 from backlight.tables import Column, Table
-
-NORMAL_95 = 1.96
-"""Standard errors to each side of a value that hold 95 % of a normal distribution."""
 
 BANDS = "Bands: 95 % (1.96 standard errors, clustered by passage; none of a single passage)."
 

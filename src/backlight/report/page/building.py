@@ -5,11 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.report.intervals import NORMAL_95
 from backlight.report.page.views import LineChart, Numbers, Occurrence, Scale, Series, Statistic
 from backlight.tables import Table
-
-NORMAL_95 = 1.96
-"""Standard errors to each side of a value that hold 95 % of a normal distribution."""
 
 BANDS = "Bands are 95 % intervals (1.96 standard errors, clustered by passage)."
 
@@ -59,6 +57,21 @@ def chart(table: Table, x: str, column: str, *, title: str = "") -> LineChart:
         series=[line],
         scales=("linear", scale_of(line.y)),
     )
+
+
+def shares(table: Table, curves: Mapping[str, Numbers]) -> LineChart:
+    """Make a chart of several shares against depth.
+
+    Args:
+        table: The column ``layer``.
+        curves: The shares of each layer, by what they are called.
+
+    Returns:
+        The chart.
+    """
+    x = table["layer"].astype(np.float64)
+    lines = [Series(name=name, x=x, y=values) for name, values in curves.items()]
+    return LineChart(x="layer", y="share (0 to 1)", series=lines)
 
 
 def scale_of(values: Numbers) -> Scale:

@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from backlight.report.colours import MODES, STAR
 from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
 from backlight.report.drawing import Drawing
+from backlight.report.intervals import NORMAL_95
 from backlight.report.layout import figure_with_text, fixed_panels, layer_panels, panels_in
-from backlight.report.lines import NORMAL_95, fill_band, finish
+from backlight.report.lines import fill_band, finish
 from backlight.runs.results import Results
 from backlight.tables import Table
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.data.batches import Passages
+from backlight.report.intervals import NORMAL_95
 from backlight.stats.aggregate import Mode, participation_ratio, top_share
 from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
 from backlight.surveys.driver.dimensions import UNITS, findings_of
@@ -22,7 +23,6 @@ Results = Mapping[int, FeatureResult]
 """What was found, by layer."""
 
 _NUM_RANKED = 100  # features of each layer in the table of the largest
-_NORMAL_95 = 1.96
 _NEURONPEDIA = "https://www.neuronpedia.org"
 
 
@@ -176,7 +176,7 @@ def _layer_row(found: FeatureResult, modes: Sequence[Mode]) -> dict[str, float]:
     }
     for mode in modes:
         row |= _mode_row(mode, numbers[mode], numbers["mean_se" if mode == "rms" else f"{mode}_se"])
-    sure = np.abs(numbers["mean"]) > _NORMAL_95 * numbers["mean_se"]
+    sure = np.abs(numbers["mean"]) > NORMAL_95 * numbers["mean_se"]
     row["significant_share"] = _average(sure[~np.isnan(numbers["mean_se"])])
     row["participation_ratio"] = participation_ratio(np.nan_to_num(numbers["rms"]) ** 2)
     if "mean_abs" in numbers:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from backlight.report.page.building import BANDS, chart, largest, occurrences, statistics
+from backlight.report.page.building import BANDS, chart, largest, occurrences, shares, statistics
 from backlight.report.page.views import (
     CellMap,
     Cells,
@@ -14,10 +14,10 @@ from backlight.report.page.views import (
     LineChart,
     Lines,
     Rows,
-    Series,
     View,
 )
 from backlight.runs.results import Results
+from backlight.surveys.driver.words.aggregation import modes_of
 from backlight.surveys.layers.sizes import sizes_of
 from backlight.tables import Table
 
@@ -44,13 +44,8 @@ def views(results: Results) -> Iterator[View]:
     )
 
 
-def _modes(options: Mapping[str, Any]) -> tuple[str, ...]:
-    mode = options["aggregation_mode"]
-    return ("mean_abs", "mean") if mode == "both" else (str(mode),)
-
-
 def _depth_profile(table: Table, options: Mapping[str, Any]) -> Lines:
-    modes = _modes(options)
+    modes = modes_of(options)
     names = (*modes, "norm", *(name for name in ("mean_abs", "rms") if name not in modes))
     return Lines(
         title="Depth profile",
@@ -61,20 +56,18 @@ def _depth_profile(table: Table, options: Mapping[str, Any]) -> Lines:
 
 
 def _concentration(table: Table) -> LineChart:
-    x = table["layer"].astype(np.float64)
     curves = {
         "effective dimensions / dimensions": table["participation_ratio"] / table["num_dimensions"],
         "share of the top 1 %": table["top_share"],
         "sign consistency": table["sign_consistency"],
     }
-    lines = [Series(name=name, x=x, y=values) for name, values in curves.items()]
-    return LineChart(x="layer", y="share (0 to 1)", series=lines)
+    return shares(table, curves)
 
 
 def _dimensions(tables: Mapping[str, Table], options: Mapping[str, Any]) -> Cloud:
-    names = (*_modes(options), "mean_abs", "mean", "rms", "std", "max_abs", "sign_consistency")
+    names = (*modes_of(options), "mean_abs", "mean", "rms", "std", "max_abs", "sign_consistency")
     found = statistics(tables["dimensions"], *dict.fromkeys(names))
-    tops = [largest(each.values, _WITH_CONTEXT) for each in found if each.name in _modes(options)]
+    tops = [largest(each.values, _WITH_CONTEXT) for each in found if each.name in modes_of(options)]
     kept = {layer: np.unique([top[layer] for top in tops]) for layer in tops[0]}
     return Cloud(
         title="Every dimension",

@@ -13,7 +13,7 @@ from backlight.report.drawing import Drawing, wanted_of
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import PAGE
 from backlight.surveys.driver.words.terminal import console
-from backlight.surveys.loading import load_results, page_file, presentation_of
+from backlight.surveys.loading import load_results, page_file
 from backlight.tools.report.options import ReportConfig
 
 
@@ -45,8 +45,8 @@ def redraw(path: Path, wanted: Literal["all", "overview"] = "all") -> list[Path]
     path = expanded(path, error=RunDirectoryError)
     directory = RunDirectory(path)
     command = str(directory.provenance().get("command")) if path.is_dir() else "one file"
-    presentation, results = presentation_of(command), load_results(path)
-    if presentation is None:
+    results = load_results(path)
+    if (presentation := results.presentation) is None:
         raise RunDirectoryError(
             f"The run in {quoted(path)} ({quoted(command)}) has no figures to draw."
         )

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backlight.report.intervals import NORMAL_95
 from backlight.tables import Table
-
-NORMAL_95 = 1.96
-"""Standard errors on either side of a number that make its 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +48,7 @@ def largest(table: Table, column: str, most: int | None = None) -> Table:
     """
     sizes = np.nan_to_num(np.abs(table[column]))
     order = np.argsort(-sizes, kind="stable")[:most]
-    columns = {name: values[order] for name, values in table.items()}
-    return Table(name=table.name, columns=columns, units=table.units)
+    return table.select(order)
 
 
 def estimates(table: Table, column: str, names: Sequence[str]) -> list[Estimate]:

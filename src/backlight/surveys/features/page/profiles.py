@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from backlight.report.page.building import chart, scale_of
+from backlight.report.page.building import chart, scale_of, shares
 from backlight.report.page.views import (
     CellMap,
     Cells,
@@ -73,7 +73,6 @@ def _spread_chart(table: Table, mode: str) -> LineChart:
 
 
 def _shares(table: Table) -> LineChart:
-    x = table["layer"].astype(np.float64)
     curves = {
         "significant": table["significant_share"],
         "effective features / features": table["participation_ratio"] / table["num_dimensions"],
@@ -81,8 +80,7 @@ def _shares(table: Table) -> LineChart:
     if "sign_consistency" in table:
         curves["sign consistency"] = table["sign_consistency"]
         curves["share of the top 1 %"] = table["top_share"]
-    lines = [Series(name=name, x=x, y=values) for name, values in curves.items()]
-    return LineChart(x="layer", y="share (0 to 1)", series=lines)
+    return shares(table, curves)
 
 
 def spread(shown: Shown) -> View:

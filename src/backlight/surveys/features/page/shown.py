@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backlight.errors import ConfigError, listed, quoted
 from backlight.report.page.views import Numbers, Statistic
 from backlight.runs.results import Results
+from backlight.surveys.driver.words.aggregation import modes_of
 
 MANY = 300_000
 """Features in all, above which a page has only what was asked for."""
@@ -44,8 +46,7 @@ class Shown:
     def of(results: Results) -> "Shown":
         """Collect what is shown."""
         options, table = results.config, results.tables["layers"]
-        mode = str(options["aggregation_mode"])
-        modes = ("mean_abs", "mean") if mode == "both" else (mode,)
+        modes = modes_of(options)
         fires = "the tokens where a feature fires" if options["active_only"] else "all tokens"
         return Shown(
             layers=table["layer"].tolist(),
@@ -73,8 +74,7 @@ class Shown:
 
     def by_layer(self, name: str) -> dict[int, Numbers]:
         """Collect one statistic of every feature."""
-        arrays = self.results.statistics
-        return {layer: arrays[f"layer_{layer}_{name}"].astype(np.float64) for layer in self.layers}
+        return self._collected(self.results.statistics, name)
 
     def statistics(self, wanted: Sequence[str] | None) -> list[Statistic]:
         """Make what can be chosen for the points.
@@ -129,11 +129,11 @@ class Shown:
             means, sizes = self.by_layer("mean"), self.by_layer("mean_abs")
             return {layer: _consistency(means[layer], sizes[layer]) for layer in self.layers}
         if name.startswith("aggregate_"):
-            end, arrays = name.removeprefix("aggregate_"), self.results.data
-            return {
-                layer: arrays[f"layer_{layer}_{end}"].astype(np.float64) for layer in self.layers
-            }
+            return self._collected(self.results.data, name.removeprefix("aggregate_"))
         return self.by_layer(name)
+
+    def _collected(self, arrays: Mapping[str, NDArray[Any]], name: str) -> dict[int, Numbers]:
+        return {layer: arrays[f"layer_{layer}_{name}"].astype(np.float64) for layer in self.layers}
 
     def _label(self, name: str) -> str:
         if name in _KNOWN:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.account import corpus_lines
+from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.driver.words.sentences import ordinal
 from backlight.surveys.features.options import SaeConfig
-from backlight.surveys.features.printed.summary import main_mode, named
+from backlight.surveys.features.printed.summary import named
 
 _NUM_NAMED = 3
 _NUM_TOLD = 10
@@ -26,7 +27,7 @@ def brief(options: SaeConfig, results: Results) -> Iterator[Shown | str]:
     Yields:
         One or two small tables, and what a reader of them must know.
     """
-    mode = main_mode(results)
+    mode = modes_of(results.config)[0]
     features, layers = results.tables["top_features"], results.tables["layers"]
     heading = mode.replace("_", " ")
     yield Shown(
@@ -44,7 +45,7 @@ def brief(options: SaeConfig, results: Results) -> Iterator[Shown | str]:
 
 
 def _layer_columns(results: Results) -> list[Column]:
-    mode, quality = main_mode(results), results.tables["dictionaries"]
+    mode, quality = modes_of(results.config)[0], results.tables["dictionaries"]
     explained = dict(zip(quality["layer"], quality["explained_variance"], strict=True))
     return [
         Column("largest layers", "layer"),
@@ -154,9 +155,7 @@ def _notes(options: SaeConfig, results: Results) -> list[str]:
         lines.append(
             f"Their dictionaries reconstruct poorly (why: manifest.json): layers {', '.join(poor)}."
         )
-    if options.power is not None or options.normalize != "none":
-        lines.append("Shown before power and normalisation, which are in the arrays.")
-    return lines
+    return [*lines, *aggregation_notes(options.power, options.normalize)]
 
 
 def _token(stride: int) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from backlight.report.intervals import NORMAL_95
 from backlight.runs.results import Results
-from backlight.surveys.driver.words.ranking import NORMAL_95, Estimate, estimates, largest
+from backlight.surveys.driver.words.aggregation import STATISTICS, modes_of
+from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
 from backlight.surveys.driver.words.sentences import how_sure, name, share, text_of, told, unit
 from backlight.tables import Table
 
@@ -20,7 +22,6 @@ _NOTHING = {
     False: "Not one feature fired at these tokens.",
     True: "It is exactly zero for every feature.",
 }
-_STATISTICS = {"mean": "mean", "mean_abs": "mean absolute value", "rms": "root mean square"}
 
 
 def summary(results: Results) -> Sequence[str]:
@@ -38,12 +39,6 @@ def summary(results: Results) -> Sequence[str]:
     return (_asked(results), _found(results, features[0]), _sure(results, features))
 
 
-def main_mode(results: Results) -> str:
-    """Name the statistic by which features are ordered."""
-    mode = results.config["aggregation_mode"]
-    return "mean_abs" if mode == "both" else mode
-
-
 def named(table: Table) -> list[str]:
     """Name the features of a table's rows, with their layers."""
     pairs = zip(table["feature"], table["layer"], strict=True)
@@ -51,7 +46,7 @@ def named(table: Table) -> list[str]:
 
 
 def _features(results: Results) -> list[Estimate]:
-    mode = main_mode(results)
+    mode = modes_of(results.config)[0]
     table = largest(results.tables["top_features"], mode, 2)
     return estimates(table, mode, named(table))
 
@@ -85,19 +80,19 @@ def _explained(results: Results) -> str:
 
 
 def _found(results: Results, feature: Estimate) -> str:
-    config, mode = results.config, main_mode(results)
+    config, mode = results.config, modes_of(results.config)[0]
     (frequency,) = largest(results.tables["top_features"], mode, 1)["frequency"]
     where = " over the tokens where it fires" if config["active_only"] else ""
     symbol = unit(results.tables["layers"].units[mode])
     return (
         f"The {_FOUND[config['aggregate_by']]} is largest for {feature.name}, with a "
-        f"{_STATISTICS[mode]}{where} of {told(feature)} {symbol}; it fires at {share(frequency)} "
+        f"{STATISTICS[mode]}{where} of {told(feature)} {symbol}; it fires at {share(frequency)} "
         "of the tokens."
     )
 
 
 def _sure(results: Results, features: Sequence[Estimate]) -> str:
-    table, mode = results.tables["layers"], main_mode(results)
+    table, mode = results.tables["layers"], modes_of(results.config)[0]
     passages = int(table["num_sequences"][0])
     second = features[1] if len(features) > 1 else None
     order = how_sure(features[0], passages, "passage", second)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.report.page.building import NORMAL_95
+from backlight.report.intervals import NORMAL_95
 from backlight.tables import Column, Table
 
 FINAL = "final_norm"

@@ -6,7 +6,7 @@ from math import ceil, floor, log10
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.report.page.building import NORMAL_95
+from backlight.report.intervals import NORMAL_95
 from backlight.tables import Table
 
 _BESIDE = (0.16, 0.92)  # of a parallel block, where its loops begin and end, beside its neighbours'

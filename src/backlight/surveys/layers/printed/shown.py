@@ -6,10 +6,10 @@ import numpy as np
 
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.account import corpus_lines
+from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.layers.options import LayersConfig
-from backlight.surveys.layers.printed.summary import main_mode
 from backlight.tables import Table
 
 _MOST_ROWS = 8
@@ -25,7 +25,7 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
     Yields:
         Two small tables, and what a reader of them must know.
     """
-    mode = main_mode(results)
+    mode = modes_of(results.config)[0]
     layers, dimensions = results.tables["layers"], results.tables["dimensions"]
     heading = f"{mode.replace('_', ' ')} ± se ({layers.units[mode]})"
     yield Shown(
@@ -126,6 +126,4 @@ def _caption(options: LayersConfig, results: Results) -> str:
 
 def _notes(options: LayersConfig, results: Results) -> list[str]:
     notes = corpus_lines(options, results.metadata)
-    if options.power is not None or options.normalize != "none":
-        notes.append("Shown before power and normalisation, which are in the arrays.")
-    return notes
+    return [*notes, *aggregation_notes(options.power, options.normalize)]

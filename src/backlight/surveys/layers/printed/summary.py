@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from backlight.report.intervals import NORMAL_95
 from backlight.runs.results import Results
-from backlight.surveys.driver.words.ranking import NORMAL_95, Estimate, estimates, largest
+from backlight.surveys.driver.words.aggregation import STATISTICS, modes_of
+from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
 from backlight.surveys.driver.words.sentences import (
     count,
     how_sure,
@@ -25,7 +27,6 @@ _OWNERS = {
     "values": "The activation's",
     "grad_x_act": "The product's",
 }
-_STATISTICS = {"mean": "mean", "mean_abs": "mean absolute value", "rms": "root mean square"}
 
 
 def summary(results: Results) -> Sequence[str]:
@@ -37,7 +38,7 @@ def summary(results: Results) -> Sequence[str]:
     Returns:
         At most three sentences.
     """
-    mode = main_mode(results)
+    mode = modes_of(results.config)[0]
     layers, dimension = _layers(results, mode), _dimension(results, mode)
     asked = _asked(results)
     if layers[0].value == 0 and dimension.value == 0:
@@ -48,12 +49,6 @@ def summary(results: Results) -> Sequence[str]:
     else:
         sure = how_sure(layers[0], passages, "passage", layers[1] if len(layers) > 1 else None)
     return (asked, _found(results, layers, dimension), sure)
-
-
-def main_mode(results: Results) -> str:
-    """Name the statistic by which layers and dimensions are ordered."""
-    mode = results.config["aggregation_mode"]
-    return "mean_abs" if mode == "both" else mode
 
 
 def _layers(results: Results, mode: str) -> list[Estimate]:
@@ -80,8 +75,8 @@ def _asked(results: Results) -> str:
 
 
 def _found(results: Results, layers: Sequence[Estimate], dimension: Estimate) -> str:
-    mode = main_mode(results)
-    what = f"{_OWNERS[results.config['aggregate_by']]} {_STATISTICS[mode]}"
+    mode = modes_of(results.config)[0]
+    what = f"{_OWNERS[results.config['aggregate_by']]} {STATISTICS[mode]}"
     first = f"{told(layers[0])} {unit(results.tables['layers'].units[mode])}"
     single = f"the largest single dimension is number {dimension.name} ({told(dimension)})"
     if len(layers) == 1:

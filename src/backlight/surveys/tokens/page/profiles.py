@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from backlight.report.page.building import NORMAL_95, scale_of
+from backlight.report.intervals import NORMAL_95
+from backlight.report.page.building import scale_of
 from backlight.report.page.views import LineChart, Lines, Numbers, Series
 from backlight.surveys.tokens.page.grids import Grid, grids_of, marks_of
 from backlight.surveys.tokens.shown import Shown
