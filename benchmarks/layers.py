@@ -36,7 +36,7 @@ from backlight.models.loading import load_subject
 from backlight.models.sites import Site, resolve_sites
 from backlight.models.subject import Subject
 from backlight.stats.aggregate import aggregate
-from backlight.surveys.layers.measure.profile import Profile, profile
+from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from backlight.surveys.layers.tables import (
     dimension_table,
     histogram_table,
@@ -131,7 +131,7 @@ def survey(
 ) -> Iterator[None]:
     """All that `backlight layers` does between tokens and files."""
     state = Profile()
-    for _ in profile(subject, passages, batches, state, sites=sites):
+    for _ in profile(recorder_of(subject, sites), passages, batches, state, sites=sites):
         yield
     by_layer = site_results(state, sites)
     for result in by_layer.values():

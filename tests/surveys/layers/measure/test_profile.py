@@ -9,7 +9,7 @@ from backlight.data.batches import Batch, Passages, bucket, tokenize
 from backlight.errors import NonFiniteError
 from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import resolve_sites
-from backlight.surveys.layers.measure.profile import Profile, profile
+from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from zoo.models import tiny_model
 from zoo.subjects import subject_of
 from zoo.tokenizers import WordTokenizer
@@ -27,11 +27,12 @@ def passages():
     return Passages(tokens=[random.integers(3, 99, length) for length in lengths])
 
 
-def surveyed(subject, passages, batch_size=4, seed=0, **options):
+def surveyed(subject, passages, batch_size=4, seed=0, quantity="gradients", **options):
     state = Profile()
     batches = bucket(passages, batch_size=batch_size, seed=seed)
     sites = resolve_sites("mlp.out", subject.sites)
-    for _ in profile(subject, passages, batches, state, sites=sites, **options):
+    recorder = recorder_of(subject, sites, quantity=quantity, **options)
+    for _ in profile(recorder, passages, batches, state, sites=sites, quantity=quantity):
         pass
     return state
 
@@ -106,12 +107,12 @@ def test_a_run_that_goes_on_from_its_state_ends_bit_by_bit_the_same(subject, pas
     batches = bucket(passages, batch_size=4, seed=0)
     sites = resolve_sites("mlp.out", subject.sites)
     begun = Profile()
-    steps = profile(subject, passages, batches, begun, sites=sites)
+    steps = profile(recorder_of(subject, sites), passages, batches, begun, sites=sites)
     for _ in range(stop):
         next(steps)
     restored = Profile()
     restored.restore({name: np.array(array) for name, array in begun.state().items()})
-    for _ in profile(subject, passages, batches, restored, sites=sites):
+    for _ in profile(recorder_of(subject, sites), passages, batches, restored, sites=sites):
         pass
 
     assert restored.state().keys() == whole.state().keys()
@@ -125,7 +126,9 @@ def test_two_halves_of_a_corpus_merge_into_the_whole(subject, passages):
     sites = resolve_sites("mlp.out", subject.sites)
     halves = [Profile(), Profile()]
     for number, half in enumerate(halves):
-        for _ in profile(subject, passages, batches[number::2], half, sites=sites):
+        for _ in profile(
+            recorder_of(subject, sites), passages, batches[number::2], half, sites=sites
+        ):
             pass
 
     halves[0].merge(halves[1])

@@ -1,6 +1,6 @@
 """The profile of a corpus: statistics of a quantity at some sites, streamed over batches."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import final
 
 from torch import Tensor
@@ -18,6 +18,9 @@ from backlight.stats.base import Sums
 from backlight.stats.loss import CorpusLoss
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.options import Quantity
+
+Recorder = Callable[[Batch], Tape]
+"""Runs a batch on the model's device, and returns what a quantity needs at the sites."""
 
 
 @final
@@ -49,26 +52,54 @@ class Profile(Sums):
         self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
 
 
-def profile(
+def recorder_of(
     subject: Subject,
+    sites: Sequence[Site],
+    *,
+    quantity: Quantity = "gradients",
+    reduction: Reduction = "sequence_mean",
+) -> Recorder:
+    """Choose how batches are run.
+
+    Args:
+        subject: The model.
+        sites: Where to look.
+        quantity: What to look at.
+        reduction: How tokens and sequences are weighed in the loss.
+
+    Returns:
+        What runs a batch.
+    """
+    objective = NextToken(reduction)
+
+    def recorder(batch: Batch) -> Tape:
+        batch = batch.to(subject.device)
+        if quantity == "values":
+            return record_activations(subject, batch, sites)
+        keep = quantity == "grad_x_act"
+        return record(subject, batch, sites, objective=objective, keep_activations=keep)
+
+    return recorder
+
+
+def profile(
+    recorder: Recorder,
     passages: Passages,
     batches: Sequence[Sequence[int]],
     state: Profile,
     *,
     sites: Sequence[Site],
     quantity: Quantity = "gradients",
-    reduction: Reduction = "sequence_mean",
 ) -> Generator[Progress, None, None]:
     """Stream a corpus through the model, adding each batch to the state.
 
     Args:
-        subject: The model.
+        recorder: Runs a batch.
         passages: The corpus.
         batches: The members of each batch; those already in the state are left out.
         state: What was seen before; it is added to.
         sites: Where to look.
         quantity: What to look at.
-        reduction: How tokens and sequences are weighed in the loss.
 
     Yields:
         How far it has come, after each batch.
@@ -79,18 +110,8 @@ def profile(
     """
     _refuse_other_state(state, sites, len(batches))
     for members in batches[state.loss.num_batches :]:
-        batch = Batch.of(passages, members).to(subject.device)
-        if quantity == "values":
-            tape = record_activations(subject, batch, sites)
-        else:
-            tape = record(
-                subject,
-                batch,
-                sites,
-                objective=NextToken(reduction),
-                keep_activations=quantity == "grad_x_act",
-            )
-        state.update(tape, sites, quantity)
+        batch = Batch.of(passages, members)
+        state.update(recorder(batch), sites, quantity)
         yield Progress(num_tokens=batch.num_tokens)
 
 

@@ -9,7 +9,7 @@ from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.words.sentences import count, with_error
-from backlight.surveys.layers.measure.profile import Profile, profile
+from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from backlight.surveys.layers.options import LayersConfig
 
 LayersMeasurement = Measurement[Profile, tuple[Site, ...]]
@@ -37,13 +37,17 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         state=state,
         steps=partial(
             profile,
-            corpus.subject,
+            recorder_of(
+                corpus.subject,
+                sites,
+                quantity=options.aggregate_by,
+                reduction=options.loss_reduction,
+            ),
             corpus.passages,
             corpus.batches,
             state,
             sites=sites,
             quantity=options.aggregate_by,
-            reduction=options.loss_reduction,
         ),
         plan=sites,
         total=corpus.passages.num_tokens,
