@@ -6,8 +6,8 @@ known is run from the changed layer on, from residual streams that one pass has 
 the cost of a gradient: about 0.4 + 0.6 (L - k) / L of a forward pass from layer k of L on.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from jaxtyping import Float
@@ -18,8 +18,9 @@ from backlight.capture.splice import splicing
 from backlight.data.batches import Batch
 from backlight.errors import NonFiniteError, UnsupportedSiteError
 from backlight.models.blocks import Blocks
-from backlight.models.sites import layer_of
+from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
+from backlight.models.taps import per_token, tapping
 from backlight.objectives.objective import Valued
 
 
@@ -41,15 +42,38 @@ def keep_streams(
     Raises:
         UnsupportedSiteError: If it is not known where the model's blocks begin.
     """
-    names = {layer: f"layers.{layer}.resid.pre" for layer in sorted(set(layers))}
-    missing = [name for name in names.values() if name not in subject.sites]
-    if missing:
-        raise UnsupportedSiteError(
-            f"{subject.name} has no {missing[0]}, so it cannot be run from that layer on; it can "
-            "be run whole."
-        )
-    seen = record_activations(subject, batch, [subject.sites[name] for name in names.values()])
-    return {layer: seen.activations[name] for layer, name in names.items()}
+    sites = _starts(subject, layers)
+    seen = record_activations(subject, batch, list(sites.values()))
+    return {layer: seen.activations[site.name] for layer, site in sites.items()}
+
+
+@contextmanager
+def keeping_streams(
+    subject: Subject, batch: Batch, layers: Sequence[int]
+) -> Generator[dict[int, Float[Tensor, "batch positions width"]], None, None]:
+    """Keep the residual stream before some layers of the pass that is run while the context lasts.
+
+    Args:
+        subject: The model.
+        batch: The passages that will be run.
+        layers: The layers.
+
+    Yields:
+        ``resid.pre`` of each layer, empty until the pass has run.
+
+    Raises:
+        UnsupportedSiteError: If it is not known where the model's blocks begin.
+    """
+    sites = {site.name: layer for layer, site in _starts(subject, layers).items()}
+    kept: dict[int, Tensor] = {}
+
+    def visit(site: Site, tensor: Tensor) -> Tensor:
+        # A copy: some blocks add in place into what they are given.
+        kept[sites[site.name]] = per_token(site, tensor.detach().clone(), batch.input_ids.shape)
+        return tensor
+
+    with tapping(subject, [subject.sites[name] for name in sites], visit):
+        yield kept
 
 
 @torch.no_grad()
@@ -101,6 +125,18 @@ def value_with(
             f"--dtype float32 (now {output.dtype}), or look for NaN in the weights."
         )
     return value
+
+
+def _starts(subject: Subject, layers: Sequence[int]) -> dict[int, Site]:
+    """Find the site before each of some layers, from the first to the last."""
+    names = {layer: f"layers.{layer}.resid.pre" for layer in sorted(set(layers))}
+    for name in names.values():
+        if name not in subject.sites:
+            raise UnsupportedSiteError(
+                f"{subject.name} has no {name}, so it cannot be run from that layer on; it can be "
+                "run whole."
+            )
+    return {layer: subject.sites[name] for layer, name in names.items()}
 
 
 def _depth(name: str) -> float:

@@ -55,8 +55,8 @@ class Objective(Protocol):
 
 
 @runtime_checkable
-class Valued(Protocol):
-    """A scalar of a batch whose value can be had without the cost of its gradient."""
+class Valued(Objective, Protocol):
+    """An objective whose value can also be had without the cost of its gradient."""
 
     def value(
         self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
