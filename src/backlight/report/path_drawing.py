@@ -40,8 +40,8 @@ def _paths(table: Table, title: str) -> Figure:
     figure = figure_with_text(
         min(4 + 4 * len(kinds), 16),
         5.2,
-        title=f"What a site's path adds up to: {title}",
-        caption=READING,
+        title=f"What the path of each site adds up to: {title}",
+        caption=(*READING, f"Dashed: {100 * _TRUSTED:.0f} %."),
     )
     panels = panels_in(figure, 2 * len(kinds), len(kinds), sharex="col")
     for (kind, own), above, below in zip(

@@ -77,33 +77,20 @@ def completeness_arrays(
     return {f"{site}/completeness": passages for site, passages in changes.items()}
 
 
-def completeness_tables(
-    changes: Mapping[str, NDArray[np.float64]], corpus: Corpus, reduction: Reduction
-) -> tuple[Table, ...]:
-    """Tabulate what the paths of a corpus add up to, weighed as its loss is.
-
-    Args:
-        changes: By site, for each passage what was predicted and what came of it.
-        corpus: The text.
-        reduction: How tokens and sequences are weighed in the loss.
-
-    Returns:
-        The table; none without paths.
-    """
+def weight_of(corpus: Corpus, reduction: Reduction) -> int:
+    """Find what sums over the passages of a corpus are divided by, as its loss is reduced."""
     num_passages = len(corpus.passages.tokens)
     weights = {
         "sequence_mean": num_passages,
         "token_sum": corpus.passages.num_tokens - num_passages,
         "batch_mean": len(corpus.batches),
     }
-    if not changes:
-        return ()
-    return (completeness_table(changes, weight=weights[reduction], unit="nats"),)
+    return weights[reduction]
 
 
-def completeness_table(
-    changes: Mapping[str, NDArray[np.float64]], *, weight: float, unit: str
-) -> Table:
+def completeness_tables(
+    changes: Mapping[str, NDArray[np.float64]], *, weight: int, unit: str
+) -> tuple[Table, ...]:
     """Tabulate what taking a site away does, as it was predicted and as it is.
 
     ``first_order``, ``path`` and ``true_change`` are the objective afterwards less that before,
@@ -118,14 +105,13 @@ def completeness_table(
         unit: The objective's unit.
 
     Returns:
-        The table, one row for each site.
+        The table, one row for each site; none without sites.
     """
     rows = [_row(site, passages, weight) for site, passages in changes.items()]
-    return Table(
-        name="completeness",
-        columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
-        units=dict.fromkeys(COLUMNS, unit),
-    )
+    if not rows:
+        return ()
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return (Table(name="completeness", columns=columns, units=dict.fromkeys(COLUMNS, unit)),)
 
 
 def _row(site: str, passages: NDArray[np.float64], weight: float) -> dict[str, float | str]:
@@ -223,7 +209,7 @@ def _told(corpus: Corpus, sites: Sequence[Site], num_nodes: int, passes: float) 
     return (
         f"Paths of {count(num_nodes, 'node')} at {count(len(sites), 'site')}: about {passes:.1f} "
         f"passes of the model for each of {num_batches:,} "
-        f"{'batch' if num_batches == 1 else 'batches'}, besides the one of a run without --path; "
+        f"{'batch' if num_batches == 1 else 'batches'}, besides what a run without --path takes; "
         f"about {_duration(seconds)}."
     )
 

@@ -14,7 +14,7 @@ from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
-from backlight.surveys.driver.paths import completeness_arrays, completeness_tables
+from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig
@@ -200,7 +200,9 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
             dimension_table(by_layer, quantity),
             histogram_table(by_layer, quantity),
             top_token_table(by_layer, quantity, corpus.passages, decode),
-            *completeness_tables(changes, corpus, options.loss_reduction),
+            *completeness_tables(
+                changes, weight=weight_of(corpus, options.loss_reduction), unit="nats"
+            ),
         ),
         metadata={
             "loss_nats_per_token": state.loss.nats_per_token,

@@ -20,12 +20,12 @@ def num_nodes_of(config: Mapping[str, Any]) -> int | None:
     return config.get("path")  # runs of earlier versions do not say
 
 
-def along(config: Mapping[str, Any]) -> str:
+def along(config: Mapping[str, Any], *, what: str = "site") -> str:
     """Say within a sentence of what gradients are averages; empty without paths."""
     nodes = num_nodes_of(config)
     if nodes is None:
         return ""
-    return f"averaged along the path on which the site grows from zero ({count(nodes, 'node')})"
+    return f"averaged along the path on which the {what} grows from zero ({count(nodes, 'node')})"
 
 
 def titled(title: str, config: Mapping[str, Any]) -> str:
@@ -52,7 +52,7 @@ def path_notes(results: Results) -> list[str]:
     middle = float(np.median(known))
     told = (
         f"Paths of {count(nodes, 'node')}: what they add up to misses the true change of a passage "
-        f"by {share(middle)} (median over passages, then sites)"
+        f"by {share(middle)} (median over passages{', then sites' if len(known) > 1 else ''})"
     )
     far = [str(site) for site in table.select(table["residual_median"] > _MUCH)["site"]]
     if not far:
