@@ -14,7 +14,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -249,7 +248,7 @@ class PathOptions(Options):
 
     @field_validator("path")
     @classmethod
-    def _is_of_gradients(cls, path: int | None, info: ValidationInfo) -> int | None:
+    def _is_of_gradients(cls, path: int | None, info: Any) -> int | None:
         if path is not None and info.data.get("aggregate_by") == "values":
             raise ValueError("paths are of gradients, and aggregate_by values takes none")
         return path

@@ -64,7 +64,7 @@ def plan_paths(
     blocks = Blocks.found_in(corpus.subject)
     cost = _Cost(num_nodes, sites, corpus.subject.num_layers if blocks is not None else None)
     passes = cost.of(cost.layers)
-    if layers.strip() == "all" and passes > _MOST_PASSES:
+    if layers.strip() == "all" and cost.layers and passes > _MOST_PASSES:
         raise ConfigError(cost.refusal(flag))
     _logger.info("%s", _told(corpus, sites, num_nodes, passes))
     return Paths(num_nodes=num_nodes, blocks=blocks)
@@ -115,30 +115,26 @@ def completeness_tables(
 
 
 def _row(site: str, passages: NDArray[np.float64], weight: float) -> dict[str, float | str]:
-    layer = layer_of(site)
-    first_order, path, true = passages.sum(axis=0) / weight
-    single = _relative(passages[:, 1], passages[:, 2])
+    layer, averages = layer_of(site), passages.sum(axis=0) / weight
+    missed = _residuals(averages[:2], averages[2:])
+    single = _residuals(passages[:, 1], passages[:, 2])
     known = single[~np.isnan(single)]
     return {
         "site": site,
         "layer": np.nan if layer is None else layer,
         "num_passages": len(passages),
-        "first_order": first_order,
-        "path": path,
-        "true_change": true,
-        "first_order_residual": float(_relative(first_order, true)),
-        "residual": float(_relative(path, true)),
+        **dict(zip(COLUMNS, averages.tolist(), strict=True)),
+        "first_order_residual": float(missed[0]),
+        "residual": float(missed[1]),
         "residual_mean": float(known.mean()) if len(known) else np.nan,
         "residual_median": float(np.median(known)) if len(known) else np.nan,
         "residual_max": float(known.max()) if len(known) else np.nan,
     }
 
 
-def _relative(
-    found: NDArray[np.float64] | float, true: NDArray[np.float64] | float
-) -> NDArray[np.float64]:
-    """Compute how far a number is from the true one, as a share of that; NaN if that is 0."""
-    size = np.abs(np.asarray(true, dtype=np.float64))
+def _residuals(found: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute how far numbers are from the true ones, as shares of those; NaN where these are 0."""
+    size = np.abs(true)
     return np.abs(found - true) / np.where(size > 0, size, np.nan)
 
 

@@ -58,7 +58,7 @@ def path_notes(results: Results) -> list[str]:
     if not far:
         return [f"{told}."]
     named = ", ".join(far[:3]) + (f" and {len(far) - 3} more" if len(far) > 3 else "")
-    return [f"{told}; at {named} by more than {share(_MUCH)}: take more nodes there."]
+    return [f"{told}; at {named} by more than {share(_MUCH)}: do not trust its parts there."]
 
 
 def path_table(results: Results) -> Iterator[Shown]:
