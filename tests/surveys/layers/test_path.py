@@ -1,11 +1,15 @@
 """What `backlight layers --path` writes, says and refuses."""
 
+import logging
+
 import numpy as np
 import pytest
+from torch import nn
 
 import backlight
 from backlight import cli
 from backlight.errors import ConfigError
+from zoo.tokenizers import WordTokenizer
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -40,16 +44,17 @@ def test_a_run_along_paths_says_so_and_keeps_what_they_add_up_to(options, place,
     )
 
 
-def test_the_screen_and_the_tables_tell_of_the_paths(survey, capsys):
-    assert cli.main(survey(layers="0,2", path=3)) == 0
-    shown = capsys.readouterr()
+def test_the_screen_and_the_tables_tell_of_the_paths(survey, capsys, caplog):
+    with caplog.at_level(logging.INFO, "backlight"):
+        assert cli.main(survey(layers="0,2", path=3)) == 0
+    shown = capsys.readouterr().out
     assert cli.main(survey(layers="0,2", path=3, table=True)) == 0
     whole = capsys.readouterr().out
 
-    said = " ".join(shown.out.split())
+    said = " ".join(shown.split())
     assert "averaged along the path on which the site grows from zero (3 nodes), was mea" in said
     assert "Paths of 3 nodes: what they add up to misses the true change of a passage by" in said
-    assert "Paths of 3 nodes at 2 sites: about 4.8 passes of the model for each of" in shown.err
+    assert "Paths of 3 nodes at 2 sites: about 4.8 passes of the model for each of" in caplog.text
     assert "averaged along paths" in " ".join(whole.split())
     assert "first order: as the gradient predicts it" in " ".join(whole.split())
 
@@ -66,11 +71,6 @@ def test_there_is_a_sensible_number_of_nodes(options, nodes):
 
 
 def test_a_model_that_is_only_modules_has_paths_too():
-    from torch import nn
-
-    from backlight.models.subject import subject_from_module
-    from zoo.tokenizers import WordTokenizer
-
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -85,8 +85,8 @@ def test_a_model_that_is_only_modules_has_paths_too():
             return self.out(stream)
 
     results = backlight.layers(
-        subject=subject_from_module(Model(), WordTokenizer()),
-        dataset=[[5, 6, 7, 8], [9, 10, 11]],
+        subject=backlight.subject_from_module(Model(), WordTokenizer()),
+        dataset=["a word and another word", "the last of all words"],
         site="layers.*",
         path=6,
     )

@@ -76,9 +76,9 @@ def test_a_run_with_other_paths_is_not_gone_on_with(survey, checkpoint_often, ca
     with stopping(setup, "profile", 2):
         assert cli.main(survey(output_dir="out", path=2, layers="0,2")) == 130
 
-    assert cli.main(survey(output_dir="out", resume=True, path=4, layers="0,2")) == 1
+    assert cli.main(survey(output_dir="out", resume=True, path=4, layers="0,2")) == 2
 
-    assert "path: '2' -> '4'" in capsys.readouterr().err
+    assert "with other options (path: 2 -> 4)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("num_batches", [0, 1, 2, 4, 5])

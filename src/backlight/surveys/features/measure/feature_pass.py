@@ -182,7 +182,26 @@ class ErrorPass(FeaturePass):
         reads, writes = self._sites(dictionaries)
         kept: list[Tape] = []
         for batch in batches:
-            tape = self._recorded(batch, reads, writes)
+            if not writes:
+                tape = record_activations(self._subject, batch, reads)
+            elif self._plan.num_nodes is None:
+                tape = record(
+                    self._subject,
+                    batch,
+                    unique_sites(*reads, *writes),
+                    objective=self._objective,
+                    keep_activations={site.name for site in reads},
+                )
+            else:
+                tape = record_path(
+                    self._subject,
+                    batch,
+                    writes,
+                    num_nodes=self._plan.num_nodes,
+                    objective=self._objective,
+                    blocks=self._blocks,
+                    keep=reads,
+                )
             # Of each site, only the positions that are looked at are kept.
             activations = self._looked_at(tape.activations, reads, batch, "activations")
             gradients = self._looked_at(tape.gradients, writes, batch, "gradients")
@@ -205,27 +224,6 @@ class ErrorPass(FeaturePass):
         return (
             reads if self._plan.encodes or scales else [],
             [] if self._plan.quantity == "values" else writes,
-        )
-
-    def _recorded(self, batch: Batch, reads: Sequence[Site], writes: Sequence[Site]) -> Tape:
-        if not writes:
-            return record_activations(self._subject, batch, reads)
-        if self._plan.num_nodes is not None:
-            return record_path(
-                self._subject,
-                batch,
-                writes,
-                num_nodes=self._plan.num_nodes,
-                objective=self._objective,
-                blocks=self._blocks,
-                keep=reads,
-            )
-        return record(
-            self._subject,
-            batch,
-            unique_sites(*reads, *writes),
-            objective=self._objective,
-            keep_activations={site.name for site in reads},
         )
 
     def _encoded(self, placed: PlacedDictionary, tape: Tape) -> Observation:
@@ -291,40 +289,40 @@ class ReplacePass(FeaturePass):
             # Positions between the strides keep the model's own activation.
             spliced = clean[writes.name].clone()
             spliced[:, :: self._plan.stride][valid] = dictionary.decode(codes, tokens).to(spliced)
-            start = Start(blocks=self._blocks, layer=placed.layer, stream=stream)
-            tape = self._spliced(batch, writes, spliced, clean[writes.name], start)
+            with (
+                self._blocks.entering(placed.layer, stream),
+                splicing(self._subject, {writes.name: spliced}),
+            ):
+                tape = record(
+                    self._subject,
+                    batch,
+                    [writes],
+                    objective=self._objective,
+                    keep_activations=self._plan.num_nodes is not None,
+                )
+            if self._plan.num_nodes is not None:
+                start = Start(blocks=self._blocks, layer=placed.layer, stream=stream)
+                tape = self._along(tape, writes, clean[writes.name], start, self._plan.num_nodes)
             gradients = self._looked_at(tape.gradients, [writes], batch, "gradients")
             yield self._observation(
                 placed, replace(tape, activations=x, gradients=gradients), codes
             )
 
-    def _spliced(
-        self, batch: Batch, writes: Site, spliced: Tensor, clean: Tensor, start: Start
-    ) -> Tape:
-        """Run a batch with a reconstruction in place, or along the path on which it grows there."""
-        with (
-            self._blocks.entering(start.layer, start.stream),
-            splicing(self._subject, {writes.name: spliced}),
-        ):
-            keep = self._plan.num_nodes is not None
-            tape = record(
-                self._subject, batch, [writes], objective=self._objective, keep_activations=keep
-            )
-        if self._plan.num_nodes is None:
-            return tape
+    def _along(self, end: Tape, writes: Site, clean: Tensor, start: Start, num_nodes: int) -> Tape:
+        """Average gradients along the path on which a reconstruction grows to what it is."""
         # Only what is looked at is the dictionary's, so only that moves.
         reference = clean.clone()
-        reference[:, :: self._plan.stride][self._valid(batch)] = 0
+        reference[:, :: self._plan.stride][self._valid(end.batch)] = 0
         gradient, change = follow_path(
             self._subject,
-            tape,
+            end,
             writes,
             reference=reference,
-            num_nodes=self._plan.num_nodes,
+            num_nodes=num_nodes,
             objective=self._objective,
             start=start,
         )
-        return replace(tape, gradients={writes.name: gradient}, changes={writes.name: change})
+        return replace(end, gradients={writes.name: gradient}, changes={writes.name: change})
 
 
 def feature_pass(subject: Subject, plan: FeaturePlan) -> FeaturePass:
