@@ -67,7 +67,7 @@ class Shown:
         names = tables["positions"]["position"]
         answered = [str(name) == "answer" or str(name).startswith("answer_") for name in names]
         return Shown(
-            title=titled(f"{asked} | objective: {objective} | model: {model}", options),
+            title=f"{titled(f'{asked} | objective: {objective}', options)} | model: {model}",
             color_by=_colour(options["color_by"], tables["prompts"]),
             num_input=int((~np.array(answered) * (tables["positions"]["column"] + 1)).max()),
             positions=tables["positions"],
