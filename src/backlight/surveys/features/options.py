@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from backlight.surveys.driver.options import (
     Flag,
     Layers,
+    Quantity,
     SurveyConfig,
 )
 
@@ -64,6 +65,15 @@ class SaeConfig(SurveyConfig):
         description="Continue with a warning if a dictionary explains less than 0.3 of the "
         "variance at its site.",
     )
+
+    @field_validator("aggregate_by")
+    @classmethod
+    def _is_first_order(cls, quantity: Quantity) -> Quantity:
+        if quantity == "fisher":
+            raise ValueError("of features it is rms squared: --aggregation_mode rms --power 2")
+        if quantity == "hessian_diagonal":
+            raise ValueError("it is measured at sites, by `backlight layers`, not at features")
+        return quantity
 
     @field_validator("chunk_memory")
     @classmethod

@@ -1,10 +1,12 @@
 """The profile of a corpus: statistics of a quantity at some sites, streamed over batches."""
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import final
 
 from torch import Tensor
 
+from backlight.capture.curvature import record_curvature, signs
 from backlight.capture.finite import check_finite
 from backlight.capture.record import record, record_activations
 from backlight.capture.tape import Tape
@@ -14,8 +16,9 @@ from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.stats.bank import Bank
-from backlight.stats.base import Sums
+from backlight.stats.base import Sums, wide
 from backlight.stats.loss import CorpusLoss
+from backlight.stats.probes import ProbeNoise
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.options import Quantity
 
@@ -30,11 +33,12 @@ class Profile(Sums):
     Attributes:
         bank: The statistics of each site.
         loss: The loss, and how many batches were seen.
+        noise: What random probes add to the errors; empty where there are none.
     """
 
     def __init__(self) -> None:
-        self.bank, self.loss = Bank(), CorpusLoss()
-        super().__init__(parts={"bank": self.bank, "loss": self.loss})
+        self.bank, self.loss, self.noise = Bank(), CorpusLoss(), ProbeNoise()
+        super().__init__(parts={"bank": self.bank, "loss": self.loss, "noise": self.noise})
 
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
         """Take in a batch.
@@ -49,6 +53,8 @@ class Profile(Sums):
             values = _quantity(tape, site.name, quantity)
             check_finite(values, site.name, batch, quantity)
             self.bank.update(site.name, values, valid=batch.valid, passages=batch.passages)
+        for name, found in tape.curvatures.items():
+            self.noise.update(name, found.by_probe, num_tokens=batch.num_tokens)
         self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
 
 
@@ -58,6 +64,8 @@ def recorder_of(
     *,
     quantity: Quantity = "gradients",
     reduction: Reduction = "sequence_mean",
+    num_probes: int = 1,
+    seed: int = 0,
 ) -> Recorder:
     """Choose how batches are run.
 
@@ -66,16 +74,20 @@ def recorder_of(
         sites: Where to look.
         quantity: What to look at.
         reduction: How tokens and sequences are weighed in the loss.
+        num_probes: How many random probes each passage has, for the Hessian alone.
+        seed: Other seeds draw other probes.
 
     Returns:
         What runs a batch.
     """
-    objective = NextToken(reduction)
+    objective, probes = NextToken(reduction), partial(signs, num_probes=num_probes, seed=seed)
 
     def recorder(batch: Batch) -> Tape:
         batch = batch.to(subject.device)
         if quantity == "values":
             return record_activations(subject, batch, sites)
+        if quantity == "hessian_diagonal":
+            return record_curvature(subject, batch, sites, probes=probes, objective=objective)
         keep = quantity == "grad_x_act"
         return record(subject, batch, sites, objective=objective, keep_activations=keep)
 
@@ -131,4 +143,8 @@ def _quantity(tape: Tape, site: str, quantity: Quantity) -> Tensor:
         return tape.activations[site]
     if quantity == "grad_x_act":
         return tape.gradients[site] * tape.activations[site]
+    if quantity == "hessian_diagonal":
+        return tape.curvatures[site].diagonal
+    if quantity == "fisher":
+        return wide(tape.gradients[site]).square()  # squares of float32 may be too small for it
     return tape.gradients[site]

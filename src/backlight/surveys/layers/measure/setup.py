@@ -42,6 +42,8 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
                 sites,
                 quantity=options.aggregate_by,
                 reduction=options.loss_reduction,
+                num_probes=options.num_probes,
+                seed=options.seed,
             ),
             corpus.passages,
             corpus.batches,
