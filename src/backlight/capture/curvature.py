@@ -185,7 +185,9 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
         """Multiply with the Hessian, which is symmetric."""
         (there,) = ctx.saved_tensors
         product = ctx.objective.curvature(there, ctx.batch, ctx.head, grads[0])

@@ -64,7 +64,8 @@ def _depth_profile(table: Table, modes: Sequence[str], title: str, signed: Seque
     for mode, axes in zip(modes, panels, strict=False):
         draw_band(axes, table["layer"], table, mode, colour=MODES[mode])
         finish(axes, y=table.label(mode), x="")
-        if mode not in signed and (table[mode] > 0).all():
+        # Second derivatives can be negative, but differ more by layers than by their signs.
+        if (mode not in signed or "mean_probe_se" in table) and (table[mode] > 0).all():
             make_logarithmic(axes)
         else:
             axes.axhline(0, color="black", linewidth=0.6)
@@ -93,8 +94,9 @@ def _draw_concentration(axes: Axes, table: Table) -> None:
     curves = {
         "effective dimensions / dimensions": table["participation_ratio"] / table["num_dimensions"],
         "share of the top 1 %": table["top_share"],
-        "sign consistency": table["sign_consistency"],
     }
+    if "sign_consistency" in table:
+        curves["sign consistency"] = table["sign_consistency"]
     for label, values in curves.items():
         axes.plot(table["layer"], values, marker=".", label=label)
     finish(axes, y="share (0 to 1)")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from backlight.surveys.driver.options import Layers, Quantity, SurveyConfig
 
@@ -43,14 +43,14 @@ class LayersConfig(SurveyConfig):
 
     @field_validator("aggregate_by")
     @classmethod
-    def _has_that_mode(cls, quantity: Quantity, info: ValidationInfo) -> Quantity:
+    def _has_that_mode(cls, quantity: Quantity, info: Any) -> Quantity:
         if quantity in _SECOND_ORDER and info.data.get("aggregation_mode", "mean") != "mean":
             raise ValueError(f"it takes --aggregation_mode mean only: {_SECOND_ORDER[quantity]}")
         return quantity
 
     @field_validator("probes")
     @classmethod
-    def _has_an_effect(cls, probes: int | None, info: ValidationInfo) -> int | None:
+    def _has_an_effect(cls, probes: int | None, info: Any) -> int | None:
         if probes is not None and info.data.get("aggregate_by") != "hessian_diagonal":
             raise ValueError("it has no effect without --aggregate_by hessian_diagonal")
         return probes

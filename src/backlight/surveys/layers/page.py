@@ -63,10 +63,8 @@ def _depth_profile(table: Table, options: Mapping[str, Any]) -> Lines:
     if "mean_probe_se" in table:
         note, last = "The last chart: how much of the errors is chance.", _chance(table)
     else:
-        note = (
-            "The last chart: how evenly dimensions share the quantity, and how steady their signs "
-            "are."
-        )
+        steady = ", and how steady their signs are" if "sign_consistency" in table else ""
+        note = f"The last chart: how evenly dimensions share the quantity{steady}."
         last = _concentration(table)
     return Lines(
         title="Depth profile",
@@ -91,8 +89,9 @@ def _concentration(table: Table) -> LineChart:
     curves = {
         "effective dimensions / dimensions": table["participation_ratio"] / table["num_dimensions"],
         "share of the top 1 %": table["top_share"],
-        "sign consistency": table["sign_consistency"],
     }
+    if "sign_consistency" in table:
+        curves["sign consistency"] = table["sign_consistency"]
     return shares(table, curves)
 
 

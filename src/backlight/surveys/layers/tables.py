@@ -10,7 +10,6 @@ from backlight.models.sites import Site, layer_of
 from backlight.stats.aggregate import participation_ratio, top_share
 from backlight.stats.bank import SiteResult
 from backlight.stats.moments import MomentResult
-from backlight.stats.probes import ProbeErrors
 from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
@@ -18,6 +17,12 @@ from backlight.surveys.driver.options import Quantity
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig
+from backlight.surveys.layers.second_order import (
+    curvature_dimension_table,
+    curvature_layer_table,
+    fisher_dimension_table,
+    fisher_layer_table,
+)
 from backlight.tables import Column, Table
 
 Results = Mapping[int, SiteResult]
@@ -86,59 +91,6 @@ def dimension_table(results: Results, quantity: Quantity) -> Table:
         "sign_consistency": np.concatenate([_consistency(part) for part in moments]),
     }
     return Table(name="dimensions", columns=columns, units=dict.fromkeys(names, UNITS[quantity]))
-
-
-def curvature_layer_table(results: Results, noise: Mapping[int, ProbeErrors]) -> Table:
-    """Tabulate each layer's mean of the Hessian's diagonal, over tokens and dimensions.
-
-    ``mean_se`` is clustered by sequence and holds the chance of the probes; ``mean_probe_se`` is
-    the part that is chance alone, which more probes make smaller. Sizes of single estimates are
-    mostly noise, so there is none in this table; ``mean_max``, ``mean_top`` and ``mean_std`` are
-    of the means of dimensions, noise and all.
-
-    Args:
-        results: What was found, by layer.
-        noise: What the probes add to the errors, by layer.
-
-    Returns:
-        The table, one row for each layer.
-    """
-    rows = [
-        {"layer": layer, **_curvature_row(result, noise[layer])}
-        for layer, result in results.items()
-    ]
-    measured = ("mean", "mean_se", "mean_probe_se", "mean_max", "mean_std")
-    return Table(
-        name="layers",
-        columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
-        units=dict.fromkeys(measured, UNITS["hessian_diagonal"]),
-    )
-
-
-def curvature_dimension_table(results: Results, noise: Mapping[int, ProbeErrors]) -> Table:
-    """Tabulate each dimension's mean of the Hessian's diagonal over tokens, with its errors.
-
-    Args:
-        results: What was found, by layer.
-        noise: What the probes add to the errors, by layer.
-
-    Returns:
-        The table, one row for each dimension of each layer.
-    """
-    means = [result.moments.mean for result in results.values()]
-    widths = [len(mean) for mean in means]
-    measured: dict[str, Column] = {
-        "mean": np.concatenate(means),
-        "mean_se": np.concatenate([result.moments.mean_se for result in results.values()]),
-        "mean_probe_se": np.concatenate([noise[layer].dimensions for layer in results]),
-    }
-    columns: dict[str, Column] = {
-        "layer": np.repeat(list(results), widths),
-        "dimension": np.concatenate([np.arange(width) for width in widths]),
-        **measured,
-    }
-    units = dict.fromkeys(measured, UNITS["hessian_diagonal"])
-    return Table(name="dimensions", columns=columns, units=units)
 
 
 def histogram_table(results: Results, quantity: Quantity) -> Table:
@@ -217,22 +169,6 @@ def _layer_row(result: SiteResult) -> dict[str, float]:
     }
 
 
-def _curvature_row(result: SiteResult, noise: ProbeErrors) -> dict[str, float]:
-    moments, summaries = result.moments, result.summaries
-    sizes = np.abs(moments.mean)
-    return {
-        "num_tokens": moments.num_tokens,
-        "num_sequences": moments.num_sequences,
-        "num_dimensions": len(moments.mean),
-        "mean": summaries.mean[0],
-        "mean_se": summaries.mean_se[0],
-        "mean_probe_se": noise.mean,
-        "mean_max": sizes.max(),
-        "mean_top": int(sizes.argmax()),
-        "mean_std": moments.mean.std(),
-    }
-
-
 def _consistency(moments: MomentResult) -> NDArray[np.float64]:
     """Compute |mean| / mean_abs; NaN for a dimension that was always exactly zero."""
     unknown = np.full_like(moments.mean, np.nan)
@@ -277,15 +213,17 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
 def _tables(
     quantity: Quantity, by_layer: Results, measurement: LayersMeasurement
 ) -> tuple[Table, ...]:
-    corpus = measurement.corpus
+    corpus, decode = measurement.corpus, measurement.corpus.subject.tokenizer.decode
     if quantity == "hessian_diagonal":
-        sites = dict(zip(by_layer, measurement.plan, strict=True))
-        noise = {layer: measurement.state.noise.result(site.name) for layer, site in sites.items()}
+        noise = {
+            layer: measurement.state.noise.result(site.name)
+            for layer, site in zip(by_layer, measurement.plan, strict=True)
+        }
         return curvature_layer_table(by_layer, noise), curvature_dimension_table(by_layer, noise)
-    decode = corpus.subject.tokenizer.decode
+    square = quantity == "fisher"
     return (
-        layer_table(by_layer, quantity),
-        dimension_table(by_layer, quantity),
+        fisher_layer_table(by_layer) if square else layer_table(by_layer, quantity),
+        fisher_dimension_table(by_layer) if square else dimension_table(by_layer, quantity),
         histogram_table(by_layer, quantity),
         top_token_table(by_layer, quantity, corpus.passages, decode),
     )
