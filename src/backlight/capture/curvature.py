@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import BackwardCFunction, once_differentiable
 from torch.autograd.graph import GradientEdge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from backlight.capture.record import gradient_at, passing_forward
 from backlight.capture.tape import Curvature, Tape
 from backlight.data.batches import Batch
-from backlight.errors import ConfigError, SilentSiteError
+from backlight.errors import ConfigError, ModelError, quoted
 from backlight.models.backward import explaining
 from backlight.models.head import Head
 from backlight.models.sites import Site
@@ -67,9 +67,9 @@ def record_curvature(
 
     Raises:
         ConfigError: If the second derivative of the objective is not known.
-        ModelError: If a step of the model cannot be differentiated twice.
+        ModelError: If a step of the model cannot be differentiated twice, or may not be made so.
         NonFiniteError: If the loss is NaN or infinite; the message says where that began.
-        SilentSiteError: If the objective, or its gradient, does not depend on one of the sites.
+        SilentSiteError: If the objective does not depend on one of the sites.
         UnsupportedSiteError: See ``record``.
     """
     if not isinstance(objective, Curved):
@@ -82,6 +82,7 @@ def record_curvature(
         passing_forward(subject, batch, sites, objective=objective) as passed,
         explaining(subject.name),
     ):
+        _refuse_own_steps(subject, passed.output)
         gradients: dict[str, Tensor] = {}
         curvatures: dict[str, Curvature] = {}
         source = _gradient_of(passed.output, objective, passed.loss, batch, subject.head)
@@ -127,6 +128,22 @@ def signs(
         yield torch.from_numpy(probe)
 
 
+def _refuse_own_steps(subject: Subject, output: Tensor) -> None:
+    """Refuse steps whose way back is somebody's Python: autograd may leave out how it changes."""
+    waiting, seen = [output.grad_fn], set[Any]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, BackwardCFunction):
+            raise ModelError(
+                f"{subject.name} goes back through {quoted(node.name())}, a step that may "
+                "be made to be differentiated once only, so its second derivatives cannot be trusted."
+            )
+        waiting += [following for following, _ in node.next_functions]
+
+
 def _estimate(
     site: Site,
     edge: GradientEdge,
@@ -154,14 +171,8 @@ def _product(
     batch: Batch,
 ) -> Float[Tensor, "batch positions width"]:
     """Multiply the Hessian at a site with a probe: differentiate ``g . v`` at the whole tensor."""
-    found = None
-    if gradient.requires_grad:
-        (found,) = torch.autograd.grad(gradient, edge, probe, retain_graph=True, allow_unused=True)
-    if found is None:
-        raise SilentSiteError(
-            f"The gradient at {site.name} does not depend on what passes there, as far as autograd "
-            "can see: there is no second derivative."
-        )
+    # What reaches the output from the site returns to it from the gradient there: there is a way.
+    (found,) = torch.autograd.grad(gradient, edge, probe, retain_graph=True)
     return gradient_at(site, found, batch)
 
 
