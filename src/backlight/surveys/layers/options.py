@@ -30,7 +30,7 @@ class LayersConfig(SurveyConfig):
         default=None,
         gt=0,
         description="Of hessian_diagonal: how many random probes, drawn from --seed, each passage "
-        "has at each site. One costs about 3 to 4 forward passes of the layers above the site. "
+        "has at each site. One costs about 0.3 + 0.8 (L - k) / L of a pass at layer k of L. "
         f"[default: {_NUM_PROBES}]",
     )
 
