@@ -33,6 +33,20 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Curvature:
+    """An estimate of the diagonal of the objective's Hessian at a site, from random probes.
+
+    Attributes:
+        diagonal: For each token and dimension, averaged over the probes; pads are exactly zero.
+        by_probe: What each probe found, summed over the tokens of each passage, float64: how much
+            these differ says how much of the estimate is chance.
+    """
+
+    diagonal: Float[Tensor, "batch positions width"]
+    by_probe: Float[Tensor, "probes batch width"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tape:
     """Activations and gradients of one batch, by the names of the sites.
 
@@ -46,6 +60,8 @@ class Tape:
         value: What was differentiated, sequence by sequence, float64; None as above.
         changes: What setting each site to zero does, by the sites' names; empty unless gradients
             are averages along the way there (``record_path``).
+        curvatures: The diagonal of the objective's Hessian at each site, by the sites' names; empty
+            if it was not asked for (``record_curvature``).
     """
 
     batch: Batch
@@ -54,3 +70,4 @@ class Tape:
     nats: Float[Tensor, " batch"] | None
     value: Float[Tensor, " batch"] | None
     changes: Mapping[str, Change] = field(default_factory=dict[str, Change])
+    curvatures: Mapping[str, Curvature] = field(default_factory=dict[str, Curvature])

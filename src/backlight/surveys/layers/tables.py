@@ -18,6 +18,12 @@ from backlight.surveys.driver.paths import completeness_arrays, completeness_tab
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig
+from backlight.surveys.layers.second_order import (
+    curvature_dimension_table,
+    curvature_layer_table,
+    fisher_dimension_table,
+    fisher_layer_table,
+)
 from backlight.tables import Column, Table
 
 Results = Mapping[int, SiteResult]
@@ -180,12 +186,18 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         measurement: What was measured.
 
     Returns:
-        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``, of paths also
-        ``completeness``; one array for each layer and way to aggregate.
+        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens`` (of a Hessian's
+        diagonal the first two), of paths also ``completeness``; one array for each layer and way to
+        aggregate.
     """
-    state, corpus, quantity = measurement.state, measurement.corpus, options.aggregate_by
+    state, corpus = measurement.state, measurement.corpus
     by_layer = site_results(state, measurement.plan)
-    decode = corpus.subject.tokenizer.decode
+    metadata = {
+        "loss_nats_per_token": state.loss.nats_per_token,
+        "num_tokens": corpus.passages.num_tokens,
+    }
+    if options.aggregate_by == "hessian_diagonal":
+        metadata["num_probes"] = options.num_probes
     by_mode = {
         layer: {mode: getattr(result.moments, mode) for mode in options.modes}
         for layer, result in by_layer.items()
@@ -196,18 +208,31 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         corpus,
         by_mode,
         (
-            layer_table(by_layer, quantity),
-            dimension_table(by_layer, quantity),
-            histogram_table(by_layer, quantity),
-            top_token_table(by_layer, quantity, corpus.passages, decode),
+            *_tables(options.aggregate_by, by_layer, measurement),
             *completeness_tables(
                 changes, weight=weight_of(corpus, options.loss_reduction), unit="nats"
             ),
         ),
-        metadata={
-            "loss_nats_per_token": state.loss.nats_per_token,
-            "num_tokens": corpus.passages.num_tokens,
-        },
+        metadata=metadata,
         statistics=completeness_arrays(changes),
         site=options.site,
+    )
+
+
+def _tables(
+    quantity: Quantity, by_layer: Results, measurement: LayersMeasurement
+) -> tuple[Table, ...]:
+    corpus, decode = measurement.corpus, measurement.corpus.subject.tokenizer.decode
+    if quantity == "hessian_diagonal":
+        noise = {
+            layer: measurement.state.noise.result(site.name)
+            for layer, site in zip(by_layer, measurement.plan, strict=True)
+        }
+        return curvature_layer_table(by_layer, noise), curvature_dimension_table(by_layer, noise)
+    square = quantity == "fisher"
+    return (
+        fisher_layer_table(by_layer) if square else layer_table(by_layer, quantity),
+        fisher_dimension_table(by_layer) if square else dimension_table(by_layer, quantity),
+        histogram_table(by_layer, quantity),
+        top_token_table(by_layer, quantity, corpus.passages, decode),
     )

@@ -1,10 +1,12 @@
 """The profile of a corpus: statistics of a quantity at some sites, streamed over batches."""
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import final
 
 from torch import Tensor
 
+from backlight.capture.curvature import record_curvature, signs
 from backlight.capture.finite import check_finite
 from backlight.capture.path import record_path
 from backlight.capture.record import record, record_activations
@@ -15,9 +17,10 @@ from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.stats.bank import Bank
-from backlight.stats.base import Sums
+from backlight.stats.base import Sums, wide
 from backlight.stats.completeness import Completeness
 from backlight.stats.loss import CorpusLoss
+from backlight.stats.probes import ProbeNoise
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.paths import Paths
@@ -33,13 +36,16 @@ class Profile(Sums):
     Attributes:
         bank: The statistics of each site.
         loss: The loss, and how many batches were seen.
+        noise: What random probes add to the errors; empty where there are none.
         completeness: What the sites' paths add up to; None if gradients are no averages of paths.
     """
 
     def __init__(self, completeness: Completeness | None = None) -> None:
-        self.bank, self.loss, self.completeness = Bank(), CorpusLoss(), completeness
+        self.bank, self.loss, self.noise = Bank(), CorpusLoss(), ProbeNoise()
+        self.completeness = completeness
         paths = {} if completeness is None else {"completeness": completeness}
-        super().__init__(parts={"bank": self.bank, "loss": self.loss, **paths})
+        parts = {"bank": self.bank, "loss": self.loss, "noise": self.noise}
+        super().__init__(parts={**parts, **paths})
 
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
         """Take in a batch.
@@ -57,6 +63,8 @@ class Profile(Sums):
             if self.completeness is not None:
                 changes = tape.changes[site.name].numbers
                 self.completeness.update(site.name, changes, batch.passages)
+        for name, found in tape.curvatures.items():
+            self.noise.update(name, found.by_probe, num_tokens=batch.num_tokens)
         self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
 
 
@@ -67,6 +75,8 @@ def recorder_of(
     quantity: Quantity = "gradients",
     reduction: Reduction = "sequence_mean",
     paths: Paths | None = None,
+    num_probes: int = 1,
+    seed: int = 0,
 ) -> Recorder:
     """Choose how batches are run.
 
@@ -76,11 +86,13 @@ def recorder_of(
         quantity: What to look at.
         reduction: How tokens and sequences are weighed in the loss.
         paths: The paths along which gradients are averaged; None to take them where the model is.
+        num_probes: How many random probes each passage has, for the Hessian alone.
+        seed: Other seeds draw other probes.
 
     Returns:
         What runs a batch.
     """
-    objective = NextToken(reduction)
+    objective, probes = NextToken(reduction), partial(signs, num_probes=num_probes, seed=seed)
 
     def recorder(batch: Batch) -> Tape:
         batch = batch.to(subject.device)
@@ -95,6 +107,8 @@ def recorder_of(
                 objective=objective,
                 blocks=paths.blocks,
             )
+        if quantity == "hessian_diagonal":
+            return record_curvature(subject, batch, sites, probes=probes, objective=objective)
         keep = quantity == "grad_x_act"
         return record(subject, batch, sites, objective=objective, keep_activations=keep)
 
@@ -150,4 +164,8 @@ def _quantity(tape: Tape, site: str, quantity: Quantity) -> Tensor:
         return tape.activations[site]
     if quantity == "grad_x_act":
         return tape.gradients[site] * tape.activations[site]
+    if quantity == "hessian_diagonal":
+        return tape.curvatures[site].diagonal
+    if quantity == "fisher":
+        return wide(tape.gradients[site]).square()  # squares of float32 may be too small for it
     return tape.gradients[site]

@@ -1,9 +1,11 @@
 """A survey of layers, made ready to run."""
 
+import logging
 import math
 from collections.abc import Sequence
 from functools import partial
 
+from backlight.capture.curvature import num_passes
 from backlight.models.sites import Site, format_layers, layer_of
 from backlight.stats.completeness import Completeness
 from backlight.surveys.driver.measurement import Measurement
@@ -13,6 +15,8 @@ from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from backlight.surveys.layers.options import LayersConfig
+
+_logger = logging.getLogger(__name__)
 
 LayersMeasurement = Measurement[Profile, tuple[Site, ...]]
 """What it sees is a profile; where it looks are the sites, one in each layer."""
@@ -36,7 +40,10 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         if paths is None
         else Completeness([site.name for site in sites], len(corpus.passages.tokens))
     )
-    layers = format_layers([layer for site in sites if (layer := layer_of(site.name)) is not None])
+    numbers = [layer for site in sites if (layer := layer_of(site.name)) is not None]
+    layers = format_layers(numbers)
+    if options.aggregate_by == "hessian_diagonal":
+        _tell_passes(numbers, corpus.subject.num_layers, options.num_probes)
     return LayersMeasurement(
         corpus=corpus,
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"
@@ -52,6 +59,8 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
                 quantity=options.aggregate_by,
                 reduction=options.loss_reduction,
                 paths=paths,
+                num_probes=options.num_probes,
+                seed=options.seed,
             ),
             corpus.passages,
             corpus.batches,
@@ -63,6 +72,17 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         total=corpus.passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.loss.num_batches),
         found=partial(_found, state, sites, options.modes[-1]),
+    )
+
+
+def _tell_passes(layers: Sequence[int], num_layers: int, num_probes: int) -> None:
+    """Say how many passes the probes will take, and how they could be fewer."""
+    _logger.info(
+        "%s at %s: about %.1f forward and backward passes for each batch; fewer --layers, or "
+        "layers nearer the loss, take fewer.",
+        count(num_probes, "probe"),
+        count(len(layers), "layer"),
+        1 + num_passes(layers, num_layers, num_probes),
     )
 
 
