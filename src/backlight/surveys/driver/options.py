@@ -249,8 +249,9 @@ class PathOptions(Options):
     @field_validator("path")
     @classmethod
     def _is_of_gradients(cls, path: int | None, info: Any) -> int | None:
-        if path is not None and info.data.get("aggregate_by") == "values":
-            raise ValueError("paths are of gradients, and aggregate_by values takes none")
+        shown = info.data.get("aggregate_by", "gradients")
+        if path is not None and shown not in ("gradients", "grad_x_act"):
+            raise ValueError(f"a path averages gradients, which aggregate_by {shown} does not show")
         return path
 
 
