@@ -65,12 +65,10 @@ Layers = Annotated[
 """Layers as on the command line, in Python and YAML also a number or a list of numbers."""
 
 
-Quantity = Literal["gradients", "values", "grad_x_act", "fisher", "hessian_diagonal"]
+Quantity = Literal["gradients", "values", "grad_x_act"]
 """``gradients``: of the reduced loss, in nats per unit of activation. ``values``: the activations
 themselves. ``grad_x_act``: gradient times activation, in nats: to first order, how much of the loss
-hangs on the dimension. ``fisher``: the squares of gradients, whose mean is the diagonal of the
-empirical Fisher matrix. ``hessian_diagonal``: the second derivative of the reduced loss with
-respect to each number by itself, estimated."""
+hangs on the dimension."""
 
 LossReduction = Annotated[
     Literal["sequence_mean", "token_sum", "batch_mean"],
@@ -219,9 +217,7 @@ class AggregateOptions(Options):
     )
     aggregate_by: Quantity = Field(
         default="gradients",
-        description="What is aggregated: gradients, activations, or their product; squared "
-        "gradients (fisher) or second derivatives (hessian_diagonal), of which `backlight layers` "
-        "takes the mean.",
+        description="What is aggregated: gradients, activations, or their product.",
     )
     power: float | None = Field(
         default=None, gt=0, description="Raise each aggregate to this power, keeping its sign."
@@ -253,9 +249,9 @@ class PathOptions(Options):
     @field_validator("path")
     @classmethod
     def _is_of_gradients(cls, path: int | None, info: Any) -> int | None:
-        quantity = info.data.get("aggregate_by", "gradients")
-        if path is not None and quantity not in ("gradients", "grad_x_act"):
-            raise ValueError(f"paths are of gradients, not of aggregate_by {quantity}")
+        shown = info.data.get("aggregate_by", "gradients")
+        if path is not None and shown not in ("gradients", "grad_x_act"):
+            raise ValueError(f"a path averages gradients, which aggregate_by {shown} does not show")
         return path
 
 
