@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from backlight.surveys.driver.options import Layers, Quantity, SurveyConfig
+from backlight.surveys.driver.options import Layers, PathOptions, Quantity, SurveyConfig
 
 _SECOND_ORDER = {
     "fisher": "squares have no sign",
@@ -13,7 +13,7 @@ _SECOND_ORDER = {
 _NUM_PROBES = 2
 
 
-class LayersConfig(SurveyConfig):
+class LayersConfig(PathOptions, SurveyConfig):
     """Measure the gradient of the loss at every layer, over a corpus, in one pass.
 
     Prints what was found in three sentences, and the largest layers and dimensions with standard

@@ -16,6 +16,7 @@ from backlight.report.page.building import (
     shares,
     statistics,
 )
+from backlight.report.page.paths import path_views
 from backlight.report.page.views import (
     CellMap,
     Cells,
@@ -43,13 +44,14 @@ def views(results: Results) -> Iterator[View]:
 
     Yields:
         The depth profile, every dimension, how large single values are (unless they are mostly
-        noise), and the layers as a table.
+        noise), what paths add up to if there are any, and the layers as a table.
     """
     tables, options = results.tables, results.config
     yield _depth_profile(tables["layers"], options)
     yield _dimensions(tables, options)
     if "histograms" in tables:
         yield _sizes(tables["histograms"])
+    yield from path_views(results)
     yield Rows(
         title="Layers",
         note="Averages over tokens and dimensions; max, top and std are over dimensions.",

@@ -14,6 +14,7 @@ from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig
@@ -186,7 +187,8 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
 
     Returns:
         The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens`` (of a Hessian's
-        diagonal the first two); one array for each layer and way to aggregate.
+        diagonal the first two), of paths also ``completeness``; one array for each layer and way to
+        aggregate.
     """
     state, corpus = measurement.state, measurement.corpus
     by_layer = site_results(state, measurement.plan)
@@ -200,12 +202,19 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         layer: {mode: getattr(result.moments, mode) for mode in options.modes}
         for layer, result in by_layer.items()
     }
+    changes = {} if state.completeness is None else state.completeness.sites
     return findings_of(
         options,
         corpus,
         by_mode,
-        _tables(options.aggregate_by, by_layer, measurement),
+        (
+            *_tables(options.aggregate_by, by_layer, measurement),
+            *completeness_tables(
+                changes, weight=weight_of(corpus, options.loss_reduction), unit="nats"
+            ),
+        ),
         metadata=metadata,
+        statistics=completeness_arrays(changes),
         site=options.site,
     )
 

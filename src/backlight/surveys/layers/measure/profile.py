@@ -8,6 +8,7 @@ from torch import Tensor
 
 from backlight.capture.curvature import record_curvature, signs
 from backlight.capture.finite import check_finite
+from backlight.capture.path import record_path
 from backlight.capture.record import record, record_activations
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
@@ -17,10 +18,12 @@ from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.stats.bank import Bank
 from backlight.stats.base import Sums, wide
+from backlight.stats.completeness import Completeness
 from backlight.stats.loss import CorpusLoss
 from backlight.stats.probes import ProbeNoise
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import Paths
 
 Recorder = Callable[[Batch], Tape]
 """Runs a batch on the model's device, and returns what a quantity needs at the sites."""
@@ -34,11 +37,14 @@ class Profile(Sums):
         bank: The statistics of each site.
         loss: The loss, and how many batches were seen.
         noise: What random probes add to the errors; empty where there are none.
+        completeness: What the sites' paths add up to; None if gradients are no averages of paths.
     """
 
-    def __init__(self) -> None:
-        self.bank, self.loss, self.noise = Bank(), CorpusLoss(), ProbeNoise()
-        super().__init__(parts={"bank": self.bank, "loss": self.loss, "noise": self.noise})
+    def __init__(self, completeness: Completeness | None = None) -> None:
+        self.bank, self.loss, self.completeness = Bank(), CorpusLoss(), completeness
+        self.noise = ProbeNoise()
+        paths = {} if completeness is None else {"completeness": completeness}
+        super().__init__(parts={"bank": self.bank, "loss": self.loss, "noise": self.noise, **paths})
 
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
         """Take in a batch.
@@ -53,6 +59,9 @@ class Profile(Sums):
             values = _quantity(tape, site.name, quantity)
             check_finite(values, site.name, batch, quantity)
             self.bank.update(site.name, values, valid=batch.valid, passages=batch.passages)
+            if self.completeness is not None:
+                changes = tape.changes[site.name].numbers
+                self.completeness.update(site.name, changes, batch.passages)
         for name, found in tape.curvatures.items():
             self.noise.update(name, found.by_probe, num_tokens=batch.num_tokens)
         self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
@@ -64,6 +73,7 @@ def recorder_of(
     *,
     quantity: Quantity = "gradients",
     reduction: Reduction = "sequence_mean",
+    paths: Paths | None = None,
     num_probes: int = 1,
     seed: int = 0,
 ) -> Recorder:
@@ -74,6 +84,7 @@ def recorder_of(
         sites: Where to look.
         quantity: What to look at.
         reduction: How tokens and sequences are weighed in the loss.
+        paths: The paths along which gradients are averaged; None to take them where the model is.
         num_probes: How many random probes each passage has, for the Hessian alone.
         seed: Other seeds draw other probes.
 
@@ -88,6 +99,15 @@ def recorder_of(
             return record_activations(subject, batch, sites)
         if quantity == "hessian_diagonal":
             return record_curvature(subject, batch, sites, probes=probes, objective=objective)
+        if paths is not None:
+            return record_path(
+                subject,
+                batch,
+                sites,
+                num_nodes=paths.num_nodes,
+                objective=objective,
+                blocks=paths.blocks,
+            )
         keep = quantity == "grad_x_act"
         return record(subject, batch, sites, objective=objective, keep_activations=keep)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from backlight.report.intervals import NORMAL_95
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.aggregation import STATISTICS, is_signed, modes_of
+from backlight.surveys.driver.words.path import along, num_nodes_of
 from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
 from backlight.surveys.driver.words.sentences import (
     count,
@@ -26,6 +27,11 @@ _ASKED = {
     "matrix there,",
     "hessian_diagonal": "The second derivative of the loss at {site}, the diagonal of its Hessian "
     "there as {probes} of each passage find it,",
+}
+_ALONG = {
+    "gradients": "The gradient of the loss at {site}, {along},",
+    "grad_x_act": "How much of the loss hangs on {site}, by the gradient {along} times the "
+    "activation,",
 }
 _OWNERS = {
     "gradients": "The gradient's",
@@ -71,8 +77,13 @@ def _dimension(results: Results, mode: str) -> Estimate:
 
 def _asked(results: Results) -> str:
     config, table = results.config, results.tables["layers"]
-    probes = count(int(results.metadata.get("num_probes", 0)), "random probe")
-    what = _ASKED[config["aggregate_by"]].format(site=name(config["site"]), probes=probes)
+    asked = _ASKED if num_nodes_of(config) is None else _ALONG
+    words = {
+        "site": name(config["site"]),
+        "along": along(config),
+        "probes": count(int(results.metadata.get("num_probes", 0)), "random probe"),
+    }
+    what = asked[config["aggregate_by"]].format(**words)
     text = text_of(config, int(table["num_tokens"][0]), int(table["num_sequences"][0]))
     loss = results.metadata.get("loss_nats_per_token")
     level = "" if loss is None else f"; the loss there is {loss:.3f} nats per predicted token"
