@@ -56,7 +56,7 @@ def record_curvature(
 
     Attention is computed in plain steps meanwhile, since fused kernels cannot be differentiated
     twice; that changes no number but by rounding. The graph of the backward pass is kept until all
-    probes are through, so memory is that of the graph of a training step and about twice more.
+    probes are through, so memory is about six times that of a plain pass.
 
     Args:
         subject: The model.

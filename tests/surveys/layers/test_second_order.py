@@ -221,6 +221,7 @@ def test_how_many_passes_probes_take_is_told_before_they_run(options, caplog):
         ),
         ({"probes": 3}, "no effect without --aggregate_by hessian_diagonal"),
         ({"aggregate_by": "hessian_diagonal", "probes": 0}, "probes"),
+        ({"aggregate_by": "fisher", "path": 2}, "which aggregate_by fisher does not show"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(options, asked, reason):

@@ -65,10 +65,12 @@ Layers = Annotated[
 """Layers as on the command line, in Python and YAML also a number or a list of numbers."""
 
 
-Quantity = Literal["gradients", "values", "grad_x_act"]
+Quantity = Literal["gradients", "values", "grad_x_act", "fisher", "hessian_diagonal"]
 """``gradients``: of the reduced loss, in nats per unit of activation. ``values``: the activations
 themselves. ``grad_x_act``: gradient times activation, in nats: to first order, how much of the loss
-hangs on the dimension."""
+hangs on the dimension. ``fisher``: the squares of gradients, whose mean is the diagonal of the
+empirical Fisher matrix. ``hessian_diagonal``: the second derivative of the reduced loss with
+respect to each number by itself, estimated."""
 
 LossReduction = Annotated[
     Literal["sequence_mean", "token_sum", "batch_mean"],
@@ -217,7 +219,9 @@ class AggregateOptions(Options):
     )
     aggregate_by: Quantity = Field(
         default="gradients",
-        description="What is aggregated: gradients, activations, or their product.",
+        description="What is aggregated: gradients, activations, or their product; squared "
+        "gradients (fisher) or second derivatives (hessian_diagonal), of which `backlight layers` "
+        "takes the mean.",
     )
     power: float | None = Field(
         default=None, gt=0, description="Raise each aggregate to this power, keeping its sign."

@@ -41,11 +41,10 @@ class Profile(Sums):
     """
 
     def __init__(self, completeness: Completeness | None = None) -> None:
-        self.bank, self.loss, self.noise = Bank(), CorpusLoss(), ProbeNoise()
-        self.completeness = completeness
+        self.bank, self.loss, self.completeness = Bank(), CorpusLoss(), completeness
+        self.noise = ProbeNoise()
         paths = {} if completeness is None else {"completeness": completeness}
-        parts = {"bank": self.bank, "loss": self.loss, "noise": self.noise}
-        super().__init__(parts={**parts, **paths})
+        super().__init__(parts={"bank": self.bank, "loss": self.loss, "noise": self.noise, **paths})
 
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
         """Take in a batch.
@@ -98,6 +97,8 @@ def recorder_of(
         batch = batch.to(subject.device)
         if quantity == "values":
             return record_activations(subject, batch, sites)
+        if quantity == "hessian_diagonal":
+            return record_curvature(subject, batch, sites, probes=probes, objective=objective)
         if paths is not None:
             return record_path(
                 subject,
@@ -107,8 +108,6 @@ def recorder_of(
                 objective=objective,
                 blocks=paths.blocks,
             )
-        if quantity == "hessian_diagonal":
-            return record_curvature(subject, batch, sites, probes=probes, objective=objective)
         keep = quantity == "grad_x_act"
         return record(subject, batch, sites, objective=objective, keep_activations=keep)
 

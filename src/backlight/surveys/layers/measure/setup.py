@@ -34,16 +34,16 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
     """
     corpus = opening.corpus()
     sites = survey_sites(corpus.subject, options.site, options.layers)
+    numbers = [layer for site in sites if (layer := layer_of(site.name)) is not None]
+    layers = format_layers(numbers)
+    if options.aggregate_by == "hessian_diagonal":
+        _tell_passes(numbers, corpus.subject.num_layers, options.num_probes)
     paths = plan_paths(options.path, corpus, sites, layers=options.layers, flag="--layers")
     state = Profile(
         None
         if paths is None
         else Completeness([site.name for site in sites], len(corpus.passages.tokens))
     )
-    numbers = [layer for site in sites if (layer := layer_of(site.name)) is not None]
-    layers = format_layers(numbers)
-    if options.aggregate_by == "hessian_diagonal":
-        _tell_passes(numbers, corpus.subject.num_layers, options.num_probes)
     return LayersMeasurement(
         corpus=corpus,
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"

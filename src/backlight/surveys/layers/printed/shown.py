@@ -42,7 +42,6 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
             Column("chance of probes", "mean_probe_se", ".2g"),
         ),
     )
-    yield from path_table(results)
     columns = [
         Column("largest dimensions", cell=_dimension),
         Column(heading, cell=sure_number(mode)),
@@ -53,6 +52,7 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
         where = _context(results.tables["top_tokens"])
         columns.append(Column("where it was largest", cell=where, wraps=True))
     yield Shown(table=largest(dimensions, mode, _MOST_ROWS), columns=_known(dimensions, *columns))
+    yield from path_table(results)
     yield " ".join(_notes(options, results))
 
 

@@ -78,10 +78,12 @@ def _dimension(results: Results, mode: str) -> Estimate:
 def _asked(results: Results) -> str:
     config, table = results.config, results.tables["layers"]
     asked = _ASKED if num_nodes_of(config) is None else _ALONG
-    probes = count(int(results.metadata.get("num_probes", 0)), "random probe")
-    what = asked[config["aggregate_by"]].format(
-        site=name(config["site"]), along=along(config), probes=probes
-    )
+    words = {
+        "site": name(config["site"]),
+        "along": along(config),
+        "probes": count(int(results.metadata.get("num_probes", 0)), "random probe"),
+    }
+    what = asked[config["aggregate_by"]].format(**words)
     text = text_of(config, int(table["num_tokens"][0]), int(table["num_sequences"][0]))
     loss = results.metadata.get("loss_nats_per_token")
     level = "" if loss is None else f"; the loss there is {loss:.3f} nats per predicted token"
