@@ -14,6 +14,7 @@ from .surveys.flow.call import flow
 from .surveys.layers.call import layers
 from .surveys.loading import load_results
 from .surveys.tokens.call import tokens
+from .tools.check.command import Checks, check
 from .tools.doctor.command import doctor
 from .tools.rules.apply import apply_rule, surrogate_norm
 from .tools.train_sae.command import train_sae
@@ -26,6 +27,7 @@ from .training.watching.watch import Watch, watch
 
 __all__ = [
     "AttentionRule",
+    "Checks",
     "Dictionary",
     "History",
     "Results",
@@ -35,6 +37,7 @@ __all__ = [
     "Watch",
     "apply_rule",
     "attention_backward",
+    "check",
     "dictionary_from_object",
     "doctor",
     "find_dictionaries",

@@ -10,6 +10,7 @@ from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Presentation, Results, load_results
+from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.measurement import Findings, Measurement
@@ -26,6 +27,7 @@ from backlight.surveys.driver.words.screen import (
     where_it_went,
 )
 from backlight.surveys.driver.writing import write
+from backlight.tables import Table
 
 
 def asked(
@@ -109,6 +111,8 @@ def conduct(
         {**measurement.corpus.material, **measurement.material},
         masks=measurement.masks,
     )
+    checks = _checks(options, measurement)
+    clock.lap("numerical_checks")
     restore_checkpoint(directory, measurement.state)
     bar = Bar(
         measurement.title,
@@ -127,11 +131,20 @@ def conduct(
         bar.keep()
     clock.lap("gradient_computation")
     findings: Findings = survey.door("tables").findings(options, measurement)
+    findings = findings if checks is None else with_checks(findings, checks)
     clock.lap("tables")
     results = results_of(options, findings, directory, shown)
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results
+
+
+def _checks(options: Any, measurement: Measurement[Any, Any]) -> Table | None:
+    """Check the model's numbers on the text of the run, if that is wanted."""
+    if not getattr(options, "check", False):
+        return None
+    corpus = measurement.corpus
+    return check_numbers(corpus.subject, corpus.passages, quiet=options.quiet)
 
 
 def results_of(

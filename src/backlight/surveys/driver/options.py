@@ -208,6 +208,16 @@ class ShownRunOptions(RunOptions):
     )
 
 
+class CheckOptions(Options):
+    """Whether a survey checks the model's numbers first; none of its own depends on it."""
+
+    check: Flag = Field(
+        default=False,
+        description="First check the model's numbers on a few passages, as `backlight check` does, "
+        "and keep the table with the results.",
+    )
+
+
 class AggregateOptions(Options):
     """What is measured, and how tokens are made into one number for each dimension."""
 
@@ -234,5 +244,5 @@ class AggregateOptions(Options):
         return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
 
 
-class SurveyConfig(ShownRunOptions, AggregateOptions, CorpusOptions, ModelOptions):
+class SurveyConfig(ShownRunOptions, CheckOptions, AggregateOptions, CorpusOptions, ModelOptions):
     """Options that every survey of a corpus has."""
