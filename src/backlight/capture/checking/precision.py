@@ -58,7 +58,7 @@ def precision(sample: Sample, reference: Measured) -> Iterator[Check]:
 
 
 def _finer_name(sample: Sample, dtype: torch.dtype) -> str:
-    # Models compute norms and softmax in float32 whatever their weights are; ``in_format`` does not.
+    # Models compute norms in float32 whatever their weights are; ``in_format`` does not.
     return "float64 throughout" if sample.dtype == dtype else name_of(dtype)
 
 
