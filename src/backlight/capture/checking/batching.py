@@ -20,7 +20,7 @@ _COMPANY = (
     "capacity, or an attention kernel that errs. Use --batch_size 1, and try "
     "--attn_implementation eager."
 )
-_ALONE = "alone, no pads"
+_ALONE = "alone, without pads"
 
 
 def batching(sample: Sample, reference: Measured) -> Iterator[Check]:
@@ -30,7 +30,7 @@ def batching(sample: Sample, reference: Measured) -> Iterator[Check]:
     for found, size in ((_in_batches(sample, 2), 2), (reference, NUM_PASSAGES)):
         difference = difference_of(found, lone)
         yield judged(
-            f"in a batch of {size}, ragged", _ALONE, difference, sample.rounding, remedy=_COMPANY
+            f"in a ragged batch of {size}", _ALONE, difference, sample.rounding, remedy=_COMPANY
         )
 
 
@@ -50,7 +50,7 @@ def _in_batches(sample: Sample, size: int) -> Measured:
 
 
 def _padded(sample: Sample, lone: Measured) -> Check:
-    what = "alone, pads on the right"
+    what = "alone, with pads on the right"
     longest = 2 * max(len(tokens) for tokens in sample.passages.tokens)
     most = sample.subject.max_positions
     width = longest if most is None else min(longest, most)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from backlight.capture.checking.measured import Measured
 
+_MILLIONTH = 1e-6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -17,8 +19,9 @@ class Difference:
     Attributes:
         num_sites: At how many sites gradients were compared.
         gradient: The largest difference of a gradient, as a share of the largest absolute gradient
-            of the same site in the same passage; infinite if one is no number, NaN if no gradient
-            was compared.
+            of the same site in the same passage, or of a millionth (ten times the rounding of the
+            number format, if that is more) of ``Measured.steep`` where all are smaller; infinite
+            if one is no number, NaN if no gradient was compared.
         site: Where that was; empty if all are equal, or none was compared.
         loss: The largest difference of a passage's objective, as a share of it; NaN as above.
     """
@@ -58,16 +61,36 @@ def relative(found: float, expected: float) -> float:
     return share if share == share else inf
 
 
-def relative_to_largest(found: Tensor, expected: Tensor) -> float:
-    """Return the largest difference as a share of the largest absolute value of ``expected``."""
+def relative_to_largest(found: Tensor, expected: Tensor, *, least: float = 0.0) -> float:
+    """Return the largest difference as a share of the largest absolute value of ``expected``.
+
+    Args:
+        found: What was found.
+        expected: What it should be.
+        least: What it is a share of at least.
+
+    Returns:
+        The share; infinite if one is no number.
+    """
     found, expected = found.double(), expected.double()
     if torch.equal(found, expected):
         return 0.0
-    share = float((found - expected).abs().max() / expected.abs().max())
+    share = float((found - expected).abs().max() / expected.abs().max().clamp(min=least))
     return share if share == share else inf
 
 
 def _by_site(found: Measured, expected: Measured) -> Iterator[tuple[str, float]]:
     for site, passages in found.gradients.items():
-        there = expected.gradients[site]
-        yield site, max(relative_to_largest(own, there[each]) for each, own in passages.items())
+        there, steep = expected.gradients[site], expected.steep[site]
+        yield (
+            site,
+            max(
+                relative_to_largest(own, there[each], least=_zero(own) * steep[each])
+                for each, own in passages.items()
+            ),
+        )
+
+
+def _zero(gradient: Tensor) -> float:
+    """Return the share of the objective below which a gradient is zero but for rounding."""
+    return max(_MILLIONTH, 10 * torch.finfo(gradient.dtype).eps)

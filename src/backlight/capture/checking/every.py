@@ -20,6 +20,7 @@ from backlight.capture.checking.states import (
     twice,
 )
 from backlight.capture.checking.steps import steps
+from backlight.capture.checking.within import within
 from backlight.errors import NonFiniteError
 
 _CHECKS: Mapping[str, Callable[[Sample, Measured], Iterable[Check]]] = {
@@ -33,6 +34,7 @@ _CHECKS: Mapping[str, Callable[[Sample, Measured], Iterable[Check]]] = {
     "finer numbers": precision,
     "small steps": steps,
     "replacing": replacing,
+    "changes": within,
 }
 """The checks, by what a progress bar says."""
 

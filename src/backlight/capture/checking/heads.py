@@ -39,8 +39,8 @@ def heads(sample: Sample, reference: Measured) -> Iterator[Check]:
     native = sample.subject.native
     if native is not None:
         yield judged(
-            "head and loss, fused",
-            "the model's logits, labels=",
+            "fused head and loss",
+            "the model's own (labels=)",
             _against_own(sample, native, reference),
             sample.rounding,
             remedy=_OWN,

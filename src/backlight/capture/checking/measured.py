@@ -1,7 +1,8 @@
 """Gradients of some passages, laid out by passage, so that it does not matter how they were run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,15 +22,23 @@ class Measured:
     Attributes:
         value: The objective of each passage.
         gradients: At each site, the gradient of each passage, without pads, on the CPU.
+        steep: At each site, how large a gradient of each passage would have to be for its largest
+            activation to account for the whole objective: the objective divided by it. A gradient
+            that is far smaller is zero, but for rounding.
     """
 
     value: Mapping[int, float]
     gradients: Mapping[str, Mapping[int, Float[Tensor, "tokens width"]]]
+    steep: Mapping[str, Mapping[int, float]]
 
     def at(self, sites: Iterable[Site]) -> "Measured":
-        """Keep the gradients of some sites."""
-        kept = {site.name: self.gradients[site.name] for site in sites}
-        return Measured(value=self.value, gradients=kept)
+        """Keep what belongs to some sites."""
+        names = [site.name for site in sites]
+        return Measured(
+            value=self.value,
+            gradients={name: self.gradients[name] for name in names},
+            steep={name: self.steep[name] for name in names},
+        )
 
 
 def measure(
@@ -49,24 +58,34 @@ def measure(
     Raises:
         NonFiniteError: If the loss is no number.
     """
-    return measured(record(subject, batch, sites, objective=objective))
+    return measured(record(subject, batch, sites, objective=objective, keep_activations=True))
 
 
 def measured(tape: Tape) -> Measured:
-    """Lay a tape out by passage."""
+    """Lay a tape, with its activations, out by passage."""
     assert tape.value is not None, "a tape without an objective"
     batch = tape.batch
-    lengths = dict(zip(batch.passages, batch.lengths.tolist(), strict=True))
+    value = dict(zip(batch.passages, tape.value.tolist(), strict=True))
     return Measured(
-        value=dict(zip(batch.passages, tape.value.tolist(), strict=True)),
+        value=value,
         gradients={
+            site: dict(_rows(values.cpu(), batch)) for site, values in tape.gradients.items()
+        },
+        steep={
             site: {
-                passage: values[row, :length].cpu()
-                for row, (passage, length) in enumerate(lengths.items())
+                passage: abs(value[passage]) / (float(own.abs().max()) or inf)
+                for passage, own in _rows(values, batch)
             }
-            for site, values in tape.gradients.items()
+            for site, values in tape.activations.items()
         },
     )
+
+
+def _rows(values: Tensor, batch: Batch) -> Iterator[tuple[int, Tensor]]:
+    for row, (passage, length) in enumerate(
+        zip(batch.passages, batch.lengths.tolist(), strict=True)
+    ):
+        yield passage, values[row, :length]
 
 
 def together(parts: Sequence[Measured]) -> Measured:
@@ -76,5 +95,9 @@ def together(parts: Sequence[Measured]) -> Measured:
         gradients={
             site: {key: own for part in parts for key, own in part.gradients[site].items()}
             for site in parts[0].gradients
+        },
+        steep={
+            site: {key: own for part in parts for key, own in part.steep[site].items()}
+            for site in parts[0].steep
         },
     )

@@ -14,6 +14,11 @@ from backlight.capture.splice import splicing
 from backlight.models.lending import borrowed
 from backlight.models.sites import Site, kind_of
 
+_FROM_WITHIN = "a change, run from its layer on"
+_FROM_WITHIN_REMEDY = (
+    "A pass that begins at the changed layer is not the whole pass, so true effects measured in "
+    "this way are wrong. Please report it."
+)
 _WHAT = "a tensor replaced by itself"
 _AGAINST = "the model untouched"
 _REMEDY = (

@@ -67,7 +67,11 @@ def looked_at(sample: Sample, reference: Measured) -> Iterator[Check]:
             tapped = subject.forward(batch.input_ids)[batch.valid]
     difference = Difference(num_sites=len(sample.sites), loss=relative_to_largest(tapped, plain))
     yield judged(
-        "output, all sites looked at", "the model untouched", difference, EXACT, remedy=_LOOKED_AT
+        "output while sites are looked at",
+        "the model untouched",
+        difference,
+        EXACT,
+        remedy=_LOOKED_AT,
     )
 
 

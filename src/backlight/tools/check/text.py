@@ -10,8 +10,8 @@ from backlight.tables import Table
 from backlight.tools.check.options import CheckConfig
 
 _CAPTION = (
-    "gradient: largest difference, as a share of the largest gradient of the same site in the same "
-    "passage; loss: as a share of the passage's loss."
+    "gradient: largest difference, as a share of the largest gradient of its site in the passage.\n"
+    "loss: largest difference, as a share of the passage's loss."
 )
 
 
@@ -59,12 +59,9 @@ def _difference(what: str) -> Callable[[Table, int], str]:
 
     def cell(table: Table, row: int) -> str:
         found = float(table[f"{what}_difference"][row])
-        if found != found:
-            return ""
         most = float(table[f"{what}_tolerance"][row])
-        told = number(found, 2)
-        return (
-            f"{told} > {most:g}" if found > most else told if most == 0 else f"{told} (< {most:g})"
-        )
+        if found != found or (found == most == 0):
+            return number(found) if found == 0 else ""
+        return f"{number(found, 2)} {'>' if found > most else '<'} {most:g}"
 
     return cell

@@ -1,10 +1,10 @@
 """What numerical checks come to, in words."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from backlight.surveys.driver.words.sentences import count, number
+from backlight.surveys.driver.words.sentences import number
 from backlight.tables import Table
 
 CHECKS = "checks"
@@ -34,13 +34,18 @@ class Judgement:
     def line(self) -> str:
         """All of it in one line."""
         fine = f"{self.num_made - len(self.not_fine)} of {self.num_made} fine"
-        bad = f"; NOT FINE: {', '.join(self.not_fine)}" if self.not_fine else ""
-        rest = f" ({count(len(self.not_made), 'more')[:-1]} not made)" if self.not_made else ""
+        bad = f"; NOT FINE: {'; '.join(self.not_fine)}" if self.not_fine else ""
+        rest = f" ({len(self.not_made)} more not made)" if self.not_made else ""
         return f"Numerical checks: {fine}{rest}{bad}."
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a run's metadata keep it."""
-        return {**asdict(self), "line": self.line}
+        return {
+            "num_made": self.num_made,
+            "not_fine": list(self.not_fine),
+            "not_made": list(self.not_made),
+            "line": self.line,
+        }
 
 
 def judgement_of(checks: Table) -> Judgement:
