@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from backlight.capture.checking.check import Check, judged
+from backlight.capture.checking.check import Check
 from backlight.capture.checking.difference import Difference, difference_of
 from backlight.capture.checking.measured import Measured
 from backlight.capture.checking.sample import Sample
@@ -18,7 +18,7 @@ def alone(sample: Sample, reference: Measured) -> Iterator[Check]:
         for site in sample.some(sample.sites, _NUM_SITES)
     ]
     worst = max(found, key=lambda each: each.gradient)
-    yield judged(
+    yield sample.judged(
         f"{len(sample.sites)} sites in one pass",
         "each site in its own",
         Difference(
@@ -27,6 +27,5 @@ def alone(sample: Sample, reference: Measured) -> Iterator[Check]:
             site=worst.site,
             loss=max(each.loss for each in found),
         ),
-        sample.rounding,
         remedy=_REMEDY,
     )

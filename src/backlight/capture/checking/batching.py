@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from backlight.capture.checking.check import Check, judged, not_made
+from backlight.capture.checking.check import Check, not_made
 from backlight.capture.checking.difference import difference_of
 from backlight.capture.checking.measured import Measured, measure, together
 from backlight.capture.checking.sample import NUM_PASSAGES, Sample
@@ -29,9 +29,7 @@ def batching(sample: Sample, reference: Measured) -> Iterator[Check]:
     yield _padded(sample, lone)
     for found, size in ((_in_batches(sample, 2), 2), (reference, NUM_PASSAGES)):
         difference = difference_of(found, lone)
-        yield judged(
-            f"in a ragged batch of {size}", _ALONE, difference, sample.rounding, remedy=_COMPANY
-        )
+        yield sample.judged(f"in a ragged batch of {size}", _ALONE, difference, remedy=_COMPANY)
 
 
 def _in_batches(sample: Sample, size: int) -> Measured:
@@ -61,7 +59,7 @@ def _padded(sample: Sample, lone: Measured) -> Check:
     found = together(
         [measure(sample.subject, batch, sample.sites, sample.objective) for batch in batches]
     )
-    return judged(what, _ALONE, difference_of(found, lone), sample.rounding, remedy=_PADS)
+    return sample.judged(what, _ALONE, difference_of(found, lone), remedy=_PADS)
 
 
 def _with_pads(batch: Batch, width: int) -> Batch:

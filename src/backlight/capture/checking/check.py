@@ -28,7 +28,7 @@ EXACT = Tolerance(gradient=0.0, loss=0.0)
 """Of ways that do the same in the same order."""
 
 ROUNDING = {
-    torch.float64: Tolerance(gradient=1e-5, loss=1e-6),
+    torch.float64: Tolerance(gradient=1e-4, loss=1e-6),
     torch.float32: Tolerance(gradient=1e-3, loss=1e-5),
     torch.float16: Tolerance(gradient=0.1, loss=0.01),
     torch.bfloat16: Tolerance(gradient=0.5, loss=0.05),
@@ -38,7 +38,7 @@ models whose numbers are right (docs/check.md). Models compute norms and softmax
 their weights are float64."""
 
 PRECISION = {
-    torch.float64: Tolerance(gradient=1e-5, loss=1e-6),
+    torch.float64: Tolerance(gradient=1e-4, loss=1e-6),
     torch.float32: Tolerance(gradient=1e-3, loss=1e-5),
     torch.float16: Tolerance(gradient=0.05, loss=5e-3),
     torch.bfloat16: Tolerance(gradient=0.05, loss=5e-3),
@@ -56,7 +56,8 @@ class Check:
         against: What it was compared with, which is taken to be right.
         num_sites: At how many sites.
         gradient: The largest difference of a gradient, as a share of the largest gradient of its
-            site in the passage; infinite where one is no number, NaN where none was compared.
+            site in the passage (``Difference`` says it exactly); infinite where one is no number,
+            NaN where none was compared.
         site: Where that was; empty if nowhere.
         loss: The largest difference of a passage's loss, as a share of it; NaN as above.
         tolerance: What is fine.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from backlight.capture.checking.measured import Measured
 
-_MILLIONTH = 1e-6
+_LITTLE = 1e-4  # of the objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +19,9 @@ class Difference:
     Attributes:
         num_sites: At how many sites gradients were compared.
         gradient: The largest difference of a gradient, as a share of the largest absolute gradient
-            of the same site in the same passage, or of a millionth (ten times the rounding of the
-            number format, if that is more) of ``Measured.steep`` where all are smaller; infinite
-            if one is no number, NaN if no gradient was compared.
+            of the same site in the same passage, or of a ten-thousandth (the rounding of the number
+            format, if that is more) of ``Measured.steep`` where all are smaller; infinite if one is
+            no number, NaN if no gradient was compared.
         site: Where that was; empty if all are equal, or none was compared.
         loss: The largest difference of a passage's objective, as a share of it; NaN as above.
     """
@@ -93,4 +93,4 @@ def _by_site(found: Measured, expected: Measured) -> Iterator[tuple[str, float]]
 
 def _zero(gradient: Tensor) -> float:
     """Return the share of the objective below which a gradient is zero but for rounding."""
-    return max(_MILLIONTH, 10 * torch.finfo(gradient.dtype).eps)
+    return max(_LITTLE, torch.finfo(gradient.dtype).eps)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backlight.capture.checking.check import Check, judged
+from backlight.capture.checking.check import Check
 from backlight.capture.checking.difference import Difference, difference_of, relative
 from backlight.capture.checking.measured import Measured, measure
 from backlight.capture.checking.sample import Sample
@@ -29,20 +29,18 @@ _OWN = (
 def heads(sample: Sample, reference: Measured) -> Iterator[Check]:
     """Compare loss and head with autograd's, and with the model's own logits and loss."""
     whole = measure(sample.subject, sample.batch, sample.sites, _WholeLogits())
-    yield judged(
+    yield sample.judged(
         "loss and head in closed form",
         "PyTorch's cross-entropy",
         difference_of(reference, whole),
-        sample.rounding,
         remedy=_CLOSED,
     )
     native = sample.subject.native
     if native is not None:
-        yield judged(
+        yield sample.judged(
             "fused head and loss",
             "the model's own (labels=)",
             _against_own(sample, native, reference),
-            sample.rounding,
             remedy=_OWN,
         )
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from backlight.capture.checking.check import Check, judged, not_made
+from backlight.capture.checking.check import Check, not_made
 from backlight.capture.checking.difference import difference_of
 from backlight.capture.checking.measured import Measured
 from backlight.capture.checking.sample import Sample
@@ -32,11 +32,10 @@ def kernels(sample: Sample, reference: Measured) -> Iterator[Check]:
         for kernel in others:
             with native.attending(kernel):
                 other = sample.measure()
-            yield judged(
+            yield sample.judged(
                 f"attention kernel {native.kernel} (in use)",
                 f"kernel {kernel}",
                 difference_of(reference, other),
-                sample.rounding,
                 remedy=_REMEDY,
             )
     if not others:
@@ -55,7 +54,7 @@ def _fast_against_plain(sample: Sample, reference: Measured) -> Check:
         return not_made("attention kernel", "another kernel", reason)
     with sdpa_kernel(SDPBackend.MATH):
         plain = sample.measure()
-    return judged(what, against, difference_of(reference, plain), sample.rounding, remedy=_PLAIN)
+    return sample.judged(what, against, difference_of(reference, plain), remedy=_PLAIN)
 
 
 class _Attention(TorchFunctionMode):

@@ -38,7 +38,7 @@ def replacing(sample: Sample, reference: Measured) -> Iterator[Check]:
         yield judged(_WHAT, _AGAINST, _changes(sample, exact), EXACT, remedy=_REMEDY)
     if scaled:  # is divided by the multiplier on its way back, which rounds
         difference = _changes(sample, scaled)
-        yield judged(f"{_WHAT} (scaled)", _AGAINST, difference, sample.rounding, remedy=_REMEDY)
+        yield sample.judged(f"{_WHAT} (scaled)", _AGAINST, difference, remedy=_REMEDY)
 
 
 @torch.no_grad()

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from backlight.capture.checking.check import ROUNDING, Tolerance
+from backlight.capture.checking.check import ROUNDING, Check, judged
+from backlight.capture.checking.difference import Difference
 from backlight.capture.checking.measured import Measured, measure
 from backlight.data.batches import Batch, Passages
-from backlight.models.formats import format_of
+from backlight.models.formats import format_of, name_of
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken
@@ -19,6 +20,7 @@ NUM_PASSAGES = 4
 
 _FEWEST = 2  # tokens of a passage
 _NUM_LAYERS = 3
+_HALF_BYTES = 2
 _NOT_REPLACED = ("query", "key", "value")
 _OBJECTIVE = NextToken("sequence_mean")  # a passage's gradient does not depend on its batch
 
@@ -77,11 +79,6 @@ class Sample:
         return self.batch_of(range(NUM_PASSAGES - 2, NUM_PASSAGES))
 
     @property
-    def rounding(self) -> Tolerance:
-        """How far two ways may be apart that do the same in another order."""
-        return ROUNDING[self.dtype]
-
-    @property
     def objective(self) -> NextToken:
         """What is differentiated: each passage's mean loss, so that batches do not matter."""
         return _OBJECTIVE
@@ -105,6 +102,22 @@ class Sample:
             self.sites if sites is None else sites,
             _OBJECTIVE,
         )
+
+    def judged(self, what: str, against: str, difference: Difference, *, remedy: str) -> Check:
+        """Judge a difference of two ways that do the same in another order.
+
+        Args:
+            what: What was compared.
+            against: With what.
+            difference: How far it is apart.
+            remedy: What to do if it is more than the number format explains.
+
+        Returns:
+            The check.
+        """
+        is_half = self.dtype.itemsize <= _HALF_BYTES
+        doubt = f"{name_of(self.dtype)} may explain it: check in float32 too. " if is_half else ""
+        return judged(what, against, difference, ROUNDING[self.dtype], remedy=doubt + remedy)
 
     def some(self, sites: Sequence[Site], number: int) -> list[Site]:
         """Choose a few sites by chance, in the model's order."""

@@ -22,6 +22,7 @@ _TRAINING = (
     "Training mode reaches the numbers although evaluation mode is set: something asks neither "
     "module.training nor takes its word. Call model.eval() by yourself and compare."
 )
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
 _LOOKED_AT = "Looking at a site changes what the model computes. Please report it."
 _LEFT = "The model was not given back as it was: {what}. Load it again before it is used."
 
@@ -52,7 +53,7 @@ def training_mode(sample: Sample, reference: Measured) -> Iterator[Check]:
             module.training = mode
     if is_given_back:
         difference = difference_of(found, reference)
-        yield judged(what, against, difference, sample.rounding, remedy=_TRAINING)
+        yield sample.judged(what, against, difference, remedy=_TRAINING)
     else:
         yield failed(what, against, _LEFT.format(what="it was in training mode and is not now"))
 
@@ -92,14 +93,7 @@ def condition_of(model: nn.Module) -> dict[str, object]:
     modules = dict(model.named_modules())
     return {
         "training mode": [module.training for module in modules.values()],
-        "hooks": [
-            (
-                len(module._forward_hooks),
-                len(module._forward_pre_hooks),
-                len(module._backward_hooks),
-            )
-            for module in modules.values()
-        ],
+        "hooks": [len(vars(module)[name]) for module in modules.values() for name in _HOOKS],
         "what needs a gradient": [each.requires_grad for each in model.parameters()],
         "which tensors are its weights": [id(each) for each in model.parameters()],
         "weights": [_bits(each) for each in (*model.parameters(), *model.buffers())],

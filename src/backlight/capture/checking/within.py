@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from backlight.capture.checking.check import Check, judged, not_made
+from backlight.capture.checking.check import Check, not_made
 from backlight.capture.checking.difference import Difference, relative
 from backlight.capture.checking.measured import Measured
 from backlight.capture.checking.sample import Sample
@@ -39,7 +39,7 @@ def within(sample: Sample, reference: Measured) -> Iterator[Check]:
     difference = Difference(
         num_sites=len(shares), site=worst if shares[worst] else "", loss=shares[worst]
     )
-    yield judged(_WHAT, _AGAINST, difference, sample.rounding, remedy=_REMEDY)
+    yield sample.judged(_WHAT, _AGAINST, difference, remedy=_REMEDY)
 
 
 def _apart(sample: Sample, blocks: Blocks, site: Site) -> float:
