@@ -84,6 +84,11 @@ def _large_numbers(model, x):
     return (x + 1e5) - 1e5
 
 
+def _overflow(model, x):
+    del model
+    return (x * 60_000.0) / 60_000.0
+
+
 def _hooks_counted(model, x):
     return x * (1 + 0.1 * sum(len(module._forward_hooks) > 0 for module in model.modules()))
 
@@ -105,6 +110,7 @@ FAULTS = {
     "memory": _memory,
     "halved on the way back": _halved_on_the_way_back,
     "large numbers": _large_numbers,
+    "overflow": _overflow,
     "hooks counted": _hooks_counted,
     "weights written": _weights_written,
     "not finite": _not_finite,

@@ -113,6 +113,25 @@ def test_numbers_that_are_not_finite_end_the_checks_and_say_where():
     assert "first site that is not finite is out" in checks["loss and all gradients"].words
 
 
+def test_an_overflow_of_float16_is_said_to_be_none_in_float32():
+    checks = checks_of(unsound("overflow", torch.float16))
+
+    assert set(checks) == {"loss and all gradients", AFTER}
+    words = checks["loss and all gradients"].words
+    assert words.endswith("In float32 the loss is finite, with the same weights.")
+    assert "the first site that is not finite is" in words
+
+
+def test_gradients_under_another_rule_are_not_held_against_derivatives():
+    subject = subject_of("llama")
+    checks = checks_of(replace(subject, facts={**subject.facts, "backward": "frozen"}))
+
+    reason = "gradients go back by the rule frozen, no derivative"
+    assert checks[STEPS].words == checks[FUSED].words == reason
+    assert {checks[STEPS].verdict, checks[FUSED].verdict} == {"not made"}
+    assert not_fine(checks) == set()
+
+
 def test_a_model_that_remembers_having_been_in_training_mode_is_found():
     class Remembers(nn.Linear):
         was_trained = False

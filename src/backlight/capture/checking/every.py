@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from backlight.capture.checking.alone import alone
 from backlight.capture.checking.batching import batching
 from backlight.capture.checking.check import Check, failed, passed
 from backlight.capture.checking.heads import heads
 from backlight.capture.checking.kernels import kernels
 from backlight.capture.checking.measured import Measured
-from backlight.capture.checking.precision import precision
+from backlight.capture.checking.precision import HALVES, in_finer, precision
 from backlight.capture.checking.replacing import replacing
 from backlight.capture.checking.sample import Sample
 from backlight.capture.checking.states import (
@@ -84,14 +86,21 @@ def _finite(sample: Sample) -> tuple[Check, Measured | None]:
     try:
         reference = sample.measure()
     except NonFiniteError as error:
-        return failed(_NUMBERS, "numbers", str(error)), None
+        return failed(_NUMBERS, "numbers", f"{error}{_in_float32(sample)}"), None
     bad = [
         site
         for site, passages in reference.gradients.items()
         if not all(bool(own.isfinite().all()) for own in passages.values())
     ]
     if bad:
-        dtype = next(iter(reference.gradients[bad[0]].values())).dtype
-        words = f"Gradients are not finite. Try --dtype float32 (now {dtype})."
+        words = f"The loss is finite and gradients are not.{_in_float32(sample)}"
         return failed(_NUMBERS, "numbers", words, site=bad[-1]), None
     return passed(_NUMBERS, "numbers"), reference
+
+
+def _in_float32(sample: Sample) -> str:
+    """Say whether the numbers would be finite in float32, if they are in half precision."""
+    if sample.dtype not in HALVES:
+        return ""
+    is_finite = isinstance(in_finer(sample, torch.float32), Measured)
+    return f" In float32 the loss is {'' if is_finite else 'not '}finite, with the same weights."

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backlight.capture.checking.check import Check
+from backlight.capture.checking.check import Check, not_made
 from backlight.capture.checking.difference import Difference, difference_of, relative
 from backlight.capture.checking.measured import Measured, measure
 from backlight.capture.checking.sample import Sample
@@ -19,6 +19,7 @@ from backlight.models.native import Native
 from backlight.objectives.objective import LossGradient, NextToken
 
 _IGNORED = -100
+_FUSED, _THEIRS = "fused head and loss", "the model's own (labels=)"
 _CLOSED = "The closed form of the loss does not agree with autograd. Please report it."
 _OWN = (
     "Head and loss are not the model's own: it changes logits or its loss in a way that is not "
@@ -35,14 +36,12 @@ def heads(sample: Sample, reference: Measured) -> Iterator[Check]:
         difference_of(reference, whole),
         remedy=_CLOSED,
     )
-    native = sample.subject.native
-    if native is not None:
-        yield sample.judged(
-            "fused head and loss",
-            "the model's own (labels=)",
-            _against_own(sample, native, reference),
-            remedy=_OWN,
-        )
+    native, reason = sample.subject.native, sample.other_rule
+    if native is not None and reason is not None:
+        yield not_made(_FUSED, _THEIRS, reason)
+    elif native is not None:
+        difference = _against_own(sample, native, reference)
+        yield sample.judged(_FUSED, _THEIRS, difference, remedy=_OWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ from backlight.models.formats import in_format, name_of, size_in
 from backlight.models.memory import free_memory
 from backlight.models.subject import Subject
 
-_HALVES = (torch.float16, torch.bfloat16)
+HALVES = (torch.float16, torch.bfloat16)
+"""Number formats of two bytes."""
+
 _REMEDY = (
     "{used} rounds this model's gradients by this much. Use --dtype float32 (the default) for "
     "numbers, or take rankings of the largest alone{more}."
@@ -40,7 +42,7 @@ _GIGABYTE = 1e9
 def precision(sample: Sample, reference: Measured) -> Iterator[Check]:
     """Compare the number format in use with float32, if that is finer, and with float64."""
     used = name_of(sample.dtype)
-    finer = [torch.float32, torch.float64] if sample.dtype in _HALVES else [torch.float64]
+    finer = [torch.float32, torch.float64] if sample.dtype in HALVES else [torch.float64]
     measured: Measured | None = None
     for dtype in finer:
         what, against = f"{used} (in use)", _finer_name(sample, dtype)
@@ -53,7 +55,7 @@ def precision(sample: Sample, reference: Measured) -> Iterator[Check]:
             measured, difference = found, difference_of(reference, found)
             remedy = _REMEDY.format(used=used, more=_about_products(sample))
             yield judged(what, against, difference, PRECISION[sample.dtype], remedy=remedy)
-    if sample.dtype in _HALVES and measured is not None:
+    if sample.dtype in HALVES and measured is not None:
         yield _underflow(reference, measured, used)
 
 

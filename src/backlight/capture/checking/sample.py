@@ -103,6 +103,12 @@ class Sample:
             _OBJECTIVE,
         )
 
+    @property
+    def other_rule(self) -> str | None:
+        """Why gradients are no derivatives: they go back by another rule; None if they are."""
+        rule = self.subject.facts.get("backward", "true")
+        return None if rule == "true" else f"gradients go back by the rule {rule}, no derivative"
+
     def judged(self, what: str, against: str, difference: Difference, *, remedy: str) -> Check:
         """Judge a difference of two ways that do the same in another order.
 

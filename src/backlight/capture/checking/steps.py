@@ -38,7 +38,7 @@ def steps(sample: Sample, reference: Measured) -> Iterator[Check]:
     """Compare gradients with central differences of the objective, in float64."""
     del reference
     chosen = sample.some(sample.replaceable, _NUM_SITES)
-    reason = why_not(sample.subject, torch.float64)
+    reason = sample.other_rule or why_not(sample.subject, torch.float64)
     if not chosen:
         reason = "no site of this model can be replaced"
     if reason is not None:
