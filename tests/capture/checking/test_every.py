@@ -22,17 +22,17 @@ from zoo.unsound import VOCABULARY, WIDTH, unsound
 
 AGAIN, TRAINING, LOOKED = (
     "the same batch again",
-    "handed over in training mode",
-    "output while sites are looked at",
+    "in training mode",
+    "all sites looked at",
 )
 PADS, TWO, FOUR = (
-    "alone, with pads on the right",
+    "with pads on the right",
     "in a ragged batch of 2",
     "in a ragged batch of 4",
 )
-CLOSED, FUSED = "loss and head in closed form", "fused head and loss"
-STEPS, ITSELF = "gradient along a direction", "a tensor replaced by itself"
-WITHIN, AFTER = "zeros run from their layer on", "the model after all this"
+CLOSED, FUSED = "loss in closed form", "fused head and loss"
+STEPS, ITSELF = "slope in a direction", "replaced by itself"
+WITHIN, AFTER = "zeros, from their layer", "the model afterwards"
 
 
 def sample_of(subject):
@@ -170,14 +170,14 @@ def test_a_kernel_with_wrong_gradients_is_found_by_the_other_kernel():
     finally:
         del ALL_ATTENTION_FUNCTIONS["unsound"]
 
-    kernels = {check.against: check for check in checks if "attention kernel" in check.what}
+    kernels = {check.against: check for check in checks if "kernel" in check.what}
     assert {name: check.verdict for name, check in kernels.items()} == {
         "kernel eager": "not fine",
         "kernel sdpa": "not fine",
     }
     assert kernels["kernel eager"].gradient > 0.01
     assert kernels["kernel eager"].loss < 1e-5
-    assert kernels["kernel eager"].what == "attention kernel unsound (in use)"
+    assert kernels["kernel eager"].what == "kernel unsound (in use)"
     steps = next(check for check in checks if check.what == STEPS)
     assert steps.verdict == "not fine"
     assert model.config._attn_implementation == "unsound"
@@ -220,7 +220,7 @@ def test_a_module_that_leaves_the_kernel_to_pytorch_is_held_against_the_plain_fo
 
     checks = checks_of(subject_from_module(Attends(), WordTokenizer()))
 
-    check = checks["PyTorch's attention kernel"]
+    check = checks["kernel of PyTorch"]
     assert (check.verdict, check.against) == ("fine", "its plain formula")
     assert check.num_sites == 2
 

@@ -113,7 +113,7 @@ def test_what_is_not_fine_is_a_loud_warning_and_told_with_the_results(options, c
 
     assert caplog.messages == [
         "NOT FINE: kernels against alone; gradients differ by 0.25 of the largest at "
-        "layers.0.mlp.out. Do this."
+        "layers.0.mlp.out (fine: 0). Do this."
     ]
     assert check_lines(results.metadata) == [
         "Numerical checks: 1 of 2 fine (1 more not made); NOT FINE: kernels against alone."
@@ -145,7 +145,7 @@ def test_checks_come_to_one_line():
     assert judgement_of(table_of([fine])).line == "Numerical checks: 1 of 1 fine."
     assert list(sentences_of(table_of([fine, bad]), "not fine")) == [
         "NOT FINE: kernels against alone; gradients differ by 0.25 of the largest at "
-        "layers.0.mlp.out; the loss by 0.50 of it. Do this."
+        "layers.0.mlp.out (fine: 0); the loss by 0.50 of it (fine: 0). Do this."
     ]
 
 

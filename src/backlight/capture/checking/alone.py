@@ -20,7 +20,7 @@ def alone(sample: Sample, reference: Measured) -> Iterator[Check]:
     worst = max(found, key=lambda each: each.gradient)
     yield sample.judged(
         f"{len(sample.sites)} sites in one pass",
-        "each site in its own",
+        "each in its own",
         Difference(
             num_sites=len(found),
             gradient=worst.gradient,

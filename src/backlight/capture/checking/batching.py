@@ -20,7 +20,7 @@ _COMPANY = (
     "capacity, or an attention kernel that errs. Use --batch_size 1, and try "
     "--attn_implementation eager."
 )
-_ALONE = "alone, without pads"
+_ALONE = "alone, no pads"
 
 
 def batching(sample: Sample, reference: Measured) -> Iterator[Check]:
@@ -48,7 +48,7 @@ def _in_batches(sample: Sample, size: int) -> Measured:
 
 
 def _padded(sample: Sample, lone: Measured) -> Check:
-    what = "alone, with pads on the right"
+    what = "with pads on the right"
     longest = 2 * max(len(tokens) for tokens in sample.passages.tokens)
     most = sample.subject.max_positions
     width = longest if most is None else min(longest, most)

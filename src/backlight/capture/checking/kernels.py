@@ -33,7 +33,7 @@ def kernels(sample: Sample, reference: Measured) -> Iterator[Check]:
             with native.attending(kernel):
                 other = sample.measure()
             yield sample.judged(
-                f"attention kernel {native.kernel} (in use)",
+                f"kernel {native.kernel} (in use)",
                 f"kernel {kernel}",
                 difference_of(reference, other),
                 remedy=_REMEDY,
@@ -44,7 +44,7 @@ def kernels(sample: Sample, reference: Measured) -> Iterator[Check]:
 
 def _fast_against_plain(sample: Sample, reference: Measured) -> Check:
     """Compare PyTorch's own choice of a kernel with the plain formula, where a model leaves it."""
-    what, against = "PyTorch's attention kernel", "its plain formula"
+    what, against = "kernel of PyTorch", "its plain formula"
     seen = _Attention()
     with torch.no_grad(), seen:
         sample.subject.forward(sample.batch.input_ids)

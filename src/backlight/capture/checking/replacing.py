@@ -19,7 +19,7 @@ _FROM_WITHIN_REMEDY = (
     "A pass that begins at the changed layer is not the whole pass, so true effects measured in "
     "this way are wrong. Please report it."
 )
-_WHAT = "a tensor replaced by itself"
+_WHAT = "replaced by itself"
 _AGAINST = "the model untouched"
 _REMEDY = (
     "What is put into this site's place does not arrive as it passed, so ablations and "

@@ -39,7 +39,7 @@ def twice(sample: Sample, reference: Measured) -> Iterator[Check]:
 
 def training_mode(sample: Sample, reference: Measured) -> Iterator[Check]:
     """Compare a model that is handed over in training mode with the one in evaluation mode."""
-    what, against = "handed over in training mode", "in evaluation mode"
+    what, against = "in training mode", "in evaluation mode"
     modules = list(sample.subject.model.modules())
     modes = [module.training for module in modules]
     try:
@@ -68,7 +68,7 @@ def looked_at(sample: Sample, reference: Measured) -> Iterator[Check]:
             tapped = subject.forward(batch.input_ids)[batch.valid]
     difference = Difference(num_sites=len(sample.sites), loss=relative_to_largest(tapped, plain))
     yield judged(
-        "output while sites are looked at",
+        "all sites looked at",
         "the model untouched",
         difference,
         EXACT,
@@ -110,7 +110,7 @@ def given_back(before: dict[str, object], after: dict[str, object]) -> Check:
     Returns:
         The check.
     """
-    what, against = "the model after all this", "the model before"
+    what, against = "the model afterwards", "before"
     changed = [name for name, value in before.items() if after[name] != value]
     if changed:
         return failed(what, against, _LEFT.format(what=", ".join(changed)))

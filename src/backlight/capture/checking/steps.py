@@ -23,7 +23,7 @@ from backlight.models.formats import in_format
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 
-_WHAT, _AGAINST = "gradient along a direction", "small steps (float64)"
+_WHAT, _AGAINST = "slope in a direction", "small steps, float64"
 _NUM_SITES = 3
 _SIZES = (1e-3, 1e-4, 1e-5)  # of a step at a token, as shares of the root mean square there
 _MILLIONTH = 1e-6  # of the objective

@@ -13,7 +13,7 @@ from backlight.errors import UnsupportedSiteError
 from backlight.models.blocks import Blocks
 from backlight.models.sites import Site, layer_of
 
-_WHAT, _AGAINST = "zeros run from their layer on", "zeros in a whole pass"
+_WHAT, _AGAINST = "zeros, from their layer", "zeros, the whole pass"
 _NUM_SITES = 3
 _REMEDY = (
     "A pass that begins at the changed layer is not the whole pass, so true effects measured in "

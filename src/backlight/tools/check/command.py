@@ -80,7 +80,7 @@ def check(subject: Subject | None = None, **options: Any) -> Checks:
         >>> checks.is_fine
         True
         >>> str(checks.table["what"][4]), str(checks.table["against"][4])
-        ('alone, pads on the right', 'alone, no pads')
+        ('with pads on the right', 'alone, no pads')
     """
     config = settle(resolve(CheckConfig, None, {"quiet": True, **options}), subject)
     return _checked(config, load(config) if subject is None else subject)

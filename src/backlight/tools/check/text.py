@@ -1,17 +1,21 @@
-"""What ``backlight check`` prints: a line, the table, and what to do."""
+"""What ``backlight check`` prints: the table, what to do, and all of it in a line."""
 
 from collections.abc import Callable
 
+from rich.text import Text
+
 from backlight.models.subject import Subject
 from backlight.surveys.driver.words.checks import judgement_of, sentences_of
-from backlight.surveys.driver.words.printing import Column, Shown, print_shown
-from backlight.surveys.driver.words.sentences import number
+from backlight.surveys.driver.words.printing import Column, Shown
+from backlight.surveys.driver.words.screen import lines_of, print_lines, wrapped
+from backlight.surveys.driver.words.sentences import name, number
 from backlight.tables import Table
 from backlight.tools.check.options import CheckConfig
 
-_CAPTION = (
-    "gradient: largest difference, as a share of the largest gradient of its site in the passage.\n"
-    "loss: largest difference, as a share of the passage's loss."
+_MEANING = (
+    "gradient: the largest difference, as a share of the largest gradient of its site in the "
+    "passage; loss: as a share of the passage's loss; at: where it was. docs/check.md says what is "
+    "fine."
 )
 
 
@@ -23,45 +27,53 @@ def print_checks(config: CheckConfig, subject: Subject, checks: Table) -> None:
         subject: The model.
         checks: The table.
     """
-    line = judgement_of(checks).line
+    line = wrapped([judgement_of(checks).line])
     if config.quiet:
-        print_shown([line])
+        print_lines(line)
         return
-    facts = [subject.facts[name] for name in ("dtype", "attention_kernel") if name in subject.facts]
-    shown = Shown(
-        table=checks,
-        columns=[
-            Column("compared", "what", wraps=True),
-            Column("with", "against", wraps=True),
-            Column("sites", cell=_sites),
-            Column("gradient", cell=_difference("gradient")),
-            Column("at", "site", wraps=True),
-            Column("loss", cell=_difference("loss")),
-            Column("verdict", "verdict"),
-        ],
-        title=f"{config.model_name} ({', '.join(facts)})",
-        caption=_CAPTION,
-    )
+    facts = [subject.facts[key] for key in ("dtype", "attention_kernel") if key in subject.facts]
     told = [
-        f"\n{sentence}"
+        each
         for verdict in ("not fine", "not made")
         for sentence in sentences_of(checks, verdict)
+        for each in (*wrapped([sentence]), Text())
     ]
-    print_shown([shown, *told, f"\n{line}"])
+    print_lines(
+        [
+            *wrapped(
+                [
+                    f"Do different ways to the gradients of {name(config.model_name)} agree "
+                    f"({', '.join(facts)})?"
+                ]
+            ),
+            Text(),
+            *lines_of(_shown(checks)),
+            Text(),
+            *wrapped([_MEANING]),
+            Text(),
+            *told,
+            *line,
+        ]
+    )
 
 
-def _sites(table: Table, row: int) -> str:
-    return str(table["num_sites"][row] or "")
+def _shown(checks: Table) -> Shown:
+    return Shown(
+        table=checks,
+        columns=[
+            Column("verdict", "verdict"),
+            Column("compared", "what", wraps=True),
+            Column("with", "against", wraps=True),
+            Column("gradient", cell=_difference("gradient")),
+            Column("loss", cell=_difference("loss")),
+            Column("at", "site", wraps=True),
+        ],
+    )
 
 
 def _difference(what: str) -> Callable[[Table, int], str]:
-    """Write a difference, and what would be fine."""
-
     def cell(table: Table, row: int) -> str:
         found = float(table[f"{what}_difference"][row])
-        most = float(table[f"{what}_tolerance"][row])
-        if found != found or (found == most == 0):
-            return number(found) if found == 0 else ""
-        return f"{number(found, 2)} {'>' if found > most else '<'} {most:g}"
+        return "" if found != found else number(found, 2)
 
     return cell

@@ -95,9 +95,13 @@ def _name(checks: Table, row: int) -> str:
 def _differences(checks: Table, row: int) -> Iterator[str]:
     gradient, loss = checks["gradient_difference"][row], checks["loss_difference"][row]
     site = str(checks["site"][row])
+    at = f" at {site}" if site else ""
     if gradient == gradient:
+        most = number(float(checks["gradient_tolerance"][row]), 1)
         yield f"; gradients differ by {number(float(gradient), 2)} of the largest"
-    if site:
-        yield f" at {site}"
+        yield f"{at} (fine: {most})"
+    elif site:
+        yield at
     if loss == loss:
-        yield f"; the loss by {number(float(loss), 2)} of it"
+        most = number(float(checks["loss_tolerance"][row]), 1)
+        yield f"; the loss by {number(float(loss), 2)} of it (fine: {most})"
