@@ -42,6 +42,15 @@ def _checks(results: Results) -> Iterator[View]:
             "passages of this text. A difference of gradients is a share of the largest gradient "
             "of the same site in the same passage, one of losses of the passage's loss.",
             table=results.tables[CHECKS],
+            columns={
+                "verdict": "verdict",
+                "what": "compared",
+                "against": "with",
+                "gradient_difference": "gradient",
+                "loss_difference": "loss",
+                "site": "at",
+                "words": "what to do, or why",
+            },
         )
 
 
