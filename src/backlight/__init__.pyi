@@ -14,7 +14,7 @@ from .surveys.flow.call import flow
 from .surveys.layers.call import layers
 from .surveys.loading import load_results
 from .surveys.tokens.call import tokens
-from .tools.check.command import Checks, check
+from .tools.check.command import check
 from .tools.doctor.command import doctor
 from .tools.rules.apply import apply_rule, surrogate_norm
 from .tools.train_sae.command import train_sae
@@ -27,7 +27,6 @@ from .training.watching.watch import Watch, watch
 
 __all__ = [
     "AttentionRule",
-    "Checks",
     "Dictionary",
     "History",
     "Results",

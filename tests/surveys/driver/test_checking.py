@@ -13,7 +13,7 @@ import backlight
 from backlight import cli
 from backlight.capture.checking.check import EXACT, Check
 from backlight.capture.checking.every import Checked
-from backlight.surveys.driver import checking
+from backlight.surveys.driver import checking, conduct
 from backlight.surveys.driver.checking import table_of
 from backlight.surveys.driver.words.checks import check_lines, judgement_of, sentences_of
 from backlight.tables import Table
@@ -128,12 +128,32 @@ def test_a_run_without_it_says_nothing_of_it(options):
     assert check_lines(results.metadata) == []
 
 
-def test_a_run_that_was_begun_without_it_can_be_gone_on_with_it(options, tmp_path):
+def test_a_finished_run_that_was_not_checked_says_so_when_it_is_asked_to(options, tmp_path, caplog):
     backlight.layers(**options, output_dir=tmp_path / "run")
 
-    again = backlight.layers(**options, output_dir=tmp_path / "run", resume=True, check=True)
+    with caplog.at_level(logging.WARNING, logger="backlight"):
+        again = backlight.layers(**options, output_dir=tmp_path / "run", resume=True, check=True)
 
-    assert "checks" not in again.tables  # it was finished, and nothing is left to do
+    assert "checks" not in again.tables
+    assert "was not checked, and nothing is left to do in it" in caplog.text
+
+
+def test_a_run_that_was_stopped_without_it_can_be_gone_on_with_it(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(conduct, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        backlight.layers(**options, output_dir=tmp_path / "run", figures="none")
+    monkeypatch.undo()
+
+    again = backlight.layers(
+        **options, output_dir=tmp_path / "run", resume=True, check=True, figures="none"
+    )
+
+    assert again.tables["checks"].num_rows == 16
+    assert backlight.load_results(tmp_path / "run").metadata["checks"]["not_fine"] == []
+
+
+def stopped(*_):
+    raise KeyboardInterrupt
 
 
 def test_checks_come_to_one_line():

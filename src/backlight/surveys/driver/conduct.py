@@ -1,5 +1,6 @@
 """The one way of every survey: find the run, open model and text, measure, tabulate, write."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.measurement import Findings, Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
+from backlight.surveys.driver.options import CheckOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reading import resolve, same_numbers
 from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.words.screen import (
@@ -28,6 +31,8 @@ from backlight.surveys.driver.words.screen import (
 )
 from backlight.surveys.driver.writing import write
 from backlight.tables import Table
+
+_logger = logging.getLogger(__name__)
 
 
 def asked(
@@ -141,10 +146,14 @@ def conduct(
 
 def _checks(options: Any, measurement: Measurement[Any, Any]) -> Table | None:
     """Check the model's numbers on the text of the run, if that is wanted."""
-    if not getattr(options, "check", False):
+    if not _is_to_check(options):
         return None
     corpus = measurement.corpus
     return check_numbers(corpus.subject, corpus.passages, quiet=options.quiet)
+
+
+def _is_to_check(options: Any) -> bool:
+    return isinstance(options, CheckOptions) and options.check
 
 
 def results_of(
@@ -181,4 +190,11 @@ def _read_back(options: Any, run: RunDirectory) -> Results:
             f"The finished run in {quoted(run.path)} measured other data in memory than was "
             "given now; start anew with overwrite, or name another output_dir."
         )
-    return load_results(run.path)
+    results = load_results(run.path)
+    if _is_to_check(options) and CHECKS not in results.tables:
+        _logger.warning(
+            "The finished run in %s was not checked, and nothing is left to do in it; check the "
+            "model by itself with `backlight check`.",
+            quoted(run.path),
+        )
+    return results
