@@ -89,6 +89,11 @@ def _overflow(model, x):
     return (x * 60_000.0) / 60_000.0
 
 
+def _faint(model, x):
+    del model
+    return x * 1e-6
+
+
 def _hooks_counted(model, x):
     return x * (1 + 0.1 * sum(len(module._forward_hooks) > 0 for module in model.modules()))
 
@@ -111,6 +116,7 @@ FAULTS = {
     "halved on the way back": _halved_on_the_way_back,
     "large numbers": _large_numbers,
     "overflow": _overflow,
+    "faint": _faint,
     "hooks counted": _hooks_counted,
     "weights written": _weights_written,
     "not finite": _not_finite,

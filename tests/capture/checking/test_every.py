@@ -122,6 +122,16 @@ def test_an_overflow_of_float16_is_said_to_be_none_in_float32():
     assert "the first site that is not finite is" in words
 
 
+def test_gradients_that_are_too_small_for_float16_are_counted():
+    check = checks_of(unsound("faint", torch.float16))["share of zeros in float16"]
+
+    assert check.verdict == "not fine"
+    assert check.gradient > 0.5
+    assert check.words == (
+        "So many gradients are too small for float16 and are zero. Use --dtype float32 or bfloat16."
+    )
+
+
 def test_gradients_under_another_rule_are_not_held_against_derivatives():
     subject = subject_of("llama")
     checks = checks_of(replace(subject, facts={**subject.facts, "backward": "frozen"}))

@@ -116,8 +116,7 @@ def conduct(
         {**measurement.corpus.material, **measurement.material},
         masks=measurement.masks,
     )
-    checks = _checks(options, measurement)
-    clock.lap("numerical_checks")
+    checks = _checks(options, measurement, clock)
     restore_checkpoint(directory, measurement.state)
     bar = Bar(
         measurement.title,
@@ -144,12 +143,14 @@ def conduct(
     return results
 
 
-def _checks(options: Any, measurement: Measurement[Any, Any]) -> Table | None:
+def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> Table | None:
     """Check the model's numbers on the text of the run, if that is wanted."""
     if not _is_to_check(options):
         return None
     corpus = measurement.corpus
-    return check_numbers(corpus.subject, corpus.passages, quiet=options.quiet)
+    checks = check_numbers(corpus.subject, corpus.passages, quiet=options.quiet)
+    clock.lap("numerical_checks")
+    return checks
 
 
 def _is_to_check(options: Any) -> bool:
