@@ -86,6 +86,15 @@ def test_no_other_file_of_a_run_depends_on_it(options, tmp_path):
     assert all(np.array_equal(array, same[name]) for name, array in arrays.items())
 
 
+@pytest.mark.parametrize("more", [[], ["--table"]], ids=["screen", "tables"])
+def test_a_survey_of_prompts_tells_it_too(more, capsys):
+    words = ["tokens", "--task_type", "distance", "--n_samples", "3", "--target_layers", "0"]
+
+    assert cli.main([*words, "--check", *more]) == 0
+
+    assert LINE in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["flow", "tokens", "sae"])
 def test_every_survey_of_a_model_has_it(name, options):
     from zoo.dictionaries import random_dictionary

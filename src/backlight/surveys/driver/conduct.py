@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from backlight.surveys.driver.options import CheckOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reading import resolve, same_numbers
 from backlight.surveys.driver.starting import begin, find_run
-from backlight.surveys.driver.words.checks import CHECKS
+from backlight.surveys.driver.words.checks import CHECKS, check_lines
 from backlight.surveys.driver.words.printing import print_shown
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.words.screen import (
@@ -74,12 +75,13 @@ def run(survey: Survey, options: Any) -> None:
         return
     refuse_contradiction(options)
     results = conduct(survey, options)
+    checks = check_lines(results.metadata)
     print_results(
         options,
         results,
         summary=printed.summary(results),
-        brief=printed.brief(options, results),
-        tables=printed.tables(options, results),
+        brief=chain(printed.brief(options, results), checks),
+        tables=chain(printed.tables(options, results), checks),
         places=where_it_went(results, survey.name, survey.picture),
     )
 

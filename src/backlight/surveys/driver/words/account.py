@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from backlight.surveys.driver.words.checks import check_lines
-
 _REASONS = {
     "blank": "blank",
     "too_short": "of too few characters (--min_characters)",
@@ -41,7 +39,7 @@ def tell_account(account: Mapping[str, Any], max_length: int) -> str:
 
 
 def corpus_lines(options: Any, metadata: Mapping[str, Any]) -> list[str]:
-    """Describe what a reader of any table of a corpus must know: the text, the model, its checks.
+    """Describe what a reader of any table of a corpus must know: what was left out, which model.
 
     Args:
         options: The options of the run.
@@ -52,4 +50,4 @@ def corpus_lines(options: Any, metadata: Mapping[str, Any]) -> list[str]:
     """
     told = tell_account(metadata.get("text", {}), options.max_length)
     model = f"Model: {metadata['note']}." if "note" in metadata else ""
-    return [line for line in (told, model, *check_lines(metadata)) if line]
+    return [line for line in (told, model) if line]
