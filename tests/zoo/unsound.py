@@ -27,11 +27,14 @@ class Unsound(nn.Module):
     def forward(self, ids):
         x = self.embedding(ids)
         for layer in self.layers:
-            x = x + layer(x)
+            y = layer(x)
+            x = x + y * getattr(y, "factor", 1.0)
         return self.out(FAULTS[self.fault](self, x) if self.fault else x)
 
 
 class _Layer(nn.Module):
+    leaves_a_note = False
+
     def __init__(self):
         super().__init__()
         self.past = nn.Linear(WIDTH, WIDTH)
@@ -39,7 +42,10 @@ class _Layer(nn.Module):
 
     def forward(self, x):
         counts = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]
-        return self.mlp(self.past(x).cumsum(dim=1) / counts)
+        y = self.mlp(self.past(x).cumsum(dim=1) / counts)
+        if self.leaves_a_note:
+            y.factor = 1.1  # which another tensor in its place does not have
+        return y
 
 
 def _company(model, x):
@@ -89,6 +95,11 @@ def _overflow(model, x):
     return (x * 60_000.0) / 60_000.0
 
 
+def _notes_on_tensors(model, x):
+    del model
+    return x
+
+
 def _faint(model, x):
     del model
     return x * 1e-6
@@ -116,6 +127,7 @@ FAULTS = {
     "halved on the way back": _halved_on_the_way_back,
     "large numbers": _large_numbers,
     "overflow": _overflow,
+    "notes on tensors": _notes_on_tensors,
     "faint": _faint,
     "hooks counted": _hooks_counted,
     "weights written": _weights_written,
@@ -128,4 +140,6 @@ def unsound(fault=None, dtype=torch.float32):
     model = Unsound().to(dtype)
     subject = subject_from_module(model, WordTokenizer(), name="unsound")
     model.fault = fault
+    for layer in model.layers:
+        layer.leaves_a_note = fault == "notes on tensors"
     return subject

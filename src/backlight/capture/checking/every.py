@@ -1,13 +1,13 @@
 """All checks of a model, one after another."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from backlight.capture.checking.alone import alone
 from backlight.capture.checking.batching import batching
-from backlight.capture.checking.check import Check, failed, passed
+from backlight.capture.checking.check import Check, failed, not_made, passed
 from backlight.capture.checking.heads import heads
 from backlight.capture.checking.kernels import kernels
 from backlight.capture.checking.measured import Measured
@@ -23,9 +23,12 @@ from backlight.capture.checking.states import (
 )
 from backlight.capture.checking.steps import steps
 from backlight.capture.checking.within import within
-from backlight.errors import NonFiniteError
+from backlight.errors import NonFiniteError, SilentSiteError, UnsupportedSiteError
+from backlight.models.sites import Site
 
-_CHECKS: Mapping[str, Callable[[Sample, Measured], Iterable[Check]]] = {
+_Making = Callable[[Sample, Measured], Iterable[Check]]
+
+_CHECKS: Mapping[str, _Making] = {
     "the same again": twice,
     "training mode": training_mode,
     "looking": looked_at,
@@ -68,17 +71,51 @@ def check_all(sample: Sample) -> Iterator[Checked]:
     Yields:
         What each check found, as it is made. If the numbers are not finite, only what still makes
         sense.
+
+    Raises:
+        ModelError: If the model fails, or writes into its own weights.
     """
     before = condition_of(sample.subject.model)
+    sample, left_out = _usable(sample)
     first, reference = _finite(sample)
     chosen = _CHECKS if reference is not None else {}
     names = [*chosen, ""]
-    yield Checked(following=names[0], checks=[first])
+    yield Checked(following=names[0], checks=[*left_out, first])
     if reference is not None:
-        for following, making in zip(names[1:], chosen.values(), strict=True):
-            yield Checked(following=following, checks=list(making(sample, reference)))
+        for following, (name, making) in zip(names[1:], chosen.items(), strict=True):
+            yield Checked(following=following, checks=_made(name, making, sample, reference))
     after = condition_of(sample.subject.model)
     yield Checked(following="", checks=[given_back(before, after)])
+
+
+def _made(name: str, making: _Making, sample: Sample, reference: Measured) -> list[Check]:
+    try:
+        return list(making(sample, reference))
+    except NonFiniteError as error:
+        return [failed(name, "as it is used", str(error))]
+    except (UnsupportedSiteError, SilentSiteError) as error:
+        return [not_made(name, "as it is used", str(error))]
+
+
+def _usable(sample: Sample) -> tuple[Sample, list[Check]]:
+    """Leave out sites of modules that nobody knows which turn out to hold nothing on this text."""
+    if sample.subject.wiring is not None or not _reasons(sample, sample.sites):
+        return sample, []  # of a known family all sites were proven
+    reasons = {site.name: why for site in sample.sites for why in _reasons(sample, [site])}
+    kept = [site for site in sample.sites if site.name not in reasons]
+    return replace(sample, sites=kept), [
+        not_made(f"gradient at {name}", "the other sites", why) for name, why in reasons.items()
+    ]
+
+
+def _reasons(sample: Sample, sites: Sequence[Site]) -> list[str]:
+    try:
+        sample.measure(sites=sites)
+    except (UnsupportedSiteError, SilentSiteError) as error:
+        return [str(error)]
+    except NonFiniteError:
+        return []  # which is told of all sites together
+    return []
 
 
 def _finite(sample: Sample) -> tuple[Check, Measured | None]:

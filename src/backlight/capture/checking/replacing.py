@@ -9,10 +9,12 @@ from backlight.capture.checking.check import EXACT, Check, judged, not_made
 from backlight.capture.checking.difference import Difference, relative, relative_to_largest
 from backlight.capture.checking.measured import Measured
 from backlight.capture.checking.sample import Sample
+from backlight.capture.checking.states import only_seen
 from backlight.capture.record import record_activations
 from backlight.capture.splice import splicing
 from backlight.models.lending import borrowed
 from backlight.models.sites import Site, kind_of
+from backlight.models.taps import tapping
 
 _FROM_WITHIN = "a change, run from its layer on"
 _FROM_WITHIN_REMEDY = (
@@ -20,7 +22,7 @@ _FROM_WITHIN_REMEDY = (
     "this way are wrong. Please report it."
 )
 _WHAT = "replaced by itself"
-_AGAINST = "the model untouched"
+_AGAINST = "as it passed"
 _REMEDY = (
     "What is put into this site's place does not arrive as it passed, so ablations and "
     "reconstructions there are wrong. Use another site, and please report it."
@@ -45,7 +47,8 @@ def replacing(sample: Sample, reference: Measured) -> Iterator[Check]:
 def _changes(sample: Sample, sites: Sequence[Site]) -> Difference:
     """Find the largest change of the output or of a passage's loss that any kind of site makes."""
     subject, batch = sample.subject, sample.short_batch
-    with borrowed(subject.model):
+    # All are looked at all the time, since hooks switch fast ways through some modules off.
+    with borrowed(subject.model), tapping(subject, sites, only_seen):
         kept = record_activations(subject, batch, sites).activations
         plain = _outcome(sample, {})
         shares = {

@@ -59,24 +59,20 @@ def training_mode(sample: Sample, reference: Measured) -> Iterator[Check]:
 
 
 def looked_at(sample: Sample, reference: Measured) -> Iterator[Check]:
-    """Compare the model's output with and without hooks at all sites, bit for bit."""
+    """Compare the model's output with and without hooks at all sites."""
     del reference
     batch, subject = sample.batch, sample.subject
     with torch.no_grad(), borrowed(subject.model):
         plain = subject.forward(batch.input_ids)[batch.valid].clone()
-        with tapping(subject, sample.sites, _seen):
+        with tapping(subject, sample.sites, only_seen):
             tapped = subject.forward(batch.input_ids)[batch.valid]
     difference = Difference(num_sites=len(sample.sites), loss=relative_to_largest(tapped, plain))
-    yield judged(
-        "all sites looked at",
-        "the model untouched",
-        difference,
-        EXACT,
-        remedy=_LOOKED_AT,
-    )
+    # Not to the bit: PyTorch has a fast way through some modules, which hooks switch off.
+    yield sample.judged("all sites looked at", "the model untouched", difference, remedy=_LOOKED_AT)
 
 
-def _seen(site: Site, tensor: Tensor) -> Tensor:
+def only_seen(site: Site, tensor: Tensor) -> Tensor:
+    """Look at a site's tensor and let it pass."""
     del site
     return tensor
 
