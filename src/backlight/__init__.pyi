@@ -14,6 +14,7 @@ from .surveys.flow.call import flow
 from .surveys.layers.call import layers
 from .surveys.loading import load_results
 from .surveys.tokens.call import tokens
+from .tools.check.command import check
 from .tools.doctor.command import doctor
 from .tools.rules.apply import apply_rule, surrogate_norm
 from .tools.train_sae.command import train_sae
@@ -35,6 +36,7 @@ __all__ = [
     "Watch",
     "apply_rule",
     "attention_backward",
+    "check",
     "dictionary_from_object",
     "doctor",
     "find_dictionaries",

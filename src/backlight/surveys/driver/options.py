@@ -210,6 +210,16 @@ class ShownRunOptions(RunOptions):
     )
 
 
+class CheckOptions(Options):
+    """Whether a survey checks the model's numbers first; none of its own depends on it."""
+
+    check: Flag = Field(
+        default=False,
+        description="First check the model's numbers on a few passages, as `backlight check` does, "
+        "and keep the table with the results.",
+    )
+
+
 class AggregateOptions(Options):
     """What is measured, and how tokens are made into one number for each dimension."""
 
@@ -259,5 +269,5 @@ class PathOptions(Options):
         return path
 
 
-class SurveyConfig(ShownRunOptions, AggregateOptions, CorpusOptions, ModelOptions):
+class SurveyConfig(ShownRunOptions, CheckOptions, AggregateOptions, CorpusOptions, ModelOptions):
     """Options that every survey of a corpus has."""
