@@ -70,7 +70,7 @@ def run(survey: Survey, options: Any) -> None:
     print_results(
         options,
         results,
-        summary=printed.summary(results),
+        summary=SurveyPresentation(survey).summary(results),
         brief=printed.brief(options, results),
         tables=printed.tables(options, results),
         places=where_it_went(results, survey.name, survey.picture),

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from backlight.surveys.driver.options import (
+    BackwardOptions,
     CorpusOptions,
     Layers,
     LossReduction,
@@ -13,7 +14,7 @@ from backlight.surveys.driver.options import (
 )
 
 
-class FlowConfig(ShownRunOptions, CorpusOptions, ModelOptions):
+class FlowConfig(ShownRunOptions, CorpusOptions, BackwardOptions, ModelOptions):
     """Measure what norms, attention and residual paths do to the gradient on its way back.
 
     One forward and one backward pass over a corpus serves all views. Prints what was found in three
