@@ -18,13 +18,21 @@ class NormForm:
 
     Attributes:
         is_centred: It takes the mean out (layer norm); if not, it is an RMS norm.
-        gain: What it multiplies by last, None if by nothing.
+        gain: What it multiplies by last: ``weight``, ``one_plus_weight``, or None for nothing.
         eps: What it adds under the root.
     """
 
     is_centred: bool
-    gain: Tensor | None
+    gain: str | None
     eps: float
+
+    def gain_of(self, norm: Any) -> Tensor | None:
+        """Read what a norm multiplies by last, as it is now."""
+        if self.gain is None:
+            return None
+        weight: Tensor = norm.weight.detach()
+        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        return weight if self.gain == "weight" else 1 + weight
 
 
 @final
@@ -36,7 +44,9 @@ class FixedScale(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, run: Callable[[Tensor], Tensor], form: NormForm) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, run: Callable[[Tensor], Tensor], form: NormForm, gain: Tensor | None
+    ) -> Tensor:
         """Run the norm itself.
 
         Args:
@@ -44,6 +54,7 @@ class FixedScale(torch.autograd.Function):
             x: What is normalised, over its last axis.
             run: The norm.
             form: What it computes.
+            gain: What it multiplies by last.
 
         Returns:
             What it gives.
@@ -52,21 +63,20 @@ class FixedScale(torch.autograd.Function):
         if form.is_centred:
             values = values - values.mean(dim=-1, keepdim=True)
         ctx.save_for_backward((values.square().mean(dim=-1, keepdim=True) + form.eps).rsqrt())
-        ctx.form, ctx.dtype = form, x.dtype
+        ctx.is_centred, ctx.gain, ctx.dtype = form.is_centred, gain, x.dtype
         return run(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """Go back through the fixed scale, the gain and the mean."""
         (scale,) = ctx.saved_tensors
-        form: NormForm = ctx.form
         gradient = gradients[0].to(scale.dtype)
-        if form.gain is not None:
-            gradient = gradient * form.gain.to(scale.dtype)
+        if ctx.gain is not None:
+            gradient = gradient * ctx.gain.to(scale.dtype)
         gradient = gradient * scale
-        if form.is_centred:
+        if ctx.is_centred:
             gradient = gradient - gradient.mean(dim=-1, keepdim=True)
-        return gradient.to(ctx.dtype), None, None
+        return gradient.to(ctx.dtype), None, None, None
 
 
 @final

@@ -6,7 +6,7 @@ a softmax that the rule has missed shows as a step that is none of these.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from torch.autograd.graph import GradientEdge, Node
 
@@ -18,6 +18,10 @@ _PLACING = {
 }
 _ONE_SIDED = {"Mul", "Mm", "Bmm", "Addmm", "Baddbmm"}
 _OWN = {"FixedScale", "FixedRatio", "HalfEach"}
+_NORMALISING = {
+    *("Rsqrt", "Sqrt", "NativeLayerNorm", "FusedRmsNorm", "NativeGroupNorm", "NativeBatchNorm"),
+    *("LinalgVectorNorm", "Norm", "Var", "Std"),
+}
 _NAME = re.compile(r"^(?P<step>.+?)(?:Backward\d*)?$")
 _VALUE = 2  # the place of v among what the fused attention functions take
 
@@ -32,7 +36,22 @@ def steps_left(start: Node, leaps: Mapping[Node, GradientEdge]) -> list[str]:
     Returns:
         What autograd calls the steps, each once, in the order in which they were found.
     """
-    found: dict[str, None] = {}
+    return list({node.name(): None for node in _walk(start, leaps) if not _is_linear(node)})
+
+
+def norms_left(start: Node) -> list[str]:
+    """Walk a graph back, and list the steps that only norms take.
+
+    Args:
+        start: Where to begin.
+
+    Returns:
+        What autograd calls the steps, each once.
+    """
+    return list({node.name(): None for node in _walk(start, {}) if _step(node) in _NORMALISING})
+
+
+def _walk(start: Node, leaps: Mapping[Node, GradientEdge]) -> Iterator[Node]:
     waiting, seen = [start], {start}
     while waiting:
         node = waiting.pop()
@@ -40,17 +59,19 @@ def steps_left(start: Node, leaps: Mapping[Node, GradientEdge]) -> list[str]:
             following = [leaps[node].node]
         else:
             following = [each for each, _ in node.next_functions if each is not None]
-            if not _is_linear(node):
-                found[node.name()] = None
+            yield node
         fresh = [each for each in following if each not in seen]
         seen.update(fresh)
         waiting.extend(fresh)
-    return list(found)
+
+
+def _step(node: Node) -> str:
+    match = _NAME.match(node.name())
+    return node.name() if match is None else match["step"]
 
 
 def _is_linear(node: Node) -> bool:
-    match = _NAME.match(node.name())
-    step = node.name() if match is None else match["step"]
+    step = _step(node)
     places = [place for place, (each, _) in enumerate(node.next_functions) if each is not None]
     if step.startswith("ScaledDotProduct"):
         return places == [_VALUE]

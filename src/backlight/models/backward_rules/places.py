@@ -1,10 +1,8 @@
 """Where in a model a rule acts: its norms, its MLPs and their nonlinearities."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from backlight.errors import UnsupportedSiteError
 from backlight.models.backward_rules.functions import NormForm
@@ -77,20 +75,9 @@ def _norms(
     ]
     found: list[tuple[nn.Module, NormForm]] = []
     for path, (is_centred, gain, eps) in norm_forms(model, family, sites).items():
-        module = model.get_submodule(path)
-        form = NormForm(is_centred=is_centred, gain=_gain(module, gain), eps=eps)
-        found.append((module, form))
+        form = NormForm(is_centred=is_centred, gain=gain, eps=eps)
+        found.append((model.get_submodule(path), form))
     return tuple(found)
-
-
-def _gain(module: Any, kind: str | None) -> Tensor | None:
-    if kind is None:
-        return None
-    weight: Tensor = module.weight.detach()
-    if kind == "weight":
-        return weight
-    # 1 + a small number is lost in half precision
-    return 1 + weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 
 def _acts(block: nn.Module) -> list[nn.Module]:

@@ -2,7 +2,7 @@
 
 A rule that is skipped somewhere gives plausible numbers without a sign of it. So when a subject is
 put under a rule, a few tokens are run: the forward pass must be the model's own bit for bit; each
-norm and each attention must go back as the rule's formula says, computed densely from the values;
+norm, attention and nonlinearity must go back as its formula says, computed from the values;
 no other step may be left that is not linear (``graph``); and with ``relp``, gradient times
 activation must add up to one number in every layer, but for what biases take (``conservation``).
 """
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
+from backlight.models.backward import explaining
 from backlight.models.backward_rules.conservation import prove_conservation
-from backlight.models.backward_rules.graph import steps_left
+from backlight.models.backward_rules.graph import norms_left, steps_left
+from backlight.models.backward_rules.nonlinear import prove_nonlinearities
 from backlight.models.backward_rules.pattern import pattern_of
-from backlight.models.backward_rules.places import BEHIND_THE_PATTERN
+from backlight.models.backward_rules.places import BEHIND_THE_PATTERN, Places
 from backlight.models.backward_rules.rule import Rule, unproven
 from backlight.models.lending import borrowed
 from backlight.models.norms import NormPlace, norm_places
@@ -28,19 +30,21 @@ from backlight.models.subject import AttentionCall, Subject
 from backlight.models.taps import per_token, tapping
 
 
-def prove_rule(plain: Subject, subject: Subject, rule: Rule) -> None:
+def prove_rule(plain: Subject, subject: Subject, rule: Rule, places: Places) -> None:
     """Check on a few tokens that a subject computes as before, and goes back by a rule.
 
     Args:
         plain: The model without the rule.
         subject: The model under the rule.
         rule: The rule.
+        places: Where it acts.
 
     Raises:
         UnsupportedSiteError: If anything of this is not so; the message says what.
+        ModelError: If autograd fails.
     """
     tokens = probe_tokens(plain, int(plain.sites["logits"].width or 0))
-    with borrowed(plain.model):
+    with borrowed(plain.model), explaining(subject.name):
         seen = _run(subject, tokens)
         with torch.no_grad():
             own = plain.forward(tokens)
@@ -51,6 +55,7 @@ def prove_rule(plain: Subject, subject: Subject, rule: Rule) -> None:
             _prove_attention(layer, seen, subject, rule)
         _prove_nothing_left(seen, subject, rule)
         if rule == "relp":
+            prove_nonlinearities(subject, places.nonlinearities, tokens)
             prove_conservation(subject, tokens)
 
 
@@ -125,15 +130,21 @@ def _back(seen: _Pass, end: str, start: str, gradient: Tensor) -> Tensor | None:
     return found
 
 
+def _rows(site: Site, tensor: Tensor, seen: _Pass) -> Tensor:
+    """Lay a site's tensor out as one row for each token."""
+    return per_token(site, tensor, seen.output.shape[:2])
+
+
 def _prove_norm(norm: NormPlace, seen: _Pass, subject: Subject, rule: Rule) -> None:
     """Hold a norm against its formula, and its way back against the formula with a fixed scale."""
-    x, out = seen.values[norm.entry.name], seen.values[norm.out.name]
+    x, out = (_rows(site, seen.values[site.name], seen) for site in (norm.entry, norm.out))
     if not is_close(norm.apply(x).to(out.dtype), out):
         what = f"{norm.out.name} is not what the norm's formula gives"
         raise unproven(subject.name, rule, what)
-    gradient = _random_like(out)
+    gradient = _random_like(seen.values[norm.out.name])
+    expected = _through_fixed_scale(norm, x, _rows(norm.out, gradient, seen)).to(x.dtype)
     found = _back(seen, norm.out.name, norm.entry.name, gradient)
-    if found is None or not is_close(found, _through_fixed_scale(norm, x, gradient).to(x.dtype)):
+    if found is None or not is_close(_rows(norm.entry, found, seen), expected):
         what = f"the gradient at {norm.entry.name} is not that of the norm with a fixed scale"
         raise unproven(subject.name, rule, what)
 
@@ -160,15 +171,14 @@ def _prove_attention(layer: int, seen: _Pass, subject: Subject, rule: Rule) -> N
     if call.query.requires_grad or call.key.requires_grad:
         raise unproven(subject.name, rule, f"the pattern in layer {layer} is not held fixed")
     pattern, gradient = pattern_of(call), _random_like(seen.values[out.name])
-    shape = call.query.shape[0], call.query.shape[2]
     groups = call.query.shape[1] // call.value.shape[1]
     v = call.value.detach().cpu().double().repeat_interleave(groups, dim=1)
     z = (pattern @ v).transpose(1, 2).flatten(2)
-    if not is_close(z.to(gradient), per_token(out, seen.values[out.name], shape)):
+    if not is_close(z.to(gradient), _rows(out, seen.values[out.name], seen)):
         raise unproven(
             subject.name, rule, f"{out.name} is not the pattern's mixture of {value.name}"
         )
-    rows = per_token(out, gradient, shape).cpu().double()
+    rows = _rows(out, gradient, seen).cpu().double()
     heads = rows.unflatten(2, (pattern.shape[1], -1)).transpose(1, 2)
     expected = (pattern.mT @ heads).unflatten(1, (-1, groups)).sum(dim=2)
     found = _back(seen, out.name, value.name, gradient)
@@ -185,7 +195,8 @@ def _prove_nothing_left(seen: _Pass, subject: Subject, rule: Rule) -> None:
             seen.edges[f"layers.{layer}.mlp.out"].node: seen.edges[f"layers.{layer}.mlp.in"]
             for layer in range(subject.num_layers)
         }
-    left = steps_left(get_gradient_edge(seen.output).node, leaps)
+    start = get_gradient_edge(seen.output).node
+    left = steps_left(start, leaps) or norms_left(start)
     if left:
         what = (
             f"{', '.join(left)} stands in the way back, which is neither linear nor a step that "

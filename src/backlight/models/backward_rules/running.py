@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from backlight.models.backward_rules.functions import FixedRatio, FixedScale, HalfEach
+from backlight.models.backward_rules.functions import FixedRatio, FixedScale, HalfEach, NormForm
 from backlight.models.backward_rules.places import Places
 from backlight.models.backward_rules.rule import Rule
 from backlight.models.subject import AttentionCall, Subject
@@ -41,7 +41,9 @@ class Running:
         """Run it."""
         with ExitStack() as stack:
             for norm, form in self.places.norms:
-                stack.enter_context(_running_by(norm, partial(_with_fixed_scale, form=form)))
+                stack.enter_context(
+                    _running_by(norm, partial(_with_fixed_scale, norm=norm, form=form))
+                )
             stack.enter_context(self.subject.tap_attention(_hold_pattern))
             if self.rule == "relp":
                 for nonlinearity in self.places.nonlinearities:
@@ -68,9 +70,11 @@ def _running_by(
             module.forward = own
 
 
-def _with_fixed_scale(run: Callable[[Tensor], Tensor], *, form: Any) -> Callable[[Tensor], Tensor]:
+def _with_fixed_scale(
+    run: Callable[[Tensor], Tensor], *, norm: nn.Module, form: NormForm
+) -> Callable[[Tensor], Tensor]:
     def forward(hidden_states: Tensor) -> Tensor:
-        return FixedScale.apply(hidden_states, run, form)
+        return FixedScale.apply(hidden_states, run, form, form.gain_of(norm))
 
     return forward
 

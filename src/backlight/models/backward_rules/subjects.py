@@ -64,7 +64,7 @@ def with_backward(subject: Subject, rule: Rule) -> Subject:
         sites=_without_pattern(subject.sites, rule),
         facts={**subject.facts, "backward": rule, "note": _note(subject.facts, rule)},
     )
-    prove_rule(subject, under_rule, rule)
+    prove_rule(subject, under_rule, rule, running.places)
     return under_rule
 
 
