@@ -38,6 +38,19 @@ def told(config: Mapping[str, object]) -> list[str]:
     return [f"Experimental, not the derivative: by the rule {rule}, {MEANING[rule]}."]
 
 
+def beside(config: Mapping[str, object]) -> str:
+    """Say behind a title by which rule gradients went back; empty if by the derivative.
+
+    Args:
+        config: The options of a run, perhaps of an earlier version.
+
+    Returns:
+        What is to be added.
+    """
+    rule = str(config.get("backward", "true"))
+    return f", by the rule {rule}" if rule in MEANING else ""
+
+
 def unproven(name: str, rule: Rule, what: str) -> UnsupportedSiteError:
     """Say that a rule does not hold for a model.
 

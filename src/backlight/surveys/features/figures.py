@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from backlight.models.backward_rules.rule import beside
 from backlight.report.colours import MODES, STAR
 from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
 from backlight.report.drawing import Drawing
@@ -66,6 +67,7 @@ def draw(results: Results) -> Iterator[Drawing]:
 def _title(options: Any) -> str:
     where = "where they fire, " if options["active_only"] else ""
     how = "" if options["aggregate_by"] == "values" else f" (splice {options['splice']})"
+    how += beside(options)
     return f"{_TITLES[options['aggregate_by']]}, {where}{options['model_name']}{how}"
 
 

@@ -9,6 +9,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from backlight.models.backward_rules.rule import beside
 from backlight.report.colours import MODES, SEQUENTIAL
 from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
 from backlight.report.drawing import Drawing
@@ -37,7 +38,8 @@ def draw(results: Results) -> Iterator[Drawing]:
     """
     options, tables = results.config, results.tables
     noun = NOUNS[options["aggregate_by"]]
-    title = f"{_TITLES[options['aggregate_by']]} at {options['site']}, {options['model_name']}"
+    what, where = _TITLES[options["aggregate_by"]], options["site"]
+    title = f"{what} at {where}, {options['model_name']}{beside(options)}"
     variants = variants_of(results, "dimension")
     modes = list(dict.fromkeys(variant.mode for variant in variants))
     profile = partial(_depth_profile, tables["layers"], modes, title)
