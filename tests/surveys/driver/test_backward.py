@@ -86,7 +86,7 @@ def test_plain_runs_say_nothing_of_rules(survey, capsys):
 def test_a_run_is_not_resumed_under_another_rule(options, place):
     first = {**options, "layers": 0, "output_dir": place / "run", "figures": "none"}
     backlight.layers(**first, backward="frozen")
-    with pytest.raises(RunDirectoryError, match="XX"):
+    with pytest.raises(RunDirectoryError, match=r"other options .backward: .frozen. -> .relp"):
         backlight.layers(**first, backward="relp", resume=True)
 
 
