@@ -2,11 +2,11 @@
 
     python benchmarks/backward.py wikitext2_raw_test.txt [--passages 8] [--units 90]
 
-First-order predictions, gradient times change, against the true change of the objective, one forward
-pass for each unit. Two objectives. Contrasts: indirect objects ("When Mary and John went to the shop,
-John gave a book to"), the logit of the one name less that of the other, each unit patched at all
-tokens from the paired prompt, in which the other name gives. Corpus: the loss of passages, units set
-to zero. Intervals are 95 % bootstrap over pairs or passages.
+First-order predictions, gradient times change, against the true change of the objective, for each
+unit one forward pass from its layer on. Two objectives. Contrasts: indirect objects ("When Mary and
+John went to the shop, John gave a book to"), the logit of the one name less that of the other; each
+unit is patched at all tokens from the paired prompt, in which the other gives. Corpus: the loss of
+passages; units are set to zero. Intervals are 95 % bootstrap over pairs or passages.
 """
 
 import argparse

@@ -1,5 +1,8 @@
 """What is proven of a rule when a model is put under it, and what is refused."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -234,3 +237,23 @@ def test_weights_that_are_learned_after_the_proof_count():
         [site],
     )
     assert torch.equal(later.gradients[site.name], fresh.gradients[site.name])
+
+
+def test_the_docs_table_lists_every_architecture_with_the_rules_that_it_passes():
+    page = Path(__file__).parents[3] / "docs" / "backward.md"
+    rows = re.findall(
+        r"^\| (`.*`) \| (yes|no) \| (yes|no) \|$", page.read_text("utf-8"), re.MULTILINE
+    )
+    told = {
+        kind.strip("`"): {"frozen": frozen == "yes", "relp": relp == "yes"}
+        for kinds, frozen, relp in rows
+        for kind in kinds.split(", ")
+    }
+    found = {
+        CONFIGS[name][0]: {
+            "frozen": of_interface(name),
+            "relp": of_interface(name) and name not in EXPERTS,
+        }
+        for name in CONFIGS
+    }
+    assert told == found
