@@ -63,7 +63,7 @@ def test_every_account_of_a_run_says_by_which_rule_it_went(survey, place, capsys
     printed = capsys.readouterr().out.replace("\n", " ")
     assert printed.startswith(SAID)
     assert NOTE in printed
-    assert "Gradients go back by the experimental rule frozen, proven for" in caplog.text
+    assert "Gradients go back by the experimental rule frozen, which was proven on" in caplog.text
     results = backlight.load_results(place / "run")
     assert results.presentation.summary(results)[0].startswith(SAID)
     for name in ("config.yaml", "metadata.json", "manifest.json", "index.html"):

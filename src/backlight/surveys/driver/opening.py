@@ -211,10 +211,9 @@ def _tell_rule(subject: Subject) -> None:
     rule = rule_of(subject)
     if rule != "true":
         _logger.warning(
-            "Gradients go back by the experimental rule %s, proven for %s; they are not the "
-            "derivative.",
+            "Gradients go back by the experimental rule %s, which was proven on this model; they "
+            "are not the derivative.",
             rule,
-            subject.name,
         )
 
 
