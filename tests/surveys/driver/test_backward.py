@@ -104,3 +104,8 @@ def test_flow_refuses_a_subject_under_a_rule(options, subject):
 def test_queries_are_refused_under_a_rule(options, subject):
     with pytest.raises(UnsupportedSiteError, match="acts through the attention pattern alone"):
         backlight.layers(subject=subject, backward="frozen", site="attn.q", **options)
+
+
+def test_paths_are_refused_under_a_rule(options, subject):
+    with pytest.raises(ConfigError, match="adds up to the true effect because it is the derivat"):
+        backlight.layers(subject=subject, backward="frozen", path=2, layers=1, **options)

@@ -14,6 +14,7 @@ from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig
@@ -179,8 +180,8 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         measurement: What was measured.
 
     Returns:
-        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``; one array for each
-        layer and way to aggregate.
+        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``, of paths also
+        ``completeness``; one array for each layer and way to aggregate.
     """
     state, corpus, quantity = measurement.state, measurement.corpus, options.aggregate_by
     by_layer = site_results(state, measurement.plan)
@@ -189,6 +190,7 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         layer: {mode: getattr(result.moments, mode) for mode in options.modes}
         for layer, result in by_layer.items()
     }
+    changes = {} if state.completeness is None else state.completeness.sites
     return findings_of(
         options,
         corpus,
@@ -198,10 +200,14 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
             dimension_table(by_layer, quantity),
             histogram_table(by_layer, quantity),
             top_token_table(by_layer, quantity, corpus.passages, decode),
+            *completeness_tables(
+                changes, weight=weight_of(corpus, options.loss_reduction), unit="nats"
+            ),
         ),
         metadata={
             "loss_nats_per_token": state.loss.nats_per_token,
             "num_tokens": corpus.passages.num_tokens,
         },
+        statistics=completeness_arrays(changes),
         site=options.site,
     )

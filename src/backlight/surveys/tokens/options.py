@@ -16,6 +16,7 @@ from backlight.surveys.driver.options import (
     Layers,
     Listed,
     ModelOptions,
+    PathOptions,
     ShownRunOptions,
 )
 
@@ -48,7 +49,7 @@ _YamlOnly = Annotated[_Anything, Parameter(parse=False)]
 _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
 
 
-class TokensConfig(ShownRunOptions, BackwardOptions, ModelOptions):
+class TokensConfig(PathOptions, ShownRunOptions, BackwardOptions, ModelOptions):
     """Measure at which token and in which layer the gradient of an answer sits.
 
     Prompts come from one of twelve tasks about cities (the small shipped model has learned one of

@@ -6,6 +6,7 @@ from typing import final
 from torch import Tensor
 
 from backlight.capture.finite import check_finite
+from backlight.capture.path import record_path
 from backlight.capture.record import record, record_activations
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
@@ -15,9 +16,11 @@ from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.stats.bank import Bank
 from backlight.stats.base import Sums
+from backlight.stats.completeness import Completeness
 from backlight.stats.loss import CorpusLoss
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import Paths
 
 Recorder = Callable[[Batch], Tape]
 """Runs a batch on the model's device, and returns what a quantity needs at the sites."""
@@ -30,11 +33,13 @@ class Profile(Sums):
     Attributes:
         bank: The statistics of each site.
         loss: The loss, and how many batches were seen.
+        completeness: What the sites' paths add up to; None if gradients are no averages of paths.
     """
 
-    def __init__(self) -> None:
-        self.bank, self.loss = Bank(), CorpusLoss()
-        super().__init__(parts={"bank": self.bank, "loss": self.loss})
+    def __init__(self, completeness: Completeness | None = None) -> None:
+        self.bank, self.loss, self.completeness = Bank(), CorpusLoss(), completeness
+        paths = {} if completeness is None else {"completeness": completeness}
+        super().__init__(parts={"bank": self.bank, "loss": self.loss, **paths})
 
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
         """Take in a batch.
@@ -49,6 +54,9 @@ class Profile(Sums):
             values = _quantity(tape, site.name, quantity)
             check_finite(values, site.name, batch, quantity)
             self.bank.update(site.name, values, valid=batch.valid, passages=batch.passages)
+            if self.completeness is not None:
+                changes = tape.changes[site.name].numbers
+                self.completeness.update(site.name, changes, batch.passages)
         self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
 
 
@@ -58,6 +66,7 @@ def recorder_of(
     *,
     quantity: Quantity = "gradients",
     reduction: Reduction = "sequence_mean",
+    paths: Paths | None = None,
 ) -> Recorder:
     """Choose how batches are run.
 
@@ -66,6 +75,7 @@ def recorder_of(
         sites: Where to look.
         quantity: What to look at.
         reduction: How tokens and sequences are weighed in the loss.
+        paths: The paths along which gradients are averaged; None to take them where the model is.
 
     Returns:
         What runs a batch.
@@ -76,6 +86,15 @@ def recorder_of(
         batch = batch.to(subject.device)
         if quantity == "values":
             return record_activations(subject, batch, sites)
+        if paths is not None:
+            return record_path(
+                subject,
+                batch,
+                sites,
+                num_nodes=paths.num_nodes,
+                objective=objective,
+                blocks=paths.blocks,
+            )
         keep = quantity == "grad_x_act"
         return record(subject, batch, sites, objective=objective, keep_activations=keep)
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from backlight.models.sites import Site, format_layers, layer_of
+from backlight.stats.completeness import Completeness
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.paths import plan_paths
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
@@ -26,14 +28,21 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
     Returns:
         The survey, ready to run.
     """
-    corpus, state = opening.corpus(), Profile()
+    corpus = opening.corpus()
     sites = survey_sites(corpus.subject, options.site, options.layers)
+    paths = plan_paths(options.path, corpus, sites, layers=options.layers, flag="--layers")
+    state = Profile(
+        None
+        if paths is None
+        else Completeness([site.name for site in sites], len(corpus.passages.tokens))
+    )
     layers = format_layers([layer for site in sites if (layer := layer_of(site.name)) is not None])
     return LayersMeasurement(
         corpus=corpus,
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"
         f"{options.num_samples}_batch_size_{options.batch_size}_layers_{layers}",
-        title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}",
+        title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}"
+        + ("" if paths is None else f", {count(paths.num_nodes, 'node')}"),
         state=state,
         steps=partial(
             profile,
@@ -42,6 +51,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
                 sites,
                 quantity=options.aggregate_by,
                 reduction=options.loss_reduction,
+                paths=paths,
             ),
             corpus.passages,
             corpus.batches,
