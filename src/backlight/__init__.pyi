@@ -6,6 +6,7 @@ from .dictionaries.collection import find_dictionaries, read_dictionary
 from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
 from .labs.call import lab
+from .models.backward_rules.subjects import with_backward
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results
@@ -58,4 +59,5 @@ __all__ = [
     "train_sae",
     "train_world",
     "watch",
+    "with_backward",
 ]

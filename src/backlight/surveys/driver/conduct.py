@@ -79,7 +79,7 @@ def run(survey: Survey, options: Any) -> None:
     print_results(
         options,
         results,
-        summary=printed.summary(results),
+        summary=SurveyPresentation(survey).summary(results),
         brief=chain(printed.brief(options, results), checks),
         tables=chain(printed.tables(options, results), checks),
         places=where_it_went(results, survey.name, survey.picture),

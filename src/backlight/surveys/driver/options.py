@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from backlight.data.given import named_or_given
+from backlight.models.backward_rules.rule import Rule
 from backlight.report.drawing import Wanted
 
 SHIPPED = "city"
@@ -149,6 +150,17 @@ class ModelOptions(Options):
         return self.model_name.strip("/").replace("/", "_")
 
 
+class BackwardOptions(Options):
+    """By which rule gradients go back through the model."""
+
+    backward: Rule = Field(
+        default="true",
+        description="How gradients go back. true: the derivative. Experimental: frozen, with the "
+        "scales of norms and attention patterns held fixed; relp, also with relevance "
+        "propagation's rules for nonlinearities and gates. Refused where it cannot be proven.",
+    )
+
+
 class TextOptions(Options):
     """Which text, and how it is cut into batches."""
 
@@ -269,5 +281,7 @@ class PathOptions(Options):
         return path
 
 
-class SurveyConfig(ShownRunOptions, CheckOptions, AggregateOptions, CorpusOptions, ModelOptions):
+class SurveyConfig(
+    ShownRunOptions, CheckOptions, AggregateOptions, CorpusOptions, BackwardOptions, ModelOptions
+):
     """Options that every survey of a corpus has."""

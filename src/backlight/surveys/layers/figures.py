@@ -9,6 +9,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from backlight.models.backward_rules.rule import beside
 from backlight.report.colours import MODES, SEQUENTIAL
 from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
 from backlight.report.drawing import Drawing
@@ -43,7 +44,7 @@ def draw(results: Results) -> Iterator[Drawing]:
     options, tables = results.config, results.tables
     noun = NOUNS[options["aggregate_by"]]
     what = titled(f"{_TITLES[options['aggregate_by']]} at {options['site']}", options)
-    title = f"{what}, {options['model_name']}"
+    title = f"{what}, {options['model_name']}{beside(options)}"
     variants = variants_of(results, "dimension")
     modes = list(dict.fromkeys(variant.mode for variant in variants))
     signed = [mode for mode in modes if is_signed(options, mode)]
