@@ -99,6 +99,7 @@ def test_the_loss_is_the_mean_over_the_answers_tokens_summed_over_prompts(
 
     found = measure(output, batch_of(located), head)
 
+    assert torch.equal(measure.value(output, batch_of(located), head), found.value)
     losses = list(answer_losses(all_logits(output, head), located, ending=ending))
     (expected,) = torch.autograd.grad(sum(loss.mean() for loss in losses), output)
     close = {"rtol": 1e-10, "atol": 1e-12}
@@ -131,6 +132,7 @@ def test_logits_and_their_differences_are_those_of_all_logits(head, goal):
 
     found = measure(output, batch_of(located), head)
 
+    assert torch.equal(measure.value(output, batch_of(located), head), found.value)
     logits = all_logits(output, head)
     values = torch.stack(
         [

@@ -56,6 +56,7 @@ def test_loss_and_gradient_are_autograds(monkeypatch, options, reduction):
 
     found = NextToken(reduction)(hidden, batch, head)
 
+    assert torch.equal(NextToken(reduction).value(hidden, batch, head), found.value)
     loss, sums = reference(head.logits(hidden), batch, reduction)
     (expected,) = torch.autograd.grad(loss, hidden)
     torch.testing.assert_close(found.gradient, expected, rtol=1e-10, atol=1e-12)

@@ -16,7 +16,7 @@ _ATTENTION = ("query", "key", "value")
 
 @contextmanager
 def splicing(
-    subject: Subject, replacements: Mapping[str, Float[Tensor, "batch positions width"]]
+    subject: Subject, replacements: Mapping[str, Float[Tensor, "batch positions _"]]
 ) -> Generator[None, None, None]:
     """Replace the tensors of some sites while the context lasts.
 

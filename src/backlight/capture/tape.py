@@ -1,12 +1,29 @@
 """What one forward and one backward left at the sites that were asked for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
 
 from backlight.data.batches import Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What setting a site's tensor to zero does to the objective of each passage of a batch.
+
+    All are the objective afterwards less that before, sequence by sequence, float64, on the CPU.
+
+    Attributes:
+        first_order: As the gradient at the site predicts it.
+        path: As the gradients along the way there add up.
+        true: As it is.
+    """
+
+    first_order: Float[Tensor, " batch"]
+    path: Float[Tensor, " batch"]
+    true: Float[Tensor, " batch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +38,8 @@ class Tape:
         nats: The cross-entropy of each sequence, summed over its predicted tokens, float64; None
             if only activations were asked for.
         value: What was differentiated, sequence by sequence, float64; None as above.
+        changes: What setting each site to zero does, by the sites' names; empty unless gradients
+            are averages along the way there (``record_path``).
     """
 
     batch: Batch
@@ -28,3 +47,4 @@ class Tape:
     gradients: Mapping[str, Float[Tensor, "batch positions width"]]
     nats: Float[Tensor, " batch"] | None
     value: Float[Tensor, " batch"] | None
+    changes: Mapping[str, Change] = field(default_factory=dict[str, Change])

@@ -39,12 +39,27 @@ class Blocks:
         Raises:
             UnsupportedSiteError: If it is not known what its blocks are.
         """
-        names = [f"layers.{layer}.resid.pre" for layer in range(subject.num_layers)]
-        if not names or not all(name in subject.sites for name in names):
+        blocks = Blocks.found_in(subject)
+        if blocks is None:
             raise UnsupportedSiteError(
                 f"The blocks of {subject.name} are not known, so it cannot be run from one of "
                 "them on; use --splice error, which needs whole passes only."
             )
+        return blocks
+
+    @staticmethod
+    def found_in(subject: Subject) -> "Blocks | None":
+        """Find a subject's blocks, if it is known what they are.
+
+        Args:
+            subject: The model.
+
+        Returns:
+            Its blocks; None if they are not known.
+        """
+        names = [f"layers.{layer}.resid.pre" for layer in range(subject.num_layers)]
+        if not names or not all(name in subject.sites for name in names):
+            return None
         modules = [subject.model.get_submodule(subject.sites[name].tap.module) for name in names]
         return Blocks(modules=tuple(modules), return_tuples=_returns_tuple(subject, modules[0]))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from backlight.data.batches import Batch
 from backlight.errors import PromptError, quoted
 from backlight.models.head import Head
-from backlight.objectives.objective import LossGradient, chunks, predicted_loss
+from backlight.objectives.objective import LossGradient, chunks, predicted_loss, predicted_value
 from backlight.objectives.prompts import Prompt
 from backlight.objectives.spans import PromptTokens
 
@@ -96,14 +96,21 @@ class AnswerObjective:
         self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
     ) -> LossGradient:
         """Compute the objective of each prompt, its gradient, and the loss of its answer."""
-        predicts = self.predicts(batch)
-        lengths = predicts.sum(dim=1).cpu()
-        weights = (1 / lengths.double()).repeat_interleave(lengths)
+        predicts, weights = self._weighed(batch)
         loss = predicted_loss(output, batch, predicts, weights, head=head)
         if self.goal == "loss":
             return loss
         value, gradient = self._logits(output, batch, head)
         return LossGradient(nats=loss.nats, value=value, gradient=gradient)
+
+    def value(
+        self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
+    ) -> Float[Tensor, " batch"]:
+        """Compute the objective of each prompt, without its gradient."""
+        if self.goal == "loss":
+            predicts, weights = self._weighed(batch)
+            return predicted_value(output, batch, predicts, weights, head=head)
+        return self._logits(output, batch, head)[0]
 
     def predicts(self, batch: Batch) -> Bool[Tensor, "batch targets"]:
         """Return which tokens, from the second on, are those of the answer that count."""
@@ -112,6 +119,14 @@ class AnswerObjective:
         start = torch.from_numpy(self.starts[members])[:, None]
         stop = torch.from_numpy(self.stops[members])[:, None]
         return ((places >= start) & (places < stop)).to(batch.input_ids.device)
+
+    def _weighed(
+        self, batch: Batch
+    ) -> tuple[Bool[Tensor, "batch targets"], Float[Tensor, " chosen"]]:
+        """Return which tokens are predicted, and how much the loss of each counts."""
+        predicts = self.predicts(batch)
+        lengths = predicts.sum(dim=1).cpu()
+        return predicts, (1 / lengths.double()).repeat_interleave(lengths)
 
     def _logits(
         self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None

@@ -6,7 +6,7 @@ of one token is ``-log p_t`` nats, and its gradient ``dL/dh = a (1 - (y/c)^2) (p
 chunk of logits, whatever the batch; no graph is built.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -54,6 +54,17 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
+class Valued(Objective, Protocol):
+    """An objective whose value can also be had without the cost of its gradient."""
+
+    def value(
+        self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
+    ) -> Float[Tensor, " batch"]:
+        """Compute the value of each sequence, float64: the ``value`` of its ``LossGradient``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class NextToken:
     """The loss of predicting every token but the first from those before it; pads never count.
@@ -70,6 +81,13 @@ class NextToken:
         """Compute the loss of each sequence and the gradient at ``output``."""
         weights = token_weights(batch, self.reduction)
         return predicted_loss(output, batch, batch.valid[:, 1:], weights, head=head)
+
+    def value(
+        self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
+    ) -> Float[Tensor, " batch"]:
+        """Compute the reduced loss of each sequence, without a gradient."""
+        weights = token_weights(batch, self.reduction)
+        return predicted_value(output, batch, batch.valid[:, 1:], weights, head=head)
 
 
 def predicted_loss(
@@ -92,8 +110,7 @@ def predicted_loss(
     Returns:
         The loss of each sequence and the gradient at ``output``.
     """
-    rows = output.detach()[:, :-1][predicts]
-    targets = batch.input_ids[:, 1:][predicts]
+    rows, targets = _predicted(output, batch, predicts)
     losses, gradients = [], []
     for part in chunks(output, len(rows), head):
         loss, gradient = _chunk(rows[part], targets[part], weights[part], head)
@@ -101,11 +118,36 @@ def predicted_loss(
         gradients.append(gradient)
     gradient = torch.zeros_like(output)
     gradient[:, :-1][predicts] = torch.cat(gradients)
-    nats = torch.zeros(predicts.shape, dtype=torch.float64)
-    nats[predicts.cpu()] = torch.cat(losses).cpu().double()
-    weighted = torch.zeros_like(nats)
-    weighted[predicts.cpu()] = weights.cpu().double()
-    return LossGradient(nats=nats.sum(dim=1), value=(nats * weighted).sum(dim=1), gradient=gradient)
+    nats, weighted = _by_sequence(losses, predicts, weights)
+    return LossGradient(nats=nats.sum(dim=1), value=weighted.sum(dim=1), gradient=gradient)
+
+
+def predicted_value(
+    output: Float[Tensor, "batch positions width"],
+    batch: Batch,
+    predicts: Bool[Tensor, "batch targets"],
+    weights: Float[Tensor, " chosen"],
+    *,
+    head: Head | None,
+) -> Float[Tensor, " batch"]:
+    """Compute the weighted loss of predicting some tokens, without its gradient.
+
+    Args:
+        output: What the model gives: hidden states if there is a head, else logits.
+        batch: The tokens.
+        predicts: Which tokens are predicted, from the second of each sequence on.
+        weights: How much the loss of each of these counts, sequence after sequence.
+        head: The language-model head, None if ``output`` holds logits.
+
+    Returns:
+        The weighted loss of each sequence, float64; the same bits as ``predicted_loss`` finds.
+    """
+    rows, targets = _predicted(output, batch, predicts)
+    losses = [
+        _losses(_logits(rows[part], head), targets[part])[1]
+        for part in chunks(output, len(rows), head)
+    ]
+    return _by_sequence(losses, predicts, weights)[1].sum(dim=1)
 
 
 def chunks(output: Tensor, num_rows: int, head: Head | None) -> Iterator[slice]:
@@ -135,32 +177,67 @@ def token_weights(batch: Batch, reduction: Reduction) -> Float[Tensor, " targets
     return per_sequence.repeat_interleave(predicted.cpu()).to(batch.lengths.device)
 
 
+def _predicted(
+    output: Float[Tensor, "batch positions width"],
+    batch: Batch,
+    predicts: Bool[Tensor, "batch targets"],
+) -> tuple[Float[Tensor, "chosen width"], Int[Tensor, " chosen"]]:
+    """List what each predicted token is predicted from, and which token it is."""
+    return output.detach()[:, :-1][predicts], batch.input_ids[:, 1:][predicts]
+
+
+def _by_sequence(
+    losses: Sequence[Float[Tensor, " _"]],
+    predicts: Bool[Tensor, "batch targets"],
+    weights: Float[Tensor, " chosen"],
+) -> tuple[Float[Tensor, "batch targets"], Float[Tensor, "batch targets"]]:
+    """Lay losses out by sequences, as they are and weighted; 0 where nothing is predicted."""
+    nats = torch.zeros(predicts.shape, dtype=torch.float64)
+    nats[predicts.cpu()] = torch.cat(list(losses)).cpu().double()
+    weighted = torch.zeros_like(nats)
+    weighted[predicts.cpu()] = weights.cpu().double()
+    return nats, nats * weighted
+
+
 def _chunk(
     rows: Float[Tensor, "targets width"],
     targets: Int[Tensor, " targets"],
     weights: Float[Tensor, " targets"],
     head: Head | None,
 ) -> tuple[Float[Tensor, " targets"], Float[Tensor, "targets width"]]:
-    """Compute loss and gradient of a few tokens; half-precision logits are raised to float32."""
-    logits = rows if head is None else head.logits(rows)
-    native = logits.dtype
-    logits = logits.float() if native in (torch.float16, torch.bfloat16) else logits
-    # logsumexp takes the largest logit out before it exponentiates, so nothing overflows, and loss
-    # and softmax share it: log p = y - log_normaliser is at most 0 and its exp at most 1. A target
-    # whose p is below the smallest number still has its true loss, where -log(softmax) is infinite.
-    log_normaliser = logits.logsumexp(dim=1, keepdim=True)
-    target = targets[:, None]
-    losses = (log_normaliser - logits.gather(1, target))[:, 0]
+    """Compute loss and gradient of a few tokens."""
+    logits = _logits(rows, head)
+    log_normaliser, losses = _losses(logits, targets)
 
     # From the loss back to the hidden states: p - onehot, the token's weight, the slope of the cap
     # c tanh(./c), which is 1 - (y/c)^2 in its own output, the head's scale, and its weights.
+    target = targets[:, None]
     slope = (logits - log_normaliser).exp_()
     slope.scatter_add_(1, target, torch.full_like(target, -1, dtype=slope.dtype))
     slope *= weights.to(slope)[:, None]
     if head is None:
-        return losses, slope.to(native)
+        return losses, slope.to(rows)
     if head.cap is not None:
         slope *= 1 - (logits / head.cap).square()
     if head.scale != 1.0:
         slope *= head.scale
-    return losses, slope.to(native) @ head.weight
+    return losses, slope.to(head.weight) @ head.weight
+
+
+def _logits(
+    rows: Float[Tensor, "targets width"], head: Head | None
+) -> Float[Tensor, "targets vocabulary"]:
+    """Compute the logits of a few tokens; half-precision logits are raised to float32."""
+    logits = rows if head is None else head.logits(rows)
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def _losses(
+    logits: Float[Tensor, "targets vocabulary"], targets: Int[Tensor, " targets"]
+) -> tuple[Float[Tensor, "targets 1"], Float[Tensor, " targets"]]:
+    """Compute the logarithm of each token's normaliser, and its loss."""
+    # logsumexp takes the largest logit out before it exponentiates, so nothing overflows, and loss
+    # and softmax share it: log p = y - log_normaliser is at most 0 and its exp at most 1. A target
+    # whose p is below the smallest number still has its true loss, where -log(softmax) is infinite.
+    log_normaliser = logits.logsumexp(dim=1, keepdim=True)
+    return log_normaliser, (log_normaliser - logits.gather(1, targets[:, None]))[:, 0]
