@@ -38,6 +38,8 @@ class _Seen:
         kept: The sites whose tensors are kept, too.
         edges: Where in the graph the tensor of each site is.
         activations: Copies of tensors.
+        measured: The sites of whose tensors the norms are kept.
+        norms: Each token's norm there.
         going_back: The forward pass is over.
     """
 
@@ -47,12 +49,18 @@ class _Seen:
     kept: Collection[str]
     edges: dict[str, GradientEdge] = field(default_factory=dict[str, GradientEdge])
     activations: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    measured: Collection[str] = ()
+    norms: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     going_back: bool = False
 
     def visit(self, site: Site, tensor: Tensor) -> Tensor:
         """Take note of a site's tensor, and return what takes its place."""
         if not torch.is_grad_enabled():
             raise UnsupportedSiteError(without_gradient(site.name))
+        if site.name in self.measured and not self.going_back:
+            self.norms[site.name] = _norms(site, tensor, self.batch)
+        if site.name in self.measured and site.name not in self.asked:
+            return tensor
         if not tensor.requires_grad:
             # The clone may be written to in place by the block; the leaf below it may not.
             tensor = tensor.detach().requires_grad_().clone()
@@ -77,6 +85,7 @@ def record(
     *,
     objective: Objective = _DEFAULT,
     keep_activations: bool | Collection[str] = False,
+    norms: Sequence[Site] = (),
 ) -> Tape:
     """Run a batch forward and backward and keep the gradient at each site.
 
@@ -91,6 +100,7 @@ def record(
         sites: Where to look.
         objective: What is differentiated; by default each sequence's mean next-token loss.
         keep_activations: Also keep a copy of the tensors of all sites, or of those named.
+        norms: Sites of whose tensors each token's L2 norm is kept, besides.
 
     Returns:
         The tape.
@@ -103,11 +113,14 @@ def record(
     """
     asked = {site.name for site in sites}
     kept = _kept(asked, keep_activations)
-    seen = _Seen(subject=subject, batch=batch, asked=asked, kept=kept)
+    measured = {site.name for site in norms}
+    seen = _Seen(subject=subject, batch=batch, asked=asked, kept=kept, measured=measured)
     gradients: Sequence[Tensor | None] = [None] * len(sites)
-    with tapping(subject, _with_start(subject, sites), seen.visit), torch.enable_grad():
+    tapped = _with(norms, _with_start(subject, sites))
+    with tapping(subject, tapped, seen.visit), torch.enable_grad():
         output = subject.forward(batch.input_ids)
         _refuse_missed(subject, sites, seen.edges)
+        _refuse_missed(subject, norms, seen.norms)
         loss = objective(output, batch, subject.head)
         finite, seen.going_back = is_finite(loss), True
         if finite and output.requires_grad:
@@ -125,16 +138,20 @@ def record(
         },
         nats=loss.nats,
         value=loss.value,
+        norms=seen.norms,
     )
 
 
-def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) -> Tape:
+def record_activations(
+    subject: Subject, batch: Batch, sites: Sequence[Site], *, norms: Sequence[Site] = ()
+) -> Tape:
     """Run a batch forward, no further than the last site, and keep a copy of each site's tensor.
 
     Args:
         subject: The model.
         batch: Some passages, on the model's device.
         sites: Where to look.
+        norms: Sites of whose tensors each token's L2 norm is kept, besides.
 
     Returns:
         A tape without gradients and without a loss.
@@ -143,19 +160,26 @@ def record_activations(subject: Subject, batch: Batch, sites: Sequence[Site]) ->
         UnsupportedSiteError: If a site passes more than once before the last one, or not at all.
     """
     activations: dict[str, Tensor] = {}
-    asked = {site.name for site in sites}
+    lengths: dict[str, Tensor] = {}
+    asked, measured = {site.name for site in sites}, {site.name for site in norms}
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
-        _refuse_second_pass(subject, site, activations)
-        activations[site.name] = _activation(site, tensor, batch)
-        if activations.keys() == asked:
+        if site.name in asked:
+            _refuse_second_pass(subject, site, activations)
+            activations[site.name] = _activation(site, tensor, batch)
+        if site.name in measured:
+            lengths[site.name] = _norms(site, tensor, batch)
+        if activations.keys() == asked and lengths.keys() == measured:
             raise _AllSeen
         return tensor
 
-    with suppress(_AllSeen), tapping(subject, sites, visit), torch.no_grad():
+    with suppress(_AllSeen), tapping(subject, _with(norms, sites), visit), torch.no_grad():
         subject.forward(batch.input_ids)
     _refuse_missed(subject, sites, activations)
-    return Tape(batch=batch, activations=activations, gradients={}, nats=None, value=None)
+    _refuse_missed(subject, norms, lengths)
+    return Tape(
+        batch=batch, activations=activations, gradients={}, nats=None, value=None, norms=lengths
+    )
 
 
 def _refuse_second_pass(subject: Subject, site: Site, seen: Collection[str]) -> None:
@@ -191,6 +215,17 @@ def _with_start(subject: Subject, sites: Sequence[Site]) -> list[Site]:
     start = f"layers.{min(layers)}.resid.pre" if layers else ""
     extra = [subject.sites[start]] if start in subject.sites else []
     return [*extra, *(site for site in sites if site not in extra)]
+
+
+def _with(more: Sequence[Site], sites: Sequence[Site]) -> list[Site]:
+    return list({site.name: site for site in (*sites, *more)}.values())
+
+
+def _norms(site: Site, tensor: Tensor, batch: Batch) -> Tensor:
+    rows = per_token(site, tensor.detach(), batch.input_ids.shape)
+    # A sum of squares is soon too large for half precision.
+    wide = torch.promote_types(rows.dtype, torch.float32)
+    return torch.linalg.vector_norm(rows, dim=-1, dtype=wide) * abs(site.tap.multiplier)
 
 
 def _activation(site: Site, tensor: Tensor, batch: Batch) -> Tensor:

@@ -40,6 +40,8 @@ class Tape:
         value: What was differentiated, sequence by sequence, float64; None as above.
         changes: What setting each site to zero does, by the sites' names; empty unless gradients
             are averages along the way there (``record_path``).
+        norms: Each token's L2 norm at other sites, of which no more is kept; what stands at pads
+            means nothing.
     """
 
     batch: Batch
@@ -47,4 +49,5 @@ class Tape:
     gradients: Mapping[str, Float[Tensor, "batch positions width"]]
     nats: Float[Tensor, " batch"] | None
     value: Float[Tensor, " batch"] | None
+    norms: Mapping[str, Float[Tensor, "batch positions"]] = field(default_factory=dict[str, Tensor])
     changes: Mapping[str, Change] = field(default_factory=dict[str, Change])

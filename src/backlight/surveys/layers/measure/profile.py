@@ -1,6 +1,6 @@
 """The profile of a corpus: statistics of a quantity at some sites, streamed over batches."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import final
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError, quoted
 from backlight.models.sites import Site
+from backlight.models.streams import Way
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.stats.bank import Bank
@@ -18,9 +19,13 @@ from backlight.stats.base import Sums
 from backlight.stats.loss import CorpusLoss
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.relative import needed_norms
+from backlight.surveys.layers.measure.warning import DimensionWarnings
 
 Recorder = Callable[[Batch], Tape]
 """Runs a batch on the model's device, and returns what a quantity needs at the sites."""
+
+_NO_WAYS: Mapping[str, Way] = {}
 
 
 @final
@@ -30,11 +35,19 @@ class Profile(Sums):
     Attributes:
         bank: The statistics of each site.
         loss: The loss, and how many batches were seen.
+        warnings: How far first-order predictions can be believed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ways: Mapping[str, Way] = _NO_WAYS) -> None:
+        """Start with nothing seen.
+
+        Args:
+            ways: How changes of sites reach their residual streams, by the sites' names.
+        """
         self.bank, self.loss = Bank(), CorpusLoss()
-        super().__init__(parts={"bank": self.bank, "loss": self.loss})
+        self.warnings = DimensionWarnings(ways)
+        parts = {"bank": self.bank, "loss": self.loss, "warnings": self.warnings}
+        super().__init__(parts=parts)
 
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
         """Take in a batch.
@@ -49,6 +62,7 @@ class Profile(Sums):
             values = _quantity(tape, site.name, quantity)
             check_finite(values, site.name, batch, quantity)
             self.bank.update(site.name, values, valid=batch.valid, passages=batch.passages)
+        self.warnings.update(tape)
         self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
 
 
@@ -58,6 +72,7 @@ def recorder_of(
     *,
     quantity: Quantity = "gradients",
     reduction: Reduction = "sequence_mean",
+    ways: Mapping[str, Way] = _NO_WAYS,
 ) -> Recorder:
     """Choose how batches are run.
 
@@ -66,18 +81,21 @@ def recorder_of(
         sites: Where to look.
         quantity: What to look at.
         reduction: How tokens and sequences are weighed in the loss.
+        ways: Of which sites the tape must have what the warning index needs, by their names.
 
     Returns:
         What runs a batch.
     """
-    objective = NextToken(reduction)
+    objective, norms = NextToken(reduction), needed_norms(ways.values())
+    keep = True if quantity == "grad_x_act" else list(ways)
 
     def recorder(batch: Batch) -> Tape:
         batch = batch.to(subject.device)
         if quantity == "values":
-            return record_activations(subject, batch, sites)
-        keep = quantity == "grad_x_act"
-        return record(subject, batch, sites, objective=objective, keep_activations=keep)
+            return record_activations(subject, batch, sites, norms=norms)
+        return record(
+            subject, batch, sites, objective=objective, keep_activations=keep, norms=norms
+        )
 
     return recorder
 

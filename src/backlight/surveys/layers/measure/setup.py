@@ -2,18 +2,34 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from backlight.models.sites import Site, format_layers, layer_of
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.relative import ways_of
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from backlight.surveys.layers.options import LayersConfig
 
-LayersMeasurement = Measurement[Profile, tuple[Site, ...]]
-"""What it sees is a profile; where it looks are the sites, one in each layer."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersPlan:
+    """Where a survey of layers looks.
+
+    Attributes:
+        sites: The sites, one in each layer.
+        no_warning: Why there is no warning index; empty if there is one.
+    """
+
+    sites: Sequence[Site]
+    no_warning: str = ""
+
+
+LayersMeasurement = Measurement[Profile, LayersPlan]
+"""What it sees is a profile."""
 
 
 def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
@@ -26,8 +42,10 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
     Returns:
         The survey, ready to run.
     """
-    corpus, state = opening.corpus(), Profile()
+    corpus = opening.corpus()
     sites = survey_sites(corpus.subject, options.site, options.layers)
+    ways, reason = ways_of(corpus.subject, sites)
+    state = Profile(ways)
     layers = format_layers([layer for site in sites if (layer := layer_of(site.name)) is not None])
     return LayersMeasurement(
         corpus=corpus,
@@ -42,6 +60,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
                 sites,
                 quantity=options.aggregate_by,
                 reduction=options.loss_reduction,
+                ways=ways,
             ),
             corpus.passages,
             corpus.batches,
@@ -49,7 +68,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
             sites=sites,
             quantity=options.aggregate_by,
         ),
-        plan=sites,
+        plan=LayersPlan(sites=sites, no_warning=reason),
         total=corpus.passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.loss.num_batches),
         found=partial(_found, state, sites, options.modes[-1]),
