@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,6 +25,11 @@ class Change:
     first_order: Float[Tensor, " batch"]
     path: Float[Tensor, " batch"]
     true: Float[Tensor, " batch"]
+
+    @property
+    def numbers(self) -> Float[Tensor, "batch 3"]:
+        """All of it side by side."""
+        return torch.stack([self.first_order, self.path, self.true], dim=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,12 @@ Vector = NDArray[np.float64]
 LIKELY_WRONG_ABOVE = 0.1
 """The warning index, per nat, above which a prediction is called likely wrong.
 
-Made on SmolLM2-135M by ``benchmarks/warning_threshold.py``: 131 units (45 dimensions of MLP outputs,
-32 heads, 30 whole outputs, 24 dictionary features; half of them the largest), 8 passages of 48
-tokens of WikiText. A prediction is wrong if it has the wrong sign or is more than 50 % off the true
-change, as 50 % of these were. Above 0.1 were 83 % of the wrong and 27 % of the right ones, the best
-balanced accuracy (0.78) of 13 thresholds; the area under the curve of the index was 0.88, that of
-the relative size alone 0.86.
+Made on SmolLM2-135M by ``benchmarks/warning_threshold.py``: 131 units (45 dimensions of MLP
+outputs, 32 heads, 30 whole outputs, 24 dictionary features; half of them the largest), 8 passages
+of 48 tokens of WikiText. A prediction is wrong if it has the wrong sign or is more than 50 % off
+the true change, as 50 % of these were. Above 0.1 were 83 % of the wrong and 27 % of the right ones,
+the best balanced accuracy (0.78) of 13 thresholds; the area under the curve of the index was 0.88,
+that of the relative size alone 0.86.
 """
 
 _PLACES: Mapping[str, int] = {"sequence_mean": 1, "token_sum": 2, "batch_mean": 3}

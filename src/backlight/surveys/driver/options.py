@@ -234,5 +234,25 @@ class AggregateOptions(Options):
         return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
 
 
+class PathOptions(Options):
+    """Whether gradients are taken where the model is, or along a path."""
+
+    path: int | None = Field(
+        default=None,
+        gt=0,
+        le=64,
+        description="Average the gradient at each site along the path on which its tensor grows "
+        "from zero, at so many points (Gauss-Legendre nodes), such as 4: what a site's parts add "
+        "up to is then the true effect of taking the site away, but for a residual that is told.",
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _is_of_gradients(cls, path: int | None, info: Any) -> int | None:
+        if path is not None and info.data.get("aggregate_by") == "values":
+            raise ValueError("paths are of gradients, and aggregate_by values takes none")
+        return path
+
+
 class SurveyConfig(ShownRunOptions, AggregateOptions, CorpusOptions, ModelOptions):
     """Options that every survey of a corpus has."""

@@ -29,6 +29,24 @@ def ways_of(subject: Subject, sites: Sequence[Site]) -> tuple[dict[str, Way], st
     return known, next(iter(reasons), "")
 
 
+def warned_ways(
+    subject: Subject, sites: Sequence[Site], *, along_paths: bool
+) -> tuple[dict[str, Way], str]:
+    """Find the ways as ``ways_of``; none where gradients are averages along paths.
+
+    Args:
+        subject: The model.
+        sites: Its sites.
+        along_paths: Gradients are averages along the sites' paths.
+
+    Returns:
+        As ``ways_of``.
+    """
+    if along_paths:
+        return {}, "gradients are averages along paths, which add up to the true change"
+    return ways_of(subject, sites)
+
+
 def needed_norms(ways: Iterable[Way]) -> list[Site]:
     """List the sites of which a tape must have the tokens' norms, each once."""
     return list({site.name: site for way in ways for site in way.needed}.values())

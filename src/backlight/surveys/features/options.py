@@ -8,13 +8,14 @@ from pydantic import Field, field_validator
 from backlight.surveys.driver.options import (
     Flag,
     Layers,
+    PathOptions,
     SurveyConfig,
 )
 
 _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 
 
-class SaeConfig(SurveyConfig):
+class SaeConfig(PathOptions, SurveyConfig):
     """Measure the gradient of the loss with respect to the features of sparse dictionaries.
 
     Reads SAELens, dictionary_learning, sparsify and Gemma Scope files. Each dictionary must first

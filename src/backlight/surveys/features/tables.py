@@ -13,6 +13,7 @@ from backlight.surveys.driver.contexts import Decode, context_table, write_conte
 from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.features.measure import FeaturesMeasurement
 from backlight.surveys.features.measure.placed import notes_of
 from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result
@@ -224,9 +225,9 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
         measurement: What was measured.
 
     Returns:
-        The tables ``layers``, ``dictionaries``, ``top_features`` and ``top_tokens``; one array for
-        each layer and way to aggregate; every feature's mean, standard error, rms, frequency and
-        decoder norm as statistics.
+        The tables ``layers``, ``dictionaries``, ``top_features`` and ``top_tokens``, of paths also
+        ``completeness``; one array for each layer and way to aggregate; every feature's mean,
+        standard error, rms, frequency and decoder norm as statistics.
     """
     corpus, placed, quantity = measurement.corpus, measurement.plan, options.aggregate_by
     by_layer = {
@@ -239,6 +240,8 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
         for each in placed
     }
     decode = corpus.subject.tokenizer.decode
+    completeness = measurement.state.completeness
+    changes = {} if completeness is None else completeness.sites
     return findings_of(
         options,
         corpus,
@@ -248,6 +251,9 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
             dictionary_table(by_layer),
             top_feature_table(by_layer, quantity, corpus.passages, decode),
             feature_token_table(by_layer, quantity, corpus.passages, decode),
+            *completeness_tables(
+                changes, weight=weight_of(corpus, options.loss_reduction), unit="nats"
+            ),
         ),
         metadata={
             "num_tokens": next(iter(by_layer.values())).num_tokens,
@@ -257,7 +263,8 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
             f"layer_{layer}_{name}": values
             for layer, found in by_layer.items()
             for name, values in found.statistics.items()
-        },
+        }
+        | completeness_arrays(changes),
         sae_path=options.sae_path,
         splice=options.splice,
         position_stride=options.stride,

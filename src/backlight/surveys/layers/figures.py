@@ -14,8 +14,10 @@ from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, vari
 from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.report.lines import BANDS, draw_band, finish
+from backlight.report.path_drawing import draw_paths
 from backlight.report.scales import make_logarithmic
 from backlight.runs.results import Results
+from backlight.surveys.driver.words.path import titled
 from backlight.surveys.layers.sizes import sizes_of
 from backlight.tables import Table
 
@@ -37,13 +39,16 @@ def draw(results: Results) -> Iterator[Drawing]:
     """
     options, tables = results.config, results.tables
     noun = NOUNS[options["aggregate_by"]]
-    title = f"{_TITLES[options['aggregate_by']]} at {options['site']}, {options['model_name']}"
+    what = titled(f"{_TITLES[options['aggregate_by']]} at {options['site']}", options)
+    title = f"{what}, {options['model_name']}"
     variants = variants_of(results, "dimension")
     modes = list(dict.fromkeys(variant.mode for variant in variants))
     profile = partial(_depth_profile, tables["layers"], modes, title)
     yield Drawing(name="depth_profile.png", make=profile)
     sizes = partial(_sizes, tables["histograms"], title)
     yield Drawing(name=f"token_{noun}_histograms.png", make=sizes)
+    where = f"{options['site']}, {options['model_name']}"
+    yield from draw_paths(results, name="path_completeness.png", title=where)
     single = tables["dimensions"]
     means = {
         int(layer): single.select(single["layer"] == layer) for layer in tables["layers"]["layer"]

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from backlight.surveys.driver.options import Layers, SurveyConfig
+from backlight.surveys.driver.options import Layers, PathOptions, SurveyConfig
 
 
-class LayersConfig(SurveyConfig):
+class LayersConfig(PathOptions, SurveyConfig):
     """Measure the gradient of the loss at every layer, over a corpus, in one pass.
 
     Prints what was found in three sentences, and the largest layers and dimensions with standard

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from backlight.report.page.building import BANDS, chart, largest, occurrences, shares, statistics
+from backlight.report.page.paths import path_views
 from backlight.report.page.views import (
     CellMap,
     Cells,
@@ -31,12 +32,14 @@ def views(results: Results) -> Iterator[View]:
         results: The run, measured just now or read from disk.
 
     Yields:
-        The depth profile, every dimension, how large single values are, and the layers as a table.
+        The depth profile, every dimension, how large single values are, what paths add up to if
+        there are any, and the layers as a table.
     """
     tables, options = results.tables, results.config
     yield _depth_profile(tables["layers"], options)
     yield _dimensions(tables, options)
     yield _sizes(tables["histograms"])
+    yield from path_views(results)
     yield Rows(
         title="Layers",
         note="Averages over tokens and dimensions; max, top and std are over dimensions.",

@@ -15,6 +15,7 @@ from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.driver.relative import reason_note
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
@@ -220,8 +221,8 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         measurement: What was measured.
 
     Returns:
-        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``; one array for each
-        layer and way to aggregate.
+        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``, of paths also
+        ``completeness``; one array for each layer and way to aggregate.
     """
     state, corpus, quantity = measurement.state, measurement.corpus, options.aggregate_by
     sites = measurement.plan.sites
@@ -232,6 +233,7 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         layer: {mode: getattr(result.moments, mode) for mode in options.modes}
         for layer, result in by_layer.items()
     }
+    changes = {} if state.completeness is None else state.completeness.sites
     return findings_of(
         options,
         corpus,
@@ -241,11 +243,15 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
             dimension_table(by_layer, quantity, warnings),
             histogram_table(by_layer, quantity),
             top_token_table(by_layer, quantity, corpus.passages, decode),
+            *completeness_tables(
+                changes, weight=weight_of(corpus, options.loss_reduction), unit="nats"
+            ),
         ),
         metadata={
             "loss_nats_per_token": state.loss.nats_per_token,
             "num_tokens": corpus.passages.num_tokens,
             **reason_note(measurement.plan.no_warning),
         },
+        statistics=completeness_arrays(changes),
         site=options.site,
     )

@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from backlight.capture.finite import check_finite
+from backlight.capture.path import Start, follow_path, record_path
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
-from backlight.capture.tape import Tape
+from backlight.capture.tape import Change, Tape
 from backlight.data.batches import Batch
 from backlight.dictionaries.codes import Codes
 from backlight.dictionaries.normalization import scale_of
@@ -46,6 +47,8 @@ class FeaturePlan:
             all features.
         stride: Every so many tokens of a passage are looked at, from its first.
         reduction: How tokens and sequences are weighed in the loss.
+        num_nodes: At how many points of each site's path gradients are averaged; None to take them
+            where the model is.
     """
 
     splice: Splice
@@ -54,6 +57,7 @@ class FeaturePlan:
     absolute: bool = True
     stride: int = 1
     reduction: Reduction = "sequence_mean"
+    num_nodes: int | None = None
 
     @property
     def is_dense(self) -> bool:
@@ -77,6 +81,7 @@ class Observation:
             differentiated.
         codes: What fires at the valid positions; None if tokens are not encoded.
         nats: The cross-entropy of the batch, summed over predicted tokens; 0 without a loss.
+        change: What the path of the site adds up to; None without one.
     """
 
     batch: Batch
@@ -84,6 +89,7 @@ class Observation:
     gradient: Float[Tensor, "batch kept output_width"] | None
     codes: Codes | None
     nats: float
+    change: Change | None = None
 
 
 class FeaturePass(ABC):
@@ -146,6 +152,7 @@ class FeaturePass(ABC):
             gradient=gradient,
             codes=codes,
             nats=0.0 if tape.nats is None else float(tape.nats.sum()),
+            change=tape.changes.get(placed.writes.name),
         )
 
     @final
@@ -163,6 +170,11 @@ class ErrorPass(FeaturePass):
     the activations alone are taken, whatever the splice.
     """
 
+    def __init__(self, subject: Subject, plan: FeaturePlan) -> None:
+        """Prepare to go."""
+        super().__init__(subject, plan)
+        self._blocks = Blocks.found_in(subject) if plan.num_nodes is not None else None
+
     def past(
         self, batches: Sequence[Batch], dictionaries: Sequence[PlacedDictionary]
     ) -> Iterator[tuple[PlacedDictionary, Iterator[Observation]]]:
@@ -170,7 +182,9 @@ class ErrorPass(FeaturePass):
         reads, writes = self._sites(dictionaries)
         kept: list[Tape] = []
         for batch in batches:
-            if writes:
+            if not writes:
+                tape = record_activations(self._subject, batch, reads)
+            elif self._plan.num_nodes is None:
                 tape = record(
                     self._subject,
                     batch,
@@ -179,7 +193,15 @@ class ErrorPass(FeaturePass):
                     keep_activations={site.name for site in reads},
                 )
             else:
-                tape = record_activations(self._subject, batch, reads)
+                tape = record_path(
+                    self._subject,
+                    batch,
+                    writes,
+                    num_nodes=self._plan.num_nodes,
+                    objective=self._objective,
+                    blocks=self._blocks,
+                    keep=reads,
+                )
             # Of each site, only the positions that are looked at are kept.
             activations = self._looked_at(tape.activations, reads, batch, "activations")
             gradients = self._looked_at(tape.gradients, writes, batch, "gradients")
@@ -271,11 +293,36 @@ class ReplacePass(FeaturePass):
                 self._blocks.entering(placed.layer, stream),
                 splicing(self._subject, {writes.name: spliced}),
             ):
-                tape = record(self._subject, batch, [writes], objective=self._objective)
+                tape = record(
+                    self._subject,
+                    batch,
+                    [writes],
+                    objective=self._objective,
+                    keep_activations=self._plan.num_nodes is not None,
+                )
+            if self._plan.num_nodes is not None:
+                start = Start(blocks=self._blocks, layer=placed.layer, stream=stream)
+                tape = self._along(tape, writes, clean[writes.name], start, self._plan.num_nodes)
             gradients = self._looked_at(tape.gradients, [writes], batch, "gradients")
             yield self._observation(
                 placed, replace(tape, activations=x, gradients=gradients), codes
             )
+
+    def _along(self, end: Tape, writes: Site, clean: Tensor, start: Start, num_nodes: int) -> Tape:
+        """Average gradients along the path on which a reconstruction grows to what it is."""
+        # Only what is looked at is the dictionary's, so only that moves.
+        reference = clean.clone()
+        reference[:, :: self._plan.stride][self._valid(end.batch)] = 0
+        gradient, change = follow_path(
+            self._subject,
+            end,
+            writes,
+            reference=reference,
+            num_nodes=num_nodes,
+            objective=self._objective,
+            start=start,
+        )
+        return replace(end, gradients={writes.name: gradient}, changes={writes.name: change})
 
 
 def feature_pass(subject: Subject, plan: FeaturePlan) -> FeaturePass:

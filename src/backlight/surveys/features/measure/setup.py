@@ -8,9 +8,11 @@ import numpy as np
 from backlight.data.batches import Batch
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import format_layers
+from backlight.stats.completeness import Completeness
 from backlight.stats.ratio import RatioResult
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.paths import plan_paths
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placed import (
@@ -43,7 +45,11 @@ def prepare(
     first = Batch.of(corpus.passages, corpus.batches[0]).to(subject.device)
     placed = place_dictionaries(options, source, subject, first)
     opening.clock.lap("sae_loading")
-    state = FeatureSurvey(_plan(options), placed)
+    writes = [each.writes for each in placed]
+    paths = plan_paths(options.path, corpus, writes, layers=options.layers, flag="--layers")
+    names = [site.name for site in writes]
+    completeness = None if paths is None else Completeness(names, len(corpus.passages.tokens))
+    state = FeatureSurvey(_plan(options), placed, completeness)
     layers = format_layers([each.layer for each in placed])
     return FeaturesMeasurement(
         corpus=corpus,
@@ -99,4 +105,5 @@ def _plan(options: SaeConfig) -> FeaturePlan:
         absolute="mean_abs" in options.modes,
         stride=options.stride,
         reduction=options.loss_reduction,
+        num_nodes=options.path,
     )

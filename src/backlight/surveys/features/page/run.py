@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from backlight.report.page.paths import path_views
 from backlight.report.page.views import Rows, View
 from backlight.runs.results import Results
 from backlight.surveys.features.page.cloud import every_feature
@@ -25,7 +26,7 @@ def views(results: Results, statistics: Sequence[str] | None = None) -> Iterator
 
     Yields:
         The depth profile if there are several layers; every feature; how values are spread; how
-        well the dictionaries reconstruct; then the tables.
+        well the dictionaries reconstruct; what paths add up to if there are any; then the tables.
 
     Raises:
         ConfigError: If the run has no such statistic.
@@ -37,6 +38,7 @@ def views(results: Results, statistics: Sequence[str] | None = None) -> Iterator
     yield every_feature(shown, statistics)
     yield spread(shown)
     yield from quality(shown)
+    yield from path_views(results)
     yield _largest(tables["top_features"], shown)
     yield Rows(
         title="Layers",

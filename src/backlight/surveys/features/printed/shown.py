@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.account import corpus_lines
 from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
+from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.driver.words.sentences import ordinal
@@ -41,6 +42,7 @@ def brief(options: SaeConfig, results: Results) -> Iterator[Shown | str]:
     )
     if layers.num_rows > 1:
         yield Shown(table=largest(layers, mode, _MOST_ROWS), columns=_layer_columns(results))
+    yield from path_table(results)
     yield " ".join(_notes(options, results))
 
 
@@ -61,17 +63,18 @@ def _layer_columns(results: Results) -> list[Column]:
 
 
 def tables(options: SaeConfig, results: Results) -> Iterator[Shown]:
-    """Show the layers, then the features that matter most.
+    """Show the layers, then the features that matter most, then what paths add up to.
 
     Args:
         options: The options of the run.
         results: What was found.
 
     Yields:
-        The two tables.
+        The tables.
     """
     yield _layers(options, results)
     yield _largest(options, results)
+    yield from whole_path_table(results)
 
 
 def _layers(options: SaeConfig, results: Results) -> Shown:
@@ -103,7 +106,9 @@ def _layers(options: SaeConfig, results: Results) -> Shown:
     return Shown(
         table=table,
         columns=columns,
-        title=f"{options.model_name}: {_WORDS[options.aggregate_by]} ({unit}){how}",
+        title=titled(
+            f"{options.model_name}: {_WORDS[options.aggregate_by]} ({unit}){how}", results.config
+        ),
         caption=_caption(options, results),
     )
 
@@ -155,6 +160,7 @@ def _notes(options: SaeConfig, results: Results) -> list[str]:
         lines.append(
             f"Their dictionaries reconstruct poorly (why: manifest.json): layers {', '.join(poor)}."
         )
+    lines += path_notes(results)
     return [*lines, *aggregation_notes(options.power, options.normalize)]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from backlight.report.intervals import NORMAL_95
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.aggregation import STATISTICS, modes_of
+from backlight.surveys.driver.words.path import along, num_nodes_of
 from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
 from backlight.surveys.driver.words.sentences import how_sure, name, share, text_of, told, unit
 from backlight.tables import Table
@@ -16,6 +17,11 @@ _ASKED = {
     "values": "How strongly {features} fires",
     "grad_x_act": "Gradient times activation of {features}, to first order how much of the loss "
     "hangs on each,",
+}
+_ALONG = {
+    "gradients": "The gradient of the loss by {features}, {along},",
+    "grad_x_act": "How much of the loss hangs on {features}, by the gradient {along} times the "
+    "activation,",
 }
 _FOUND = {"gradients": "gradient", "values": "activation", "grad_x_act": "product"}
 _NOTHING = {
@@ -56,7 +62,9 @@ def _asked(results: Results) -> str:
     many = layers.num_rows > 1
     features = f"each of the {layers['num_dimensions'].sum():,} features of "
     features += f"{layers.num_rows} dictionaries" if many else "a dictionary"
-    what = _ASKED[config["aggregate_by"]].format(features=features)
+    asked = _ASKED if num_nodes_of(config) is None else _ALONG
+    grows = "reconstruction" if config["splice"] == "replace" else "site"
+    what = asked[config["aggregate_by"]].format(features=features, along=along(config, what=grows))
     stride = config["position_stride"] or (4 if config["splice"] == "replace" else 1)
     text = text_of(
         config, int(layers["num_tokens"][0]), int(layers["num_sequences"][0]), stride=stride

@@ -6,6 +6,7 @@ from typing import final
 from torch import Tensor
 
 from backlight.capture.finite import check_finite
+from backlight.capture.path import record_path
 from backlight.capture.record import record, record_activations
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
@@ -16,9 +17,11 @@ from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.stats.bank import Bank
 from backlight.stats.base import Sums
+from backlight.stats.completeness import Completeness
 from backlight.stats.loss import CorpusLoss
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import Paths
 from backlight.surveys.driver.relative import needed_norms
 from backlight.surveys.layers.measure.warning import DimensionWarnings
 
@@ -35,18 +38,23 @@ class Profile(Sums):
     Attributes:
         bank: The statistics of each site.
         loss: The loss, and how many batches were seen.
+        completeness: What the sites' paths add up to; None if gradients are no averages of paths.
         warnings: How far first-order predictions can be believed.
     """
 
-    def __init__(self, ways: Mapping[str, Way] = _NO_WAYS) -> None:
+    def __init__(
+        self, completeness: Completeness | None = None, ways: Mapping[str, Way] = _NO_WAYS
+    ) -> None:
         """Start with nothing seen.
 
         Args:
+            completeness: See the class.
             ways: How changes of sites reach their residual streams, by the sites' names.
         """
-        self.bank, self.loss = Bank(), CorpusLoss()
+        self.bank, self.loss, self.completeness = Bank(), CorpusLoss(), completeness
         self.warnings = DimensionWarnings(ways)
-        parts = {"bank": self.bank, "loss": self.loss, "warnings": self.warnings}
+        paths = {} if completeness is None else {"completeness": completeness}
+        parts = {"bank": self.bank, "loss": self.loss, "warnings": self.warnings, **paths}
         super().__init__(parts=parts)
 
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
@@ -62,6 +70,9 @@ class Profile(Sums):
             values = _quantity(tape, site.name, quantity)
             check_finite(values, site.name, batch, quantity)
             self.bank.update(site.name, values, valid=batch.valid, passages=batch.passages)
+            if self.completeness is not None:
+                changes = tape.changes[site.name].numbers
+                self.completeness.update(site.name, changes, batch.passages)
         self.warnings.update(tape)
         self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
 
@@ -72,6 +83,7 @@ def recorder_of(
     *,
     quantity: Quantity = "gradients",
     reduction: Reduction = "sequence_mean",
+    paths: Paths | None = None,
     ways: Mapping[str, Way] = _NO_WAYS,
 ) -> Recorder:
     """Choose how batches are run.
@@ -81,6 +93,7 @@ def recorder_of(
         sites: Where to look.
         quantity: What to look at.
         reduction: How tokens and sequences are weighed in the loss.
+        paths: The paths along which gradients are averaged; None to take them where the model is.
         ways: Of which sites the tape must have what the warning index needs, by their names.
 
     Returns:
@@ -93,6 +106,15 @@ def recorder_of(
         batch = batch.to(subject.device)
         if quantity == "values":
             return record_activations(subject, batch, sites, norms=norms)
+        if paths is not None:
+            return record_path(
+                subject,
+                batch,
+                sites,
+                num_nodes=paths.num_nodes,
+                objective=objective,
+                blocks=paths.blocks,
+            )
         return record(
             subject, batch, sites, objective=objective, keep_activations=keep, norms=norms
         )

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from backlight.models.sites import Site, format_layers, layer_of
+from backlight.stats.completeness import Completeness
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.relative import ways_of
+from backlight.surveys.driver.paths import plan_paths
+from backlight.surveys.driver.relative import warned_ways
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
@@ -44,14 +46,21 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
     """
     corpus = opening.corpus()
     sites = survey_sites(corpus.subject, options.site, options.layers)
-    ways, reason = ways_of(corpus.subject, sites)
-    state = Profile(ways)
+    paths = plan_paths(options.path, corpus, sites, layers=options.layers, flag="--layers")
+    ways, reason = warned_ways(corpus.subject, sites, along_paths=paths is not None)
+    state = Profile(
+        None
+        if paths is None
+        else Completeness([site.name for site in sites], len(corpus.passages.tokens)),
+        ways,
+    )
     layers = format_layers([layer for site in sites if (layer := layer_of(site.name)) is not None])
     return LayersMeasurement(
         corpus=corpus,
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"
         f"{options.num_samples}_batch_size_{options.batch_size}_layers_{layers}",
-        title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}",
+        title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}"
+        + ("" if paths is None else f", {count(paths.num_nodes, 'node')}"),
         state=state,
         steps=partial(
             profile,
@@ -60,6 +69,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
                 sites,
                 quantity=options.aggregate_by,
                 reduction=options.loss_reduction,
+                paths=paths,
                 ways=ways,
             ),
             corpus.passages,

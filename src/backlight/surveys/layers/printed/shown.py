@@ -7,6 +7,7 @@ import numpy as np
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.account import corpus_lines
 from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
+from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.layers.options import LayersConfig
@@ -48,6 +49,7 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
             Column("where it was largest", cell=_context(results.tables["top_tokens"]), wraps=True),
         ],
     )
+    yield from path_table(results)
     yield " ".join(_notes(options, results))
 
 
@@ -70,14 +72,14 @@ def _context(tokens: Table) -> Callable[[Table, int], str]:
 
 
 def tables(options: LayersConfig, results: Results) -> Iterator[Shown]:
-    """Show the table of layers.
+    """Show the table of layers, and what paths add up to.
 
     Args:
         options: The options of the run.
         results: What was found.
 
     Yields:
-        The table.
+        The tables.
     """
     table = results.tables["layers"]
     columns = [Column("layer", "layer")]
@@ -104,9 +106,13 @@ def tables(options: LayersConfig, results: Results) -> Iterator[Shown]:
     yield Shown(
         table=table,
         columns=columns,
-        title=f"{options.model_name}: {options.aggregate_by} at {options.site} ({unit})",
+        title=titled(
+            f"{options.model_name}: {options.aggregate_by} at {options.site} ({unit})",
+            results.config,
+        ),
         caption=_caption(options, results),
     )
+    yield from whole_path_table(results)
 
 
 def _caption(options: LayersConfig, results: Results) -> str:
@@ -126,4 +132,8 @@ def _caption(options: LayersConfig, results: Results) -> str:
 
 def _notes(options: LayersConfig, results: Results) -> list[str]:
     notes = corpus_lines(options, results.metadata)
-    return [*notes, *aggregation_notes(options.power, options.normalize)]
+    return [
+        *notes,
+        *path_notes(results),
+        *aggregation_notes(options.power, options.normalize),
+    ]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from backlight.report.intervals import NORMAL_95
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.aggregation import STATISTICS, modes_of
+from backlight.surveys.driver.words.path import along, num_nodes_of
 from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
 from backlight.surveys.driver.words.sentences import (
     count,
@@ -21,6 +22,11 @@ _ASKED = {
     "values": "The activation at {site}",
     "grad_x_act": "Gradient times activation at {site}, to first order how much of the loss hangs "
     "on it,",
+}
+_ALONG = {
+    "gradients": "The gradient of the loss at {site}, {along},",
+    "grad_x_act": "How much of the loss hangs on {site}, by the gradient {along} times the "
+    "activation,",
 }
 _OWNERS = {
     "gradients": "The gradient's",
@@ -64,7 +70,8 @@ def _dimension(results: Results, mode: str) -> Estimate:
 
 def _asked(results: Results) -> str:
     config, table = results.config, results.tables["layers"]
-    what = _ASKED[config["aggregate_by"]].format(site=name(config["site"]))
+    asked = _ASKED if num_nodes_of(config) is None else _ALONG
+    what = asked[config["aggregate_by"]].format(site=name(config["site"]), along=along(config))
     text = text_of(config, int(table["num_tokens"][0]), int(table["num_sequences"][0]))
     loss = results.metadata.get("loss_nats_per_token")
     level = "" if loss is None else f"; the loss there is {loss:.3f} nats per predicted token"
