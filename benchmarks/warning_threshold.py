@@ -139,7 +139,7 @@ def _dimensions(kept, streams, drawing):
         products = (x * grad).sum(dim=(0, 1)).double().numpy()
         sizes = (x.abs() / streams[f"{layer}.mlp"][..., None]).mean(dim=(0, 1)).double().numpy()
         for index in _chosen(np.abs(products), -(-PER_KIND["dimension"] // len(LAYERS)), drawing):
-            found.append(
+            found.append(  # noqa: PERF401 - a unit a line reads better than a comprehension
                 Unit(
                     "dimension",
                     f"{layer}.{index}",
@@ -279,9 +279,8 @@ def _report(units: Sequence[Unit], true: np.ndarray) -> None:
         print(
             f"{kind:10} n {own.sum():3}  wrong {wrong[own].mean():.2f}  index (10, 50, 90 %) {told}"
         )
-        print(
-            f"{'':10} AUC {_area(index[own], wrong[own]):.2f}  Pearson {np.corrcoef(predicted[own], true[own])[0, 1]:.2f}"
-        )
+        pearson = np.corrcoef(predicted[own], true[own])[0, 1]
+        print(f"{'':10} AUC {_area(index[own], wrong[own]):.2f}  Pearson {pearson:.2f}")
     print(f"all: n {len(units)}  wrong {wrong.mean():.2f}  AUC {_area(index, wrong):.3f}")
     print(f"by relative size alone: AUC {_area(sizes, wrong):.3f}")
     for threshold in (*np.geomspace(0.003, 3, 13), LIKELY_WRONG_ABOVE):
