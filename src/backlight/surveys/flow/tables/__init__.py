@@ -56,5 +56,8 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
 
 def flow_tables(state: Flow, weighing: Weighing = "sequence_mean") -> list[Table]:
     """Tabulate what was seen, view after view; predicted changes are averaged by the reduction."""
-    tables = _TABLES | {"attention": partial(attention_tables, weighing=weighing)}
+    tables: dict[ViewName, Callable[[Any], Sequence[Table]]] = {
+        **_TABLES,
+        "attention": partial(attention_tables, weighing=weighing),
+    }
     return [table for name, view in state.views.items() for table in tables[name](view)]
