@@ -81,6 +81,7 @@ def test_the_page_has_charts_of_each_kind_and_the_table():
     assert [chart.title for chart in lines.charts] == ["x", "x", "y", "y"]
     truth = lines.charts[2].series[0]
     assert (truth.name, truth.y.tolist(), truth.x.tolist()) == ("true change", [3.3, 4.0], [0, 12])
+    assert [each.joined for each in lines.charts[2].series] == [True, False, True]
     assert lines.charts[1].scales == ("linear", "log")
     assert rows.table is TABLE
     only = TABLE.select(np.array([0]))

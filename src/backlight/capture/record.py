@@ -1,7 +1,7 @@
 """The one pass: all sites of all layers out of one forward and one activation-only backward."""
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import final
 
@@ -17,7 +17,7 @@ from backlight.models.backward import explaining, without_gradient
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
-from backlight.objectives.objective import NextToken, Objective
+from backlight.objectives.objective import LossGradient, NextToken, Objective
 
 _DEFAULT = NextToken()
 
@@ -39,6 +39,7 @@ class _Seen:
         edges: Where in the graph the tensor of each site is.
         activations: Copies of tensors.
         measured: The sites of whose tensors the norms are kept.
+        only_measured: Those of them of which nothing else is wanted.
         norms: Each token's norm there.
         going_back: The forward pass is over.
     """
@@ -50,6 +51,7 @@ class _Seen:
     edges: dict[str, GradientEdge] = field(default_factory=dict[str, GradientEdge])
     activations: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     measured: Collection[str] = ()
+    only_measured: Collection[str] = ()
     norms: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     going_back: bool = False
 
@@ -59,7 +61,7 @@ class _Seen:
             raise UnsupportedSiteError(without_gradient(site.name))
         if site.name in self.measured and not self.going_back:
             self.norms[site.name] = _norms(site, tensor, self.batch)
-        if site.name in self.measured and site.name not in self.asked:
+        if site.name in self.only_measured:
             return tensor
         if not tensor.requires_grad:
             # The clone may be written to in place by the block; the leaf below it may not.
@@ -111,35 +113,101 @@ def record(
         UnsupportedSiteError: If a site passes more than once or not at all, or where it passes no
             gradient can be taken.
     """
-    asked = {site.name for site in sites}
-    kept = _kept(asked, keep_activations)
-    measured = {site.name for site in norms}
-    seen = _Seen(subject=subject, batch=batch, asked=asked, kept=kept, measured=measured)
+    kept = _kept({site.name for site in sites}, keep_activations)
     gradients: Sequence[Tensor | None] = [None] * len(sites)
-    tapped = _with(norms, _with_start(subject, sites))
-    with tapping(subject, tapped, seen.visit), torch.enable_grad():
+    with passing_forward(
+        subject, batch, sites, objective=objective, kept=kept, norms=norms
+    ) as passed:
+        if passed.output.requires_grad:
+            with explaining(subject.name):
+                gradients = torch.autograd.grad(
+                    passed.output, passed.edges, passed.loss.gradient, allow_unused=True
+                )
+    return Tape(
+        batch=batch,
+        activations=passed.activations,
+        gradients={
+            site.name: gradient_at(site, gradient, batch)
+            for site, gradient in zip(sites, gradients, strict=True)
+        },
+        nats=passed.loss.nats,
+        value=passed.loss.value,
+        norms=passed.norms,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What a forward pass has left, for as long as its graph is there.
+
+    Attributes:
+        output: What the model gave.
+        loss: The objective, with its gradient at the output.
+        edges: Where in the graph the tensor of each site is.
+        activations: Copies of tensors.
+        norms: Each token's norm at other sites.
+    """
+
+    output: Tensor
+    loss: LossGradient
+    edges: Sequence[GradientEdge]
+    activations: Mapping[str, Tensor]
+    norms: Mapping[str, Tensor]
+
+
+@contextmanager
+def passing_forward(
+    subject: Subject,
+    batch: Batch,
+    sites: Sequence[Site],
+    *,
+    objective: Objective,
+    kept: Collection[str] = (),
+    norms: Sequence[Site] = (),
+) -> Generator[Passed, None, None]:
+    """Run a batch forward, so that the way back to some sites can be gone in the context.
+
+    Args:
+        subject: The model; it is lent while the context lasts.
+        batch: Some passages, on the model's device.
+        sites: Where the gradient will be asked for.
+        objective: What will be differentiated.
+        kept: The sites whose tensors are kept, too.
+        norms: Sites of whose tensors each token's L2 norm is kept, besides.
+
+    Yields:
+        What the pass has left.
+
+    Raises:
+        NonFiniteError: If the objective is NaN or infinite.
+        UnsupportedSiteError: See ``record``.
+    """
+    begun = _with_start(subject, sites)
+    measured = {site.name for site in norms}
+    seen = _Seen(
+        subject=subject,
+        batch=batch,
+        asked={site.name for site in sites},
+        kept=kept,
+        measured=measured,
+        only_measured=measured - {site.name for site in begun},
+    )
+    with tapping(subject, _with(norms, begun), seen.visit), torch.enable_grad():
         output = subject.forward(batch.input_ids)
         _refuse_missed(subject, sites, seen.edges)
         _refuse_missed(subject, norms, seen.norms)
         loss = objective(output, batch, subject.head)
-        finite, seen.going_back = is_finite(loss), True
-        if finite and output.requires_grad:
-            edges = [seen.edges[site.name] for site in sites]
-            with explaining(subject.name):
-                gradients = torch.autograd.grad(output, edges, loss.gradient, allow_unused=True)
-    if not finite:
-        raise not_finite(subject, batch, loss)
-    return Tape(
-        batch=batch,
-        activations=seen.activations,
-        gradients={
-            site.name: _gradient(site, gradient, batch)
-            for site, gradient in zip(sites, gradients, strict=True)
-        },
-        nats=loss.nats,
-        value=loss.value,
-        norms=seen.norms,
-    )
+        if is_finite(loss):
+            seen.going_back = True
+            yield Passed(
+                output=output,
+                loss=loss,
+                edges=[seen.edges[site.name] for site in sites],
+                activations=seen.activations,
+                norms=seen.norms,
+            )
+            return
+    raise not_finite(subject, batch, loss)
 
 
 def record_activations(
@@ -233,7 +301,20 @@ def _activation(site: Site, tensor: Tensor, batch: Batch) -> Tensor:
     return per_token(site, tensor.detach() * site.tap.multiplier, batch.input_ids.shape)
 
 
-def _gradient(site: Site, gradient: Tensor | None, batch: Batch) -> Tensor:
+def gradient_at(site: Site, gradient: Tensor | None, batch: Batch) -> Tensor:
+    """Lay out what autograd returned for a site: one row for each token, for what the site shows.
+
+    Args:
+        site: The site.
+        gradient: What came back, None for nothing.
+        batch: Some passages.
+
+    Returns:
+        ``[batch, positions, width]``.
+
+    Raises:
+        SilentSiteError: If nothing came back.
+    """
     if gradient is None:
         raise SilentSiteError(
             f"The loss does not depend on {site.name}: no gradient came back through it."

@@ -33,6 +33,20 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Curvature:
+    """An estimate of the diagonal of the objective's Hessian at a site, from random probes.
+
+    Attributes:
+        diagonal: For each token and dimension, averaged over the probes; pads are exactly zero.
+        by_probe: What each probe found, summed over the tokens of each passage, float64: how much
+            these differ says how much of the estimate is chance.
+    """
+
+    diagonal: Float[Tensor, "batch positions width"]
+    by_probe: Float[Tensor, "probes batch width"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tape:
     """Activations and gradients of one batch, by the names of the sites.
 
@@ -48,6 +62,8 @@ class Tape:
             are averages along the way there (``record_path``).
         norms: Each token's L2 norm at other sites, of which no more is kept; what stands at pads
             means nothing.
+        curvatures: The diagonal of the objective's Hessian at each site, by the sites' names; empty
+            if it was not asked for (``record_curvature``).
     """
 
     batch: Batch
@@ -57,3 +73,4 @@ class Tape:
     value: Float[Tensor, " batch"] | None
     norms: Mapping[str, Float[Tensor, "batch positions"]] = field(default_factory=dict[str, Tensor])
     changes: Mapping[str, Change] = field(default_factory=dict[str, Change])
+    curvatures: Mapping[str, Curvature] = field(default_factory=dict[str, Curvature])

@@ -18,7 +18,13 @@ from backlight.report.layout import figure_with_text, fixed_panels, rewrite, tex
 from backlight.runs.results import Results
 from backlight.tables import Table
 
-NOUNS = {"gradients": "gradient", "values": "value", "grad_x_act": "grad_x_act"}
+NOUNS = {
+    "gradients": "gradient",
+    "values": "value",
+    "grad_x_act": "grad_x_act",
+    "fisher": "fisher",
+    "hessian_diagonal": "hessian_diagonal",
+}
 """What each quantity is called in the names of files."""
 
 _MODES = ("mean_abs", "mean", "rms")  # a name may begin with another: the longer one first

@@ -60,7 +60,9 @@ def test_the_screen_and_the_tables_tell_of_the_paths(survey, capsys, caplog):
 
 
 def test_values_have_no_path(options):
-    with pytest.raises(ConfigError, match="path: paths are of gradients, and aggregate_by values"):
+    with pytest.raises(
+        ConfigError, match="path: a path averages gradients, which aggregate_by values"
+    ):
         backlight.layers(**options, path=2, aggregate_by="values")
 
 

@@ -45,7 +45,12 @@ def _chart(table: Table, kind: str, columns: Mapping[str, str]) -> LineChart:
         x="layer",
         y="missing (share)" if missing else f"change ({table.units['true_change']})",
         series=[
-            Series(name=name, x=x, y=np.maximum(table[column], LEAST) if missing else table[column])
+            Series(
+                name=name,
+                x=x,
+                y=np.maximum(table[column], LEAST) if missing else table[column],
+                joined=column != "path",  # its points lie on the line of the truth, if all is well
+            )
             for column, name in columns.items()
         ],
         scales=("linear", "log" if missing else "linear"),

@@ -12,8 +12,10 @@ from backlight.capture.path import num_passes
 from backlight.capture.record import record
 from backlight.data.batches import Batch
 from backlight.errors import ConfigError, UnsupportedSiteError
+from backlight.models.backward_rules.subjects import rule_of
 from backlight.models.blocks import Blocks
 from backlight.models.sites import Site, layer_of
+from backlight.models.subject import Subject
 from backlight.objectives.objective import Reduction
 from backlight.stats.completeness import COLUMNS
 from backlight.surveys.driver.opening import Corpus
@@ -55,11 +57,12 @@ def plan_paths(
 
     Raises:
         ConfigError: If all layers together take more than 20 passes of the model for each batch,
-            and were not named one by one.
+            and were not named one by one; if gradients go back by a rule.
         UnsupportedSiteError: If there is no path to a site.
     """
     if num_nodes is None:
         return None
+    _refuse_rule(corpus.subject)
     _refuse_attention(sites)
     blocks = Blocks.found_in(corpus.subject)
     cost = _Cost(num_nodes, sites, corpus.subject.num_layers if blocks is not None else None)
@@ -188,6 +191,15 @@ class _Cost:
             if self.of(chosen) <= _MOST_PASSES:
                 return chosen
         return []
+
+
+def _refuse_rule(subject: Subject) -> None:
+    rule = rule_of(subject)
+    if rule != "true":
+        raise ConfigError(
+            "What --path averages adds up to the true effect because it is the derivative, which "
+            f"the rule {rule} does not give. Use --backward true, or leave --path out."
+        )
 
 
 def _refuse_attention(sites: Sequence[Site]) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from backlight.capture.tape import Tape
 from backlight.decompose.relative import token_weights
+from backlight.models.backward_rules.subjects import rule_of
 from backlight.models.sites import Site
 from backlight.models.streams import Way, stream_of
 from backlight.models.subject import Subject
@@ -30,21 +31,22 @@ def ways_of(subject: Subject, sites: Sequence[Site]) -> tuple[dict[str, Way], st
 
 
 def warned_ways(
-    subject: Subject, sites: Sequence[Site], *, along_paths: bool
+    subject: Subject, sites: Sequence[Site], *, shown: str
 ) -> tuple[dict[str, Way], str]:
-    """Find the ways as ``ways_of``; none where gradients are averages along paths.
+    """Find the ways as ``ways_of``; none where gradients are not those of the model as it is.
 
     Args:
         subject: The model.
         sites: Its sites.
-        along_paths: Gradients are averages along the sites' paths.
+        shown: What takes the place of plain gradients; empty if nothing does.
 
     Returns:
         As ``ways_of``.
     """
-    if along_paths:
-        return {}, "gradients are averages along paths, which add up to the true change"
-    return ways_of(subject, sites)
+    rule = rule_of(subject)
+    if rule != "true":
+        shown = f"gradients go back by the rule {rule}"
+    return ({}, shown) if shown else ways_of(subject, sites)
 
 
 def needed_norms(ways: Iterable[Way]) -> list[Site]:

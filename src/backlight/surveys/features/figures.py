@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from backlight.models.backward_rules.rule import beside
 from backlight.report.colours import MODES, STAR
 from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
 from backlight.report.drawing import Drawing
@@ -70,7 +71,7 @@ def _title(options: Any) -> str:
     where = "where they fire, " if options["active_only"] else ""
     how = "" if options["aggregate_by"] == "values" else f" (splice {options['splice']})"
     what = titled(_TITLES[options["aggregate_by"]], options)
-    return f"{what}, {where}{options['model_name']}{how}"
+    return f"{what}, {where}{options['model_name']}{how}{beside(options)}"
 
 
 def _means(results: Results) -> dict[int, Table]:

@@ -9,6 +9,7 @@ from backlight.surveys.driver.options import (
     Flag,
     Layers,
     PathOptions,
+    Quantity,
     SurveyConfig,
 )
 
@@ -65,6 +66,15 @@ class SaeConfig(PathOptions, SurveyConfig):
         description="Continue with a warning if a dictionary explains less than 0.3 of the "
         "variance at its site.",
     )
+
+    @field_validator("aggregate_by")
+    @classmethod
+    def _is_first_order(cls, quantity: Quantity) -> Quantity:
+        if quantity == "fisher":
+            raise ValueError("of features it is rms squared: --aggregation_mode rms --power 2")
+        if quantity == "hessian_diagonal":
+            raise ValueError("it is measured at sites, by `backlight layers`, not at features")
+        return quantity
 
     @field_validator("chunk_memory")
     @classmethod

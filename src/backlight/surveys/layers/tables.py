@@ -20,6 +20,12 @@ from backlight.surveys.driver.relative import reason_note
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig
+from backlight.surveys.layers.second_order import (
+    curvature_dimension_table,
+    curvature_layer_table,
+    fisher_dimension_table,
+    fisher_layer_table,
+)
 from backlight.tables import Column, Table
 
 Results = Mapping[int, SiteResult]
@@ -221,14 +227,19 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         measurement: What was measured.
 
     Returns:
-        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``, of paths also
-        ``completeness``; one array for each layer and way to aggregate.
+        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens`` (of a Hessian's
+        diagonal the first two), of paths also ``completeness``; one array for each layer and way to
+        aggregate.
     """
-    state, corpus, quantity = measurement.state, measurement.corpus, options.aggregate_by
-    sites = measurement.plan.sites
+    state, corpus, sites = measurement.state, measurement.corpus, measurement.plan.sites
     by_layer = site_results(state, sites)
-    warnings = site_warnings(state, sites, options.loss_reduction)
-    decode = corpus.subject.tokenizer.decode
+    metadata = {
+        "loss_nats_per_token": state.loss.nats_per_token,
+        "num_tokens": corpus.passages.num_tokens,
+        **reason_note(measurement.plan.no_warning),
+    }
+    if options.aggregate_by == "hessian_diagonal":
+        metadata["num_probes"] = options.num_probes
     by_mode = {
         layer: {mode: getattr(result.moments, mode) for mode in options.modes}
         for layer, result in by_layer.items()
@@ -239,19 +250,37 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         corpus,
         by_mode,
         (
-            layer_table(by_layer, quantity, warnings),
-            dimension_table(by_layer, quantity, warnings),
-            histogram_table(by_layer, quantity),
-            top_token_table(by_layer, quantity, corpus.passages, decode),
+            *_tables(options, by_layer, measurement),
             *completeness_tables(
                 changes, weight=weight_of(corpus, options.loss_reduction), unit="nats"
             ),
         ),
-        metadata={
-            "loss_nats_per_token": state.loss.nats_per_token,
-            "num_tokens": corpus.passages.num_tokens,
-            **reason_note(measurement.plan.no_warning),
-        },
+        metadata=metadata,
         statistics=completeness_arrays(changes),
         site=options.site,
+    )
+
+
+def _tables(
+    options: LayersConfig, by_layer: Results, measurement: LayersMeasurement
+) -> tuple[Table, ...]:
+    quantity, sites, state = options.aggregate_by, measurement.plan.sites, measurement.state
+    if quantity == "hessian_diagonal":
+        noise = {
+            layer: state.noise.result(site.name)
+            for layer, site in zip(by_layer, sites, strict=True)
+        }
+        return curvature_layer_table(by_layer, noise), curvature_dimension_table(by_layer, noise)
+    passages, decode = measurement.corpus.passages, measurement.corpus.subject.tokenizer.decode
+    rest = (
+        histogram_table(by_layer, quantity),
+        top_token_table(by_layer, quantity, passages, decode),
+    )
+    if quantity == "fisher":
+        return fisher_layer_table(by_layer), fisher_dimension_table(by_layer), *rest
+    warnings = site_warnings(state, sites, options.loss_reduction)
+    return (
+        layer_table(by_layer, quantity, warnings),
+        dimension_table(by_layer, quantity, warnings),
+        *rest,
     )

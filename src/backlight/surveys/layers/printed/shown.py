@@ -32,29 +32,37 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
     heading = f"{mode.replace('_', ' ')} ± se ({layers.units[mode]})"
     yield Shown(
         table=largest(layers, mode, _MOST_ROWS),
-        columns=[
+        columns=_known(
+            layers,
             Column("largest layers", "layer"),
             Column(heading, cell=sure_number(mode)),
             Column("largest dimension", f"{mode}_top"),
             Column("with", f"{mode}_max", ".3g"),
             Column("consistency", "sign_consistency", ".2f"),
-            Column("top 1 % has", cell=percent("top_share")),
-        ],
+            Column("top 1 % has", cell=percent("top_share"), name="top_share"),
+            Column("chance of probes", "mean_probe_se", ".2g"),
+        ),
     )
     shown = largest(dimensions, mode, _MOST_ROWS)
     marks = mark_columns(shown)
-    yield Shown(
-        table=shown,
-        columns=[
-            Column("largest dimensions", cell=_dimension),
-            Column(heading, cell=sure_number(mode)),
-            Column("consistency", "sign_consistency", ".2f"),
-            *marks,
-            Column("where it was largest", cell=_context(results.tables["top_tokens"]), wraps=True),
-        ],
-    )
+    columns = [
+        Column("largest dimensions", cell=_dimension),
+        Column(heading, cell=sure_number(mode)),
+        Column("consistency", "sign_consistency", ".2f"),
+        Column("chance of probes", "mean_probe_se", ".2g"),
+        *marks,
+    ]
+    if "top_tokens" in results.tables:
+        where = _context(results.tables["top_tokens"])
+        columns.append(Column("where it was largest", cell=where, wraps=True))
+    yield Shown(table=shown, columns=_known(dimensions, *columns))
     yield from path_table(results)
     yield " ".join([*([EXPLAINED] if marks else []), *_notes(options, results)])
+
+
+def _known(table: Table, *columns: Column) -> list[Column]:
+    """Leave out what a table does not have."""
+    return [column for column in columns if not column.name or column.name in table]
 
 
 def _dimension(table: Table, row: int) -> str:
@@ -100,16 +108,18 @@ def tables(options: LayersConfig, results: Results) -> Iterator[Shown]:
         Column("sign consistency", "sign_consistency", ".3f"),
         Column(
             "effective dims",
+            name="participation_ratio",
             cell=lambda table, row: (
                 f"{table['participation_ratio'][row]:.0f} of {table['num_dimensions'][row]}"
             ),
         ),
-        Column("top 1 % share", cell=percent("top_share")),
+        Column("top 1 % share", cell=percent("top_share"), name="top_share"),
+        Column("± of probes", "mean_probe_se", ".3e"),
     ]
     unit = table.units[options.modes[0]]
     yield Shown(
         table=table,
-        columns=columns,
+        columns=_known(table, *columns),
         title=titled(
             f"{options.model_name}: {options.aggregate_by} at {options.site} ({unit})",
             results.config,
