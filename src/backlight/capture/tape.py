@@ -60,6 +60,8 @@ class Tape:
         value: What was differentiated, sequence by sequence, float64; None as above.
         changes: What setting each site to zero does, by the sites' names; empty unless gradients
             are averages along the way there (``record_path``).
+        norms: Each token's L2 norm at other sites, of which no more is kept; what stands at pads
+            means nothing.
         curvatures: The diagonal of the objective's Hessian at each site, by the sites' names; empty
             if it was not asked for (``record_curvature``).
     """
@@ -69,5 +71,6 @@ class Tape:
     gradients: Mapping[str, Float[Tensor, "batch positions width"]]
     nats: Float[Tensor, " batch"] | None
     value: Float[Tensor, " batch"] | None
+    norms: Mapping[str, Float[Tensor, "batch positions"]] = field(default_factory=dict[str, Tensor])
     changes: Mapping[str, Change] = field(default_factory=dict[str, Change])
     curvatures: Mapping[str, Curvature] = field(default_factory=dict[str, Curvature])

@@ -54,7 +54,9 @@ def views(results: Results) -> Iterator[View]:
     yield from path_views(results)
     yield Rows(
         title="Layers",
-        note="Averages over tokens and dimensions; max, top and std are over dimensions.",
+        note="Averages over tokens and dimensions; max, top and std are over dimensions. "
+        "Relative size, predicted change, warning index and likely wrong (1) are of setting the "
+        "whole site to zero, as the gradient predicts it.",
         table=tables["layers"],
     )
 

@@ -15,11 +15,13 @@ class View(Sums, ABC):
     Attributes:
         sites: Where a tape must have gradients.
         kept: At which of these sites the next tape must have activations too.
+        norms: At which sites a tape must have the tokens' norms.
         attention_layers: Of which layers what attends must be kept.
     """
 
     sites: Sequence[Site]
     kept: Collection[str] = ()
+    norms: Sequence[Site] = ()
     attention_layers: Sequence[int] = ()
 
     @abstractmethod

@@ -1,8 +1,10 @@
 """Tables of a survey of the gradient's flow: each view has its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from backlight.stats.first_order import Weighing
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.flow.measure import FlowMeasurement
 from backlight.surveys.flow.measure.survey import Flow, ViewName
@@ -12,7 +14,7 @@ from backlight.surveys.flow.tables.norms import norm_tables
 from backlight.surveys.flow.tables.residual import residual_tables
 from backlight.tables import Table
 
-_TABLES: Mapping[ViewName, Callable[[Any], Sequence[Table]]] = {
+_TABLES: dict[ViewName, Callable[[Any], Sequence[Table]]] = {
     "norms": norm_tables,
     "attention": attention_tables,
     "residual": residual_tables,
@@ -29,9 +31,8 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
     Returns:
         The tables of the views, and their columns of numbers as arrays by ``{table}/{column}``.
     """
-    del options  # they are in the run's config
     state, passages = measurement.state, measurement.corpus.passages
-    tables = flow_tables(state)
+    tables = flow_tables(state, options.loss_reduction)
     metadata = {
         "loss_nats_per_token": state.loss.nats_per_token,
         "num_tokens": passages.num_tokens,
@@ -53,6 +54,10 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
     )
 
 
-def flow_tables(state: Flow) -> list[Table]:
-    """Tabulate what was seen, view after view."""
-    return [table for name, view in state.views.items() for table in _TABLES[name](view)]
+def flow_tables(state: Flow, weighing: Weighing = "sequence_mean") -> list[Table]:
+    """Tabulate what was seen, view after view; predicted changes are averaged by the reduction."""
+    tables: dict[ViewName, Callable[[Any], Sequence[Table]]] = {
+        **_TABLES,
+        "attention": partial(attention_tables, weighing=weighing),
+    }
+    return [table for name, view in state.views.items() for table in tables[name](view)]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from backlight.decompose.distance import NUM_BINS, distance_bins
+from backlight.stats.first_order import WARNING_COLUMNS, WARNING_UNITS, Weighing, unknown
 from backlight.stats.ratio import RatioResult
 from backlight.surveys.flow.measure.attention import AttentionView
 from backlight.tables import Column, Table
@@ -12,11 +13,14 @@ from backlight.tables import Column, Table
 _PLAIN_LEVELS = ("even_shrink", "even_entropy", "even_largest")
 
 
-def attention_tables(view: AttentionView) -> tuple[Table, Table]:
+def attention_tables(
+    view: AttentionView, weighing: Weighing = "sequence_mean"
+) -> tuple[Table, Table]:
     """Tabulate the heads, and the gradient at their scores by distance.
 
     Args:
         view: What was measured.
+        weighing: What predicted changes are averaged over.
 
     Returns:
         ``attention`` and ``attention_distance``.
@@ -27,7 +31,7 @@ def attention_tables(view: AttentionView) -> tuple[Table, Table]:
         "head": np.concatenate([np.arange(number) for number in numbers]),
     }
     return (
-        _head_table(heads, view.ratios.result()),
+        _with_warnings(_head_table(heads, view.ratios.result()), view, weighing),
         _distance_table(heads, view.distances.result()),
     )
 
@@ -67,6 +71,22 @@ def _head_table(heads: Mapping[str, Column], found: Mapping[str, RatioResult]) -
         name="attention",
         columns=columns,
         units={name: unit for name in columns if (unit := _unit(name)) is not None},
+    )
+
+
+def _with_warnings(table: Table, view: AttentionView, weighing: Weighing) -> Table:
+    """Add how far predictions of setting each head to zero can be believed; blank if not known."""
+    parts = [
+        (view.warnings[layer].result(weighing) if layer in view.warnings else unknown(number))
+        for layer, number in view.heads.items()
+    ]
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in WARNING_COLUMNS
+    }
+    return Table(
+        name=table.name,
+        columns={**table, **columns},
+        units={**table.units, **WARNING_UNITS},
     )
 
 

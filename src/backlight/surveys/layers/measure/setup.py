@@ -3,14 +3,19 @@
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from backlight.capture.curvature import num_passes
+from backlight.errors import ConfigError
+from backlight.models.backward_rules.subjects import rule_of
 from backlight.models.sites import Site, format_layers, layer_of
+from backlight.models.subject import Subject
 from backlight.stats.completeness import Completeness
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
 from backlight.surveys.driver.paths import plan_paths
+from backlight.surveys.driver.relative import warned_ways
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
@@ -18,8 +23,22 @@ from backlight.surveys.layers.options import LayersConfig
 
 _logger = logging.getLogger(__name__)
 
-LayersMeasurement = Measurement[Profile, tuple[Site, ...]]
-"""What it sees is a profile; where it looks are the sites, one in each layer."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersPlan:
+    """Where a survey of layers looks.
+
+    Attributes:
+        sites: The sites, one in each layer.
+        no_warning: Why there is no warning index; empty if there is one.
+    """
+
+    sites: Sequence[Site]
+    no_warning: str = ""
+
+
+LayersMeasurement = Measurement[Profile, LayersPlan]
+"""What it sees is a profile."""
 
 
 def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
@@ -37,12 +56,15 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
     numbers = [layer for site in sites if (layer := layer_of(site.name)) is not None]
     layers = format_layers(numbers)
     if options.aggregate_by == "hessian_diagonal":
+        _refuse_rule(corpus.subject)
         _tell_passes(numbers, corpus.subject.num_layers, options.num_probes)
     paths = plan_paths(options.path, corpus, sites, layers=options.layers, flag="--layers")
+    ways, reason = warned_ways(corpus.subject, sites, shown=_shown(options))
     state = Profile(
         None
         if paths is None
-        else Completeness([site.name for site in sites], len(corpus.passages.tokens))
+        else Completeness([site.name for site in sites], len(corpus.passages.tokens)),
+        ways,
     )
     return LayersMeasurement(
         corpus=corpus,
@@ -59,6 +81,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
                 quantity=options.aggregate_by,
                 reduction=options.loss_reduction,
                 paths=paths,
+                ways=ways,
                 num_probes=options.num_probes,
                 seed=options.seed,
             ),
@@ -68,11 +91,27 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
             sites=sites,
             quantity=options.aggregate_by,
         ),
-        plan=sites,
+        plan=LayersPlan(sites=sites, no_warning=reason),
         total=corpus.passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.loss.num_batches),
         found=partial(_found, state, sites, options.modes[-1]),
     )
+
+
+def _refuse_rule(subject: Subject) -> None:
+    rule = rule_of(subject)
+    if rule != "true":
+        raise ConfigError(
+            f"A Hessian has derivatives of derivatives, which the rule {rule} does not give. Use "
+            "--backward true, or another --aggregate_by."
+        )
+
+
+def _shown(options: LayersConfig) -> str:
+    """Name what takes the place of plain gradients; empty if nothing does."""
+    if options.aggregate_by in ("fisher", "hessian_diagonal"):
+        return f"what is measured is {options.aggregate_by}"
+    return "" if options.path is None else "gradients are averages along paths"
 
 
 def _tell_passes(layers: Sequence[int], num_layers: int, num_probes: int) -> None:

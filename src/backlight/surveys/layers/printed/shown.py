@@ -10,6 +10,7 @@ from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_
 from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
+from backlight.surveys.driver.words.warning import EXPLAINED, mark_columns
 from backlight.surveys.layers.options import LayersConfig
 from backlight.tables import Table
 
@@ -42,18 +43,21 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
             Column("chance of probes", "mean_probe_se", ".2g"),
         ),
     )
+    shown = largest(dimensions, mode, _MOST_ROWS)
+    marks = mark_columns(shown)
     columns = [
         Column("largest dimensions", cell=_dimension),
         Column(heading, cell=sure_number(mode)),
         Column("consistency", "sign_consistency", ".2f"),
         Column("chance of probes", "mean_probe_se", ".2g"),
+        *marks,
     ]
     if "top_tokens" in results.tables:
         where = _context(results.tables["top_tokens"])
         columns.append(Column("where it was largest", cell=where, wraps=True))
-    yield Shown(table=largest(dimensions, mode, _MOST_ROWS), columns=_known(dimensions, *columns))
+    yield Shown(table=shown, columns=_known(dimensions, *columns))
     yield from path_table(results)
-    yield " ".join(_notes(options, results))
+    yield " ".join([*([EXPLAINED] if marks else []), *_notes(options, results)])
 
 
 def _known(table: Table, *columns: Column) -> list[Column]:

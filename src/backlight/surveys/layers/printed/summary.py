@@ -17,7 +17,9 @@ from backlight.surveys.driver.words.sentences import (
     told,
     unit,
 )
+from backlight.surveys.driver.words.warning import warning_sentence
 
+_MOST_WARNED = 8  # as many as are printed
 _ASKED = {
     "gradients": "The gradient of the loss at {site}, how strongly the loss reacts to it,",
     "values": "The activation at {site}",
@@ -49,7 +51,7 @@ def summary(results: Results) -> Sequence[str]:
         results: What was found, also if it was read back from disk.
 
     Returns:
-        At most three sentences.
+        At most three sentences, and a warning where products are likely wrong as predictions.
     """
     mode = modes_of(results.config)[0]
     layers, dimension = _layers(results, mode), _dimension(results, mode)
@@ -61,7 +63,15 @@ def summary(results: Results) -> Sequence[str]:
         sure = _signed(layers, passages) + _chance(results, layers[0])
     else:
         sure = how_sure(layers[0], passages, "passage", layers[1] if len(layers) > 1 else None)
-    return (asked, _found(results, layers, dimension), sure)
+    return (asked, _found(results, layers, dimension), sure, *_warned(results, mode))
+
+
+def _warned(results: Results, mode: str) -> list[str]:
+    """Say how many of the largest products are likely wrong as predictions."""
+    if results.config["aggregate_by"] != "grad_x_act":
+        return []
+    shown = largest(results.tables["dimensions"], mode, _MOST_WARNED)
+    return [sentence] if (sentence := warning_sentence(shown, "dimension")) else []
 
 
 def _layers(results: Results, mode: str) -> list[Estimate]:
