@@ -15,6 +15,7 @@ from .surveys.flow.call import flow
 from .surveys.layers.call import layers
 from .surveys.loading import load_results
 from .surveys.tokens.call import tokens
+from .surveys.validation.call import validate
 from .tools.check.command import check
 from .tools.doctor.command import doctor
 from .tools.rules.apply import apply_rule, surrogate_norm
@@ -58,6 +59,7 @@ __all__ = [
     "tokens",
     "train_sae",
     "train_world",
+    "validate",
     "watch",
     "with_backward",
 ]

@@ -87,7 +87,12 @@ def run(survey: Survey, options: Any) -> None:
 
 
 def conduct(
-    survey: Survey, options: Any, *, subject: Subject | None = None, **given: Any
+    survey: Survey,
+    options: Any,
+    *,
+    subject: Subject | None = None,
+    read: Mapping[str, Any] | None = None,
+    **given: Any,
 ) -> Results:
     """Carry out a survey: what every one of them has in common.
 
@@ -95,6 +100,7 @@ def conduct(
         survey: Which.
         options: Its options, checked.
         subject: A model that is already loaded; None for the one that the options name.
+        read: What the door ``reading`` takes in Python, of a survey of a finished run.
         **given: What else the survey takes in Python.
 
     Returns:
@@ -109,6 +115,8 @@ def conduct(
     if found is not None and found.is_finished:
         return replace(_read_back(options, found), presentation=shown)
     opening = Opening(options, subject, clock)
+    if survey.reads:
+        given |= survey.door("reading").read(options, **(read or {}))
     measurement: Measurement[Any, Any] = survey.door("measure").prepare(options, opening, **given)
     directory = begin(
         options,
