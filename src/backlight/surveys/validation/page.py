@@ -104,8 +104,9 @@ def _changes(table: Table) -> Scatter:
 
 
 def _told(table: Table, row: int) -> str:
-    unit = f" {table['unit'][row]}" if table["unit"][row] else ""
-    return f"{table['kind'][row]}{unit} of {table['site'][row]}"
+    number, position = int(table["index"][row]), str(table["position"][row])
+    which = position or ("" if number < 0 else str(number))
+    return f"{table['kind'][row]} {which} of {table['site'][row]}".replace("  ", " ")
 
 
 def _by_size(table: Table) -> Lines:

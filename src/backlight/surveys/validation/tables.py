@@ -85,6 +85,7 @@ def findings(options: ValidateConfig, measurement: ValidationMeasurement) -> Fin
 def unit_table(plan: Plan, state: Tested) -> Table:
     """Tabulate every unit that was tested, once for each ablation.
 
+    ``index`` is its number at the site, -1 for the whole; ``position`` that of prompts, if any.
     ``predicted`` is what the gradient predicts of the objective, ``true`` what happens, both
     averaged over passages, with the standard errors of these means; ``relative_size`` how large the
     change is beside the residual stream; ``warning_index`` is ``relative_size^2 / |predicted|`` of
@@ -111,7 +112,8 @@ def unit_table(plan: Plan, state: Tested) -> Table:
                 "kind": np.array([unit.kind for unit in tested], dtype=np.str_),
                 "layer": np.array([unit.layer for unit in tested], dtype=np.int64),
                 "site": np.array([unit.site.name for unit in tested], dtype=np.str_),
-                "unit": np.array([unit.name for unit in tested], dtype=np.str_),
+                "index": np.array([unit.index for unit in tested], dtype=np.int64),
+                "position": np.array([unit.called for unit in tested], dtype=np.str_),
                 "chosen": np.array([unit.chosen for unit in tested], dtype=np.str_),
                 "ablation": np.full(len(tested), ablation),
                 "predicted": predicted,
@@ -213,7 +215,8 @@ def warning_table(units: Table) -> Table:
 
     ``area`` is the area under the curve (AUC) of the index, of the relative size alone, and of the
     predicted change alone (small ones first); ``flagged_wrong`` and ``flagged_right`` are the
-    shares of wrong and of right predictions whose index is above the threshold.
+    shares of wrong and of right predictions whose index is above the threshold. Units that are
+    exactly zero on both sides do not count.
 
     Args:
         units: The table of units.
@@ -221,6 +224,9 @@ def warning_table(units: Table) -> Table:
     Returns:
         The table, by kind and for all.
     """
+    # What cannot reach the objective is predicted to do nothing, and does nothing: no index is
+    # needed to say so.
+    units = units.select((units["predicted"] != 0) | (units["true"] != 0))
     rows: list[dict[str, Any]] = []
     for kind in [*dict.fromkeys(units["kind"].tolist()), _POOLED]:
         own = units if kind == _POOLED else units.select(units["kind"] == kind)

@@ -210,7 +210,7 @@ def _place(plan: TokensPlan, sample: Sample, site: Site) -> tuple[_Make, int]:
             site=site,
             index=index,
             chosen=chosen,
-            called=grid.positions[column].name,
+            position=grid.positions[column].name,
             starts=torch.from_numpy(grid.starts[members, column]),
             stops=torch.from_numpy(grid.stops[members, column]),
         )

@@ -38,9 +38,9 @@ class Unit(ABC):
         return -1 if layer is None else layer
 
     @property
-    def name(self) -> str:
-        """What it is called beside its site."""
-        return "" if self.index < 0 else str(self.index)
+    def called(self) -> str:
+        """The position of prompts that it is at; empty if it is at all of them."""
+        return ""
 
     def mask(self, sample: Sample) -> Bool[Tensor, "batch positions"]:
         """Return at which tokens it is changed."""
@@ -87,19 +87,19 @@ class Place(Unit):
     """The whole tensor of a site at one position of prompts.
 
     Attributes:
-        called: The position's name.
+        position: The position's name.
         starts: Its first token in each prompt of the sample.
         stops: One past its last.
     """
 
-    called: str
+    position: str
     starts: Int[Tensor, " batch"]
     stops: Int[Tensor, " batch"]
 
     @property
-    def name(self) -> str:
-        """See ``Unit.name``."""
-        return self.called
+    def called(self) -> str:
+        """See ``Unit.called``."""
+        return self.position
 
     def mask(self, sample: Sample) -> Bool[Tensor, "batch positions"]:
         """See ``Unit.mask``."""
