@@ -106,7 +106,8 @@ def main() -> None:
 
 def lines(found: list[tuple[str, str, backlight.Results]]) -> Iterator[str]:
     """Write the tables: by kind, by size, and of the warning index."""
-    yield "| model | objective | unit | n | Pearson | without one unit | ranks | signs agree | slope |"
+    heads = "objective | unit | n | Pearson | without one unit | ranks | signs agree | slope"
+    yield f"| model | {heads} |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for model, command, validated in found:
         table = validated.tables["agreement"]
@@ -126,7 +127,8 @@ def lines(found: list[tuple[str, str, backlight.Results]]) -> Iterator[str]:
     for model in MODELS:
         yield from _by_size(model, [each for name, _, each in found if name == model])
     yield ""
-    yield "| model | unit | n | wrong | AUC of the index | AUC of the size alone | flagged: wrong | right |"
+    heads = "unit | n | wrong | AUC of the index | AUC of the size alone | flagged: wrong | right"
+    yield f"| model | {heads} |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for model in MODELS:
         yield from _warnings(model, [each for name, _, each in found if name == model])

@@ -22,7 +22,8 @@ def page_of(results: Results, command: str, summary: Sequence[str], views: Itera
     Returns:
         The page.
     """
-    config = results.config
+    # A validation has its model from another run.
+    config = {"model_name": results.metadata.get("model_name"), **results.config}
     about = [config[name] for name in ("model_name", "dataset", "task_type") if config.get(name)]
     subject = f": {', '.join(map(_written, about))}" if about else ""
     return Page(
