@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import backlight
-from backlight.stats.agreement import Effects, agreement, separation
+from backlight.stats.agreement import LEAST, Effects, agreement, separation
 from backlight.stats.first_order import LIKELY_WRONG_ABOVE
 from backlight.surveys.validation.names import SIZES, size_names
 from backlight.tables import Table
@@ -112,7 +112,7 @@ def lines(found: list[tuple[str, str, backlight.Results]]) -> Iterator[str]:
     for model, command, validated in found:
         table = validated.tables["agreement"]
         what = "answer" if command == "tokens" else "loss of text"
-        for row in np.flatnonzero(table["layers"] == "all"):
+        for row in np.flatnonzero((table["layers"] == "all") & (table["num_units"] >= LEAST)):
             cells = (
                 *(MODELS[model], what, f"{table['kind'][row]} (`{command}`)"),
                 *(table["num_units"][row], _interval(table, "pearson", row)),
