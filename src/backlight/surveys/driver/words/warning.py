@@ -1,18 +1,16 @@
 """Saying of which units the gradient's prediction of an ablation is likely wrong."""
 
+from backlight.report.wrong import COLUMN, MEANING
 from backlight.surveys.driver.words.printing import Column
 from backlight.surveys.driver.words.sentences import count
 from backlight.tables import Table
 
-EXPLAINED = (
-    "Likely wrong (~): setting it to zero changes the residual stream so much, beside what the "
-    "gradient predicts of it, that the prediction cannot be believed."
-)
+EXPLAINED = f"Likely wrong (~): {MEANING}"
 
 
 def mark(table: Table, row: int) -> str:
     """Write ``~`` for a unit whose prediction is likely wrong; nothing where it is not known."""
-    return "~" if "likely_wrong" in table and table["likely_wrong"][row] == 1 else ""
+    return "~" if COLUMN in table and table[COLUMN][row] == 1 else ""
 
 
 def mark_columns(table: Table) -> list[Column]:
