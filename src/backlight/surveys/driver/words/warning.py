@@ -2,7 +2,6 @@
 
 from backlight.report.wrong import MEANING, is_wrong
 from backlight.surveys.driver.words.printing import Column
-from backlight.surveys.driver.words.sentences import count
 from backlight.tables import Table
 
 MARK = "~"
@@ -28,8 +27,8 @@ def warning_sentence(table: Table, units: str) -> str:
 
     >>> import numpy as np
     >>> table = Table(name="dimensions", columns={"likely_wrong": np.array([1.0, 0.0, 1.0])})
-    >>> warning_sentence(table, "dimension")[:51]
-    'Of the 3 dimensions that are largest, 2 are likely '
+    >>> warning_sentence(table, "dimension")[:50]
+    'Of the 3 largest dimensions, 2 (~) are likely wron'
 
     Args:
         table: The largest units.
@@ -44,4 +43,4 @@ def warning_sentence(table: Table, units: str) -> str:
     which = "is likely wrong as a prediction of setting it to zero."
     if wrong > 1:
         which = "are likely wrong as predictions of setting them to zero."
-    return f"Of the {count(table.num_rows, units)} that are largest, {wrong} {which}"
+    return f"Of the {table.num_rows} largest {units}s, {wrong} ({MARK}) {which}"

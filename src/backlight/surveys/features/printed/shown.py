@@ -47,7 +47,9 @@ def brief(options: SaeConfig, results: Results) -> Iterator[Shown | str]:
     if layers.num_rows > 1:
         yield Shown(table=largest(layers, mode, _MOST_ROWS), columns=_layer_columns(results))
     yield from path_table(results)
-    yield " ".join([*([EXPLAINED_BRIEFLY] if marks else []), *_notes(options, results)])
+    is_told = options.aggregate_by == "grad_x_act"  # in the summary
+    explained = [EXPLAINED_BRIEFLY] if marks and not is_told else []
+    yield " ".join([*explained, *_notes(options, results)])
 
 
 def _layer_columns(results: Results) -> list[Column]:

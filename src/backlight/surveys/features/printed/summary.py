@@ -39,22 +39,22 @@ def summary(results: Results) -> Sequence[str]:
         results: What was found, also if it was read back from disk.
 
     Returns:
-        At most four sentences.
+        Three paragraphs at most; the last one is of how sure all this is.
     """
     features = _features(results)
     if not features or features[0].value == 0:
         return (_asked(results), _NOTHING[bool(features)])
-    sure = _sure(results, features)
-    return (_asked(results), _found(results, features[0]), sure, *_warned(results))
+    sure = " ".join(filter(None, [_sure(results, features), _warned(results)]))
+    return (_asked(results), _found(results, features[0]), sure)
 
 
-def _warned(results: Results) -> list[str]:
+def _warned(results: Results) -> str:
     """Say how many of the largest products are likely wrong as predictions."""
     if results.config["aggregate_by"] != "grad_x_act":
-        return []
+        return ""
     mode = modes_of(results.config)[0]
     shown = largest(results.tables["top_features"], mode, _MOST_WARNED)
-    return [sentence] if (sentence := warning_sentence(shown, "feature")) else []
+    return warning_sentence(shown, "feature")
 
 
 def named(table: Table) -> list[str]:

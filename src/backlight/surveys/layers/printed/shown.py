@@ -60,7 +60,8 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
         columns.append(Column("where it was largest", cell=where, wraps=True))
     yield Shown(table=shown, columns=_known(dimensions, *columns))
     yield from path_table(results)
-    any_wrong = marks or is_wrong(most).any()
+    is_told = bool(marks) and options.aggregate_by == "grad_x_act"  # in the summary
+    any_wrong = (bool(marks) or is_wrong(most).any()) and not is_told
     yield " ".join([*([EXPLAINED_BRIEFLY] if any_wrong else []), *_notes(options, results)])
 
 
