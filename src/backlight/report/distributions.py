@@ -108,7 +108,9 @@ def columns_of(table: Table) -> tuple[str, str]:
     return index, column
 
 
-def add_crosses(axes: Axes, places: NDArray[np.float64], *, size: float = 16) -> PathCollection:
+def add_crosses(
+    axes: Axes, places: NDArray[np.floating[Any]], *, size: float = 16
+) -> PathCollection:
     """Cross out points.
 
     Args:
