@@ -73,7 +73,8 @@ class FirstOrder(Sums):
         Args:
             num_units: How many units.
         """
-        counts = np.zeros(4, dtype=np.int64)  # tokens, passages, predicted tokens, batches
+        # Tokens looked at, passages, predicted tokens, batches, all tokens.
+        counts = np.zeros(5, dtype=np.int64)
         sums = {name: np.zeros(num_units) for name in ("sizes", "products")}
         super().__init__({**sums, "counts": counts, "num_predicting": np.zeros((), dtype=np.int64)})
 
@@ -84,17 +85,20 @@ class FirstOrder(Sums):
         *,
         num_tokens: int,
         num_passages: int,
+        num_looked_at: int | None = None,
     ) -> None:
         """Take in a batch of whole sequences.
 
         Args:
             sizes: Each unit's relative sizes, summed over the batch's tokens.
             products: Each unit's gradient times activation, likewise; None without a gradient.
-            num_tokens: Over how many tokens sizes are summed.
+            num_tokens: How many tokens the batch has.
             num_passages: How many passages the batch has.
+            num_looked_at: Over how many of the tokens was summed; None for all of them.
         """
         self._sums["sizes"] += as_array(wide(sizes))
-        self._sums["counts"] += (num_tokens, num_passages, num_tokens - num_passages, 1)
+        seen = num_tokens if num_looked_at is None else num_looked_at
+        self._sums["counts"] += (seen, num_passages, num_tokens - num_passages, 1, num_tokens)
         if products is not None:
             self._sums["products"] += as_array(wide(products))
             self._sums["num_predicting"] += 1
@@ -112,6 +116,8 @@ class FirstOrder(Sums):
     def result(self, weighing: Weighing = "sequence_mean") -> FirstOrderResult:
         """Compute all numbers of each unit.
 
+        Where only some tokens were looked at, the change is estimated for all of them.
+
         Args:
             weighing: By what gradients are weighed, and so what a change is averaged over.
 
@@ -122,7 +128,8 @@ class FirstOrder(Sums):
         size = self._sums["sizes"] / counts[0]
         change = np.full_like(size, np.nan)
         if self._sums["num_predicting"]:
-            change = -self._sums["products"] / counts[_PLACES[weighing]]
+            all_of_seen = counts[4] / counts[0]
+            change = -self._sums["products"] / counts[_PLACES[weighing]] * all_of_seen
         index = warning_index(size, change)
         return FirstOrderResult(
             relative_size=size,

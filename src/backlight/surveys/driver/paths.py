@@ -218,7 +218,7 @@ def _told(corpus: Corpus, sites: Sequence[Site], num_nodes: int, passes: float) 
         f"Paths of {count(num_nodes, 'node')} at {count(len(sites), 'site')}: about {passes:.1f} "
         f"passes of the model for each of {num_batches:,} "
         f"{'batch' if num_batches == 1 else 'batches'}, besides what a run without --path takes; "
-        f"about {_duration(seconds)}."
+        f"about {duration(seconds)}."
     )
 
 
@@ -230,7 +230,8 @@ def _seconds_of_a_pass(corpus: Corpus, site: Site) -> float:
     return (time.perf_counter() - start) * corpus.passages.num_tokens / batch.num_tokens
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write how long something takes, such as ``12 s`` or ``3 min``."""
     if seconds < 100:
         return f"{number(max(seconds, 1.0), 2)} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -54,10 +54,19 @@ def needed_norms(ways: Iterable[Way]) -> list[Site]:
     return list({site.name: site for way in ways for site in way.needed}.values())
 
 
-def weights_on(tape: Tape, way: Way) -> Float[Tensor, "batch positions"]:
-    """Compute what lengths of changes are multiplied by to become relative sizes; 0 at pads."""
+def weights_on(tape: Tape, way: Way, *, stride: int = 1) -> Float[Tensor, "batch positions"]:
+    """Compute what lengths of changes are multiplied by to become relative sizes; 0 at pads.
+
+    Args:
+        tape: With the tokens' norms at the sites that the way needs.
+        way: From a site to its stream.
+        stride: Every so many positions of the batch are on the tape.
+
+    Returns:
+        One number for each token that is on the tape.
+    """
     scale = None if way.norm is None else way.scale(tape.norms[way.norm.entry.name])
-    return token_weights(tape.norms[way.stream.name], tape.batch.valid, scale)
+    return token_weights(tape.norms[way.stream.name], tape.batch.valid[:, ::stride], scale)
 
 
 def reason_note(reason: str) -> Mapping[str, str]:

@@ -56,6 +56,12 @@ class SaeConfig(PathOptions, SurveyConfig):
         default=False,
         description="Average over the tokens where a feature fires, instead of over all tokens.",
     )
+    warn: Flag = Field(
+        default=False,
+        description="With --splice error and gradients of all tokens: encode the tokens, which "
+        "that does not need, to say how far predictions of setting a feature to zero can be "
+        "believed. Everywhere else this is said anyway.",
+    )
     chunk_memory: str = Field(
         default="1GB",
         description="Memory for what is kept of the model while dictionaries are used one by one, "

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from backlight.data.batches import Passages
 from backlight.report.intervals import NORMAL_95
 from backlight.stats.aggregate import Mode, participation_ratio, top_share
+from backlight.stats.first_order import WARNING_COLUMNS, WARNING_UNITS
 from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
 from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
+from backlight.surveys.driver.relative import reason_note
 from backlight.surveys.features.measure import FeaturesMeasurement
 from backlight.surveys.features.measure.placed import notes_of
 from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result
@@ -109,11 +111,14 @@ def top_feature_table(
 
     Returns:
         The table: ``rank_{mode}`` 1 is the largest; ``context`` is where it mattered most, with
-        the token in guillemets; ``neuronpedia`` is empty where its files name no such page.
+        the token in guillemets; ``neuronpedia`` is empty where its files name no such page; what
+        is known of setting features to zero stands behind the statistics.
     """
     found = list(results.values())
     names = list(found[0].statistics)
-    units = {name: UNITS[quantity] for name in names if name not in ("frequency", "decoder_norm")}
+    plain = ("frequency", "decoder_norm", *WARNING_COLUMNS)
+    units = {name: UNITS[quantity] for name in names if name not in plain}
+    units |= {name: unit for name, unit in WARNING_UNITS.items() if name in names}
     first = (
         np.concatenate([getattr(each.contexts, name)[:, 0] for each in found]).tolist()
         for name in ("passages", "positions")
@@ -236,6 +241,7 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
             each,
             modes=options.modes,
             num_ranked=_NUM_RANKED,
+            weighing=options.loss_reduction,
         )
         for each in placed
     }
@@ -258,6 +264,7 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
         metadata={
             "num_tokens": next(iter(by_layer.values())).num_tokens,
             **notes_of(corpus.subject, placed),
+            **reason_note(measurement.state.plan.no_warning),
         },
         statistics={
             f"layer_{layer}_{name}": values

@@ -28,6 +28,13 @@ from backlight.report.page.views import (
     Statistic,
     View,
 )
+from backlight.report.wrong import (
+    OF_WHOLE_SITES,
+    SECOND_COLOUR,
+    WARNING_COLUMNS,
+    has_warnings,
+    is_wrong,
+)
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.aggregation import modes_of
 from backlight.surveys.layers.sizes import sizes_of
@@ -54,9 +61,8 @@ def views(results: Results) -> Iterator[View]:
     yield from path_views(results)
     yield Rows(
         title="Layers",
-        note="Averages over tokens and dimensions; max, top and std are over dimensions. "
-        "Relative size, predicted change, warning index and likely wrong (1) are of setting the "
-        "whole site to zero, as the gradient predicts it.",
+        note="Averages over tokens and dimensions; max, top and std are over dimensions."
+        + (f" {OF_WHOLE_SITES}" if has_warnings(tables["layers"]) else ""),
         table=tables["layers"],
     )
 
@@ -100,8 +106,10 @@ def _concentration(table: Table) -> LineChart:
 
 
 def _dimensions(tables: Mapping[str, Table], options: Mapping[str, Any]) -> Cloud:
+    single = tables["dimensions"]
     names = (*modes_of(options), "mean_abs", "mean", "rms", "std", "max_abs", "sign_consistency")
-    found = statistics(tables["dimensions"], *dict.fromkeys(names), "mean_probe_se")
+    warned = WARNING_COLUMNS if has_warnings(single) else ()
+    found = statistics(single, *dict.fromkeys(names), "mean_probe_se", *warned)
     shown = "The five largest are named. Point at one, or walk with the arrow keys"
     contexts: Mapping[int, Any] = {}
     if "top_tokens" in tables:
@@ -109,7 +117,8 @@ def _dimensions(tables: Mapping[str, Table], options: Mapping[str, Any]) -> Clou
         contexts = occurrences(tables["top_tokens"], "dimension", _kept(found, options))
     return Cloud(
         title="Every dimension",
-        note=f"Each point is a dimension. {shown}. A double click comes nearer.",
+        note=f"Each point is a dimension. {shown}. A double click comes nearer."
+        + (f" {SECOND_COLOUR}" if is_wrong(single).any() else ""),
         unit="dimension",
         layers=list(found[0].values),
         statistics=found,

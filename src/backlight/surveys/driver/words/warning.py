@@ -1,24 +1,25 @@
 """Saying of which units the gradient's prediction of an ablation is likely wrong."""
 
+from backlight.report.wrong import MEANING, is_wrong
 from backlight.surveys.driver.words.printing import Column
-from backlight.surveys.driver.words.sentences import count
 from backlight.tables import Table
 
-EXPLAINED = (
-    "Likely wrong (~): setting it to zero changes the residual stream so much, beside what the "
-    "gradient predicts of it, that the prediction cannot be believed."
-)
+MARK = "~"
+EXPLAINED = f"{MARK}, likely wrong: {MEANING}"
+"""The sentence below a table with marks."""
+
+EXPLAINED_BRIEFLY = f"{MARK}: likely wrong as a prediction of setting it to zero."
+"""The same where there are few lines."""
 
 
 def mark(table: Table, row: int) -> str:
-    """Write ``~`` for a unit whose prediction is likely wrong; nothing where it is not known."""
-    return "~" if "likely_wrong" in table and table["likely_wrong"][row] == 1 else ""
+    """Write the mark of a unit whose prediction is likely wrong; nothing where it is not known."""
+    return MARK if is_wrong(table)[row] else ""
 
 
 def mark_columns(table: Table) -> list[Column]:
     """Make the column of marks, if any of a table's rows is likely wrong."""
-    any_wrong = "likely_wrong" in table and bool((table["likely_wrong"] == 1).any())
-    return [Column("likely wrong", cell=mark)] if any_wrong else []
+    return [Column(MARK, cell=mark)] if is_wrong(table).any() else []
 
 
 def warning_sentence(table: Table, units: str) -> str:
@@ -26,8 +27,8 @@ def warning_sentence(table: Table, units: str) -> str:
 
     >>> import numpy as np
     >>> table = Table(name="dimensions", columns={"likely_wrong": np.array([1.0, 0.0, 1.0])})
-    >>> warning_sentence(table, "dimension")[:51]
-    'Of the 3 dimensions that are largest, 2 are likely '
+    >>> warning_sentence(table, "dimension")[:50]
+    'Of the 3 largest dimensions, 2 (~) are likely wron'
 
     Args:
         table: The largest units.
@@ -36,13 +37,10 @@ def warning_sentence(table: Table, units: str) -> str:
     Returns:
         The sentence; empty if none is likely wrong, or nothing is known.
     """
-    if "likely_wrong" not in table:
-        return ""
-    wrong = int((table["likely_wrong"] == 1).sum())
+    wrong = int(is_wrong(table).sum())
     if not wrong:
         return ""
-    which, they = ("is", "it") if wrong == 1 else ("are", "them")
-    return (
-        f"Of the {count(table.num_rows, units)} that are largest, {wrong} {which} likely wrong as "
-        f"predictions of setting {they} to zero."
-    )
+    which = "is likely wrong as a prediction of setting it to zero."
+    if wrong > 1:
+        which = "are likely wrong as predictions of setting them to zero."
+    return f"Of the {table.num_rows} largest {units}s, {wrong} ({MARK}) {which}"

@@ -19,6 +19,7 @@ from backlight.surveys.features.measure.features import (
     SparseFeatures,
 )
 from backlight.surveys.features.measure.placed import PlacedDictionary
+from backlight.surveys.features.measure.warning import FeatureWarnings
 
 
 @final
@@ -145,9 +146,10 @@ def survey_features(
 
 def _nothing(plan: FeaturePlan, placed: PlacedDictionary) -> LayerFeatures:
     num_features, width = len(placed.fidelity.counts), placed.fidelity.widths[1]
+    warnings = None if placed.way is None else FeatureWarnings(num_features)
     if plan.is_dense:
-        return DenseFeatures(plan, num_features, width)
-    return SparseFeatures(plan, num_features)
+        return DenseFeatures(plan, num_features, width, warnings)
+    return SparseFeatures(plan, num_features, warnings)
 
 
 def _chunks(

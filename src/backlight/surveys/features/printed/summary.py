@@ -10,8 +10,10 @@ from backlight.surveys.driver.words.aggregation import STATISTICS, modes_of
 from backlight.surveys.driver.words.path import along, num_nodes_of
 from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
 from backlight.surveys.driver.words.sentences import how_sure, name, share, text_of, told, unit
+from backlight.surveys.driver.words.warning import warning_sentence
 from backlight.tables import Table
 
+_MOST_WARNED = 12  # as many as are printed
 _ASKED = {
     "gradients": "The gradient of the loss by {features}, how strongly the loss reacts to them,",
     "values": "How strongly {features} fires",
@@ -37,12 +39,22 @@ def summary(results: Results) -> Sequence[str]:
         results: What was found, also if it was read back from disk.
 
     Returns:
-        At most three sentences.
+        Three paragraphs at most; the last one is of how sure all this is.
     """
     features = _features(results)
     if not features or features[0].value == 0:
         return (_asked(results), _NOTHING[bool(features)])
-    return (_asked(results), _found(results, features[0]), _sure(results, features))
+    sure = " ".join(filter(None, [_sure(results, features), _warned(results)]))
+    return (_asked(results), _found(results, features[0]), sure)
+
+
+def _warned(results: Results) -> str:
+    """Say how many of the largest products are likely wrong as predictions."""
+    if results.config["aggregate_by"] != "grad_x_act":
+        return ""
+    mode = modes_of(results.config)[0]
+    shown = largest(results.tables["top_features"], mode, _MOST_WARNED)
+    return warning_sentence(shown, "feature")
 
 
 def named(table: Table) -> list[str]:

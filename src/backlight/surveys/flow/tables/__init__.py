@@ -6,6 +6,7 @@ from typing import Any
 
 from backlight.stats.first_order import Weighing
 from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.relative import reason_note
 from backlight.surveys.flow.measure import FlowMeasurement
 from backlight.surveys.flow.measure.survey import Flow, ViewName
 from backlight.surveys.flow.options import FlowConfig
@@ -13,12 +14,6 @@ from backlight.surveys.flow.tables.attention import attention_tables
 from backlight.surveys.flow.tables.norms import norm_tables
 from backlight.surveys.flow.tables.residual import residual_tables
 from backlight.tables import Table
-
-_TABLES: dict[ViewName, Callable[[Any], Sequence[Table]]] = {
-    "norms": norm_tables,
-    "attention": attention_tables,
-    "residual": residual_tables,
-}
 
 
 def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
@@ -32,6 +27,7 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
         The tables of the views, and their columns of numbers as arrays by ``{table}/{column}``.
     """
     state, passages = measurement.state, measurement.corpus.passages
+    views = state.views.values()
     tables = flow_tables(state, options.loss_reduction)
     metadata = {
         "loss_nats_per_token": state.loss.nats_per_token,
@@ -39,6 +35,7 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
         "num_passages": len(passages.tokens),
         "text": passages.account(),
         **({"left_out": measurement.plan} if measurement.plan else {}),
+        **reason_note(next((view.no_warning for view in views if view.no_warning), "")),
         **measurement.corpus.subject.note,
     }
     return Findings(
@@ -57,7 +54,8 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
 def flow_tables(state: Flow, weighing: Weighing = "sequence_mean") -> list[Table]:
     """Tabulate what was seen, view after view; predicted changes are averaged by the reduction."""
     tables: dict[ViewName, Callable[[Any], Sequence[Table]]] = {
-        **_TABLES,
+        "norms": norm_tables,
         "attention": partial(attention_tables, weighing=weighing),
+        "residual": partial(residual_tables, weighing=weighing),
     }
     return [table for name, view in state.views.items() for table in tables[name](view)]

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from backlight.decompose.distance import NUM_BINS, distance_bins
-from backlight.stats.first_order import WARNING_COLUMNS, WARNING_UNITS, Weighing, unknown
+from backlight.stats.first_order import Weighing, unknown
 from backlight.stats.ratio import RatioResult
 from backlight.surveys.flow.measure.attention import AttentionView
+from backlight.surveys.flow.tables.warning import with_warnings
 from backlight.tables import Column, Table
 
 _PLAIN_LEVELS = ("even_shrink", "even_entropy", "even_largest")
@@ -30,8 +31,12 @@ def attention_tables(
         "layer": np.repeat(list(view.heads), numbers),
         "head": np.concatenate([np.arange(number) for number in numbers]),
     }
+    parts = [
+        view.warnings[layer].result(weighing) if layer in view.warnings else unknown(number)
+        for layer, number in view.heads.items()
+    ]
     return (
-        _with_warnings(_head_table(heads, view.ratios.result()), view, weighing),
+        with_warnings(_head_table(heads, view.ratios.result()), parts),
         _distance_table(heads, view.distances.result()),
     )
 
@@ -71,22 +76,6 @@ def _head_table(heads: Mapping[str, Column], found: Mapping[str, RatioResult]) -
         name="attention",
         columns=columns,
         units={name: unit for name in columns if (unit := _unit(name)) is not None},
-    )
-
-
-def _with_warnings(table: Table, view: AttentionView, weighing: Weighing) -> Table:
-    """Add how far predictions of setting each head to zero can be believed; blank if not known."""
-    parts = [
-        (view.warnings[layer].result(weighing) if layer in view.warnings else unknown(number))
-        for layer, number in view.heads.items()
-    ]
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in WARNING_COLUMNS
-    }
-    return Table(
-        name=table.name,
-        columns={**table, **columns},
-        units={**table.units, **WARNING_UNITS},
     )
 
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from backlight.report.wrong import is_wrong
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.account import corpus_lines
 from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
 from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
-from backlight.surveys.driver.words.warning import EXPLAINED, mark_columns
+from backlight.surveys.driver.words.warning import EXPLAINED, EXPLAINED_BRIEFLY, mark_columns
 from backlight.surveys.layers.options import LayersConfig
 from backlight.tables import Table
 
@@ -30,8 +31,9 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
     mode = modes_of(results.config)[0]
     layers, dimensions = results.tables["layers"], results.tables["dimensions"]
     heading = f"{mode.replace('_', ' ')} ± se ({layers.units[mode]})"
+    most = largest(layers, mode, _MOST_ROWS)
     yield Shown(
-        table=largest(layers, mode, _MOST_ROWS),
+        table=most,
         columns=_known(
             layers,
             Column("largest layers", "layer"),
@@ -41,6 +43,7 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
             Column("consistency", "sign_consistency", ".2f"),
             Column("top 1 % has", cell=percent("top_share"), name="top_share"),
             Column("chance of probes", "mean_probe_se", ".2g"),
+            *mark_columns(most),
         ),
     )
     shown = largest(dimensions, mode, _MOST_ROWS)
@@ -57,7 +60,9 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
         columns.append(Column("where it was largest", cell=where, wraps=True))
     yield Shown(table=shown, columns=_known(dimensions, *columns))
     yield from path_table(results)
-    yield " ".join([*([EXPLAINED] if marks else []), *_notes(options, results)])
+    is_told = bool(marks) and options.aggregate_by == "grad_x_act"  # in the summary
+    any_wrong = (bool(marks) or is_wrong(most).any()) and not is_told
+    yield " ".join([*([EXPLAINED_BRIEFLY] if any_wrong else []), *_notes(options, results)])
 
 
 def _known(table: Table, *columns: Column) -> list[Column]:
@@ -115,6 +120,7 @@ def tables(options: LayersConfig, results: Results) -> Iterator[Shown]:
         ),
         Column("top 1 % share", cell=percent("top_share"), name="top_share"),
         Column("± of probes", "mean_probe_se", ".3e"),
+        *mark_columns(table),
     ]
     unit = table.units[options.modes[0]]
     yield Shown(
@@ -141,6 +147,8 @@ def _caption(options: LayersConfig, results: Results) -> str:
             f"Loss {loss:.4f} nats per predicted token; gradients of the {options.loss_reduction} "
             "loss. ± se: standard error, clustered by passage."
         )
+    if is_wrong(table).any():
+        lines.append(EXPLAINED)
     return "\n".join([*lines, *_notes(options, results)])
 
 
