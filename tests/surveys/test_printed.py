@@ -68,7 +68,10 @@ def found(asked, known):
     def ask(name, **others):
         key = (name, str(others))
         if key not in known:
-            known[key] = getattr(backlight, name)(**{**asked[name], **others})
+            if name == "validate":
+                known[key] = backlight.validate(ask("layers"), units=20, passages=4, **others)
+            else:
+                known[key] = getattr(backlight, name)(**{**asked[name], **others})
         return known[key]
 
     return ask

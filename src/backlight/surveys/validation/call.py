@@ -40,9 +40,8 @@ def validate(
     Examples:
         >>> import backlight
         >>> questions = ["distance(c_12,c_2045)=", "distance(c_9,c_77)=", "distance(c_5,c_300)="]
-        >>> city = backlight.load_subject("city")
-        >>> measured = backlight.layers(subject=city, dataset=questions, layers=[0, 3])
-        >>> found = backlight.validate(measured, subject=city, dataset=questions, units=12)
+        >>> measured = backlight.layers(model_name="city", dataset=questions, layers=[0, 3])
+        >>> found = backlight.validate(measured, dataset=questions, units=12)
         >>> found.tables["units"].num_rows, [str(name) for name in found.tables["units"]][:3]
         (12, ['kind', 'layer', 'site'])
     """

@@ -63,7 +63,7 @@ def summary(results: Results) -> Sequence[str]:
         sure = _signed(layers, passages) + _chance(results, layers[0])
     else:
         sure = how_sure(layers[0], passages, "passage", layers[1] if len(layers) > 1 else None)
-    return (asked, _found(results, layers, dimension), sure, *_warned(results, mode))
+    return (asked, _found(results, layers, dimension), " ".join([sure, *_warned(results, mode)]))
 
 
 def _warned(results: Results, mode: str) -> list[str]:
