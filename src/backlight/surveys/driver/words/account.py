@@ -7,11 +7,14 @@ _REASONS = {
     "blank": "blank",
     "too_short": "of too few characters (--min_characters)",
     "fewer_than_two_tokens": "of fewer than two tokens",
+    "no_completion": "without a completion",
+    "completion_cut_off": "whose completion begins behind the cut (--max_length)",
+    "boundary_in_token": "whose completion begins or ends within a token",
 }
 
 
 def tell_account(account: Mapping[str, Any], max_length: int) -> str:
-    """Describe what of a text was not measured.
+    """Describe what of a text was not measured, and of which tokens the loss is, if not of all.
 
     Args:
         account: What became of the corpus, from ``Passages.account``.
@@ -22,6 +25,11 @@ def tell_account(account: Mapping[str, Any], max_length: int) -> str:
     """
     left_out: Mapping[str, int] = account.get("left_out", {})
     lines: list[str] = []
+    if "num_counted" in account:
+        lines.append(
+            f"The loss counts {account['num_counted']:,} of {account['num_tokens']:,} tokens, "
+            "those of completions; averages over tokens are over all, prompts too."
+        )
     if left_out:
         reasons = [f"{left_out[key]:,} {why}" for key, why in _REASONS.items() if key in left_out]
         lines.append(f"Rows left out: {', '.join(reasons)}.")
