@@ -184,6 +184,22 @@ def test_products_add_up_over_what_the_loss_counts(asked, path):
     assert warned == pytest.approx(-sums / num, rel=1e-6)
 
 
+def test_all_tokens_of_the_same_passages_can_count_to_compare(asked, subject):
+    found = backlight.layers(**{**asked, "loss_on": "conversation"}, layers="1")
+
+    rows = [(ids, ids) for ids, _ in labelled(subject.tokenizer, PAIRS)]
+    expected, loss = plain_gradients(subject, rows, "model.layers.1.mlp", divide=True)
+    own = found.tables["layers"]["mean_abs"][0]
+    assert own == pytest.approx(np.abs(np.concatenate(expected)).mean(), rel=1e-10)
+    assert found.metadata["loss_nats_per_token"] == pytest.approx(loss, rel=1e-12)
+    assert "num_counted" not in found.metadata["text"]
+
+
+def test_columns_of_completions_are_pointed_to_where_a_text_is_looked_for(asked):
+    with pytest.raises(DatasetError, match=r"only 'prompt', 'completion'.*--loss_on completion"):
+        backlight.layers(**{**asked, "loss_on": "all"})
+
+
 def test_flow_weighs_the_same_tokens(asked, subject):
     found = backlight.flow(**asked, view="residual")
 
@@ -253,7 +269,7 @@ def test_checks_look_at_the_tokens_that_count(asked, caplog):
         ({"completion_columns": "a,b,c"}, "name two columns, such as question,answer, or one of"),
         ({"completion_columns": "a,a"}, "name two columns"),
         ({"text_column": "body"}, "it reads no --text_column; name columns with"),
-        ({"loss_on": "prompt"}, "Input should be 'all' or 'completion'"),
+        ({"loss_on": "prompt"}, "Input should be 'all', 'completion' or 'conversation'"),
         ({"chat_template": "none.jinja"}, "The chat template cannot be read: There is no file"),
     ],
 )

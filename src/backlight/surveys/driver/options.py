@@ -191,21 +191,21 @@ class CorpusOptions(TextOptions):
     num_samples: int = Field(
         default=500, gt=0, description="How many rows to measure, without those that do not count."
     )
-    loss_on: Literal["all", "completion"] = Field(
+    loss_on: Literal["all", "completion", "conversation"] = Field(
         default="all",
-        description="Which tokens the loss counts: all of a text, or those of completions alone: "
-        "of pairs in the columns prompt and completion, or of the assistant's turns of chats in "
-        "the column messages (or conversations), written by the model's chat template.",
+        description="Which tokens the loss counts: all of a text; those of completions alone, in "
+        "pairs (columns prompt and completion) or chats (column messages or conversations, written "
+        "by the model's chat template; the assistant's turns count); or, to compare, all of the "
+        "same pairs and chats (conversation).",
     )
     completion_columns: Listed | None = Field(
         default=None,
-        description="Of --loss_on completion: the columns of the prompt and of the completion, "
-        "with a comma, or the one column of chats. [default: as above]",
+        description="Of pairs and chats: the columns of the prompt and of the completion, with a "
+        "comma, or the one column of chats. [default: as above]",
     )
     chat_template: Path | None = Field(
         default=None,
-        description="Of --loss_on completion: a file with a Jinja template for chats. [default: "
-        "the model's own]",
+        description="A file with a Jinja template for chats. [default: the model's own]",
     )
 
     @property
@@ -217,7 +217,7 @@ class CorpusOptions(TextOptions):
     @field_validator("completion_columns", "chat_template")
     @classmethod
     def _is_of_completions(cls, value: Any, info: Any) -> Any:
-        if value is not None and info.data.get("loss_on", "completion") != "completion":
+        if value is not None and info.data.get("loss_on") == "all":
             raise ValueError("it has no effect without --loss_on completion")
         return value
 
@@ -232,7 +232,7 @@ class CorpusOptions(TextOptions):
     @field_validator("loss_on")
     @classmethod
     def _reads_no_text_column(cls, loss_on: str, info: Any) -> str:
-        if loss_on == "completion" and info.data.get("text_column", "text") != "text":
+        if loss_on != "all" and info.data.get("text_column", "text") != "text":
             raise ValueError("it reads no --text_column; name columns with --completion_columns")
         return loss_on
 

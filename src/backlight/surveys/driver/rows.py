@@ -1,5 +1,6 @@
 """The text that some options name: its rows, and the tokens that a model makes of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from backlight.data.batches import Passages, tokenize
@@ -62,19 +63,20 @@ def corpus_passages(
         tokenizer: The model's.
 
     Returns:
-        The passages, of conversations with the tokens that count.
+        The passages, of conversations with the tokens that count if not all do.
 
     Raises:
         DatasetError: If nothing is left, or where completions begin cannot be told.
     """
     if isinstance(rows, Rows):
         return tokenize(rows, tokenizer, max_length=options.max_length)
-    return tokenize_conversations(
+    passages = tokenize_conversations(
         rows,
         tokenizer,
         max_length=options.max_length,
         chat_template=_template(options.chat_template),
     )
+    return replace(passages, counted=None) if options.loss_on == "conversation" else passages
 
 
 def _template(path: Path | None) -> str | None:
