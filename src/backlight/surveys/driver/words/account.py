@@ -68,7 +68,7 @@ def context_lines(metadata: Mapping[str, Any]) -> list[str]:
         A line, or none.
     """
     is_marked = "num_counted" in metadata.get("text", {})
-    return ["In contexts, what the loss counts stands in ⟦ ⟧."] if is_marked else []
+    return ["In contexts, what the loss counts stands in ⟦…⟧."] if is_marked else []
 
 
 def corpus_lines(options: Any, metadata: Mapping[str, Any]) -> list[str]:
