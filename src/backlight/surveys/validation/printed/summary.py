@@ -69,11 +69,12 @@ def _numbers(table: Table, row: int) -> str:
 def _asked(results: Results) -> str:
     about = results.metadata
     ways = [ABLATIONS[each] for each in about["ablations"]]
+    counted = " (the loss counts completions alone)" * ("num_counted" in about)
     return (
         f"{count(int(about['num_tested']), 'unit')} of a run of `backlight {about['validated']}` "
         f"of {name(about['model_name'])} were {', or '.join(ways)} one by one in "
-        f"{count(int(about['num_passages']), 'passage')}, to hold what happens against what the "
-        "gradient predicts."
+        f"{count(int(about['num_passages']), 'passage')}{counted}, to hold what happens against "
+        "what the gradient predicts."
     )
 
 
