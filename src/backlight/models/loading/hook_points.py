@@ -103,7 +103,7 @@ def _with_canonical(subject: Subject, layers: Sequence[HookedLayer], vocabulary:
     """
     places = layers[0].places
     candidates = [layer.candidates() for layer in layers]
-    seen = [_see(subject, sites, vocabulary) for sites in (*candidates, _ends(places))]
+    seen = _see(subject, (*candidates, _ends(places)), vocabulary)
     proven = [prove_layer(each) for each in seen[:-1]]
     fault = _fault(proven, seen[:-1])
     if fault is not None:
@@ -121,17 +121,24 @@ def _with_canonical(subject: Subject, layers: Sequence[HookedLayer], vocabulary:
     return replace(subject, sites=sites, wiring=_common_wiring(proven, sites))
 
 
-def _see(subject: Subject, sites: Mapping[str, Site], vocabulary: int) -> dict[str, Tensor]:
-    """Look at the tensors of some sites, by the names that they are asked for by."""
-    seen: dict[str, Tensor] = {}
+def _see(
+    subject: Subject, groups: Sequence[Mapping[str, Site]], vocabulary: int
+) -> list[dict[str, Tensor]]:
+    """Look at the tensors of groups of sites in one pass, by the names they are asked for by."""
+    seen: list[dict[str, Tensor]] = [{} for _ in groups]
     tokens = probe_tokens(subject, vocabulary)
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
+        group, _, name = site.name.partition(" ")
         # A copy: some blocks add in place into what a tap has shown.
-        seen[site.name] = per_token(site, tensor.clone(), tokens.shape)
+        seen[int(group)][name] = per_token(site, tensor.clone(), tokens.shape)
         return tensor
 
-    asked = [replace(site, name=name) for name, site in sites.items()]
+    asked = [
+        replace(site, name=f"{number} {name}")
+        for number, sites in enumerate(groups)
+        for name, site in sites.items()
+    ]
     with tapping(subject, asked, visit):
         subject.forward(tokens)
     return seen
