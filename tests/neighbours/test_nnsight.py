@@ -59,7 +59,8 @@ def test_gradients_of_a_language_model_are_those_of_its_traces():
 
 
 def test_a_model_that_is_not_loaded_yet_is_loaded_and_measured(tmp_path):
-    tiny_model("llama").save_pretrained(tmp_path)
+    original = tiny_model("llama")
+    original.save_pretrained(tmp_path)
     model = nnsight.LanguageModel(str(tmp_path), tokenizer=loaded_tokenizer())
     assert not model.dispatched
 
@@ -67,7 +68,7 @@ def test_a_model_that_is_not_loaded_yet_is_loaded_and_measured(tmp_path):
 
     assert model.dispatched
     assert subject.name == str(tmp_path)
-    plain = backlight.subject_from_transformers(tiny_model("llama"), loaded_tokenizer())
+    plain = backlight.subject_from_transformers(original, loaded_tokenizer())
     names = [name for name, site in plain.sites.items() if site.tap.side != "logits"]
     for ours, theirs in zip(measured(subject, names), measured(plain, names), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-9)

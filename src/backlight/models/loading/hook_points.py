@@ -176,7 +176,7 @@ def _final_norm(places: Places, seen: Sequence[Mapping[str, Tensor]]) -> Iterato
 
 def _common_wiring(proven: Sequence[Proven], sites: Mapping[str, Site]) -> Wiring | None:
     """Name the wiring, if all layers share one and nothing lies between a half and its sum."""
-    wirings = {each.wiring if each.is_plain else None for each in proven}
+    wirings: set[Wiring | None] = {each.wiring if each.is_plain else None for each in proven}
     is_entered = all(
         f"layers.{number}.norm1.in" in sites or f"layers.{number}.attn.in" in sites
         for number in range(len(proven))

@@ -155,11 +155,11 @@ class HookedLayer:
             lens = self._name(_STREAM[kind])
         elif lens == self._name("hook_resid_mid"):
             lens = None
-        in_heads = kind in ("attn.q", "attn.k", "attn.v", "attn.z") and site.width is not None
+        width = site.width if kind in ("attn.q", "attn.k", "attn.v", "attn.z") else None
         return replace(
             site,
             name=f"layers.{self.number}.{kind}",
-            num_heads=site.width // self.places.head_width if in_heads else 1,
+            num_heads=1 if width is None else width // self.places.head_width,
             transformer_lens=lens,
         )
 

@@ -12,7 +12,7 @@ from backlight.models.loading.objects import (
     own_tokenizer,
 )
 from backlight.models.loading.subjects import subject_from_transformers
-from backlight.models.subject import Subject, Tokenizer, subject_from_module
+from backlight.models.subject import Subject, Tokenizer, check_tokenizer, subject_from_module
 
 
 def subject_from_object(
@@ -57,6 +57,7 @@ def subject_from_object(
         raise ModelError(
             f"{kind_of_object(given)} has no tokenizer, so no text can be read with it. {TAKEN}."
         )
+    check_tokenizer(tokenizer)
     if library_of(given) == "TransformerLens":
         return subject_from_hooked(model, tokenizer, name=name)
     if any(isinstance(part, PreTrainedModel) for part in model.modules()):
