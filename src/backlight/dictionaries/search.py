@@ -13,17 +13,31 @@ import torch
 from backlight.dictionaries import hub
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.dictionaries.formats.base import Format
+from backlight.dictionaries.formats.circuit_tracer import CircuitTracer
 from backlight.dictionaries.formats.dictionary_learning import DictionaryLearning
 from backlight.dictionaries.formats.gemma_scope import GemmaScope
+from backlight.dictionaries.formats.llama_scope import LlamaScope
+from backlight.dictionaries.formats.qwen_scope import QwenScope
 from backlight.dictionaries.formats.saelens import SAELens
 from backlight.dictionaries.formats.sparsify import Sparsify
 from backlight.errors import DictionaryError, quoted
 from backlight.foreign.files import expanded
 
-_FORMATS: tuple[Format, ...] = (SAELens(), DictionaryLearning(), Sparsify(), GemmaScope())
+_FORMATS: tuple[Format, ...] = (
+    SAELens(),
+    DictionaryLearning(),
+    Sparsify(),
+    GemmaScope(),
+    LlamaScope(),
+    QwenScope(),
+    CircuitTracer(),
+)
 _SHIPPED: Mapping[str, str] = MappingProxyType({"smollm2": "data/dictionaries/smollm2"})
-_SETTINGS = ("cfg.json", "config.json")
-_FILES = "sae_weights.safetensors, sae.safetensors, ae.pt, params.npz or params.safetensors"
+_SETTINGS = ("cfg.json", "config.json", "hyperparams.json", "config.yaml")
+_FILES = (
+    "sae_weights.safetensors, sae.safetensors, ae.pt, params.npz, params.safetensors, "
+    "checkpoints/final.safetensors, layer0.sae.pt or layer_0.safetensors"
+)
 
 _PLACEHOLDER = "{layer}"
 _HUB_NAME = re.compile(r"(?P<repository>\w[\w.-]*/[\w.-]+)(?:/(?P<inside>.+))?")

@@ -125,13 +125,13 @@ def _written_activation(
 ) -> tuple[str, dict[str, int | Tensor]]:
     if isinstance(activation, Relu):
         return "standard", {}
-    if isinstance(activation, TopK):
+    if isinstance(activation, TopK) and not activation.keeps_negative:
         return ("abstopk" if activation.by_size else "topk"), {"k": activation.k}
     if isinstance(activation, Threshold):
         return "jumprelu", {"threshold": activation.threshold.expand(num_features)}
     raise DictionaryError(
         f"A dictionary with the activation {type(activation).__name__} cannot be written for "
-        "SAELens: only Relu, TopK and Threshold."
+        "SAELens: only Relu, TopK without negative features, and Threshold."
     )
 
 

@@ -35,6 +35,16 @@ class Weights:
         """Return the shape of a tensor."""
         return tuple(self._raw(name).shape)
 
+    def length(self, name: str) -> int:
+        """Return how many numbers a vector has; other tensors are refused."""
+        shape = self.shape(name)
+        if len(shape) != 1 or not shape[0]:
+            raise DictionaryError(
+                f"The tensor {quoted(name)} in {quoted(self.path)} is {list(shape)}, but must be a "
+                "vector."
+            )
+        return shape[0]
+
     def matrix(
         self, name: str, rows: int, columns: int, *, transposed: bool = False
     ) -> Float[Tensor, "rows columns"]:
