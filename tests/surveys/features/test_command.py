@@ -14,7 +14,7 @@ from backlight.errors import ConfigError, DictionaryError, RunDirectoryError, Un
 from backlight.surveys.driver.words import progress
 from backlight.surveys.features import figures, tables
 from backlight.surveys.features.measure import setup
-from zoo.dictionaries import NUM_FEATURES, random_dictionary
+from zoo.dictionaries import NUM_FEATURES, SaeLensLike, random_dictionary
 
 LAYERS = (0, 1, 2)
 
@@ -267,6 +267,30 @@ def test_layers_beyond_the_model_are_refused(asked):
 def test_without_dictionaries_the_way_to_some_is_told(options):
     with pytest.raises(ConfigError, match=r"--sae_path FOLDER .* train-sae"):
         sae(**options)
+
+
+def test_objects_of_another_library_give_the_same_numbers_as_their_files(asked, dictionaries):
+    objects = {}
+    for layer in LAYERS:
+        ours = random_dictionary(32, dtype=torch.float32, seed=layer)
+        folder = dictionaries / f"layer_{layer}"
+        objects[layer] = SaeLensLike(folder, lambda x, ours=ours: ours.encode(x).dense())
+    from_files = sae(**asked)
+
+    del asked["sae_path"]
+    found = sae(**asked, dictionaries=objects)
+
+    assert found.tables["dictionaries"]["reads"].tolist() == [
+        f"layers.{layer}.mlp.out" for layer in LAYERS
+    ]
+    for name, array in from_files.statistics.items():
+        assert np.array_equal(array, found.statistics[name], equal_nan=True)
+
+
+def test_an_object_that_is_no_dictionary_is_refused(asked):
+    del asked["sae_path"]
+    with pytest.raises(DictionaryError, match=r"A int is no dictionary: it has no encode\(\)"):
+        sae(**asked, dictionaries={0: 15})
 
 
 def test_two_sources_of_dictionaries_are_refused(asked):

@@ -11,6 +11,7 @@ import torch
 from backlight.data.batches import Batch
 from backlight.dictionaries.collection import Collection, find_dictionaries
 from backlight.dictionaries.dictionary import Card, Dictionary
+from backlight.dictionaries.foreign import dictionary_from_object
 from backlight.errors import ConfigError, DictionaryError, quoted
 from backlight.models.sites import (
     Site,
@@ -57,18 +58,19 @@ class PlacedDictionary:
         return {**card, "reads": self.reads.name, "writes": self.writes.name, **known}
 
 
-def find_source(config: SaeConfig, given: Mapping[int, Dictionary] | None) -> Collection:
+def find_source(config: SaeConfig, given: Mapping[int, object] | None) -> Collection:
     """Find the dictionaries that some options mean; no weights are read.
 
     Args:
         config: The options.
-        given: Dictionaries that are already loaded, by layer.
+        given: Dictionaries that are already loaded, ours or another library's, by layer.
 
     Returns:
         Where they come from.
 
     Raises:
         ConfigError: If nobody says which dictionaries, or both options and caller do.
+        DictionaryError: If an object of another library is no dictionary.
     """
     if given is None:
         if config.sae_path is None:
@@ -81,7 +83,11 @@ def find_source(config: SaeConfig, given: Mapping[int, Dictionary] | None) -> Co
         raise ConfigError("Both dictionaries and sae_path are given; leave one out.")
     if not given:
         raise ConfigError("dictionaries is empty: give at least one, by its layer.")
-    return Collection.of(given)
+    return Collection.of({layer: _own(each, layer) for layer, each in given.items()})
+
+
+def _own(given: object, layer: int) -> Dictionary:
+    return given if isinstance(given, Dictionary) else dictionary_from_object(given, layer=layer)
 
 
 def place_dictionaries(

@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 
 from backlight.data.batches import Batch
-from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.sites import format_layers
 from backlight.stats.ratio import RatioResult
 from backlight.surveys.driver.measurement import Measurement
@@ -25,7 +24,7 @@ FeaturesMeasurement = Measurement[FeatureSurvey, list[PlacedDictionary]]
 
 
 def prepare(
-    options: SaeConfig, opening: Opening, dictionaries: Mapping[int, Dictionary] | None = None
+    options: SaeConfig, opening: Opening, dictionaries: Mapping[int, object] | None = None
 ) -> FeaturesMeasurement:
     """Find the dictionaries, open the model and the text, and prove each dictionary at its place.
 
