@@ -32,11 +32,53 @@ def test_every_layer_has_the_sites_that_the_configuration_names(name, reads, wri
     assert (cards[1].reads, cards[1].writes) == (reads, writes)
 
 
-def test_a_cross_layer_transcoder_is_known_and_refused(written):
-    with pytest.raises(
-        DictionaryError, match=r"is a cross-layer transcoder: .*Use transcoders of single layers"
-    ):
-        find_dictionaries(written / "circuit_tracer" / "cross_layer")
+@pytest.mark.parametrize("name", ["cross_layer", "cross_layer_jumprelu"])
+def test_the_layers_of_a_cross_layer_transcoder_add_up_to_what_the_library_computes(name, written):
+    folder = written / "circuit_tracer" / name
+    expected = load_file(folder / "expected.safetensors")
+    found = find_dictionaries(folder)
+    made = torch.zeros_like(expected["reconstruction"])
+
+    for layer, card in found.cards.items():
+        dictionary = found.load(layer, dtype=torch.float32, device=torch.device("cpu"))
+        x = expected["x"][layer]
+        codes = dictionary.encode(x)
+        close = {"atol": 1e-5, "rtol": 1e-5}
+        torch.testing.assert_close(codes.dense(), expected["features"][layer], **close)
+        made[layer:] += dictionary.decode(codes, x).unflatten(1, (-1, 8)).transpose(0, 1)
+        assert card.is_cross_layer
+        assert (card.reads, card.writes) == (
+            f"blocks.{layer}.hook_resid_mid",
+            f"blocks.{layer}.hook_mlp_out",
+        )
+
+    assert list(found.cards) == [0, 1, 2]
+    torch.testing.assert_close(made, expected["reconstruction"], **close)
+
+
+@pytest.mark.parametrize(
+    ("file", "tensor", "value", "message"),
+    [
+        ("W_dec_1", "W_dec_1", torch.ones(24, 8), r"is \[24, 8\], but must be \[24, 1, 8\]"),
+        ("W_dec_1", "W_dec_1", torch.ones(24, 2, 7), r"\[24, 2, 7\], but must be \[24, 2, 8\]"),
+        ("W_enc_1", "W_skip_1", torch.ones(8, 8), r"'W_skip_1', which circuit-tracer does not"),
+    ],
+)
+def test_layers_that_cannot_be_right_are_refused(file, tensor, value, message, copied):
+    folder = copied("circuit_tracer/cross_layer")
+    path = folder / f"{file}.safetensors"
+    save_file({**load_file(path), tensor: value}, path)
+
+    with pytest.raises(DictionaryError, match=message):
+        find_dictionaries(folder).load(1, dtype=torch.float32, device=torch.device("cpu"))
+
+
+def test_an_encoder_without_its_decoder_is_refused(copied):
+    folder = copied("circuit_tracer/cross_layer")
+    (folder / "W_dec_2.safetensors").unlink()
+
+    with pytest.raises(DictionaryError, match=r"There is no file .*W_dec_2.safetensors'"):
+        find_dictionaries(folder).load(2, dtype=torch.float32, device=torch.device("cpu"))
 
 
 def test_the_encoder_of_a_cross_layer_transcoder_needs_its_configuration(copied):

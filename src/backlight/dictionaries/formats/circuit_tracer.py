@@ -1,7 +1,7 @@
 """circuit-tracer: ``config.yaml`` with ``layer_{i}.safetensors``, a transcoder for each layer.
 
-A cross-layer transcoder (``W_enc_{i}.safetensors``, ``W_dec_{i}.safetensors``) is known by its
-configuration and refused: its features write at many sites.
+A cross-layer transcoder has two files for each layer, ``W_enc_{i}.safetensors`` with the encoder
+and the bias of the layer's own site, ``W_dec_{i}.safetensors`` with rows for all layers from i on.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import final
 import torch
 
 from backlight.dictionaries.activations import Activation, Relu, Threshold
-from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
+from backlight.dictionaries.dictionary import CROSS_LAYER, Card, Dictionary, LinearEncoder
 from backlight.dictionaries.formats.base import Format
 from backlight.dictionaries.formats.files import open_weights
 from backlight.dictionaries.formats.settings import Settings, read_settings
@@ -42,7 +42,17 @@ class CircuitTracer(Format):
         """See ``Format``."""
         card = self.card(file)
         with open_weights(file, dtype=dtype, device=device) as weights:
-            return _dictionary(weights, card)
+            if not card.is_cross_layer:
+                return _dictionary(weights, card)
+            with open_weights(Path(decoder_of(file)), dtype=dtype, device=device) as decoder:
+                return _cross_layer(weights, decoder, card)
+
+
+def decoder_of(file: PurePath) -> PurePath:
+    """Name the file that holds the decoder, which with cross-layer transcoders is another one."""
+    match = _FILE.fullmatch(file.name)
+    across = match is not None and match["kind"] == "W_enc"
+    return file.with_name(file.name.replace("W_enc", "W_dec")) if across else file
 
 
 def _card(settings: Settings, file: Path) -> Card:
@@ -54,17 +64,11 @@ def _card(settings: Settings, file: Path) -> Card:
             f"model_kind in {quoted(settings.path)} is {kind}, but {quoted(file.name)} beside it "
             f"is a file of a {_KINDS[match['kind']]}; one of them belongs elsewhere."
         )
-    if kind == "cross_layer_transcoder":
-        raise DictionaryError(
-            f"{quoted(file.parent)} is a cross-layer transcoder: each of its features writes at "
-            "its own layer and at all later ones, and backlight measures dictionaries that write "
-            "at one site. Use transcoders of single layers (model_kind: transcoder_set)."
-        )
     layer = int(match["layer"])
     return Card(
         format="circuit-tracer",
         path=str(file),
-        architecture="transcoder",
+        architecture=CROSS_LAYER if kind == "cross_layer_transcoder" else "transcoder",
         reads=_site(settings.need("feature_input_hook", str), layer),
         writes=_site(settings.need("feature_output_hook", str), layer),
         layer=layer,
@@ -84,7 +88,7 @@ def _dictionary(weights: Weights, card: Card) -> Dictionary:
             rows=weights.matrix("W_enc", features, width),
             bias=weights.vector("b_enc", features),
             input_bias=None,
-            activation=_activation(weights, features),
+            activation=_activation(weights, _THRESHOLD, features),
         ),
         rows=weights.matrix("W_dec", features, width),
         bias=weights.vector("b_dec", width),
@@ -93,12 +97,36 @@ def _dictionary(weights: Weights, card: Card) -> Dictionary:
     )
 
 
-def _activation(weights: Weights, features: int) -> Activation:
+def _cross_layer(weights: Weights, decoder: Weights, card: Card) -> Dictionary:
+    layer = card.layer
+    features, width = weights.length(f"b_enc_{layer}"), weights.length(f"b_dec_{layer}")
+    if (skip := f"W_skip_{layer}") in weights.names:
+        raise DictionaryError(
+            f"{quoted(weights.path)} holds {quoted(skip)}, which circuit-tracer does not read "
+            "either: its cross-layer transcoders on disk have no skip connection."
+        )
+    rows = decoder.rows_side_by_side(f"W_dec_{layer}", features, width)
+    bias = rows.new_zeros(rows.shape[1])
+    bias[:width] = weights.vector(f"b_dec_{layer}", width)
+    return Dictionary(
+        encoder=LinearEncoder(
+            rows=weights.matrix(f"W_enc_{layer}", features, width),
+            bias=weights.vector(f"b_enc_{layer}", features),
+            input_bias=None,
+            activation=_activation(weights, f"threshold_{layer}", features),
+        ),
+        rows=rows,
+        bias=bias,
+        card=card,
+    )
+
+
+def _activation(weights: Weights, threshold: str, features: int) -> Activation:
     if _UNREAD in weights.names:
         raise DictionaryError(
             f"{quoted(weights.path)} holds {quoted(_UNREAD)}, which circuit-tracer does not read "
-            f"either; save the thresholds themselves as {_THRESHOLD}."
+            f"either; save the thresholds themselves as {threshold}."
         )
-    if _THRESHOLD in weights.names:
-        return Threshold(threshold=weights.vector(_THRESHOLD, features))
+    if threshold in weights.names:
+        return Threshold(threshold=weights.vector(threshold, features))
     return Relu()

@@ -66,6 +66,24 @@ class Weights:
         raw = self._checked(name, stored)
         return self._copied(name, raw.T if transposed else raw)
 
+    def rows_side_by_side(
+        self, name: str, rows: int, columns: int
+    ) -> Float[Tensor, "rows all_columns"]:
+        """Take a stack of matrices, ``[rows, matrices, columns]``, as one matrix.
+
+        Args:
+            name: Its name.
+            rows: How many rows each has.
+            columns: And how many columns.
+
+        Returns:
+            The matrices side by side; raises as ``matrix`` does.
+        """
+        shape = self.shape(name)
+        number = shape[1] if len(shape) == 3 and shape[1] else 1
+        raw = self._checked(name, (rows, number, columns))
+        return self._copied(name, raw.flatten(1))
+
     def vector(self, name: str, size: int) -> Float[Tensor, " size"]:
         """Take a vector; raises as ``matrix`` does."""
         return self._copied(name, self._checked(name, (size,)))

@@ -23,6 +23,7 @@ from backlight.models.sites import (
 )
 from backlight.models.streams import Way
 from backlight.models.subject import Subject
+from backlight.surveys.features.measure.cross_layer import check_cross_layer, later_sites
 from backlight.surveys.features.measure.fidelity import Fidelity, check_fidelity
 from backlight.surveys.features.options import SaeConfig
 
@@ -37,6 +38,7 @@ class PlacedDictionary:
         layer: Its layer.
         reads: The site whose tensor it encodes.
         writes: The site whose tensor it reconstructs, and where its gradient is taken.
+        beyond: The sites of later layers that a cross-layer transcoder writes besides, in order.
         card: What its files say of it.
         fidelity: How well it reconstructs the first batch.
         load: Read it, unless it is the one that was read last: of all layers one is held.
@@ -50,7 +52,18 @@ class PlacedDictionary:
     card: Card
     fidelity: Fidelity
     load: Callable[[], Dictionary]
+    beyond: tuple[Site, ...] = ()
     way: Way | None = None
+
+    @property
+    def written(self) -> tuple[Site, ...]:
+        """All sites that it writes, in the order in which they stand in its decoder's rows."""
+        return (self.writes, *self.beyond)
+
+    @property
+    def kept_width(self) -> int:
+        """How many numbers of a token are at the site that it reads and the first it writes."""
+        return self.fidelity.widths[0] + self.fidelity.widths[1] // len(self.written)
 
     def origin(self) -> dict[str, Any]:
         """Describe it by its card and by what it does, so that another one is noticed."""
@@ -117,10 +130,16 @@ def place_dictionaries(
     held = lru_cache(maxsize=1)(
         partial(source.load, dtype=number_format(subject), device=subject.device)
     )
+    across = {layer: card for layer, card in cards.items() if card.is_cross_layer}
+    found = check_cross_layer(subject, batch, held, _sites_up_to(layers, across, subject))
     placed: list[PlacedDictionary] = []
     for layer, (reads, writes) in sites.items():
         load = partial(held, layer)
-        fidelity = check_fidelity(subject, batch, load(), reads=reads, writes=writes)
+        if layer in across:
+            fidelity, beyond = found[layer], later_sites(subject, writes, layer)
+        else:
+            fidelity = check_fidelity(subject, batch, load(), reads=reads, writes=writes)
+            beyond = ()
         _refuse_or_warn(config, fidelity)
         placed.append(
             PlacedDictionary(
@@ -130,6 +149,7 @@ def place_dictionaries(
                 card=cards[layer],
                 fidelity=fidelity,
                 load=load,
+                beyond=beyond,
             )
         )
     others = _other_models(subject, placed)
@@ -140,6 +160,21 @@ def place_dictionaries(
             subject.name,
         )
     return placed
+
+
+def _sites_up_to(
+    layers: Sequence[int], across: Mapping[int, Card], subject: Subject
+) -> dict[int, tuple[Site, Site]]:
+    """Find the sites of a cross-layer transcoder up to the last layer that is asked for."""
+    wanted = [layer for layer in layers if layer in across]
+    up_to = range(max(wanted) + 1 if wanted else 0)
+    missing = [layer for layer in up_to if layer not in across]
+    if missing:
+        raise DictionaryError(
+            f"What a cross-layer transcoder reconstructs at layer {up_to[-1]} is made of features "
+            f"of all layers up to it, and there is nothing for layers {format_layers(missing)}."
+        )
+    return {layer: sites_of(across[layer], layer, subject) for layer in up_to}
 
 
 def notes_of(subject: Subject, dictionaries: Sequence[PlacedDictionary]) -> dict[str, Any]:
