@@ -434,6 +434,17 @@ def test_a_cross_layer_transcoder_is_measured_at_all_sites_that_it_writes(asked,
     )
 
 
+def test_the_sites_of_a_cross_layer_transcoder_are_told_by_the_first_and_the_last(
+    words, tmp_path, plain, capsys
+):
+    across = str(written_across(tmp_path / "across"))
+
+    assert cli.main(words(sae_path=across, splice="error")) == 0
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert "was measured at layers.0.mlp.out to layers.2.mlp.out of" in told
+
+
 def test_a_cross_layer_transcoder_cannot_take_the_place_of_one_layer(asked, tmp_path):
     across = str(written_across(tmp_path / "across"))
 

@@ -21,10 +21,9 @@ class SaeConfig(PathOptions, SurveyConfig):
 
     Reads the files of SAELens, dictionary_learning, sparsify and circuit-tracer (its cross-layer
     transcoders with --splice error), and those of Gemma Scope, Llama Scope and Qwen Scope. Each
-    dictionary must first reconstruct its site. Prints what
-    was found in three sentences, and the features that matter most with standard errors; with
-    --table also a line for each layer. With --save_outputs or --output_dir it also writes arrays,
-    tables and figures.
+    dictionary must first reconstruct its site. Prints what was found in three sentences, and the
+    features that matter most with standard errors; with --table also a line for each layer. With
+    --save_outputs or --output_dir it also writes arrays, tables and figures.
     """
 
     sae_path: str | None = Field(

@@ -30,7 +30,7 @@ from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.relative import needed_norms, weights_on
 from backlight.surveys.features.measure.cross_layer import joined_gradients
 from backlight.surveys.features.measure.fidelity import unique_sites
-from backlight.surveys.features.measure.placed import PlacedDictionary, number_format
+from backlight.surveys.features.measure.placed import PlacedDictionary, kept_widths, number_format
 
 Splice = Literal["replace", "error"]
 """``replace``: the reconstruction takes the activation's place, at one layer at a time. ``error``:
@@ -83,8 +83,8 @@ class Observation:
     Attributes:
         batch: The batch.
         valid: Which of the positions that are looked at hold a token.
-        gradient: dL/d(reconstruction) times the token's scale, zero at pads; with several written
-            sites side by side; None if no loss was differentiated.
+        gradient: dL/d(reconstruction) times the token's scale, zero at pads, of all written sites
+            side by side; None if no loss was differentiated.
         codes: What fires at the valid positions; None if tokens are not encoded.
         nats: The cross-entropy of the batch, summed over predicted tokens; 0 without a loss.
         change: What the path of the site adds up to; None without one.
@@ -232,10 +232,7 @@ class ErrorPass(FeaturePass):
         """See ``FeaturePass.bytes_per_position``."""
         if not (self._plan.encodes or self._plan.absolute):
             return float("inf")  # no dictionary goes by, so nothing is gained by keeping batches
-        kept = sum(placed.kept_width for placed in dictionaries)
-        # The gradients of several sites are there once more, side by side, of a layer at a time.
-        joined = max(placed.fidelity.widths[1] if placed.beyond else 0 for placed in dictionaries)
-        return (kept + joined) * self._precision.itemsize / self._plan.stride
+        return kept_widths(dictionaries) * self._precision.itemsize / self._plan.stride
 
     def _sites(self, dictionaries: Sequence[PlacedDictionary]) -> tuple[list[Site], list[Site]]:
         """Find where activations are needed, and where gradients."""

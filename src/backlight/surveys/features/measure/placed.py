@@ -60,11 +60,6 @@ class PlacedDictionary:
         """All sites that it writes, in the order in which they stand in its decoder's rows."""
         return (self.writes, *self.beyond)
 
-    @property
-    def kept_width(self) -> int:
-        """How many numbers of a token are at the site that it reads and the first it writes."""
-        return self.fidelity.widths[0] + self.fidelity.widths[1] // len(self.written)
-
     def origin(self) -> dict[str, Any]:
         """Describe it by its card and by what it does, so that another one is noticed."""
         card = {name: told for name, told in asdict(self.card).items() if told is not None}
@@ -222,6 +217,24 @@ def sites_of(
         )
     writes = site or card.writes or reads
     return _site(reads, layer, subject, card), _site(writes, layer, subject, card)
+
+
+def kept_widths(dictionaries: Sequence[PlacedDictionary]) -> int:
+    """Count the numbers of a token that are kept while dictionaries go by.
+
+    Args:
+        dictionaries: The dictionaries.
+
+    Returns:
+        Those at the sites that each reads and writes, later layers' sites with those layers; and
+        once more the gradients that are put side by side, which is done for a layer at a time.
+    """
+    widths = [each.fidelity.widths for each in dictionaries]
+    joined = max(each.fidelity.widths[1] if each.beyond else 0 for each in dictionaries)
+    sites = [len(each.written) for each in dictionaries]
+    return joined + sum(
+        read + written // number for (read, written), number in zip(widths, sites, strict=True)
+    )
 
 
 def number_format(subject: Subject) -> torch.dtype:

@@ -10,6 +10,7 @@ import numpy as np
 
 from backlight.capture.record import record_activations
 from backlight.data.batches import Batch
+from backlight.dictionaries.collection import Collection
 from backlight.errors import ConfigError
 from backlight.models.sites import format_layers
 from backlight.models.streams import Way
@@ -60,7 +61,7 @@ def prepare(
     paths = plan_paths(options.path, corpus, writes, layers=options.layers, flag="--layers")
     names = [site.name for site in writes]
     completeness = None if paths is None else Completeness(names, len(corpus.passages.tokens))
-    plan, ways = _warned(_plan(options), options, subject, placed)
+    plan, ways = _warned(_plan(options, source), options, subject, placed)
     placed = [replace(each, way=ways.get(each.writes.name)) for each in placed]
     if plan.warns and not replace(plan, warns=False).encodes:
         _tell_cost(corpus, placed, first, plan.stride)
@@ -150,12 +151,13 @@ def _tell_cost(
     )
 
 
-def _plan(options: SaeConfig) -> FeaturePlan:
+def _plan(options: SaeConfig, source: Collection) -> FeaturePlan:
+    across = any(card.is_cross_layer for card in source.cards.values())  # takes all products anyway
     return FeaturePlan(
         splice=options.splice,
         quantity=options.aggregate_by,
         active_only=options.active_only,
-        absolute="mean_abs" in options.modes,
+        absolute=across or "mean_abs" in options.modes,
         stride=options.stride,
         reduction=options.loss_reduction,
         num_nodes=options.path,
