@@ -1,0 +1,153 @@
+"""Which modules are norms, and what each computes: fitted to what it gives, large and small.
+
+What a norm adds under the root cannot be seen where its input is large, and its gain is blurred by
+it where the input is small. So all norms are given their own inputs twice more, as large and as
+small ones, in passes of which nothing else is used.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from backlight.models.discovery.observing import Observation, observe
+from backlight.models.discovery.wiring import NormForm
+from backlight.models.subject import Subject
+
+_LARGE, _SMALL = (
+    1e2,
+    1e-4,
+)  # root mean square; what is added under the root is between 1e-12 and 1e-3
+_TOLERANCE = 64  # roundings, of the largest number of a row
+
+
+def find_norms(
+    subject: Subject, tokens: Int[Tensor, "batch positions"], seen: Observation, width: int
+) -> dict[str, NormForm]:
+    """Find all norms of rows as wide as the stream.
+
+    Args:
+        subject: The model.
+        tokens: The tokens that were seen.
+        seen: What passed.
+        width: The width of the stream.
+
+    Returns:
+        The norms whose formula was proven, by their paths.
+    """
+    paths = [path for path in seen.given if _may_be_norm(subject.model.get_submodule(path))]
+    paths = [p for p in paths if p in seen.gave and seen.gave[p].rows.shape[-1] == width]
+    found = [
+        observe(subject, tokens, paths, (width,), inputs=_scaled(seen, paths, size))
+        for size in (_LARGE, _SMALL)
+    ]
+    forms: dict[str, NormForm] = {}
+    for path in paths:
+        if all(path in passed.gave for passed in found):
+            x = [
+                given[path].double().flatten(0, 1)
+                for given in (_scaled(seen, [path], size) for size in (_LARGE, _SMALL))
+            ]
+            y = [passed.gave[path].rows.double().flatten(0, 1) for passed in found]
+            natural = (
+                seen.given[path].rows.double().flatten(0, 1),
+                seen.gave[path].rows.double().flatten(0, 1),
+            )
+            eps = torch.finfo(seen.gave[path].rows.dtype).eps
+            form = _fitted(
+                subject.model.get_submodule(path), path, [*zip(x, y, strict=True), natural], eps
+            )
+            forms |= {} if form is None else {path: form}
+    return forms
+
+
+def _may_be_norm(module: nn.Module) -> bool:
+    parameters = list(module.parameters(recurse=False))
+    return (
+        not any(True for _ in module.children())
+        and len(parameters) <= 2
+        and all(parameter.dim() == 1 for parameter in parameters)
+    )
+
+
+def _scaled(seen: Observation, paths: list[str], size: float) -> dict[str, Tensor]:
+    rows = {path: seen.given[path].rows for path in paths}
+    return {
+        path: each * (size / each.double().square().mean(-1, keepdim=True).sqrt()).to(each.dtype)
+        for path, each in rows.items()
+    }
+
+
+def _fitted(
+    module: nn.Module, path: str, pairs: list[tuple[Tensor, Tensor]], rounding: float
+) -> NormForm | None:
+    """Try the formulas of norms with the module's own parameters; one must hold, and only one."""
+    large, small, _ = pairs
+    found: list[NormForm] = []
+    for is_centred, (gain, is_unit_offset, bias) in product((False, True), _parameters(module)):
+        form = NormForm(
+            module=path,
+            is_centred=is_centred,
+            gain=gain,
+            is_unit_offset=is_unit_offset,
+            bias=bias,
+            eps=0.0,
+        )
+        if not _close(normalized(form, module, large[0]), large[1], max(rounding, 1e-6)):
+            continue
+        eps = _eps(form, module, *small)
+        if eps is None:
+            continue
+        form = NormForm(
+            module=path,
+            is_centred=is_centred,
+            gain=gain,
+            is_unit_offset=is_unit_offset,
+            bias=bias,
+            eps=eps,
+        )
+        if all(_close(normalized(form, module, x), y, rounding) for x, y in pairs):
+            found.append(form)
+    return found[0] if len(found) == 1 else None
+
+
+def _parameters(module: nn.Module) -> Iterator[tuple[str | None, bool, str | None]]:
+    """List which parameter could be the gain, with an offset of one or without, and which the bias."""
+    names = [name for name, _ in module.named_parameters(recurse=False)]
+    if not names:
+        yield None, False, None
+    for gain in names:
+        rest = [name for name in names if name != gain]
+        for is_unit_offset in (False, True):
+            yield gain, is_unit_offset, rest[0] if rest else None
+
+
+def normalized(
+    form: NormForm, module: nn.Module, x: Float[Tensor, "*tokens width"]
+) -> Float[Tensor, "*tokens width"]:
+    """Compute a norm's output from its formula."""
+    centred = x - x.mean(dim=-1, keepdim=True) if form.is_centred else x
+    y = centred / (centred.square().mean(dim=-1, keepdim=True) + form.eps).sqrt()
+    if form.gain is not None:
+        y = y * (getattr(module, form.gain).to(y.dtype) + float(form.is_unit_offset))
+    return y if form.bias is None else y + getattr(module, form.bias).to(y.dtype)
+
+
+def _eps(form: NormForm, module: nn.Module, x: Tensor, y: Tensor) -> float | None:
+    """Solve for what is added under the root, where the input is so small that it shows."""
+    bias = 0.0 if form.bias is None else getattr(module, form.bias).double()
+    free = normalized(form, module, x) - bias
+    ratio = ((y - bias) * free).sum(-1) / free.square().sum(-1)
+    centred = x - x.mean(dim=-1, keepdim=True) if form.is_centred else x
+    square = centred.square().mean(dim=-1)
+    eps = float((square / ratio.square() - square).median())
+    if not eps >= -1e-10:
+        return None
+    return float(f"{max(eps, 0.0):.2e}")
+
+
+def _close(found: Tensor, expected: Tensor, rounding: float) -> bool:
+    size = expected.abs().amax(-1, keepdim=True)
+    return bool(((found - expected).abs() <= _TOLERANCE * rounding * size).all())
