@@ -3,44 +3,41 @@
 A block is read as a chain of sums. Between the stream that enters and the stream that leaves, every
 tensor that some module is given could be a stage; a chain holds if each stage is the one before
 plus one or two outputs of modules that passed in between, with coefficients, number by number. The
-chain with the fewest terms is taken; two different ones are told apart by other tokens, or refused.
+simplest form that holds is taken; if several of that form do, none is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import final
 
-import torch
-from torch import Tensor
-
-from backlight.models.discovery.observing import Observation, Passing
-from backlight.models.discovery.sums import Fit, fit
+from backlight.models.discovery.inside import Inside, Same
+from backlight.models.discovery.sums import Fit, Keeping, fits
 from backlight.models.discovery.wiring import NormForm
+
+_LONGEST = 4  # sums in a block
+_FORMS: tuple[tuple[Keeping, int], ...] = (
+    ("whole", 1),
+    ("whole", 2),
+    ("scaled", 1),
+    ("scaled", 2),
+    ("scaled by channel", 1),
+)
+"""What becomes of the stream, and how many terms a sum may have, from the simplest form on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Same:
-    """All places in a block where the same numbers passed.
+class Stage:
+    """A place where the stream is between two sums.
 
     Attributes:
-        numbers: The numbers, in float64.
-        given: The modules that were given them, in the order in which it happened.
-        gave: The modules that gave them.
+        total: The sum.
+        stream: Where the stream goes on: the sum itself, or what a norm of it gives.
+        norm: That norm, None if there is none.
     """
 
-    numbers: Tensor
-    given: list[Passing] = field(default_factory=list[Passing])
-    gave: list[Passing] = field(default_factory=list[Passing])
-
-    @property
-    def first(self) -> int:
-        """When these numbers passed first."""
-        return min(passing.place for passing in (*self.given, *self.gave))
-
-    @property
-    def outermost(self) -> Passing:
-        """The outermost module that gave them; of several, the first."""
-        return min(self.gave, key=lambda passing: (passing.depth, passing.place))
+    total: Same
+    stream: Same
+    norm: NormForm | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,75 +45,19 @@ class Step:
     """One sum of a chain.
 
     Attributes:
-        stream: The stream before it.
-        total: The sum.
+        before: The stage before it.
+        after: The stage that it leads to.
         terms: What is added.
         fit: With which coefficients.
-        behind: Where the stream goes on: the sum, or what a norm of it gives.
-        norm: That norm, None if there is none.
     """
 
-    stream: Same
-    total: Same
+    before: Stage
+    after: Stage
     terms: tuple[Same, ...]
     fit: Fit
-    behind: Same
-    norm: NormForm | None = None
 
 
 Chain = tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inside:
-    """What passed in one block.
-
-    Attributes:
-        pre: The stream that enters.
-        post: The stream that leaves.
-        all: Everything that passed inside, each once.
-        eps: The rounding error of the coarsest number format in it.
-    """
-
-    pre: Same
-    post: Same
-    all: tuple[Same, ...]
-    eps: float
-
-
-def inside(block: str, seen: Observation) -> Inside:
-    """Collect what passed in one block, the same numbers once.
-
-    Args:
-        block: Its path.
-        seen: What passed.
-
-    Returns:
-        What passed.
-    """
-    pre, post = seen.given[block], seen.gave[block]
-    known: dict[bytes, Same] = {}
-    formats = {pre.rows.dtype, post.rows.dtype}
-
-    def same(passing: Passing) -> Same:
-        numbers = passing.rows.detach().double().flatten().cpu()
-        return known.setdefault(numbers.numpy().tobytes(), Same(numbers=numbers))
-
-    start, end = same(pre), same(post)
-    start.given.append(pre)
-    end.gave.append(post)
-    own = (
-        p
-        for p in (*seen.given.values(), *seen.gave.values())
-        if p.tap.module.startswith(f"{block}.")
-    )
-    for passing in sorted(own, key=lambda passing: passing.place):
-        if passing.rows.shape == pre.rows.shape:
-            formats.add(passing.rows.dtype)
-            group = same(passing)
-            (group.given if passing.tap.side == "input" else group.gave).append(passing)
-    eps = max(torch.finfo(dtype).eps for dtype in formats)
-    return Inside(pre=start, post=end, all=tuple(known.values()), eps=eps)
 
 
 def chains_of(block: Inside, norms: Mapping[str, NormForm]) -> list[Chain]:
@@ -124,91 +65,99 @@ def chains_of(block: Inside, norms: Mapping[str, NormForm]) -> list[Chain]:
 
     Args:
         block: What passed in it.
-        norms: The norms of the model.
+        norms: The norms of the model, by their paths.
 
     Returns:
-        All chains with the fewest terms; empty if there is none.
+        All chains of the simplest form in which there is one; empty if there is none.
     """
-    for scaled in (False, True):
-        for num_terms in (1, 2):
-            found = list(_chains(block, norms, num_terms, scaled))
-            if found:
-                fewest = min(map(_size, found))
-                return [chain for chain in found if _size(chain) == fewest]
+    for keeping, num_terms in _FORMS:
+        found = list(_Search(block, norms, keeping, num_terms).chains())
+        if found:
+            fewest = min(map(_size, found))
+            return [chain for chain in found if _size(chain) == fewest]
     return []
 
 
-def _size(chain: Chain) -> int:
-    # A stage in between says more than a sum of two, so a chain of two steps of one term each comes
-    # before one step of two.
-    return sum(3 * len(step.terms) - 2 for step in chain)
+def _size(chain: Chain) -> tuple[int, int]:
+    # Two sums of one term each say more than one sum of two, so they count as the simpler form.
+    return max(len(step.terms) for step in chain), len(chain)
 
 
-def _chains(
-    block: Inside, norms: Mapping[str, NormForm], num_terms: int, scaled: bool
-) -> Iterator[Chain]:
-    """Go through the chains with at most so many terms in a step."""
-    ends = list(_stages(block, [block.post], norms))
-    stages = list(
-        _stages(
-            block,
-            [s for s in block.all if s is not block.post and s is not block.pre and s.given],
-            norms,
+@final
+class _Search:
+    """A search for chains of one form."""
+
+    def __init__(
+        self, block: Inside, norms: Mapping[str, NormForm], keeping: Keeping, num_terms: int
+    ) -> None:
+        self.block = block
+        self.norms = norms
+        self.keeping: Keeping = keeping
+        self.num_terms = num_terms
+        inner = (same for same in block.all if same not in (block.pre, block.post) and same.given)
+        self.inner = [stage for same in inner for stage in self._stages(same)]
+        self.ends = list(self._stages(block.post))
+        self.steps: dict[tuple[int, int], list[Step]] = {}
+
+    def chains(self) -> Iterator[Chain]:
+        start = self.block.pre
+        yield from self._from(Stage(total=start, stream=start), ())
+        # In some models the stream itself goes through a norm where it enters the block.
+        for same in self.block.all:
+            for norm in self._norms_between(start, same):
+                yield from self._from(Stage(total=start, stream=same, norm=norm), ())
+
+    def _from(self, stage: Stage, chain: Chain) -> Iterator[Chain]:
+        for end in self.ends:
+            yield from ((*chain, step) for step in self._between(stage, end))
+        if len(chain) + 1 < _LONGEST:
+            for following in self.inner:
+                for step in self._between(stage, following):
+                    yield from self._from(following, (*chain, step))
+
+    def _stages(self, stream: Same) -> Iterator[Stage]:
+        """Pair a stream with the sums that it can be: itself, or what a norm was given."""
+        yield Stage(total=stream, stream=stream)
+        for total in self.block.all:
+            for norm in self._norms_between(total, stream):
+                yield Stage(total=total, stream=stream, norm=norm)
+
+    def _norms_between(self, given: Same, gave: Same) -> Iterator[NormForm]:
+        paths = {passing.tap.module for passing in given.given}
+        for passing in gave.gave:
+            if passing.tap.module in paths and passing.tap.module in self.norms:
+                yield self.norms[passing.tap.module]
+
+    def _between(self, before: Stage, after: Stage) -> list[Step]:
+        """Find what is added to the stream on its way to a sum; the fewest terms that do."""
+        key = (id(before), id(after))
+        if key not in self.steps:
+            numbers = range(1, self.num_terms + 1)
+            tried = (self._steps(before, after, number) for number in numbers)
+            self.steps[key] = next((steps for steps in tried if steps), [])
+        return self.steps[key]
+
+    def _steps(self, before: Stage, after: Stage, num_terms: int) -> list[Step]:
+        stream, total = before.stream, after.total
+        if total in (stream, before.total) or total.first <= stream.first:
+            return []
+        terms = [
+            same
+            for same in self.block.all
+            if same.gave and same not in (stream, total) and self._is_between(same, stream, total)
+        ]
+        found = fits(
+            total.numbers,
+            stream.numbers,
+            [same.numbers for same in terms],
+            num_terms=num_terms,
+            keeping=self.keeping,
+            eps=self.block.eps,
         )
-    )
-    for end in ends:
-        for stage in stages:
-            for first in _steps(block, block.pre, stage, num_terms, scaled):
-                for second in _steps(block, stage[1], end, num_terms, scaled):
-                    yield (first, second)
-    for end in ends:
-        yield from ((step,) for step in _steps(block, block.pre, end, num_terms, scaled))
+        return [
+            Step(before=before, after=after, terms=tuple(terms[i] for i in fit.terms), fit=fit)
+            for fit in found
+        ]
 
-
-Stage = tuple[Same, Same, NormForm | None]
-"""A sum, where the stream goes on from it, and the norm between the two."""
-
-
-def _stages(
-    block: Inside, streams: Sequence[Same], norms: Mapping[str, NormForm]
-) -> Iterator[Stage]:
-    """Pair each stream with the sum that it is: itself, or what the norm that gave it was given."""
-    for stream in streams:
-        yield stream, stream, None
-        for passing in stream.gave:
-            norm = norms.get(passing.tap.module)
-            for total in block.all if norm is not None else ():
-                if any(given.tap.module == passing.tap.module for given in total.given):
-                    yield total, stream, norm
-
-
-def _steps(
-    block: Inside, stream: Same, stage: Stage, num_terms: int, scaled: bool
-) -> Iterator[Step]:
-    """Find what is added to the stream on its way to a sum."""
-    total, behind, norm = stage
-    if total is stream or total.first < stream.first:
-        return
-    start = stream.first
-    terms = [
-        same
-        for same in block.all
-        if same.gave
-        and same is not total
-        and same is not stream
-        and start < same.outermost.place
-        and same.first < total.first
-        and same.numbers.any()
-    ]
-    for count in range(1, num_terms + 1):
-        found = False
-        for chosen in combinations(terms, count):
-            numbers = [term.numbers for term in chosen]
-            fitted = fit(total.numbers, stream.numbers, numbers, eps=block.eps, scaled=scaled)
-            if fitted is not None:
-                found = True
-                yield Step(
-                    stream=stream, total=total, terms=chosen, fit=fitted, behind=behind, norm=norm
-                )
-        if found:
-            return
+    def _is_between(self, same: Same, stream: Same, total: Same) -> bool:
+        return stream.first < same.outermost.place and same.first < total.first

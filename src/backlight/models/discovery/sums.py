@@ -1,7 +1,9 @@
 """Whether a sum adds up, to the last bits, and which coefficients it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -10,6 +12,11 @@ from torch import Tensor
 _ROUNDINGS = 8  # how often the last bit may be lost on the way to a sum
 _CLEAR = 100  # a number is clear if it is so many times what rounding may leave,
 _SHARE = 0.05  # and a term is there if this share of its numbers is clear
+_SAMPLE = 128  # numbers that are looked at before all are
+_NEAR = 1e-3  # what may be left of these, relative to their size
+
+Keeping = Literal["whole", "scaled", "scaled by channel"]
+"""What becomes of the stream before something is added to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +24,14 @@ class Fit:
     """Coefficients with which a sum adds up.
 
     Attributes:
-        kept: What the stream is multiplied by.
-        coefficients: What each term is multiplied by.
+        terms: Which of the candidates are added.
+        kept: What the stream is multiplied by; None if each channel has a number of its own.
+        coefficients: What each term is multiplied by, None likewise.
     """
 
-    kept: float
-    coefficients: tuple[float, ...]
+    terms: tuple[int, ...]
+    kept: float | None
+    coefficients: tuple[float | None, ...]
 
 
 def adds_up(total: Tensor, parts: Sequence[Tensor], *, eps: float) -> bool:
@@ -36,54 +45,100 @@ def adds_up(total: Tensor, parts: Sequence[Tensor], *, eps: float) -> bool:
     Returns:
         Whether it adds up everywhere.
     """
-    size = total.abs() + sum(part.abs() for part in parts)
-    difference = (total - sum(parts)).abs()
+    size = torch.stack([total, *parts]).abs().sum(0)
+    difference = (total - torch.stack(list(parts)).sum(0)).abs()
     return bool((difference <= _ROUNDINGS * eps * size).all())
 
 
-def fit(
-    total: Float[Tensor, " numbers"],
-    stream: Float[Tensor, " numbers"],
-    terms: Sequence[Float[Tensor, " numbers"]],
+def fits(
+    total: Float[Tensor, "tokens width"],
+    stream: Float[Tensor, "tokens width"],
+    candidates: Sequence[Float[Tensor, "tokens width"]],
     *,
+    num_terms: int,
+    keeping: Keeping,
     eps: float,
-    scaled: bool,
-) -> Fit | None:
-    """Find the coefficients in ``total = kept * stream + sum of coefficient * term``.
-
-    Ones are tried first, then short decimals near the least-squares solution, since those who write
-    models write such numbers; the solution itself is the last resort.
+) -> Iterator[Fit]:
+    """Find the candidates with which ``total = kept * stream + sum of coefficient * term``.
 
     Args:
         total: The sum.
         stream: The stream before it.
-        terms: What is added.
+        candidates: What could be added.
+        num_terms: How many of them are.
+        keeping: Whether the stream may be multiplied by something, too.
         eps: The relative rounding error of the format in which it was computed.
-        scaled: The stream may be multiplied by a number, too.
 
-    Returns:
-        The coefficients; None if it does not add up with any, or would without one of the terms.
+    Yields:
+        Every choice that adds up, and would not without one of its terms.
     """
-    columns = [*terms, stream] if scaled else list(terms)
-    target = total if scaled else total - stream
-    solved = torch.linalg.lstsq(torch.stack(columns, dim=1), target[:, None]).solution[:, 0]
-    if not solved.isfinite().all():
-        return None
-    for digits in (0, 1, 2, 3, 4, None):
-        found = [_rounded(float(each), digits) for each in solved]
-        kept = found.pop() if scaled else 1.0
-        parts = [c * term for c, term in zip(found, terms, strict=True)]
-        if adds_up(total, [kept * stream, *parts], eps=eps):
-            is_there = all(_is_clear(part, total, eps) for part in (kept * stream, *parts))
-            return Fit(kept=kept, coefficients=tuple(found)) if is_there else None
+    for chosen in _near(total, stream, candidates, num_terms, keeping):
+        terms = [candidates[index] for index in chosen]
+        if keeping == "scaled by channel":
+            found = _by_channel(total, stream, terms, eps)
+        else:
+            found = _by_numbers(total, stream, terms, keeping, eps)
+        if found is not None:
+            yield Fit(terms=chosen, kept=found[0], coefficients=tuple(found[1:]))
+
+
+def _near(
+    total: Tensor, stream: Tensor, candidates: Sequence[Tensor], num_terms: int, keeping: Keeping
+) -> list[tuple[int, ...]]:
+    """Choose the terms that fit a sample of all numbers, so that few have to be tried on all."""
+    choices = list(combinations(range(len(candidates)), num_terms))
+    if not choices or keeping == "scaled by channel":
+        return choices
+    generator = torch.Generator().manual_seed(0)
+    sample = torch.randperm(total.numel(), generator=generator)[:_SAMPLE]
+    rows = torch.stack([each.flatten()[sample] for each in candidates])
+    columns = rows[torch.tensor(choices)].transpose(1, 2)
+    target = total.flatten()[sample]
+    stream = stream.flatten()[sample]
+    if keeping == "whole":
+        target = target - stream
+    else:
+        columns = torch.cat([stream[None, :, None].expand(len(choices), -1, -1), columns], dim=-1)
+    target = target.expand(len(choices), -1)[..., None]
+    left = (target - columns @ (torch.linalg.pinv(columns) @ target)).square().sum((1, 2))
+    near = left <= _NEAR**2 * target[0].square().sum()
+    return [choice for choice, is_near in zip(choices, near.tolist(), strict=True) if is_near]
+
+
+def _by_numbers(
+    total: Tensor, stream: Tensor, terms: Sequence[Tensor], keeping: Keeping, eps: float
+) -> list[float] | None:
+    """Fit a number to each term: ones first, then short decimals near the least squares, then those.
+
+    Those who write models write ones and short decimals.
+    """
+    is_whole = keeping == "whole"
+    columns = torch.stack([each.flatten() for each in (terms if is_whole else (stream, *terms))], 1)
+    target = (total - stream if is_whole else total).flatten()
+    solved = torch.linalg.lstsq(columns, target[:, None]).solution[:, 0].tolist()
+    for digits in (0, 1, 2, 3, 4, 16):
+        found = [float(f"{each:.{digits}e}") for each in solved]
+        found = [1.0, *found] if is_whole else found
+        parts = [c * each for c, each in zip(found, (stream, *terms), strict=True)]
+        if adds_up(total, parts, eps=eps):
+            return found if _are_clear(parts, total, eps) else None
     return None
 
 
-def _is_clear(part: Tensor, total: Tensor, eps: float) -> bool:
-    """Whether a part is large enough for the sum to prove it."""
-    clear = part.abs() > _CLEAR * _ROUNDINGS * eps * total.abs()
-    return bool(clear.double().mean() > _SHARE)
+def _by_channel(
+    total: Tensor, stream: Tensor, terms: Sequence[Tensor], eps: float
+) -> list[float | None] | None:
+    """Fit a number to each channel of each term; what is one everywhere is told as one."""
+    columns = torch.stack([stream, *terms], dim=-1).transpose(0, 1)
+    solved = torch.linalg.pinv(columns) @ total.T[..., None]
+    parts = list((columns * solved.transpose(1, 2)).permute(2, 1, 0))
+    if not adds_up(total, parts, eps=eps) or not _are_clear(parts, total, eps):
+        return None
+    ones = [bool((each - 1).abs().max() < 1e3 * eps) for each in solved[..., 0].T]
+    return [1.0 if is_one else None for is_one in ones]
 
 
-def _rounded(value: float, digits: int | None) -> float:
-    return value if digits is None else float(f"{value:.{digits}e}")
+def _are_clear(parts: Sequence[Tensor], total: Tensor, eps: float) -> bool:
+    """Whether every part is large enough for the sum to prove it."""
+    least = _CLEAR * _ROUNDINGS * eps * total.abs()
+    return all(bool((part.abs() > least).double().mean() > _SHARE) for part in parts)
