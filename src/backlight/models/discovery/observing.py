@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from backlight.models.lending import borrowed
 from backlight.models.outputs import member_of, with_member
@@ -46,11 +47,13 @@ class Observation:
         output: What the model gave for each token.
         given: By the path of each module, what it was given.
         gave: By the path of each module, what it gave.
+        attended: When attention was computed: scores of all positions for each.
     """
 
     output: Float[Tensor, "batch positions classes"]
     given: Mapping[str, Passing]
     gave: Mapping[str, Passing]
+    attended: Sequence[int]
 
 
 @torch.no_grad()
@@ -77,7 +80,7 @@ def observe(
         What passed. A module that passes more than once, or has no row for each token, is missing.
     """
     seen = _Seen((tokens.shape[0], tokens.shape[1]), frozenset(widths))
-    with borrowed(subject.model), ExitStack() as stack:
+    with borrowed(subject.model), ExitStack() as stack, _Attending(seen):
         for path in {*paths, *inputs, *outputs}:
             module, site = subject.model.get_submodule(path), subject.sites.get(path)
             if not hookable(module):
@@ -88,7 +91,8 @@ def observe(
                 after = seen.output_hook(site, outputs.get(path))
                 stack.callback(module.register_forward_hook(after).remove)
         output = subject.forward(tokens)
-    return Observation(output=output, given=_single(seen.given), gave=_single(seen.gave))
+    given, gave = _single(seen.given), _single(seen.gave)
+    return Observation(output=output, given=given, gave=gave, attended=tuple(seen.attended))
 
 
 @final
@@ -99,6 +103,7 @@ class _Seen:
         self.shape = shape
         self.widths = widths
         self.place = 0
+        self.attended: list[int] = []
         self.given: dict[str, list[Passing | None]] = {}
         self.gave: dict[str, list[Passing | None]] = {}
 
@@ -140,6 +145,36 @@ class _Seen:
             # A copy, because some blocks add in place into what has passed.
             found = Passing(tap=tap, place=self.place, rows=rows.detach().clone())
         notes.setdefault(tap.module, []).append(found)
+
+
+@final
+class _Attending(TorchDispatchMode):
+    """Notes when attention is computed, by whatever module and kernel.
+
+    That is the fused operation, or a softmax over as many numbers as there are positions (or one
+    more, a sink) for each position.
+    """
+
+    def __init__(self, seen: _Seen) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        del types
+        name, positions = str(func), self.seen.shape[1]
+        is_softmax = "_softmax" in name and "log" not in name and args[0].dim() > 2
+        if is_softmax:
+            queries, keys = args[0].shape[-2:]
+            is_softmax = queries == positions and keys in (positions, positions + 1)
+        if is_softmax or "dot_product" in name or "attention" in name:
+            self.seen.attended.append(self.seen.place)
+        return func(*args, **(kwargs or {}))
 
 
 def _single(notes: Mapping[str, Sequence[Passing | None]]) -> dict[str, Passing]:

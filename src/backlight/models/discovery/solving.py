@@ -97,7 +97,7 @@ class _Search:
         inner = (same for same in block.all if same not in (block.pre, block.post) and same.given)
         self.inner = [stage for same in inner for stage in self._stages(same)]
         self.ends = list(self._stages(block.post))
-        self.steps: dict[tuple[int, int], list[Step]] = {}
+        self.steps: dict[tuple[Stage, Stage], list[Step]] = {}
 
     def chains(self) -> Iterator[Chain]:
         start = self.block.pre
@@ -130,7 +130,7 @@ class _Search:
 
     def _between(self, before: Stage, after: Stage) -> list[Step]:
         """Find what is added to the stream on its way to a sum; the fewest terms that do."""
-        key = (id(before), id(after))
+        key = (before, after)
         if key not in self.steps:
             numbers = range(1, self.num_terms + 1)
             tried = (self._steps(before, after, number) for number in numbers)

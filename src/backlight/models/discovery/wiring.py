@@ -39,7 +39,7 @@ class Term:
     Attributes:
         out: Where what was computed passes.
         added: Where that passes behind its post-norm, ``out`` where it has none.
-        multiplier: The stream gains this times ``added``.
+        multiplier: The stream gains this times ``added``; None if each channel has its own number.
         mixes: What lets a token see those before it.
         norm: The norm of the stream that it reads, None if it has none.
         post_norm: The norm between ``out`` and ``added``, None if there is none.
@@ -48,7 +48,7 @@ class Term:
 
     out: Tap
     added: Tap
-    multiplier: float
+    multiplier: float | None
     mixes: Mixing
     norm: NormForm | None = None
     post_norm: NormForm | None = None
@@ -61,14 +61,14 @@ class Addition:
 
     Attributes:
         terms: What is added, in the order in which it passes.
-        kept: What the stream is multiplied by before.
+        kept: What the stream is multiplied by before; None if each channel has its own number.
         sum: Where the sum passes, before the norm that may follow.
         stream: Where the stream goes on from the sum, behind that norm.
         norm: The norm between the two (post-norm wiring), None if there is none.
     """
 
     terms: tuple[Term, ...]
-    kept: float
+    kept: float | None
     sum: Tap
     stream: Tap
     norm: NormForm | None = None
@@ -81,11 +81,13 @@ class Layer:
     Attributes:
         block: The path of its module.
         pre: Where the stream enters it.
+        start: The norm through which the stream itself goes first, None in almost all models.
         additions: What becomes of the stream in it, one sum after the other.
     """
 
     block: str
     pre: Tap
+    start: NormForm | None
     additions: tuple[Addition, ...]
 
     @property
@@ -93,7 +95,7 @@ class Layer:
         """The name of this wiring; None if it has another form."""
         num_terms = [len(addition.terms) for addition in self.additions]
         is_post_norm = [addition.norm is not None for addition in self.additions]
-        if any(addition.kept != 1.0 for addition in self.additions):
+        if self.start is not None or any(addition.kept != 1.0 for addition in self.additions):
             return None
         if num_terms == [2] and not any(is_post_norm):
             return "parallel"
