@@ -11,6 +11,7 @@ from backlight.models.discovery.inside import Inside, inside
 from backlight.models.discovery.mixing import find_mixing, prove_apart
 from backlight.models.discovery.norms import find_norms
 from backlight.models.discovery.observing import Observation, observe
+from backlight.models.discovery.proving import prove
 from backlight.models.discovery.solving import Chain, chains_of
 from backlight.models.discovery.stream import candidates, find_chain
 from backlight.models.discovery.wiring import Discovery, Layer, NormForm
@@ -65,12 +66,14 @@ def discover(subject: Subject, vocabulary: int) -> Discovery | str:
         describing = Describing(block=insides[path], norms=norms, mixing=mixing)
         return describing.layer(path, alone[path])
 
-    return Discovery(
+    found_wiring = Discovery(
         width=chain.width,
         blocks=chain.blocks,
         layers=tuple(map(layer, chain.blocks)),
         final_norm=_final_norm(seen, norms, chain.blocks[-1]),
     )
+    trials = (others[:2], others[2:, :7])
+    return prove(subject, found_wiring, trials)
 
 
 def _told_apart(

@@ -75,7 +75,7 @@ def fits(
     for chosen in _near(total, stream, candidates, num_terms, keeping):
         terms = [candidates[index] for index in chosen]
         if keeping == "scaled by channel":
-            found = _by_channel(total, stream, terms, eps)
+            found = fit_channels(total, stream, terms, eps)
         else:
             found = _by_numbers(total, stream, terms, keeping, eps)
         if found is not None:
@@ -125,7 +125,7 @@ def _by_numbers(
     return None
 
 
-def _by_channel(
+def fit_channels(
     total: Tensor, stream: Tensor, terms: Sequence[Tensor], eps: float
 ) -> list[float | None] | None:
     """Fit a number to each channel of each term; what is one everywhere is told as one."""

@@ -83,12 +83,15 @@ class Layer:
         pre: Where the stream enters it.
         start: The norm through which the stream itself goes first, None in almost all models.
         additions: What becomes of the stream in it, one sum after the other.
+        is_closed: All that is read of the stream passes the norms or the entries of the terms, and
+            all that is read of these norms passes the entries; so gradients can be told apart.
     """
 
     block: str
     pre: Tap
     start: NormForm | None
     additions: tuple[Addition, ...]
+    is_closed: bool = False
 
     @property
     def wiring(self) -> Wiring | None:

@@ -1,0 +1,213 @@
+"""Proof of what was found: with other tokens, other shapes, and with the gradient.
+
+Numbers that agree once may do so by chance, and a tensor may hold the stream's numbers without
+being the stream: a copy, of which other readers know nothing. So the sums are computed again from
+other tokens, tapped as a measurement taps them, and gradients are taken of all places at once. They
+must obey the rules of a sum: what is added receives the gradient of the sum, and the stream before
+it that gradient and what returns through the modules that read it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from backlight.models.backward import explaining
+from backlight.models.discovery.sums import adds_up, fit_channels
+from backlight.models.discovery.wiring import Addition, Discovery, Layer, Term
+from backlight.models.proof import close
+from backlight.models.sites import Site, Tap
+from backlight.models.subject import Subject
+from backlight.models.taps import per_token, tapping
+
+Rows = Mapping[Tap, Tensor]
+"""By place, a row of numbers for each token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Passed:
+    """What passed at all places in one pass, once: the numbers, and their gradients where there are."""
+
+    values: dict[Tap, Tensor]
+    gradients: dict[Tap, Tensor]
+
+
+def prove(
+    subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "batch positions"]]
+) -> Discovery:
+    """Hold what was found against other tokens.
+
+    Args:
+        subject: The model.
+        found: What was found.
+        trials: Other tokens, in other shapes than those it was found with.
+
+    Returns:
+        The same, with a sentence in the place of each layer for which it does not hold.
+    """
+    layers = [layer for layer in found.layers if isinstance(layer, Layer)]
+    if not layers:
+        return found
+    taps = list(dict.fromkeys(tap for layer in layers for tap in _taps(layer)))
+    seen = [_pass(subject, tokens, taps) for tokens in trials]
+    following = dict(zip(found.blocks, found.blocks[1:], strict=False))
+
+    def proven(layer: Layer | str) -> Layer | str:
+        if isinstance(layer, str):
+            return layer
+        after = following.get(layer.block)
+        for passed in seen:
+            fault = next(_faults(layer, passed, after), None)
+            if fault is not None:
+                return f"{layer.block}: {fault}"
+        return _with_entries(layer, seen)
+
+    return replace(found, layers=tuple(map(proven, found.layers)))
+
+
+def _taps(layer: Layer) -> Iterator[Tap]:
+    yield layer.pre
+    for addition in layer.additions:
+        yield from (addition.sum, addition.stream)
+        for term in addition.terms:
+            yield from (term.out, term.added)
+            yield from _reads(term)
+            if term.norm is not None:
+                yield Tap(module=term.norm.module, side="output")
+
+
+def _reads(term: Term) -> Iterator[Tap]:
+    """Yield where a term reads the stream, and where it begins behind its norm, if these differ."""
+    if term.norm is not None:
+        yield Tap(module=term.norm.module, side="branch")
+    if term.entry is not None:
+        yield term.entry
+
+
+def _pass(subject: Subject, tokens: Tensor, taps: Sequence[Tap]) -> _Passed:
+    """Run some tokens forward and backward, from a random gradient of all that comes out."""
+    values: dict[Tap, Tensor] = {}
+    edges: dict[Tap, GradientEdge] = {}
+    twice: set[Tap] = set()
+    shape = tokens.shape
+
+    def visit(site: Site, tensor: Tensor) -> Tensor:
+        if not tensor.requires_grad:
+            tensor = tensor.detach().requires_grad_().clone()
+        elif site.tap.written:
+            tensor = tensor.clone()
+        if site.tap in edges:
+            twice.add(site.tap)
+        edges[site.tap] = get_gradient_edge(tensor)
+        # The product is a copy: some blocks add in place into what a tap has shown.
+        values[site.tap] = per_token(site, tensor.detach() * 1, shape)
+        return tensor
+
+    sites = {tap: Site(name=tap.module, tap=tap, width=None) for tap in taps}
+    with tapping(subject, sites.values(), visit), torch.enable_grad():
+        output = subject.forward(tokens)
+        generator = torch.Generator().manual_seed(0)
+        start = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
+        with explaining(subject.name):
+            found = torch.autograd.grad(output, list(edges.values()), start, allow_unused=True)
+    gradients = {
+        tap: per_token(sites[tap], gradient, shape)
+        for tap, gradient in zip(edges, found, strict=True)
+        if gradient is not None and tap not in twice
+    }
+    return _Passed(values=values, gradients=gradients)
+
+
+def _faults(layer: Layer, passed: _Passed, after: str | None) -> Iterator[str]:
+    """Say what of a layer does not hold."""
+    values, gradients = passed.values, passed.gradients
+    silent = [tap.module for tap in _core(layer) if tap not in gradients]
+    if silent:
+        yield f"the logits do not depend on {silent[0]}, or it passes more than once"
+        return
+    for stream, addition in _sums(layer):
+        if not _holds(values, stream, addition):
+            yield f"{addition.sum.module} is not the sum that it was, for other tokens"
+        for term in addition.terms:
+            scaled = gradients[addition.sum] * (term.multiplier or 1.0)
+            if term.multiplier is not None and not close(gradients[term.added], scaled):
+                yield f"{term.added.module} is read by more than the sum that it is a part of"
+    following = None if after is None else Tap(module=after, side="input")
+    if following in gradients and not close(
+        gradients[layer.additions[-1].stream], gradients[following]
+    ):
+        yield "what it gives is read by more than the block behind it"
+
+
+def _core(layer: Layer) -> Iterator[Tap]:
+    yield layer.pre
+    for addition in layer.additions:
+        yield from (addition.sum, addition.stream, *(term.added for term in addition.terms))
+
+
+def _sums(layer: Layer) -> Iterator[tuple[Tap, Addition]]:
+    """Go through the sums of a layer, each with the stream before it."""
+    stream = layer.pre
+    if layer.start is not None:
+        stream = Tap(module=layer.start.module, side="output")
+    for addition in layer.additions:
+        yield stream, addition
+        stream = addition.stream
+
+
+def _holds(values: Rows, stream: Tap, addition: Addition) -> bool:
+    taps = (addition.sum, stream, *(term.added for term in addition.terms))
+    numbers = [values[tap].double().flatten(0, 1) for tap in taps]
+    eps = max(torch.finfo(values[tap].dtype).eps for tap in taps)
+    coefficients = [addition.kept, *(term.multiplier for term in addition.terms)]
+    if None in coefficients:
+        found = fit_channels(numbers[0], numbers[1], numbers[2:], eps)
+        return found is not None and all(
+            known is None or known == each for known, each in zip(coefficients, found, strict=True)
+        )
+    parts = [c * each for c, each in zip(coefficients, numbers[1:], strict=True) if c is not None]
+    return adds_up(numbers[0], parts, eps=eps)
+
+
+def _with_entries(layer: Layer, seen: Sequence[_Passed]) -> Layer:
+    """Drop the entries of terms that read elsewhere, too, and note whether all that reads is known."""
+    streams = dict(zip(layer.additions, (stream for stream, _ in _sums(layer)), strict=True))
+    is_closed = all(
+        _is_closed(streams[addition], addition, passed.gradients)
+        for addition in layer.additions
+        for passed in seen
+    )
+    return replace(layer, is_closed=is_closed and layer.start is None)
+
+
+def _is_closed(stream: Tap, addition: Addition, gradients: Rows) -> bool:
+    """Whether all that a sum's terms read of the stream passes their norms, or entries without."""
+    if addition.kept is None:
+        return False
+    reads: set[Tap] = set()
+    for term in addition.terms:
+        norm = None if term.norm is None else Tap(module=term.norm.module, side="branch")
+        read = norm or term.entry
+        if read is None or read not in gradients:
+            return False
+        reads.add(read)
+    returned = torch.stack([gradients[read] for read in reads]).sum(0)
+    around = gradients[addition.sum] * addition.kept
+    return close(gradients[stream], around + returned) and _are_entered(addition, gradients)
+
+
+def _are_entered(addition: Addition, gradients: Rows) -> bool:
+    """Whether all that reads a norm is the terms that it belongs to, where they begin."""
+    by_norm: dict[str, list[Tap | None]] = {}
+    for term in addition.terms:
+        if term.norm is not None:
+            by_norm.setdefault(term.norm.module, []).append(term.entry)
+    for module, entries in by_norm.items():
+        known = [gradients[entry] for entry in entries if entry is not None and entry in gradients]
+        out = gradients[Tap(module=module, side="output")]
+        if len(known) < len(entries) or not close(out, torch.stack(known).sum(0)):
+            return False
+    return True
