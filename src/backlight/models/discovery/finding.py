@@ -7,6 +7,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from backlight.models.discovery.describing import Describing
+from backlight.models.discovery.head import find_head
 from backlight.models.discovery.inside import Inside, inside
 from backlight.models.discovery.mixing import find_mixing, prove_apart
 from backlight.models.discovery.norms import find_norms
@@ -57,6 +58,7 @@ def discover(subject: Subject, vocabulary: int) -> Discovery | str:
         alone = {path: each[0] for path, each in found.items() if len(each) == 1}
         mixing = find_mixing(subject, tokens, seen, alone) if alone else {}
         apart = prove_apart(subject, tokens, seen, alone)
+        head = find_head(subject, tokens, seen, chain.blocks)
 
     def layer(path: str) -> Layer | str:
         if path not in alone:
@@ -71,6 +73,7 @@ def discover(subject: Subject, vocabulary: int) -> Discovery | str:
         blocks=chain.blocks,
         layers=tuple(map(layer, chain.blocks)),
         final_norm=_final_norm(seen, norms, chain.blocks[-1]),
+        head=head,
     )
     trials = (others[:2], others[2:, :7])
     return prove(subject, found_wiring, trials)

@@ -1,8 +1,7 @@
 """The canonical sites of a model, read off what was found of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from backlight.models.discovery.wiring import Addition, Discovery, Layer, NormForm, Term
 from backlight.models.sites import Site, Tap
@@ -20,9 +19,7 @@ def sites_of(found: Discovery) -> Iterator[Site]:
         ``embed.out``, those of each layer, those of the final norm. What could not be proven is
         there with the reason as its problem.
     """
-    yield Site(
-        name="embed.out", tap=Tap(module=found.blocks[0], side="input"), width=found.width
-    )
+    yield Site(name="embed.out", tap=Tap(module=found.blocks[0], side="input"), width=found.width)
     is_hybrid = any(
         term.mixes in ("convolution", "recurrence")
         for layer in found.layers
@@ -104,7 +101,9 @@ class _LayerSites:
             yield from self._half("mlp", singles[0], "norm2", skip_norm=singles[0].norm in shared)
         else:
             parts = " + ".join(term.out.module for term in singles)
-            yield from self._not_one("mlp", singles[0], f"it is the sum of several modules: {parts}")
+            yield from self._not_one(
+                "mlp", singles[0], f"it is the sum of several modules: {parts}"
+            )
 
     def _mixer(self, term: Term, mixers: Sequence[Term]) -> Iterator[Site]:
         names = ["attn"] if term.mixes == "attention" else []
@@ -134,7 +133,7 @@ class _LayerSites:
             reason = f"{term.added.module} is added with a number of its own for each channel"
             yield self._site(kind, term.added, problem=_problem(self.number, kind, reason))
             return
-        tap = Tap(**{**_fields(term.added), "multiplier": term.multiplier})
+        tap = replace(term.added, multiplier=term.multiplier)
         yield self._site(kind, tap, lens=None if is_added else lens)
 
     def _not_one(self, half: str, term: Term, reason: str) -> Iterator[Site]:
@@ -161,7 +160,3 @@ class _LayerSites:
             transformer_lens=None if lens is None else f"blocks.{self.number}.{lens}",
             problem=problem,
         )
-
-
-def _fields(tap: Tap) -> dict[str, Any]:
-    return {name: getattr(tap, name) for name in ("module", "side", "axes", "member", "written")}

@@ -108,6 +108,23 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadForm:
+    """How the logits come from the last hidden state: ``cap tanh(scale (W h + b) / cap)``.
+
+    Attributes:
+        module: The path of the linear map.
+        trunk: The outermost module that gives the hidden state, and does not hold the map.
+        scale: What the map's output is multiplied by.
+        cap: The soft cap, None without.
+    """
+
+    module: str
+    trunk: Tap
+    scale: float
+    cap: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
     """How a model is wired.
 
@@ -116,9 +133,11 @@ class Discovery:
         blocks: The paths of its blocks, in their order.
         layers: How each of them is wired, or a sentence that says why that is not known.
         final_norm: The norm behind the last block, None if none was proven.
+        head: How the logits are made, None if that was not found.
     """
 
     width: int
     blocks: tuple[str, ...]
     layers: tuple[Layer | str, ...]
     final_norm: NormForm | None = None
+    head: HeadForm | None = None

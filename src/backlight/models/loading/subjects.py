@@ -15,6 +15,7 @@ from backlight.models.families import Family, family_of, find_family
 from backlight.models.layout import sites_of
 from backlight.models.lending import borrowed
 from backlight.models.loading.attention import tap_attention
+from backlight.models.loading.discovered import with_discovered
 from backlight.models.loading.handed import (
     about_adapter,
     check_head,
@@ -135,8 +136,9 @@ def subject_from_transformers(
     """Put a loaded Transformers model under the light.
 
     The model is left as it was; it is frozen and in evaluation mode only while something is
-    measured. An architecture that is not in the table of families gets the paths of its modules as
-    sites, and is proven as ``subject_from_module`` proves any module.
+    measured. An architecture that is not in the table of families is proven as
+    ``subject_from_module`` proves any module, and how its blocks are wired is found by arithmetic;
+    it gets the sites that could be proven, and the paths of its modules.
 
     Args:
         model: A causal language model of Transformers, also in a ``PeftModel``, ``DataParallel``,
@@ -174,7 +176,7 @@ def subject_from_transformers(
         if family is None:
             prove_language_model(model, name)
             subject = subject_from_module(model, tokenizer, name=name, forward=logits_of(model))
-            subject = replace(subject, facts=described)
+            subject = with_discovered(replace(subject, facts=described), model)
         else:
             check_head(model, family, name)
             subject = _of_family(model, tokenizer, family, name, described)

@@ -1,0 +1,105 @@
+"""The language-model head: which linear map it is, and what becomes of its output.
+
+A soft cap c, y = c tanh(x / c), cannot be seen in small logits. So the model is run once more with
+the map's output blown up: y then stays below c, or grows along.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from backlight.models.discovery.observing import Observation, observe
+from backlight.models.discovery.wiring import HeadForm
+from backlight.models.subject import Subject
+
+_BLOWN_UP = 1e4  # the largest number of the map's output; soft caps in use are 15 to 50
+_TOLERANCE = 1e-5
+
+
+def find_head(
+    subject: Subject,
+    tokens: Int[Tensor, "batch positions"],
+    seen: Observation,
+    blocks: Sequence[str],
+) -> HeadForm | None:
+    """Find the head of a model.
+
+    Args:
+        subject: The model; its ``forward`` gives logits.
+        tokens: The tokens that were seen.
+        seen: What passed.
+        blocks: The paths of its blocks.
+
+    Returns:
+        The head; None if no linear map of torch, with a scale and a soft cap, makes the logits.
+    """
+    width = seen.output.shape[-1]
+    last = seen.gave[blocks[-1]].place
+    paths = [
+        path
+        for path, module in subject.model.named_modules()
+        if type(module) is nn.Linear
+        and module.out_features == width
+        and path in seen.given
+        and seen.given[path].place > last
+    ]
+    if len(paths) != 1:
+        return None
+    path = paths[0]
+    trunk = _trunk(seen, path, blocks)
+    if trunk is None:
+        return None
+    module = subject.model.get_submodule(path)
+    hidden = seen.given[path].rows
+    with torch.no_grad():
+        plain = module(hidden)
+        large = hidden * (_BLOWN_UP / plain.abs().max())
+        plain_large = module(large)
+    blown = observe(subject, tokens, (), (), inputs={path: large}).output
+    form = _fitted(plain.double(), seen.output.double(), plain_large.double(), blown.double())
+    if form is None:
+        return None
+    return HeadForm(module=path, trunk=seen.gave[trunk].tap, scale=form[0], cap=form[1])
+
+
+def _trunk(seen: Observation, head: str, blocks: Sequence[str]) -> str | None:
+    """Find the outermost module around the blocks that gives what the head is given."""
+    hidden = seen.given[head].rows
+    found = [
+        path
+        for path, passing in seen.gave.items()
+        if all(block.startswith(f"{path}.") for block in blocks)
+        and not head.startswith(f"{path}.")
+        and passing.rows.shape == hidden.shape
+        and passing.rows.equal(hidden)
+    ]
+    return min(found, key=len, default=None)
+
+
+def _fitted(
+    x: Float[Tensor, "*tokens classes"],
+    y: Float[Tensor, "*tokens classes"],
+    large_x: Float[Tensor, "*tokens classes"],
+    large_y: Float[Tensor, "*tokens classes"],
+) -> tuple[float, float | None] | None:
+    """Fit a scale and, if large numbers do not grow along, a soft cap; both must give all numbers."""
+    slope = float((large_x * large_y).sum() / large_x.square().sum())
+    pairs = ((x, y), (large_x, large_y))
+    for digits in (2, 4, 6, 16):
+        scale = float(f"{slope:.{digits}e}")
+        if all(_close(scale * given, gave) for given, gave in pairs):
+            return scale, None
+    cap = float(f"{float(large_y.abs().max()):.4g}")
+    inner = (y / cap).atanh() * cap
+    slope = float((x * inner).sum() / x.square().sum())
+    for digits in (2, 4, 6, 16):
+        scale = float(f"{slope:.{digits}e}")
+        if all(_close(cap * (scale * given / cap).tanh(), gave) for given, gave in pairs):
+            return scale, cap
+    return None
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())
