@@ -69,10 +69,12 @@ def test_an_unknown_architecture_keeps_module_paths_with_their_widths():
 
     found = resolve_sites("model.layers.*.mlp", subject.sites)
     assert [(site.name, site.width) for site in found] == [
-        ("model.layers.0.mlp", 32),
-        ("model.layers.1.mlp", 32),
+        ("layers.0.mlp.out", 32),
+        ("layers.1.mlp.out", 32),
     ]
-    assert subject.head is None
+    assert subject.sites["model.layers.0.self_attn.query_key_value"].width == 96
+    assert subject.head is not None
+    assert subject.wiring == "sequential"
 
 
 def test_a_model_that_looks_ahead_is_refused():

@@ -55,7 +55,8 @@ def find_norms(
                 seen.given[path].rows.double().flatten(0, 1),
                 seen.gave[path].rows.double().flatten(0, 1),
             )
-            eps = torch.finfo(seen.gave[path].rows.dtype).eps
+            # Most norms compute in float32, whatever they are given.
+            eps = max(torch.finfo(seen.gave[path].rows.dtype).eps, torch.finfo(torch.float32).eps)
             form = _fitted(
                 subject.model.get_submodule(path), path, [*zip(x, y, strict=True), natural], eps
             )

@@ -36,7 +36,7 @@ class _Passed:
 
 
 def prove(
-    subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "batch positions"]]
+    subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"]]
 ) -> Discovery:
     """Hold what was found against other tokens.
 
