@@ -33,7 +33,7 @@ def found_of(model, name="tiny"):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_arithmetic_finds_the_tensors_that_the_table_names(name):
     table = subject_of(name, dtype=torch.float64)
-    plain, found = found_of(tiny_model(name, torch.float64))
+    plain, found = found_of(table.model)
     sites = {site.name: site for site in sites_of(found)}
     shared = [each for each in sites if each in table.sites]
     core = {"resid.pre", "resid.post", "attn.out", "attn.contribution", "mlp.contribution"}

@@ -35,9 +35,7 @@ class _Passed:
     gradients: dict[Tap, Tensor]
 
 
-def prove(
-    subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"]]
-) -> Discovery:
+def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"]]) -> Discovery:
     """Hold what was found against other tokens.
 
     Args:
