@@ -72,7 +72,21 @@ _SIZES: Mapping[str, Any] = {
 }
 """What is made small, under all the names that types have for it."""
 
-_ONLY: Mapping[str, Mapping[str, Any]] = {}
+_LATENT = {"num_key_value_heads": 4, "qk_rope_head_dim": 8, "head_dim": 8}
+_ONLY: Mapping[str, Mapping[str, Any]] = {
+    **dict.fromkeys(
+        (
+            *("axk1", "axk2", "bailing_hybrid", "deepseek_v2", "deepseek_v3", "deepseek_v32"),
+            *("dots3_note_text", "glm4_moe_lite", "glm_moe_dsa", "kimi_linear", "longcat_flash"),
+            *("minicpm3", "youtu"),
+        ),
+        _LATENT,
+    ),
+    "dots1": {"n_shared_experts": 1},
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]], "window_size": 4},
+    "zaya": {"num_experts_per_tok": 1},
+    "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"]},
+}
 """What single types need besides."""
 
 
@@ -97,7 +111,8 @@ def tiny_config(model_type: str) -> PreTrainedConfig:
 def _fitting(config: PreTrainedConfig) -> dict[str, Any]:
     names = {**config.to_dict(), **dict.fromkeys(config.attribute_map)}
     found = {name: value for name, value in _SIZES.items() if name in names}
-    kinds = getattr(config, "layer_types", None)
+    is_set = "layer_types" in config.to_dict()  # some compute it
+    kinds = getattr(config, "layer_types", None) if is_set else None
     if kinds is not None and "num_hidden_layers" in found:
         different = list(dict.fromkeys(kinds))
         found["layer_types"] = [

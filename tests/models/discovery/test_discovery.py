@@ -1,13 +1,9 @@
-"""What arithmetic finds of models, against the table, against autograd, and against wrong wirings."""
+"""What arithmetic finds of models, against the table, autograd and wrong wirings."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from zoo.every_type import tiny
-from zoo.models import CONFIGS, VOCABULARY, tiny_model
-from zoo.subjects import batch_of, subject_of
-from zoo.tokenizers import WordTokenizer
 
 from backlight.capture.record import record
 from backlight.models.discovery.finding import discover, some_tokens
@@ -17,6 +13,10 @@ from backlight.models.discovery.sums import adds_up, fits
 from backlight.models.discovery.wiring import Layer
 from backlight.models.loading.loaded import logits_of
 from backlight.models.subject import subject_from_module
+from zoo.every_type import tiny
+from zoo.models import CONFIGS, VOCABULARY, tiny_model
+from zoo.subjects import batch_of, subject_of
+from zoo.tokenizers import WordTokenizer
 
 UNKNOWN = (
     *("persimmon", "qwen3_next", "nemotron_h", "exaone4", "vaultgemma"),

@@ -1,4 +1,4 @@
-"""From what adds up in a block to what it is: its additions, with their norms and where they read."""
+"""From what adds up in a block to what it is: sums, their norms, and where they read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ class Describing:
 
 
 def _entry(readers: Sequence[str], out: Tap, *, is_alone: bool) -> Tap | None:
-    """Find the module in which a term begins: the one that gives it, one around that, or the only."""
+    """Find where a term begins: the module that gives it, one around that, or the only."""
     around = sorted((path for path in readers if _holds(path, out.module)), key=len)
     if around:
         return Tap(module=around[0], side="branch")

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from backlight.models.discovery.describing import Describing
 from backlight.models.discovery.head import find_head
-from backlight.models.discovery.inside import Inside, inside
+from backlight.models.discovery.inside import inside
 from backlight.models.discovery.mixing import find_mixing, prove_apart
 from backlight.models.discovery.norms import find_norms
 from backlight.models.discovery.observing import Observation, observe
@@ -24,7 +23,7 @@ _APART = "what it adds together depends on each other, and the stream between is
 
 
 def some_tokens(subject: Subject, vocabulary: int, *, first: int = 3) -> Tensor:
-    """Make a few sequences of tokens, of which none comes twice in a vocabulary of any size in use."""
+    """Make a few sequences of tokens; none comes twice in a vocabulary of any size in use."""
     tokens = torch.arange(_SEQUENCES * _POSITIONS).reshape(_SEQUENCES, _POSITIONS) * 7 + first
     return (tokens % vocabulary).to(subject.device)
 

@@ -84,7 +84,7 @@ def _fitted(
     large_x: Float[Tensor, "*tokens classes"],
     large_y: Float[Tensor, "*tokens classes"],
 ) -> tuple[float, float | None] | None:
-    """Fit a scale and, if large numbers do not grow along, a soft cap; both must give all numbers."""
+    """Fit a scale and, if large numbers do not grow along, a soft cap."""
     slope = float((large_x * large_y).sum() / large_x.square().sum())
     pairs = ((x, y), (large_x, large_y))
     for digits in (2, 4, 6, 16):

@@ -7,7 +7,6 @@ move by a bit if it does not. All blocks are tried in one pass, since each has i
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -80,12 +80,14 @@ class _LayerSites:
         alone = [a for a in layer.additions if any(t.mixes == "none" for t in a.terms)]
         for place, addition in enumerate(layer.additions):
             yield from self._addition(addition, mixers, alone)
-            if place == 0 and len(layer.additions) > 1:
+            is_last = place == len(layer.additions) - 1
+            if place == 0 and not is_last:
                 yield from self._behind("norm1", addition)
                 yield self._site("resid.mid", addition.stream, lens="hook_resid_mid")
-            elif place == len(layer.additions) - 1:
+            elif is_last:
                 yield from self._behind("norm2", addition)
-        yield self._site("resid.post", layer.additions[-1].stream, lens="hook_resid_post")
+            if is_last:
+                yield self._site("resid.post", addition.stream, lens="hook_resid_post")
 
     def _addition(
         self, addition: Addition, mixers: Sequence[Term], alone: Sequence[Addition]

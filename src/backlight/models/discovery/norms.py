@@ -5,7 +5,7 @@ it where the input is small. So all norms are given their own inputs twice more,
 small ones, in passes of which nothing else is used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 
 import torch
@@ -115,7 +115,7 @@ def _fitted(
 
 
 def _parameters(module: nn.Module) -> Iterator[tuple[str | None, bool, str | None]]:
-    """List which parameter could be the gain, with an offset of one or without, and which the bias."""
+    """List which parameter could be the gain, with an offset or without, and which the bias."""
     names = [name for name, _ in module.named_parameters(recurse=False)]
     if not names:
         yield None, False, None

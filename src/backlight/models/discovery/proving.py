@@ -29,7 +29,7 @@ Rows = Mapping[Tap, Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Passed:
-    """What passed at all places in one pass, once: the numbers, and their gradients where there are."""
+    """What passed in one pass at all places: the numbers, and the gradients there are."""
 
     values: dict[Tap, Tensor]
     gradients: dict[Tap, Tensor]
@@ -61,7 +61,7 @@ def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"
             fault = next(_faults(layer, passed, after), None)
             if fault is not None:
                 return f"{layer.block}: {fault}"
-        return _with_entries(layer, seen)
+        return _with_readers(layer, seen)
 
     return replace(found, layers=tuple(map(proven, found.layers)))
 
@@ -111,9 +111,10 @@ def _pass(subject: Subject, tokens: Tensor, taps: Sequence[Tap]) -> _Passed:
         start = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
         with explaining(subject.name):
             found = torch.autograd.grad(output, list(edges.values()), start, allow_unused=True)
+    there: Sequence[Tensor | None] = found
     gradients = {
         tap: per_token(sites[tap], gradient, shape)
-        for tap, gradient in zip(edges, found, strict=True)
+        for tap, gradient in zip(edges, there, strict=True)
         if gradient is not None and tap not in twice
     }
     return _Passed(values=values, gradients=gradients)
@@ -161,7 +162,7 @@ def _holds(values: Rows, stream: Tap, addition: Addition) -> bool:
     numbers = [values[tap].double().flatten(0, 1) for tap in taps]
     eps = max(torch.finfo(values[tap].dtype).eps for tap in taps)
     coefficients = [addition.kept, *(term.multiplier for term in addition.terms)]
-    if None in coefficients:
+    if any(each is None for each in coefficients):
         found = fit_channels(numbers[0], numbers[1], numbers[2:], eps)
         return found is not None and all(
             known is None or known == each for known, each in zip(coefficients, found, strict=True)
@@ -170,8 +171,8 @@ def _holds(values: Rows, stream: Tap, addition: Addition) -> bool:
     return adds_up(numbers[0], parts, eps=eps)
 
 
-def _with_entries(layer: Layer, seen: Sequence[_Passed]) -> Layer:
-    """Drop the entries of terms that read elsewhere, too, and note whether all that reads is known."""
+def _with_readers(layer: Layer, seen: Sequence[_Passed]) -> Layer:
+    """Note of a layer whether all that reads the stream is known."""
     streams = dict(zip(layer.additions, (stream for stream, _ in _sums(layer)), strict=True))
     is_closed = all(
         _is_closed(streams[addition], addition, passed.gradients)

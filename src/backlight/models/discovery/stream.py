@@ -63,11 +63,7 @@ def find_chain(chains: list[Chain], seen: Observation) -> Chain | str:
         broken = [
             broken for chain in chains if len(chain.blocks) > 1 for broken in _breaks(chain, seen)
         ]
-        return (
-            broken[0]
-            if broken
-            else "no list of modules was found whose members give one row of the same width for each token"
-        )
+        return broken[0] if broken else "no list of modules gives rows of one width for each token"
     ranked = sorted(whole, key=lambda chain: (-len(chain.blocks), chain.path.count(".")))
     best = ranked[0]
     rivals = [
@@ -87,7 +83,8 @@ def _breaks(chain: Chain, seen: Observation) -> Iterator[str]:
             yield f"{block} is not given one row of {chain.width} numbers for each token, once"
             return
         if seen.given[block].rows.shape[-1] != chain.width:
-            yield f"{block} is given {seen.given[block].rows.shape[-1]} numbers for each token and gives {chain.width}"
+            given = seen.given[block].rows.shape[-1]
+            yield f"{block} is given {given} numbers for each token and gives {chain.width}"
             return
     for first, second in pairwise(chain.blocks):
         if not seen.gave[first].rows.equal(seen.given[second].rows):

@@ -108,10 +108,8 @@ def _near(
 def _by_numbers(
     total: Tensor, stream: Tensor, terms: Sequence[Tensor], keeping: Keeping, eps: float
 ) -> list[float] | None:
-    """Fit a number to each term: ones first, then short decimals near the least squares, then those.
-
-    Those who write models write ones and short decimals.
-    """
+    """Fit a number to each term: ones, then short decimals, then the least squares themselves."""
+    # Those who write models write ones and short decimals.
     is_whole = keeping == "whole"
     columns = torch.stack([each.flatten() for each in (terms if is_whole else (stream, *terms))], 1)
     target = (total - stream if is_whole else total).flatten()

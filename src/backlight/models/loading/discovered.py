@@ -52,7 +52,7 @@ def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:
 
 def _wiring(found: Discovery) -> Wiring | None:
     """Name the wiring, if all layers share one and gradients can be told apart in each."""
-    wirings = {
+    wirings: set[Wiring | None] = {
         layer.wiring if isinstance(layer, Layer) and layer.is_closed else None
         for layer in found.layers
     }
