@@ -141,6 +141,12 @@ def test_what_mixes_tokens_is_told_for_each_layer_of_a_hybrid():
     assert "layers.0.attn.out" not in names
 
 
+def test_a_stream_that_goes_through_a_norm_first_is_found():
+    _, found = found_of(tiny("minimax"))
+    assert found.layers[0].start is not None
+    assert found.layers[0].wiring is None
+
+
 def test_hooks_are_gone_also_if_the_model_fails():
     model = tiny_model("llama")
     subject, _ = found_of(model)

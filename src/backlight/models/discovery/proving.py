@@ -68,8 +68,8 @@ def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"
 
 def _taps(layer: Layer) -> Iterator[Tap]:
     yield layer.pre
-    for addition in layer.additions:
-        yield from (addition.sum, addition.stream)
+    for stream, addition in _sums(layer):
+        yield from (stream, addition.sum, addition.stream)
         for term in addition.terms:
             yield from (term.out, term.added)
             yield from _reads(term)
