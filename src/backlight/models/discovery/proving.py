@@ -90,6 +90,7 @@ def _pass(subject: Subject, tokens: Tensor, taps: Sequence[Tap]) -> _Passed:
     values: dict[Tap, Tensor] = {}
     edges: dict[Tap, GradientEdge] = {}
     twice: set[Tap] = set()
+    found: list[Tensor | None] = []
     shape = tokens.shape
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
@@ -110,11 +111,11 @@ def _pass(subject: Subject, tokens: Tensor, taps: Sequence[Tap]) -> _Passed:
         generator = torch.Generator().manual_seed(0)
         start = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
         with explaining(subject.name):
-            found = torch.autograd.grad(output, list(edges.values()), start, allow_unused=True)
-    there: Sequence[Tensor | None] = found
+            ends = list(edges.values())
+            found[:] = torch.autograd.grad(output, ends, start, allow_unused=True)
     gradients = {
         tap: per_token(sites[tap], gradient, shape)
-        for tap, gradient in zip(edges, there, strict=True)
+        for tap, gradient in zip(edges, found, strict=True)
         if gradient is not None and tap not in twice
     }
     return _Passed(values=values, gradients=gradients)
