@@ -2,17 +2,26 @@
 
 import pytest
 import torch
-from zoo.every_type import decoder_types, tiny
-from zoo.models import VOCABULARY
-from zoo.tokenizers import WordTokenizer
+from huggingface_hub.errors import StrictDataclassError
 
 from backlight.errors import ModelError
 from backlight.models.discovery.finding import discover
 from backlight.models.discovery.wiring import Layer
 from backlight.models.loading.loaded import logits_of
 from backlight.models.subject import subject_from_module
+from zoo.every_type import decoder_types, tiny
+from zoo.models import VOCABULARY
+from zoo.tokenizers import WordTokenizer
 
-NOT_BUILT = (AttributeError, AssertionError, ImportError, KeyError, TypeError, ValueError)
+NOT_BUILT = (
+    StrictDataclassError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
 
 
 @pytest.mark.slow
