@@ -168,7 +168,7 @@ def test_all_mistakes_in_a_file_are_told_at_once(refused, place):
 
     assert "num_sample: no such option. Did you mean num_samples?" in told
     assert "batch_size: Input should be greater than 0 (got 0)" in told
-    assert "aggregate_by: Input should be 'gradients', 'values' or 'grad_x_act'" in told
+    assert "aggregate_by: Input should be 'gradients', 'values', 'grad_x_act', 'fisher' or" in told
 
 
 def test_a_wrong_file_is_not_saved_by_right_flags(refused, place):

@@ -6,6 +6,7 @@ from .dictionaries.collection import find_dictionaries, read_dictionary
 from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
 from .labs.call import lab
+from .models.backward_rules.subjects import with_backward
 from .models.loading import load_subject, subject_from_transformers
 from .models.subject import Subject, subject_from_module
 from .runs.results import Results
@@ -14,6 +15,8 @@ from .surveys.flow.call import flow
 from .surveys.layers.call import layers
 from .surveys.loading import load_results
 from .surveys.tokens.call import tokens
+from .surveys.validation.call import validate
+from .tools.check.command import check
 from .tools.doctor.command import doctor
 from .tools.rules.apply import apply_rule, surrogate_norm
 from .tools.train_sae.command import train_sae
@@ -35,6 +38,7 @@ __all__ = [
     "Watch",
     "apply_rule",
     "attention_backward",
+    "check",
     "dictionary_from_object",
     "doctor",
     "find_dictionaries",
@@ -55,5 +59,7 @@ __all__ = [
     "tokens",
     "train_sae",
     "train_world",
+    "validate",
     "watch",
+    "with_backward",
 ]

@@ -65,7 +65,7 @@ def _add(
 
     def command(first: Any = None, *, options: Any = nothing) -> Any:
         given = {each: getattr(options, each) for each in options.model_fields_set}
-        if positional is None:
+        if positional is None or _is_file_of_options(kind, first):
             return carry_out(resolve(kind, first, given))
         return carry_out(merge(kind, {}, given if first is None else {**given, positional: first}))
 
@@ -96,6 +96,12 @@ def _without(kind: type[BaseModel], positional: str) -> type[BaseModel]:
     return create_model(kind.__name__, __base__=kind, **apart)
 
 
+def _is_file_of_options(kind: type[BaseModel], first: Any) -> bool:
+    """Whether the first word of a survey is no run, but the config.yaml of an earlier survey."""
+    is_survey = any(kind is survey.options for survey in SURVEYS.values())
+    return is_survey and isinstance(first, str) and Path(first).suffix in (".yaml", ".yml")
+
+
 # What carries commands out is loaded when it is called, so that words can be read without torch.
 def _survey(survey: Survey) -> Callable[[Any], Any]:
     return lambda options: _module("conduct", options).run(survey, options)
@@ -112,7 +118,7 @@ def _module(name: str, options: Any) -> ModuleType:
 
 
 for _each in SURVEYS.values():
-    _add(app, _each.name, _each.options, _survey(_each))
+    _add(app, _each.name, _each.options, _survey(_each), _each.positional)
 for _tool in TOOLS.values():
     _add(app, _tool.name, _tool.options, _tool.run, _tool.positional)
 app.command(_labs)

@@ -7,7 +7,7 @@ from transformers import CONFIG_MAPPING
 
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
-from backlight.errors import UnsupportedSiteError
+from backlight.errors import NonFiniteError, UnsupportedSiteError
 from backlight.models.families import find_family
 from zoo.models import CONFIGS
 from zoo.oracles import relative_error
@@ -180,6 +180,19 @@ def test_what_is_put_there_is_left_alone_and_given_in_the_models_number_format(k
     assert torch.equal(values, before)
     assert tape.activations[site.name].dtype == torch.float32
     assert torch.equal(tape.activations[site.name], values.float())
+
+
+def test_a_replacement_that_is_no_number_is_found_by_its_site_and_passage():
+    subject, batch = subject_of("llama"), batch_of()
+    site = subject.sites["layers.1.mlp.out"]
+    values = another(subject, batch, site)
+    values[2, 0] = torch.nan
+
+    with (
+        splicing(subject, {site.name: values}),
+        pytest.raises(NonFiniteError, match=r"passage 2 is nan: .* is layers\.1\.mlp\.out\."),
+    ):
+        record(subject, batch, [site])
 
 
 def test_hooks_are_gone_even_if_the_body_fails():

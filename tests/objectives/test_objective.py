@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from backlight.data.batches import Batch, Passages
 from backlight.models.head import Head
 from backlight.objectives import objective
-from backlight.objectives.objective import NextToken, token_weights
+from backlight.objectives.objective import Curved, NextToken, token_weights
 
 VOCABULARY, WIDTH = 13, 6
 HEADS = {
@@ -111,3 +111,59 @@ def test_half_precision_losses_are_computed_in_float32(dtype):
 )
 def test_weights_sum_to_what_the_reduction_says(reduction, total):
     assert float(token_weights(some_batch(), reduction).sum()) == pytest.approx(total)
+
+
+def dense_product(logits_of, hidden, batch, reduction, direction):
+    """How fast the gradient of the plain loss changes along a direction, by autograd twice."""
+    predicts = batch.valid[:, 1:]
+    losses = cross_entropy(
+        logits_of(hidden)[:, :-1][predicts], batch.input_ids[:, 1:][predicts], reduction="none"
+    )
+    loss = (losses * token_weights(batch, reduction)).sum()
+    (gradient,) = torch.autograd.grad(loss, hidden, create_graph=True)
+    return torch.autograd.grad(gradient, hidden, direction)[0]
+
+
+@pytest.mark.parametrize("reduction", ["sequence_mean", "token_sum", "batch_mean"])
+@pytest.mark.parametrize("options", HEADS.values(), ids=HEADS)
+def test_the_hessian_of_the_loss_times_a_direction_is_autograds(monkeypatch, options, reduction):
+    monkeypatch.setattr(objective, "_CHUNK_ELEMENTS", 4 * VOCABULARY)  # several chunks
+    head, batch = head_of(**options), some_batch()
+    hidden = torch.randn(3, 7, WIDTH, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn_like(hidden)
+
+    found = NextToken(reduction).curvature(hidden, batch, head, direction)
+
+    expected = dense_product(head.logits, hidden, batch, reduction, direction)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_without_a_head_the_direction_is_one_of_logits():
+    batch = some_batch()
+    logits = torch.randn(3, 7, VOCABULARY, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn_like(logits)
+
+    found = NextToken().curvature(logits, batch, None, direction)
+
+    expected = dense_product(lambda rows: rows, logits, batch, "sequence_mean", direction)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_products_are_taken_from_logits_in_float32(dtype):
+    batch, head = some_batch(), head_of(cap=3.0, dtype=dtype)
+    hidden = torch.randn(3, 7, WIDTH, dtype=dtype)
+    direction = torch.randn_like(hidden)
+
+    found = NextToken().curvature(hidden, batch, head, direction)
+
+    wide = head_of(dtype=torch.float64)
+    object.__setattr__(wide, "weight", head.weight.double())
+    object.__setattr__(wide, "cap", 3.0)
+    expected = NextToken().curvature(hidden.double(), batch, wide, direction.double())
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, rtol=0.05, atol=0.02)
+
+
+def test_a_loss_has_a_second_order():
+    assert isinstance(NextToken(), Curved)

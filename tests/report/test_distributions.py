@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 
 from backlight.report.distributions import DistributionPanel, ValuesPanel
 from backlight.report.rendering import png
+from backlight.report.wrong import COLUMN
 from backlight.tables import Table
 
 RANDOM = np.random.default_rng(0)
@@ -111,3 +112,23 @@ def test_a_panel_that_showed_another_table_looks_like_a_new_one(panel, before, a
     shown.show(dimensions(LAYERS[after]))
 
     assert png(used.figure) == png(new.figure)
+
+
+def crosses(axes):
+    (found,) = (each for each in axes.collections if each.get_gid() == COLUMN)
+    return found.get_offsets().tolist()
+
+
+def test_numbers_that_are_likely_wrong_are_crossed_out_table_after_table(axes):
+    plain = dimensions([0.5, -2, 1])
+    marked = Table(
+        name=plain.name,
+        columns={**plain, COLUMN: np.array([0, 1, np.nan])},
+        units=plain.units,
+    )
+
+    panel = ValuesPanel(axes, marked)
+    assert crosses(axes) == [[1, -2]]
+
+    panel.show(plain)  # such as of a run that did not measure it
+    assert crosses(axes) == []

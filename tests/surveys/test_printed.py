@@ -68,7 +68,10 @@ def found(asked, known):
     def ask(name, **others):
         key = (name, str(others))
         if key not in known:
-            known[key] = getattr(backlight, name)(**{**asked[name], **others})
+            if name == "validate":
+                known[key] = backlight.validate(ask("layers"), units=20, passages=4, **others)
+            else:
+                known[key] = getattr(backlight, name)(**{**asked[name], **others})
         return known[key]
 
     return ask
@@ -449,3 +452,31 @@ def test_sentences_about_a_run_on_disk_need_no_torch(finished_run):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert "was measured in 2 layers" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "grows"),
+    [
+        ("layers", {}, "site"),
+        ("layers", {"aggregate_by": "grad_x_act"}, "site"),
+        ("sae", {"splice": "error"}, "site"),
+        ("sae", {"splice": "replace"}, "reconstruction"),
+        ("tokens", {}, "site"),
+    ],
+)
+def test_a_survey_along_paths_says_of_what_its_gradients_are_averages(found, name, others, grows):
+    results = found(name, path=2, **others)
+
+    sentences = summary(name, results)
+    lines = said(name, results)
+
+    assert_is_one_screen(lines)
+    assert f"averaged along the path on which the {grows} grows from zero (2 nodes)" in sentences[0]
+    assert "Paths of 2 nodes: what they add up to misses" in " ".join(lines)
+    shown = list(SURVEYS[name].door("printed").tables(options_of(name, results), results))
+    assert shown[-1].table is results.tables["completeness"]
+    assert "averaged along paths" in shown[0].title
+
+
+def options_of(name, results):
+    return SURVEYS[name].options.model_construct(**results.config)

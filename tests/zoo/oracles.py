@@ -7,17 +7,22 @@ import torch
 
 @dataclass
 class Oracle:
-    """Per passage: features and their gradients, ``[kept tokens, features]``."""
+    """Per passage: features and their gradients, ``[kept tokens, features]``.
+
+    ``sizes`` are of each feature's term of the reconstruction, over the block's output.
+    """
 
     features: list
     gradients: list
     nats: float
+    sizes: list
 
 
 def explicit(subject, passages, dictionary, path, splice, stride):
     """Hooks, whole passes, one passage at a time, features as leaves."""
     module = subject.model.get_submodule(path)
-    found = Oracle([], [], 0.0)
+    block = subject.model.get_submodule(path.rpartition(".")[0])
+    found = Oracle([], [], 0.0, [])
     for tokens in passages.tokens:
         leaves = {}
 
@@ -33,22 +38,30 @@ def explicit(subject, passages, dictionary, path, splice, stride):
             if dictionary.skip is not None:
                 recon = recon + x @ dictionary.skip.T
             leaves["features"] = features
+            leaves["terms"] = features.detach().abs() * dictionary.rows.norm(dim=1) * scale
             if splice == "error":
                 recon = recon + (x - recon).detach()
             spliced = output.detach().clone()
             spliced[0, ::stride] = recon
             return spliced
 
-        handle = module.register_forward_hook(hook)
+        def keep(block, inputs, output, leaves=leaves):
+            stream = output[0] if isinstance(output, tuple) else output
+            leaves["lengths"] = stream.detach().reshape(-1, stream.shape[-1]).norm(dim=1)
+
+        handle, other = module.register_forward_hook(hook), block.register_forward_hook(keep)
         ids = torch.from_numpy(tokens)[None]
         logits = subject.model(input_ids=ids, use_cache=False).logits[0, :-1]
         handle.remove()
+        other.remove()
         total = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
         loss = total / (len(tokens) - 1)
         (gradient,) = torch.autograd.grad(loss, leaves["features"])
         found.features.append(leaves["features"].detach().double().numpy())
         found.gradients.append(gradient.double().numpy())
         found.nats += float(total.detach())
+        sizes = leaves["terms"] / leaves["lengths"][::stride, None]
+        found.sizes.append(sizes.double().numpy())
     return found
 
 

@@ -8,7 +8,7 @@ from backlight.data.batches import Batch
 from backlight.errors import NonFiniteError
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.models.taps import tapping
+from backlight.models.taps import per_token, tapping
 from backlight.objectives.objective import LossGradient
 
 _WATCHED = ("input", "output", "branch")
@@ -50,7 +50,7 @@ def not_finite(subject: Subject, batch: Batch, loss: LossGradient) -> NonFiniteE
     """Name the first passage whose loss is not finite, and the first layer where it went wrong.
 
     Args:
-        subject: The model; the passage is run once more, by itself.
+        subject: The model; the batch is run once more, with whatever stands in it now.
         batch: Some passages.
         loss: Their losses, of which at least one is not finite.
 
@@ -58,22 +58,25 @@ def not_finite(subject: Subject, batch: Batch, loss: LossGradient) -> NonFiniteE
         The error.
     """
     row = int((~(loss.nats.isfinite() & loss.value.isfinite())).nonzero()[0, 0])
-    alone = batch.input_ids[row : row + 1, : int(batch.lengths[row])]
     return NonFiniteError(
         f"The loss of passage {batch.passages[row]} is {loss.nats[row].item()}: "
-        f"{_first_non_finite(subject, alone)}. Try --dtype float32 (now "
+        f"{_first_non_finite(subject, batch, row)}. Try --dtype float32 (now "
         f"{loss.gradient.dtype}), or look for NaN in the weights."
     )
 
 
 @torch.no_grad()
-def _first_non_finite(subject: Subject, tokens: Tensor) -> str:
-    """Find the site of the forward pass at which the first NaN or infinity is seen."""
+def _first_non_finite(subject: Subject, batch: Batch, row: int) -> str:
+    """Find the site of the forward pass at which a passage's first NaN or infinity is seen."""
     first: list[str] = []
+    length = int(batch.lengths[row])
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
-        if not first and not tensor.isfinite().all():
-            first.append(site.name)
+        # Not the passage by itself: what is spliced in is for the whole batch.
+        if not first:
+            own = per_token(site, tensor, batch.input_ids.shape)[row, :length]
+            if not own.isfinite().all():
+                first.append(site.name)
         return tensor
 
     watched = [
@@ -82,5 +85,5 @@ def _first_non_finite(subject: Subject, tokens: Tensor) -> str:
         if site.tap.side in _WATCHED and site.problem is None
     ]
     with tapping(subject, watched, visit):
-        subject.forward(tokens)
+        subject.forward(batch.input_ids)
     return f"the first site that is not finite is {first[0]}" if first else "all sites are finite"

@@ -146,14 +146,14 @@ def follow_path(
         with _beginning(start), splicing(subject, {site.name: reference + place * moved}):
             tape = record(subject, batch, [site], objective=objective)
         total += weight * tape.gradients[site.name]
-    begun = {} if start is None else {"blocks": start.blocks, "layer": start.layer}
     before = value_with(
         subject,
         batch,
         objective,
         {site.name: reference},
+        blocks=None if start is None else start.blocks,
+        layer=0 if start is None else start.layer,
         stream=None if start is None else start.stream,
-        **begun,
     )
     assert end.value is not None, "a path ends in a pass with an objective"
     change = Change(

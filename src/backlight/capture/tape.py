@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,6 +26,25 @@ class Change:
     path: Float[Tensor, " batch"]
     true: Float[Tensor, " batch"]
 
+    @property
+    def numbers(self) -> Float[Tensor, "batch 3"]:
+        """All of it side by side."""
+        return torch.stack([self.first_order, self.path, self.true], dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curvature:
+    """An estimate of the diagonal of the objective's Hessian at a site, from random probes.
+
+    Attributes:
+        diagonal: For each token and dimension, averaged over the probes; pads are exactly zero.
+        by_probe: What each probe found, summed over the tokens of each passage, float64: how much
+            these differ says how much of the estimate is chance.
+    """
+
+    diagonal: Float[Tensor, "batch positions width"]
+    by_probe: Float[Tensor, "probes batch width"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tape:
@@ -40,6 +60,10 @@ class Tape:
         value: What was differentiated, sequence by sequence, float64; None as above.
         changes: What setting each site to zero does, by the sites' names; empty unless gradients
             are averages along the way there (``record_path``).
+        norms: Each token's L2 norm at other sites, of which no more is kept; what stands at pads
+            means nothing.
+        curvatures: The diagonal of the objective's Hessian at each site, by the sites' names; empty
+            if it was not asked for (``record_curvature``).
     """
 
     batch: Batch
@@ -47,4 +71,6 @@ class Tape:
     gradients: Mapping[str, Float[Tensor, "batch positions width"]]
     nats: Float[Tensor, " batch"] | None
     value: Float[Tensor, " batch"] | None
+    norms: Mapping[str, Float[Tensor, "batch positions"]] = field(default_factory=dict[str, Tensor])
     changes: Mapping[str, Change] = field(default_factory=dict[str, Change])
+    curvatures: Mapping[str, Curvature] = field(default_factory=dict[str, Curvature])

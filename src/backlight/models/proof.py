@@ -48,7 +48,7 @@ def prove_causal(subject: Subject, tokens: Tensor) -> None:
     # there; a model that looks ahead sees their different ends.
     with borrowed(subject.model):
         output = subject.forward(tokens)[:, :_SHARED]
-    if not close(output[0], output[1]):
+    if not is_close(output[0], output[1]):
         raise ModelError(
             f"{subject.name} is not a causal language model: a token's output changes with the "
             "tokens to its right. backlight measures the next-token loss of causal models."
@@ -71,7 +71,7 @@ def prove_head(subject: Subject, tokens: Tensor, logits_of: Callable[[Tensor], T
     with borrowed(subject.model):
         own = logits_of(tokens)
         ours = subject.head.logits(subject.forward(tokens))
-    if not close(ours, own):
+    if not is_close(ours, own):
         raise FamilyProofError(
             f"The head of {subject.name} is not what the table of architectures says: logits "
             f"differ by {(ours - own).abs().max():.3g} of {own.abs().max():.3g}. {_REPORT}"
@@ -102,7 +102,7 @@ def prove_sites(subject: Subject, tokens: Tensor) -> None:
         _prove_residuals(subject, f"layers.{layer}.", seen)
     for layer in range(1, subject.num_layers):
         before, after = f"layers.{layer - 1}.resid.post", f"layers.{layer}.resid.pre"
-        if not close(seen[before], seen[after]):
+        if not is_close(seen[before], seen[after]):
             raise _broken(subject, f"{before} is not {after}")
 
 
@@ -170,12 +170,12 @@ def _prove_residuals(subject: Subject, prefix: str, seen: Mapping[str, Tensor]) 
             (middle + mlp, after_mlp, "resid.mid + mlp.contribution"),
         ]
     for found, expected, what in sums:
-        if not close(found, expected):
+        if not is_close(found, expected):
             raise _broken(subject, f"in {prefix[:-1]}, {what} does not add up")
 
 
-def close(found: Tensor, expected: Tensor) -> bool:
-    """Whether two tensors are the same, up to the rounding of their number format."""
+def is_close(found: Tensor, expected: Tensor) -> bool:
+    """Whether two tensors are the same but for rounding, as a proof takes it."""
     # Relative to the largest number of all, not to each: a sum of large numbers may cancel to a
     # small one, whose own digits are then rounding. Wrong entries miss by about the whole.
     tolerance = max(16 * torch.finfo(expected.dtype).eps, 1e-4)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from backlight.data.batches import Batch
 from backlight.models.head import Head
+from backlight.objectives.curvature import loss_curvature
 
 Reduction = Literal["sequence_mean", "token_sum", "batch_mean"]
 """``sequence_mean``: each sequence's own mean over its predicted tokens, summed over sequences, so
@@ -65,6 +66,21 @@ class Valued(Objective, Protocol):
         ...
 
 
+@runtime_checkable
+class Curved(Objective, Protocol):
+    """An objective that also knows how its gradient at the model's output changes with it."""
+
+    def curvature(
+        self,
+        output: Float[Tensor, "batch positions width"],
+        batch: Batch,
+        head: Head | None,
+        direction: Float[Tensor, "batch positions width"],
+    ) -> Float[Tensor, "batch positions width"]:
+        """Multiply its Hessian at ``output`` with a direction."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class NextToken:
     """The loss of predicting every token but the first from those before it; pads never count.
@@ -88,6 +104,18 @@ class NextToken:
         """Compute the reduced loss of each sequence, without a gradient."""
         weights = token_weights(batch, self.reduction)
         return predicted_value(output, batch, batch.valid[:, 1:], weights, head=head)
+
+    def curvature(
+        self,
+        output: Float[Tensor, "batch positions width"],
+        batch: Batch,
+        head: Head | None,
+        direction: Float[Tensor, "batch positions width"],
+    ) -> Float[Tensor, "batch positions width"]:
+        """Multiply the Hessian of the reduced loss at ``output`` with a direction."""
+        weights = token_weights(batch, self.reduction)
+        predicts = batch.valid[:, 1:]
+        return predicted_curvature(output, batch, predicts, weights, direction, head=head)
 
 
 def predicted_loss(
@@ -148,6 +176,41 @@ def predicted_value(
         for part in chunks(output, len(rows), head)
     ]
     return _by_sequence(losses, predicts, weights)[1].sum(dim=1)
+
+
+def predicted_curvature(
+    output: Float[Tensor, "batch positions width"],
+    batch: Batch,
+    predicts: Bool[Tensor, "batch targets"],
+    weights: Float[Tensor, " chosen"],
+    direction: Float[Tensor, "batch positions width"],
+    *,
+    head: Head | None,
+) -> Float[Tensor, "batch positions width"]:
+    """Multiply the Hessian of the weighted loss of predicting some tokens with a direction.
+
+    Args:
+        output: What the model gives: hidden states if there is a head, else logits.
+        batch: The tokens.
+        predicts: Which tokens are predicted, from the second of each sequence on.
+        weights: How much the loss of each of these counts, sequence after sequence.
+        direction: A direction at ``output``.
+        head: The language-model head, None if ``output`` holds logits.
+
+    Returns:
+        How fast the gradient of ``predicted_loss`` changes where ``output`` moves that way.
+    """
+    rows, targets = _predicted(output, batch, predicts)
+    directions = direction[:, :-1][predicts]
+    products = [torch.zeros_like(rows[:0])]
+    for part in chunks(output, len(rows), head):
+        logits = _logits(rows[part], head)
+        log_normaliser = logits.logsumexp(dim=1, keepdim=True)
+        product = loss_curvature(logits, log_normaliser, targets[part], directions[part], head)
+        products.append(product * weights[part, None].to(product))
+    curved = torch.zeros_like(output)
+    curved[:, :-1][predicts] = torch.cat(products)
+    return curved
 
 
 def chunks(output: Tensor, num_rows: int, head: Head | None) -> Iterator[slice]:

@@ -13,9 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from backlight.report.colours import MODES, STAR
-from backlight.report.distributions import largest_of, look_of_points
+from backlight.report.distributions import add_crosses, columns_of, largest_of, look_of_points
 from backlight.report.grid import Grid, Points, Side, empty_grid
 from backlight.report.scales import CommonScale, power_of_ten
+from backlight.report.wrong import CAPTION, is_wrong
 from backlight.tables import Table
 
 _NUM_BINS, _NUM_STARS = 50, 5
@@ -53,7 +54,7 @@ def draw_distributions(title: str, tables: Mapping[int, Table]) -> Figure:
 
 
 def draw_all_values(title: str, tables: Mapping[int, Table]) -> Figure:
-    """Draw each number of each layer, with the five largest starred.
+    """Draw each number of each layer, the five largest starred, likely wrong ones crossed.
 
     Args:
         title: The title of the figure.
@@ -70,7 +71,9 @@ def draw_all_values(title: str, tables: Mapping[int, Table]) -> Figure:
     labels = [f"{tick:g}" for tick in ticks]
     across = Side(name=index, low=0.0, high=last, ticks=ticks, labels=labels).widened()
     up = _side(table.label(column), scale)
-    grid = empty_grid(title, list(tables), across=across, up=up)
+    crossed = [is_wrong(each) for each in tables.values()]
+    caption = [CAPTION] if any(each.any() for each in crossed) else []
+    grid = empty_grid(title, list(tables), across=across, up=up, caption=caption)
     points: list[Points] = []
     stars: list[Points] = []
     for panel, each in enumerate(tables.values()):
@@ -83,6 +86,8 @@ def draw_all_values(title: str, tables: Mapping[int, Table]) -> Figure:
     most = max(each.num_rows for each in tables.values())
     _add_points(grid, points, color=MODES[column], **look_of_points(most))
     _add_points(grid, stars, color=STAR, s=28, marker="*", zorder=3)
+    wrong = [own[each] for own, each in zip(points, crossed, strict=True)]
+    add_crosses(grid.axes, np.concatenate(wrong), size=4)
     return grid.figure
 
 
@@ -120,7 +125,7 @@ def draw_all_against(title: str, tables: Mapping[int, Table]) -> Figure:
 def _first_of(tables: Mapping[int, Table]) -> tuple[Table, str, CommonScale]:
     """Return one of the tables, its column of numbers, and the scale of all."""
     table = next(iter(tables.values()))
-    _, column = table
+    _, column = columns_of(table)
     return table, column, CommonScale.of(np.concatenate([each[column] for each in tables.values()]))
 
 

@@ -15,10 +15,17 @@ from backlight.report.distributions import (
 )
 from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, fixed_panels, rewrite, text_lines
+from backlight.report.wrong import CAPTION, COLUMN, is_wrong
 from backlight.runs.results import Results
-from backlight.tables import Table
+from backlight.tables import Column, Table
 
-NOUNS = {"gradients": "gradient", "values": "value", "grad_x_act": "grad_x_act"}
+NOUNS = {
+    "gradients": "gradient",
+    "values": "value",
+    "grad_x_act": "grad_x_act",
+    "fisher": "fisher",
+    "hessian_diagonal": "hessian_diagonal",
+}
 """What each quantity is called in the names of files."""
 
 _MODES = ("mean_abs", "mean", "rms")  # a name may begin with another: the longer one first
@@ -33,7 +40,8 @@ class Variant:
     Attributes:
         name: As in file names: the mode, with ``_norm_sum`` or ``_norm_sum_abs`` if both exist.
         mode: ``mean``, ``mean_abs`` or ``rms``.
-        tables: For each layer the numbers that are known, by dimension or feature.
+        tables: For each layer the numbers that are known, by dimension or feature, and, if it was
+            measured, which are likely wrong.
     """
 
     name: str
@@ -121,14 +129,16 @@ def _layer_figures(
 class _Sheet:
     """A figure that shows the same panels of one layer after another."""
 
-    def __init__(self, panel: _Panel, title: str, tables: Sequence[Table]) -> None:
-        figure = figure_with_text(_width(tables), 4.1, title=title)
+    def __init__(
+        self, panel: _Panel, title: str, tables: Sequence[Table], caption: Sequence[str]
+    ) -> None:
+        figure = figure_with_text(_width(tables), 4.1, title=title, caption=caption)
         panels = fixed_panels(figure, len(tables), len(tables))
-        self._figure = figure
+        self._figure, self._caption = figure, caption
         self._panels = [panel(axes, table) for axes, table in zip(panels, tables, strict=True)]
 
     def show(self, title: str, tables: Sequence[Table]) -> Figure:
-        rewrite(self._figure, title=title)
+        rewrite(self._figure, title=title, caption=self._caption)
         for panel, table in zip(self._panels, tables, strict=True):
             panel.show(table)
         return self._figure
@@ -139,9 +149,10 @@ def _side_by_side(
 ) -> Figure:
     """Draw tables on the sheet that has such panels, and room for so many lines of a title."""
     lines, _, _ = text_lines(_width(tables), title=title)
-    key = (panel, len(lines))
+    is_crossed = panel is ValuesPanel and any(is_wrong(table).any() for table in tables)
+    key = (panel, len(lines), is_crossed)
     if key not in sheets:
-        sheets[key] = _Sheet(panel, title, tables)
+        sheets[key] = _Sheet(panel, title, tables, [CAPTION] if is_crossed else [])
     return sheets[key].show(title, tables)
 
 
@@ -159,6 +170,20 @@ def _all_layers_figures(shown: Dimensions, variant: Variant) -> Iterator[Drawing
         yield Drawing(name=f"all_layers_{variant.name}_{kind}.png", make=make)
 
 
+def _wrong(results: Results, index: str) -> dict[int, Column]:
+    """Find which dimensions or features of each layer are likely wrong; none if it is unknown."""
+    if index == "feature":
+        found = results.statistics
+        layers = [int(layer) for layer in results.tables["layers"]["layer"]]
+        keys = {layer: f"layer_{layer}_{COLUMN}" for layer in layers}
+        return {layer: found[key] for layer, key in keys.items() if key in found}
+    table = results.tables.get("dimensions")
+    if table is None or COLUMN not in table:
+        return {}
+    layers = np.unique(table["layer"]).tolist()
+    return {layer: table[COLUMN][table["layer"] == layer] for layer in layers}
+
+
 def _variant(name: str, index: str, results: Results, layers: Sequence[int]) -> Variant:
     options = results.config
     mode = next(mode for mode in _MODES if name == mode or name.startswith(f"{mode}_"))
@@ -169,9 +194,12 @@ def _variant(name: str, index: str, results: Results, layers: Sequence[int]) -> 
     if norm != "none":
         unit = f"1 on average by {norm}"
     tables: dict[int, Table] = {}
+    wrong = _wrong(results, index)
     for layer in layers:
         values = np.asarray(results.data[f"layer_{layer}_{name}"], dtype=np.float64)
         known = np.flatnonzero(~np.isnan(values))
         columns = {index: known, mode: values[known]}
+        if layer in wrong:
+            columns[COLUMN] = wrong[layer][known]
         tables[layer] = Table(name=name, columns=columns, units={mode: unit})
     return Variant(name=name, mode=mode, tables=tables)

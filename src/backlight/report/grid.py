@@ -92,7 +92,9 @@ class Grid:
         return np.column_stack([left + _WIDE * x, bottom + _HIGH * y])
 
 
-def empty_grid(title: str, layers: Sequence[int], *, across: Side, up: Side) -> Grid:
+def empty_grid(
+    title: str, layers: Sequence[int], *, across: Side, up: Side, caption: Sequence[str] = ()
+) -> Grid:
     """Lay out one small panel for each layer, with its ticks.
 
     Args:
@@ -100,6 +102,7 @@ def empty_grid(title: str, layers: Sequence[int], *, across: Side, up: Side) -> 
         layers: The layers.
         across: What is horizontal in all of them.
         up: What is vertical.
+        caption: The sentences below all panels.
 
     Returns:
         The grid.
@@ -110,7 +113,7 @@ def empty_grid(title: str, layers: Sequence[int], *, across: Side, up: Side) -> 
     level = textwrap.wrap(across.name, int((width - 0.2) / _LETTER))
     below = _BELOW + _LINE * (len(level) - 1)
     room = below + _UP * (rows - 1) + _HIGH + _ABOVE
-    figure = figure_with_text(width, room, title=title)
+    figure = figure_with_text(width, room, title=title, caption=caption)
     height = figure.get_figheight()
     bottom = free_room(figure)[1] * height
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))

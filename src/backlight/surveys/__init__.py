@@ -4,8 +4,9 @@ from backlight.surveys.features import FEATURES
 from backlight.surveys.flow import FLOW
 from backlight.surveys.layers import LAYERS
 from backlight.surveys.tokens import TOKENS
+from backlight.surveys.validation import VALIDATION
 
 __all__ = ["SURVEYS"]
 
-SURVEYS = {survey.name: survey for survey in (LAYERS, FEATURES, TOKENS, FLOW)}
+SURVEYS = {survey.name: survey for survey in (LAYERS, FEATURES, TOKENS, FLOW, VALIDATION)}
 """The surveys, by the names of their commands. One that is added is a folder and a line here."""

@@ -1,6 +1,7 @@
 """``backlight sae`` from the command line and from Python, on a tiny model."""
 
 import json
+import re
 import shutil
 from itertools import product
 
@@ -302,3 +303,67 @@ def test_the_largest_features_of_every_mode_are_in_the_table(asked, plain, monke
             ranked = dict(zip(own[f"rank_{mode}"], own["feature"], strict=True))
             assert [ranked[rank] for rank in (1, 2, 3)] == order[:3].tolist()
         assert own["rank_mean"].tolist() == sorted(own["rank_mean"])
+
+
+WARNINGS = ("relative_size", "predicted_change", "warning_index", "likely_wrong")
+
+
+def test_features_that_are_encoded_carry_the_warning_index(asked):
+    results = sae(**asked, layers="0,2")
+
+    table = results.tables["top_features"]
+    for name in WARNINGS:
+        own = table["layer"] == 2
+        found = results.statistics[f"layer_2_{name}"]
+        assert found.shape == (NUM_FEATURES,)
+        np.testing.assert_array_equal(table[name][own], found[table["feature"][own]])
+    assert (table["relative_size"] > 0).any()
+    assert (table.units["predicted_change"], table.units["warning_index"]) == ("nats", "1/nat")
+    assert "no_warning_index" not in results.metadata
+
+
+def test_the_closed_form_encodes_for_the_index_only_if_it_is_asked_to_and_tells_the_cost(
+    asked, caplog
+):
+    plain = sae(**asked, splice="error", position_stride=1)
+    assert not any("relative_size" in name for name in plain.statistics)
+    assert plain.metadata["no_warning_index"] == "tokens are not encoded, which --warn does"
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        warned = sae(**asked, splice="error", position_stride=1, warn=True)
+
+    assert re.search(r"--warn encodes [\d,]+ tokens in 3 layers: about [\d.]+ s", caplog.text)
+    for name, values in plain.statistics.items():
+        if not name.endswith("frequency"):  # that of all tokens is better than that of a batch
+            np.testing.assert_array_equal(warned.statistics[name], values)
+    size, change = (warned.statistics[f"layer_1_{name}"] for name in WARNINGS[:2])
+    assert (size > 0).any()
+    # Minus its gradient times activation, by which it is measured where that is asked for.
+    other = sae(**asked, splice="error", position_stride=1, aggregate_by="grad_x_act")
+    num_tokens, num_passages = (int(other.tables["layers"][f"num_{of}"][1]) for of in TOTALS)
+    np.testing.assert_allclose(
+        change, -other.statistics["layer_1_mean"] * num_tokens / num_passages, rtol=1e-4, atol=1e-9
+    )
+    np.testing.assert_allclose(size, other.statistics["layer_1_relative_size"], rtol=1e-6)
+
+
+TOTALS = ("tokens", "sequences")
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"path": 2}, "gradients are averages along paths"),
+        ({"backward": "frozen"}, "gradients go back by the rule frozen"),
+    ],
+)
+def test_where_gradients_are_not_the_plain_ones_there_is_no_index_and_the_run_says_why(
+    asked, more, reason
+):
+    with pytest.raises(ConfigError, match=f"There is no warning index: {reason}.*--warn"):
+        sae(**asked, **more, layers="1", splice="error", warn=True)
+
+    results = sae(**asked, **more, layers="1")
+
+    assert results.metadata["no_warning_index"] == reason
+    assert not set(WARNINGS) & set(results.tables["top_features"])

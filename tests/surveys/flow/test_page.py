@@ -446,3 +446,34 @@ def test_the_page_needs_neither_torch_nor_matplotlib():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert found.stdout.strip() == "[]"
+
+
+def test_heads_that_are_likely_wrong_have_dots_in_the_maps_of_predictions_alone():
+    results = flow_results(("attention",), num_layers=2, num_heads=2)
+    table = results.tables["attention"]
+    warned = {
+        "relative_size": np.full(4, 0.1),
+        "predicted_change": np.array([0.5, -0.5, 0.0, 0.1]),
+        "warning_index": np.array([0.02, 0.02, np.inf, 0.1]),
+        "likely_wrong": np.array([0.0, 0.0, 1.0, np.nan]),
+    }
+    table = Table(name=table.name, columns={**table, **warned}, units=table.units)
+    results = replace(results, tables={**results.tables, "attention": table})
+
+    heads = next(iter(views(results)))
+
+    assert heads.reasons == ["likely wrong"]
+    options = heads.choices[0].options
+    for (place,), cells in heads.maps.items():
+        if options[place] in (
+            "predicted change without the head",
+            "relative size",
+            "warning index",
+        ):
+            assert cells.marks.tolist() == [[0, -1], [0, 0]]  # head 0 of layer 1
+        else:
+            assert cells.marks is None
+    assert heads.note.endswith("Those have a dot.")
+    plain = next(iter(views(flow_results(("attention",)))))
+    assert "likely wrong" not in plain.note
+    assert all(cells.marks is None for cells in plain.maps.values())

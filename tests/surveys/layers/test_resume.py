@@ -57,6 +57,30 @@ def whole(survey, place, no_figures):
     return found
 
 
+def test_a_survey_along_paths_goes_on_to_the_same_bytes(
+    survey, place, no_figures, checkpoint_often
+):
+    asked = {"path": 2, "layers": "0,2"}
+    assert cli.main(survey(output_dir="whole", **asked)) == 0
+    with stopping(setup, "profile", 2):
+        assert cli.main(survey(output_dir="out", **asked)) == 130
+
+    assert cli.main(survey(output_dir="out", resume=True, **asked)) == 0
+
+    found = numbers(place / "out")
+    assert found == numbers(place / "whole")
+    assert "tables/completeness.csv" in found
+
+
+def test_a_run_with_other_paths_is_not_gone_on_with(survey, checkpoint_often, capsys):
+    with stopping(setup, "profile", 2):
+        assert cli.main(survey(output_dir="out", path=2, layers="0,2")) == 130
+
+    assert cli.main(survey(output_dir="out", resume=True, path=4, layers="0,2")) == 2
+
+    assert "with other options (path: 2 -> 4)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("num_batches", [0, 1, 2, 4, 5])
 def test_a_survey_that_was_stopped_goes_on_to_the_same_bytes(
     survey, place, monkeypatch, whole, checkpoint_often, num_batches

@@ -191,7 +191,13 @@ def test_every_table_carries_the_unit_of_the_quantity(results, quantity):
 
 
 def test_units_are_nats_for_gradients_and_none_of_the_loss_for_values():
-    assert UNITS == {"gradients": "nats/unit", "values": "units", "grad_x_act": "nats"}
+    assert UNITS == {
+        "gradients": "nats/unit",
+        "values": "units",
+        "grad_x_act": "nats",
+        "fisher": "(nats/unit)^2",
+        "hessian_diagonal": "nats/unit^2",
+    }
 
 
 def test_the_five_largest_tokens_of_each_dimension_are_named(results, values):

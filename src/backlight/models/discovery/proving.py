@@ -18,7 +18,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from backlight.models.backward import explaining
 from backlight.models.discovery.sums import adds_up, fit_channels
 from backlight.models.discovery.wiring import Addition, Discovery, Layer, Term
-from backlight.models.proof import close
+from backlight.models.proof import is_close
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
@@ -133,10 +133,10 @@ def _faults(layer: Layer, passed: _Passed, after: str | None) -> Iterator[str]:
             yield f"{addition.sum.module} is not the sum that it was, for other tokens"
         for term in addition.terms:
             scaled = gradients[addition.sum] * (term.multiplier or 1.0)
-            if term.multiplier is not None and not close(gradients[term.added], scaled):
+            if term.multiplier is not None and not is_close(gradients[term.added], scaled):
                 yield f"{term.added.module} is read by more than the sum that it is a part of"
     following = None if after is None else Tap(module=after, side="input")
-    if following in gradients and not close(
+    if following in gradients and not is_close(
         gradients[layer.additions[-1].stream], gradients[following]
     ):
         yield "what it gives is read by more than the block behind it"
@@ -196,7 +196,7 @@ def _is_closed(stream: Tap, addition: Addition, gradients: Rows) -> bool:
         reads.add(read)
     returned = torch.stack([gradients[read] for read in reads]).sum(0)
     around = gradients[addition.sum] * addition.kept
-    return close(gradients[stream], around + returned) and _are_entered(addition, gradients)
+    return is_close(gradients[stream], around + returned) and _are_entered(addition, gradients)
 
 
 def _are_entered(addition: Addition, gradients: Rows) -> bool:
@@ -208,6 +208,6 @@ def _are_entered(addition: Addition, gradients: Rows) -> bool:
     for module, entries in by_norm.items():
         known = [gradients[entry] for entry in entries if entry is not None and entry in gradients]
         out = gradients[Tap(module=module, side="output")]
-        if len(known) < len(entries) or not close(out, torch.stack(known).sum(0)):
+        if len(known) < len(entries) or not is_close(out, torch.stack(known).sum(0)):
             return False
     return True

@@ -30,6 +30,7 @@ from backlight.models.loading.loaded import (
     prove_language_model,
     read_head,
 )
+from backlight.models.loading.native import native_of
 from backlight.models.loading.pretrained import read_configuration, read_model, read_tokenizer
 from backlight.models.loading.reading import telling
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
@@ -181,7 +182,7 @@ def subject_from_transformers(
             check_head(model, family, name)
             subject = _of_family(model, tokenizer, family, name, described)
         prove_adapter_inside(wrapper, model, name)
-    return subject
+    return replace(subject, native=native_of(model))
 
 
 def _of_family(

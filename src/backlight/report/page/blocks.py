@@ -40,7 +40,7 @@ class Blocks:
         """
         flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
         if len(flat) <= _FEW:
-            return [float(f"{value:.7g}") if np.isfinite(value) else None for value in flat]
+            return [number_in_json(value) for value in flat]
         if not briefly:
             return {"f": "f4", "b": self._add(flat.astype("<f4").tobytes())}
         codes, scale = _brief(flat)
@@ -62,6 +62,13 @@ class Blocks:
     def _add(self, content: bytes) -> int:
         self.contents.append(base64.b64encode(content).decode("ascii"))
         return len(self.contents) - 1
+
+
+def number_in_json(value: float) -> float | str | None:
+    """Write a number as the page's script reads it: infinity in letters, NaN as null."""
+    if np.isnan(value):
+        return None
+    return float(f"{value:.7g}") if np.isfinite(value) else f"{value}".replace("inf", "Infinity")
 
 
 def are_many(count: int) -> bool:

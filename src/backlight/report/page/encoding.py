@@ -1,7 +1,6 @@
 """Views as JSON for the page's script: texts made plain, numbers in blocks."""
 
 import base64
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import singledispatch
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.foreign.text import plain
-from backlight.report.page.blocks import Blocks, Reference, are_many
+from backlight.report.page.blocks import Blocks, Reference, are_many, number_in_json
 from backlight.report.page.diagrams import Diagram, Shape
 from backlight.report.page.views import (
     CellMap,
@@ -322,7 +321,7 @@ def _plain(texts: Sequence[str]) -> list[str]:
 
 def _value(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else None
+        return number_in_json(value)
     return value if isinstance(value, int) else plain(value)
 
 

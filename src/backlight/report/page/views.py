@@ -165,7 +165,8 @@ class Cells:
         columns: What stands below each column, such as its token.
         names: What each column is called, such as its position; empty for nothing.
         marks: For cells without colour, which of ``CellMap.reasons`` it is (from 1), ``[rows,
-            columns]``; 0 for coloured cells. None if all are coloured.
+            columns]``; 0 for coloured cells, and for those with a dot minus the reason for it.
+            None if all are coloured and plain.
         errors: Standard errors, ``[rows, columns]``; None if they are not known.
     """
 
@@ -188,7 +189,7 @@ class CellMap(View):
         column_label: What columns are, such as ``token of the input``.
         choices: What can be chosen; a map for each combination that there is.
         maps: The maps, by the place of each choice's option.
-        reasons: Why cells may have no colour, in words.
+        reasons: Why cells may have no colour, or a dot, in words.
     """
 
     rows: Sequence[str]

@@ -1,7 +1,9 @@
 """The one way of every survey: find the run, open model and text, measure, tabulate, write."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,16 @@ from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Presentation, Results, load_results
+from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.measurement import Findings, Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
+from backlight.surveys.driver.options import CheckOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reading import resolve, same_numbers
 from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.words.checks import CHECKS, check_lines
 from backlight.surveys.driver.words.printing import print_shown
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.words.screen import (
@@ -26,6 +31,9 @@ from backlight.surveys.driver.words.screen import (
     where_it_went,
 )
 from backlight.surveys.driver.writing import write
+from backlight.tables import Table
+
+_logger = logging.getLogger(__name__)
 
 
 def asked(
@@ -67,18 +75,24 @@ def run(survey: Survey, options: Any) -> None:
         return
     refuse_contradiction(options)
     results = conduct(survey, options)
+    checks = check_lines(results.metadata)
     print_results(
         options,
         results,
-        summary=printed.summary(results),
-        brief=printed.brief(options, results),
-        tables=printed.tables(options, results),
+        summary=SurveyPresentation(survey).summary(results),
+        brief=chain(printed.brief(options, results), checks),
+        tables=chain(printed.tables(options, results), checks),
         places=where_it_went(results, survey.name, survey.picture),
     )
 
 
 def conduct(
-    survey: Survey, options: Any, *, subject: Subject | None = None, **given: Any
+    survey: Survey,
+    options: Any,
+    *,
+    subject: Subject | None = None,
+    read: Mapping[str, Any] | None = None,
+    **given: Any,
 ) -> Results:
     """Carry out a survey: what every one of them has in common.
 
@@ -86,6 +100,7 @@ def conduct(
         survey: Which.
         options: Its options, checked.
         subject: A model that is already loaded; None for the one that the options name.
+        read: What the door ``reading`` takes in Python, of a survey of a finished run.
         **given: What else the survey takes in Python.
 
     Returns:
@@ -100,6 +115,8 @@ def conduct(
     if found is not None and found.is_finished:
         return replace(_read_back(options, found), presentation=shown)
     opening = Opening(options, subject, clock)
+    if survey.reads:
+        given |= survey.door("reading").read(options, **(read or {}))
     measurement: Measurement[Any, Any] = survey.door("measure").prepare(options, opening, **given)
     directory = begin(
         options,
@@ -109,6 +126,7 @@ def conduct(
         {**measurement.corpus.material, **measurement.material},
         masks=measurement.masks,
     )
+    checks = _checks(options, measurement, clock)
     restore_checkpoint(directory, measurement.state)
     bar = Bar(
         measurement.title,
@@ -127,11 +145,26 @@ def conduct(
         bar.keep()
     clock.lap("gradient_computation")
     findings: Findings = survey.door("tables").findings(options, measurement)
+    findings = findings if checks is None else with_checks(findings, checks)
     clock.lap("tables")
     results = results_of(options, findings, directory, shown)
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results
+
+
+def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> Table | None:
+    """Check the model's numbers on the text of the run, if that is wanted."""
+    if not _is_to_check(options):
+        return None
+    corpus = measurement.corpus
+    checks = check_numbers(corpus.subject, corpus.passages, quiet=options.quiet)
+    clock.lap("numerical_checks")
+    return checks
+
+
+def _is_to_check(options: Any) -> bool:
+    return isinstance(options, CheckOptions) and options.check
 
 
 def results_of(
@@ -168,4 +201,11 @@ def _read_back(options: Any, run: RunDirectory) -> Results:
             f"The finished run in {quoted(run.path)} measured other data in memory than was "
             "given now; start anew with overwrite, or name another output_dir."
         )
-    return load_results(run.path)
+    results = load_results(run.path)
+    if _is_to_check(options) and CHECKS not in results.tables:
+        _logger.warning(
+            "The finished run in %s was not checked, and nothing is left to do in it; check the "
+            "model by itself with `backlight check`.",
+            quoted(run.path),
+        )
+    return results

@@ -58,6 +58,10 @@ class Survey:
         picture: The name of the figure that says most, or a pattern for it.
         lists: A flag among the options with which nothing is measured, but what ``listed(options)``
             of the door ``printed`` yields is printed; None if there is none.
+        positional: The option that can be given without its name, unless a file of options is;
+            None for a file of options alone.
+        reads: It asks about a finished run, which the door ``reading`` reads: ``read(options,
+            **given)`` returns what ``prepare`` takes besides.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Survey:
     room: str
     picture: str = "*"
     lists: str | None = None
+    positional: str | None = None
+    reads: bool = False
 
     def door(self, name: str) -> ModuleType:
         """Import one of the doors of the room."""

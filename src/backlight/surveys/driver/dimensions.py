@@ -18,6 +18,8 @@ UNITS: Mapping[Quantity, str] = {
     "gradients": "nats/unit",
     "values": "units",
     "grad_x_act": "nats",
+    "fisher": "(nats/unit)^2",
+    "hessian_diagonal": "nats/unit^2",
 }
 """The unit of each quantity; a "unit" is one unit of the site's activation."""
 

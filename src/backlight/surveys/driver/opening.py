@@ -11,11 +11,18 @@ from backlight.data.batches import Passages, bucket, tokenize
 from backlight.data.corpora import RowReader, Rows
 from backlight.data.given import Given
 from backlight.errors import ConfigError
+from backlight.models.backward_rules.subjects import rule_of, with_backward
 from backlight.models.loading import load_subject
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.options import SHIPPED, CorpusOptions, ModelOptions, TextOptions
+from backlight.surveys.driver.options import (
+    SHIPPED,
+    BackwardOptions,
+    CorpusOptions,
+    ModelOptions,
+    TextOptions,
+)
 from backlight.surveys.driver.words.account import tell_account
 from backlight.world import CITY_MODEL
 
@@ -45,17 +52,27 @@ def settle(options: _Options, subject: Subject | None) -> _Options:
         subject: The model, None for the one that the options name.
 
     Returns:
-        The options, with the name of the model.
+        The options, with the name of the model and the rule that its gradients go back by.
 
     Raises:
-        ConfigError: If there is a model and there are options for loading one.
+        ConfigError: If there is a model and there are options for loading one, or they name
+            another rule than the model is under.
     """
     if subject is None:
         return options
     idle = [name for name in ModelOptions.model_fields if name in options.model_fields_set]
     if idle:
         raise ConfigError(f"A subject is given, so {', '.join(idle)} would have no effect.")
-    return options.model_copy(update={"model_name": subject.name})
+    named = options.model_copy(update={"model_name": subject.name})
+    rule = rule_of(subject)
+    if not isinstance(options, BackwardOptions) or rule == "true":
+        return named
+    if "backward" in options.model_fields_set and options.backward != rule:
+        raise ConfigError(
+            f"The subject's gradients go back by the rule {rule} already, so "
+            f"backward={options.backward} cannot be had of it."
+        )
+    return named.model_copy(update={"backward": rule})
 
 
 def reader_of(options: TextOptions) -> RowReader:
@@ -146,10 +163,20 @@ class Opening:
         self._subject = subject
 
     def subject(self, loader: Callable[[Any], Subject] | None = None) -> Subject:
-        """Return the model that is already loaded, or load it, in a way of one's own if given."""
-        subject = self._subject
+        """Return the model that is already loaded, or load it, in a way of one's own if given.
+
+        Args:
+            loader: How to load it, None for the way of ``load``.
+
+        Returns:
+            The model; if the options name a rule for the way back, under this rule.
+        """
+        subject, options = self._subject, self._options
         if subject is None:
-            subject = load(self._options) if loader is None else loader(self._options)
+            subject = load(options) if loader is None else loader(options)
+        if isinstance(options, BackwardOptions):
+            subject = with_backward(subject, options.backward)
+            _tell_rule(subject)
         self.clock.lap("model_loading")
         return subject
 
@@ -177,6 +204,16 @@ class Opening:
             passages=passages,
             batches=batches,
             rows_sha256=rows.fingerprint() if isinstance(options.dataset, Given) else None,
+        )
+
+
+def _tell_rule(subject: Subject) -> None:
+    rule = rule_of(subject)
+    if rule != "true":
+        _logger.warning(
+            "Gradients go back by the experimental rule %s, which was proven on this model; they "
+            "are not the derivative.",
+            rule,
         )
 
 

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from backlight.data.given import named_or_given
+from backlight.models.backward_rules.rule import Rule
 from backlight.report.drawing import Wanted
 
 SHIPPED = "city"
@@ -65,10 +66,12 @@ Layers = Annotated[
 """Layers as on the command line, in Python and YAML also a number or a list of numbers."""
 
 
-Quantity = Literal["gradients", "values", "grad_x_act"]
+Quantity = Literal["gradients", "values", "grad_x_act", "fisher", "hessian_diagonal"]
 """``gradients``: of the reduced loss, in nats per unit of activation. ``values``: the activations
 themselves. ``grad_x_act``: gradient times activation, in nats: to first order, how much of the loss
-hangs on the dimension."""
+hangs on the dimension. ``fisher``: the squares of gradients, whose mean is the diagonal of the
+empirical Fisher matrix. ``hessian_diagonal``: the second derivative of the reduced loss with
+respect to each number by itself, estimated."""
 
 LossReduction = Annotated[
     Literal["sequence_mean", "token_sum", "batch_mean"],
@@ -147,6 +150,17 @@ class ModelOptions(Options):
         return self.model_name.strip("/").replace("/", "_")
 
 
+class BackwardOptions(Options):
+    """By which rule gradients go back through the model."""
+
+    backward: Rule = Field(
+        default="true",
+        description="How gradients go back. true: the derivative. Experimental: frozen, with the "
+        "scales of norms and attention patterns held fixed; relp, also with relevance "
+        "propagation's rules for nonlinearities and gates. Refused where it cannot be proven.",
+    )
+
+
 class TextOptions(Options):
     """Which text, and how it is cut into batches."""
 
@@ -208,6 +222,16 @@ class ShownRunOptions(RunOptions):
     )
 
 
+class CheckOptions(Options):
+    """Whether a survey checks the model's numbers first; none of its own depends on it."""
+
+    check: Flag = Field(
+        default=False,
+        description="First check the model's numbers on a few passages, as `backlight check` does, "
+        "and keep the table with the results.",
+    )
+
+
 class AggregateOptions(Options):
     """What is measured, and how tokens are made into one number for each dimension."""
 
@@ -217,7 +241,9 @@ class AggregateOptions(Options):
     )
     aggregate_by: Quantity = Field(
         default="gradients",
-        description="What is aggregated: gradients, activations, or their product.",
+        description="What is aggregated: gradients, activations, or their product; squared "
+        "gradients (fisher) or second derivatives (hessian_diagonal), of which `backlight layers` "
+        "takes the mean.",
     )
     power: float | None = Field(
         default=None, gt=0, description="Raise each aggregate to this power, keeping its sign."
@@ -234,5 +260,28 @@ class AggregateOptions(Options):
         return ("mean", "mean_abs") if self.aggregation_mode == "both" else (self.aggregation_mode,)
 
 
-class SurveyConfig(ShownRunOptions, AggregateOptions, CorpusOptions, ModelOptions):
+class PathOptions(Options):
+    """Whether gradients are taken where the model is, or along a path."""
+
+    path: int | None = Field(
+        default=None,
+        gt=0,
+        le=64,
+        description="Average the gradient at each site along the path on which its tensor grows "
+        "from zero, at so many points (Gauss-Legendre nodes), such as 4: what a site's parts add "
+        "up to is then the true effect of taking the site away, but for a residual that is told.",
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _is_of_gradients(cls, path: int | None, info: Any) -> int | None:
+        shown = info.data.get("aggregate_by", "gradients")
+        if path is not None and shown not in ("gradients", "grad_x_act"):
+            raise ValueError(f"a path averages gradients, which aggregate_by {shown} does not show")
+        return path
+
+
+class SurveyConfig(
+    ShownRunOptions, CheckOptions, AggregateOptions, CorpusOptions, BackwardOptions, ModelOptions
+):
     """Options that every survey of a corpus has."""

@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from functools import partial
 from typing import Any, final
 
+from backlight.models.backward_rules.rule import told
 from backlight.report.drawing import Drawing, Figures
 from backlight.report.page.views import Page
 from backlight.runs.results import Results
@@ -36,8 +37,8 @@ class SurveyPresentation:
         return Figures(partial(self.draw, results))
 
     def summary(self, results: Results) -> Sequence[str]:
-        """Say what was asked and found, in at most three sentences."""
-        return self.survey.door("printed").summary(results)
+        """Say what was asked and found in three sentences at most; a backward rule comes first."""
+        return [*told(results.config), *self.survey.door("printed").summary(results)]
 
     def picture(self, results: Results) -> bytes | None:
         """Draw the figure that says most, as a PNG."""

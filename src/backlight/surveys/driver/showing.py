@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from backlight.report.page.views import Page, View
+from backlight.report.page.views import Page, Rows, View
 from backlight.runs.config import CONFIG, PROVENANCE
 from backlight.runs.results import Results
+from backlight.surveys.driver.words.checks import CHECKS, check_lines
 
 
 def page_of(results: Results, command: str, summary: Sequence[str], views: Iterable[View]) -> Page:
@@ -21,16 +22,37 @@ def page_of(results: Results, command: str, summary: Sequence[str], views: Itera
     Returns:
         The page.
     """
-    config = results.config
+    # A validation has its model from another run.
+    config = {"model_name": results.metadata.get("model_name"), **results.config}
     about = [config[name] for name in ("model_name", "dataset", "task_type") if config.get(name)]
     subject = f": {', '.join(map(_written, about))}" if about else ""
     return Page(
         title=f"backlight {command}{subject}",
-        summary=summary,
-        views=list(views),
+        summary=[*summary, *check_lines(results.metadata)],
+        views=[*views, *_checks(results)],
         facts=dict(_facts(results)),
         commands=dict(_commands(results, command)),
     )
+
+
+def _checks(results: Results) -> Iterator[View]:
+    if CHECKS in results.tables:
+        yield Rows(
+            title="Numerical checks",
+            note="Whether different ways to the same gradients agree on this model, on a few "
+            "passages of this text. A difference of gradients is a share of the largest gradient "
+            "of the same site in the same passage, one of losses of the passage's loss.",
+            table=results.tables[CHECKS],
+            columns={
+                "verdict": "verdict",
+                "what": "compared",
+                "against": "with",
+                "gradient_difference": "gradient",
+                "loss_difference": "loss",
+                "site": "at",
+                "words": "what to do, or why",
+            },
+        )
 
 
 def _commands(results: Results, command: str) -> Iterator[tuple[str, str]]:

@@ -9,13 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from backlight.models.backward_rules.rule import beside
 from backlight.report.colours import MODES, STAR
 from backlight.report.dimensions import NOUNS, Dimensions, draw_dimensions, variants_of
 from backlight.report.drawing import Drawing
 from backlight.report.intervals import NORMAL_95
 from backlight.report.layout import figure_with_text, fixed_panels, layer_panels, panels_in
 from backlight.report.lines import fill_band, finish
+from backlight.report.path_drawing import draw_paths
 from backlight.runs.results import Results
+from backlight.surveys.driver.words.path import titled
 from backlight.tables import Table
 
 _TITLES = {
@@ -53,6 +56,7 @@ def draw(results: Results) -> Iterator[Drawing]:
         layers = tables["layers"]["layer"].tolist()
         top = partial(_top, tables["top_features"], layers, mode, title)
         yield Drawing(name=f"top_features_{mode}.png", make=top)
+    yield from draw_paths(results, name="path_completeness.png", title=results.config["model_name"])
     shown = Dimensions(
         title=title,
         noun=NOUNS[results.config["aggregate_by"]],
@@ -66,7 +70,8 @@ def draw(results: Results) -> Iterator[Drawing]:
 def _title(options: Any) -> str:
     where = "where they fire, " if options["active_only"] else ""
     how = "" if options["aggregate_by"] == "values" else f" (splice {options['splice']})"
-    return f"{_TITLES[options['aggregate_by']]}, {where}{options['model_name']}{how}"
+    what = titled(_TITLES[options["aggregate_by"]], options)
+    return f"{what}, {where}{options['model_name']}{how}{beside(options)}"
 
 
 def _means(results: Results) -> dict[int, Table]:

@@ -8,13 +8,15 @@ from pydantic import Field, field_validator
 from backlight.surveys.driver.options import (
     Flag,
     Layers,
+    PathOptions,
+    Quantity,
     SurveyConfig,
 )
 
 _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 
 
-class SaeConfig(SurveyConfig):
+class SaeConfig(PathOptions, SurveyConfig):
     """Measure the gradient of the loss with respect to the features of sparse dictionaries.
 
     Reads SAELens, dictionary_learning, sparsify and Gemma Scope files. Each dictionary must first
@@ -54,6 +56,12 @@ class SaeConfig(SurveyConfig):
         default=False,
         description="Average over the tokens where a feature fires, instead of over all tokens.",
     )
+    warn: Flag = Field(
+        default=False,
+        description="With --splice error and gradients of all tokens: encode the tokens, which "
+        "that does not need, to say how far predictions of setting a feature to zero can be "
+        "believed. Everywhere else this is said anyway.",
+    )
     chunk_memory: str = Field(
         default="1GB",
         description="Memory for what is kept of the model while dictionaries are used one by one, "
@@ -64,6 +72,15 @@ class SaeConfig(SurveyConfig):
         description="Continue with a warning if a dictionary explains less than 0.3 of the "
         "variance at its site.",
     )
+
+    @field_validator("aggregate_by")
+    @classmethod
+    def _is_first_order(cls, quantity: Quantity) -> Quantity:
+        if quantity == "fisher":
+            raise ValueError("of features it is rms squared: --aggregation_mode rms --power 2")
+        if quantity == "hessian_diagonal":
+            raise ValueError("it is measured at sites, by `backlight layers`, not at features")
+        return quantity
 
     @field_validator("chunk_memory")
     @classmethod

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from backlight.data.batches import Passages
 from backlight.report.intervals import NORMAL_95
 from backlight.stats.aggregate import Mode, participation_ratio, top_share
+from backlight.stats.first_order import WARNING_COLUMNS, WARNING_UNITS
 from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
 from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
+from backlight.surveys.driver.relative import reason_note
 from backlight.surveys.features.measure import FeaturesMeasurement
 from backlight.surveys.features.measure.placed import notes_of
 from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result
@@ -108,11 +111,14 @@ def top_feature_table(
 
     Returns:
         The table: ``rank_{mode}`` 1 is the largest; ``context`` is where it mattered most, with
-        the token in guillemets; ``neuronpedia`` is empty where its files name no such page.
+        the token in guillemets; ``neuronpedia`` is empty where its files name no such page; what
+        is known of setting features to zero stands behind the statistics.
     """
     found = list(results.values())
     names = list(found[0].statistics)
-    units = {name: UNITS[quantity] for name in names if name not in ("frequency", "decoder_norm")}
+    plain = ("frequency", "decoder_norm", *WARNING_COLUMNS)
+    units = {name: UNITS[quantity] for name in names if name not in plain}
+    units |= {name: unit for name, unit in WARNING_UNITS.items() if name in names}
     first = (
         np.concatenate([getattr(each.contexts, name)[:, 0] for each in found]).tolist()
         for name in ("passages", "positions")
@@ -224,9 +230,9 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
         measurement: What was measured.
 
     Returns:
-        The tables ``layers``, ``dictionaries``, ``top_features`` and ``top_tokens``; one array for
-        each layer and way to aggregate; every feature's mean, standard error, rms, frequency and
-        decoder norm as statistics.
+        The tables ``layers``, ``dictionaries``, ``top_features`` and ``top_tokens``, of paths also
+        ``completeness``; one array for each layer and way to aggregate; every feature's mean,
+        standard error, rms, frequency and decoder norm as statistics.
     """
     corpus, placed, quantity = measurement.corpus, measurement.plan, options.aggregate_by
     by_layer = {
@@ -235,10 +241,13 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
             each,
             modes=options.modes,
             num_ranked=_NUM_RANKED,
+            weighing=options.loss_reduction,
         )
         for each in placed
     }
     decode = corpus.subject.tokenizer.decode
+    completeness = measurement.state.completeness
+    changes = {} if completeness is None else completeness.sites
     return findings_of(
         options,
         corpus,
@@ -248,16 +257,21 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
             dictionary_table(by_layer),
             top_feature_table(by_layer, quantity, corpus.passages, decode),
             feature_token_table(by_layer, quantity, corpus.passages, decode),
+            *completeness_tables(
+                changes, weight=weight_of(corpus, options.loss_reduction), unit="nats"
+            ),
         ),
         metadata={
             "num_tokens": next(iter(by_layer.values())).num_tokens,
             **notes_of(corpus.subject, placed),
+            **reason_note(measurement.state.plan.no_warning),
         },
         statistics={
             f"layer_{layer}_{name}": values
             for layer, found in by_layer.items()
             for name, values in found.statistics.items()
-        },
+        }
+        | completeness_arrays(changes),
         sae_path=options.sae_path,
         splice=options.splice,
         position_stride=options.stride,

@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from backlight.surveys.driver.options import (
+    BackwardOptions,
+    CheckOptions,
     CorpusOptions,
     Layers,
     LossReduction,
@@ -13,7 +15,7 @@ from backlight.surveys.driver.options import (
 )
 
 
-class FlowConfig(ShownRunOptions, CorpusOptions, ModelOptions):
+class FlowConfig(ShownRunOptions, CheckOptions, CorpusOptions, BackwardOptions, ModelOptions):
     """Measure what norms, attention and residual paths do to the gradient on its way back.
 
     One forward and one backward pass over a corpus serves all views. Prints what was found in three

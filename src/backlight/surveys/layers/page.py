@@ -1,11 +1,22 @@
 """What the page of a run of ``backlight layers`` shows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from backlight.report.page.building import BANDS, chart, largest, occurrences, shares, statistics
+from backlight.report.page.building import (
+    BANDS,
+    chart,
+    largest,
+    occurrences,
+    scale_of,
+    series,
+    shares,
+    statistics,
+)
+from backlight.report.page.paths import path_views
 from backlight.report.page.views import (
     CellMap,
     Cells,
@@ -14,7 +25,15 @@ from backlight.report.page.views import (
     LineChart,
     Lines,
     Rows,
+    Statistic,
     View,
+)
+from backlight.report.wrong import (
+    OF_WHOLE_SITES,
+    SECOND_COLOUR,
+    WARNING_COLUMNS,
+    has_warnings,
+    is_wrong,
 )
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.aggregation import modes_of
@@ -31,27 +50,48 @@ def views(results: Results) -> Iterator[View]:
         results: The run, measured just now or read from disk.
 
     Yields:
-        The depth profile, every dimension, how large single values are, and the layers as a table.
+        The depth profile, every dimension, how large single values are (unless they are mostly
+        noise), what paths add up to if there are any, and the layers as a table.
     """
     tables, options = results.tables, results.config
     yield _depth_profile(tables["layers"], options)
     yield _dimensions(tables, options)
-    yield _sizes(tables["histograms"])
+    if "histograms" in tables:
+        yield _sizes(tables["histograms"])
+    yield from path_views(results)
     yield Rows(
         title="Layers",
-        note="Averages over tokens and dimensions; max, top and std are over dimensions.",
+        note="Averages over tokens and dimensions; max, top and std are over dimensions."
+        + (f" {OF_WHOLE_SITES}" if has_warnings(tables["layers"]) else ""),
         table=tables["layers"],
     )
 
 
 def _depth_profile(table: Table, options: Mapping[str, Any]) -> Lines:
     modes = modes_of(options)
-    names = (*modes, "norm", *(name for name in ("mean_abs", "rms") if name not in modes))
+    more = (name for name in ("norm", "mean_abs", "rms") if name not in modes and name in table)
+    if "mean_probe_se" in table:
+        note, last = "The last chart: how much of the errors is chance.", _chance(table)
+    else:
+        steady = ", and how steady their signs are" if "sign_consistency" in table else ""
+        note = f"The last chart: how evenly dimensions share the quantity{steady}."
+        last = _concentration(table)
     return Lines(
         title="Depth profile",
-        note=f"Averages over tokens and dimensions. {BANDS} The last chart: how evenly dimensions "
-        "share the quantity, and how steady their signs are.",
-        charts=[*(chart(table, "layer", name) for name in names), _concentration(table)],
+        note=f"Averages over tokens and dimensions. {BANDS} {note}",
+        charts=[*(chart(table, "layer", name) for name in (*modes, *more)), last],
+    )
+
+
+def _chance(table: Table) -> LineChart:
+    """Show how much of the error of each layer's mean is the chance of random probes."""
+    names = {"mean_se": "standard error", "mean_probe_se": "of it, chance of the probes"}
+    lines = [series(table, "layer", column, name=name) for column, name in names.items()]
+    return LineChart(
+        x="layer",
+        y=table.label("mean_se"),
+        series=lines,
+        scales=("linear", scale_of(np.concatenate([line.y for line in lines]))),
     )
 
 
@@ -59,25 +99,37 @@ def _concentration(table: Table) -> LineChart:
     curves = {
         "effective dimensions / dimensions": table["participation_ratio"] / table["num_dimensions"],
         "share of the top 1 %": table["top_share"],
-        "sign consistency": table["sign_consistency"],
     }
+    if "sign_consistency" in table:
+        curves["sign consistency"] = table["sign_consistency"]
     return shares(table, curves)
 
 
 def _dimensions(tables: Mapping[str, Table], options: Mapping[str, Any]) -> Cloud:
+    single = tables["dimensions"]
     names = (*modes_of(options), "mean_abs", "mean", "rms", "std", "max_abs", "sign_consistency")
-    found = statistics(tables["dimensions"], *dict.fromkeys(names))
-    tops = [largest(each.values, _WITH_CONTEXT) for each in found if each.name in modes_of(options)]
-    kept = {layer: np.unique([top[layer] for top in tops]) for layer in tops[0]}
+    warned = WARNING_COLUMNS if has_warnings(single) else ()
+    found = statistics(single, *dict.fromkeys(names), "mean_probe_se", *warned)
+    shown = "The five largest are named. Point at one, or walk with the arrow keys"
+    contexts: Mapping[int, Any] = {}
+    if "top_tokens" in tables:
+        shown += "; press it to see its tokens below"
+        contexts = occurrences(tables["top_tokens"], "dimension", _kept(found, options))
     return Cloud(
         title="Every dimension",
-        note="Each point is a dimension; the five largest are named. Point at one, or walk with "
-        "the arrow keys; press it to see its tokens below. A double click comes nearer.",
+        note=f"Each point is a dimension. {shown}. A double click comes nearer."
+        + (f" {SECOND_COLOUR}" if is_wrong(single).any() else ""),
         unit="dimension",
         layers=list(found[0].values),
         statistics=found,
-        occurrences=occurrences(tables["top_tokens"], "dimension", kept),
+        occurrences=contexts,
     )
+
+
+def _kept(found: Sequence[Statistic], options: Mapping[str, Any]) -> dict[int, NDArray[np.int64]]:
+    """Choose the dimensions of each layer whose tokens are shown: the largest by any mode."""
+    tops = [largest(each.values, _WITH_CONTEXT) for each in found if each.name in modes_of(options)]
+    return {layer: np.unique([top[layer] for top in tops]) for layer in tops[0]}
 
 
 def _sizes(table: Table) -> CellMap:

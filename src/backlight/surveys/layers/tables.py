@@ -9,14 +9,23 @@ from backlight.data.batches import Passages
 from backlight.models.sites import Site, layer_of
 from backlight.stats.aggregate import participation_ratio, top_share
 from backlight.stats.bank import SiteResult
+from backlight.stats.first_order import WARNING_UNITS, FirstOrderResult, Weighing, unknown
 from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import UNITS, findings_of
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
+from backlight.surveys.driver.relative import reason_note
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig
+from backlight.surveys.layers.second_order import (
+    curvature_dimension_table,
+    curvature_layer_table,
+    fisher_dimension_table,
+    fisher_layer_table,
+)
 from backlight.tables import Column, Table
 
 Results = Mapping[int, SiteResult]
@@ -33,7 +42,21 @@ def site_results(state: Profile, sites: Sequence[Site]) -> dict[int, SiteResult]
     return results
 
 
-def layer_table(results: Results, quantity: Quantity) -> Table:
+Warnings = Mapping[int, FirstOrderResult]
+"""By layer, how far predictions can be believed of each dimension, and last of the whole site."""
+
+_NO_WARNINGS: Warnings = {}
+
+
+def site_warnings(state: Profile, sites: Sequence[Site], weighing: Weighing) -> Warnings:
+    """Compute how far first-order predictions can be believed, where a stream is known."""
+    found = {layer_of(site.name): state.warnings.result(site.name, weighing) for site in sites}
+    return {
+        layer: result for layer, result in found.items() if layer is not None and result is not None
+    }
+
+
+def layer_table(results: Results, quantity: Quantity, warnings: Warnings = _NO_WARNINGS) -> Table:
     """Tabulate each layer's statistics, averaged over its dimensions, with standard errors.
 
     ``mean``, ``mean_abs`` and ``rms`` are averages over tokens and dimensions (``rms``: of the
@@ -43,10 +66,13 @@ def layer_table(results: Results, quantity: Quantity) -> Table:
     token's vector, averaged over tokens. ``sign_consistency`` is |mean| / mean_abs, averaged over
     dimensions: 1 if every dimension always has one sign. ``participation_ratio`` is the effective
     number of dimensions, ``top_share`` the share of mean_abs in the top 1 % of the dimensions.
+    ``relative_size``, ``predicted_change``, ``warning_index`` and ``likely_wrong`` are of the whole
+    site, set to zero; blank where the residual stream is not known.
 
     Args:
         results: What was found, by layer.
         quantity: What was looked at.
+        warnings: How far predictions can be believed.
 
     Returns:
         The table, one row for each layer.
@@ -57,20 +83,30 @@ def layer_table(results: Results, quantity: Quantity) -> Table:
     counted = ("participation_ratio", "top_share", "mean_top", "mean_abs_top", "rms_top")
     return Table(
         name="layers",
-        columns={name: np.array([row[name] for row in rows]) for name in rows[0]},
+        columns={
+            **{name: np.array([row[name] for row in rows]) for name in rows[0]},
+            **_warning_columns(results, warnings, whole=True),
+        },
         units={
             **{name: unit for name in rows[0] if name not in (*plain, *counted)},
             "participation_ratio": "dimensions",
+            **WARNING_UNITS,
         },
     )
 
 
-def dimension_table(results: Results, quantity: Quantity) -> Table:
+def dimension_table(
+    results: Results, quantity: Quantity, warnings: Warnings = _NO_WARNINGS
+) -> Table:
     """Tabulate each dimension's statistics over tokens, with clustered standard errors.
+
+    ``relative_size``, ``predicted_change``, ``warning_index`` and ``likely_wrong`` say what happens
+    to first order when the dimension is set to zero; blank where the residual stream is not known.
 
     Args:
         results: What was found, by layer.
         quantity: What was looked at.
+        warnings: How far predictions can be believed.
 
     Returns:
         The table, one row for each dimension of each layer.
@@ -83,8 +119,20 @@ def dimension_table(results: Results, quantity: Quantity) -> Table:
         "dimension": np.concatenate([np.arange(width) for width in widths]),
         **{name: np.concatenate([getattr(part, name) for part in moments]) for name in names},
         "sign_consistency": np.concatenate([_consistency(part) for part in moments]),
+        **_warning_columns(results, warnings, whole=False),
     }
-    return Table(name="dimensions", columns=columns, units=dict.fromkeys(names, UNITS[quantity]))
+    units = {**dict.fromkeys(names, UNITS[quantity]), **WARNING_UNITS}
+    return Table(name="dimensions", columns=columns, units=units)
+
+
+def _warning_columns(results: Results, warnings: Warnings, *, whole: bool) -> dict[str, Column]:
+    """Write what is known of whole sites, or of single dimensions, layer after layer."""
+    parts = [
+        warnings.get(layer, unknown(len(result.moments.mean) + 1)).columns()
+        for layer, result in results.items()
+    ]
+    kept = slice(-1, None) if whole else slice(-1)
+    return {name: np.concatenate([part[name][kept] for part in parts]) for name in parts[0]}
 
 
 def histogram_table(results: Results, quantity: Quantity) -> Table:
@@ -179,29 +227,60 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         measurement: What was measured.
 
     Returns:
-        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens``; one array for each
-        layer and way to aggregate.
+        The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens`` (of a Hessian's
+        diagonal the first two), of paths also ``completeness``; one array for each layer and way to
+        aggregate.
     """
-    state, corpus, quantity = measurement.state, measurement.corpus, options.aggregate_by
-    by_layer = site_results(state, measurement.plan)
-    decode = corpus.subject.tokenizer.decode
+    state, corpus, sites = measurement.state, measurement.corpus, measurement.plan.sites
+    by_layer = site_results(state, sites)
+    metadata = {
+        "loss_nats_per_token": state.loss.nats_per_token,
+        "num_tokens": corpus.passages.num_tokens,
+        **reason_note(measurement.plan.no_warning),
+    }
+    if options.aggregate_by == "hessian_diagonal":
+        metadata["num_probes"] = options.num_probes
     by_mode = {
         layer: {mode: getattr(result.moments, mode) for mode in options.modes}
         for layer, result in by_layer.items()
     }
+    changes = {} if state.completeness is None else state.completeness.sites
     return findings_of(
         options,
         corpus,
         by_mode,
         (
-            layer_table(by_layer, quantity),
-            dimension_table(by_layer, quantity),
-            histogram_table(by_layer, quantity),
-            top_token_table(by_layer, quantity, corpus.passages, decode),
+            *_tables(options, by_layer, measurement),
+            *completeness_tables(
+                changes, weight=weight_of(corpus, options.loss_reduction), unit="nats"
+            ),
         ),
-        metadata={
-            "loss_nats_per_token": state.loss.nats_per_token,
-            "num_tokens": corpus.passages.num_tokens,
-        },
+        metadata=metadata,
+        statistics=completeness_arrays(changes),
         site=options.site,
+    )
+
+
+def _tables(
+    options: LayersConfig, by_layer: Results, measurement: LayersMeasurement
+) -> tuple[Table, ...]:
+    quantity, sites, state = options.aggregate_by, measurement.plan.sites, measurement.state
+    if quantity == "hessian_diagonal":
+        noise = {
+            layer: state.noise.result(site.name)
+            for layer, site in zip(by_layer, sites, strict=True)
+        }
+        return curvature_layer_table(by_layer, noise), curvature_dimension_table(by_layer, noise)
+    passages, decode = measurement.corpus.passages, measurement.corpus.subject.tokenizer.decode
+    rest = (
+        histogram_table(by_layer, quantity),
+        top_token_table(by_layer, quantity, passages, decode),
+    )
+    if quantity == "fisher":
+        return fisher_layer_table(by_layer), fisher_dimension_table(by_layer), *rest
+    warnings = site_warnings(state, sites, options.loss_reduction)
+    return (
+        layer_table(by_layer, quantity, warnings),
+        dimension_table(by_layer, quantity, warnings),
+        *rest,
     )

@@ -30,7 +30,7 @@ def describe(
 
     Args:
         options: What was asked.
-        tables: The tables of positions, of prompts and of shapes.
+        tables: The tables of positions, of prompts and of shapes, then any others.
         data: All arrays.
         metadata: What a reader of the numbers must know.
 
@@ -38,7 +38,7 @@ def describe(
         The same, with ``gradients/{key}.npz`` and ``pca/{key}_pca.npz`` and ``.json`` for each
         target; whole vectors are there and not in the archive of all arrays.
     """
-    _, prompts, shapes = tables
+    _, prompts, shapes, *_ = tables
     targets = [(str(s), str(p)) for s, p in zip(shapes["site"], shapes["position"], strict=True)]
     first = kind_of(targets[0][0])
     keys = {target: key_of(*target, first) for target in targets}

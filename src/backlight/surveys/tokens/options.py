@@ -11,10 +11,13 @@ from pydantic import BeforeValidator, Field
 
 from backlight.surveys.driver.options import (
     SHIPPED,
+    BackwardOptions,
+    CheckOptions,
     Flag,
     Layers,
     Listed,
     ModelOptions,
+    PathOptions,
     ShownRunOptions,
 )
 
@@ -47,7 +50,7 @@ _YamlOnly = Annotated[_Anything, Parameter(parse=False)]
 _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
 
 
-class TokensConfig(ShownRunOptions, ModelOptions):
+class TokensConfig(PathOptions, ShownRunOptions, CheckOptions, BackwardOptions, ModelOptions):
     """Measure at which token and in which layer the gradient of an answer sits.
 
     Prompts come from one of twelve tasks about cities (the small shipped model has learned one of

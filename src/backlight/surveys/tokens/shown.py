@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import ConfigError, listed, quoted
+from backlight.models.backward_rules.rule import beside
 from backlight.models.sites import kind_of, layer_of
 from backlight.runs.results import Results
+from backlight.surveys.driver.words.path import titled
 from backlight.surveys.tokens.names import key_of
 from backlight.tables import Table
 
@@ -66,7 +68,8 @@ class Shown:
         names = tables["positions"]["position"]
         answered = [str(name) == "answer" or str(name).startswith("answer_") for name in names]
         return Shown(
-            title=f"{asked} | objective: {objective} | model: {model}",
+            title=f"{titled(f'{asked} | objective: {objective}', options)} | "
+            f"model: {model}{beside(options)}",
             color_by=_colour(options["color_by"], tables["prompts"]),
             num_input=int((~np.array(answered) * (tables["positions"]["column"] + 1)).max()),
             positions=tables["positions"],

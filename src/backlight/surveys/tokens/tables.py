@@ -15,10 +15,12 @@ from backlight.foreign.text import plain
 from backlight.models.sites import layer_of
 from backlight.objectives.answers import Goal
 from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.paths import completeness_tables
 from backlight.surveys.tokens.files import describe
 from backlight.surveys.tokens.measure import TokensMeasurement, TokensPlan
 from backlight.surveys.tokens.measure.geometry import Geometry, correlation, geometry
 from backlight.surveys.tokens.measure.survey import (
+    COMPLETENESS,
     MEASURES,
     PromptSet,
     TokenSurvey,
@@ -292,8 +294,8 @@ def findings(options: TokensConfig, measurement: TokensMeasurement) -> Findings:
         measurement: What was measured.
 
     Returns:
-        The tables ``positions``, ``prompts`` and ``geometry``, and the arrays of ``arrays_of``;
-        whole vectors are in files of their own.
+        The tables ``positions``, ``prompts`` and ``geometry``, of paths also ``completeness``, and
+        the arrays of ``arrays_of``; whole vectors are in files of their own.
     """
     state, plan, corpus = measurement.state, measurement.plan, measurement.corpus
     reach = {site.name: reachable(corpus.subject, plan.prompts, site) for site in plan.sites}
@@ -305,9 +307,15 @@ def findings(options: TokensConfig, measurement: TokensMeasurement) -> Findings:
     positions = position_table(state, plan.prompts, reach)
     prompts = prompt_table(state, plan.prompts)
     shape_table = geometry_table(state, shapes, plan.prompts)
+    paths = {
+        site.name: state.measured[f"{site.name}/{COMPLETENESS}"]
+        for site in (plan.sites if options.path is not None else ())
+    }
+    unit = objective_unit(options.objective)
+    added_up = completeness_tables(paths, weight=prompts.num_rows, unit=unit)
     return describe(
         options,
-        tables=(positions, prompts, shape_table),
+        tables=(positions, prompts, shape_table, *added_up),
         data=data,
         metadata={
             "num_prompts": len(plan.prompts.prompts),

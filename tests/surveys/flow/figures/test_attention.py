@@ -5,7 +5,8 @@ import pytest
 from matplotlib.colors import LogNorm
 
 from backlight.report.maps import MAP
-from backlight.surveys.flow.figures.attention import draw_distances, draw_heads
+from backlight.report.wrong import COLUMN
+from backlight.surveys.flow.figures.attention import draw_ablation, draw_distances, draw_heads
 from backlight.tables import Table
 from zoo.figures import caption
 from zoo.flow_results import flow_results
@@ -104,3 +105,19 @@ def test_a_distance_beyond_a_layer_s_window_is_grey_and_pairs_are_not_told_for_a
     assert np.argwhere(shares.mask).tolist() == [[0, 3]]
     assert labels(panels[1].xaxis) == ["0", "1", "2\u20133", "4\u20137"]
     assert "Grey: no pairs that far apart." in caption(figure)
+
+
+def test_heads_whose_predictions_are_likely_wrong_have_a_dot():
+    table, _ = tables_of(num_layers=3, num_heads=2)
+    change = np.array([0.1, -0.2, 0.0, 0.3, 0.05, -0.4])
+    wrong = np.array([0, 1, 1, 0, 0, np.nan])
+    columns = {"relative_size": np.ones(6), "warning_index": np.array([1, 2, np.inf, 1, 1, 1])}
+    table = changed(table, predicted_change=change, likely_wrong=wrong, **columns)
+
+    figure = draw_ablation(table, subtitle="tiny")
+
+    _, (values,) = maps(figure)
+    np.testing.assert_array_equal(values, change.reshape(3, 2).T)
+    (dots,) = (each for each in figure.axes[0].collections if each.get_gid() == COLUMN)
+    assert dots.get_offsets().tolist() == [[1, 0], [0, 1]]  # layer and head
+    assert "Dot, likely wrong: setting it to zero" in caption(figure)

@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from backlight.capture.path import record_path
 from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages, bucket, tokenize
 from backlight.errors import NonFiniteError
+from backlight.models.blocks import Blocks
 from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import resolve_sites
+from backlight.objectives.objective import NextToken
+from backlight.stats.completeness import Completeness
+from backlight.surveys.driver.paths import Paths
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from zoo.models import tiny_model
 from zoo.subjects import subject_of
@@ -164,3 +169,69 @@ def test_a_gradient_that_overflows_names_passage_site_and_token(passages):
         NonFiniteError, match=r"At layers.\d.mlp.out, gradients of passage \d+ are not"
     ):
         surveyed(subject, passages)
+
+
+def along_paths(subject, passages, batch_size, quantity="gradients", order=1):
+    names = [f"layers.{layer}.mlp.out" for layer in range(3)]
+    sites = [subject.sites[name] for name in names]
+    state = Profile(Completeness(names, len(passages.tokens)))
+    batches = bucket(passages, batch_size=batch_size, seed=0)[::order]
+    paths = Paths(num_nodes=3, blocks=Blocks.of(subject))
+    recorder = recorder_of(subject, sites, quantity=quantity, paths=paths)
+    for _ in profile(recorder, passages, batches, state, sites=sites, quantity=quantity):
+        pass
+    return state
+
+
+def test_a_profile_along_paths_is_of_their_average_gradients_in_any_batches(subject, passages):
+    state = along_paths(subject, passages, 4)
+
+    site = subject.sites["layers.1.mlp.out"]
+    alone = [
+        record_path(
+            subject, Batch.of(passages, [member]), [site], num_nodes=3, objective=NextToken()
+        )
+        for member in range(len(passages.tokens))
+    ]
+    gradients = np.concatenate([tape.gradients[site.name][0] for tape in alone]).astype(float)
+    moments = state.bank.result(site.name).moments
+    np.testing.assert_allclose(moments.mean, gradients.mean(0), rtol=1e-3, atol=1e-8)
+    changes = np.concatenate([tape.changes[site.name].numbers for tape in alone])
+    np.testing.assert_allclose(state.completeness.sites[site.name], changes, rtol=1e-3, atol=2e-6)
+    other = along_paths(subject, passages, 16, order=-1)
+    for name, array in arrays(state).items():
+        np.testing.assert_allclose(arrays(other)[name], array, atol=1e-5 * np.abs(array).max())
+
+
+def test_the_products_of_a_path_divide_what_it_adds_up_to(subject, passages):
+    state = along_paths(subject, passages, 4, "grad_x_act")
+
+    for name, changes in state.completeness.sites.items():
+        moments = state.bank.result(name).moments
+        total = moments.mean.sum() * moments.num_tokens
+        np.testing.assert_allclose(-total, changes[:, 1].sum(), rtol=1e-4)
+        assert abs(changes[:, 0].sum() - changes[:, 2].sum()) > 0.1 * abs(changes[:, 2].sum())
+
+
+def test_profiles_along_paths_merge_and_come_back_bit_by_bit(subject, passages):
+    batches = bucket(passages, batch_size=4, seed=0)
+    names = [f"layers.{layer}.attn.z" for layer in (0, 2)]
+    sites = [subject.sites[name] for name in names]
+    recorder = recorder_of(subject, sites, paths=Paths(num_nodes=2, blocks=Blocks.of(subject)))
+
+    def nothing():
+        return Profile(Completeness(names, len(passages.tokens)))
+
+    whole, first, second = nothing(), nothing(), nothing()
+    for state, part in ((whole, batches), (first, batches[:2]), (second, batches[2:])):
+        list(profile(recorder, passages, part, state, sites=sites))
+    again = nothing()
+    again.restore(first.state())
+    list(profile(recorder, passages, batches, again, sites=sites))
+    first.merge(second)
+
+    for name, array in whole.state().items():
+        np.testing.assert_array_equal(again.state()[name], array, err_msg=name)
+    for name, array in whole.completeness.sites.items():
+        np.testing.assert_array_equal(first.completeness.sites[name], array)
+        assert not np.isnan(array).any()

@@ -8,12 +8,15 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from backlight.errors import FamilyProofError, StateError
+from backlight.models.blocks import Blocks
 from backlight.objectives.answers import AnswerObjective
 from backlight.objectives.grid import align
 from backlight.objectives.prompts import Piece, Prompt
 from backlight.objectives.spans import PromptTokens
+from backlight.surveys.driver.paths import Paths
 from backlight.surveys.tokens.measure import survey
 from backlight.surveys.tokens.measure.survey import (
+    COMPLETENESS,
     MEASURES,
     PromptSet,
     TokenSurvey,
@@ -24,6 +27,7 @@ from zoo.offsets import byte_tokenizer
 from zoo.subjects import subject_of
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-7}
+SOME_KINDS = ("attn.z", "mlp.out")
 KINDS = ("resid.pre", "resid.post", "mlp.out", "attn.out")
 # Tokens of each piece, of the answer, and of the ending.
 SIZES = [(1, 1, 2, 2, 1), (1, 4, 2, 1, 1), (1, 3, 2, 3, 1), (1, 4, 2, 1, 1), (1, 2, 2, 2, 1)]
@@ -359,3 +363,48 @@ def test_a_gradient_that_causality_forbids_is_an_error(monkeypatch):
         r"model with these blocks it cannot reach the objective\. Please report this model\.",
     ):
         measure(subject, material, [site])
+
+
+@pytest.mark.parametrize("goal", ["loss", "logit", "logit_difference"])
+def test_along_paths_positions_and_heads_divide_the_true_change(goal):
+    subject, material = subject_of("qwen2", torch.float64), material_of(goal)
+    sites = [subject.sites[f"layers.{layer}.{kind}"] for layer in (0, 2) for kind in SOME_KINDS]
+    batches, state = ((3, 0), (1, 2), (4,)), TokenSurvey(len(material.prompts))
+    paths = Paths(num_nodes=12, blocks=Blocks.of(subject))
+
+    list(survey_tokens(subject, material, batches, state, sites=sites, targets=[0], paths=paths))
+
+    plain = measure(subject, material, sites, targets=[0])
+    np.testing.assert_array_equal(state.right, plain.right)
+    np.testing.assert_array_equal(state.value, plain.value)
+    rows = np.arange(1, 5)  # the only token of the first prompt's country is its first and last
+    for site in sites:
+        changes = state.measured[f"{site.name}/{COMPLETENESS}"][rows]
+        products = state.measured[f"{site.name}/grad_x_act"][rows]
+        by_position = np.nansum(products * material.grid.counts[rows, None], axis=2)
+        np.testing.assert_allclose(-by_position[:, 0], changes[:, 1], rtol=1e-6, atol=1e-10)
+        if site.name.startswith("layers.2"):
+            missing = np.abs(changes[:, 1] - changes[:, 2]).max()
+            assert missing < 0.02 * np.abs(changes[:, 2]).max()
+        if site.num_heads > 1:
+            np.testing.assert_allclose(
+                by_position[:, 1:].sum(1), by_position[:, 0], rtol=1e-6, atol=1e-10
+            )
+        before = plain.measured[f"{site.name}/activation_norm"]
+        np.testing.assert_array_equal(state.measured[f"{site.name}/activation_norm"], before)
+    again = TokenSurvey(len(material.prompts))
+    again.restore(state.state())
+    for name, array in state.measured.items():
+        np.testing.assert_array_equal(again.measured[name], array)
+
+
+def test_positions_that_cannot_reach_the_answer_have_no_gradient_along_paths_either():
+    subject, material = subject_of("llama", torch.float64), material_of()
+    site, state = subject.sites["layers.2.mlp.out"], TokenSurvey(len(material.prompts))
+    paths = Paths(num_nodes=2, blocks=None)
+
+    list(survey_tokens(subject, material, [range(5)], state, sites=[site], targets=[], paths=paths))
+
+    norms = state.measured[f"{site.name}/gradient_norm"][:, 0]
+    known = ~np.isnan(norms)
+    assert ((norms != 0) == reachable(subject, material, site))[known].all()

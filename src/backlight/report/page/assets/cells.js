@@ -28,7 +28,7 @@ function drawCellMap(host, view, name) {
 function cellsOf({ rows, rowLabel, columnLabel, reasons }, map, values, marks, errors) {
   const { label, scale: kind, columns, names, palette } = map;
   const width = columns.length;
-  const isColoured = (i) => !marks[i] && values[i] === values[i];
+  const isColoured = (i) => !(marks[i] > 0) && values[i] === values[i];
   const known = values.filter((_, i) => isColoured(i));
   const most = known.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
   const scale = kind === "signed" ? { low: -most, high: most, bend: most / 100, kind } : scaleOf([known], kind, 0);
@@ -42,13 +42,14 @@ function cellsOf({ rows, rowLabel, columnLabel, reasons }, map, values, marks, e
       const error = errors[i] === errors[i] && i in errors ? ` ± ${brief(errors[i], 2)}` : "";
       const what = isColoured(i) ? `${label}: ${brief(values[i], 4)}${error}` : (reasons[marks[i] - 1] ?? "not known");
       const column = `${columnLabel}: ${columns[i % width]}${names.length ? ` (${names[i % width]})` : ""}`;
-      return [`${rowLabel} ${rows[Math.floor(i / width)]}`, column, what];
+      return [`${rowLabel} ${rows[Math.floor(i / width)]}`, column, what, reasons[-marks[i] - 1]].filter(Boolean);
     },
     under(pen, colours, right, up) {
       const [part, size] = [partOf(scale), { width: right(1) - right(0) + 0.3, height: up(0) - up(1) + 0.3 }];
       values.forEach((value, i) => {
         const [x, y] = [right((i % width) - 0.5), up(Math.floor(i / width) + 0.5)];
         pen.box({ x, y, ...size }, isColoured(i) ? colour(part(value)) : colours.line);
+        if (marks[i] < 0) pen.dots([x + size.width / 2, y + size.height / 2], 2.4, { fill: colours.star });
         if (marks[i] === 1) pen.path([x, y + size.height, x + size.width, y], { stroke: colours.soft });
       });
     },

@@ -36,7 +36,7 @@ class Cloud {
     [this.occurrences, this.links] = about.map((found) => found ?? {});
     this.values = Object.fromEntries(view.statistics.map(({ name }, i) => [name, all[i]]));
     const { name, label, error } = this.shown[statistic];
-    const [y, errors] = [this.values[name], this.values[error]];
+    const [y, errors, wrong] = [name, error, "likely_wrong"].map((each) => this.values[each]);
     const ends = (sign) => (errors ? y.map((value, i) => value + sign * 1.96 * errors[i]) : []);
     const largest = largestOf(y);
     const picture = new PointPicture({
@@ -45,7 +45,8 @@ class Cloud {
       x: along ? this.values[this.shown[along - 1].name] : y.map((_, i) => i),
       ...{ yKind: y.some((value) => value < 0) ? "signed" : "log", named: largest.slice(0, 5) },
       lines: (i) => [`${view.unit} ${i}`, ...this.told(i), this.context(i)].filter(Boolean),
-      enter: (i) => this.tell(i),
+      ...{ enter: (i) => this.tell(i), colourOf: (i) => (wrong?.[i] === 1 ? "second" : "first") },
+      legend: wrong?.includes(1) ? [["likely wrong", "second"]] : [],
     });
     this.chart = new Chart(this.stage, `${this.name}-layer-${view.layers[layer]}-${name}`, picture);
     this.list(largest);

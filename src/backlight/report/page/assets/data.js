@@ -33,7 +33,8 @@ async function texts(ref) {
 function brief(value, digits = 3) {
   if (value == null || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  if (Number.isInteger(value) && size < 1e6) return String(value).replace("-", "−");
+  const isShort = size === Infinity || (Number.isInteger(value) && size < 1e6);
+  if (isShort) return String(value).replace("Infinity", "∞").replace("-", "−");
   const text = size >= 1e5 || size < 1e-3 ? value.toExponential(digits - 1) : value.toPrecision(digits);
   return text.replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "").replace("+", "").replaceAll("-", "−");
 }

@@ -3,7 +3,7 @@ const MOST_ROWS = 200;
 
 async function drawRows(host, { columns, cells, pictures }) {
   const found = await texts(cells);
-  const rows = (found[0] ?? []).map((_, row) => found.map((column) => column[row]));
+  const rows = (found[0] ?? []).map((_, row) => found.map((all) => (all[row] === "Infinity" ? 1 / 0 : all[row])));
   new DataTable(host, columns, rows, { pictures });
 }
 

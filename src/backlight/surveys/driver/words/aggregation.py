@@ -20,6 +20,11 @@ def modes_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     return ("mean_abs", "mean") if mode == "both" else (str(mode),)
 
 
+def is_signed(config: Mapping[str, Any], mode: str) -> bool:
+    """Whether a statistic of a run can be below zero: a mean can, but not one of squares."""
+    return mode == "mean" and config["aggregate_by"] != "fisher"
+
+
 def aggregation_notes(power: float | None, normalize: str) -> list[str]:
     """Say that what is shown was not raised to a power or normalised, if the arrays were."""
     if power is None and normalize == "none":

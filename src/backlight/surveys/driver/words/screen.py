@@ -136,6 +136,11 @@ def where_it_went(results: Results, command: str, picture: str) -> list[str]:
     return [f"{what:<{_LABEL}}{plain(where)}" for what, where in lines.items() if where]
 
 
+def lines_of(shown: Shown) -> list[Text]:
+    """Write a table as a line of headings and one for each row, none wider than a screen."""
+    return list(_small(shown).lines)
+
+
 def wrapped(sentences: Sequence[str]) -> list[Text]:
     """Break sentences into lines between their words, each beginning on its own line."""
     width = _width()

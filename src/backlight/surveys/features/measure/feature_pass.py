@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from backlight.capture.finite import check_finite
+from backlight.capture.path import Start, follow_path, record_path
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
-from backlight.capture.tape import Tape
+from backlight.capture.tape import Change, Tape
 from backlight.data.batches import Batch
 from backlight.dictionaries.codes import Codes
 from backlight.dictionaries.normalization import scale_of
@@ -26,6 +27,7 @@ from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.relative import needed_norms, weights_on
 from backlight.surveys.features.measure.fidelity import unique_sites
 from backlight.surveys.features.measure.placed import PlacedDictionary, number_format
 
@@ -46,6 +48,10 @@ class FeaturePlan:
             all features.
         stride: Every so many tokens of a passage are looked at, from its first.
         reduction: How tokens and sequences are weighed in the loss.
+        num_nodes: At how many points of each site's path gradients are averaged; None to take them
+            where the model is.
+        warns: Tokens are encoded for the warning index, if for nothing else.
+        no_warning: Why there is no warning index; empty if there is one.
     """
 
     splice: Splice
@@ -54,6 +60,9 @@ class FeaturePlan:
     absolute: bool = True
     stride: int = 1
     reduction: Reduction = "sequence_mean"
+    num_nodes: int | None = None
+    warns: bool = False
+    no_warning: str = ""
 
     @property
     def is_dense(self) -> bool:
@@ -63,7 +72,7 @@ class FeaturePlan:
     @property
     def encodes(self) -> bool:
         """All tokens are encoded, so what fires is known over the whole corpus."""
-        return self.splice == "replace" or not self.is_dense
+        return self.splice == "replace" or not self.is_dense or self.warns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +86,9 @@ class Observation:
             differentiated.
         codes: What fires at the valid positions; None if tokens are not encoded.
         nats: The cross-entropy of the batch, summed over predicted tokens; 0 without a loss.
+        change: What the path of the site adds up to; None without one.
+        weights: What lengths of decoded features are multiplied by to be relative to the stream;
+            None where the way there is not followed.
     """
 
     batch: Batch
@@ -84,6 +96,8 @@ class Observation:
     gradient: Float[Tensor, "batch kept output_width"] | None
     codes: Codes | None
     nats: float
+    change: Change | None = None
+    weights: Float[Tensor, "batch kept"] | None = None
 
 
 class FeaturePass(ABC):
@@ -122,7 +136,7 @@ class FeaturePass(ABC):
     def _looked_at(
         self, tensors: Mapping[str, Tensor], sites: Sequence[Site], batch: Batch, what: str
     ) -> dict[str, Tensor]:
-        """Take the positions that are looked at out of sites' tensors, as dictionaries compute."""
+        """Take the positions looked at out of sites' tensors, as dictionaries compute."""
         for site in sites:
             check_finite(tensors[site.name], site.name, batch, what)
         stride = self._plan.stride
@@ -136,17 +150,27 @@ class FeaturePass(ABC):
         self, placed: PlacedDictionary, tape: Tape, codes: Codes | None
     ) -> Observation:
         """Make an observation of a tape on which there are only the positions looked at."""
-        gradient = tape.gradients.get(placed.writes.name)
-        kind = placed.fidelity.normalization
-        if gradient is not None and kind != "none":
-            gradient = gradient * scale_of(kind, tape.activations[placed.reads.name])
+        gradient, weights = tape.gradients.get(placed.writes.name), None
+        if placed.way is not None:
+            weights = weights_on(tape, placed.way, stride=self._plan.stride)
+        if (kind := placed.fidelity.normalization) != "none":
+            scale = scale_of(kind, tape.activations[placed.reads.name])
+            gradient = None if gradient is None else gradient * scale
+            assert isinstance(scale, Tensor), "it differs from token to token"
+            weights = None if weights is None else weights * scale.squeeze(-1)
         return Observation(
             batch=tape.batch,
             valid=self._valid(tape.batch),
             gradient=gradient,
             codes=codes,
             nats=0.0 if tape.nats is None else float(tape.nats.sum()),
+            change=tape.changes.get(placed.writes.name),
+            weights=weights,
         )
+
+    @final
+    def _every(self, norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: each[:, :: self._plan.stride] for name, each in norms.items()}
 
     @final
     def _valid(self, batch: Batch) -> Bool[Tensor, "batch kept"]:
@@ -157,33 +181,49 @@ class FeaturePass(ABC):
 class ErrorPass(FeaturePass):
     """One pass for all layers, kept while the dictionaries go by.
 
-    Reconstruction plus detached error is the activation itself, and its derivative with respect to
-    the reconstruction is 1. So the gradient at the reconstruction is the plain gradient at the
-    site: nothing is spliced, and layers do not disturb each other. Where no loss is differentiated,
-    the activations alone are taken, whatever the splice.
+    Reconstruction plus detached error is the activation itself, so the gradient at the
+    reconstruction is the plain gradient at the site: nothing is spliced, and layers do not disturb
+    each other. Where no loss is differentiated, activations alone are taken, whatever the splice.
     """
+
+    def __init__(self, subject: Subject, plan: FeaturePlan) -> None:
+        """Prepare to go."""
+        super().__init__(subject, plan)
+        self._blocks = Blocks.found_in(subject) if plan.num_nodes is not None else None
 
     def past(
         self, batches: Sequence[Batch], dictionaries: Sequence[PlacedDictionary]
     ) -> Iterator[tuple[PlacedDictionary, Iterator[Observation]]]:
         """See ``FeaturePass.past``."""
         reads, writes = self._sites(dictionaries)
+        streams = needed_norms(each.way for each in dictionaries if each.way is not None)
         kept: list[Tape] = []
         for batch in batches:
-            if writes:
+            if not writes:
+                tape = record_activations(self._subject, batch, reads, norms=streams)
+            elif self._plan.num_nodes is None:
                 tape = record(
                     self._subject,
                     batch,
                     unique_sites(*reads, *writes),
                     objective=self._objective,
                     keep_activations={site.name for site in reads},
+                    norms=streams,
                 )
             else:
-                tape = record_activations(self._subject, batch, reads)
-            # Of each site, only the positions that are looked at are kept.
+                tape = record_path(
+                    self._subject,
+                    batch,
+                    writes,
+                    num_nodes=self._plan.num_nodes,
+                    objective=self._objective,
+                    blocks=self._blocks,
+                    keep=reads,
+                )
             activations = self._looked_at(tape.activations, reads, batch, "activations")
             gradients = self._looked_at(tape.gradients, writes, batch, "gradients")
-            kept.append(replace(tape, activations=activations, gradients=gradients))
+            norms = self._every(tape.norms)
+            kept.append(replace(tape, activations=activations, gradients=gradients, norms=norms))
         for placed in dictionaries:
             yield placed, map(partial(self._encoded, placed), kept)
 
@@ -224,7 +264,7 @@ class ReplacePass(FeaturePass):
     """
 
     def __init__(self, subject: Subject, plan: FeaturePlan) -> None:
-        """Prepare to go; raises an UnsupportedSiteError if the model's blocks are not known."""
+        """Prepare to go; an UnsupportedSiteError if the model's blocks are not known."""
         super().__init__(subject, plan)
         self._blocks = Blocks.of(subject)
 
@@ -271,11 +311,36 @@ class ReplacePass(FeaturePass):
                 self._blocks.entering(placed.layer, stream),
                 splicing(self._subject, {writes.name: spliced}),
             ):
-                tape = record(self._subject, batch, [writes], objective=self._objective)
+                tape = record(
+                    self._subject,
+                    batch,
+                    [writes],
+                    objective=self._objective,
+                    keep_activations=self._plan.num_nodes is not None,
+                    norms=() if placed.way is None else placed.way.needed,
+                )
+            if self._plan.num_nodes is not None:
+                start = Start(blocks=self._blocks, layer=placed.layer, stream=stream)
+                tape = self._along(tape, writes, clean[writes.name], start, self._plan.num_nodes)
             gradients = self._looked_at(tape.gradients, [writes], batch, "gradients")
-            yield self._observation(
-                placed, replace(tape, activations=x, gradients=gradients), codes
-            )
+            tape = replace(tape, activations=x, gradients=gradients, norms=self._every(tape.norms))
+            yield self._observation(placed, tape, codes)
+
+    def _along(self, end: Tape, writes: Site, clean: Tensor, start: Start, num_nodes: int) -> Tape:
+        """Average gradients along the path on which a reconstruction grows to what it is."""
+        # Only what is looked at is the dictionary's, so only that moves.
+        reference = clean.clone()
+        reference[:, :: self._plan.stride][self._valid(end.batch)] = 0
+        gradient, change = follow_path(
+            self._subject,
+            end,
+            writes,
+            reference=reference,
+            num_nodes=num_nodes,
+            objective=self._objective,
+            start=start,
+        )
+        return replace(end, gradients={writes.name: gradient}, changes={writes.name: change})
 
 
 def feature_pass(subject: Subject, plan: FeaturePlan) -> FeaturePass:

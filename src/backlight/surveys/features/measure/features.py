@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from backlight.stats.sparse import Entries, SparseMoments
 from backlight.stats.top import LargestTokens, TopResult
 from backlight.surveys.features.measure.feature_pass import FeaturePlan, Observation
 from backlight.surveys.features.measure.placed import PlacedDictionary
+from backlight.surveys.features.measure.warning import FeatureWarnings
 
 Vector = NDArray[np.float64]
 
@@ -33,15 +34,29 @@ class LayerFeatures(Sums, ABC):
         num_sequences: In how many passages these were.
         nats: The cross-entropy of all predicted tokens, summed.
         num_predicted: How many tokens were predicted; 0 if no loss was computed.
+        warnings: How far predictions of setting a feature to zero can be believed; None if the
+            features are not weighed against their residual stream.
     """
 
-    def __init__(self, counts: NDArray[np.int64] | None, parts: Mapping[str, Statistic]) -> None:
+    _needs_slopes: ClassVar[bool]
+    """Whether gradients are wanted where features fire, also without warnings."""
+
+    def __init__(
+        self,
+        counts: NDArray[np.int64] | None,
+        parts: Mapping[str, Statistic],
+        warnings: FeatureWarnings | None,
+    ) -> None:
         """Start with nothing seen.
 
         Args:
             counts: A zero for each feature, None if they are not counted.
             parts: The statistics, by name.
+            warnings: See the class.
         """
+        self.warnings = warnings
+        if warnings is not None:
+            parts = {**parts, "warnings": warnings}
         numbers = np.zeros(3, dtype=np.int64)  # tokens, sequences, predicted tokens
         counted = {} if counts is None else {"counts": counts}
         super().__init__({"numbers": numbers, "nats": np.zeros(()), **counted}, parts)
@@ -85,7 +100,18 @@ class LayerFeatures(Sums, ABC):
         self._sums["nats"] += seen.nats
         if self.counts is not None and seen.codes is not None:
             self._sums["counts"] += seen.codes.counts().cpu().numpy()
-        self._add(seen, placed)
+        slopes = self._slopes(seen, placed)
+        if self.warnings is not None:
+            self.warnings.update(seen, placed, slopes)
+        self._add(seen, slopes)
+
+    @final
+    def _slopes(self, seen: Observation, placed: PlacedDictionary) -> Tensor | None:
+        """Compute the gradient of each feature at the tokens where it fires, if it is wanted."""
+        wanted = self._needs_slopes or self.warnings is not None
+        if not wanted or seen.gradient is None or seen.codes is None:
+            return None
+        return gradients_where_active(seen.gradient[seen.valid], placed.load().rows, seen.codes)
 
     @abstractmethod
     def close_chunk(self, placed: PlacedDictionary) -> None:
@@ -119,7 +145,7 @@ class LayerFeatures(Sums, ABC):
         """
 
     @abstractmethod
-    def _add(self, seen: Observation, placed: PlacedDictionary) -> None: ...
+    def _add(self, seen: Observation, slopes: Tensor | None) -> None: ...
 
 
 @final
@@ -138,17 +164,26 @@ class DenseFeatures(LayerFeatures):
         absolute: Mean sizes of features' gradients, None if they were not asked for.
     """
 
-    def __init__(self, plan: FeaturePlan, num_features: int, width: int) -> None:
+    _needs_slopes = False
+
+    def __init__(
+        self,
+        plan: FeaturePlan,
+        num_features: int,
+        width: int,
+        warnings: FeatureWarnings | None = None,
+    ) -> None:
         self.moment = SecondMoment(width)
         self.largest = LargestTokens(width, k=_NUM_LARGEST, stride=plan.stride)
         self.absolute = Ratios(num_features, shared_below=True) if plan.absolute else None
         self._waiting: list[tuple[Tensor, list[int]]] = []
         parts = {"moment": self.moment, "largest": self.largest, "absolute": self.absolute}
         counts = np.zeros(num_features, dtype=np.int64) if plan.encodes else None
-        super().__init__(counts, {name: part for name, part in parts.items() if part is not None})
+        known = {name: part for name, part in parts.items() if part is not None}
+        super().__init__(counts, known, warnings)
 
-    def _add(self, seen: Observation, placed: PlacedDictionary) -> None:
-        del placed
+    def _add(self, seen: Observation, slopes: Tensor | None) -> None:
+        del slopes
         assert seen.gradient is not None  # the plan is of gradients
         for statistic in (self.moment, self.largest):
             statistic.update(seen.gradient, valid=seen.valid, passages=seen.batch.passages)
@@ -201,18 +236,21 @@ class SparseFeatures(LayerFeatures):
         sparse: Statistics of each feature.
     """
 
-    def __init__(self, plan: FeaturePlan, num_features: int) -> None:
+    _needs_slopes = True
+
+    def __init__(
+        self, plan: FeaturePlan, num_features: int, warnings: FeatureWarnings | None = None
+    ) -> None:
         self._plan = plan
         self.sparse = SparseMoments(num_features, active_only=plan.active_only, num_top=_NUM_TOP)
-        super().__init__(np.zeros(num_features, dtype=np.int64), {"sparse": self.sparse})
+        counts = np.zeros(num_features, dtype=np.int64)
+        super().__init__(counts, {"sparse": self.sparse}, warnings)
 
-    def _add(self, seen: Observation, placed: PlacedDictionary) -> None:
+    def _add(self, seen: Observation, slopes: Tensor | None) -> None:
         codes = seen.codes
         assert codes is not None  # the plan encodes all tokens
         values = codes.values
-        if seen.gradient is not None:
-            rows = placed.load().rows
-            slopes = gradients_where_active(seen.gradient[seen.valid], rows, codes)
+        if slopes is not None:
             values = slopes if self._plan.quantity == "gradients" else slopes * values
         sequences, kept = torch.where(seen.valid)
         self.sparse.update(

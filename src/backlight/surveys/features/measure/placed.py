@@ -20,6 +20,7 @@ from backlight.models.sites import (
     resolve_sites,
     sites_of_layers,
 )
+from backlight.models.streams import Way
 from backlight.models.subject import Subject
 from backlight.surveys.features.measure.fidelity import Fidelity, check_fidelity
 from backlight.surveys.features.options import SaeConfig
@@ -38,6 +39,8 @@ class PlacedDictionary:
         card: What its files say of it.
         fidelity: How well it reconstructs the first batch.
         load: Read it, unless it is the one that was read last: of all layers one is held.
+        way: How a change of what it writes reaches the residual stream; None where its features
+            are not weighed against that.
     """
 
     layer: int
@@ -46,6 +49,7 @@ class PlacedDictionary:
     card: Card
     fidelity: Fidelity
     load: Callable[[], Dictionary]
+    way: Way | None = None
 
     def origin(self) -> dict[str, Any]:
         """Describe it by its card and by what it does, so that another one is noticed."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from backlight.stats.aggregate import Mode
 from backlight.stats.base import as_array
+from backlight.stats.first_order import Weighing
 from backlight.stats.top import TopResult
 from backlight.surveys.features.measure.features import LayerFeatures, Vector
 from backlight.surveys.features.measure.placed import PlacedDictionary
@@ -25,7 +26,9 @@ class FeatureResult:
         statistics: By name, one number for each feature: ``mean``, ``mean_se``, ``rms`` and, where
             it was asked for, ``mean_abs`` and ``mean_abs_se``; ``frequency``, the share of tokens
             at which it fires; ``decoder_norm``. Over all tokens looked at, or only those where the
-            feature fires.
+            feature fires. Where it is known, over all tokens looked at, how far the prediction of
+            setting it to zero can be believed: ``relative_size``, ``predicted_change``,
+            ``warning_index`` and ``likely_wrong``.
         ranked: The features that have the largest absolute values of any mode, in the order of the
             first mode, the largest first.
         ranks: The place of each of these among all features, by mode; 1 is the largest.
@@ -50,6 +53,7 @@ def feature_result(
     *,
     modes: Sequence[Mode],
     num_ranked: int,
+    weighing: Weighing = "sequence_mean",
 ) -> FeatureResult:
     """Compute all statistics of a layer's features.
 
@@ -61,6 +65,7 @@ def feature_result(
         placed: The layer's dictionary.
         modes: The statistics that rank features.
         num_ranked: How many of the largest are kept for each mode.
+        weighing: What predicted changes are averaged over.
 
     Returns:
         The numbers.
@@ -73,6 +78,8 @@ def feature_result(
         else features.counts / features.num_tokens
     )
     statistics["decoder_norm"] = as_array(torch.linalg.vector_norm(rows, dim=1))
+    if features.warnings is not None:
+        statistics |= features.warnings.result(weighing).columns()
     places: dict[Mode, NDArray[np.int64]] = {mode: _places(statistics[mode]) for mode in modes}
     kept = np.any([place <= num_ranked for place in places.values()], axis=0)
     ranked = np.flatnonzero(kept & ~np.isnan(statistics[modes[0]]))

@@ -1,16 +1,26 @@
 """A survey of dictionary features, made ready to run."""
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from backlight.capture.record import record_activations
 from backlight.data.batches import Batch
 from backlight.dictionaries.dictionary import Dictionary
-from backlight.models.sites import format_layers
+from backlight.errors import ConfigError
+from backlight.models.sites import Site, format_layers
+from backlight.models.streams import Way
+from backlight.models.subject import Subject
+from backlight.stats.completeness import Completeness
 from backlight.stats.ratio import RatioResult
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.opening import Corpus, Opening
+from backlight.surveys.driver.paths import duration, plan_paths
+from backlight.surveys.driver.relative import warned_ways
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placed import (
@@ -20,6 +30,8 @@ from backlight.surveys.features.measure.placed import (
 )
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from backlight.surveys.features.options import SaeConfig
+
+_logger = logging.getLogger(__name__)
 
 FeaturesMeasurement = Measurement[FeatureSurvey, list[PlacedDictionary]]
 
@@ -43,7 +55,15 @@ def prepare(
     first = Batch.of(corpus.passages, corpus.batches[0]).to(subject.device)
     placed = place_dictionaries(options, source, subject, first)
     opening.clock.lap("sae_loading")
-    state = FeatureSurvey(_plan(options), placed)
+    writes = [each.writes for each in placed]
+    paths = plan_paths(options.path, corpus, writes, layers=options.layers, flag="--layers")
+    names = [site.name for site in writes]
+    completeness = None if paths is None else Completeness(names, len(corpus.passages.tokens))
+    plan, ways = _warned(_plan(options), options, subject, writes)
+    placed = [replace(each, way=ways.get(each.writes.name)) for each in placed]
+    if plan.warns and not replace(plan, warns=False).encodes:
+        _tell_cost(corpus, placed, first, plan.stride)
+    state = FeatureSurvey(plan, placed, completeness)
     layers = format_layers([each.layer for each in placed])
     return FeaturesMeasurement(
         corpus=corpus,
@@ -91,6 +111,39 @@ def _largest(layer: int, sizes: RatioResult) -> tuple[float, str]:
     return size, f"largest so far: feature {feature} of layer {layer}, mean abs {told}"
 
 
+def _warned(
+    plan: FeaturePlan, options: SaeConfig, subject: Subject, writes: Sequence[Site]
+) -> tuple[FeaturePlan, Mapping[str, Way]]:
+    """Find the residual streams that features are weighed against, or why they are not."""
+    shown = "" if options.path is None else "gradients are averages along paths"
+    if not plan.encodes:
+        shown = "tokens are not encoded, which --warn does"
+    ways, reason = warned_ways(subject, writes, shown=shown)
+    if reason and plan.warns:
+        raise ConfigError(f"There is no warning index: {reason}. Leave --warn out.")
+    return replace(plan, no_warning=reason), {} if reason else ways
+
+
+def _tell_cost(
+    corpus: Corpus, placed: Sequence[PlacedDictionary], batch: Batch, stride: int
+) -> None:
+    """Say how long encoding will take, by what the first batch takes at the first dictionary."""
+    x = record_activations(corpus.subject, batch, [placed[0].reads])
+    tokens = x.activations[placed[0].reads.name][batch.valid]
+    dictionary = placed[0].load()
+    start = time.perf_counter()
+    dictionary.encode(tokens.to(dictionary.rows.dtype))
+    num_tokens = sum(-(-len(tokens) // stride) for tokens in corpus.passages.tokens)
+    seconds = (time.perf_counter() - start) / batch.num_tokens * num_tokens
+    widths = [len(each.fidelity.counts) for each in placed]
+    _logger.info(
+        "--warn encodes %s in %s: about %s, besides what a run without it takes.",
+        count(num_tokens, "token"),
+        count(len(placed), "layer"),
+        duration(seconds * sum(widths) / widths[0]),
+    )
+
+
 def _plan(options: SaeConfig) -> FeaturePlan:
     return FeaturePlan(
         splice=options.splice,
@@ -99,4 +152,6 @@ def _plan(options: SaeConfig) -> FeaturePlan:
         absolute="mean_abs" in options.modes,
         stride=options.stride,
         reduction=options.loss_reduction,
+        num_nodes=options.path,
+        warns=options.warn,
     )

@@ -10,6 +10,7 @@ from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError
 from backlight.models.subject import Subject
 from backlight.stats.base import State, prefixed, taken, under
+from backlight.stats.completeness import Completeness
 from backlight.stats.progress import Progress
 from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
 from backlight.surveys.features.measure.features import (
@@ -18,6 +19,7 @@ from backlight.surveys.features.measure.features import (
     SparseFeatures,
 )
 from backlight.surveys.features.measure.placed import PlacedDictionary
+from backlight.surveys.features.measure.warning import FeatureWarnings
 
 
 @final
@@ -30,16 +32,23 @@ class FeatureSurvey:
         num_chunks: How many chunks of the corpus are done.
         num_layers: How many layers of the next chunk are done.
         num_steps: Tokens times layers that are done.
+        completeness: What the paths of the sites add up to; None without paths.
     """
 
-    def __init__(self, plan: FeaturePlan, dictionaries: Sequence[PlacedDictionary]) -> None:
+    def __init__(
+        self,
+        plan: FeaturePlan,
+        dictionaries: Sequence[PlacedDictionary],
+        completeness: Completeness | None = None,
+    ) -> None:
         """Start with nothing seen.
 
         Args:
             plan: What is to be measured.
             dictionaries: The dictionaries, from the first layer to the last.
+            completeness: Of the sites that they write to, if there are paths.
         """
-        self.plan = plan
+        self.plan, self.completeness = plan, completeness
         self.layers = {placed.layer: _nothing(plan, placed) for placed in dictionaries}
         self.num_chunks = self.num_layers = self.num_steps = 0
 
@@ -59,6 +68,8 @@ class FeatureSurvey:
             raise StateError("it is of other layers")
         for layer, features in self.layers.items():
             features.merge(other.layers[layer])
+        for name, part in self._paths().items():
+            part.merge(other._paths()[name])
         self.num_chunks += other.num_chunks
         self.num_steps += other.num_steps
 
@@ -66,7 +77,7 @@ class FeatureSurvey:
         """Return all that was seen as arrays, from which ``restore`` goes on bit by bit."""
         position = np.array([self.num_chunks, self.num_layers, self.num_steps], dtype=np.int64)
         layers = {str(layer): features for layer, features in self.layers.items()}
-        return {"position": position, **prefixed(layers)}
+        return {"position": position, **prefixed({**layers, **self._paths()})}
 
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
@@ -74,6 +85,11 @@ class FeatureSurvey:
         self.num_chunks, self.num_layers, self.num_steps = (int(n) for n in position)
         for layer, features in self.layers.items():
             features.restore(under(str(layer), state))
+        for name, part in self._paths().items():
+            part.restore(under(name, state))
+
+    def _paths(self) -> dict[str, Completeness]:
+        return {} if self.completeness is None else {"completeness": self.completeness}
 
 
 def survey_features(
@@ -113,6 +129,10 @@ def survey_features(
             features = state.layers[placed.layer]
             for seen in observations:
                 features.update(seen, placed)
+                if state.completeness is not None:
+                    assert seen.change is not None, "a path leads to each site"
+                    changes = seen.change.numbers
+                    state.completeness.update(placed.writes.name, changes, seen.batch.passages)
                 state.num_steps += seen.batch.num_tokens
                 yield Progress(num_tokens=seen.batch.num_tokens, resumable=False)
             features.close_chunk(placed)
@@ -126,9 +146,10 @@ def survey_features(
 
 def _nothing(plan: FeaturePlan, placed: PlacedDictionary) -> LayerFeatures:
     num_features, width = len(placed.fidelity.counts), placed.fidelity.widths[1]
+    warnings = None if placed.way is None else FeatureWarnings(num_features)
     if plan.is_dense:
-        return DenseFeatures(plan, num_features, width)
-    return SparseFeatures(plan, num_features)
+        return DenseFeatures(plan, num_features, width, warnings)
+    return SparseFeatures(plan, num_features, warnings)
 
 
 def _chunks(

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from backlight.report.page.paths import path_views
 from backlight.report.page.views import Rows, View
+from backlight.report.wrong import COLUMNS_TOLD, WARNING_COLUMNS, has_warnings
 from backlight.runs.results import Results
 from backlight.surveys.features.page.cloud import every_feature
 from backlight.surveys.features.page.profiles import depth_profile, quality, spread
@@ -25,7 +27,7 @@ def views(results: Results, statistics: Sequence[str] | None = None) -> Iterator
 
     Yields:
         The depth profile if there are several layers; every feature; how values are spread; how
-        well the dictionaries reconstruct; then the tables.
+        well the dictionaries reconstruct; what paths add up to if there are any; then the tables.
 
     Raises:
         ConfigError: If the run has no such statistic.
@@ -37,6 +39,7 @@ def views(results: Results, statistics: Sequence[str] | None = None) -> Iterator
     yield every_feature(shown, statistics)
     yield spread(shown)
     yield from quality(shown)
+    yield from path_views(results)
     yield _largest(tables["top_features"], shown)
     yield Rows(
         title="Layers",
@@ -63,11 +66,14 @@ def _largest(table: Table, shown: Shown) -> Rows:
         if f"{name}_se" in table:
             columns[f"{name}_se"] = "± se"
     columns |= {"frequency": "fires at (share)", "decoder_norm": "decoder norm"}
+    if has_warnings(table):
+        columns |= {name: table.label(name) for name in WARNING_COLUMNS}
     columns["context"] = "where it mattered most"
     return Rows(
         title="Largest features",
         note=f"The {most:,} largest of each layer by {' and by '.join(map(_words, shown.modes))}, "
-        f"{shown.averaged}. In guillemets: the token at which the feature mattered most.",
+        f"{shown.averaged}. In guillemets: the token at which the feature mattered most."
+        + (f" {COLUMNS_TOLD}" if has_warnings(table) else ""),
         table=Table(
             name=table.name,
             columns={name: column[order] for name, column in table.items()},

@@ -19,6 +19,10 @@ _KNOWN = {
     "frequency": "fires at (share of tokens)",
     "sign_consistency": "sign consistency (|mean| / mean abs)",
     "decoder_norm": "norm of the decoder's row",
+    "relative_size": "relative size",
+    "predicted_change": "predicted change (nats)",
+    "warning_index": "warning index (1/nat)",
+    "likely_wrong": "likely wrong (1)",
 }
 
 

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.account import corpus_lines
 from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
+from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.driver.words.sentences import ordinal
+from backlight.surveys.driver.words.warning import EXPLAINED, EXPLAINED_BRIEFLY, mark_columns
 from backlight.surveys.features.options import SaeConfig
 from backlight.surveys.features.printed.summary import named
 
@@ -30,18 +32,24 @@ def brief(options: SaeConfig, results: Results) -> Iterator[Shown | str]:
     mode = modes_of(results.config)[0]
     features, layers = results.tables["top_features"], results.tables["layers"]
     heading = mode.replace("_", " ")
+    most = largest(features, mode, _MOST_ROWS)
+    marks = mark_columns(most)
     yield Shown(
-        table=largest(features, mode, _MOST_ROWS),
+        table=most,
         columns=[
             Column("largest", cell=lambda table, row: named(table)[row]),
             Column(f"{heading} ± se ({layers.units[mode]})", cell=sure_number(mode)),
             Column("fires at", cell=percent("frequency")),
+            *marks,
             Column("where it mattered most", "context", wraps=True),
         ],
     )
     if layers.num_rows > 1:
         yield Shown(table=largest(layers, mode, _MOST_ROWS), columns=_layer_columns(results))
-    yield " ".join(_notes(options, results))
+    yield from path_table(results)
+    is_told = options.aggregate_by == "grad_x_act"  # in the summary
+    explained = [EXPLAINED_BRIEFLY] if marks and not is_told else []
+    yield " ".join([*explained, *_notes(options, results)])
 
 
 def _layer_columns(results: Results) -> list[Column]:
@@ -61,17 +69,18 @@ def _layer_columns(results: Results) -> list[Column]:
 
 
 def tables(options: SaeConfig, results: Results) -> Iterator[Shown]:
-    """Show the layers, then the features that matter most.
+    """Show the layers, then the features that matter most, then what paths add up to.
 
     Args:
         options: The options of the run.
         results: What was found.
 
     Yields:
-        The two tables.
+        The tables.
     """
     yield _layers(options, results)
     yield _largest(options, results)
+    yield from whole_path_table(results)
 
 
 def _layers(options: SaeConfig, results: Results) -> Shown:
@@ -103,7 +112,9 @@ def _layers(options: SaeConfig, results: Results) -> Shown:
     return Shown(
         table=table,
         columns=columns,
-        title=f"{options.model_name}: {_WORDS[options.aggregate_by]} ({unit}){how}",
+        title=titled(
+            f"{options.model_name}: {_WORDS[options.aggregate_by]} ({unit}){how}", results.config
+        ),
         caption=_caption(options, results),
     )
 
@@ -114,16 +125,20 @@ def _largest(options: SaeConfig, results: Results) -> Shown:
     num_layers = results.tables["layers"].num_rows
     each = max(1, _NUM_TOLD // num_layers)
     name = mode.replace("_", " ")
+    shown = table.select(table[f"rank_{mode}"] <= each)
+    marks = mark_columns(shown)
     return Shown(
-        table=table.select(table[f"rank_{mode}"] <= each),
+        table=shown,
         columns=[
             Column("layer", "layer"),
             Column("feature", "feature"),
             Column(name, mode, ".3e"),
             Column("± se of mean" if mode == "rms" else "± se", error, ".3e"),
             Column("fires at", cell=percent("frequency")),
+            *marks,
             Column("where it mattered most", "context"),
         ],
+        caption=EXPLAINED if marks else "",
         title=f"Features of the largest {name}" + f", {each} of each layer" * (num_layers > 1),
     )
 
@@ -155,6 +170,7 @@ def _notes(options: SaeConfig, results: Results) -> list[str]:
         lines.append(
             f"Their dictionaries reconstruct poorly (why: manifest.json): layers {', '.join(poor)}."
         )
+    lines += path_notes(results)
     return [*lines, *aggregation_notes(options.power, options.normalize)]
 
 

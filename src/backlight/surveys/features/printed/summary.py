@@ -7,15 +7,23 @@ import numpy as np
 from backlight.report.intervals import NORMAL_95
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.aggregation import STATISTICS, modes_of
+from backlight.surveys.driver.words.path import along, num_nodes_of
 from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
 from backlight.surveys.driver.words.sentences import how_sure, name, share, text_of, told, unit
+from backlight.surveys.driver.words.warning import warning_sentence
 from backlight.tables import Table
 
+_MOST_WARNED = 12  # as many as are printed
 _ASKED = {
     "gradients": "The gradient of the loss by {features}, how strongly the loss reacts to them,",
     "values": "How strongly {features} fires",
     "grad_x_act": "Gradient times activation of {features}, to first order how much of the loss "
     "hangs on each,",
+}
+_ALONG = {
+    "gradients": "The gradient of the loss by {features}, {along},",
+    "grad_x_act": "How much of the loss hangs on {features}, by the gradient {along} times the "
+    "activation,",
 }
 _FOUND = {"gradients": "gradient", "values": "activation", "grad_x_act": "product"}
 _NOTHING = {
@@ -31,12 +39,22 @@ def summary(results: Results) -> Sequence[str]:
         results: What was found, also if it was read back from disk.
 
     Returns:
-        At most three sentences.
+        Three paragraphs at most; the last one is of how sure all this is.
     """
     features = _features(results)
     if not features or features[0].value == 0:
         return (_asked(results), _NOTHING[bool(features)])
-    return (_asked(results), _found(results, features[0]), _sure(results, features))
+    sure = " ".join(filter(None, [_sure(results, features), _warned(results)]))
+    return (_asked(results), _found(results, features[0]), sure)
+
+
+def _warned(results: Results) -> str:
+    """Say how many of the largest products are likely wrong as predictions."""
+    if results.config["aggregate_by"] != "grad_x_act":
+        return ""
+    mode = modes_of(results.config)[0]
+    shown = largest(results.tables["top_features"], mode, _MOST_WARNED)
+    return warning_sentence(shown, "feature")
 
 
 def named(table: Table) -> list[str]:
@@ -56,7 +74,9 @@ def _asked(results: Results) -> str:
     many = layers.num_rows > 1
     features = f"each of the {layers['num_dimensions'].sum():,} features of "
     features += f"{layers.num_rows} dictionaries" if many else "a dictionary"
-    what = _ASKED[config["aggregate_by"]].format(features=features)
+    asked = _ASKED if num_nodes_of(config) is None else _ALONG
+    grows = "reconstruction" if config["splice"] == "replace" else "site"
+    what = asked[config["aggregate_by"]].format(features=features, along=along(config, what=grows))
     stride = config["position_stride"] or (4 if config["splice"] == "replace" else 1)
     text = text_of(
         config, int(layers["num_tokens"][0]), int(layers["num_sequences"][0]), stride=stride

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from backlight.report.colours import DIVERGING, SEQUENTIAL, around_one
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.report.maps import LEAST, add_bar, colour_cells, name_ticks
+from backlight.report.wrong import COLUMN, MEANING
 from backlight.surveys.flow.drawn.grids import Grid, heads_by_layer, layers_by_distance
 from backlight.tables import Table
 
@@ -69,6 +70,38 @@ def draw_heads(table: Table, *, subtitle: str) -> Figure:
             xlabel="layer" if place >= len(grids) - columns else "",
             ylabel="" if place % columns else "head",
         )
+    return figure
+
+
+def draw_ablation(table: Table, *, subtitle: str) -> Figure:
+    """Draw what the gradient predicts of setting each head to zero, with dots where likely wrong.
+
+    Args:
+        table: The table of heads, with the columns of the warning index.
+        subtitle: What was measured.
+
+    Returns:
+        The figure.
+    """
+    grid = heads_by_layer(table, "predicted_change")
+    rows, columns = np.nonzero(heads_by_layer(table, COLUMN).values == 1)
+    num_heads, num_layers = grid.values.shape
+    figure = figure_with_text(
+        float(np.clip(2 * _CELL * num_layers + 1.5, 6, 13)),
+        float(np.clip(1.5 * _CELL * num_heads + 1.0, 2.2, 8)),
+        title="Change of the loss without each head, as the gradient predicts it",
+        subtitle=subtitle,
+        caption=[
+            "To first order, setting a head's output to zero at all tokens; red: the loss rises.",
+            *([f"Dot, likely wrong: {MEANING}"] if len(rows) else []),
+        ],
+    )
+    axes = figure.subplots()
+    known = np.abs(grid.values[np.isfinite(grid.values)])
+    most = float(np.quantile(known, 0.98)) or 1.0  # one head can be far larger than all others
+    _draw_grid(figure, axes, grid, Normalize(-most, most), DIVERGING)
+    axes.scatter(columns, rows, s=5, color="black", gid=COLUMN)
+    axes.set(xlabel="layer", ylabel="head", title=table.label("predicted_change"))
     return figure
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from functools import cache, partial
 
 from backlight.report.drawing import Drawing
+from backlight.report.wrong import has_warnings
 from backlight.runs.results import Results
-from backlight.surveys.flow.figures.attention import draw_distances, draw_heads
+from backlight.surveys.flow.figures.attention import draw_ablation, draw_distances, draw_heads
 from backlight.surveys.flow.figures.depth import draw_depth_profile, draw_residual
 from backlight.surveys.flow.figures.drawing.picture import draw_picture
 from backlight.surveys.flow.figures.norms import draw_norms
@@ -39,5 +40,8 @@ def draw(results: Results) -> Iterator[Drawing]:
     if "attention" in tables:
         heads = partial(draw_heads, tables["attention"], subtitle=about)
         yield Drawing(name="attention_heads.png", make=heads)
+        if has_warnings(tables["attention"]):
+            ablation = partial(draw_ablation, tables["attention"], subtitle=about)
+            yield Drawing(name="attention_ablation.png", make=ablation)
         distances = partial(draw_distances, tables["attention_distance"], subtitle=about)
         yield Drawing(name="attention_distance.png", make=distances)

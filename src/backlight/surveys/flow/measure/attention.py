@@ -12,9 +12,13 @@ from backlight.decompose.attention import AttentionGradient, attention_backward
 from backlight.decompose.attention_blocks import AttentionRule
 from backlight.decompose.attention_sums import AttentionSums
 from backlight.decompose.distance import NUM_BINS
+from backlight.decompose.precision import at_least_single, wide
+from backlight.decompose.relative import head_grams, head_sizes
 from backlight.decompose.visibility import Visibility
 from backlight.models.subject import AttentionCall, Subject
+from backlight.stats.first_order import FirstOrder
 from backlight.stats.ratio import Fraction, NamedRatios
+from backlight.surveys.driver.relative import needed_norms, ways_of, weights_on
 from backlight.surveys.flow.measure.view import View
 
 _NAMES = (
@@ -34,6 +38,8 @@ class AttentionView(View):
         heads: How many heads each layer has.
         ratios: What was measured of each head.
         distances: Each head's share of the scores' gradient, and of pairs, by distance.
+        warnings: How far first-order predictions of setting a head to zero can be believed, by
+            layer, where the residual stream is known.
     """
 
     def __init__(self, subject: Subject, layers: Sequence[int]) -> None:
@@ -54,7 +60,17 @@ class AttentionView(View):
         num_heads = sum(self.heads.values())
         self.ratios = NamedRatios(_NAMES, num_heads)
         self.distances = NamedRatios(_DISTANCES, num_heads * NUM_BINS)
-        super().__init__(parts={"ratios": self.ratios, "distances": self.distances})
+        ways, self.no_warning = ways_of(subject, self.sites)
+        self._ways = {
+            layer: ways[site.name]
+            for layer, site in zip(layers, self.sites, strict=True)
+            if site.name in ways
+        }
+        self.kept, self.norms = set(ways), needed_norms(ways.values())
+        self.warnings = {layer: FirstOrder(self.heads[layer]) for layer in self._ways}
+        self._grams: dict[int, Tensor] = {}
+        warnings = {f"warnings_{layer}": part for layer, part in self.warnings.items()}
+        super().__init__(parts={"ratios": self.ratios, "distances": self.distances, **warnings})
 
     def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:
         """Take in a batch.
@@ -68,6 +84,26 @@ class AttentionView(View):
         ]
         self.ratios.update(_side_by_side([sums.fractions() for sums in found]))
         self.distances.update(_side_by_side([_distances(sums) for sums in found]))
+        for layer, warnings in self.warnings.items():
+            sizes, products = self._of_heads(tape, layer)
+            warnings.update(
+                sizes,
+                products,
+                num_tokens=tape.batch.num_tokens,
+                num_passages=len(tape.batch.passages),
+            )
+
+    def _of_heads(self, tape: Tape, layer: int) -> tuple[Tensor, Tensor]:
+        """Add up a batch's relative sizes of heads, and their gradients times activations."""
+        way, num_heads = self._ways[layer], self.heads[layer]
+        z = at_least_single(tape.activations[way.site.name])
+        if layer not in self._grams:
+            self._grams[layer] = head_grams(z.shape[-1], num_heads, way.through, z)
+        weights = weights_on(tape, way)
+        sizes = weights.flatten() @ head_sizes(z, self._grams[layer]).flatten(0, 1)
+        gradient = at_least_single(tape.gradients[way.site.name])
+        products = wide((gradient * z).sum(dim=1)).sum(dim=0)
+        return sizes, products.unflatten(0, (num_heads, -1)).sum(dim=1)
 
 
 def attention_gradient(tape: Tape, layer: int, call: AttentionCall) -> AttentionGradient:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -9,12 +10,15 @@ from torch import Tensor
 
 from backlight.capture.tape import Tape
 from backlight.decompose.norm import split_layer_norm_gradient, split_rms_norm_gradient
-from backlight.decompose.precision import at_least_single
+from backlight.decompose.precision import at_least_single, wide
+from backlight.decompose.relative import whole_sizes
 from backlight.decompose.residual import ResidualPaths
 from backlight.errors import UnsupportedSiteError
 from backlight.models.norms import NormPlace, norm_places
 from backlight.models.sites import Site
+from backlight.models.streams import Way
 from backlight.models.subject import Subject
+from backlight.surveys.driver.relative import weights_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,7 @@ class Half:
         name: ``attention``, ``mlp``, or ``block`` for both of a parallel block.
         behind: The stream behind the addition, y.
         entries: Where f begins: all of it returns through these sites together.
+        terms: What f adds, behind post-norms and multipliers; of a parallel block both, their sum.
         norm: The norm before the entries, if they stand behind one that f shares with others.
     """
 
@@ -36,12 +41,30 @@ class Half:
     name: str
     behind: Site
     entries: tuple[Site, ...]
+    terms: tuple[Site, ...]
     norm: NormPlace | None = None
 
     @property
     def sites(self) -> list[Site]:
         """Where gradients are needed."""
         return [self.behind, *self.entries, *([self.norm.entry] if self.norm else [])]
+
+    def removed(self, tape: Tape, way: Way) -> tuple[Tensor, Tensor]:
+        """Add up, over a batch, how large f is beside y, and gradient times f.
+
+        Args:
+            tape: With the gradient behind the addition, which is that at each of the terms; with
+                the terms, and each token's norm behind the addition.
+            way: That of the first of the terms to y.
+
+        Returns:
+            The sum over tokens of ``|f| / |y|``, and that of gradient times f.
+        """
+        term = torch.stack([at_least_single(tape.activations[s.name]) for s in self.terms])
+        term = term.sum(dim=0)
+        size = (whole_sizes(term, way.through) * weights_on(tape, way)).sum()
+        gradient = at_least_single(tape.gradients[self.behind.name])
+        return wide(size), wide(torch.linalg.vecdot(gradient, term)).sum()
 
     def paths(self, tape: Tape) -> ResidualPaths:
         """Read both paths off a tape.
@@ -96,29 +119,32 @@ def _of_layer(subject: Subject, layer: int) -> tuple[Half, ...]:
         behind = ("resid.mid", "resid.post")
         attention = "norm1.in" if "norm1.in" in sites else "attn.in"
         mlp = "norm2.in" if "norm2.in" in sites else "mlp.in"
-    return (
-        Half(layer=layer, name="attention", behind=sites[behind[0]], entries=(sites[attention],)),
-        Half(layer=layer, name="mlp", behind=sites[behind[1]], entries=(sites[mlp],)),
+    entries, terms = (sites[attention], sites[mlp]), _terms(sites)
+    return tuple(
+        Half(layer=layer, name=name, behind=sites[y], entries=(entry,), terms=(term,))
+        for name, y, entry, term in zip(("attention", "mlp"), behind, entries, terms, strict=True)
     )
+
+
+def _terms(sites: Mapping[str, Site]) -> tuple[Site, Site]:
+    return sites["attn.contribution"], sites["mlp.contribution"]
 
 
 def _parallel(subject: Subject, layer: int, sites: Mapping[str, Site]) -> tuple[Half, ...]:
     behind, first, second = sites["resid.post"], sites["norm1.in"], sites.get("norm2.in")
+    half, terms = partial(Half, layer=layer, behind=behind), _terms(sites)
     if second is not None:
         return (
-            Half(layer=layer, name="block", behind=behind, entries=(first, second)),
-            Half(layer=layer, name="attention", behind=behind, entries=(first,)),
-            Half(layer=layer, name="mlp", behind=behind, entries=(second,)),
+            half(name="block", entries=(first, second), terms=terms),
+            half(name="attention", entries=(first,), terms=terms[:1]),
+            half(name="mlp", entries=(second,), terms=terms[1:]),
         )
     # Backward, a norm is linear: what each reader of its output sends back can go through alone.
     norm = next(place for place in norm_places(subject, [layer]) if place.name == "norm1")
-    apart = {"attention": sites["attn.in"], "mlp": sites["mlp.in"]}
     return (
-        Half(layer=layer, name="block", behind=behind, entries=(first,)),
-        *(
-            Half(layer=layer, name=name, behind=behind, entries=(site,), norm=norm)
-            for name, site in apart.items()
-        ),
+        half(name="block", entries=(first,), terms=terms),
+        half(name="attention", entries=(sites["attn.in"],), terms=terms[:1], norm=norm),
+        half(name="mlp", entries=(sites["mlp.in"],), terms=terms[1:], norm=norm),
     )
 
 

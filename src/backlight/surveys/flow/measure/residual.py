@@ -15,7 +15,9 @@ from backlight.models.sites import Site
 from backlight.models.subject import AttentionCall, Subject
 from backlight.stats.base import Sums
 from backlight.stats.bootstrap import PoissonBootstrap
+from backlight.stats.first_order import FirstOrder
 from backlight.stats.ratio import NamedRatios
+from backlight.surveys.driver.relative import needed_norms, ways_of
 from backlight.surveys.flow.measure.halves import halves_of
 from backlight.surveys.flow.measure.view import View
 
@@ -33,6 +35,7 @@ class ResidualView(View):
         halves: The additions; the inputs of norms that two branches share must be kept.
         ratios: What was measured of each addition.
         depth: The gradient along depth.
+        warnings: How far first-order predictions of leaving a branch out can be believed.
     """
 
     def __init__(self, subject: Subject, layers: Sequence[int]) -> None:
@@ -48,9 +51,17 @@ class ResidualView(View):
         self.halves = halves_of(subject, layers)
         self.ratios = NamedRatios(_NAMES, len(self.halves))
         self.depth = DepthProfile(subject)
-        super().__init__(parts={"ratios": self.ratios, "depth": self.depth})
-        self.sites = [*(site for half in self.halves for site in half.sites), *self.depth.sites]
+        self.warnings = FirstOrder(len(self.halves))
+        parts = {"ratios": self.ratios, "depth": self.depth, "warnings": self.warnings}
+        super().__init__(parts=parts)
+        terms = [site for half in self.halves for site in half.terms]
+        self._ways, self.no_warning = ways_of(subject, terms)
+        assert not self.no_warning, "the wiring is known"
+        sites = [site for half in self.halves for site in half.sites]
+        self.sites = [*sites, *terms, *self.depth.sites]
+        self.norms = needed_norms(self._ways.values())
         self.kept = {half.norm.entry.name for half in self.halves if half.norm is not None}
+        self.kept |= set(self._ways)
 
     def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:
         """Take in a batch.
@@ -63,6 +74,14 @@ class ResidualView(View):
         found = [sum_paths(half.paths(tape), tape.batch.valid) for half in self.halves]
         self.ratios.update(_fractions(found))
         self.depth.update(tape)
+        removed = [half.removed(tape, self._ways[half.terms[0].name]) for half in self.halves]
+        sizes, products = (torch.stack(sums) for sums in zip(*removed, strict=True))
+        self.warnings.update(
+            sizes,
+            products,
+            num_tokens=tape.batch.num_tokens,
+            num_passages=len(tape.batch.passages),
+        )
 
 
 def _fractions(found: Sequence[PathSums]) -> dict[str, tuple[Tensor, Tensor]]:

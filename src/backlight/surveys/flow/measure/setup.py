@@ -3,7 +3,7 @@
 import logging
 from functools import partial
 
-from backlight.errors import UnsupportedSiteError
+from backlight.errors import ConfigError, UnsupportedSiteError
 from backlight.models.sites import format_layers, parse_layers
 from backlight.models.subject import Subject
 from backlight.surveys.driver.measurement import Measurement
@@ -33,7 +33,14 @@ def prepare(options: FlowConfig, opening: Opening) -> FlowMeasurement:
 
     Raises:
         UnsupportedSiteError: If the model has none of the views, or not the one that was named.
+        ConfigError: If gradients are to go back by another rule than the derivative.
     """
+    if options.backward != "true":
+        raise ConfigError(
+            "flow computes again, from its formulas, what norms and attention do to the true "
+            f"gradient, which the rule {options.backward} does not give. Use --backward true; "
+            "layers, sae and tokens take the rule."
+        )
     corpus = opening.corpus()
     layers = parse_layers(options.layers, corpus.subject.num_layers)
     state, left_out = _views(options, corpus.subject, layers)

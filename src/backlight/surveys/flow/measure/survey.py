@@ -87,13 +87,19 @@ def survey_flow(
     views = list(state.views.values())
     sites = list({site.name: site for view in views for site in view.sites}.values())
     layers = [layer for view in views for layer in view.attention_layers]
+    norms = list({site.name: site for view in views for site in view.norms}.values())
     nothing: dict[int, AttentionCall] = {}
     for members in batches[state.loss.num_batches :]:
         batch = Batch.of(passages, members).to(subject.device)
         kept = {name for view in views for name in view.kept}
         with keeping_attention(subject, layers) if layers else nullcontext(nothing) as calls:
             tape = record(
-                subject, batch, sites, objective=NextToken(reduction), keep_activations=kept
+                subject,
+                batch,
+                sites,
+                objective=NextToken(reduction),
+                keep_activations=kept,
+                norms=norms,
             )
         for site in sites:
             check_finite(tape.gradients[site.name], site.name, batch, "gradients")

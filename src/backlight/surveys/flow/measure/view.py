@@ -15,12 +15,16 @@ class View(Sums, ABC):
     Attributes:
         sites: Where a tape must have gradients.
         kept: At which of these sites the next tape must have activations too.
+        norms: At which sites a tape must have the tokens' norms.
         attention_layers: Of which layers what attends must be kept.
+        no_warning: Why predictions of setting its units to zero are not weighed; empty if they are.
     """
 
     sites: Sequence[Site]
     kept: Collection[str] = ()
+    norms: Sequence[Site] = ()
     attention_layers: Sequence[int] = ()
+    no_warning: str = ""
 
     @abstractmethod
     def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:

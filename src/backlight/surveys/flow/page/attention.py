@@ -1,8 +1,10 @@
 """What attention does to the gradient: maps of heads and layers, and of token distances."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backlight.report.page.views import CellMap, Cells, Choice, Numbers, Scale
+from backlight.report.wrong import COLUMN, COLUMNS_TOLD, has_warnings
 from backlight.surveys.flow.drawn.grids import Grid, heads_by_layer, layers_by_distance
 from backlight.tables import Table
 
@@ -24,6 +26,12 @@ _MEASURES: dict[str, tuple[str, Scale]] = {
     "q_norm": ("gradient norm at queries", "log"),
     "k_norm": ("gradient norm at keys", "log"),
 }
+_WARNINGS: dict[str, tuple[str, Scale]] = {
+    "predicted_change": ("predicted change without the head", "signed"),
+    "relative_size": ("relative size", "log"),
+    "warning_index": ("warning index", "log"),
+}
+_ALL = {**_MEASURES, **_WARNINGS}
 _MEAN = "mean over heads"
 
 
@@ -37,6 +45,10 @@ def head_map(table: Table) -> CellMap:
         The maps; a sink that no head has is not among them.
     """
     names = [name for name in _MEASURES if name != "sink_weight" or table[name].any()]
+    told = ""
+    if has_warnings(table):
+        names += _WARNINGS
+        told = f" {COLUMNS_TOLD} Those have a dot."
     grids = [heads_by_layer(table, name) for name in names]
     return CellMap(
         title="What attention does to the gradient, head by head",
@@ -46,18 +58,20 @@ def head_map(table: Table) -> CellMap:
         "two visible keys, its Jacobian has a trace below 0.01). Energy at queries and keys: over "
         "that at queries, keys and values. First token: its share of the gradient's energy, and "
         "its mean weight. Norms: root mean square over tokens. \u00b1: standard error, clustered "
-        "by passage. Grey: no value.",
+        f"by passage. Grey: no value.{told}",
         rows=grids[0].rows,
         row_label="head",
         column_label="layer",
-        choices=[Choice(label="Measure", options=[_MEASURES[name][0] for name in names])],
+        choices=[Choice(label="Measure", options=[_ALL[name][0] for name in names])],
+        reasons=["likely wrong"],
         maps={
             (place,): Cells(
                 values=grid.values,
-                errors=heads_by_layer(table, f"{name}_se").values,
+                errors=_errors(table, f"{name}_se"),
                 label=_label(table, name),
-                scale=_MEASURES[name][1],
+                scale=_ALL[name][1],
                 columns=grid.columns,
+                marks=_dots(table) if name in _WARNINGS else None,
             )
             for place, (name, grid) in enumerate(zip(names, grids, strict=True))
         },
@@ -136,6 +150,15 @@ def _placed(grid: Grid, whole: Grid) -> Numbers:
     return values
 
 
+def _errors(table: Table, name: str) -> Numbers | None:
+    return heads_by_layer(table, name).values if name in table else None
+
+
+def _dots(table: Table) -> NDArray[np.int64]:
+    """Mark the heads whose predictions are likely wrong."""
+    return -(heads_by_layer(table, COLUMN).values == 1).astype(np.int64)
+
+
 def _label(table: Table, name: str) -> str:
-    unit = table.units.get(name) if name.endswith("_norm") else None
-    return f"{_MEASURES[name][0]} ({unit})" if unit else _MEASURES[name][0]
+    unit = table.units.get(name) if name.endswith("_norm") or name in _WARNINGS else None
+    return f"{_ALL[name][0]} ({unit})" if unit else _ALL[name][0]

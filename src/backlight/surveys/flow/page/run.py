@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from backlight.report.page.views import Paragraph, Prose, Rows, View
+from backlight.report.wrong import COLUMNS_TOLD, has_warnings
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.account import tell_account
 from backlight.surveys.flow.page.attention import distance_map, head_map
@@ -60,7 +61,8 @@ def views(results: Results) -> Iterator[View]:
     yield from _left_out(results)
     for name, (title, note) in _ROWS.items():
         if name in tables:
-            yield Rows(title=title, note=note, table=tables[name])
+            told = f" {COLUMNS_TOLD}" if has_warnings(tables[name]) else ""
+            yield Rows(title=title, note=f"{note}{told}", table=tables[name])
 
 
 def _show_residual(tables: Mapping[str, Table]) -> Iterator[View]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from backlight.report.wrong import COLUMN, MEANING, is_wrong
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.account import corpus_lines
 from backlight.surveys.driver.words.printing import (
@@ -15,6 +16,7 @@ from backlight.surveys.driver.words.printing import (
     whole,
 )
 from backlight.surveys.driver.words.ranking import largest
+from backlight.surveys.driver.words.warning import EXPLAINED, EXPLAINED_BRIEFLY, mark_columns
 from backlight.surveys.flow.options import FlowConfig
 from backlight.surveys.flow.printed.summary import half_name, head_name, norm_name
 from backlight.tables import Table
@@ -32,6 +34,8 @@ _MEANS = (
 )
 """Heading and column of what is averaged over heads, and whether it is a share."""
 
+_WRONG = ("wrong", COLUMN, True)
+
 
 def brief(options: FlowConfig, results: Results) -> Iterator[Shown | str]:
     """Show what stands out in each view.
@@ -44,13 +48,16 @@ def brief(options: FlowConfig, results: Results) -> Iterator[Shown | str]:
         A small table for each view, and what a reader of them must know.
     """
     tables = results.tables
+    shown: list[Shown] = []
     if "residual" in tables:
-        yield _through_most(tables["residual"])
+        shown.append(_through_most(tables["residual"]))
     if "attention" in tables:
-        yield _largest_heads(tables["attention"])
+        shown.append(_largest_heads(tables["attention"]))
     if "norms" in tables:
-        yield _most_removed(tables["norms"])
-    yield " ".join([*_left_out(results), *corpus_lines(options, results.metadata)])
+        shown.append(_most_removed(tables["norms"]))
+    yield from shown
+    explained = [EXPLAINED_BRIEFLY] if any(is_wrong(each.table).any() for each in shown) else []
+    yield " ".join([*explained, *_left_out(results), *corpus_lines(options, results.metadata)])
 
 
 def _left_out(results: Results) -> list[str]:
@@ -59,26 +66,30 @@ def _left_out(results: Results) -> list[str]:
 
 
 def _through_most(table: Table) -> Shown:
+    most = largest(table, "transform_share", _MOST_ROWS)
     return Shown(
-        table=largest(table, "transform_share", _MOST_ROWS),
+        table=most,
         columns=[
             Column("most comes through", cell=half_name),
             Column("share ± se", cell=sure_number("transform_share")),
             Column(f"through ({table.units['transform_norm']})", "transform_norm", ".3g"),
             Column("around", "direct_norm", ".3g"),
             Column("growth ± se", cell=sure_number("growth")),
+            *mark_columns(most),
         ],
     )
 
 
 def _largest_heads(table: Table) -> Shown:
+    most = largest(table, "z_norm", _MOST_ROWS)
     return Shown(
-        table=largest(table, "z_norm", _MOST_ROWS),
+        table=most,
         columns=[
             Column("largest gradient at", cell=head_name),
             Column(f"norm ± se ({table.units['z_norm']})", cell=sure_number("z_norm")),
             Column("by queries and keys", cell=percent("query_key_share")),
             Column("at the first token", cell=percent("first_scores_share")),
+            *mark_columns(most),
         ],
     )
 
@@ -124,7 +135,8 @@ def _residual(table: Table) -> Shown:
         f"({table.units['direct_norm']})",
         caption="direct: dL/dy, the way around; transform: dL/dx - dL/dy, the way through; share: "
         "of the transform in the sum of both norms' squares; cosine: between the two; growth: norm "
-        "at the block's input over that at its output.",
+        "at the block's input over that at its output."
+        + (f" {EXPLAINED}" if is_wrong(table).any() else ""),
         columns=[
             Column("layer", "layer"),
             Column("half", "half"),
@@ -134,6 +146,7 @@ def _residual(table: Table) -> Shown:
             Column("± se", "transform_share_se", ".3f"),
             Column("cosine", "cosine", "+.3f"),
             Column("growth", "growth", ".3f"),
+            *mark_columns(table),
         ],
     )
 
@@ -175,7 +188,8 @@ def _attention(table: Table) -> Shown:
     """Show the average over the heads of each layer."""
     layers = np.unique(table["layer"])
     heads = {layer: table.select(table["layer"] == layer) for layer in layers}
-    names = [name for _, name, _ in _MEANS]
+    means = [*_MEANS, *([_WRONG] if is_wrong(table).any() else [])]
+    names = [name for _, name, _ in means]
     by_layer = Table(
         name="attention",
         columns={
@@ -190,13 +204,15 @@ def _attention(table: Table) -> Shown:
         caption="shrink: norm of the gradient at scores over that at weights, beside 1/n of an "
         "even row; saturated: rows whose softmax passes hardly anything; q and k: their share of "
         "the gradient's energy, the rest is the values'; first: part of the scores' gradient at "
-        "the first token. By head: tables/attention.csv.",
+        "the first token"
+        + (f"; wrong: heads that are likely wrong: {MEANING}" if len(means) > len(_MEANS) else ".")
+        + " By head: tables/attention.csv.",
         columns=[
             Column("layer", cell=whole("layer")),
             Column("heads", "heads"),
             *(
                 Column(heading, cell=percent(name)) if share else Column(heading, name, ".3g")
-                for heading, name, share in _MEANS
+                for heading, name, share in means
             ),
         ],
     )

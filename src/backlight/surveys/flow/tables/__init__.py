@@ -1,9 +1,12 @@
 """Tables of a survey of the gradient's flow: each view has its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from backlight.stats.first_order import Weighing
 from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.relative import reason_note
 from backlight.surveys.flow.measure import FlowMeasurement
 from backlight.surveys.flow.measure.survey import Flow, ViewName
 from backlight.surveys.flow.options import FlowConfig
@@ -11,12 +14,6 @@ from backlight.surveys.flow.tables.attention import attention_tables
 from backlight.surveys.flow.tables.norms import norm_tables
 from backlight.surveys.flow.tables.residual import residual_tables
 from backlight.tables import Table
-
-_TABLES: Mapping[ViewName, Callable[[Any], Sequence[Table]]] = {
-    "norms": norm_tables,
-    "attention": attention_tables,
-    "residual": residual_tables,
-}
 
 
 def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
@@ -29,15 +26,16 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
     Returns:
         The tables of the views, and their columns of numbers as arrays by ``{table}/{column}``.
     """
-    del options  # they are in the run's config
     state, passages = measurement.state, measurement.corpus.passages
-    tables = flow_tables(state)
+    views = state.views.values()
+    tables = flow_tables(state, options.loss_reduction)
     metadata = {
         "loss_nats_per_token": state.loss.nats_per_token,
         "num_tokens": passages.num_tokens,
         "num_passages": len(passages.tokens),
         "text": passages.account(),
         **({"left_out": measurement.plan} if measurement.plan else {}),
+        **reason_note(next((view.no_warning for view in views if view.no_warning), "")),
         **measurement.corpus.subject.note,
     }
     return Findings(
@@ -53,6 +51,11 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
     )
 
 
-def flow_tables(state: Flow) -> list[Table]:
-    """Tabulate what was seen, view after view."""
-    return [table for name, view in state.views.items() for table in _TABLES[name](view)]
+def flow_tables(state: Flow, weighing: Weighing = "sequence_mean") -> list[Table]:
+    """Tabulate what was seen, view after view; predicted changes are averaged by the reduction."""
+    tables: dict[ViewName, Callable[[Any], Sequence[Table]]] = {
+        "norms": norm_tables,
+        "attention": partial(attention_tables, weighing=weighing),
+        "residual": partial(residual_tables, weighing=weighing),
+    }
+    return [table for name, view in state.views.items() for table in tables[name](view)]

@@ -5,18 +5,23 @@ from collections.abc import Mapping
 import numpy as np
 
 from backlight.decompose.distance import NUM_BINS, distance_bins
+from backlight.stats.first_order import Weighing, unknown
 from backlight.stats.ratio import RatioResult
 from backlight.surveys.flow.measure.attention import AttentionView
+from backlight.surveys.flow.tables.warning import with_warnings
 from backlight.tables import Column, Table
 
 _PLAIN_LEVELS = ("even_shrink", "even_entropy", "even_largest")
 
 
-def attention_tables(view: AttentionView) -> tuple[Table, Table]:
+def attention_tables(
+    view: AttentionView, weighing: Weighing = "sequence_mean"
+) -> tuple[Table, Table]:
     """Tabulate the heads, and the gradient at their scores by distance.
 
     Args:
         view: What was measured.
+        weighing: What predicted changes are averaged over.
 
     Returns:
         ``attention`` and ``attention_distance``.
@@ -26,8 +31,12 @@ def attention_tables(view: AttentionView) -> tuple[Table, Table]:
         "layer": np.repeat(list(view.heads), numbers),
         "head": np.concatenate([np.arange(number) for number in numbers]),
     }
+    parts = [
+        view.warnings[layer].result(weighing) if layer in view.warnings else unknown(number)
+        for layer, number in view.heads.items()
+    ]
     return (
-        _head_table(heads, view.ratios.result()),
+        with_warnings(_head_table(heads, view.ratios.result()), parts),
         _distance_table(heads, view.distances.result()),
     )
 

@@ -8,25 +8,28 @@ from numpy.typing import NDArray
 
 from backlight.decompose.depth import DepthSlope, depth_slope
 from backlight.decompose.distance import NUM_BINS, distance_bins
+from backlight.stats.first_order import Weighing
 from backlight.stats.ratio import RatioResult
 from backlight.surveys.flow.measure.residual import DepthProfile, ResidualView
+from backlight.surveys.flow.tables.warning import with_warnings
 from backlight.tables import Column, Table
 
 _ROOTS = ("direct_norm", "transform_norm", "input_norm", "growth")
 _UNITS: Mapping[str, str] = dict.fromkeys(("gradient_norm", "gradient_norm_se"), "nats/unit")
 
 
-def residual_tables(view: ResidualView) -> tuple[Table, ...]:
+def residual_tables(view: ResidualView, weighing: Weighing = "sequence_mean") -> tuple[Table, ...]:
     """Tabulate the paths, and the gradient along depth.
 
     Args:
         view: What was measured.
+        weighing: What predicted changes are averaged over.
 
     Returns:
         ``residual``, ``depth``, ``depth_by_position`` and ``depth_slope``.
     """
     return (
-        _path_table(view),
+        with_warnings(_path_table(view), [view.warnings.result(weighing)]),
         _depth_table(view.depth),
         _position_table(view.depth),
         _slope_table(view.depth),

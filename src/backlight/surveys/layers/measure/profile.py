@@ -1,26 +1,37 @@
 """The profile of a corpus: statistics of a quantity at some sites, streamed over batches."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from typing import final
 
 from torch import Tensor
 
+from backlight.capture.curvature import record_curvature, signs
 from backlight.capture.finite import check_finite
+from backlight.capture.path import record_path
 from backlight.capture.record import record, record_activations
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError, quoted
 from backlight.models.sites import Site
+from backlight.models.streams import Way
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.stats.bank import Bank
-from backlight.stats.base import Sums
+from backlight.stats.base import Sums, wide
+from backlight.stats.completeness import Completeness
 from backlight.stats.loss import CorpusLoss
+from backlight.stats.probes import ProbeNoise
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.paths import Paths
+from backlight.surveys.driver.relative import needed_norms
+from backlight.surveys.layers.measure.warning import DimensionWarnings
 
 Recorder = Callable[[Batch], Tape]
 """Runs a batch on the model's device, and returns what a quantity needs at the sites."""
+
+_NO_WAYS: Mapping[str, Way] = {}
 
 
 @final
@@ -30,11 +41,25 @@ class Profile(Sums):
     Attributes:
         bank: The statistics of each site.
         loss: The loss, and how many batches were seen.
+        noise: What random probes add to the errors; empty where there are none.
+        completeness: What the sites' paths add up to; None if gradients are no averages of paths.
+        warnings: How far first-order predictions can be believed.
     """
 
-    def __init__(self) -> None:
-        self.bank, self.loss = Bank(), CorpusLoss()
-        super().__init__(parts={"bank": self.bank, "loss": self.loss})
+    def __init__(
+        self, completeness: Completeness | None = None, ways: Mapping[str, Way] = _NO_WAYS
+    ) -> None:
+        """Start with nothing seen.
+
+        Args:
+            completeness: See the class.
+            ways: How changes of sites reach their residual streams, by the sites' names.
+        """
+        self.bank, self.loss, self.completeness = Bank(), CorpusLoss(), completeness
+        self.noise, self.warnings = ProbeNoise(), DimensionWarnings(ways)
+        paths = {} if completeness is None else {"completeness": completeness}
+        parts = {"bank": self.bank, "loss": self.loss, "noise": self.noise}
+        super().__init__(parts={**parts, "warnings": self.warnings, **paths})
 
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
         """Take in a batch.
@@ -49,6 +74,12 @@ class Profile(Sums):
             values = _quantity(tape, site.name, quantity)
             check_finite(values, site.name, batch, quantity)
             self.bank.update(site.name, values, valid=batch.valid, passages=batch.passages)
+            if self.completeness is not None:
+                changes = tape.changes[site.name].numbers
+                self.completeness.update(site.name, changes, batch.passages)
+        self.warnings.update(tape)
+        for name, found in tape.curvatures.items():
+            self.noise.update(name, found.by_probe, num_tokens=batch.num_tokens)
         self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
 
 
@@ -58,6 +89,10 @@ def recorder_of(
     *,
     quantity: Quantity = "gradients",
     reduction: Reduction = "sequence_mean",
+    paths: Paths | None = None,
+    ways: Mapping[str, Way] = _NO_WAYS,
+    num_probes: int = 1,
+    seed: int = 0,
 ) -> Recorder:
     """Choose how batches are run.
 
@@ -66,18 +101,36 @@ def recorder_of(
         sites: Where to look.
         quantity: What to look at.
         reduction: How tokens and sequences are weighed in the loss.
+        paths: The paths along which gradients are averaged; None to take them where the model is.
+        ways: Of which sites the tape must have what the warning index needs, by their names.
+        num_probes: How many random probes each passage has, for the Hessian alone.
+        seed: Other seeds draw other probes.
 
     Returns:
         What runs a batch.
     """
-    objective = NextToken(reduction)
+    objective, norms = NextToken(reduction), needed_norms(ways.values())
+    probes = partial(signs, num_probes=num_probes, seed=seed)
+    keep = True if quantity == "grad_x_act" else list(ways)
 
     def recorder(batch: Batch) -> Tape:
         batch = batch.to(subject.device)
         if quantity == "values":
-            return record_activations(subject, batch, sites)
-        keep = quantity == "grad_x_act"
-        return record(subject, batch, sites, objective=objective, keep_activations=keep)
+            return record_activations(subject, batch, sites, norms=norms)
+        if quantity == "hessian_diagonal":
+            return record_curvature(subject, batch, sites, probes=probes, objective=objective)
+        if paths is not None:
+            return record_path(
+                subject,
+                batch,
+                sites,
+                num_nodes=paths.num_nodes,
+                objective=objective,
+                blocks=paths.blocks,
+            )
+        return record(
+            subject, batch, sites, objective=objective, keep_activations=keep, norms=norms
+        )
 
     return recorder
 
@@ -131,4 +184,8 @@ def _quantity(tape: Tape, site: str, quantity: Quantity) -> Tensor:
         return tape.activations[site]
     if quantity == "grad_x_act":
         return tape.gradients[site] * tape.activations[site]
+    if quantity == "hessian_diagonal":
+        return tape.curvatures[site].diagonal
+    if quantity == "fisher":
+        return wide(tape.gradients[site]).square()  # squares of float32 may be too small for it
     return tape.gradients[site]

@@ -1,19 +1,44 @@
 """A survey of layers, made ready to run."""
 
+import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
+from backlight.capture.curvature import num_passes
+from backlight.errors import ConfigError
+from backlight.models.backward_rules.subjects import rule_of
 from backlight.models.sites import Site, format_layers, layer_of
+from backlight.models.subject import Subject
+from backlight.stats.completeness import Completeness
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.paths import plan_paths
+from backlight.surveys.driver.relative import warned_ways
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from backlight.surveys.layers.options import LayersConfig
 
-LayersMeasurement = Measurement[Profile, tuple[Site, ...]]
-"""What it sees is a profile; where it looks are the sites, one in each layer."""
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersPlan:
+    """Where a survey of layers looks.
+
+    Attributes:
+        sites: The sites, one in each layer.
+        no_warning: Why there is no warning index; empty if there is one.
+    """
+
+    sites: Sequence[Site]
+    no_warning: str = ""
+
+
+LayersMeasurement = Measurement[Profile, LayersPlan]
+"""What it sees is a profile."""
 
 
 def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
@@ -26,14 +51,27 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
     Returns:
         The survey, ready to run.
     """
-    corpus, state = opening.corpus(), Profile()
+    corpus = opening.corpus()
     sites = survey_sites(corpus.subject, options.site, options.layers)
-    layers = format_layers([layer for site in sites if (layer := layer_of(site.name)) is not None])
+    numbers = [layer for site in sites if (layer := layer_of(site.name)) is not None]
+    layers = format_layers(numbers)
+    if options.aggregate_by == "hessian_diagonal":
+        _refuse_rule(corpus.subject)
+        _tell_passes(numbers, corpus.subject.num_layers, options.num_probes)
+    paths = plan_paths(options.path, corpus, sites, layers=options.layers, flag="--layers")
+    ways, reason = warned_ways(corpus.subject, sites, shown=_shown(options))
+    state = Profile(
+        None
+        if paths is None
+        else Completeness([site.name for site in sites], len(corpus.passages.tokens)),
+        ways,
+    )
     return LayersMeasurement(
         corpus=corpus,
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"
         f"{options.num_samples}_batch_size_{options.batch_size}_layers_{layers}",
-        title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}",
+        title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}"
+        + ("" if paths is None else f", {count(paths.num_nodes, 'node')}"),
         state=state,
         steps=partial(
             profile,
@@ -42,6 +80,10 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
                 sites,
                 quantity=options.aggregate_by,
                 reduction=options.loss_reduction,
+                paths=paths,
+                ways=ways,
+                num_probes=options.num_probes,
+                seed=options.seed,
             ),
             corpus.passages,
             corpus.batches,
@@ -49,10 +91,37 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
             sites=sites,
             quantity=options.aggregate_by,
         ),
-        plan=sites,
+        plan=LayersPlan(sites=sites, no_warning=reason),
         total=corpus.passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.loss.num_batches),
         found=partial(_found, state, sites, options.modes[-1]),
+    )
+
+
+def _refuse_rule(subject: Subject) -> None:
+    rule = rule_of(subject)
+    if rule != "true":
+        raise ConfigError(
+            f"A Hessian has derivatives of derivatives, which the rule {rule} does not give. Use "
+            "--backward true, or another --aggregate_by."
+        )
+
+
+def _shown(options: LayersConfig) -> str:
+    """Name what takes the place of plain gradients; empty if nothing does."""
+    if options.aggregate_by in ("fisher", "hessian_diagonal"):
+        return f"what is measured is {options.aggregate_by}"
+    return "" if options.path is None else "gradients are averages along paths"
+
+
+def _tell_passes(layers: Sequence[int], num_layers: int, num_probes: int) -> None:
+    """Say how many passes the probes will take, and how they could be fewer."""
+    _logger.info(
+        "%s at %s: about %.1f forward and backward passes for each batch; fewer --layers, or "
+        "layers nearer the loss, take fewer.",
+        count(num_probes, "probe"),
+        count(len(layers), "layer"),
+        1 + num_passes(layers, num_layers, num_probes),
     )
 
 

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from backlight.report.wrong import is_wrong
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.account import corpus_lines
 from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
+from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
+from backlight.surveys.driver.words.warning import EXPLAINED, EXPLAINED_BRIEFLY, mark_columns
 from backlight.surveys.layers.options import LayersConfig
 from backlight.tables import Table
 
@@ -28,27 +31,43 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
     mode = modes_of(results.config)[0]
     layers, dimensions = results.tables["layers"], results.tables["dimensions"]
     heading = f"{mode.replace('_', ' ')} ± se ({layers.units[mode]})"
+    most = largest(layers, mode, _MOST_ROWS)
     yield Shown(
-        table=largest(layers, mode, _MOST_ROWS),
-        columns=[
+        table=most,
+        columns=_known(
+            layers,
             Column("largest layers", "layer"),
             Column(heading, cell=sure_number(mode)),
             Column("largest dimension", f"{mode}_top"),
             Column("with", f"{mode}_max", ".3g"),
             Column("consistency", "sign_consistency", ".2f"),
-            Column("top 1 % has", cell=percent("top_share")),
-        ],
+            Column("top 1 % has", cell=percent("top_share"), name="top_share"),
+            Column("chance of probes", "mean_probe_se", ".2g"),
+            *mark_columns(most),
+        ),
     )
-    yield Shown(
-        table=largest(dimensions, mode, _MOST_ROWS),
-        columns=[
-            Column("largest dimensions", cell=_dimension),
-            Column(heading, cell=sure_number(mode)),
-            Column("consistency", "sign_consistency", ".2f"),
-            Column("where it was largest", cell=_context(results.tables["top_tokens"]), wraps=True),
-        ],
-    )
-    yield " ".join(_notes(options, results))
+    shown = largest(dimensions, mode, _MOST_ROWS)
+    marks = mark_columns(shown)
+    columns = [
+        Column("largest dimensions", cell=_dimension),
+        Column(heading, cell=sure_number(mode)),
+        Column("consistency", "sign_consistency", ".2f"),
+        Column("chance of probes", "mean_probe_se", ".2g"),
+        *marks,
+    ]
+    if "top_tokens" in results.tables:
+        where = _context(results.tables["top_tokens"])
+        columns.append(Column("where it was largest", cell=where, wraps=True))
+    yield Shown(table=shown, columns=_known(dimensions, *columns))
+    yield from path_table(results)
+    is_told = bool(marks) and options.aggregate_by == "grad_x_act"  # in the summary
+    any_wrong = (bool(marks) or is_wrong(most).any()) and not is_told
+    yield " ".join([*([EXPLAINED_BRIEFLY] if any_wrong else []), *_notes(options, results)])
+
+
+def _known(table: Table, *columns: Column) -> list[Column]:
+    """Leave out what a table does not have."""
+    return [column for column in columns if not column.name or column.name in table]
 
 
 def _dimension(table: Table, row: int) -> str:
@@ -70,14 +89,14 @@ def _context(tokens: Table) -> Callable[[Table, int], str]:
 
 
 def tables(options: LayersConfig, results: Results) -> Iterator[Shown]:
-    """Show the table of layers.
+    """Show the table of layers, and what paths add up to.
 
     Args:
         options: The options of the run.
         results: What was found.
 
     Yields:
-        The table.
+        The tables.
     """
     table = results.tables["layers"]
     columns = [Column("layer", "layer")]
@@ -94,19 +113,26 @@ def tables(options: LayersConfig, results: Results) -> Iterator[Shown]:
         Column("sign consistency", "sign_consistency", ".3f"),
         Column(
             "effective dims",
+            name="participation_ratio",
             cell=lambda table, row: (
                 f"{table['participation_ratio'][row]:.0f} of {table['num_dimensions'][row]}"
             ),
         ),
-        Column("top 1 % share", cell=percent("top_share")),
+        Column("top 1 % share", cell=percent("top_share"), name="top_share"),
+        Column("± of probes", "mean_probe_se", ".3e"),
+        *mark_columns(table),
     ]
     unit = table.units[options.modes[0]]
     yield Shown(
         table=table,
-        columns=columns,
-        title=f"{options.model_name}: {options.aggregate_by} at {options.site} ({unit})",
+        columns=_known(table, *columns),
+        title=titled(
+            f"{options.model_name}: {options.aggregate_by} at {options.site} ({unit})",
+            results.config,
+        ),
         caption=_caption(options, results),
     )
+    yield from whole_path_table(results)
 
 
 def _caption(options: LayersConfig, results: Results) -> str:
@@ -121,9 +147,15 @@ def _caption(options: LayersConfig, results: Results) -> str:
             f"Loss {loss:.4f} nats per predicted token; gradients of the {options.loss_reduction} "
             "loss. ± se: standard error, clustered by passage."
         )
+    if is_wrong(table).any():
+        lines.append(EXPLAINED)
     return "\n".join([*lines, *_notes(options, results)])
 
 
 def _notes(options: LayersConfig, results: Results) -> list[str]:
     notes = corpus_lines(options, results.metadata)
-    return [*notes, *aggregation_notes(options.power, options.normalize)]
+    return [
+        *notes,
+        *path_notes(results),
+        *aggregation_notes(options.power, options.normalize),
+    ]

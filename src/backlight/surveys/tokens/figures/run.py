@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from backlight.report.drawing import Drawing
+from backlight.report.path_drawing import draw_paths
 from backlight.runs.results import Results
 from backlight.surveys.tokens.figures.colouring import Colouring
 from backlight.surveys.tokens.figures.components import Components
@@ -27,6 +28,7 @@ def draw(results: Results) -> Iterator[Drawing]:
     for listed in (draw_heatmaps, draw_by_position, _draw_vectors, draw_geometry_by_layer):
         for drawing in listed(shown):
             yield replace(drawing, name=f"figures/{drawing.name}.png")
+    yield from draw_paths(results, name="figures/path_completeness.png", title=shown.title)
 
 
 def _draw_vectors(shown: Shown) -> Iterator[Drawing]:

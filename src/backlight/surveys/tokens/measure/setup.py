@@ -12,6 +12,7 @@ from backlight.models.sites import Site
 from backlight.objectives.prompts import Prompt
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
+from backlight.surveys.driver.paths import plan_paths
 from backlight.surveys.driver.words.sentences import name, number, share
 from backlight.surveys.tokens.measure.checkpoints import load_answering
 from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
@@ -73,6 +74,8 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
     prompts = replace(prompts, grid=grid)
     sites = choose_sites(subject, options.sites, options.target_layers)
     corpus = Corpus(subject=subject, passages=passages, batches=batches)
+    layers, flag = options.target_layers, "--target_layers"
+    paths = plan_paths(options.path, corpus, sites, layers=layers, flag=flag)
     state = TokenSurvey(len(prompts.prompts))
     opening.clock.lap("prompt_preparation")
     return TokensMeasurement(
@@ -81,7 +84,14 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
         title=f"{options.objective} of {len(prompts.prompts)} answers",
         state=state,
         steps=partial(
-            survey_tokens, subject, prompts, batches, state, sites=sites, targets=targets
+            survey_tokens,
+            subject,
+            prompts,
+            batches,
+            state,
+            sites=sites,
+            targets=targets,
+            paths=paths,
         ),
         plan=TokensPlan(prompts=prompts, sites=sites, targets=targets),
         total=passages.num_tokens,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.capture.finite import check_finite
+from backlight.capture.path import record_path
 from backlight.capture.record import record
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
@@ -25,11 +26,16 @@ from backlight.objectives.prompts import Prompt
 from backlight.objectives.spans import PromptTokens
 from backlight.stats.base import State, Statistic, taken, under
 from backlight.stats.progress import Progress
+from backlight.surveys.driver.paths import Paths
 from backlight.surveys.tokens.measure.reach import follows, reaches
 
 MEASURES = ("gradient_norm", "activation_norm", "grad_x_act")
 """What is measured at each token: the L2 norms of the gradient and of the activation, and their
 inner product: to first order, how much of the objective hangs on the token's vector."""
+
+
+COMPLETENESS = "completeness"
+"""What is kept of each site besides, of paths: what they add up to, ``[prompts, 3]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +72,8 @@ class TokenSurvey(Statistic):
         right: Whether each answer is what the model would have said, greedily.
         measured: By site and measure (``layers.3.resid.post/gradient_norm``), ``[prompts, 1 +
             heads, positions]``: first the whole vector, then each head, if the site has heads. NaN
-            where a prompt has no such position.
+            where a prompt has no such position. Of paths also ``.../completeness``, ``[prompts,
+            3]``: the change to zero as the gradient predicts it, as the path adds up, as it is.
         vectors: By site and position (``layers.3.resid.post/comma/gradients``), the gradients and
             ``.../activations`` there, ``[prompts, width]``, float32.
     """
@@ -182,8 +189,11 @@ def survey_tokens(
     *,
     sites: Sequence[Site],
     targets: Sequence[int],
+    paths: Paths | None = None,
 ) -> Generator[Progress, None, None]:
     """Measure prompts, one forward and one backward pass for each batch, all sites at once.
+
+    Along paths it is several passes for each site.
 
     Args:
         subject: The model.
@@ -192,6 +202,7 @@ def survey_tokens(
         state: What was measured before; it is added to.
         sites: Where to look.
         targets: The positions at which whole vectors are kept.
+        paths: The paths along which gradients are averaged; None to take them where the model is.
 
     Yields:
         How far it has come, after each batch.
@@ -207,7 +218,7 @@ def survey_tokens(
     for members in batches[state.num_batches :]:
         batch = Batch.of(passages, members).to(subject.device)
         judged = _Judged(material.objective)
-        tape = record(subject, batch, sites, objective=judged, keep_activations=True)
+        tape = _recorded(subject, batch, sites, judged, paths)
         shares = _shares(material.grid, list(members), batch.input_ids.shape[1])
         found, vectors = dict[str, NDArray[np.float64]](), dict[str, NDArray[np.float64]]()
         for site in sites:
@@ -216,6 +227,8 @@ def survey_tokens(
             gradient = tape.gradients[site.name].cpu().double()
             activation = tape.activations[site.name].cpu().double()
             found |= _measures(site, shares, gradient, activation)
+            if paths is not None:
+                found[f"{site.name}/{COMPLETENESS}"] = tape.changes[site.name].numbers.numpy()
             for each in targets:
                 name, share = f"{site.name}/{names[each]}", shares[:, each]
                 vectors[f"{name}/gradients"] = _average(share, gradient)
@@ -248,14 +261,34 @@ class _Judged:
     """An objective that also remembers whether the model is right about each prompt."""
 
     def __init__(self, objective: AnswerObjective) -> None:
-        self._objective = objective
+        self.objective = objective
         self.right = np.zeros(0, dtype=np.bool_)
 
     def __call__(
         self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
     ) -> LossGradient:
-        self.right = answered(output, batch, self._objective.predicts(batch), head).numpy()
-        return self._objective(output, batch, head)
+        self.right = answered(output, batch, self.objective.predicts(batch), head).numpy()
+        return self.objective(output, batch, head)
+
+
+def _recorded(
+    subject: Subject,
+    batch: Batch,
+    sites: Sequence[Site],
+    judged: _Judged,
+    paths: Paths | None,
+) -> Tape:
+    if paths is None:
+        return record(subject, batch, sites, objective=judged, keep_activations=True)
+    return record_path(
+        subject,
+        batch,
+        sites,
+        num_nodes=paths.num_nodes,
+        objective=judged.objective,
+        blocks=paths.blocks,
+        first=judged,
+    )
 
 
 def _shares(grid: Grid, rows: Sequence[int], num_tokens: int) -> Float[Tensor, "b columns tokens"]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from backlight.report.page.paths import path_views
 from backlight.report.page.views import Rows, View
 from backlight.runs.results import Results
 from backlight.surveys.tokens.page.clouds import cloud_views
@@ -25,12 +26,14 @@ def views(results: Results) -> Iterator[View]:
 
     Yields:
         The map of layers and tokens, of all prompts and of single ones; sizes along layers and
-        along the prompt; the clouds of gradient vectors; then the tables.
+        along the prompt; the clouds of gradient vectors; what paths add up to if there are any;
+        then the tables.
     """
     shown = Shown.of(results)
     yield from map_views(shown)
     yield from profile_views(shown)
     yield from cloud_views(shown)
+    yield from path_views(results)
     yield _largest(shown)
     yield Rows(
         title="Shapes of the clouds",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from backlight.runs.results import Results
+from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number, whole
 from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.tokens.options import TokensConfig
@@ -45,7 +46,8 @@ def brief(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
             Column("r loss", "r_loss", "+.2f"),
         ],
     )
-    yield _model(results)
+    yield from path_table(results)
+    yield " ".join(filter(None, [_model(results), *path_notes(results)]))
 
 
 def _of_sites(results: Results) -> Shown:
@@ -101,6 +103,7 @@ def tables(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
         f"answer token; greedy answers right: {100 * about['share_right']:.1f} %."
     )
     yield _geometry(results)
+    yield from whole_path_table(results)
 
 
 def _sites(options: TokensConfig, results: Results) -> Shown:
@@ -120,8 +123,8 @@ def _sites(options: TokensConfig, results: Results) -> Shown:
     return Shown(
         table=Table(name="sites", columns=columns),
         columns=[Column(name, name, wraps=name.startswith("positions")) for name in columns],
-        title=f"{_OBJECTIVES[options.objective]}: gradient norms "
-        f"({table.units['gradient_norm']}), largest first",
+        title=titled(f"{_OBJECTIVES[options.objective]}: gradient norms", results.config)
+        + f" ({table.units['gradient_norm']}), largest first",
         caption=_caption(results),
     )
 
@@ -166,7 +169,7 @@ def _caption(results: Results) -> str:
         "causality: positions from which nothing can reach the objective any more, because no "
         "attention follows or the answer came before."
     )
-    return "\n".join(filter(None, [caption, _model(results)]))
+    return "\n".join(filter(None, [caption, _model(results), *path_notes(results)]))
 
 
 def _model(results: Results) -> str:

@@ -6,6 +6,7 @@ from pathlib import PurePath
 import numpy as np
 
 from backlight.runs.results import Results
+from backlight.surveys.driver.words.path import along
 from backlight.surveys.driver.words.ranking import Estimate, estimates, largest
 from backlight.surveys.driver.words.sentences import count, how_sure, name, share, told, unit
 from backlight.tables import Table
@@ -52,13 +53,16 @@ def _asked(results: Results) -> str:
     sites = list(dict.fromkeys(results.tables["positions"]["site"].tolist()))
     where = f" to {name(sites[-1])}" if len(sites) > 1 else ""
     return (
-        f"The gradient of {_OBJECTIVES[config['objective']]}, how strongly it reacts to what "
-        f"stands at each position, was measured at {name(sites[0])}{where} of {_model(results)}, "
-        "over "
+        f"The gradient of {_OBJECTIVES[config['objective']]}, {_how(results)}, was measured at "
+        f"{name(sites[0])}{where} of {_model(results)}, over "
         f"{count(about['num_prompts'], 'prompt')} of {_origin(results)}; the loss is "
         f"{about['loss_nats_per_token']:.3f} nats per answer token, and "
         f"{share(about['share_right'])} of the greedy answers are right."
     )
+
+
+def _how(results: Results) -> str:
+    return along(results.config) or "how strongly it reacts to what stands at each position"
 
 
 def _model(results: Results) -> str:

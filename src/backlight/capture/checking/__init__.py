@@ -1,0 +1,1 @@
+"""Numerical trust: the same gradients computed in two ways that should agree, and how far apart."""

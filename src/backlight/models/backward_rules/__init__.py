@@ -1,0 +1,1 @@
+"""Other ways back through a model than its derivative, all of them experimental."""

@@ -1,0 +1,30 @@
+"""How much memory is free for a copy of a model's weights."""
+
+from pathlib import Path
+
+import torch
+
+_MEMORY = Path("/proc/meminfo")
+_LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Find out how many bytes are free on a device.
+
+    Args:
+        device: The device.
+
+    Returns:
+        Of a GPU, what its driver calls free; otherwise what the system has available, or what a
+        container has left, whichever is less. None where the system does not say.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if not _MEMORY.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in _MEMORY.read_text().splitlines())
+    available = 1024 * int(lines["MemAvailable"].split()[0])
+    if not (_LIMIT.is_file() and _USED.is_file()):
+        return available
+    limit = _LIMIT.read_text().strip()
+    return available if limit == "max" else min(available, int(limit) - int(_USED.read_text()))

@@ -1,0 +1,112 @@
+"""A validation, made ready to run."""
+
+from functools import partial
+from typing import Any
+
+from backlight.data.batches import Batch
+from backlight.errors import ConfigError
+from backlight.objectives.objective import NextToken
+from backlight.surveys.driver.measurement import Measurement
+from backlight.surveys.driver.opening import Corpus, Opening
+from backlight.surveys.driver.words.sentences import count, number
+from backlight.surveys.validation.measure.candidates import (
+    Opened,
+    chosen_kinds,
+    field_of,
+    plan_of,
+)
+from backlight.surveys.validation.measure.sample import Sample, sample_of
+from backlight.surveys.validation.measure.survey import Plan, Tested, change_units
+from backlight.surveys.validation.measure.target import Target
+from backlight.surveys.validation.options import ValidateConfig
+
+ValidationMeasurement = Measurement[Tested, Plan]
+
+_MOST = 4000  # units that are planned, if their number is not told
+
+
+def prepare(options: ValidateConfig, opening: Opening, *, target: Target) -> ValidationMeasurement:
+    """Open the run's model and text, run a few passages once, and draw the units.
+
+    Args:
+        options: What is asked.
+        opening: It knows the time.
+        target: The run.
+
+    Returns:
+        The validation, ready to run.
+
+    Raises:
+        ConfigError: If the run has no units of a kind that was asked for, or one passage only.
+        RunDirectoryError: If its model or text have changed.
+    """
+    opened = Opened(target=target, measurement=target.open(opening))
+    field = field_of(opened)
+    kinds = chosen_kinds(field, options.kinds)
+    corpus, sample = _sample(options, opened, field.of(kinds))
+    most = _MOST if options.units is None else options.units
+    units = plan_of(opened, sample, field, kinds, seed=options.seed, most=most)
+    plan = Plan(
+        units=units,
+        ablations=options.ablations,
+        sample=sample,
+        command=opened.command,
+        kinds=kinds,
+        seed=options.seed,
+    )
+    state = Tested(len(units), len(options.ablations), len(sample.batch.passages))
+    opening.clock.lap("preparation")
+    return ValidationMeasurement(
+        corpus=corpus,
+        run_name=f"validate_{opened.command}_{opened.options.model_file_name}",
+        title=f"changing {count(len(units), 'unit')} of {opened.command}",
+        state=state,
+        steps=partial(
+            change_units, plan, state, seconds=options.seconds, passed=opening.clock.total
+        ),
+        plan=plan,
+        total=len(units),
+        done=lambda: state.num_done,
+        unit="units",
+        found=partial(_found, state, plan),
+        masks=opened.measurement.masks,
+        material={"validated": target.identity()},
+    )
+
+
+def _sample(options: ValidateConfig, opened: Opened, sites: Any) -> tuple[Corpus, Sample]:
+    """Draw passages of the run's text, and run them once."""
+    own = opened.measurement.corpus
+    is_prompts = opened.command == "tokens"
+    passages, members = sample_of(
+        own.passages,
+        count=options.passages,
+        longest=None if is_prompts else options.passage_length,
+        seed=options.seed,
+    )
+    if len(members) < 2:
+        raise ConfigError(
+            "The run has one passage only, and how sure an agreement is is told by how passages "
+            "differ. Measure two or more."
+        )
+    reduction = "sequence_mean" if is_prompts else opened.options.loss_reduction
+    objective = opened.measurement.plan.prompts.objective if is_prompts else NextToken(reduction)
+    sample = Sample.of(
+        own.subject,
+        Batch.of(passages, members).to(own.subject.device),
+        sites,
+        objective=objective,
+        reduction=reduction,
+        seed=options.seed,
+    )
+    return Corpus(subject=own.subject, passages=passages, batches=[members]), sample
+
+
+def _found(state: Tested, plan: Plan) -> str:
+    """Say in how many of the units tested so far the signs agree."""
+    effects = state.effects(0, plan.sample.weights)
+    if not len(effects.true):
+        return ""
+    predicted, true = effects.means()
+    agree = float(((predicted > 0) == (true > 0)).mean())
+    return f"so far: signs agree in {number(100 * agree, 2)} % of {state.num_done}"

@@ -1,0 +1,134 @@
+"""The units of a plan, changed one after another, until the time is over."""
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.errors import StateError
+from backlight.stats.agreement import Effects
+from backlight.stats.progress import Progress
+from backlight.surveys.validation.measure.sample import Sample
+from backlight.surveys.validation.measure.units import Unit
+
+_MARGIN = 0.03  # of the budget is left for tables and figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is tested.
+
+    Attributes:
+        units: The units in their order.
+        ablations: What takes their place.
+        sample: The passages.
+        command: What the run is a run of.
+        kinds: The kinds of units.
+        seed: Fixes the bootstrap.
+    """
+
+    units: Sequence[Unit]
+    ablations: Sequence[str]
+    sample: Sample
+    command: str
+    kinds: Sequence[str]
+    seed: int
+
+
+@final
+class Tested:
+    """What was found of the units so far, in their order.
+
+    Attributes:
+        num_done: How many were tested.
+        predicted: What the gradient predicts, ``[units, ablations, passages]``; NaN of units that
+            were not tested.
+        true: The true change, likewise.
+        sizes: How large each change is beside the residual stream, ``[units, ablations]``.
+        zero_predicted: What is predicted of setting each unit to zero, ``[units, passages]``.
+        zero_sizes: How large that change is, ``[units]``.
+    """
+
+    def __init__(self, num_units: int, num_ablations: int, num_passages: int) -> None:
+        """Start with nothing tested."""
+        self.num_done = 0
+        self.predicted = np.full((num_units, num_ablations, num_passages), np.nan)
+        self.true = np.full_like(self.predicted, np.nan)
+        self.sizes = np.full((num_units, num_ablations), np.nan)
+        self.zero_predicted = np.full((num_units, num_passages), np.nan)
+        self.zero_sizes = np.full(num_units, np.nan)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copy everything into plain arrays."""
+        return {"num_done": np.array(self.num_done), **self._arrays()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what ``state`` returned."""
+        for name, like in self._arrays().items():
+            found = state.get(name)
+            if found is None or found.shape != like.shape or found.dtype != like.dtype:
+                raise StateError(f"its {name} are not those of these units")
+            setattr(self, name, found.copy())
+        done = int(state.get("num_done", np.array(-1)))
+        if not 0 <= done <= len(self.true) or np.isnan(self.true[:done]).any():
+            raise StateError(f"it says that {done} units were tested, which is not so")
+        self.num_done = done
+
+    def put(self, unit: Unit, sample: Sample, ablations: Sequence[str]) -> None:
+        """Test the next unit.
+
+        Args:
+            unit: It.
+            sample: The passages.
+            ablations: What takes its place.
+        """
+        row, mask = self.num_done, unit.mask(sample)
+        for place, ablation in enumerate(ablations):
+            delta = unit.change(sample, ablation)
+            self.predicted[row, place] = sample.predicted(unit.site, delta)
+            self.true[row, place] = sample.true(unit.site, delta)
+            self.sizes[row, place] = sample.relative_size(unit.site, delta, mask)
+        zero = unit.change(sample, "zero")
+        self.zero_predicted[row] = sample.predicted(unit.site, zero)
+        self.zero_sizes[row] = sample.relative_size(unit.site, zero, mask)
+        self.num_done += 1
+
+    def effects(self, ablation: int, weights: NDArray[np.float64]) -> Effects:
+        """Return what was predicted and true of the tested units, for one ablation."""
+        done = slice(0, self.num_done)
+        return Effects(
+            predicted=self.predicted[done, ablation],
+            true=self.true[done, ablation],
+            weights=weights,
+        )
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        names = ("predicted", "true", "sizes", "zero_predicted", "zero_sizes")
+        return {name: getattr(self, name) for name in names}
+
+
+def change_units(
+    plan: Plan, state: Tested, *, seconds: float, passed: Callable[[], float]
+) -> Generator[Progress, None, None]:
+    """Test units in their order until all are tested or the time is over.
+
+    Args:
+        plan: What is tested.
+        state: What was found before; it is added to.
+        seconds: How long the whole command may take.
+        passed: Tells how long it has taken.
+
+    Yields:
+        How far it has come, after each unit.
+    """
+    begun, first = time.perf_counter(), state.num_done
+    for unit in plan.units[first:]:
+        done = state.num_done - first
+        each = (time.perf_counter() - begun) / done if done else 0.0
+        if passed() + each > (1 - _MARGIN) * seconds:
+            return
+        state.put(unit, plan.sample, plan.ablations)
+        yield Progress(num_tokens=1)

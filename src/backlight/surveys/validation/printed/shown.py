@@ -1,0 +1,86 @@
+"""Tables of a validation as they are printed."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from backlight.runs.results import Results
+from backlight.surveys.driver.words.printing import Column, Shown, every_column, percent
+from backlight.surveys.driver.words.sentences import number
+from backlight.surveys.validation.options import ValidateConfig
+from backlight.tables import Table
+
+_NOTE = (
+    "[]: 95 % intervals over passages and units. Wrong: the sign is, or more than half of the true "
+    "change is missing. Relative size: of the change beside the residual stream."
+)
+
+
+def brief(options: ValidateConfig, results: Results) -> Iterator[Shown | str]:
+    """Show how well predictions agree, by kind of unit and by the size of the change.
+
+    Args:
+        options: The options of the run.
+        results: What was found.
+
+    Yields:
+        Two small tables, and what a reader of them must know.
+    """
+    del options
+    table = results.tables["agreement"]
+    if not results.tables["units"].num_rows:
+        yield "No unit was tested: the time was over before the first one. Use a longer --budget."
+        return
+    whole = table.select(table["layers"] == "all")
+    yield Shown(
+        table=whole,
+        columns=[
+            Column("kind", "kind"),
+            Column("ablation", "ablation"),
+            Column("units", "num_units"),
+            Column("signs agree", cell=_interval("sign_agreement")),
+            Column("Pearson", cell=_interval("pearson")),
+            Column("ranks", cell=_interval("spearman")),
+            Column("slope", "slope", ".2f"),
+            Column("verdict", "verdict"),
+        ],
+    )
+    sizes = results.tables["by_size"]
+    yield Shown(
+        table=sizes.select(sizes["num_units"] > 0),
+        columns=[
+            Column("relative size", "relative_size"),
+            Column("units", "num_units"),
+            Column("wrong", cell=percent("wrong_share")),
+            Column("signs agree", cell=_interval("sign_agreement")),
+            Column("Pearson", cell=_interval("pearson")),
+        ],
+    )
+    yield _NOTE
+
+
+def tables(options: ValidateConfig, results: Results) -> Iterator[Shown | str]:
+    """Show all tables but that of single units.
+
+    Args:
+        options: The options of the run.
+        results: What was found.
+
+    Yields:
+        The tables.
+    """
+    del options
+    for name in ("agreement", "by_size", "sites", "warning", "calibration"):
+        if results.tables[name].num_rows:
+            yield every_column(results.tables[name])
+    yield _NOTE
+
+
+def _interval(name: str) -> Callable[[Table, int], str]:
+    def cell(table: Table, row: int) -> str:
+        value, low, high = (float(table[f"{name}{end}"][row]) for end in ("", "_low", "_high"))
+        if np.isnan(value):
+            return ""
+        return f"{number(value, 2)} [{number(low, 2)}, {number(high, 2)}]"
+
+    return cell
