@@ -27,7 +27,7 @@ NORMS = ("norm1", "norm1_post", "norm2", "norm2_post")
 
 def found_of(model, name="tiny"):
     subject = subject_from_module(model, WordTokenizer(), name=name, forward=logits_of(model))
-    return subject, discover(subject, VOCABULARY)
+    return subject, discover(subject, VOCABULARY).found
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -191,8 +191,8 @@ def test_a_wrong_wiring_is_refused(name, change):
     subject, found = found_of(tiny_model(name))
     changed = replace(found, layers=(wrong(found.layers[0], change), *found.layers[1:]))
     proven = prove(subject, changed, (some_tokens(subject, VOCABULARY, first=5),))
-    assert isinstance(proven.layers[0], str)
-    assert all(isinstance(layer, Layer) for layer in proven.layers[1:])
+    assert isinstance(proven.found.layers[0], str)
+    assert all(isinstance(layer, Layer) for layer in proven.found.layers[1:])
 
 
 def test_a_sum_is_checked_number_by_number():

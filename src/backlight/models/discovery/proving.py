@@ -9,15 +9,17 @@ it that gradient and what returns through the modules that read it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from backlight.models.backward import explaining
+from backlight.models.discovery.norms import holds
 from backlight.models.discovery.sums import adds_up, fit_channels
-from backlight.models.discovery.wiring import Addition, Discovery, Layer, Term
+from backlight.models.discovery.wiring import Addition, Discovery, Layer, NormForm, Term
 from backlight.models.proof import is_close
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import Subject
@@ -29,13 +31,30 @@ Rows = Mapping[Tap, Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Passed:
-    """What passed in one pass at all places: the numbers, and the gradients there are."""
+    """What passed in one pass at all places: numbers, gradients, and the output."""
 
     values: dict[Tap, Tensor]
     gradients: dict[Tap, Tensor]
+    output: Tensor
 
 
-def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"]]) -> Discovery:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven:
+    """What holds of what was found.
+
+    Attributes:
+        found: What was found, with a sentence in the place of each layer for which it does not
+            hold.
+        tokens: The last tokens that it was tried with.
+        output: What the model gave for them.
+    """
+
+    found: Discovery
+    tokens: Int[Tensor, "batch positions"]
+    output: Float[Tensor, "batch positions classes"]
+
+
+def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"]]) -> Proven:
     """Hold what was found against other tokens.
 
     Args:
@@ -44,26 +63,56 @@ def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"
         trials: Other tokens, in other shapes than those it was found with.
 
     Returns:
-        The same, with a sentence in the place of each layer for which it does not hold.
+        What holds of it.
     """
     layers = [layer for layer in found.layers if isinstance(layer, Layer)]
-    if not layers:
-        return found
-    taps = list(dict.fromkeys(tap for layer in layers for tap in _taps(layer)))
+    last = found.final_norm
+    taps = [tap for layer in layers for tap in _taps(layer)]
+    taps = list(dict.fromkeys(taps if last is None else [*taps, *_ends(last)]))
     seen = [_pass(subject, tokens, taps) for tokens in trials]
     following = dict(zip(found.blocks, found.blocks[1:], strict=False))
 
     def proven(layer: Layer | str) -> Layer | str:
         if isinstance(layer, str):
             return layer
-        after = following.get(layer.block)
+        norms = list(_norms_of(layer))
         for passed in seen:
-            fault = next(_faults(layer, passed, after), None)
+            faults = chain(
+                _faults(layer, passed, following.get(layer.block)),
+                _broken_norms(subject, norms, passed.values),
+            )
+            fault = next(faults, None)
             if fault is not None:
                 return f"{layer.block}: {fault}"
         return _with_readers(layer, seen)
 
-    return replace(found, layers=tuple(map(proven, found.layers)))
+    if last is not None and any(any(_broken_norms(subject, [last], p.values)) for p in seen):
+        last = None
+    proved = replace(found, layers=tuple(map(proven, found.layers)), final_norm=last)
+    return Proven(found=proved, tokens=trials[-1], output=seen[-1].output)
+
+
+def _norms_of(layer: Layer) -> Iterator[NormForm]:
+    terms = [term for addition in layer.additions for term in addition.terms]
+    for norm in (
+        layer.start,
+        *(addition.norm for addition in layer.additions),
+        *(term.norm for term in terms),
+        *(term.post_norm for term in terms),
+    ):
+        if norm is not None:
+            yield norm
+
+
+def _broken_norms(subject: Subject, norms: Sequence[NormForm], values: Rows) -> Iterator[str]:
+    for norm in norms:
+        given, gave = (values.get(tap) for tap in _ends(norm))
+        if given is None or gave is None or not holds(norm, subject.model, given, gave):
+            yield f"{norm.module} is not the norm that it was, for other tokens"
+
+
+def _ends(norm: NormForm) -> tuple[Tap, Tap]:
+    return Tap(module=norm.module, side="branch"), Tap(module=norm.module, side="output")
 
 
 def _taps(layer: Layer) -> Iterator[Tap]:
@@ -73,8 +122,8 @@ def _taps(layer: Layer) -> Iterator[Tap]:
         for term in addition.terms:
             yield from (term.out, term.added)
             yield from _reads(term)
-            if term.norm is not None:
-                yield Tap(module=term.norm.module, side="output")
+    for norm in _norms_of(layer):
+        yield from _ends(norm)
 
 
 def _reads(term: Term) -> Iterator[Tap]:
@@ -112,13 +161,14 @@ def _pass(subject: Subject, tokens: Tensor, taps: Sequence[Tap]) -> _Passed:
         start = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
         with explaining(subject.name):
             ends = list(edges.values())
-            found[:] = torch.autograd.grad(output, ends, start, allow_unused=True)
+            if ends:
+                found[:] = torch.autograd.grad(output, ends, start, allow_unused=True)
     gradients = {
         tap: per_token(sites[tap], gradient, shape)
         for tap, gradient in zip(edges, found, strict=True)
         if gradient is not None and tap not in twice
     }
-    return _Passed(values=values, gradients=gradients)
+    return _Passed(values=values, gradients=gradients, output=output.detach())
 
 
 def _faults(layer: Layer, passed: _Passed, after: str | None) -> Iterator[str]:

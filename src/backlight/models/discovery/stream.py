@@ -14,7 +14,7 @@ _LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
+class BlockList:
     """Modules that could be blocks.
 
     Attributes:
@@ -28,9 +28,9 @@ class Chain:
     width: int
 
 
-def candidates(subject: Subject) -> list[Chain]:
+def candidates(subject: Subject) -> list[BlockList]:
     """List the lists of modules that all give a row of the same width for each token."""
-    found: list[Chain] = []
+    found: list[BlockList] = []
     for path, module in subject.model.named_modules():
         if isinstance(module, _LISTS) and len(module) > 0:
             blocks = tuple(
@@ -39,7 +39,7 @@ def candidates(subject: Subject) -> list[Chain]:
             widths = {_width(subject.sites, block) for block in blocks}
             width = widths.pop()
             if not widths and width is not None:
-                found.append(Chain(path=path, blocks=blocks, width=width))
+                found.append(BlockList(path=path, blocks=blocks, width=width))
     return found
 
 
@@ -48,7 +48,7 @@ def _width(sites: Mapping[str, Site], path: str) -> int | None:
     return None if site is None or site.problem is not None else site.width
 
 
-def find_chain(chains: list[Chain], seen: Observation) -> Chain | str:
+def find_chain(chains: list[BlockList], seen: Observation) -> BlockList | str:
     """Find the list whose members are each given what the one before gave.
 
     Args:
@@ -76,7 +76,7 @@ def find_chain(chains: list[Chain], seen: Observation) -> Chain | str:
     return best
 
 
-def _breaks(chain: Chain, seen: Observation) -> Iterator[str]:
+def _breaks(chain: BlockList, seen: Observation) -> Iterator[str]:
     """Say where a list is no chain."""
     for block in chain.blocks:
         if block not in seen.given or block not in seen.gave:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from backlight.models.discovery.finding import discover, some_tokens
+from backlight.models.discovery.finding import discover
 from backlight.models.discovery.naming import sites_of
+from backlight.models.discovery.proving import Proven
+from backlight.models.discovery.remembering import key_of
 from backlight.models.discovery.wiring import Discovery, HeadForm, Layer
 from backlight.models.families import Wiring
 from backlight.models.head import Head
@@ -30,9 +32,11 @@ def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:
         none if no list of blocks was found.
     """
     vocabulary = int(model.config.get_text_config(decoder=True).vocab_size)
-    found = discover(subject, vocabulary)
-    if isinstance(found, str):
-        return replace(subject, facts={**subject.facts, "wiring": f"not found: {found}"})
+    key = key_of(model, model.config.to_json_string(use_diff=False))
+    proven = discover(subject, vocabulary, key=key)
+    if isinstance(proven, str):
+        return replace(subject, facts={**subject.facts, "wiring": f"not found: {proven}"})
+    found = proven.found
     canonical = {site.name: site for site in sites_of(found)}
     # A module's output that has a name of ours keeps its path as a second name of the same site.
     known = {
@@ -47,7 +51,7 @@ def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:
         num_layers=len(found.blocks),
         wiring=_wiring(found),
     )
-    return subject if found.head is None else _with_head(subject, found.head, vocabulary)
+    return subject if found.head is None else _with_head(subject, found.head, proven)
 
 
 def _wiring(found: Discovery) -> Wiring | None:
@@ -65,7 +69,7 @@ def _wiring(found: Discovery) -> Wiring | None:
     return wirings.pop() if len(wirings) == 1 and is_plain else None
 
 
-def _with_head(subject: Subject, form: HeadForm, vocabulary: int) -> Subject:
+def _with_head(subject: Subject, form: HeadForm, proven: Proven) -> Subject:
     """Let the subject end before its head, which is read as numbers and proven."""
     module = subject.model.get_submodule(form.module)
     trunk = subject.model.get_submodule(form.trunk.module)
@@ -86,7 +90,7 @@ def _with_head(subject: Subject, form: HeadForm, vocabulary: int) -> Subject:
         forward=_hidden_states_of(trunk, form.trunk),
         head=Head(weight=module.weight, bias=module.bias, scale=form.scale, cap=form.cap),
     )
-    prove_head(headed, some_tokens(headed, vocabulary, first=11), subject.forward)
+    prove_head(headed, proven.tokens, lambda _: proven.output)
     return headed
 
 
