@@ -40,4 +40,4 @@ def is_explained(name):
     except (*NOT_BUILT, ModelError):
         return False
     found = discover(subject, VOCABULARY)
-    return not isinstance(found, str) and all(isinstance(each, Layer) for each in found.layers)
+    return not isinstance(found, str) and all(isinstance(e, Layer) for e in found.found.layers)
