@@ -8,7 +8,7 @@ from backlight.errors import ModelError
 from backlight.models.discovery.finding import discover
 from backlight.models.discovery.wiring import Layer
 from backlight.models.loading.loaded import logits_of
-from backlight.models.subject import subject_from_module
+from backlight.models.subject import plain_subject
 from zoo.every_type import decoder_types, tiny
 from zoo.models import VOCABULARY
 from zoo.tokenizers import WordTokenizer
@@ -36,7 +36,7 @@ def is_explained(name):
         model = tiny(name)
         with torch.no_grad():
             model(input_ids=torch.ones(1, 2, dtype=torch.long), use_cache=False)
-        subject = subject_from_module(model, WordTokenizer(), forward=logits_of(model))
+        subject = plain_subject(model, WordTokenizer(), forward=logits_of(model))
     except (*NOT_BUILT, ModelError):
         return False
     found = discover(subject, VOCABULARY)

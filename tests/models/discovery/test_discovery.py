@@ -12,7 +12,7 @@ from backlight.models.discovery.proving import prove
 from backlight.models.discovery.sums import adds_up, fits
 from backlight.models.discovery.wiring import Layer
 from backlight.models.loading.loaded import logits_of
-from backlight.models.subject import subject_from_module
+from backlight.models.subject import plain_subject
 from zoo.every_type import tiny
 from zoo.models import CONFIGS, VOCABULARY, tiny_model
 from zoo.subjects import batch_of, subject_of
@@ -26,7 +26,7 @@ NORMS = ("norm1", "norm1_post", "norm2", "norm2_post")
 
 
 def found_of(model, name="tiny"):
-    subject = subject_from_module(model, WordTokenizer(), name=name, forward=logits_of(model))
+    subject = plain_subject(model, WordTokenizer(), name=name, forward=logits_of(model))
     return subject, discover(subject, VOCABULARY).found
 
 

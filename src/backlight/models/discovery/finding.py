@@ -15,7 +15,7 @@ from backlight.models.discovery.observing import Observation, observe
 from backlight.models.discovery.proving import Proven, prove
 from backlight.models.discovery.remembering import recall, remember
 from backlight.models.discovery.solving import Chain, chains_of
-from backlight.models.discovery.stream import BlockList, candidates, find_chain
+from backlight.models.discovery.stream import BlockList, candidates, find_chain, why_none
 from backlight.models.discovery.wiring import Discovery, HeadForm, Layer, Mixing, NormForm
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
@@ -24,13 +24,17 @@ _SEQUENCES, _POSITIONS = 2, 13  # a prime, so that it is not taken for a number 
 _APART = "what it adds together depends on each other, and the stream between is not to be seen"
 
 
-def some_tokens(subject: Subject, vocabulary: int, *, first: int = 3) -> Tensor:
+def some_tokens(
+    subject: Subject, vocabulary: int, *, first: int = 3, positions: int = _POSITIONS
+) -> Tensor:
     """Make two sequences of tokens; none comes twice in a vocabulary of any size in use."""
-    tokens = torch.arange(_SEQUENCES * _POSITIONS).reshape(_SEQUENCES, _POSITIONS) * 7 + first
+    tokens = torch.arange(_SEQUENCES * positions).reshape(_SEQUENCES, positions) * 7 + first
     return (tokens % vocabulary).to(subject.device)
 
 
-def discover(subject: Subject, vocabulary: int, *, key: str | None = None) -> Proven | str:
+def discover(
+    subject: Subject, vocabulary: int, *, key: str | None = None, most: int | None = None
+) -> Proven | str:
     """Find out by arithmetic how a model is wired, and prove it; in five passes at most.
 
     Args:
@@ -38,19 +42,21 @@ def discover(subject: Subject, vocabulary: int, *, key: str | None = None) -> Pr
         vocabulary: How many tokens it has.
         key: Under what name to remember what was found, and to look whether it was found before
             (``key_of``); what was is proven anew, in two passes. None to remember nothing.
+        most: How many tokens in a row it can read, if that is known and they are few.
 
     Returns:
         How it is wired, each block by itself; a sentence if no list of blocks was found.
     """
-    trial = some_tokens(subject, vocabulary, first=9)
-    trials = (trial[:, :11], trial[1:, :7])
+    positions = min(_POSITIONS, most or _POSITIONS)
+    trial = some_tokens(subject, vocabulary, first=9, positions=positions)
+    trials = (trial[:, : positions - 2], trial[1:, : positions - 3])
     with borrowed(subject.model):  # once for all
         known = None if key is None else recall(key)
         if known is not None:
             proven = prove(subject, known, trials)
             if proven.found == known:
                 return proven
-        found = _Finding(subject, vocabulary).found()
+        found = _Finding(subject, vocabulary, positions).found()
         if isinstance(found, str):
             return found
         proven = prove(subject, found, trials)
@@ -63,17 +69,17 @@ def discover(subject: Subject, vocabulary: int, *, key: str | None = None) -> Pr
 class _Finding:
     """What a model shows of its wiring in three passes."""
 
-    def __init__(self, subject: Subject, vocabulary: int) -> None:
+    def __init__(self, subject: Subject, vocabulary: int, positions: int) -> None:
         self.subject = subject
-        self.tokens = some_tokens(subject, vocabulary)
-        self.others = some_tokens(subject, vocabulary, first=5)
+        self.tokens = some_tokens(subject, vocabulary, positions=positions)
+        self.others = some_tokens(subject, vocabulary, first=5, positions=positions)
         self.paths = [path for path, _ in subject.model.named_modules() if path]
 
     def found(self) -> Discovery | str:
         """Find the blocks, and how each is wired; a sentence if there are none."""
         lists = candidates(self.subject)
         if not lists:
-            return "none of its lists of modules gives rows of numbers for each token"
+            return why_none(self.subject)
         widths = {each.width for each in lists}
         seen = observe(self.subject, self.tokens, self.paths, widths)
         blocks = find_chain(lists, seen)
@@ -105,6 +111,7 @@ class _Finding:
             layers=tuple(map(layer, blocks.blocks)),
             final_norm=_final_norm(seen, norms, blocks.blocks[-1]),
             head=head,
+            axes=seen.given[blocks.blocks[0]].tap.axes,
         )
 
     def _parts(

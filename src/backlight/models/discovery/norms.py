@@ -6,6 +6,7 @@ token and small at those between, in a sequence of which nothing else is used.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import torch
@@ -69,7 +70,8 @@ def fit_norms(
         x, y = probe.rows[0].double(), gave.double()
         pairs = [(x[::2], y[::2]), (x[1::2], y[1::2]), _natural(seen, path)]
         form = _fitted(module, path, pairs, _rounding(gave))
-        forms |= {} if form is None else {path: form}
+        if form is not None:
+            forms[path] = replace(form, axes=seen.given[path].tap.axes)
     return forms
 
 
@@ -119,14 +121,7 @@ def _fitted(
         eps = _eps(form, module, *small)
         if eps is None:
             continue
-        form = NormForm(
-            module=path,
-            is_centred=is_centred,
-            gain=gain,
-            is_unit_offset=is_unit_offset,
-            bias=bias,
-            eps=eps,
-        )
+        form = replace(form, eps=eps)
         if all(_close(normalized(form, module, x), y, rounding) for x, y in pairs):
             found.append(form)
     return found[0] if len(found) == 1 else None

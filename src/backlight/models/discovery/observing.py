@@ -167,8 +167,8 @@ class _Seen:
             return tensor  # an expert, which is given other tokens this time
         rows = rows.clone()
         rows[instead.first : instead.first + len(instead.rows)] = instead.rows.to(rows.dtype)
-        is_turned = tensor.dim() == 3 and tuple(tensor.shape[:2]) == self.shape[::-1]
-        return (rows.transpose(0, 1) if is_turned else rows).reshape(tensor.shape).clone()
+        turned = rows.transpose(0, 1) if _is_turned(tensor, self.shape) else rows
+        return turned.reshape(tensor.shape).clone()
 
     def _note(self, notes: dict[str, list[Passing | None]], tap: Tap, tensor: object) -> None:
         self.place += 1
@@ -176,6 +176,8 @@ class _Seen:
         found = None
         if rows is not None and rows.shape[-1] in self.widths:
             # A copy, because some blocks add in place into what has passed.
+            if tap.side == "input" and isinstance(tensor, Tensor):
+                tap = replace(tap, axes=(1, 0) if _is_turned(tensor, self.shape) else (0, 1))
             found = Passing(tap=tap, place=self.place, rows=rows.detach().clone())
         notes.setdefault(tap.module, []).append(found)
 
@@ -226,4 +228,8 @@ def _rows_of(
         return None
     if tuple(tensor.shape[:2]) == shape:
         return tensor
-    return tensor.transpose(0, 1) if tuple(tensor.shape[:2]) == shape[::-1] else None
+    return tensor.transpose(0, 1) if _is_turned(tensor, shape) else None
+
+
+def _is_turned(tensor: Tensor, shape: tuple[int, int]) -> bool:
+    return tensor.dim() == 3 and tuple(tensor.shape[:2]) == shape[::-1]

@@ -70,7 +70,8 @@ def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"
     taps = [tap for layer in layers for tap in _taps(layer)]
     taps = list(dict.fromkeys(taps if last is None else [*taps, *_ends(last)]))
     seen = [_pass(subject, tokens, taps) for tokens in trials]
-    following = dict(zip(found.blocks, found.blocks[1:], strict=False))
+    entries = [found.entry(block) for block in found.blocks[1:]]
+    following = dict(zip(found.blocks, entries, strict=False))
 
     def proven(layer: Layer | str) -> Layer | str:
         if isinstance(layer, str):
@@ -112,7 +113,7 @@ def _broken_norms(subject: Subject, norms: Sequence[NormForm], values: Rows) -> 
 
 
 def _ends(norm: NormForm) -> tuple[Tap, Tap]:
-    return Tap(module=norm.module, side="branch"), Tap(module=norm.module, side="output")
+    return norm.entry, norm.out
 
 
 def _taps(layer: Layer) -> Iterator[Tap]:
@@ -129,7 +130,7 @@ def _taps(layer: Layer) -> Iterator[Tap]:
 def _reads(term: Term) -> Iterator[Tap]:
     """Yield where a term reads the stream, and where it begins behind its norm, if these differ."""
     if term.norm is not None:
-        yield Tap(module=term.norm.module, side="branch")
+        yield term.norm.entry
     if term.entry is not None:
         yield term.entry
 
@@ -171,7 +172,7 @@ def _pass(subject: Subject, tokens: Tensor, taps: Sequence[Tap]) -> _Passed:
     return _Passed(values=values, gradients=gradients, output=output.detach())
 
 
-def _faults(layer: Layer, passed: _Passed, after: str | None) -> Iterator[str]:
+def _faults(layer: Layer, passed: _Passed, following: Tap | None) -> Iterator[str]:
     """Say what of a layer does not hold."""
     values, gradients = passed.values, passed.gradients
     silent = [tap.module for tap in _core(layer) if tap not in gradients]
@@ -185,7 +186,6 @@ def _faults(layer: Layer, passed: _Passed, after: str | None) -> Iterator[str]:
             scaled = gradients[addition.sum] * (term.multiplier or 1.0)
             if term.multiplier is not None and not is_close(gradients[term.added], scaled):
                 yield f"{term.added.module} is read by more than the sum that it is a part of"
-    following = None if after is None else Tap(module=after, side="input")
     if following in gradients and not is_close(
         gradients[layer.additions[-1].stream], gradients[following]
     ):
@@ -202,7 +202,7 @@ def _sums(layer: Layer) -> Iterator[tuple[Tap, Addition]]:
     """Go through the sums of a layer, each with the stream before it."""
     stream = layer.pre
     if layer.start is not None:
-        stream = Tap(module=layer.start.module, side="output")
+        stream = layer.start.out
     for addition in layer.additions:
         yield stream, addition
         stream = addition.stream
@@ -239,7 +239,7 @@ def _is_closed(stream: Tap, addition: Addition, gradients: Rows) -> bool:
         return False
     reads: set[Tap] = set()
     for term in addition.terms:
-        norm = None if term.norm is None else Tap(module=term.norm.module, side="branch")
+        norm = None if term.norm is None else term.norm.entry
         read = norm or term.entry
         if read is None or read not in gradients:
             return False
@@ -251,13 +251,15 @@ def _is_closed(stream: Tap, addition: Addition, gradients: Rows) -> bool:
 
 def _are_entered(addition: Addition, gradients: Rows) -> bool:
     """Whether all that reads a norm is the terms that it belongs to, where they begin."""
-    by_norm: dict[str, list[Tap | None]] = {}
+    by_norm: dict[Tap, list[Tap | None]] = {}
     for term in addition.terms:
         if term.norm is not None:
-            by_norm.setdefault(term.norm.module, []).append(term.entry)
-    for module, entries in by_norm.items():
+            by_norm.setdefault(term.norm.out, []).append(term.entry)
+    for norm, entries in by_norm.items():
         known = [gradients[entry] for entry in entries if entry is not None and entry in gradients]
-        out = gradients[Tap(module=module, side="output")]
+        if norm not in gradients:
+            return False
+        out = gradients[norm]
         if len(known) < len(entries) or not is_close(out, torch.stack(known).sum(0)):
             return False
     return True

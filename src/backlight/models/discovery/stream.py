@@ -43,6 +43,23 @@ def candidates(subject: Subject) -> list[BlockList]:
     return found
 
 
+def why_none(subject: Subject) -> str:
+    """Say why no list of modules comes into question: what is wrong with the first member of one.
+
+    Args:
+        subject: The model.
+
+    Returns:
+        A sentence.
+    """
+    for path, module in subject.model.named_modules():
+        for name, _ in module.named_children() if isinstance(module, nn.ModuleList) else ():
+            site = subject.sites.get(f"{path}.{name}" if path else name)
+            if site is not None and site.problem is not None:
+                return site.problem
+    return "none of its lists of modules gives rows of one width for each token"
+
+
 def _width(sites: Mapping[str, Site], path: str) -> int | None:
     site = sites.get(path)
     return None if site is None or site.problem is not None else site.width

@@ -7,12 +7,11 @@ from dataclasses import replace
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from backlight.models.discovery.canonical import with_canonical_sites
 from backlight.models.discovery.finding import discover
-from backlight.models.discovery.naming import sites_of
 from backlight.models.discovery.proving import Proven
 from backlight.models.discovery.remembering import key_of
-from backlight.models.discovery.wiring import Discovery, HeadForm, Layer
-from backlight.models.families import Wiring
+from backlight.models.discovery.wiring import HeadForm
 from backlight.models.head import Head
 from backlight.models.outputs import member_of
 from backlight.models.proof import prove_head
@@ -36,37 +35,17 @@ def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:
     proven = discover(subject, vocabulary, key=key)
     if isinstance(proven, str):
         return replace(subject, facts={**subject.facts, "wiring": f"not found: {proven}"})
-    found = proven.found
-    canonical = {site.name: site for site in sites_of(found)}
+    subject = with_canonical_sites(replace(subject, num_layers=0), proven.found)
     # A module's output that has a name of ours keeps its path as a second name of the same site.
     known = {
         site.tap.module
-        for site in canonical.values()
-        if site.transformers is not None and site.problem is None
+        for name, site in subject.sites.items()
+        if name != site.transformers and site.transformers is not None and site.problem is None
     }
     paths = {name: site for name, site in subject.sites.items() if name not in known}
-    subject = replace(
-        subject,
-        sites={**canonical, **paths},
-        num_layers=len(found.blocks),
-        wiring=_wiring(found),
-    )
-    return subject if found.head is None else _with_head(subject, found.head, proven)
-
-
-def _wiring(found: Discovery) -> Wiring | None:
-    """Name the wiring, if all layers share one and gradients can be told apart in each."""
-    wirings: set[Wiring | None] = {
-        layer.wiring if isinstance(layer, Layer) and layer.is_closed else None
-        for layer in found.layers
-    }
-    is_plain = all(
-        isinstance(layer, Layer)
-        and [term.mixes for addition in layer.additions for term in addition.terms]
-        == ["attention", "none"]
-        for layer in found.layers
-    )
-    return wirings.pop() if len(wirings) == 1 and is_plain else None
+    subject = replace(subject, sites=paths)
+    head = proven.found.head
+    return subject if head is None else _with_head(subject, head, proven)
 
 
 def _with_head(subject: Subject, form: HeadForm, proven: Proven) -> Subject:

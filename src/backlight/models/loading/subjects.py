@@ -37,7 +37,7 @@ from backlight.models.loading.smollm2 import NOTE, smollm2_folder
 from backlight.models.loading.source import Source, check_folder, find_folder
 from backlight.models.norms import readable_norms
 from backlight.models.proof import probe_tokens, prove_causal, prove_head, prove_sites
-from backlight.models.subject import Subject, Tokenizer, check_tokenizer, subject_from_module
+from backlight.models.subject import Subject, Tokenizer, check_tokenizer, plain_subject
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 
@@ -177,7 +177,7 @@ def subject_from_transformers(
     with telling(f"{quoted(name)[1:-1]} cannot read a few tokens"):
         if family is None:
             prove_language_model(model, name)
-            subject = subject_from_module(model, tokenizer, name=name, forward=logits_of(model))
+            subject = plain_subject(model, tokenizer, name=name, forward=logits_of(model))
             subject = with_discovered(replace(subject, facts=described), model)
         else:
             check_head(model, family, name)
