@@ -20,7 +20,8 @@ _LARGE, _SMALL = (
     1e2,
     1e-4,
 )  # root mean square; what is added under the root is between 1e-12 and 1e-3
-_TOLERANCE = 64  # roundings, of the largest number of a row
+_TOLERANCE, _TOLERANCE_IN_HALF = 64, 2  # roundings, of the largest number of a row
+_HALF = 1e-4
 
 
 def norm_probes(model: nn.Module, seen: Observation, width: int) -> dict[str, Instead]:
@@ -42,6 +43,7 @@ def norm_probes(model: nn.Module, seen: Observation, width: int) -> dict[str, In
         size = torch.full_like(rows[..., :1], _LARGE)
         size[:, 1::2] = _SMALL
         scaled = rows * (size / rows.square().mean(-1, keepdim=True).sqrt())
+        scaled = scaled + size / 2  # so that it shows whether a mean is taken off
         probes[path] = Instead(
             first=len(seen.output) - 1, rows=scaled.to(seen.given[path].rows.dtype)
         )
@@ -118,7 +120,7 @@ def _fitted(
         )
         if not _close(normalized(form, module, large[0]), large[1], max(rounding, 1e-6)):
             continue
-        eps = _eps(form, module, *small)
+        eps = _eps(form, module, *small, rounding)
         if eps is None:
             continue
         form = replace(form, eps=eps)
@@ -149,7 +151,7 @@ def normalized(
     return y if form.bias is None else y + getattr(module, form.bias).to(y.dtype)
 
 
-def _eps(form: NormForm, module: nn.Module, x: Tensor, y: Tensor) -> float | None:
+def _eps(form: NormForm, module: nn.Module, x: Tensor, y: Tensor, rounding: float) -> float | None:
     """Solve for what is added under the root, where the input is so small that it shows."""
     bias = 0.0 if form.bias is None else getattr(module, form.bias).double()
     free = normalized(form, module, x) - bias
@@ -159,9 +161,10 @@ def _eps(form: NormForm, module: nn.Module, x: Tensor, y: Tensor) -> float | Non
     eps = float((square / ratio.square() - square).median())
     if not eps >= -1e-10:
         return None
-    return float(f"{max(eps, 0.0):.2e}")
+    return float(f"{max(eps, 0.0):.{0 if rounding > _HALF else 2}e}")
 
 
 def _close(found: Tensor, expected: Tensor, rounding: float) -> bool:
     size = expected.abs().amax(-1, keepdim=True)
-    return bool(((found - expected).abs() <= _TOLERANCE * rounding * size).all())
+    times = _TOLERANCE if rounding < _HALF else _TOLERANCE_IN_HALF
+    return bool(((found - expected).abs() <= times * rounding * size).all())
