@@ -7,9 +7,9 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from backlight.errors import DeviceError, ModelError, UnsupportedSiteError
 from backlight.models.loading import load_subject, subject_from_transformers
+from backlight.models.modules import subject_from_module
 from backlight.models.proof import probe_tokens, prove_causal
 from backlight.models.sites import resolve_sites
-from backlight.models.subject import subject_from_module
 from backlight.models.taps import tapping
 from backlight.models.unknown.contract import check_module
 from zoo.models import OUTSIDE_THE_TABLE, tiny_model
@@ -69,10 +69,12 @@ def test_an_unknown_architecture_keeps_module_paths_with_their_widths():
 
     found = resolve_sites("model.layers.*.mlp", subject.sites)
     assert [(site.name, site.width) for site in found] == [
-        ("model.layers.0.mlp", 32),
-        ("model.layers.1.mlp", 32),
+        ("layers.0.mlp.out", 32),
+        ("layers.1.mlp.out", 32),
     ]
-    assert subject.head is None
+    assert subject.sites["model.layers.0.self_attn.query_key_value"].width == 96
+    assert subject.head is not None
+    assert subject.wiring == "sequential"
 
 
 def test_a_model_that_looks_ahead_is_refused():

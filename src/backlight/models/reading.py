@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from backlight.errors import ConfigError, DatasetError, ModelError, quoted
+from backlight.models.families import family_of
 from backlight.models.subject import Subject
 
 _logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def refuse_unreadable(
         )
     if reach.positions is None:
         _warn_beyond_training(subject, len(longest), kind)
-        if subject.wiring is None:
+        if family_of(subject.model) is None:
             _try(subject, longest, kind, remedy)
 
 

@@ -20,7 +20,7 @@ from backlight.models.families import Wiring
 from backlight.models.loading.hooked_layers import HookedLayer, Places, Proven, prove_layer
 from backlight.models.proof import is_close, probe_tokens
 from backlight.models.sites import Site, Tap, kind_of
-from backlight.models.subject import Subject, Tokenizer, subject_from_module
+from backlight.models.subject import Subject, Tokenizer, plain_subject
 from backlight.models.taps import per_token, tapping
 
 _FOLDED = (
@@ -45,7 +45,7 @@ def subject_from_hooked(model: nn.Module, tokenizer: Tokenizer, *, name: str | N
     lens: Any = model
     config = lens.cfg
     name = str(config.model_name) if name is None else name
-    subject = subject_from_module(model, tokenizer, name=name, forward=partial(_logits, lens))
+    subject = plain_subject(model, tokenizer, name=name, forward=partial(_logits, lens))
     places = Places(
         paths=_paths_of(model),
         hooks=dict(lens.hook_dict),

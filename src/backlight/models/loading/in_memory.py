@@ -12,7 +12,8 @@ from backlight.models.loading.objects import (
     own_tokenizer,
 )
 from backlight.models.loading.subjects import subject_from_transformers
-from backlight.models.subject import Subject, Tokenizer, check_tokenizer, subject_from_module
+from backlight.models.modules import subject_from_module
+from backlight.models.subject import Subject, Tokenizer, check_tokenizer
 
 
 def subject_from_object(

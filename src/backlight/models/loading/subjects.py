@@ -15,6 +15,7 @@ from backlight.models.families import Family, family_of, find_family
 from backlight.models.layout import sites_of
 from backlight.models.lending import borrowed
 from backlight.models.loading.attention import tap_attention
+from backlight.models.loading.discovered import with_discovered
 from backlight.models.loading.handed import (
     about_adapter,
     check_head,
@@ -34,8 +35,9 @@ from backlight.models.loading.pretrained import read_configuration, read_model, 
 from backlight.models.loading.reading import telling
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
 from backlight.models.loading.source import Source, check_folder, find_folder
+from backlight.models.norms import readable_norms
 from backlight.models.proof import probe_tokens, prove_causal, prove_head, prove_sites
-from backlight.models.subject import Subject, Tokenizer, check_tokenizer, subject_from_module
+from backlight.models.subject import Subject, Tokenizer, check_tokenizer, plain_subject
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 
@@ -136,8 +138,9 @@ def subject_from_transformers(
     """Put a loaded Transformers model under the light.
 
     The model is left as it was; it is frozen and in evaluation mode only while something is
-    measured. An architecture that is not in the table of families gets the paths of its modules as
-    sites, and is proven as ``subject_from_module`` proves any module.
+    measured. An architecture that is not in the table of families is proven as
+    ``subject_from_module`` proves any module, and how its blocks are wired is found by arithmetic;
+    it gets the sites that could be proven, and the paths of its modules.
 
     Args:
         model: A causal language model of Transformers, also in a ``PeftModel``, ``DataParallel``,
@@ -174,8 +177,8 @@ def subject_from_transformers(
     with telling(f"{quoted(name)[1:-1]} cannot read a few tokens"):
         if family is None:
             prove_language_model(model, name)
-            subject = subject_from_module(model, tokenizer, name=name, forward=logits_of(model))
-            subject = replace(subject, facts=described)
+            subject = plain_subject(model, tokenizer, name=name, forward=logits_of(model))
+            subject = with_discovered(replace(subject, facts=described), model)
         else:
             check_head(model, family, name)
             subject = _of_family(model, tokenizer, family, name, described)
@@ -206,5 +209,5 @@ def _of_family(
         prove_causal(subject, tokens)
         if head is not None:
             prove_head(subject, tokens, logits_of(model))
-        prove_sites(subject, tokens)
+        prove_sites(subject, tokens, readable_norms(subject, family))
     return subject
