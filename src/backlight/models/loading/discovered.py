@@ -3,15 +3,21 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from backlight.models.discovery.finding import discover, some_tokens
+from backlight.models.discovery.heads import find_heads
+from backlight.models.discovery.inner import with_heads, with_routing
 from backlight.models.discovery.naming import sites_of
+from backlight.models.discovery.reads import at_the_source, read_elsewhere, source_of
+from backlight.models.discovery.routing import find_routing
 from backlight.models.discovery.wiring import Discovery, HeadForm, Layer
 from backlight.models.families import Wiring
 from backlight.models.head import Head
+from backlight.models.loading.attention import tap_attention
 from backlight.models.outputs import member_of
 from backlight.models.proof import prove_head
 from backlight.models.sites import Site, Tap
@@ -33,7 +39,8 @@ def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:
     found = discover(subject, vocabulary)
     if isinstance(found, str):
         return replace(subject, facts={**subject.facts, "wiring": f"not found: {found}"})
-    canonical = {site.name: site for site in sites_of(found)}
+    subject = replace(subject, tap_attention=partial(tap_attention, model))
+    canonical, elsewhere = _canonical(subject, found, vocabulary)
     # A module's output that has a name of ours keeps its path as a second name of the same site.
     known = {
         site.tap.module
@@ -45,9 +52,23 @@ def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:
         subject,
         sites={**canonical, **paths},
         num_layers=len(found.blocks),
-        wiring=_wiring(found),
+        wiring=None if elsewhere else _wiring(found),
     )
     return subject if found.head is None else _with_head(subject, found.head, vocabulary)
+
+
+def _canonical(
+    subject: Subject, found: Discovery, vocabulary: int
+) -> tuple[dict[str, Site], set[str]]:
+    """List the canonical sites, and the blocks that are not the only readers of their input."""
+    tokens = some_tokens(subject, vocabulary, first=9)
+    heads = find_heads(subject, found, tokens)
+    elsewhere = read_elsewhere(subject, found, tokens[:1])
+    source = source_of(subject, found, tokens[:1]) if elsewhere else None
+    sites = at_the_source(sites_of(found), found, elsewhere, source)
+    sites = with_heads(sites, found, heads)
+    sites = with_routing(sites, found, find_routing(subject, found, tokens))
+    return {site.name: site for site in sites}, elsewhere
 
 
 def _wiring(found: Discovery) -> Wiring | None:

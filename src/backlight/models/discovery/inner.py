@@ -1,0 +1,99 @@
+"""The sites inside of attention and of experts, each proven, or with the reason why it is not."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from backlight.models.discovery.heads import Heads
+from backlight.models.discovery.routing import Routing
+from backlight.models.discovery.wiring import Discovery
+from backlight.models.sites import Side, Site, Tap, kind_of, layer_of
+
+_PARTS = ("q", "k", "v", "z")
+_SIDES: Mapping[str, Side] = {"q": "query", "k": "key", "v": "value"}
+
+
+def with_heads(
+    sites: Iterable[Site], found: Discovery, heads: Mapping[str, Heads | str]
+) -> Iterator[Site]:
+    """Add ``attn.q``, ``attn.k``, ``attn.v`` and ``attn.z`` where attention gives its output.
+
+    Args:
+        sites: The sites of a model, in the order in which their tensors pass.
+        found: How it is wired.
+        heads: By the path of each block that attends its heads, or why they are not known.
+
+    Yields:
+        All sites, in that order.
+    """
+    for site in sites:
+        layer = layer_of(site.name)
+        if layer is not None and kind_of(site.name) == "attn.out" and site.problem is None:
+            yield from _sites(layer, heads.get(found.blocks[layer]))
+        yield site
+
+
+def with_routing(
+    sites: Iterable[Site], found: Discovery, routing: Mapping[str, Routing | str]
+) -> Iterator[Site]:
+    """Add ``mlp.router``, the logits of the router, where the MLP gives its output.
+
+    Args:
+        sites: The sites of a model, in the order in which their tensors pass.
+        found: How it is wired.
+        routing: By the path of each block with experts its routing, or why it is not known.
+
+    Yields:
+        All sites, in that order.
+    """
+    for site in sites:
+        layer = layer_of(site.name)
+        if layer is not None and kind_of(site.name) == "mlp.out":
+            known = routing.get(found.blocks[layer])
+            if known is not None:
+                yield _router(f"layers.{layer}.mlp.router", known)
+        yield site
+
+
+def _router(name: str, known: Routing | str) -> Site:
+    if isinstance(known, str):
+        return _unknown(name, known)
+    return Site(
+        name=name,
+        tap=known.logits,
+        width=known.num_experts,
+        transformers=known.logits.module if known.logits.member is None else None,
+    )
+
+
+def _unknown(name: str, reason: str) -> Site:
+    tap = Tap(module="", side="output")
+    return Site(name=name, tap=tap, width=None, problem=f"{name} is not known: {reason}.")
+
+
+def _sites(layer: int, heads: Heads | str | None) -> Iterator[Site]:
+    if isinstance(heads, Heads):
+        for part in _PARTS:
+            yield _site(f"layers.{layer}.attn.{part}", part, layer, heads)
+    elif heads is not None:
+        for part in _PARTS:
+            yield _unknown(f"layers.{layer}.attn.{part}", heads)
+
+
+def _site(name: str, part: str, layer: int, heads: Heads) -> Site:
+    is_of_query = part in ("q", "z")
+    num_heads = heads.num_heads if is_of_query else heads.num_key_heads
+    width = heads.key_width if part in ("q", "k") else heads.value_width
+    problem = None
+    if heads.shared is not None and part in ("k", "v"):
+        problem = f"{name} is not known: its keys and values are those of {heads.shared}."
+    tap = heads.z
+    if part != "z":
+        tap = Tap(module=heads.module, side=_SIDES[part], axes=(0, 2))
+    is_plain = part == "v" or (part == "z" and not heads.is_gated)
+    return Site(
+        name=name,
+        tap=tap,
+        width=num_heads * width,
+        num_heads=num_heads,
+        transformer_lens=f"blocks.{layer}.attn.hook_{part}" if is_plain else None,
+        problem=problem,
+    )
