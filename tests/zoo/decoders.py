@@ -104,7 +104,10 @@ def survey(name: str, *, seconds: int = SECONDS) -> Proven:
                 errors[torch.float64] = largest_error(exact)
     except FAILS as error:  # whatever a type's own code raises is its reason
         return Proven(name=name, reason=f"{stage}: {told(error)}")
-    return with_changed(judged(subject, errors), mixers=mixers_of(found))
+    proven, mixers = judged(subject, errors), mixers_of(found)
+    beside = () if "attention" in mixers else ("z", "q,k,v")  # nothing attends, so nothing is said
+    tiers = tuple(tier for tier in proven.tiers if tier not in beside)
+    return with_changed(proven, mixers=mixers, tiers=tiers)
 
 
 def mixers_of(found):
@@ -276,7 +279,7 @@ def row(proven: Proven) -> str:
     cells = ["yes" if tier in proven.tiers else "" for tier in TIERS]
     if "no experts" in proven.tiers:
         cells[-1] = "-"
-    if "recurrence" in proven.mixers and "attention" not in proven.mixers:
+    if proven.mixers and "attention" not in proven.mixers:
         cells[2:4] = ["-", "-"]
     reason = proven.reason.removesuffix(" Its modules can be named by their paths.")
     return f"| {' | '.join((proven.name, *cells, ', '.join(proven.mixers), reason))} |"

@@ -34,7 +34,7 @@ def with_heads(
 def with_routing(
     sites: Iterable[Site], found: Discovery, routing: Mapping[str, Routing | str]
 ) -> Iterator[Site]:
-    """Add ``mlp.router``, the logits of the router, where the MLP gives its output.
+    """Add ``mlp.router``, ``mlp.routed.out`` and ``mlp.shared.out`` before ``mlp.out``.
 
     Args:
         sites: The sites of a model, in the order in which their tensors pass.
@@ -50,6 +50,8 @@ def with_routing(
             known = routing.get(found.blocks[layer])
             if known is not None:
                 yield _router(f"layers.{layer}.mlp.router", known)
+                if isinstance(known, Routing):
+                    yield from _parts(f"layers.{layer}.mlp", known, found.width)
         yield site
 
 
@@ -62,6 +64,16 @@ def _router(name: str, known: Routing | str) -> Site:
         width=known.num_experts,
         transformers=known.logits.module if known.logits.member is None else None,
     )
+
+
+def _parts(mlp: str, known: Routing, width: int) -> Iterator[Site]:
+    for part, tap in (("routed", known.routed), ("shared", known.shared)):
+        name = f"{mlp}.{part}.out"
+        if isinstance(tap, str):
+            yield _unknown(name, tap)
+        elif tap is not None:
+            path = tap.module if tap.multiplier == 1.0 else None
+            yield Site(name=name, tap=tap, width=width, transformers=path)
 
 
 def _unknown(name: str, reason: str) -> Site:

@@ -44,11 +44,15 @@ class Routing:
         logits: Where the router's logits pass, a number for each expert.
         num_experts: How many there are.
         experts: The path of the module that is handed the choice.
+        routed: Where what the experts give passes, if something else is added to it.
+        shared: Where that something passes, or a sentence that says why that is not known.
     """
 
     logits: Tap
     num_experts: int
     experts: str
+    routed: Tap | None = None
+    shared: Tap | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

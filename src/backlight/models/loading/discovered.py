@@ -8,6 +8,7 @@ from functools import partial
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from backlight.models.discovery.experts import with_parts
 from backlight.models.discovery.finding import discover, some_tokens
 from backlight.models.discovery.heads import find_heads
 from backlight.models.discovery.inner import with_heads, with_routing
@@ -67,7 +68,8 @@ def _canonical(
     source = source_of(subject, found, tokens[:1]) if elsewhere else None
     sites = at_the_source(sites_of(found), found, elsewhere, source)
     sites = with_heads(sites, found, heads)
-    sites = with_routing(sites, found, find_routing(subject, found, tokens))
+    routing = with_parts(subject, found, tokens, find_routing(subject, found, tokens))
+    sites = with_routing(sites, found, routing)
     return {site.name: site for site in sites}, elsewhere
 
 
