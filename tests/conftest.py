@@ -33,6 +33,17 @@ def _same_numbers_each_time():
 
 
 @pytest.fixture(scope="session")
+def _wirings(tmp_path_factory):
+    return tmp_path_factory.mktemp("wirings")
+
+
+@pytest.fixture(autouse=True)
+def _what_was_found_is_kept_apart(monkeypatch, _wirings):
+    """Keep what tests find out of the user's cache directory."""
+    monkeypatch.setattr("backlight.models.discovery.remembering.wirings_folder", lambda: _wirings)
+
+
+@pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
     """A tiny Llama of three layers with its tokenizer, as a user has a model on disk."""
     return save_causal(tmp_path_factory.mktemp("models") / "llama")

@@ -8,7 +8,8 @@ from .dictionaries.foreign import dictionary_from_object
 from .labs.call import lab
 from .models.backward_rules.subjects import with_backward
 from .models.loading import load_subject, subject_from_transformers
-from .models.subject import Subject, subject_from_module
+from .models.modules import subject_from_module
+from .models.subject import Subject
 from .runs.results import Results
 from .surveys.features.call import sae
 from .surveys.flow.call import flow

@@ -16,7 +16,7 @@ from backlight.capture.record import record
 from backlight.capture.splice import splicing
 from backlight.data.batches import Batch, Passages
 from backlight.errors import ConfigError, ModelError
-from backlight.models.subject import subject_from_module
+from backlight.models.modules import subject_from_module
 from backlight.models.taps import per_token, tapping
 from backlight.objectives.objective import LossGradient, NextToken
 from zoo.models import CONFIGS

@@ -9,8 +9,8 @@ from backlight.capture.effects import keep_streams, value_with
 from backlight.capture.record import record, record_activations
 from backlight.errors import NonFiniteError, UnsupportedSiteError
 from backlight.models.blocks import Blocks
+from backlight.models.modules import subject_from_module
 from backlight.models.sites import layer_of
-from backlight.models.subject import subject_from_module
 from backlight.objectives.objective import NextToken
 from zoo.subjects import batch_of, subject_of, tappable
 from zoo.tokenizers import WordTokenizer

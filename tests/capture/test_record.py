@@ -7,8 +7,8 @@ from torch.autograd.graph import get_gradient_edge
 
 from backlight.capture.record import record, record_activations
 from backlight.errors import NonFiniteError, SilentSiteError
+from backlight.models.modules import subject_from_module
 from backlight.models.sites import Site, Tap
-from backlight.models.subject import subject_from_module
 from backlight.models.taps import per_token, tapping
 from backlight.objectives.objective import NextToken, token_weights
 from zoo.models import CONFIGS

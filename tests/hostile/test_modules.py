@@ -12,8 +12,8 @@ from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
 from backlight.data.batches import Batch, Passages
 from backlight.errors import ModelError, UnsupportedSiteError
+from backlight.models.modules import subject_from_module
 from backlight.models.sites import refuse_problems
-from backlight.models.subject import subject_from_module
 from zoo.odd import REFUSED, REFUSED_SITES, WORKING
 from zoo.tokenizers import WordTokenizer
 from zoo.written import BLOCKS, LAYOUTS, OUTPUTS, VOCABULARY, Written, expected_gradients

@@ -1,6 +1,7 @@
 """The table of families, proven on a tiny model of each wiring."""
 
 import dataclasses
+from copy import deepcopy
 
 import pytest
 import torch
@@ -68,6 +69,10 @@ _WRONG = {
     "a forgotten sandwich norm": ("gemma2", {"norm2_post": None}, "does not add up"),
     "a sequential model taken for parallel": ("llama", {"wiring": "parallel"}, "not add up"),
     "heads on another axis": ("qwen3", {"qk_norm_heads_first": True}, "heads on another axis"),
+    "a gain without its one": ("gemma", {"norm_kind": "rms"}, r"norm1\.out is not what a RMS norm"),
+    "a gain with a one too many": ("llama", {"norm_kind": "rms_unit_offset"}, "is not what a RMS"),
+    "an RMS norm that is said to centre": ("llama", {"norm_kind": "layer"}, "not what a layer no"),
+    "a layer norm that is said not to": ("gpt2", {"norm_kind": "rms"}, "is not what a RMS norm"),
     "a forgotten soft cap": ("gemma2", {"logit_cap": None}, "logits differ"),
     "a forgotten divisor": ("granite", {"logit_divisor": None}, "logits differ"),
 }
@@ -83,6 +88,15 @@ def test_a_wrong_entry_is_an_error_when_the_model_is_loaded(monkeypatch, name, c
 
     with pytest.raises(FamilyProofError, match=complaint):
         subject_from_transformers(model, WordTokenizer(), name=name)
+
+
+def test_a_norm_that_adds_something_else_under_the_root_is_refused():
+    model = tiny_model("llama")
+    norm = model.model.layers[1].post_attention_layernorm
+    norm.variance_epsilon, norm.forward = 1e-7, type(norm).forward.__get__(deepcopy(norm))
+
+    with pytest.raises(FamilyProofError, match=r"layers\.1\.norm2\.out is not .* with eps 1e-07"):
+        subject_from_transformers(model, WordTokenizer())
 
 
 def test_the_proof_leaves_no_hook_behind():

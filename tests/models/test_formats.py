@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from backlight.capture.record import record
 from backlight.models.formats import format_of, in_format, size_in
-from backlight.models.subject import subject_from_module
+from backlight.models.modules import subject_from_module
 from zoo.subjects import batch_of, subject_of, tappable
 from zoo.tokenizers import WordTokenizer
 from zoo.unsound import VOCABULARY, WIDTH, unsound

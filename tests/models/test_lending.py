@@ -20,7 +20,7 @@ from backlight.errors import ModelError
 from backlight.models.blocks import Blocks
 from backlight.models.lending import borrowed
 from backlight.models.loading import subject_from_transformers
-from backlight.models.subject import subject_from_module
+from backlight.models.modules import subject_from_module
 from backlight.tools.doctor.probe import probe_subject
 from backlight.training.log.reading import read_history
 from zoo.dictionaries import random_dictionary

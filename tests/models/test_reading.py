@@ -9,8 +9,8 @@ from torch import nn
 
 from backlight.errors import ConfigError, DatasetError, ModelError
 from backlight.models.loading import subject_from_transformers
+from backlight.models.modules import subject_from_module
 from backlight.models.reading import Reach, reach_of, refuse_unreadable
-from backlight.models.subject import subject_from_module
 from zoo.models import VOCABULARY, tiny_model
 from zoo.tokenizers import WordTokenizer
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from backlight.capture.record import record_activations
+from backlight.models.modules import subject_from_module
 from backlight.models.sites import kind_of
 from backlight.models.streams import Way, stream_of
-from backlight.models.subject import subject_from_module
 from zoo.models import CONFIGS
 from zoo.subjects import batch_of, subject_of
 from zoo.tokenizers import WordTokenizer

@@ -7,9 +7,9 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from backlight.errors import DeviceError, ModelError, UnsupportedSiteError
 from backlight.models.loading import load_subject, subject_from_transformers
+from backlight.models.modules import subject_from_module
 from backlight.models.proof import probe_tokens, prove_causal
 from backlight.models.sites import resolve_sites
-from backlight.models.subject import subject_from_module
 from backlight.models.taps import tapping
 from backlight.models.unknown.contract import check_module
 from zoo.models import OUTSIDE_THE_TABLE, tiny_model

@@ -28,7 +28,7 @@ from backlight.models.discovery.wiring import Layer
 from backlight.models.loading.discovered import with_discovered
 from backlight.models.loading.loaded import logits_of
 from backlight.models.sites import Site, kind_of, layer_of
-from backlight.models.subject import Subject, subject_from_module
+from backlight.models.subject import Subject, plain_subject
 from zoo.every_type import VOCABULARY, tiny
 from zoo.tokenizers import WordTokenizer
 
@@ -95,7 +95,7 @@ def survey(name: str, *, seconds: int = SECONDS) -> Proven:
             model = tiny(name)
             run(model)
             stage = "refused"
-            plain = subject_from_module(model, WordTokenizer(), name=name, forward=logits_of(model))
+            plain = plain_subject(model, WordTokenizer(), name=name, forward=logits_of(model))
             found = discover(plain, VOCABULARY)
             subject = with_discovered(plain, model)
             errors = {torch.float32: largest_error(subject)}
@@ -114,6 +114,7 @@ def mixers_of(found):
     """List what mixes tokens, in the order in which it comes first."""
     if isinstance(found, str):
         return ()
+    found = found.found
     kinds = [
         term.mixes
         for layer in found.layers

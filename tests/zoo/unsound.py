@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from backlight.models.subject import subject_from_module
+from backlight.models.modules import subject_from_module
 from zoo.tokenizers import WordTokenizer
 
 VOCABULARY, WIDTH = 99, 16

@@ -1,6 +1,7 @@
 """The norms of a model of the table of families: where they are, and what each computes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,6 +91,23 @@ def norm_places(subject: Subject, layers: Sequence[int]) -> tuple[NormPlace, ...
             "not in the table of architectures, so it is not known which of its modules are norms."
         )
     return tuple(_read(subject, family, entry, out) for entry, out in _ends(subject.sites, layers))
+
+
+def readable_norms(subject: Subject, family: Family) -> tuple[NormPlace, ...]:
+    """List the norms whose formula and numbers can be read; an adapter may have wrapped others.
+
+    Args:
+        subject: The model.
+        family: Its entry in the table.
+
+    Returns:
+        Those norms, in the order of the layers.
+    """
+    found: list[NormPlace] = []
+    for entry, out in _ends(subject.sites, range(subject.num_layers)):
+        with suppress(UnsupportedSiteError):
+            found.append(_read(subject, family, entry, out))
+    return tuple(found)
 
 
 def norm_forms(

@@ -2,8 +2,9 @@
 
 A wrong entry would give wrong numbers without a sign of it, so every model is probed when it is
 loaded: all sites must pass, once, with their stated width, in their stated order; the residual
-stream must add up; the head must give the model's own logits; and no token may see another to its
-right, since backlight pads on the right and gives no mask.
+stream must add up; norms must compute what they are said to; the head must give the model's own
+logits; and no token may see another to its right, since backlight pads on the right and gives no
+mask.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from backlight.errors import FamilyProofError, ModelError
 from backlight.models.lending import borrowed
+from backlight.models.norms import NormPlace
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
@@ -21,6 +23,7 @@ from backlight.models.taps import per_token, tapping
 _POSITIONS = 11  # a prime, so that it is not taken for a number of heads
 _SHARED = 6
 _IN_ORDER = ("resid.pre", "attn.in", "attn.z", "attn.out", "resid.mid", "mlp.out", "resid.post")
+_FAINT = 1e-3  # root mean square: of the size of the root of what norms add under the root
 _REPORT = "Please report it with the model's name."
 
 
@@ -79,18 +82,21 @@ def prove_head(subject: Subject, tokens: Tensor, logits_of: Callable[[Tensor], T
 
 
 @torch.no_grad()
-def prove_sites(subject: Subject, tokens: Tensor) -> None:
+def prove_sites(subject: Subject, tokens: Tensor, norms: Sequence[NormPlace] = ()) -> None:
     """Check that every site passes once, in order, with its width, and that the residuals add up.
 
     Args:
         subject: The model.
         tokens: Some sequences.
+        norms: Its norms, whose formulas must give what they give.
 
     Raises:
         FamilyProofError: If one of this is not so.
     """
     sites = [site for site in subject.sites.values() if site.tap.side != "logits"]
-    seen = _see(subject, sites, tokens)
+    seen = _see(
+        subject, list({s.name: s for s in (*sites, *(n.entry for n in norms))}.values()), tokens
+    )
     for site in sites:
         if site.name not in seen:
             raise _broken(subject, f"{site.name} ({site.tap.module}) never passes")
@@ -104,6 +110,35 @@ def prove_sites(subject: Subject, tokens: Tensor) -> None:
         before, after = f"layers.{layer - 1}.resid.post", f"layers.{layer}.resid.pre"
         if not is_close(seen[before], seen[after]):
             raise _broken(subject, f"{before} is not {after}")
+    for norm in norms:
+        _prove_norm(subject, norm, seen)
+
+
+def _prove_norm(subject: Subject, norm: NormPlace, seen: Mapping[str, Tensor]) -> None:
+    """Check the formula of a norm, on what it was given and on rows so small that eps shows.
+
+    Args:
+        subject: The model.
+        norm: One of its norms.
+        seen: The tensors of all sites.
+
+    Raises:
+        FamilyProofError: If it gives something else.
+    """
+    given, gave = seen[norm.entry.name], seen[norm.out.name]
+    pairs = [(given, gave)]
+    if norm.num_heads is None:
+        faint = given[:, :1] * (_FAINT / given[:, :1].double().square().mean(-1, True).sqrt())
+        faint = faint.to(given.dtype)
+        pairs.append((faint, subject.model.get_submodule(norm.out.tap.module)(faint)))
+    for x, y in pairs:
+        if not is_close(norm.apply(x).to(y.dtype), y):
+            kind = "layer norm" if norm.is_centred else "RMS norm"
+            raise _broken(
+                subject,
+                f"{norm.out.name} is not what a {kind} with eps {norm.eps:g} gives of "
+                f"{norm.entry.name}",
+            )
 
 
 def _see(subject: Subject, sites: Sequence[Site], tokens: Tensor) -> dict[str, Tensor]:

@@ -157,48 +157,26 @@ def check_tokenizer(tokenizer: object) -> None:
         )
 
 
-def subject_from_module(
+def plain_subject(
     model: nn.Module,
     tokenizer: Tokenizer,
     *,
     name: str = "model",
     forward: Callable[[Tensor], Any] | None = None,
 ) -> Subject:
-    """Put any causal language model under the light; its sites are its modules' outputs.
-
-    The model is tried with a few tokens: where its logits are and where each module's output has
-    a row of numbers for each token is found and proven, whatever the order of the axes. It is left
-    as it was; it is frozen and in evaluation mode only while something is measured.
+    """Put any causal language model under the light with the paths of its modules as sites.
 
     Args:
-        model: A module that maps token ids ``[batch, positions]`` to logits, or to something that
-            holds them and no other tensor like them, or has them as ``logits``.
+        model: See ``subject_from_module``, which looks for canonical sites besides.
         tokenizer: What turns text into tokens and back.
         name: What reports should call it.
         forward: How to get logits from token ids, if not by calling the model with them.
 
     Returns:
-        A subject whose sites are called by the paths of its modules. A site whose module gives no
-        row for each token, or is used several times in a pass, says so when it is asked for.
+        A subject of which nothing is known but that it keeps the contract.
 
     Raises:
-        ModelError: If the model cannot be run, gives no logits for each token, is not causal, or
-            gives other logits in other company or the next time; if what is given is no module, or
-            no tokenizer.
-
-    Example:
-        >>> import backlight
-        >>> from torch import nn
-        >>> class Letters:
-        ...     def __call__(self, text, *, truncation, max_length):
-        ...         return {"input_ids": [ord(letter) - 97 for letter in text[:max_length]]}
-        ...
-        ...     def decode(self, token_ids):
-        ...         return "".join(chr(token + 97) for token in token_ids)
-        >>> model = nn.Sequential(nn.Embedding(26, 8), nn.Linear(8, 8), nn.Linear(8, 26))
-        >>> subject = backlight.subject_from_module(model, Letters())
-        >>> subject.sites["1"].width
-        8
+        ModelError: If it does not keep it.
     """
     check_tokenizer(tokenizer)
     contract = prove_contract(model, forward or model, name)

@@ -14,7 +14,7 @@ from backlight.capture.checking.every import NUM_STEPS, check_all
 from backlight.capture.checking.sample import Sample
 from backlight.data.batches import Passages
 from backlight.models.loading import subject_from_transformers
-from backlight.models.subject import subject_from_module
+from backlight.models.modules import subject_from_module
 from backlight.objectives import objective
 from zoo import odd
 from zoo.models import tiny_model

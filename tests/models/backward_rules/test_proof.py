@@ -15,7 +15,7 @@ from backlight.models.backward_rules.subjects import rule_of, with_backward
 from backlight.models.blocks import Blocks
 from backlight.models.families import find_family
 from backlight.models.loading import subject_from_transformers
-from backlight.models.subject import subject_from_module
+from backlight.models.modules import subject_from_module
 from backlight.objectives.objective import NextToken
 from zoo.models import CONFIGS, OUTSIDE_THE_TABLE, tiny_model
 from zoo.subjects import batch_of, subject_of

@@ -12,7 +12,7 @@ from backlight.models.discovery.proving import prove
 from backlight.models.discovery.sums import adds_up, fits
 from backlight.models.discovery.wiring import Layer
 from backlight.models.loading.loaded import logits_of
-from backlight.models.subject import subject_from_module
+from backlight.models.subject import plain_subject
 from zoo.every_type import tiny
 from zoo.models import CONFIGS, VOCABULARY, tiny_model
 from zoo.subjects import batch_of, subject_of
@@ -26,8 +26,8 @@ NORMS = ("norm1", "norm1_post", "norm2", "norm2_post")
 
 
 def found_of(model, name="tiny"):
-    subject = subject_from_module(model, WordTokenizer(), name=name, forward=logits_of(model))
-    return subject, discover(subject, VOCABULARY)
+    subject = plain_subject(model, WordTokenizer(), name=name, forward=logits_of(model))
+    return subject, discover(subject, VOCABULARY).found
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -191,8 +191,8 @@ def test_a_wrong_wiring_is_refused(name, change):
     subject, found = found_of(tiny_model(name))
     changed = replace(found, layers=(wrong(found.layers[0], change), *found.layers[1:]))
     proven = prove(subject, changed, (some_tokens(subject, VOCABULARY, first=5),))
-    assert isinstance(proven.layers[0], str)
-    assert all(isinstance(layer, Layer) for layer in proven.layers[1:])
+    assert isinstance(proven.found.layers[0], str)
+    assert all(isinstance(layer, Layer) for layer in proven.found.layers[1:])
 
 
 def test_a_sum_is_checked_number_by_number():

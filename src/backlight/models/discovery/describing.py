@@ -1,7 +1,7 @@
 """From what adds up in a block to what it is: sums, their norms, and where they read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backlight.models.discovery.inside import Inside, Same
 from backlight.models.discovery.observing import Passing
@@ -36,7 +36,7 @@ class Describing:
         """
         return Layer(
             block=path,
-            pre=Tap(module=path, side="input"),
+            pre=self.block.pre.given[0].tap,
             start=chain[0].before.norm,
             additions=tuple(self._addition(step) for step in chain),
         )
@@ -73,14 +73,12 @@ class Describing:
             entry=_entry(self._readers(read), out, is_alone=len(step.terms) == 1),
         )
 
-    def _readers(self, read: Same) -> list[str]:
-        return [
-            passing.tap.module for passing in read.given if passing not in self.block.pre.given[:1]
-        ]
+    def _readers(self, read: Same) -> list[Tap]:
+        return [passing.tap for passing in read.given if passing not in self.block.pre.given[:1]]
 
     def _before(self, norm: Passing) -> Tap:
         given = next(s for s in self.block.all if any(_is_of(p, norm) for p in s.given))
-        return given.outermost.tap if given.gave else Tap(module=norm.tap.module, side="input")
+        return given.outermost.tap if given.gave else replace(norm.tap, side="input", member=None)
 
     def _read(self, step: Step, out: Tap) -> tuple[NormForm | None, Same]:
         """Find the norm through which a term reads the stream, and what it reads."""
@@ -103,18 +101,19 @@ class Describing:
         return normed[0] if len(normed) == 1 else (None, stream)
 
 
-def _entry(readers: Sequence[str], out: Tap, *, is_alone: bool) -> Tap | None:
+def _entry(readers: Sequence[Tap], out: Tap, *, is_alone: bool) -> Tap | None:
     """Find where a term begins: the module that gives it, one around that, or the only."""
-    around = sorted((path for path in readers if _holds(path, out.module)), key=len)
+    around = [tap for tap in readers if _holds(tap.module, out.module)]
     if around:
-        return Tap(module=around[0], side="branch")
+        return replace(min(around, key=lambda tap: len(tap.module)), side="branch")
+    paths = [tap.module for tap in readers]
     outermost = [
-        path
-        for path in readers
-        if not any(other != path and _holds(other, path) for other in readers)
+        tap
+        for tap in readers
+        if not any(path != tap.module and _holds(path, tap.module) for path in paths)
     ]
     alone = outermost if is_alone and len(outermost) == 1 else []
-    return Tap(module=alone[0], side="branch") if alone else None
+    return replace(alone[0], side="branch") if alone else None
 
 
 def _holds(outer: str, inner: str) -> bool:

@@ -1,16 +1,16 @@
 """The language-model head: which linear map it is, and what becomes of its output.
 
-A soft cap c, y = c tanh(x / c), cannot be seen in small logits. So the model is run once more with
-the map's output blown up: y then stays below c, or grows along.
+A soft cap c, y = c tanh(x / c), cannot be seen in small logits. So the map is given its input once
+more, blown up, in a sequence of which nothing else is used: y then stays below c, or grows along.
 """
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from backlight.models.discovery.observing import Observation, observe
+from backlight.models.discovery.observing import Instead, Observation
 from backlight.models.discovery.wiring import HeadForm
 from backlight.models.subject import Subject
 
@@ -18,22 +18,19 @@ _BLOWN_UP = 1e4  # the largest number of the map's output; soft caps in use are 
 _TOLERANCE = 1e-5
 
 
-def find_head(
-    subject: Subject,
-    tokens: Int[Tensor, "batch positions"],
-    seen: Observation,
-    blocks: Sequence[str],
-) -> HeadForm | None:
-    """Find the head of a model.
+def head_probe(
+    subject: Subject, seen: Observation, blocks: Sequence[str]
+) -> tuple[str, Instead] | None:
+    """Say what the head has to be given to show what becomes of large logits.
 
     Args:
         subject: The model; its ``forward`` gives logits.
-        tokens: The tokens that were seen.
         seen: What passed.
         blocks: The paths of its blocks.
 
     Returns:
-        The head; None if no linear map of torch, with a scale and a soft cap, makes the logits.
+        The path of the linear map, and large rows in the place of the last sequence; None if no
+        linear map of torch behind the blocks is as wide as the logits, or several are.
     """
     width = seen.output.shape[-1]
     last = seen.gave[blocks[-1]].place
@@ -47,17 +44,39 @@ def find_head(
     ]
     if len(paths) != 1:
         return None
-    path = paths[0]
+    hidden = seen.given[paths[0]].rows[-1:]
+    with torch.no_grad():
+        large = hidden * (_BLOWN_UP / subject.model.get_submodule(paths[0])(hidden).abs().max())
+    return paths[0], Instead(first=len(seen.output) - 1, rows=large)
+
+
+def fit_head(
+    subject: Subject,
+    probe: tuple[str, Instead],
+    seen: Observation,
+    probed: Observation,
+    blocks: Sequence[str],
+) -> HeadForm | None:
+    """Find what becomes of the output of a linear map.
+
+    Args:
+        subject: The model.
+        probe: What the map was given.
+        seen: What passed.
+        probed: What passed when it was given it.
+        blocks: The paths of the blocks.
+
+    Returns:
+        The head; None if the logits are not the map's output with a scale and a soft cap.
+    """
+    path, large = probe
     trunk = _trunk(seen, path, blocks)
     if trunk is None:
         return None
     module = subject.model.get_submodule(path)
-    hidden = seen.given[path].rows
     with torch.no_grad():
-        plain = module(hidden)
-        large = hidden * (_BLOWN_UP / plain.abs().max())
-        plain_large = module(large)
-    blown = observe(subject, tokens, (), (), inputs={path: large}).output
+        plain, plain_large = module(seen.given[path].rows), module(large.rows)
+    blown = probed.output[large.first :]
     form = _fitted(plain.double(), seen.output.double(), plain_large.double(), blown.double())
     if form is None:
         return None
@@ -81,8 +100,8 @@ def _trunk(seen: Observation, head: str, blocks: Sequence[str]) -> str | None:
 def _fitted(
     x: Float[Tensor, "*tokens classes"],
     y: Float[Tensor, "*tokens classes"],
-    large_x: Float[Tensor, "*tokens classes"],
-    large_y: Float[Tensor, "*tokens classes"],
+    large_x: Float[Tensor, "*large classes"],
+    large_y: Float[Tensor, "*large classes"],
 ) -> tuple[float, float | None] | None:
     """Fit a scale and, if large numbers do not grow along, a soft cap."""
     slope = float((large_x * large_y).sum() / large_x.square().sum())

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from backlight.errors import UnsupportedSiteError
-from backlight.models.discovery.observing import Observation, Passing, observe
+from backlight.models.discovery.observing import Instead, Observation, Passing, observe
 from backlight.models.discovery.wiring import Discovery, Layer, Term
 from backlight.models.proof import is_close
 from backlight.models.sites import Tap
@@ -245,14 +245,14 @@ def _behind_gates(
 
     # Whatever the heads give now, the stream is what it was.
     held = [terms[each.block].added.module for each in attending]
-    outputs = {path: seen.gave[path].rows for path in held}
+    outputs = {path: Instead(first=0, rows=seen.gave[path].rows) for path in held}
     candidates = {
         each.block: [p for p in _inside(each.block, seen) if p.rows.shape == each.expected.shape]
         for each in attending
     }
     paths = [p.tap.module for passings in candidates.values() for p in passings]
     widths = {each.expected.shape[-1] for each in attending} | {
-        rows.shape[-1] for rows in outputs.values()
+        instead.rows.shape[-1] for instead in outputs.values()
     }
     with subject.tap_attention(change):
         other = observe(subject, tokens, paths, widths, outputs=outputs)

@@ -1,14 +1,42 @@
 """The sites inside of attention and of experts, each proven, or with the reason why it is not."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from backlight.models.discovery.heads import Heads
-from backlight.models.discovery.routing import Routing
+from jaxtyping import Int
+from torch import Tensor
+
+from backlight.models.discovery.experts import with_parts
+from backlight.models.discovery.heads import Heads, find_heads
+from backlight.models.discovery.reads import with_whole_entries
+from backlight.models.discovery.routing import Routing, find_routing
 from backlight.models.discovery.wiring import Discovery
 from backlight.models.sites import Side, Site, Tap, kind_of, layer_of
+from backlight.models.subject import Subject
 
 _PARTS = ("q", "k", "v", "z")
 _SIDES: Mapping[str, Side] = {"q": "query", "k": "key", "v": "value"}
+
+
+def with_inner_sites(
+    subject: Subject, plain: Subject, found: Discovery, tokens: Int[Tensor, "batch positions"]
+) -> Subject:
+    """Add the sites inside of attention and of experts, and tap the stream where it is whole.
+
+    Args:
+        subject: A model with its canonical sites.
+        plain: The same with the paths of its modules alone, and its tap on attention.
+        found: How it is wired, proven.
+        tokens: Some tokens.
+
+    Returns:
+        The subject with more sites.
+    """
+    routing = with_parts(plain, found, tokens, find_routing(plain, found, tokens))
+    subject = with_whole_entries(subject, plain, found, tokens[:1])
+    sites = with_heads(subject.sites.values(), found, find_heads(plain, found, tokens))
+    sites = with_routing(sites, found, routing)
+    return replace(subject, sites={site.name: site for site in sites})
 
 
 def with_heads(

@@ -1,8 +1,10 @@
 """Which of the things that a block adds let a token see those before it, and which stand alone.
 
-Every block, and every module that reads the stream between two sums, is given what it was given
-before but for one token. What is added at later tokens then moves if it mixes tokens, and does not
-move by a bit if it does not. All blocks are tried in one pass, since each has its input replaced.
+All blocks are tried in one pass, since each has its input replaced, as has every module that reads
+the stream between two sums. In the first sequence one token is another. What is added at later
+tokens then moves if it mixes tokens, and does not move by a bit if it does not. In the last
+sequence the first of several things that are added together gives other numbers; the others must
+not move.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from backlight.models.discovery.inside import Same
-from backlight.models.discovery.observing import Observation, observe
+from backlight.models.discovery.observing import Instead, Observation, observe
 from backlight.models.discovery.solving import Chain
 from backlight.models.discovery.wiring import Mixing
 from backlight.models.subject import Subject
@@ -21,107 +23,109 @@ _NEAR = 5  # how many tokens a convolution looks back at most; most are of four
 _MOVED = 1e-5  # relative to the largest number
 
 
-def find_mixing(
+def probe_blocks(
     subject: Subject,
     tokens: Int[Tensor, "batch positions"],
     seen: Observation,
     chains: Mapping[str, Chain],
-) -> dict[str, Mixing]:
-    """Find out what each added thing lets a token see.
+) -> Observation:
+    """Run blocks with another token in the first sequence, and another addend in the last.
 
     Args:
         subject: The model.
-        tokens: The tokens that were seen.
+        tokens: The tokens that were seen, at least two sequences.
         seen: What passed.
         chains: By the paths of blocks, how each adds up.
 
     Returns:
-        By the paths of the modules whose outputs are added.
+        What passed now.
     """
     inputs = {block: _changed(seen.given[block].rows) for block in chains}
     for chain in chains.values():
         for stage in (step.before for step in chain[1:]):
             inputs |= {p.tap.module: _changed(p.rows) for p in stage.stream.given}
-    added = [_path(term) for chain in chains.values() for step in chain for term in step.terms]
+    together = [_in_order(step.terms) for chain in chains.values() for step in chain]
+    firsts = [terms[0] for terms in together if len(terms) > 1]
+    outputs = {p.tap.module: _other(p.rows) for term in firsts for p in term.gave}
+    added = [_path(term) for terms in together for term in terms]
     width = {seen.gave[path].rows.shape[-1] for path in added}
-    changed = observe(subject, tokens, added, width, inputs=inputs)
+    return observe(subject, tokens, added, width, inputs=inputs, outputs=outputs)
+
+
+def find_mixing(
+    seen: Observation, probed: Observation, chains: Mapping[str, Chain]
+) -> dict[str, Mixing]:
+    """Find out what each added thing lets a token see.
+
+    Args:
+        seen: What passed.
+        probed: What passed with another token in the first sequence.
+        chains: By the paths of blocks, how each adds up.
+
+    Returns:
+        By the paths of the modules whose outputs are added.
+    """
     found: dict[str, Mixing] = {}
     for block, chain in chains.items():
-        terms = sorted((t for step in chain for t in step.terms), key=lambda t: t.outermost.place)
         start = seen.given[block].place
-        for term in terms:
+        for term in _in_order([term for step in chain for term in step.terms]):
             path, end = _path(term), term.outermost.place
-            reach = _reach(term.outermost.rows, changed.gave[path].rows)
+            reach = _reach(term.outermost.rows[0], probed.gave[path].rows[0])
             attends = any(start <= place < end for place in seen.attended)
-            found[path] = _kind(reach, tokens.shape[1], attends=attends)
+            found[path] = _kind(reach, term.outermost.rows.shape[1], attends=attends)
             start = end
     return found
 
 
-def prove_apart(
-    subject: Subject,
-    tokens: Int[Tensor, "batch positions"],
-    seen: Observation,
-    chains: Mapping[str, Chain],
-) -> set[str]:
-    """Check that what is added together does not depend on each other.
+def blocks_apart(probed: Observation, chains: Mapping[str, Chain]) -> set[str]:
+    """Find the blocks in which what is added together does not depend on each other.
 
     Args:
-        subject: The model.
-        tokens: The tokens that were seen.
-        seen: What passed.
+        probed: What passed with another addend in the last sequence.
         chains: By the paths of blocks, how each adds up.
 
     Returns:
-        The blocks in which it does not.
+        Their paths.
     """
-    together = {
-        block: [sorted(step.terms, key=lambda t: t.outermost.place) for step in chain]
-        for block, chain in chains.items()
-        if any(len(step.terms) > 1 for step in chain)
-    }
-    if not together:
-        return set(chains)
-    firsts = [terms[0] for steps in together.values() for terms in steps if len(terms) > 1]
-    outputs = {p.tap.module: p.rows.roll(1, -1) for term in firsts for p in term.gave}
-    inputs = {block: seen.given[block].rows for block in chains}
-    for block in together:
-        for stage in (step.before for step in chains[block][1:]):
-            inputs |= {p.tap.module: p.rows for p in stage.stream.given}
-    rest = [term for steps in together.values() for terms in steps for term in terms[1:]]
-    paths = [_path(term) for term in rest]
-    width = {term.outermost.rows.shape[-1] for term in rest}
-    again = observe(subject, tokens, paths, width, inputs=inputs, outputs=outputs)
 
-    def is_apart(steps: Sequence[Sequence[Same]]) -> bool:
-        later = [term for terms in steps for term in terms[1:]]
-        return not any(_moved(t.outermost.rows, again.gave[_path(t)].rows).any() for t in later)
+    def is_apart(chain: Chain) -> bool:
+        later = [term for step in chain for term in _in_order(step.terms)[1:]]
+        return not any(
+            _moved(term.outermost.rows[-1], probed.gave[_path(term)].rows[-1]).any()
+            for term in later
+        )
 
-    return {block for block in chains if block not in together or is_apart(together[block])}
+    return {block for block, chain in chains.items() if is_apart(chain)}
+
+
+def _in_order(terms: Sequence[Same]) -> list[Same]:
+    return sorted(terms, key=lambda term: term.outermost.place)
+
+
+def _other(rows: Float[Tensor, "batch positions width"]) -> Instead:
+    return Instead(first=len(rows) - 1, rows=rows[-1:].roll(1, -1))
 
 
 def _path(term: Same) -> str:
     return term.outermost.tap.module
 
 
-def _changed(
-    rows: Float[Tensor, "batch positions width"],
-) -> Float[Tensor, "batch positions width"]:
+def _changed(rows: Float[Tensor, "batch positions width"]) -> Instead:
     changed = rows.clone()
-    changed[:, _CHANGED] = rows[:, _CHANGED].roll(1, -1)
-    return changed
+    changed[0, _CHANGED] = rows[0, _CHANGED].roll(1, -1)
+    return Instead(first=0, rows=changed)
 
 
 def _moved(rows: Tensor, again: Tensor) -> Tensor:
     return (rows.double() - again.double()).abs().amax(-1) > _MOVED * rows.double().abs().max()
 
 
-def _reach(rows: Tensor, again: Tensor) -> int:
+def _reach(rows: Float[Tensor, "positions width"], again: Float[Tensor, "positions width"]) -> int:
     """Return how many tokens behind the changed one moved last; 0 if none did."""
-    if not _moved(rows, again)[:, _CHANGED + 1 :].any():
+    if not _moved(rows, again)[_CHANGED + 1 :].any():
         return 0
     # Behind the end of a convolution nothing moves by a bit; what decays still does.
-    where = (rows != again).any(dim=(0, 2)).nonzero().flatten().tolist()
+    where = (rows != again).any(dim=-1).nonzero().flatten().tolist()
     return max([place - _CHANGED for place in where if place > _CHANGED], default=0)
 
 

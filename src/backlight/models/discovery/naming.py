@@ -19,7 +19,7 @@ def sites_of(found: Discovery) -> Iterator[Site]:
         ``embed.out``, those of each layer, those of the final norm. What could not be proven is
         there with the reason as its problem.
     """
-    yield Site(name="embed.out", tap=Tap(module=found.blocks[0], side="input"), width=found.width)
+    yield Site(name="embed.out", tap=found.entry(found.blocks[0]), width=found.width)
     is_hybrid = any(
         term.mixes in ("convolution", "recurrence")
         for layer in found.layers
@@ -33,13 +33,13 @@ def sites_of(found: Discovery) -> Iterator[Site]:
         else:
             yield from _refused(found, number, layer)
     if found.final_norm is not None:
-        path = found.final_norm.module
-        yield Site(name="final_norm.in", tap=Tap(module=path, side="branch"), width=found.width)
+        norm = found.final_norm
+        yield Site(name="final_norm.in", tap=norm.entry, width=found.width)
         yield Site(
             name="final_norm.out",
-            tap=Tap(module=path, side="output"),
+            tap=norm.out,
             width=found.width,
-            transformers=path,
+            transformers=norm.module,
         )
 
 
@@ -47,10 +47,10 @@ def _refused(found: Discovery, number: int, reason: str) -> Iterator[Site]:
     """List the sites of a layer whose wiring was not found: its ends are known all the same."""
     block = found.blocks[number]
     for kind in _KINDS:
-        side = "input" if kind == "resid.pre" else "output"
+        entry = found.entry(block)
         yield Site(
             name=f"layers.{number}.{kind}",
-            tap=Tap(module=block, side=side),
+            tap=entry if kind == "resid.pre" else replace(entry, side="output"),
             width=found.width,
             transformers=block if kind == "resid.post" else None,
             problem=None if kind.startswith("resid") else _problem(number, kind, reason),
@@ -147,8 +147,8 @@ class _LayerSites:
             yield from self._norm(name, addition.norm)
 
     def _norm(self, name: str, form: NormForm) -> Iterator[Site]:
-        yield self._site(f"{name}.in", Tap(module=form.module, side="branch"))
-        yield self._site(f"{name}.out", Tap(module=form.module, side="output"))
+        yield self._site(f"{name}.in", form.entry)
+        yield self._site(f"{name}.out", form.out)
 
     def _site(
         self, kind: str, tap: Tap, *, lens: str | None = None, problem: str | None = None

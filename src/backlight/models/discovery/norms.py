@@ -1,20 +1,20 @@
 """Which modules are norms, and what each computes: fitted to what it gives, large and small.
 
 What a norm adds under the root cannot be seen where its input is large, and its gain is blurred by
-it where the input is small. So all norms are given their own inputs twice more, as large and as
-small ones, in passes of which nothing else is used.
+it where the input is small. So all norms are given their own inputs once more, large at every other
+token and small at those between, in a sequence of which nothing else is used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from backlight.models.discovery.observing import Observation, observe
+from backlight.models.discovery.observing import Instead, Observation
 from backlight.models.discovery.wiring import NormForm
-from backlight.models.subject import Subject
 
 _LARGE, _SMALL = (
     1e2,
@@ -23,45 +23,73 @@ _LARGE, _SMALL = (
 _TOLERANCE = 64  # roundings, of the largest number of a row
 
 
-def find_norms(
-    subject: Subject, tokens: Int[Tensor, "batch positions"], seen: Observation, width: int
-) -> dict[str, NormForm]:
-    """Find all norms of rows as wide as the stream.
+def norm_probes(model: nn.Module, seen: Observation, width: int) -> dict[str, Instead]:
+    """Say what modules that could be norms have to be given to show what they compute.
 
     Args:
-        subject: The model.
-        tokens: The tokens that were seen.
+        model: The model.
         seen: What passed.
         width: The width of the stream.
 
     Returns:
+        By path, large and small rows in the place of the last sequence.
+    """
+    paths = [path for path in seen.given if _may_be_norm(model.get_submodule(path))]
+    paths = [p for p in paths if p in seen.gave and seen.gave[p].rows.shape[-1] == width]
+    probes: dict[str, Instead] = {}
+    for path in paths:
+        rows = seen.given[path].rows[-1:].double()
+        size = torch.full_like(rows[..., :1], _LARGE)
+        size[:, 1::2] = _SMALL
+        scaled = rows * (size / rows.square().mean(-1, keepdim=True).sqrt())
+        probes[path] = Instead(
+            first=len(seen.output) - 1, rows=scaled.to(seen.given[path].rows.dtype)
+        )
+    return probes
+
+
+def fit_norms(
+    model: nn.Module, probes: Mapping[str, Instead], seen: Observation, probed: Observation
+) -> dict[str, NormForm]:
+    """Find all norms of rows as wide as the stream.
+
+    Args:
+        model: The model.
+        probes: What they were given.
+        seen: What passed.
+        probed: What passed when they were given it.
+
+    Returns:
         The norms whose formula was proven, by their paths.
     """
-    paths = [path for path in seen.given if _may_be_norm(subject.model.get_submodule(path))]
-    paths = [p for p in paths if p in seen.gave and seen.gave[p].rows.shape[-1] == width]
-    found = [
-        observe(subject, tokens, paths, (width,), inputs=_scaled(seen, paths, size))
-        for size in (_LARGE, _SMALL)
-    ]
     forms: dict[str, NormForm] = {}
-    for path in paths:
-        if all(path in passed.gave for passed in found):
-            x = [
-                given[path].double().flatten(0, 1)
-                for given in (_scaled(seen, [path], size) for size in (_LARGE, _SMALL))
-            ]
-            y = [passed.gave[path].rows.double().flatten(0, 1) for passed in found]
-            natural = (
-                seen.given[path].rows.double().flatten(0, 1),
-                seen.gave[path].rows.double().flatten(0, 1),
-            )
-            # Most norms compute in float32, whatever they are given.
-            eps = max(torch.finfo(seen.gave[path].rows.dtype).eps, torch.finfo(torch.float32).eps)
-            form = _fitted(
-                subject.model.get_submodule(path), path, [*zip(x, y, strict=True), natural], eps
-            )
-            forms |= {} if form is None else {path: form}
+    for path, probe in probes.items():
+        if path not in probed.gave:
+            continue
+        module, gave = model.get_submodule(path), probed.gave[path].rows[probe.first]
+        x, y = probe.rows[0].double(), gave.double()
+        pairs = [(x[::2], y[::2]), (x[1::2], y[1::2]), _natural(seen, path)]
+        form = _fitted(module, path, pairs, _rounding(gave))
+        if form is not None:
+            forms[path] = replace(form, axes=seen.given[path].tap.axes)
     return forms
+
+
+def _natural(seen: Observation, path: str) -> tuple[Tensor, Tensor]:
+    given, gave = seen.given[path].rows, seen.gave[path].rows
+    return given.double().flatten(0, 1), gave.double().flatten(0, 1)
+
+
+def _rounding(gave: Tensor) -> float:
+    # Most norms compute in float32, whatever they are given.
+    return max(torch.finfo(gave.dtype).eps, torch.finfo(torch.float32).eps)
+
+
+def holds(form: NormForm, model: nn.Module, given: Tensor, gave: Tensor) -> bool:
+    """Whether a norm's formula gives what the norm gave for some rows."""
+    module = model.get_submodule(form.module)
+    found = normalized(form, module, given.double())
+    return given.shape == gave.shape and _close(found, gave.double(), _rounding(gave))
 
 
 def _may_be_norm(module: nn.Module) -> bool:
@@ -73,16 +101,8 @@ def _may_be_norm(module: nn.Module) -> bool:
     )
 
 
-def _scaled(seen: Observation, paths: list[str], size: float) -> dict[str, Tensor]:
-    rows = {path: seen.given[path].rows for path in paths}
-    return {
-        path: each * (size / each.double().square().mean(-1, keepdim=True).sqrt()).to(each.dtype)
-        for path, each in rows.items()
-    }
-
-
 def _fitted(
-    module: nn.Module, path: str, pairs: list[tuple[Tensor, Tensor]], rounding: float
+    module: nn.Module, path: str, pairs: Sequence[tuple[Tensor, Tensor]], rounding: float
 ) -> NormForm | None:
     """Try the formulas of norms with the module's own parameters; one must hold, and only one."""
     large, small, _ = pairs
@@ -101,14 +121,7 @@ def _fitted(
         eps = _eps(form, module, *small)
         if eps is None:
             continue
-        form = NormForm(
-            module=path,
-            is_centred=is_centred,
-            gain=gain,
-            is_unit_offset=is_unit_offset,
-            bias=bias,
-            eps=eps,
-        )
+        form = replace(form, eps=eps)
         if all(_close(normalized(form, module, x), y, rounding) for x, y in pairs):
             found.append(form)
     return found[0] if len(found) == 1 else None

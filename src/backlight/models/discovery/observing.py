@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -16,7 +16,21 @@ from backlight.models.sites import Site, Tap
 from backlight.models.subject import Subject
 from backlight.models.unknown.trying import hookable
 
-_NOTHING: Mapping[str, Tensor] = {}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instead:
+    """Rows that take the place of what passes, in some of the sequences.
+
+    Attributes:
+        first: The first of these sequences; the others are those behind it.
+        rows: The rows.
+    """
+
+    first: int
+    rows: Float[Tensor, "batch positions width"]
+
+
+_NOTHING: Mapping[str, Instead] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +69,16 @@ class Observation:
     gave: Mapping[str, Passing]
     attended: Sequence[int]
 
+    def of(self, first: int, last: int) -> "Observation":
+        """Keep some of the sequences, ``last`` not among them."""
+
+        def kept(passed: Mapping[str, Passing]) -> dict[str, Passing]:
+            return {path: replace(p, rows=p.rows[first:last]) for path, p in passed.items()}
+
+        return replace(
+            self, output=self.output[first:last], given=kept(self.given), gave=kept(self.gave)
+        )
+
 
 @torch.no_grad()
 def observe(
@@ -63,8 +87,8 @@ def observe(
     paths: Collection[str],
     widths: Collection[int],
     *,
-    inputs: Mapping[str, Tensor] = _NOTHING,
-    outputs: Mapping[str, Tensor] = _NOTHING,
+    inputs: Mapping[str, Instead] = _NOTHING,
+    outputs: Mapping[str, Instead] = _NOTHING,
 ) -> Observation:
     """Run some tokens, and keep what passes into and out of some modules.
 
@@ -107,7 +131,7 @@ class _Seen:
         self.given: dict[str, list[Passing | None]] = {}
         self.gave: dict[str, list[Passing | None]] = {}
 
-    def input_hook(self, path: str, instead: Tensor | None) -> Callable[..., Any]:
+    def input_hook(self, path: str, instead: Instead | None) -> Callable[..., Any]:
         tap = Tap(module=path, side="input")
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -116,14 +140,14 @@ class _Seen:
             self._note(self.given, tap, tensor)
             if instead is None or not isinstance(tensor, Tensor):
                 return None
-            laid = _laid_as(tensor, instead, self.shape)
+            laid = self._replaced(tensor, instead)
             return (
                 ((laid, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": laid})
             )
 
         return hook
 
-    def output_hook(self, site: Site, instead: Tensor | None) -> Callable[..., Any]:
+    def output_hook(self, site: Site, instead: Instead | None) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             del module, args
             member = site.tap.member
@@ -133,9 +157,18 @@ class _Seen:
             self._note(self.gave, site.tap, tensor)
             if instead is None or not isinstance(tensor, Tensor):
                 return None
-            return with_member(output, member, _laid_as(tensor, instead, self.shape))
+            return with_member(output, member, self._replaced(tensor, instead))
 
         return hook
+
+    def _replaced(self, tensor: Tensor, instead: Instead) -> Tensor:
+        rows = _rows_of(tensor, self.shape)
+        if rows is None or rows.shape[-1] != instead.rows.shape[-1]:
+            return tensor  # an expert, which is given other tokens this time
+        rows = rows.clone()
+        rows[instead.first : instead.first + len(instead.rows)] = instead.rows.to(rows.dtype)
+        turned = rows.transpose(0, 1) if _is_turned(tensor, self.shape) else rows
+        return turned.reshape(tensor.shape).clone()
 
     def _note(self, notes: dict[str, list[Passing | None]], tap: Tap, tensor: object) -> None:
         self.place += 1
@@ -143,6 +176,8 @@ class _Seen:
         found = None
         if rows is not None and rows.shape[-1] in self.widths:
             # A copy, because some blocks add in place into what has passed.
+            if tap.side == "input" and isinstance(tensor, Tensor):
+                tap = replace(tap, axes=(1, 0) if _is_turned(tensor, self.shape) else (0, 1))
             found = Passing(tap=tap, place=self.place, rows=rows.detach().clone())
         notes.setdefault(tap.module, []).append(found)
 
@@ -193,11 +228,8 @@ def _rows_of(
         return None
     if tuple(tensor.shape[:2]) == shape:
         return tensor
-    return tensor.transpose(0, 1) if tuple(tensor.shape[:2]) == shape[::-1] else None
+    return tensor.transpose(0, 1) if _is_turned(tensor, shape) else None
 
 
-def _laid_as(tensor: Tensor, rows: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Lay rows out as another tensor is."""
-    is_turned = tensor.dim() == 3 and tuple(tensor.shape[:2]) == shape[::-1]
-    turned = rows.transpose(0, 1) if is_turned else rows
-    return turned.reshape(tensor.shape).to(tensor.dtype).clone()
+def _is_turned(tensor: Tensor, shape: tuple[int, int]) -> bool:
+    return tensor.dim() == 3 and tuple(tensor.shape[:2]) == shape[::-1]

@@ -9,15 +9,17 @@ it that gradient and what returns through the modules that read it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from backlight.models.backward import explaining
+from backlight.models.discovery.norms import holds
 from backlight.models.discovery.sums import adds_up, fit_channels
-from backlight.models.discovery.wiring import Addition, Discovery, Layer, Term
+from backlight.models.discovery.wiring import Addition, Discovery, Layer, NormForm, Term
 from backlight.models.proof import is_close
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import Subject
@@ -29,13 +31,30 @@ Rows = Mapping[Tap, Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Passed:
-    """What passed in one pass at all places: the numbers, and the gradients there are."""
+    """What passed in one pass at all places: numbers, gradients, and the output."""
 
     values: dict[Tap, Tensor]
     gradients: dict[Tap, Tensor]
+    output: Tensor
 
 
-def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"]]) -> Discovery:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven:
+    """What holds of what was found.
+
+    Attributes:
+        found: What was found, with a sentence in the place of each layer for which it does not
+            hold.
+        tokens: The last tokens that it was tried with.
+        output: What the model gave for them.
+    """
+
+    found: Discovery
+    tokens: Int[Tensor, "batch positions"]
+    output: Float[Tensor, "batch positions classes"]
+
+
+def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"]]) -> Proven:
     """Hold what was found against other tokens.
 
     Args:
@@ -44,26 +63,57 @@ def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"
         trials: Other tokens, in other shapes than those it was found with.
 
     Returns:
-        The same, with a sentence in the place of each layer for which it does not hold.
+        What holds of it.
     """
     layers = [layer for layer in found.layers if isinstance(layer, Layer)]
-    if not layers:
-        return found
-    taps = list(dict.fromkeys(tap for layer in layers for tap in _taps(layer)))
+    last = found.final_norm
+    taps = [tap for layer in layers for tap in _taps(layer)]
+    taps = list(dict.fromkeys(taps if last is None else [*taps, *_ends(last)]))
     seen = [_pass(subject, tokens, taps) for tokens in trials]
-    following = dict(zip(found.blocks, found.blocks[1:], strict=False))
+    entries = [found.entry(block) for block in found.blocks[1:]]
+    following = dict(zip(found.blocks, entries, strict=False))
 
     def proven(layer: Layer | str) -> Layer | str:
         if isinstance(layer, str):
             return layer
-        after = following.get(layer.block)
+        norms = list(_norms_of(layer))
         for passed in seen:
-            fault = next(_faults(layer, passed, after), None)
+            faults = chain(
+                _faults(layer, passed, following.get(layer.block)),
+                _broken_norms(subject, norms, passed.values),
+            )
+            fault = next(faults, None)
             if fault is not None:
                 return f"{layer.block}: {fault}"
         return _with_readers(layer, seen)
 
-    return replace(found, layers=tuple(map(proven, found.layers)))
+    if last is not None and any(any(_broken_norms(subject, [last], p.values)) for p in seen):
+        last = None
+    proved = replace(found, layers=tuple(map(proven, found.layers)), final_norm=last)
+    return Proven(found=proved, tokens=trials[-1], output=seen[-1].output)
+
+
+def _norms_of(layer: Layer) -> Iterator[NormForm]:
+    terms = [term for addition in layer.additions for term in addition.terms]
+    for norm in (
+        layer.start,
+        *(addition.norm for addition in layer.additions),
+        *(term.norm for term in terms),
+        *(term.post_norm for term in terms),
+    ):
+        if norm is not None:
+            yield norm
+
+
+def _broken_norms(subject: Subject, norms: Sequence[NormForm], values: Rows) -> Iterator[str]:
+    for norm in norms:
+        given, gave = (values.get(tap) for tap in _ends(norm))
+        if given is None or gave is None or not holds(norm, subject.model, given, gave):
+            yield f"{norm.module} is not the norm that it was, for other tokens"
+
+
+def _ends(norm: NormForm) -> tuple[Tap, Tap]:
+    return norm.entry, norm.out
 
 
 def _taps(layer: Layer) -> Iterator[Tap]:
@@ -73,14 +123,14 @@ def _taps(layer: Layer) -> Iterator[Tap]:
         for term in addition.terms:
             yield from (term.out, term.added)
             yield from _reads(term)
-            if term.norm is not None:
-                yield Tap(module=term.norm.module, side="output")
+    for norm in _norms_of(layer):
+        yield from _ends(norm)
 
 
 def _reads(term: Term) -> Iterator[Tap]:
     """Yield where a term reads the stream, and where it begins behind its norm, if these differ."""
     if term.norm is not None:
-        yield Tap(module=term.norm.module, side="branch")
+        yield term.norm.entry
     if term.entry is not None:
         yield term.entry
 
@@ -112,16 +162,17 @@ def _pass(subject: Subject, tokens: Tensor, taps: Sequence[Tap]) -> _Passed:
         start = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
         with explaining(subject.name):
             ends = list(edges.values())
-            found[:] = torch.autograd.grad(output, ends, start, allow_unused=True)
+            if ends:
+                found[:] = torch.autograd.grad(output, ends, start, allow_unused=True)
     gradients = {
         tap: per_token(sites[tap], gradient, shape)
         for tap, gradient in zip(edges, found, strict=True)
         if gradient is not None and tap not in twice
     }
-    return _Passed(values=values, gradients=gradients)
+    return _Passed(values=values, gradients=gradients, output=output.detach())
 
 
-def _faults(layer: Layer, passed: _Passed, after: str | None) -> Iterator[str]:
+def _faults(layer: Layer, passed: _Passed, following: Tap | None) -> Iterator[str]:
     """Say what of a layer does not hold."""
     values, gradients = passed.values, passed.gradients
     silent = [tap.module for tap in _core(layer) if tap not in gradients]
@@ -135,7 +186,6 @@ def _faults(layer: Layer, passed: _Passed, after: str | None) -> Iterator[str]:
             scaled = gradients[addition.sum] * (term.multiplier or 1.0)
             if term.multiplier is not None and not is_close(gradients[term.added], scaled):
                 yield f"{term.added.module} is read by more than the sum that it is a part of"
-    following = None if after is None else Tap(module=after, side="input")
     if following in gradients and not is_close(
         gradients[layer.additions[-1].stream], gradients[following]
     ):
@@ -152,7 +202,7 @@ def _sums(layer: Layer) -> Iterator[tuple[Tap, Addition]]:
     """Go through the sums of a layer, each with the stream before it."""
     stream = layer.pre
     if layer.start is not None:
-        stream = Tap(module=layer.start.module, side="output")
+        stream = layer.start.out
     for addition in layer.additions:
         yield stream, addition
         stream = addition.stream
@@ -189,7 +239,7 @@ def _is_closed(stream: Tap, addition: Addition, gradients: Rows) -> bool:
         return False
     reads: set[Tap] = set()
     for term in addition.terms:
-        norm = None if term.norm is None else Tap(module=term.norm.module, side="branch")
+        norm = None if term.norm is None else term.norm.entry
         read = norm or term.entry
         if read is None or read not in gradients:
             return False
@@ -201,13 +251,15 @@ def _is_closed(stream: Tap, addition: Addition, gradients: Rows) -> bool:
 
 def _are_entered(addition: Addition, gradients: Rows) -> bool:
     """Whether all that reads a norm is the terms that it belongs to, where they begin."""
-    by_norm: dict[str, list[Tap | None]] = {}
+    by_norm: dict[Tap, list[Tap | None]] = {}
     for term in addition.terms:
         if term.norm is not None:
-            by_norm.setdefault(term.norm.module, []).append(term.entry)
-    for module, entries in by_norm.items():
+            by_norm.setdefault(term.norm.out, []).append(term.entry)
+    for norm, entries in by_norm.items():
         known = [gradients[entry] for entry in entries if entry is not None and entry in gradients]
-        out = gradients[Tap(module=module, side="output")]
+        if norm not in gradients:
+            return False
+        out = gradients[norm]
         if len(known) < len(entries) or not is_close(out, torch.stack(known).sum(0)):
             return False
     return True

@@ -83,6 +83,28 @@ def _is_alone(block: str, gradients: Mapping[str, Tensor | None]) -> bool:
     return whole is not None and part is not None and is_close(part, whole)
 
 
+def with_whole_entries(
+    subject: Subject, plain: Subject, found: Discovery, tokens: Int[Tensor, "_ _"]
+) -> Subject:
+    """Tap what enters blocks where no reader of it is missed.
+
+    Args:
+        subject: A model with its canonical sites.
+        plain: The same with the paths of its modules alone.
+        found: How it is wired, proven.
+        tokens: Some tokens.
+
+    Returns:
+        The subject; without a name for its wiring if a stream is read past its block.
+    """
+    elsewhere = read_elsewhere(plain, found, tokens)
+    if not elsewhere:
+        return subject
+    source = source_of(plain, found, tokens)
+    sites = at_the_source(subject.sites.values(), found, elsewhere, source)
+    return replace(subject, sites={site.name: site for site in sites}, wiring=None)
+
+
 def at_the_source(
     sites: Iterable[Site], found: Discovery, elsewhere: Collection[str], source: Tap | None
 ) -> Iterator[Site]:

@@ -14,7 +14,7 @@ _LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
+class BlockList:
     """Modules that could be blocks.
 
     Attributes:
@@ -28,9 +28,9 @@ class Chain:
     width: int
 
 
-def candidates(subject: Subject) -> list[Chain]:
+def candidates(subject: Subject) -> list[BlockList]:
     """List the lists of modules that all give a row of the same width for each token."""
-    found: list[Chain] = []
+    found: list[BlockList] = []
     for path, module in subject.model.named_modules():
         if isinstance(module, _LISTS) and len(module) > 0:
             blocks = tuple(
@@ -39,8 +39,25 @@ def candidates(subject: Subject) -> list[Chain]:
             widths = {_width(subject.sites, block) for block in blocks}
             width = widths.pop()
             if not widths and width is not None:
-                found.append(Chain(path=path, blocks=blocks, width=width))
+                found.append(BlockList(path=path, blocks=blocks, width=width))
     return found
+
+
+def why_none(subject: Subject) -> str:
+    """Say why no list of modules comes into question: what is wrong with the first member of one.
+
+    Args:
+        subject: The model.
+
+    Returns:
+        A sentence.
+    """
+    for path, module in subject.model.named_modules():
+        for name, _ in module.named_children() if isinstance(module, nn.ModuleList) else ():
+            site = subject.sites.get(f"{path}.{name}" if path else name)
+            if site is not None and site.problem is not None:
+                return site.problem
+    return "none of its lists of modules gives rows of one width for each token"
 
 
 def _width(sites: Mapping[str, Site], path: str) -> int | None:
@@ -48,7 +65,7 @@ def _width(sites: Mapping[str, Site], path: str) -> int | None:
     return None if site is None or site.problem is not None else site.width
 
 
-def find_chain(chains: list[Chain], seen: Observation) -> Chain | str:
+def find_chain(chains: list[BlockList], seen: Observation) -> BlockList | str:
     """Find the list whose members are each given what the one before gave.
 
     Args:
@@ -76,7 +93,7 @@ def find_chain(chains: list[Chain], seen: Observation) -> Chain | str:
     return best
 
 
-def _breaks(chain: Chain, seen: Observation) -> Iterator[str]:
+def _breaks(chain: BlockList, seen: Observation) -> Iterator[str]:
     """Say where a list is no chain."""
     for block in chain.blocks:
         if block not in seen.given or block not in seen.gave:

@@ -22,6 +22,7 @@ class NormForm:
         is_unit_offset: It multiplies by 1 + that parameter.
         bias: The parameter that it adds, None if it adds nothing.
         eps: What it adds under the root.
+        axes: Which axes of what passes are batch and positions.
     """
 
     module: str
@@ -30,6 +31,17 @@ class NormForm:
     is_unit_offset: bool
     bias: str | None
     eps: float
+    axes: tuple[int, int] = (0, 1)
+
+    @property
+    def entry(self) -> Tap:
+        """Where it is given something, as it alone sees it."""
+        return Tap(module=self.module, side="branch", axes=self.axes)
+
+    @property
+    def out(self) -> Tap:
+        """Where what it gives passes."""
+        return Tap(module=self.module, side="output", axes=self.axes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +146,7 @@ class Discovery:
         layers: How each of them is wired, or a sentence that says why that is not known.
         final_norm: The norm behind the last block, None if none was proven.
         head: How the logits are made, None if that was not found.
+        axes: Which axes of the stream between blocks are batch and positions.
     """
 
     width: int
@@ -141,3 +154,8 @@ class Discovery:
     layers: tuple[Layer | str, ...]
     final_norm: NormForm | None = None
     head: HeadForm | None = None
+    axes: tuple[int, int] = (0, 1)
+
+    def entry(self, block: str) -> Tap:
+        """Say where the stream enters a block."""
+        return Tap(module=block, side="input", axes=self.axes)

@@ -8,15 +8,12 @@ from functools import partial
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from backlight.models.discovery.experts import with_parts
+from backlight.models.discovery.canonical import with_canonical_sites
 from backlight.models.discovery.finding import discover, some_tokens
-from backlight.models.discovery.heads import find_heads
-from backlight.models.discovery.inner import with_heads, with_routing
-from backlight.models.discovery.naming import sites_of
-from backlight.models.discovery.reads import at_the_source, read_elsewhere, source_of
-from backlight.models.discovery.routing import find_routing
-from backlight.models.discovery.wiring import Discovery, HeadForm, Layer
-from backlight.models.families import Wiring
+from backlight.models.discovery.inner import with_inner_sites
+from backlight.models.discovery.proving import Proven
+from backlight.models.discovery.remembering import key_of
+from backlight.models.discovery.wiring import HeadForm
 from backlight.models.head import Head
 from backlight.models.loading.attention import tap_attention
 from backlight.models.outputs import member_of
@@ -37,58 +34,27 @@ def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:
         none if no list of blocks was found.
     """
     vocabulary = int(model.config.get_text_config(decoder=True).vocab_size)
-    found = discover(subject, vocabulary)
-    if isinstance(found, str):
-        return replace(subject, facts={**subject.facts, "wiring": f"not found: {found}"})
-    subject = replace(subject, tap_attention=partial(tap_attention, model))
-    canonical, elsewhere = _canonical(subject, found, vocabulary)
+    key = key_of(model, model.config.to_json_string(use_diff=False))
+    proven = discover(subject, vocabulary, key=key)
+    if isinstance(proven, str):
+        return replace(subject, facts={**subject.facts, "wiring": f"not found: {proven}"})
+    plain = replace(subject, num_layers=0, tap_attention=partial(tap_attention, model))
+    tokens = some_tokens(plain, vocabulary, first=11)
+    subject = with_canonical_sites(plain, proven.found)
+    subject = with_inner_sites(subject, plain, proven.found, tokens)
     # A module's output that has a name of ours keeps its path as a second name of the same site.
     known = {
         site.tap.module
-        for site in canonical.values()
-        if site.transformers is not None and site.problem is None
+        for name, site in subject.sites.items()
+        if name != site.transformers and site.transformers is not None and site.problem is None
     }
     paths = {name: site for name, site in subject.sites.items() if name not in known}
-    subject = replace(
-        subject,
-        sites={**canonical, **paths},
-        num_layers=len(found.blocks),
-        wiring=None if elsewhere else _wiring(found),
-    )
-    return subject if found.head is None else _with_head(subject, found.head, vocabulary)
+    subject = replace(subject, sites=paths)
+    head = proven.found.head
+    return subject if head is None else _with_head(subject, head, proven)
 
 
-def _canonical(
-    subject: Subject, found: Discovery, vocabulary: int
-) -> tuple[dict[str, Site], set[str]]:
-    """List the canonical sites, and the blocks that are not the only readers of their input."""
-    tokens = some_tokens(subject, vocabulary, first=9)
-    heads = find_heads(subject, found, tokens)
-    elsewhere = read_elsewhere(subject, found, tokens[:1])
-    source = source_of(subject, found, tokens[:1]) if elsewhere else None
-    sites = at_the_source(sites_of(found), found, elsewhere, source)
-    sites = with_heads(sites, found, heads)
-    routing = with_parts(subject, found, tokens, find_routing(subject, found, tokens))
-    sites = with_routing(sites, found, routing)
-    return {site.name: site for site in sites}, elsewhere
-
-
-def _wiring(found: Discovery) -> Wiring | None:
-    """Name the wiring, if all layers share one and gradients can be told apart in each."""
-    wirings: set[Wiring | None] = {
-        layer.wiring if isinstance(layer, Layer) and layer.is_closed else None
-        for layer in found.layers
-    }
-    is_plain = all(
-        isinstance(layer, Layer)
-        and [term.mixes for addition in layer.additions for term in addition.terms]
-        == ["attention", "none"]
-        for layer in found.layers
-    )
-    return wirings.pop() if len(wirings) == 1 and is_plain else None
-
-
-def _with_head(subject: Subject, form: HeadForm, vocabulary: int) -> Subject:
+def _with_head(subject: Subject, form: HeadForm, proven: Proven) -> Subject:
     """Let the subject end before its head, which is read as numbers and proven."""
     module = subject.model.get_submodule(form.module)
     trunk = subject.model.get_submodule(form.trunk.module)
@@ -109,7 +75,7 @@ def _with_head(subject: Subject, form: HeadForm, vocabulary: int) -> Subject:
         forward=_hidden_states_of(trunk, form.trunk),
         head=Head(weight=module.weight, bias=module.bias, scale=form.scale, cap=form.cap),
     )
-    prove_head(headed, some_tokens(headed, vocabulary, first=11), subject.forward)
+    prove_head(headed, proven.tokens, lambda _: proven.output)
     return headed
 
 

@@ -35,8 +35,9 @@ from backlight.models.loading.pretrained import read_configuration, read_model, 
 from backlight.models.loading.reading import telling
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
 from backlight.models.loading.source import Source, check_folder, find_folder
+from backlight.models.norms import readable_norms
 from backlight.models.proof import probe_tokens, prove_causal, prove_head, prove_sites
-from backlight.models.subject import Subject, Tokenizer, check_tokenizer, subject_from_module
+from backlight.models.subject import Subject, Tokenizer, check_tokenizer, plain_subject
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 
@@ -176,7 +177,7 @@ def subject_from_transformers(
     with telling(f"{quoted(name)[1:-1]} cannot read a few tokens"):
         if family is None:
             prove_language_model(model, name)
-            subject = subject_from_module(model, tokenizer, name=name, forward=logits_of(model))
+            subject = plain_subject(model, tokenizer, name=name, forward=logits_of(model))
             subject = with_discovered(replace(subject, facts=described), model)
         else:
             check_head(model, family, name)
@@ -208,5 +209,5 @@ def _of_family(
         prove_causal(subject, tokens)
         if head is not None:
             prove_head(subject, tokens, logits_of(model))
-        prove_sites(subject, tokens)
+        prove_sites(subject, tokens, readable_norms(subject, family))
     return subject

@@ -85,6 +85,34 @@ def some_tokens(model: nn.Module) -> Tensor:
     return torch.randint(low, high, MANY, generator=generator).to(device_of(model))
 
 
+def complaining(forward: Callable[[Tensor], Tensor], name: str) -> Callable[[Tensor], Tensor]:
+    """Turn what a model raises when it is called into our own error.
+
+    Args:
+        forward: From token ids to what the model gives.
+        name: What messages call the model.
+
+    Returns:
+        The same; it raises a ModelError.
+    """
+
+    def complained(tokens: Tensor) -> Tensor:
+        try:
+            return forward(tokens)
+        except _RAISED as error:
+            raise ModelError(_complaint(tokens, name, error)) from error
+
+    return complained
+
+
+def _complaint(tokens: Tensor, name: str, error: Exception) -> str:
+    told = (str(error).strip().splitlines() or [""])[0][:200]
+    return (
+        f"Calling {name} with token ids of shape {list(tokens.shape)} failed: "
+        f"{type(error).__name__}: {told}."
+    )
+
+
 def _run(model: nn.Module, forward: Callable[[Tensor], object], name: str, tokens: Tensor) -> Pass:
     """Run some tokens, and keep a copy of what each module gives."""
     calls: defaultdict[nn.Module, list[Mapping[Member, Tensor]]] = defaultdict(list)
@@ -99,11 +127,7 @@ def _run(model: nn.Module, forward: Callable[[Tensor], object], name: str, token
         with torch.no_grad():
             return Pass(output=forward(tokens), calls=calls)
     except _RAISED as error:
-        told = (str(error).strip().splitlines() or [""])[0][:200]
-        raise ModelError(
-            f"Calling {name} with token ids of shape {list(tokens.shape)} failed: "
-            f"{type(error).__name__}: {told}. {GIVE_FORWARD}"
-        ) from error
+        raise ModelError(f"{_complaint(tokens, name, error)} {GIVE_FORWARD}") from error
     finally:
         for handle in handles:
             handle.remove()

@@ -9,8 +9,8 @@ from torch import nn
 from backlight.capture.record import record
 from backlight.decompose.norm import split_rms_norm_gradient
 from backlight.errors import UnsupportedSiteError
+from backlight.models.modules import subject_from_module
 from backlight.models.norms import norm_places
-from backlight.models.subject import subject_from_module
 from backlight.models.taps import tapping
 from backlight.surveys.flow.measure.halves import halves_of
 from zoo.flow import distance, subject_of

@@ -8,7 +8,7 @@ from torch import nn
 from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
 from backlight.models.loading import subject_from_transformers
-from backlight.models.subject import subject_from_module
+from backlight.models.modules import subject_from_module
 from backlight.objectives.objective import LossGradient
 from backlight.surveys.tokens.measure.reach import follows, later_attentions, reaches
 from zoo.models import CONFIGS, tiny_model
