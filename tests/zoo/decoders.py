@@ -24,6 +24,7 @@ from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
 from backlight.errors import BacklightError
 from backlight.models.discovery.finding import discover
+from backlight.models.discovery.remembering import key_of
 from backlight.models.discovery.wiring import Layer
 from backlight.models.loading.discovered import with_discovered
 from backlight.models.loading.loaded import logits_of
@@ -39,7 +40,7 @@ AIMS = {"core": 110, "norms": 85, "q,k,v": 65}
 SECONDS = 120
 FAILS = (
     *(ArithmeticError, AssertionError, AttributeError, BacklightError, ImportError, LookupError),
-    *(RuntimeError, StrictDataclassError, TypeError, ValueError),
+    *(RuntimeError, StrictDataclassError, TimeoutError, TypeError, ValueError),
 )
 HALVES = ("attn", "mixer", "mlp")
 CORE = ("resid.pre", "resid.mid", "resid.post", *(f"{half}.contribution" for half in HALVES))
@@ -96,8 +97,9 @@ def survey(name: str, *, seconds: int = SECONDS) -> Proven:
             run(model)
             stage = "refused"
             plain = plain_subject(model, WordTokenizer(), name=name, forward=logits_of(model))
-            found = discover(plain, VOCABULARY)
             subject = with_discovered(plain, model)
+            key = key_of(model, model.config.to_json_string(use_diff=False))
+            found = discover(plain, VOCABULARY, key=key)  # as it was found a moment ago
             errors = {torch.float32: largest_error(subject)}
             exact = in_float64(subject)
             if exact is not None:
