@@ -195,7 +195,8 @@ def _without_norm(subject):
         is_second = "resid.mid" in kinds or "norm1" not in normed
         if "mlp.contribution" in kinds and is_second and "norm2" not in normed:
             yield f"layers.{layer}: no norm of what its MLP reads or gives"
-    if "final_norm.in" not in names and subject.wiring != "post_norm":
+    ends = [kind_of(name) for name in names if layer_of(name) == subject.num_layers - 1][-2:]
+    if "final_norm.in" not in names and ends != ["norm2.out", "resid.post"]:
         yield "no norm of what the last block gives"
 
 
@@ -290,13 +291,13 @@ def row(proven: Proven) -> str:
 
 def table(found) -> str:
     """Write the whole table, with how many types reach each tier."""
-    counts = ", ".join(
-        f"{sum(tier in each.tiers for each in found)} {tier.replace(',', ', ')}" for tier in TIERS
-    )
+    core = [each for each in found if "core" in each.tiers]
+    counts = [f"{sum(tier in each.tiers for each in core)} {tier}" for tier in TIERS]
+    told = f"{counts[0]}, and of these " + ", ".join(counts[1:]).replace("q,k,v", "q, k, v")
     heads = " | ".join(("type", *(t.replace(",", ", ") for t in TIERS), "mixes tokens by"))
     return "\n".join(
         [
-            f"Transformers {version('transformers')}: {len(found)} types; proven of {counts}.",
+            f"Transformers {version('transformers')}: {len(found)} types; proven of {told}.",
             "",
             f"| {heads} | what is missing first, and why |",
             f"|{' --- |' * (len(TIERS) + 3)}",

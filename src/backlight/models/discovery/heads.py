@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from backlight.errors import UnsupportedSiteError
 from backlight.models.discovery.observing import Instead, Observation, Passing, observe
+from backlight.models.discovery.proving import Proven
 from backlight.models.discovery.wiring import Discovery, Layer, Term
 from backlight.models.proof import is_close
 from backlight.models.sites import Tap
@@ -67,21 +68,19 @@ class _Attending:
     expected: Float[Tensor, "batch positions width"]
 
 
-def find_heads(
-    subject: Subject, found: Discovery, tokens: Int[Tensor, "batch positions"]
-) -> dict[str, Heads | str]:
-    """Find the heads of all blocks that attend.
+def find_heads(subject: Subject, proven: Proven) -> dict[str, Heads | str]:
+    """Find the heads of all blocks that attend; in one pass, or two if there are gates.
 
     Args:
         subject: A model whose sites are the paths of its modules, with its tap on attention.
-        found: How it is wired.
-        tokens: Some tokens.
+        proven: How it is wired.
 
     Returns:
         By the path of each block that attends its heads, or a sentence that says why they are not
         known.
     """
-    terms = dict(_attending_terms(found))
+    tokens = proven.tokens
+    terms = dict(_attending_terms(proven.found))
     if not terms:
         return {}
     paths = [
@@ -91,12 +90,10 @@ def find_heads(
     ]
     widths = _widths(subject, paths)
     try:
-        with torch.no_grad():
-            plain = subject.forward(tokens)
         calls, seen = _calls(subject, tokens, paths, widths)
     except (UnsupportedSiteError, KeyError) as error:
         return dict.fromkeys(terms, _unreached(error))
-    if not is_close(seen.output, plain):
+    if not is_close(seen.output, proven.output):
         return dict.fromkeys(terms, _CHANGED)
     attending = {block: _attending(subject, block, calls) for block in terms}
     alone = [each for each in attending.values() if isinstance(each, _Attending)]

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from jaxtyping import Int
-from torch import Tensor
-
 from backlight.models.discovery.experts import with_parts
 from backlight.models.discovery.heads import Heads, find_heads
+from backlight.models.discovery.proving import Proven
 from backlight.models.discovery.reads import with_whole_entries
 from backlight.models.discovery.routing import Routing, find_routing
 from backlight.models.discovery.wiring import Discovery
@@ -18,24 +16,22 @@ _PARTS = ("q", "k", "v", "z")
 _SIDES: Mapping[str, Side] = {"q": "query", "k": "key", "v": "value"}
 
 
-def with_inner_sites(
-    subject: Subject, plain: Subject, found: Discovery, tokens: Int[Tensor, "batch positions"]
-) -> Subject:
+def with_inner_sites(subject: Subject, plain: Subject, proven: Proven) -> Subject:
     """Add the sites inside of attention and of experts, and tap the stream where it is whole.
 
     Args:
         subject: A model with its canonical sites.
         plain: The same with the paths of its modules alone, and its tap on attention.
-        found: How it is wired, proven.
-        tokens: Some tokens.
+        proven: How it is wired.
 
     Returns:
         The subject with more sites.
     """
+    found, tokens = proven.found, proven.tokens
+    heads = find_heads(plain, proven)
     routing = with_parts(plain, found, tokens, find_routing(plain, found, tokens))
-    subject = with_whole_entries(subject, plain, found, tokens[:1])
-    sites = with_heads(subject.sites.values(), found, find_heads(plain, found, tokens))
-    sites = with_routing(sites, found, routing)
+    subject = with_whole_entries(subject, plain, found, tokens)
+    sites = with_routing(with_heads(subject.sites.values(), found, heads), found, routing)
     return replace(subject, sites={site.name: site for site in sites})
 
 

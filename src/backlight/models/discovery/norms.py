@@ -121,9 +121,11 @@ def _fitted(
         eps = _eps(form, module, *small)
         if eps is None:
             continue
-        form = replace(form, eps=eps)
-        if all(_close(normalized(form, module, x), y, rounding) for x, y in pairs):
-            found.append(form)
+        for digits in (2, 4, 16):  # those who write models write short decimals
+            form = replace(form, eps=float(f"{eps:.{digits}e}"))
+            if all(_close(normalized(form, module, x), y, rounding) for x, y in pairs):
+                found.append(form)
+                break
     return found[0] if len(found) == 1 else None
 
 
@@ -159,7 +161,7 @@ def _eps(form: NormForm, module: nn.Module, x: Tensor, y: Tensor) -> float | Non
     eps = float((square / ratio.square() - square).median())
     if not eps >= -1e-10:
         return None
-    return float(f"{max(eps, 0.0):.2e}")
+    return max(eps, 0.0)
 
 
 def _close(found: Tensor, expected: Tensor, rounding: float) -> bool:

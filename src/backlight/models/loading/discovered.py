@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from backlight.models.discovery.canonical import with_canonical_sites
-from backlight.models.discovery.finding import discover, some_tokens
+from backlight.models.discovery.finding import discover
 from backlight.models.discovery.inner import with_inner_sites
 from backlight.models.discovery.proving import Proven
 from backlight.models.discovery.remembering import key_of
@@ -39,9 +39,7 @@ def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:
     if isinstance(proven, str):
         return replace(subject, facts={**subject.facts, "wiring": f"not found: {proven}"})
     plain = replace(subject, num_layers=0, tap_attention=partial(tap_attention, model))
-    tokens = some_tokens(plain, vocabulary, first=11)
-    subject = with_canonical_sites(plain, proven.found)
-    subject = with_inner_sites(subject, plain, proven.found, tokens)
+    subject = with_inner_sites(with_canonical_sites(plain, proven.found), plain, proven)
     # A module's output that has a name of ours keeps its path as a second name of the same site.
     known = {
         site.tap.module
