@@ -112,9 +112,9 @@ class _SeenError(Exception):
 def _blocks_of(subject: Subject) -> Blocks | str:
     """Find a subject's blocks, or say why it cannot be run from one of them on."""
     names = [f"layers.{layer}.resid.pre" for layer in range(subject.num_layers)]
-    if not names or not all(name in subject.sites for name in names):
+    sites = [subject.sites[name] for name in names if name in subject.sites]
+    if not names or len(sites) < len(names) or any(site.tap.side != "input" for site in sites):
         return f"The blocks of {subject.name} are not known"
-    sites = [subject.sites[name] for name in names]
     modules = tuple(subject.model.get_submodule(site.tap.module) for site in sites)
     returned = _returned(subject, modules[0])
     if not isinstance(returned, (Tensor, tuple)):

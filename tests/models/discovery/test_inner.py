@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from backlight.capture.attention import attention_module
 from backlight.capture.record import record
 from backlight.errors import UnsupportedSiteError
 from backlight.models.discovery.finding import some_tokens
@@ -47,11 +48,17 @@ def test_arithmetic_finds_the_heads_that_the_table_names(name):
 
 def test_heads_behind_a_gate_are_proven_by_other_values():
     subject = discovered(tiny("qwen3_next"))
-    site = subject.sites["layers.1.attn.z"]
+    site = subject.sites["layers.1.attn.gated_z"]
     assert (site.tap.module, site.tap.side) == ("model.layers.1.self_attn.o_proj", "input")
     assert site.num_heads * subject.sites["layers.1.attn.v"].width == 2 * site.width
-    assert site.transformer_lens is None  # there it is before the gate
-    assert "layers.0.attn.z" not in subject.sites
+    assert "layers.0.attn.gated_z" not in subject.sites
+
+
+def test_what_stands_before_a_gate_is_refused_also_to_what_goes_back_through_attention():
+    subject = discovered(tiny("qwen3_next"))
+    assert subject.sites["layers.1.attn.q"].problem is None
+    with pytest.raises(UnsupportedSiteError, match="a gate multiplies it before a module"):
+        attention_module(subject, 1)
 
 
 def turned(module, query, key, value, *args, **kwargs):

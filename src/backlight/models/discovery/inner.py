@@ -12,9 +12,6 @@ from backlight.models.discovery.wiring import Discovery
 from backlight.models.sites import Side, Site, Tap, kind_of, layer_of
 from backlight.models.subject import Subject
 
-_PARTS = ("q", "k", "v", "z")
-_SIDES: Mapping[str, Side] = {"q": "query", "k": "key", "v": "value"}
-
 
 def with_inner_sites(subject: Subject, plain: Subject, proven: Proven) -> Subject:
     """Add the sites inside of attention and of experts, and tap the stream where it is whole.
@@ -106,30 +103,35 @@ def _unknown(name: str, reason: str) -> Site:
 
 
 def _sites(layer: int, heads: Heads | str | None) -> Iterator[Site]:
-    if isinstance(heads, Heads):
-        for part in _PARTS:
-            yield _site(f"layers.{layer}.attn.{part}", part, layer, heads)
-    elif heads is not None:
-        for part in _PARTS:
-            yield _unknown(f"layers.{layer}.attn.{part}", heads)
-
-
-def _site(name: str, part: str, layer: int, heads: Heads) -> Site:
-    is_of_query = part in ("q", "z")
-    num_heads = heads.num_heads if is_of_query else heads.num_key_heads
-    width = heads.key_width if part in ("q", "k") else heads.value_width
-    problem = None
-    if heads.shared is not None and part in ("k", "v"):
-        problem = f"{name} is not known: its keys and values are those of {heads.shared}."
-    tap = heads.z
-    if part != "z":
-        tap = Tap(module=heads.module, side=_SIDES[part], axes=(0, 2))
-    is_plain = part == "v" or (part == "z" and not heads.is_gated)
-    return Site(
-        name=name,
-        tap=tap,
-        width=num_heads * width,
-        num_heads=num_heads,
-        transformer_lens=f"blocks.{layer}.attn.hook_{part}" if is_plain else None,
-        problem=problem,
+    names = [f"layers.{layer}.attn.{part}" for part in ("q", "k", "v", "z")]
+    if not isinstance(heads, Heads):
+        yield from (_unknown(name, heads) for name in names if heads is not None)
+        return
+    query, key, value, z = names
+    module, width = heads.module, heads.key_width
+    yield _of_heads(query, _handed(module, "query"), heads.num_heads, width)
+    sides: tuple[tuple[str, Side, int], ...] = (
+        (key, "key", width),
+        (value, "value", heads.value_width),
     )
+    for name, side, each in sides:
+        if heads.shared is None:
+            yield _of_heads(name, _handed(module, side), heads.num_key_heads, each)
+        else:
+            yield _unknown(name, f"its keys and values are those of {heads.shared}")
+    if heads.is_gated:
+        gated = f"layers.{layer}.attn.gated_z"
+        yield _unknown(z, f"a gate multiplies it before a module is given it; that is {gated}")
+        yield _of_heads(gated, heads.z, heads.num_heads, heads.value_width)
+    else:
+        lens = f"blocks.{layer}.attn.hook_z"
+        site = _of_heads(z, heads.z, heads.num_heads, heads.value_width)
+        yield replace(site, transformer_lens=lens)
+
+
+def _handed(module: str, side: Side) -> Tap:
+    return Tap(module=module, side=side, axes=(0, 2))
+
+
+def _of_heads(name: str, tap: Tap, num_heads: int, width: int) -> Site:
+    return Site(name=name, tap=tap, width=num_heads * width, num_heads=num_heads)

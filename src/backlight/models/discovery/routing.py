@@ -7,7 +7,7 @@ have the order of their logits), and if all that returns through the module pass
 the gradient of what it is given is that of the logits times the map.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -156,13 +156,15 @@ def find_routing(
     blocks = [block for block, own in terms.items() if _may_route(subject.model, block, own)]
     if not blocks:
         return {}
-    passed = _pass(subject, blocks, tokens)
+    # Backwards, too, so that an order that comes about by chance is all but ruled out.
+    passed = _pass(subject, blocks, torch.cat([tokens, tokens.flip(1)]))
     known: dict[str, Routing | str] = {}
     candidates: dict[str, list[tuple[_Choice, _Scores]]] = {}
     for block in blocks:
         choices = [c for c in passed.choices if c.module.startswith(f"{block}.")]
         scores = [s for s in passed.scores if s.module.startswith(f"{block}.")]
-        fitting = [(c, s) for c in choices for s in scores if _are_chosen(c, s)]
+        sizes = {c.module: _sizes(subject.model, c.module) for c in choices}
+        fitting = [(c, s) for c in choices for s in scores if _are_chosen(c, s, sizes[c.module])]
         if fitting:
             candidates[block] = fitting
         else:
@@ -170,6 +172,13 @@ def find_routing(
     if candidates:
         known |= _proven(subject, candidates, tokens[:1])
     return known
+
+
+def _sizes(model: nn.Module, experts: str) -> set[int]:
+    """List how many experts a module may hold: matrices in a stack, or modules in a list."""
+    module = model.get_submodule(experts)
+    stacks = {len(parameter) for parameter in module.parameters() if parameter.dim() > 1}
+    return stacks | {len(p) for p in module.modules() if isinstance(p, nn.ModuleList)}
 
 
 def _standing_alone(layer: Layer) -> Iterator[Term]:
@@ -202,7 +211,7 @@ def _pass(subject: Subject, blocks: Sequence[str], tokens: Tensor) -> _Passed:
     return passed
 
 
-def _are_chosen(choice: _Choice, scores: _Scores) -> bool:
+def _are_chosen(choice: _Choice, scores: _Scores, sizes: Collection[int]) -> bool:
     """Whether experts are chosen by these numbers: the largest, or by weights in their order."""
     num_chosen, num_experts = choice.experts.shape[1], scores.numbers.shape[1]
     if num_experts <= int(choice.experts.max()) or num_experts <= num_chosen:
@@ -212,7 +221,8 @@ def _are_chosen(choice: _Choice, scores: _Scores) -> bool:
     if bool((chosen.amin(1) >= rest.amax(1)).all()):
         return True
     by_logit = choice.weights.gather(1, chosen.argsort(dim=1))
-    return num_chosen > 1 and bool((by_logit.diff(dim=1) > 0).all())
+    is_ordered = num_chosen > 1 and bool((by_logit.diff(dim=1) > 0).all())
+    return is_ordered and num_experts in sizes
 
 
 @dataclass(slots=True)
