@@ -203,3 +203,38 @@ def test_a_sum_is_checked_number_by_number():
     total[3, 5] += 1e-4
     assert not list(fits(total, stream, [added], num_terms=1, keeping="whole", eps=1e-7))
     assert not adds_up(total, [stream, 0.22 * added], eps=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("llama", "gpt2", "gemma2", "granite", "opt", "olmo2"),
+        *("gpt_neox", "phi", "falcon two norms"),
+    ],
+)
+def test_half_precision_changes_nothing_of_what_is_found(name, dtype):
+    _, expected = found_of(tiny_model(name, torch.float64))
+    _, found = found_of(tiny_model(name, dtype))
+    assert found == expected
+
+
+@pytest.mark.parametrize("change", ["sign", "coefficient", "order", "once more"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "gpt_neox"])
+def test_a_wrong_wiring_is_refused_in_half_precision_too(name, change):
+    subject, found = found_of(tiny_model(name, torch.bfloat16))
+    changed = replace(found, layers=(wrong(found.layers[0], change), *found.layers[1:]))
+    proven = prove(subject, changed, (some_tokens(subject, VOCABULARY, first=5),))
+    assert isinstance(proven.found.layers[0], str)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 3000.0), (torch.bfloat16, 300.0)])
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_massive_activations_hide_nothing(name, dtype, size):
+    """Other numbers of the stream are around 0.02."""
+    model = tiny_model(name, dtype)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:, 3] += size
+    _, found = found_of(model)
+    assert [layer.wiring for layer in found.layers] == ["sequential"] * 3
+    assert all(layer.is_closed for layer in found.layers)

@@ -77,7 +77,13 @@ def fit_head(
     with torch.no_grad():
         plain, plain_large = module(seen.given[path].rows), module(large.rows)
     blown = probed.output[large.first :]
-    form = _fitted(plain.double(), seen.output.double(), plain_large.double(), blown.double())
+    form = _fitted(
+        plain.double(),
+        seen.output.double(),
+        plain_large.double(),
+        blown.double(),
+        tolerance=max(_TOLERANCE, 4 * torch.finfo(plain.dtype).eps),
+    )
     if form is None:
         return None
     return HeadForm(module=path, trunk=seen.gave[trunk].tap, scale=form[0], cap=form[1])
@@ -102,23 +108,27 @@ def _fitted(
     y: Float[Tensor, "*tokens classes"],
     large_x: Float[Tensor, "*large classes"],
     large_y: Float[Tensor, "*large classes"],
+    *,
+    tolerance: float,
 ) -> tuple[float, float | None] | None:
     """Fit a scale and, if large numbers do not grow along, a soft cap."""
     slope = float((large_x * large_y).sum() / large_x.square().sum())
     pairs = ((x, y), (large_x, large_y))
     for digits in (2, 4, 6, 16):
         scale = float(f"{slope:.{digits}e}")
-        if all(_close(scale * given, gave) for given, gave in pairs):
+        if all(_close(scale * given, gave, tolerance) for given, gave in pairs):
             return scale, None
     cap = float(f"{float(large_y.abs().max()):.4g}")
     inner = (y / cap).atanh() * cap
     slope = float((x * inner).sum() / x.square().sum())
     for digits in (2, 4, 6, 16):
         scale = float(f"{slope:.{digits}e}")
-        if all(_close(cap * (scale * given / cap).tanh(), gave) for given, gave in pairs):
+        if all(
+            _close(cap * (scale * given / cap).tanh(), gave, tolerance) for given, gave in pairs
+        ):
             return scale, cap
     return None
 
 
-def _close(found: Tensor, expected: Tensor) -> bool:
-    return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())
+def _close(found: Tensor, expected: Tensor, tolerance: float) -> bool:
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())

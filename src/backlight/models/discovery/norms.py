@@ -20,7 +20,8 @@ _LARGE, _SMALL = (
     1e2,
     1e-4,
 )  # root mean square; what is added under the root is between 1e-12 and 1e-3
-_TOLERANCE = 64  # roundings, of the largest number of a row
+_TOLERANCE, _TOLERANCE_IN_HALF = 64, 2  # roundings, of the largest number of a row
+_HALF = 1e-4
 
 
 def norm_probes(model: nn.Module, seen: Observation, width: int) -> dict[str, Instead]:
@@ -42,6 +43,7 @@ def norm_probes(model: nn.Module, seen: Observation, width: int) -> dict[str, In
         size = torch.full_like(rows[..., :1], _LARGE)
         size[:, 1::2] = _SMALL
         scaled = rows * (size / rows.square().mean(-1, keepdim=True).sqrt())
+        scaled = scaled + size / 2  # so that it shows whether a mean is taken off
         probes[path] = Instead(
             first=len(seen.output) - 1, rows=scaled.to(seen.given[path].rows.dtype)
         )
@@ -121,7 +123,8 @@ def _fitted(
         eps = _eps(form, module, *small)
         if eps is None:
             continue
-        for digits in (2, 4, 16):  # those who write models write short decimals
+        # Those who write models write short decimals.
+        for digits in (0,) if rounding > _HALF else (2, 4, 16):
             form = replace(form, eps=float(f"{eps:.{digits}e}"))
             if all(_close(normalized(form, module, x), y, rounding) for x, y in pairs):
                 found.append(form)
@@ -166,4 +169,5 @@ def _eps(form: NormForm, module: nn.Module, x: Tensor, y: Tensor) -> float | Non
 
 def _close(found: Tensor, expected: Tensor, rounding: float) -> bool:
     size = expected.abs().amax(-1, keepdim=True)
-    return bool(((found - expected).abs() <= _TOLERANCE * rounding * size).all())
+    times = _TOLERANCE if rounding < _HALF else _TOLERANCE_IN_HALF
+    return bool(((found - expected).abs() <= times * rounding * size).all())

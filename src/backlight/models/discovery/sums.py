@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_ROUNDINGS = 8  # how often the last bit may be lost on the way to a sum
-_CLEAR = 100  # a number is clear if it is so many times what rounding may leave,
+_HALF = 1e-4  # what is rounded by more is half precision: there every rounding counts,
+_ROUNDINGS, _ROUNDINGS_IN_HALF = 8, 1  # so the last bit may be lost less often on the way to a sum
+_CLEAR, _CLEAR_IN_HALF = 100, 4  # a number is clear if it is so many times what rounding may leave,
+_BIASED = 2  # rounding goes up as often as down; the sum of so many is far more than its bound
 _SHARE = 0.05  # and a term is there if this share of its numbers is clear
 _SAMPLE = 128  # numbers that are looked at before all are
 _NEAR = 1e-3  # what may be left of these, relative to their size
@@ -37,6 +39,9 @@ class Fit:
 def adds_up(total: Tensor, parts: Sequence[Tensor], *, eps: float) -> bool:
     """Check a sum, number by number: each may be off by a few roundings of what it is made of.
 
+    In half precision a wrong coefficient could hide in that; but what it leaves goes along with
+    what it multiplies, and what rounding leaves does not.
+
     Args:
         total: The sum, in float64.
         parts: What it is made of, with their coefficients.
@@ -45,9 +50,21 @@ def adds_up(total: Tensor, parts: Sequence[Tensor], *, eps: float) -> bool:
     Returns:
         Whether it adds up everywhere.
     """
-    size = torch.stack([total, *parts]).abs().sum(0)
-    difference = (total - torch.stack(list(parts)).sum(0)).abs()
-    return bool((difference <= _ROUNDINGS * eps * size).all())
+    rounded = roundings(eps) * eps * torch.stack([total, *parts]).abs().sum(0)
+    difference = total - torch.stack(list(parts)).sum(0)
+    if not (difference.abs() <= rounded).all():
+        return False
+    return eps < _HALF or not any(_goes_along(difference, part, rounded) for part in parts)
+
+
+def roundings(eps: float) -> int:
+    """Return how often the last bit may be lost."""
+    return _ROUNDINGS if eps < _HALF else _ROUNDINGS_IN_HALF
+
+
+def _goes_along(difference: Tensor, part: Tensor, rounded: Tensor) -> bool:
+    by_chance = (rounded * part).square().sum().sqrt()
+    return bool((difference * part).sum().abs() > _BIASED * by_chance)
 
 
 def fits(
@@ -72,7 +89,7 @@ def fits(
     Yields:
         Every choice that adds up, and would not without one of its terms.
     """
-    for chosen in _near(total, stream, candidates, num_terms, keeping):
+    for chosen in _near(total, stream, candidates, num_terms, keeping, eps):
         terms = [candidates[index] for index in chosen]
         if keeping == "scaled by channel":
             found = fit_channels(total, stream, terms, eps)
@@ -83,7 +100,12 @@ def fits(
 
 
 def _near(
-    total: Tensor, stream: Tensor, candidates: Sequence[Tensor], num_terms: int, keeping: Keeping
+    total: Tensor,
+    stream: Tensor,
+    candidates: Sequence[Tensor],
+    num_terms: int,
+    keeping: Keeping,
+    eps: float,
 ) -> list[tuple[int, ...]]:
     """Choose the terms that fit a sample of all numbers, so that few have to be tried on all."""
     choices = list(combinations(range(len(candidates)), num_terms))
@@ -95,13 +117,14 @@ def _near(
     columns = rows[torch.tensor(choices)].transpose(1, 2)
     target = total.flatten()[sample]
     stream = stream.flatten()[sample]
+    rounded = roundings(eps) * eps * (target.abs() + stream.abs())
     if keeping == "whole":
         target = target - stream
     else:
         columns = torch.cat([stream[None, :, None].expand(len(choices), -1, -1), columns], dim=-1)
     target = target.expand(len(choices), -1)[..., None]
     left = (target - columns @ (torch.linalg.pinv(columns) @ target)).square().sum((1, 2))
-    near = left <= _NEAR**2 * target[0].square().sum()
+    near = left <= _NEAR**2 * target[0].square().sum() + rounded.square().sum()
     return [choice for choice, is_near in zip(choices, near.tolist(), strict=True) if is_near]
 
 
@@ -132,11 +155,12 @@ def fit_channels(
     parts = list((columns * solved.transpose(1, 2)).permute(2, 1, 0))
     if not adds_up(total, parts, eps=eps) or not _are_clear(parts, total, eps):
         return None
-    ones = [bool((each - 1).abs().max() < 1e3 * eps) for each in solved[..., 0].T]
+    ones = [bool((each - 1).abs().max() < min(1e3 * eps, 0.05)) for each in solved[..., 0].T]
     return [1.0 if is_one else None for is_one in ones]
 
 
 def _are_clear(parts: Sequence[Tensor], total: Tensor, eps: float) -> bool:
     """Whether every part is large enough for the sum to prove it."""
-    least = _CLEAR * _ROUNDINGS * eps * total.abs()
+    clear = _CLEAR if eps < _HALF else _CLEAR_IN_HALF
+    least = clear * roundings(eps) * eps * total.abs()
     return all(bool((part.abs() > least).double().mean() > _SHARE) for part in parts)
