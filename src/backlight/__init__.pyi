@@ -7,7 +7,7 @@ from .dictionaries.dictionary import Dictionary
 from .dictionaries.foreign import dictionary_from_object
 from .labs.call import lab
 from .models.backward_rules.subjects import with_backward
-from .models.loading import load_subject, subject_from_transformers
+from .models.loading import load_subject, subject_from_object, subject_from_transformers
 from .models.modules import subject_from_module
 from .models.subject import Subject
 from .runs.results import Results
@@ -55,6 +55,7 @@ __all__ = [
     "split_layer_norm_gradient",
     "split_rms_norm_gradient",
     "subject_from_module",
+    "subject_from_object",
     "subject_from_transformers",
     "surrogate_norm",
     "tokens",

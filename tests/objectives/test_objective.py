@@ -167,3 +167,65 @@ def test_half_precision_products_are_taken_from_logits_in_float32(dtype):
 
 def test_a_loss_has_a_second_order():
     assert isinstance(NextToken(), Curved)
+
+
+def counting_batch():
+    """Passages of which some tokens count; of the second the first, too, which nothing predicts."""
+    random = np.random.default_rng(1)
+    counted = [[0, 0, 1, 1, 0, 0, 1], [1, 1], [0, 0, 0, 1, 0]]
+    passages = Passages(
+        tokens=[random.integers(0, VOCABULARY, len(own)) for own in counted],
+        counted=[np.array(own, dtype=bool) for own in counted],
+    )
+    return Batch.of(passages, range(3)), passages
+
+
+@pytest.mark.parametrize("reduction", ["sequence_mean", "token_sum", "batch_mean"])
+@pytest.mark.parametrize("options", HEADS.values(), ids=HEADS)
+def test_where_some_tokens_count_the_others_are_labels_that_pytorch_ignores(options, reduction):
+    head, (batch, passages) = head_of(**options), counting_batch()
+    hidden = torch.randn(3, 7, WIDTH, dtype=torch.float64, requires_grad=True)
+
+    found = NextToken(reduction)(hidden, batch, head)
+    labels = torch.full((3, 7), -100)
+    for row, (ids, counts) in enumerate(zip(passages.tokens, passages.counted, strict=True)):
+        labels[row, : len(ids)] = torch.from_numpy(np.where(counts, ids, -100))
+    losses = cross_entropy(
+        head.logits(hidden)[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none"
+    ).sum(dim=1)
+    counts = (labels[:, 1:] != -100).sum(dim=1)
+    divided = {"sequence_mean": counts, "token_sum": 1, "batch_mean": counts.sum()}[reduction]
+    value = losses / divided
+    (expected,) = torch.autograd.grad(value.sum(), hidden)
+
+    torch.testing.assert_close(found.gradient, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found.nats, losses.detach(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found.value, value.detach(), rtol=1e-10, atol=1e-12)
+    assert torch.equal(NextToken(reduction).value(hidden, batch, head), found.value)
+    assert counts.tolist() == [3, 1, 1]
+    assert passages.num_predicted == batch.num_predicted == 5
+
+
+def test_a_mask_of_all_tokens_changes_no_bit():
+    random, head = np.random.default_rng(0), head_of(dtype=torch.float32)
+    tokens = [random.integers(0, VOCABULARY, length) for length in (7, 2, 5)]
+    marked = Passages(tokens=tokens, counted=[np.ones(len(own), dtype=bool) for own in tokens])
+    hidden = torch.randn(3, 7, WIDTH)
+
+    plain = NextToken()(hidden, Batch.of(Passages(tokens=tokens), range(3)), head)
+    same = NextToken()(hidden, Batch.of(marked, range(3)), head)
+
+    assert torch.equal(plain.gradient, same.gradient)
+    assert torch.equal(plain.value, same.value)
+
+
+def test_the_hessian_is_that_of_the_tokens_that_count():
+    head, (batch, _) = head_of(bias=True, cap=2.0), counting_batch()
+    hidden = torch.randn(3, 7, WIDTH, dtype=torch.float64)
+    direction = torch.randn_like(hidden)
+
+    found = NextToken().curvature(hidden, batch, head, direction)
+
+    step = 1e-5 * direction
+    ahead, behind = (NextToken()(hidden + side * step, batch, head).gradient for side in (1, -1))
+    torch.testing.assert_close(found, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-8)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 
@@ -23,7 +24,8 @@ def explicit(subject, passages, dictionary, path, splice, stride):
     module = subject.model.get_submodule(path)
     block = subject.model.get_submodule(path.rpartition(".")[0])
     found = Oracle([], [], 0.0, [])
-    for tokens in passages.tokens:
+    counted = passages.counted or [np.ones(len(tokens), dtype=bool) for tokens in passages.tokens]
+    for tokens, counts in zip(passages.tokens, counted, strict=True):
         leaves = {}
 
         def hook(module, inputs, output, leaves=leaves):
@@ -54,8 +56,9 @@ def explicit(subject, passages, dictionary, path, splice, stride):
         logits = subject.model(input_ids=ids, use_cache=False).logits[0, :-1]
         handle.remove()
         other.remove()
-        total = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
-        loss = total / (len(tokens) - 1)
+        targets = torch.where(torch.from_numpy(counts), ids[0], -100)[1:]
+        total = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+        loss = total / counts[1:].sum().item()
         (gradient,) = torch.autograd.grad(loss, leaves["features"])
         found.features.append(leaves["features"].detach().double().numpy())
         found.gradients.append(gradient.double().numpy())

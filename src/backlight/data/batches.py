@@ -24,15 +24,18 @@ class Passages:
     Attributes:
         tokens: Token ids of each passage, at least two.
         left_out: How many rows of the corpus are not here, by reason: ``blank``, ``too_short`` (of
-            too few characters), ``fewer_than_two_tokens``.
+            too few characters), ``fewer_than_two_tokens``; of conversations also
+            ``no_completion``, ``completion_cut_off``, ``boundary_in_token``.
         num_cut: How many passages were longer in the corpus and were cut.
         num_unknown: How many tokens stand for what the tokenizer does not know.
+        counted: Of each passage, which tokens the loss counts if they are predicted; None if all.
     """
 
     tokens: Sequence[NDArray[np.int64]]
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
     num_cut: int = 0
     num_unknown: int = 0
+    counted: Sequence[NDArray[np.bool_]] | None = None
 
     @staticmethod
     def of(
@@ -60,21 +63,37 @@ class Passages:
         """All tokens of all passages."""
         return sum(len(passage) for passage in self.tokens)
 
+    @property
+    def num_predicted(self) -> int:
+        """How many tokens the loss counts: the first of a passage is predicted from nothing."""
+        if self.counted is None:
+            return self.num_tokens - len(self.tokens)
+        return sum(int(np.count_nonzero(counts[1:])) for counts in self.counted)
+
+    def cut(self, longest: int | None) -> "Passages":
+        """Cut all passages after so many tokens; None for nowhere."""
+        counted = None if self.counted is None else [each[:longest] for each in self.counted]
+        return Passages(tokens=[each[:longest] for each in self.tokens], counted=counted)
+
     def account(self) -> dict[str, Any]:
         """Return what became of the corpus, as plain numbers by name."""
+        counted = {} if self.counted is None else {"num_counted": self.num_predicted}
         return {
             "num_passages": len(self.tokens),
             "num_tokens": self.num_tokens,
             "left_out": dict(self.left_out),
             "num_cut": self.num_cut,
             "num_unknown": self.num_unknown,
+            **counted,
         }
 
     def fingerprint(self) -> str:
-        """Hash all tokens, so that two corpora can be told apart."""
+        """Hash all tokens, and which of them count, so that two corpora can be told apart."""
         digest = hashlib.sha256()
         for passage in self.tokens:
             digest.update(len(passage).to_bytes(8, "little") + passage.astype("<i8").tobytes())
+        for counts in self.counted or ():
+            digest.update(len(counts).to_bytes(8, "little") + counts.tobytes())
         return digest.hexdigest()
 
 
@@ -86,12 +105,14 @@ class Batch:
         passages: Which passages of the corpus they are.
         input_ids: Their tokens; 0 where there is none.
         lengths: How many tokens each has.
+        counted: Which tokens the loss counts if they are predicted; None if all.
         valid: Where there is a token.
     """
 
     passages: tuple[int, ...]
     input_ids: Int[Tensor, "batch positions"]
     lengths: Int[Tensor, " batch"]
+    counted: Bool[Tensor, "batch positions"] | None = None
     valid: Bool[Tensor, "batch positions"] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,14 +123,14 @@ class Batch:
     def of(passages: Passages, members: Sequence[int]) -> "Batch":
         """Lay the given passages side by side."""
         rows = [passages.tokens[member] for member in members]
-        lengths = [len(row) for row in rows]
-        input_ids = np.zeros((len(rows), max(lengths)), dtype=np.int64)
-        for place, row in zip(input_ids, rows, strict=True):
-            place[: len(row)] = row
+        counts = passages.counted
         return Batch(
             passages=tuple(members),
-            input_ids=torch.from_numpy(input_ids),
-            lengths=torch.tensor(lengths),
+            input_ids=torch.from_numpy(_padded(rows)),
+            lengths=torch.tensor([len(row) for row in rows]),
+            counted=None
+            if counts is None
+            else torch.from_numpy(_padded([counts[member] for member in members])),
         )
 
     def to(self, device: torch.device) -> "Batch":
@@ -118,12 +139,32 @@ class Batch:
             passages=self.passages,
             input_ids=self.input_ids.to(device),
             lengths=self.lengths.to(device),
+            counted=None if self.counted is None else self.counted.to(device),
         )
 
     @property
     def num_tokens(self) -> int:
         """How many tokens there are, pads not counted."""
         return int(self.lengths.sum())
+
+    @property
+    def predicts(self) -> Bool[Tensor, "batch targets"]:
+        """Which tokens, from the second of each passage on, the loss counts; never a pad."""
+        valid = self.valid[:, 1:]
+        return valid if self.counted is None else valid & self.counted[:, 1:]
+
+    @property
+    def num_predicted(self) -> int:
+        """How many tokens the loss counts."""
+        return int(self.predicts.sum())
+
+
+def _padded(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Lay arrays side by side, with zeros where they end."""
+    padded = np.zeros((len(rows), max(map(len, rows))), dtype=rows[0].dtype)
+    for place, row in zip(padded, rows, strict=True):
+        place[: len(row)] = row
+    return padded
 
 
 def tokenize(rows: Iterable[Row], tokenizer: CutsText, *, max_length: int) -> Passages:

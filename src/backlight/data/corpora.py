@@ -18,6 +18,7 @@ from backlight.data.memory import read_given
 from backlight.data.parquet import read_parquet
 from backlight.data.records import read_json_document, read_json_lines
 from backlight.data.rows import Row
+from backlight.data.sources import kind_of, refuse_memory, refuse_what_is_no_id
 from backlight.errors import DatasetError, quoted
 from backlight.foreign.files import expanded
 
@@ -38,7 +39,6 @@ _READERS: Mapping[str, _Reader] = {
     ".tsv": read_cell_rows,
     ".parquet": read_parquet,
 }
-_UNPACKED = (".parquet",)
 
 
 @final
@@ -183,50 +183,16 @@ def _open(dataset: str, text_column: str, split: str, passage_length: int | None
         return read_given(
             dataset, text_column=text_column, split=split, passage_length=passage_length
         )
-    if dataset == IN_MEMORY:
-        raise DatasetError(
-            "This is the config of a run whose text was handed over in Python, so the text is not "
-            "in any file: call it in Python with the same config and dataset=..."
-        )
+    refuse_memory(dataset)
     if dataset == "shakespeare":
         return _shakespeare()
     if dataset == "wikitext":
         return read_hub(*_WIKITEXT, text_column=text_column, split=split)
-    kind = _kind_of(dataset)
+    kind = kind_of(dataset)
     if kind is not None:
         return _READERS[kind](expanded(dataset, error=DatasetError), text_column)
-    _refuse_what_is_no_id(dataset)
+    refuse_what_is_no_id(dataset)
     return read_hub(dataset, None, text_column=text_column, split=split)
-
-
-def _kind_of(dataset: str) -> str | None:
-    """Find by its ending which kind of file a name means; None if it means none."""
-    name = dataset.lower()
-    for ending in _READERS:
-        if name.endswith(ending) or (name.endswith(f"{ending}.gz") and ending not in _UNPACKED):
-            return ending
-    return None
-
-
-def _refuse_what_is_no_id(dataset: str) -> None:
-    path = expanded(dataset, error=DatasetError)
-    try:
-        exists = path.exists()
-    except OSError:  # too long for a path
-        exists = False
-    if dataset.strip() and exists:
-        endings = ", ".join(_READERS)
-        raise DatasetError(
-            f"{quoted(dataset)} is no text that backlight reads: its name must end in {endings}, "
-            "or, for all but .parquet, in one of these and .gz."
-        )
-    if not dataset or any(sign.isspace() or not sign.isprintable() for sign in dataset):
-        raise DatasetError(
-            f"{quoted(dataset)} is neither the name of a dataset nor a path that backlight reads. "
-            "In Python, texts are given as a list: dataset=[text]."
-        )
-    if dataset.startswith(("/", ".", "~")) or dataset.count("/") > 1:
-        raise DatasetError(f"There is no file {quoted(dataset)}.")
 
 
 def _shakespeare() -> Iterator[Row]:

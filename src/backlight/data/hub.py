@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator
+from typing import Any
 
 from backlight.data.rows import Row, field_of
 from backlight.errors import DatasetError, quoted
@@ -22,6 +23,24 @@ def read_hub(dataset: str, subset: str | None, *, text_column: str, split: str) 
     Raises:
         DatasetError: If it cannot be found or read.
     """
+    for record in hub_records(dataset, subset, split=split):
+        yield field_of(record, text_column, quoted(dataset))
+
+
+def hub_records(dataset: str, subset: str | None, *, split: str) -> Iterator[dict[str, Any]]:
+    """Read the rows of a dataset, each with all its columns.
+
+    Args:
+        dataset: Its id.
+        subset: Its configuration, None for the only one.
+        split: The split.
+
+    Yields:
+        The rows.
+
+    Raises:
+        DatasetError: If it cannot be found or read.
+    """
     if importlib.util.find_spec("datasets") is None:
         raise DatasetError(
             f"The dataset {quoted(dataset)} comes from the hub, which needs another package: pip "
@@ -33,7 +52,7 @@ def read_hub(dataset: str, subset: str | None, *, text_column: str, split: str) 
     try:
         rows = load_dataset(dataset, subset, split=split)
         for row in rows:
-            yield field_of(dict(row), text_column, quoted(dataset))
+            yield dict(row)
     except OSError as error:  # a network that is not there, an id that is not known, a full disk
         raise DatasetError(
             f"The dataset {quoted(dataset)} is neither in the local cache nor could it be fetched "

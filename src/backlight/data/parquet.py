@@ -1,7 +1,7 @@
 """Rows out of parquet files."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,26 @@ def read_parquet(path: Path, text_column: str) -> Iterator[Row]:
     Raises:
         DatasetError: If pyarrow is missing, the file is damaged, or has no such column of text.
     """
+    where = quoted(path)
+    for record in parquet_records(path, lambda names: _columns(names, text_column, where)):
+        yield field_of(record, text_column, where)
+
+
+def parquet_records(
+    path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
+) -> Iterator[dict[str, Any]]:
+    """Read some columns.
+
+    Args:
+        path: The file.
+        choose: Which, given the names of all.
+
+    Yields:
+        The rows.
+
+    Raises:
+        DatasetError: If pyarrow is missing, the file is damaged, or has a chosen column twice.
+    """
     check_file(path, error=DatasetError)
     if importlib.util.find_spec("pyarrow") is None:
         raise DatasetError("Reading .parquet needs pyarrow: pip install 'backlight[data]'")
@@ -35,12 +55,12 @@ def read_parquet(path: Path, text_column: str) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             names = list(file.schema_arrow.names)
-            if names.count(text_column) > 1:
-                raise DatasetError(f"{where} has two columns {quoted(text_column)}.")
-            columns = _columns(names, text_column, where)
+            columns = list(choose(names))
+            for name in columns:
+                if names.count(name) > 1:
+                    raise DatasetError(f"{where} has two columns {quoted(name)}.")
             for group in file.iter_batches(columns=columns, batch_size=1024):
-                for row in group.to_pylist():
-                    yield field_of(row, text_column, where)
+                yield from group.to_pylist()
     # What damaged files raise is of many kinds: also of unknown types, text that is not UTF-8, and
     # sizes for which no memory is there.
     except (arrow.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
@@ -48,7 +68,7 @@ def read_parquet(path: Path, text_column: str) -> Iterator[Row]:
         raise DatasetError(f"{where} is not a parquet file, or damaged: {reason}.") from error
 
 
-def _columns(names: list[str], text_column: str, where: str) -> list[str]:
+def _columns(names: Sequence[str], text_column: str, where: str) -> list[str]:
     if text_column in names:
         return [text_column]
     if _IDS in names:

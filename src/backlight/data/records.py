@@ -1,7 +1,7 @@
 """Rows out of JSON: an object or a text on each line, or one array of them."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -44,16 +44,31 @@ def read_json_document(path: Path, text_column: str) -> Iterator[Row]:
     Raises:
         DatasetError: If it is no JSON, or a row holds no such field.
     """
-    chunks = text_chunks(path)
-    first = next((chunk for chunk in chunks if chunk.strip(" \t\n\ufeff")), "")
-    lines = split_lines(chain([first], chunks), path)
-    beginning = _beginning(lines)
-    if _are_lines(beginning):
-        placed = _of_lines(chain(beginning, lines), path)
-    else:
-        placed = _of_document(read_whole(path), path, text_column)
-    for where, item in placed:
+    for where, item in _of_json(path, lambda value: _items(value, text_column)):
         yield _row(item, text_column, where)
+
+
+def json_values(path: Path, columns: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Read the values of a file of JSON lines, of one JSON array, or one that holds an array.
+
+    Args:
+        path: The file.
+        columns: An object with one of these fields is a row, also where it holds an array.
+
+    Returns:
+        Where each stands, for messages, and the value.
+
+    Raises:
+        DatasetError: If it is no JSON.
+    """
+    if ".jsonl" in path.name.lower():
+        return _of_lines(read_lines(path), path)
+
+    def rows(value: Any) -> Iterable[Any]:
+        is_row = isinstance(value, dict) and any(name in value for name in columns)
+        return [value] if is_row else _items(value, "")
+
+    return _of_json(path, rows)
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -74,7 +89,7 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if named_so or _are_lines(_beginning(lines)):
         placed = _of_lines(lines, path)
     else:
-        placed = _of_document(text, path, "")
+        placed = _of_document(text, path, lambda value: _items(value, ""))
     for where, item in list(placed):  # what is no JSON is told before what is no object
         if not isinstance(item, dict):
             raise DatasetError(f"There is {type(item).__name__} in {where}, not an object.")
@@ -131,9 +146,21 @@ def _of_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[str, Any]]:
             yield where, _parsed(line, f"L{where[1:]}")
 
 
-def _of_document(text: str, path: Path, text_column: str) -> Iterator[tuple[str, Any]]:
-    items = _items(_parsed(text, quoted(path)), text_column)
-    for number, item in enumerate(items, start=1):
+def _of_json(path: Path, rows: Callable[[Any], Iterable[Any]]) -> Iterator[tuple[str, Any]]:
+    """Read JSON lines, or one document, of which a function finds the rows."""
+    chunks = text_chunks(path)
+    first = next((chunk for chunk in chunks if chunk.strip(" \t\n\ufeff")), "")
+    lines = split_lines(chain([first], chunks), path)
+    beginning = _beginning(lines)
+    if _are_lines(beginning):
+        return _of_lines(chain(beginning, lines), path)
+    return _of_document(read_whole(path), path, rows)
+
+
+def _of_document(
+    text: str, path: Path, rows: Callable[[Any], Iterable[Any]]
+) -> Iterator[tuple[str, Any]]:
+    for number, item in enumerate(rows(_parsed(text, quoted(path))), start=1):
         yield f"row {number} of {quoted(path)}", item
 
 

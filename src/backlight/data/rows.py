@@ -14,6 +14,10 @@ Row: TypeAlias = str | Int[np.ndarray, " _"]
 
 _IDS, _MASK = "input_ids", "attention_mask"
 _NUM_NAMED = 12
+_COMPLETIONS = (
+    " `backlight layers`, `sae` and `flow` read pairs of prompt and completion, and chats, with "
+    "--loss_on completion."
+)
 
 
 def one_row(value: object, where: str) -> Row:
@@ -113,7 +117,7 @@ def field_of(fields: Mapping[Any, Any], text_column: str, where: str) -> Row:
     more = f", and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
     raise DatasetError(
         f"There is no field {quoted(text_column)} in {where}, only {told[:400]}{more}. Name it "
-        "with --text_column."
+        f"with --text_column.{_COMPLETIONS * _has_completions(fields)}"
     )
 
 
@@ -150,5 +154,11 @@ def _advice(value: object) -> str:
         return ""
     return (
         " A chat is made a text by its model's template: "
-        "tokenizer.apply_chat_template(messages, tokenize=False)."
+        f"tokenizer.apply_chat_template(messages, tokenize=False).{_COMPLETIONS}"
     )
+
+
+def _has_completions(fields: Mapping[Any, Any]) -> bool:
+    """Check whether a record looks like a pair of prompt and completion, or like a chat."""
+    is_pair = "prompt" in fields and "completion" in fields
+    return is_pair or "messages" in fields or "conversations" in fields

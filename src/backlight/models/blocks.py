@@ -94,15 +94,16 @@ class Blocks:
                 # An attribute of the instance hides the method of its class, and needs no hook: a
                 # block that is left out costs nothing, whatever is hooked into its parts.
                 stack.callback(_put_back, block, vars(block).get("forward"))
-                block.forward = lambda *_, **__: output
+                # Past __setattr__: a TransformerBridge hands attributes on to what it wraps.
+                vars(block)["forward"] = lambda *_, **__: output
             yield
 
 
 def _put_back(block: nn.Module, before: Callable[..., Any] | None) -> None:
     if before is None:
-        del block.forward
+        del vars(block)["forward"]
     else:
-        block.forward = before
+        vars(block)["forward"] = before
 
 
 class _SeenError(Exception):

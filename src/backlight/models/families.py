@@ -279,5 +279,6 @@ def find_family(config: Any) -> Family | None:
 
 def family_of(model: Any) -> Family | None:
     """Find the entry for a model; None if it is not in the table, or no model of Transformers."""
-    config = getattr(model, "config", None)
+    # Its own, not one that it hands on: a TransformerBridge has other modules than its config says.
+    config = vars(model).get("config")
     return find_family(config) if hasattr(config, "model_type") else None

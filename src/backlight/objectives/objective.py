@@ -83,7 +83,9 @@ class Curved(Objective, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NextToken:
-    """The loss of predicting every token but the first from those before it; pads never count.
+    """The loss of predicting tokens from those before them: all but the first, or those that count.
+
+    Which count is the batch's: ``Batch.predicts``. Pads never do.
 
     Attributes:
         reduction: How tokens and sequences are weighed in the gradient.
@@ -96,14 +98,14 @@ class NextToken:
     ) -> LossGradient:
         """Compute the loss of each sequence and the gradient at ``output``."""
         weights = token_weights(batch, self.reduction)
-        return predicted_loss(output, batch, batch.valid[:, 1:], weights, head=head)
+        return predicted_loss(output, batch, batch.predicts, weights, head=head)
 
     def value(
         self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
     ) -> Float[Tensor, " batch"]:
         """Compute the reduced loss of each sequence, without a gradient."""
         weights = token_weights(batch, self.reduction)
-        return predicted_value(output, batch, batch.valid[:, 1:], weights, head=head)
+        return predicted_value(output, batch, batch.predicts, weights, head=head)
 
     def curvature(
         self,
@@ -114,8 +116,7 @@ class NextToken:
     ) -> Float[Tensor, "batch positions width"]:
         """Multiply the Hessian of the reduced loss at ``output`` with a direction."""
         weights = token_weights(batch, self.reduction)
-        predicts = batch.valid[:, 1:]
-        return predicted_curvature(output, batch, predicts, weights, direction, head=head)
+        return predicted_curvature(output, batch, batch.predicts, weights, direction, head=head)
 
 
 def predicted_loss(
@@ -230,7 +231,7 @@ def token_weights(batch: Batch, reduction: Reduction) -> Float[Tensor, " targets
     Returns:
         One weight for each predicted token, sequence after sequence, float64.
     """
-    predicted = batch.lengths - 1
+    predicted = batch.predicts.sum(dim=1)
     if reduction == "sequence_mean":
         per_sequence = 1 / predicted.cpu().double()
     elif reduction == "token_sum":

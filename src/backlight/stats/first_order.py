@@ -85,6 +85,7 @@ class FirstOrder(Sums):
         *,
         num_tokens: int,
         num_passages: int,
+        num_predicted: int,
         num_looked_at: int | None = None,
     ) -> None:
         """Take in a batch of whole sequences.
@@ -94,11 +95,12 @@ class FirstOrder(Sums):
             products: Each unit's gradient times activation, likewise; None without a gradient.
             num_tokens: How many tokens the batch has.
             num_passages: How many passages the batch has.
+            num_predicted: How many tokens the loss of the batch counts.
             num_looked_at: Over how many of the tokens was summed; None for all of them.
         """
         self._sums["sizes"] += as_array(wide(sizes))
         seen = num_tokens if num_looked_at is None else num_looked_at
-        self._sums["counts"] += (seen, num_passages, num_tokens - num_passages, 1, num_tokens)
+        self._sums["counts"] += (seen, num_passages, num_predicted, 1, num_tokens)
         if products is not None:
             self._sums["products"] += as_array(wide(products))
             self._sums["num_predicting"] += 1

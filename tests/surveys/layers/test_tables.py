@@ -5,6 +5,7 @@ import torch
 from backlight.data.batches import Batch, Passages
 from backlight.models.sites import Site, Tap
 from backlight.stats.aggregate import participation_ratio, top_share
+from backlight.surveys.driver.contexts import write_contexts
 from backlight.surveys.driver.dimensions import UNITS
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.tables import (
@@ -231,6 +232,26 @@ def test_a_token_is_shown_in_its_context_in_guillemets():
     first = table.select(table["rank"] == 1)
     before, after = "8 9 10 11 12 13 14 15 16 17 18 19 ", "21 22 23 24 "
     assert set(first["context"]) == {f"{before}«20 »{after}"}
+
+
+@pytest.mark.parametrize(
+    ("position", "context"),
+    [
+        (2, "0 1 «2 »⟦3 4 ⟧5 6 "),
+        (3, "0 1 2 ⟦«3 »4 ⟧5 6 ⟦7 ⟧"),
+        (4, "0 1 2 ⟦3 «4 »⟧5 6 ⟦7 ⟧8 "),
+        (16, "⟦4 ⟧5 6 ⟦7 ⟧8 9 10 11 12 13 14 15 «16 »17 18 19 "),
+    ],
+)
+def test_what_the_loss_counts_is_marked_in_contexts(position, context):
+    counted = np.isin(np.arange(20), (3, 4, 7))
+    passages = Passages(tokens=[np.arange(20)], counted=[counted])
+
+    tokens, contexts = write_contexts(
+        [(0, position)], passages, lambda ids: "".join(f"{token} " for token in ids)
+    )
+
+    assert (tokens[0], contexts[0]) == (f"{position} ", context)
 
 
 def test_a_line_break_in_a_token_is_written_out():

@@ -68,4 +68,7 @@ def _with_pads(batch: Batch, width: int) -> Batch:
         passages=batch.passages,
         input_ids=torch.nn.functional.pad(batch.input_ids, (0, pads)),
         lengths=batch.lengths,
+        counted=None
+        if batch.counted is None
+        else torch.nn.functional.pad(batch.counted, (0, pads)),
     )

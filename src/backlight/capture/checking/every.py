@@ -24,6 +24,7 @@ from backlight.capture.checking.states import (
 from backlight.capture.checking.steps import steps
 from backlight.capture.checking.within import within
 from backlight.errors import NonFiniteError, SilentSiteError, UnsupportedSiteError
+from backlight.models.families import family_of
 from backlight.models.sites import Site
 
 _Making = Callable[[Sample, Measured], Iterable[Check]]
@@ -99,7 +100,7 @@ def _made(name: str, making: _Making, sample: Sample, reference: Measured) -> li
 
 def _usable(sample: Sample) -> tuple[Sample, list[Check]]:
     """Leave out sites of modules that nobody knows which turn out to hold nothing on this text."""
-    if sample.subject.wiring is not None or not _reasons(sample, sample.sites):
+    if family_of(sample.subject.model) is not None or not _reasons(sample, sample.sites):
         return sample, []  # of a known family all sites were proven
     reasons = {site.name: why for site in sample.sites for why in _reasons(sample, [site])}
     kept = [site for site in sample.sites if site.name not in reasons]

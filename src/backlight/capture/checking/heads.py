@@ -65,7 +65,7 @@ class _WholeLogits:
             reduction="none",
         )
         nats = losses.view_as(labels).sum(dim=1)
-        value = nats / (batch.lengths - 1)
+        value = nats / batch.predicts.sum(dim=1)
         (gradient,) = torch.autograd.grad(value.sum(), leaf)
         return LossGradient(
             nats=nats.detach().cpu().double(),
@@ -75,7 +75,8 @@ class _WholeLogits:
 
 
 def _labels(batch: Batch) -> Tensor:
-    return batch.input_ids.masked_fill(~batch.valid, _IGNORED)
+    counts = batch.valid if batch.counted is None else batch.valid & batch.counted
+    return batch.input_ids.masked_fill(~counts, _IGNORED)
 
 
 def _against_own(sample: Sample, native: Native, reference: Measured) -> Difference:

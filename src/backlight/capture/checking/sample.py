@@ -54,19 +54,17 @@ class Sample:
         Args:
             subject: The model.
             passages: The text, of which the first passages are taken (over again if there are
-                fewer than four), each cut at another length.
+                fewer than four), each cut to another length: its beginning, or, where the loss
+                counts some tokens only, what stands around the first of them.
             max_length: The longest, in tokens.
             seed: Determines which sites are chosen where not all are.
 
         Returns:
             The sample.
         """
-        cut = [
-            passages.tokens[number % len(passages.tokens)][: _cut(max_length, number)]
-            for number in range(NUM_PASSAGES)
-        ]
+        cut = _some(passages, [_cut(max_length, number) for number in range(NUM_PASSAGES)])
         sites = _chosen(list(subject.sites.values()), subject.num_layers)
-        return Sample(subject=subject, passages=Passages(tokens=cut), sites=sites, seed=seed)
+        return Sample(subject=subject, passages=cut, sites=sites, seed=seed)
 
     @property
     def batch(self) -> Batch:
@@ -139,6 +137,26 @@ class Sample:
 
 def _cut(max_length: int, number: int) -> int:
     return max(_FEWEST, max_length - number * max_length // NUM_PASSAGES)
+
+
+def _some(passages: Passages, lengths: Sequence[int]) -> Passages:
+    """Cut the first passages, over again if there are too few, to the given lengths."""
+    members = [number % len(passages.tokens) for number in range(len(lengths))]
+    if passages.counted is None:
+        pairs = zip(members, lengths, strict=True)
+        return Passages(tokens=[passages.tokens[member][:length] for member, length in pairs])
+    windows: list[slice] = []
+    for member, length in zip(members, lengths, strict=True):
+        # Of the window, all but the first token are predicted, and the middle one counts.
+        first = int(np.flatnonzero(passages.counted[member][1:])[0]) + 1
+        begin = max(0, first - length // 2)
+        windows.append(slice(begin, begin + length))
+    return Passages(
+        tokens=[passages.tokens[member][own] for member, own in zip(members, windows, strict=True)],
+        counted=[
+            passages.counted[member][own] for member, own in zip(members, windows, strict=True)
+        ],
+    )
 
 
 def _chosen(sites: Sequence[Site], num_layers: int) -> list[Site]:

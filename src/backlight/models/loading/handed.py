@@ -13,6 +13,7 @@ from backlight.errors import ModelError, quoted
 from backlight.models.families import Family
 from backlight.models.lending import borrowed
 from backlight.models.loading.loaded import logits_of
+from backlight.models.loading.objects import kind_of_object, library_of
 
 _ASK = "Load it with AutoModelForCausalLM."
 
@@ -60,7 +61,13 @@ def _is_adapter(model: object) -> bool:
 
 
 def _about_stranger(model: object) -> str:
-    kind = f"{type(model).__module__}.{type(model).__name__}"
+    kind = kind_of_object(model)
+    library = library_of(model)
+    if library is not None:
+        return (
+            f"{kind} is a model of {library}: give it to backlight.subject_from_object, or as "
+            "subject= to a call."
+        )
     if not isinstance(model, nn.Module):
         return (
             f"A model of Transformers is needed, not a {kind}. Load it with "

@@ -1,6 +1,7 @@
 """Tokens of a corpus as text, with what stands around them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,23 +74,45 @@ def write_contexts(
         decode: From token ids to text.
 
     Returns:
-        The tokens, and the tokens in guillemets with what stands around them, on one line each.
+        The tokens, and the tokens in guillemets with what stands around them, on one line each;
+        where the loss counts some tokens only, these stand in ``⟦ ⟧``.
     """
     written: dict[tuple[int, int], tuple[str, str]] = {}
     tokens, contexts = [], []
     for place in places:
         if place not in written:
-            written[place] = _context(passages.tokens[place[0]], place[1], decode)
+            written[place] = _context(passages, *place, decode)
         tokens.append(written[place][0])
         contexts.append(written[place][1])
     return np.array(tokens, dtype=object), np.array(contexts, dtype=object)
 
 
-def _context(tokens: NDArray[np.int64], position: int, decode: Decode) -> tuple[str, str]:
+def _context(passages: Passages, passage: int, position: int, decode: Decode) -> tuple[str, str]:
+    tokens = passages.tokens[passage]
+    if passages.counted is not None:
+        return _marked(tokens, passages.counted[passage], position, decode)
     before = decode(tokens[max(0, position - _BEFORE) : position].tolist())
     token = decode([int(tokens[position])])
     after = decode(tokens[position + 1 : position + 1 + _AFTER].tolist())
     return _one_line(token), _one_line(f"{before}«{token}»{after}")
+
+
+def _marked(
+    tokens: NDArray[np.int64], counted: NDArray[np.bool_], position: int, decode: Decode
+) -> tuple[str, str]:
+    """Write a token and its surroundings, with marks around the tokens that the loss counts."""
+    first, behind = max(0, position - _BEFORE), min(len(tokens), position + 1 + _AFTER)
+    turns = 1 + np.flatnonzero(np.diff(counted[first:behind])) + first
+    cuts = sorted({first, behind, position, position + 1, *turns.tolist()})
+    text, is_inside = "", False
+    for start, stop in pairwise(cuts):
+        if bool(counted[start]) != is_inside:
+            is_inside = not is_inside
+            text += "⟦" if is_inside else "⟧"
+        part = decode(tokens[start:stop].tolist())
+        text += f"«{part}»" if start == position else part
+    token = decode([int(tokens[position])])
+    return _one_line(token), _one_line(text + "⟧" * is_inside)
 
 
 def _one_line(text: str) -> str:

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from backlight.data.batches import Passages, bucket, tokenize
-from backlight.data.corpora import RowReader, Rows
+from backlight.data.batches import Passages, bucket
 from backlight.data.given import Given
 from backlight.errors import ConfigError
 from backlight.models.backward_rules.subjects import rule_of, with_backward
@@ -21,8 +20,8 @@ from backlight.surveys.driver.options import (
     BackwardOptions,
     CorpusOptions,
     ModelOptions,
-    TextOptions,
 )
+from backlight.surveys.driver.rows import corpus_passages, corpus_rows
 from backlight.surveys.driver.words.account import tell_account
 from backlight.world import CITY_MODEL
 
@@ -73,22 +72,6 @@ def settle(options: _Options, subject: Subject | None) -> _Options:
             f"backward={options.backward} cannot be had of it."
         )
     return named.model_copy(update={"backward": rule})
-
-
-def reader_of(options: TextOptions) -> RowReader:
-    """Open the text that some options name."""
-    return RowReader(
-        options.dataset,
-        text_column=options.text_column,
-        split=options.split,
-        min_characters=options.min_characters,
-        passage_length=options.max_length,
-    )
-
-
-def rows_of(options: TextOptions, num_samples: int) -> Rows:
-    """Read the first rows that count of the text that some options name."""
-    return reader_of(options).first(num_samples)
 
 
 def check_passages(subject: Subject, passages: Passages, max_length: int) -> None:
@@ -191,11 +174,11 @@ class Opening:
             DatasetError: If there are tokens that the model does not have.
         """
         options: CorpusOptions = self._options
-        rows = rows_of(options, options.num_samples)
+        rows = corpus_rows(options)
         _tell_rest(options)
         self.clock.lap("dataset_preparation")
         subject = self.subject()
-        passages = tokenize(rows, subject.tokenizer, max_length=options.max_length)
+        passages = corpus_passages(options, rows, subject.tokenizer)
         check_passages(subject, passages, options.max_length)
         batches = bucket(passages, batch_size=options.batch_size, seed=options.seed)
         self.clock.lap("dataset_preparation")
@@ -231,4 +214,4 @@ def is_other_text(options: Any, before: Mapping[str, Any]) -> bool:
     """Whether data in memory are not those that an earlier run measured."""
     if not isinstance(getattr(options, "dataset", None), Given):
         return False
-    return before.get("rows_sha256") != rows_of(options, options.num_samples).fingerprint()
+    return before.get("rows_sha256") != corpus_rows(options).fingerprint()

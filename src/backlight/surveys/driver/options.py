@@ -186,11 +186,55 @@ class TextOptions(Options):
 
 
 class CorpusOptions(TextOptions):
-    """How much of a text is measured."""
+    """How much of a text is measured, and which of its tokens the loss counts."""
 
     num_samples: int = Field(
         default=500, gt=0, description="How many rows to measure, without those that do not count."
     )
+    loss_on: Literal["all", "completion", "conversation"] = Field(
+        default="all",
+        description="Which tokens the loss counts: all of a text; those of completions alone, in "
+        "pairs (columns prompt and completion) or chats (column messages or conversations, written "
+        "by the model's chat template; the assistant's turns count); or, to compare, all of the "
+        "same pairs and chats (conversation).",
+    )
+    completion_columns: Listed | None = Field(
+        default=None,
+        description="Of pairs and chats: the columns of the prompt and of the completion, with a "
+        "comma, or the one column of chats. [default: as above]",
+    )
+    chat_template: Path | None = Field(
+        default=None,
+        description="A file with a Jinja template for chats. [default: the model's own]",
+    )
+
+    @property
+    def named_columns(self) -> tuple[str, ...]:
+        """The columns of completions that were named; none for the usual ones."""
+        named = self.completion_columns
+        return () if named is None else tuple(name.strip() for name in named.split(","))
+
+    @field_validator("completion_columns", "chat_template")
+    @classmethod
+    def _is_of_completions(cls, value: Any, info: Any) -> Any:
+        if value is not None and info.data.get("loss_on") == "all":
+            raise ValueError("it has no effect without --loss_on completion")
+        return value
+
+    @field_validator("completion_columns")
+    @classmethod
+    def _are_one_or_two(cls, columns: str | None) -> str | None:
+        names = [] if columns is None else [name.strip() for name in columns.split(",")]
+        if len(names) > 2 or not all(names) or len(set(names)) < len(names):
+            raise ValueError("name two columns, such as question,answer, or one of chats")
+        return columns
+
+    @field_validator("loss_on")
+    @classmethod
+    def _reads_no_text_column(cls, loss_on: str, info: Any) -> str:
+        if loss_on != "all" and info.data.get("text_column", "text") != "text":
+            raise ValueError("it reads no --text_column; name columns with --completion_columns")
+        return loss_on
 
 
 class RunOptions(Options):

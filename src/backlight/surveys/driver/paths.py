@@ -82,10 +82,9 @@ def completeness_arrays(
 
 def weight_of(corpus: Corpus, reduction: Reduction) -> int:
     """Find what sums over the passages of a corpus are divided by, as its loss is reduced."""
-    num_passages = len(corpus.passages.tokens)
     weights = {
-        "sequence_mean": num_passages,
-        "token_sum": corpus.passages.num_tokens - num_passages,
+        "sequence_mean": len(corpus.passages.tokens),
+        "token_sum": corpus.passages.num_predicted,
         "batch_mean": len(corpus.batches),
     }
     return weights[reduction]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from backlight.dictionaries.dictionary import Dictionary
-from backlight.models.subject import Subject
+from backlight.models.loading import subject_of
 from backlight.runs.results import Results
 from backlight.surveys.driver.conduct import asked, conduct
 from backlight.surveys.features import FEATURES
@@ -14,7 +14,7 @@ from backlight.surveys.features import FEATURES
 def sae(
     config: str | Path | None = None,
     *,
-    subject: Subject | None = None,
+    subject: object = None,
     dictionaries: Mapping[int, Dictionary] | None = None,
     **options: Any,
 ) -> Results:
@@ -24,7 +24,8 @@ def sae(
 
     Args:
         config: A YAML file of options, if any.
-        subject: A model that is already loaded; its options then have no place here.
+        subject: A model that is already loaded (a subject, or what ``subject_from_object`` takes
+            by itself); its options then have no place here.
         dictionaries: Dictionaries that are already loaded, by layer, instead of ``sae_path``; see
             ``dictionary_from_object`` for those of other libraries.
         **options: Options by the names of the command's flags; they win over the file.
@@ -42,5 +43,6 @@ def sae(
         >>> import backlight
         >>> backlight.sae(sae_path="smollm2", layers=15)  # doctest: +SKIP
     """
-    settled = asked(FEATURES, config, options, subject)
-    return conduct(FEATURES, settled, subject=subject, dictionaries=dictionaries)
+    model = subject_of(subject)
+    settled = asked(FEATURES, config, options, model)
+    return conduct(FEATURES, settled, subject=model, dictionaries=dictionaries)

@@ -3,22 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-from backlight.models.subject import Subject
+from backlight.models.loading import subject_of
 from backlight.runs.results import Results
 from backlight.surveys.driver.conduct import asked, conduct
 from backlight.surveys.flow import FLOW
 
 
-def flow(
-    config: str | Path | None = None, *, subject: Subject | None = None, **options: Any
-) -> Results:
+def flow(config: str | Path | None = None, *, subject: object = None, **options: Any) -> Results:
     """Measure what norms, attention and residual paths do to the gradient, over a corpus.
 
     The same as the command ``backlight flow``, for notebooks and scripts; nothing is printed.
 
     Args:
         config: A YAML file of options, if any.
-        subject: A model that is already loaded; its options then have no place here.
+        subject: A model that is already loaded (a subject, or what ``subject_from_object`` takes
+            by itself); its options then have no place here.
         **options: Options by the names of the command's flags; they win over the file.
 
     Returns:
@@ -38,4 +37,5 @@ def flow(
         >>> [str(half) for half in found.tables["residual"]["half"][:2]]
         ['attention', 'mlp']
     """
-    return conduct(FLOW, asked(FLOW, config, options, subject), subject=subject)
+    model = subject_of(subject)
+    return conduct(FLOW, asked(FLOW, config, options, model), subject=model)

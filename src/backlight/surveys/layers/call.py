@@ -3,22 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-from backlight.models.subject import Subject
+from backlight.models.loading import subject_of
 from backlight.runs.results import Results
 from backlight.surveys.driver.conduct import asked, conduct
 from backlight.surveys.layers import LAYERS
 
 
-def layers(
-    config: str | Path | None = None, *, subject: Subject | None = None, **options: Any
-) -> Results:
+def layers(config: str | Path | None = None, *, subject: object = None, **options: Any) -> Results:
     """Measure the gradient of the loss at every layer, over a corpus.
 
     The same as the command ``backlight layers``, for notebooks and scripts; nothing is printed.
 
     Args:
         config: A YAML file of options, if any.
-        subject: A model that is already loaded; its options then have no place here.
+        subject: A model that is already loaded (a subject, or what ``subject_from_object`` takes
+            by itself); its options then have no place here.
         **options: Options by the names of the command's flags; they win over the file.
 
     Returns:
@@ -39,4 +38,5 @@ def layers(
         >>> found.data["layer_0_mean_abs"].shape
         (128,)
     """
-    return conduct(LAYERS, asked(LAYERS, config, options, subject), subject=subject)
+    model = subject_of(subject)
+    return conduct(LAYERS, asked(LAYERS, config, options, model), subject=model)

@@ -36,6 +36,7 @@ from backlight.report.wrong import (
     is_wrong,
 )
 from backlight.runs.results import Results
+from backlight.surveys.driver.words.account import context_lines, counted_lines
 from backlight.surveys.driver.words.aggregation import modes_of
 from backlight.surveys.layers.sizes import sizes_of
 from backlight.tables import Table
@@ -53,9 +54,9 @@ def views(results: Results) -> Iterator[View]:
         The depth profile, every dimension, how large single values are (unless they are mostly
         noise), what paths add up to if there are any, and the layers as a table.
     """
-    tables, options = results.tables, results.config
-    yield _depth_profile(tables["layers"], options)
-    yield _dimensions(tables, options)
+    tables = results.tables
+    yield _depth_profile(results)
+    yield _dimensions(results)
     if "histograms" in tables:
         yield _sizes(tables["histograms"])
     yield from path_views(results)
@@ -67,8 +68,9 @@ def views(results: Results) -> Iterator[View]:
     )
 
 
-def _depth_profile(table: Table, options: Mapping[str, Any]) -> Lines:
-    modes = modes_of(options)
+def _depth_profile(results: Results) -> Lines:
+    table, modes = results.tables["layers"], modes_of(results.config)
+    counted = counted_lines(results.metadata.get("text", {}))
     more = (name for name in ("norm", "mean_abs", "rms") if name not in modes and name in table)
     if "mean_probe_se" in table:
         note, last = "The last chart: how much of the errors is chance.", _chance(table)
@@ -78,7 +80,7 @@ def _depth_profile(table: Table, options: Mapping[str, Any]) -> Lines:
         last = _concentration(table)
     return Lines(
         title="Depth profile",
-        note=f"Averages over tokens and dimensions. {BANDS} {note}",
+        note=" ".join(["Averages over tokens and dimensions.", *counted, BANDS, note]),
         charts=[*(chart(table, "layer", name) for name in (*modes, *more)), last],
     )
 
@@ -105,19 +107,22 @@ def _concentration(table: Table) -> LineChart:
     return shares(table, curves)
 
 
-def _dimensions(tables: Mapping[str, Table], options: Mapping[str, Any]) -> Cloud:
+def _dimensions(results: Results) -> Cloud:
+    tables, options = results.tables, results.config
     single = tables["dimensions"]
     names = (*modes_of(options), "mean_abs", "mean", "rms", "std", "max_abs", "sign_consistency")
     warned = WARNING_COLUMNS if has_warnings(single) else ()
     found = statistics(single, *dict.fromkeys(names), "mean_probe_se", *warned)
+    marks: list[str] = []
     shown = "The five largest are named. Point at one, or walk with the arrow keys"
     contexts: Mapping[int, Any] = {}
     if "top_tokens" in tables:
         shown += "; press it to see its tokens below"
         contexts = occurrences(tables["top_tokens"], "dimension", _kept(found, options))
+        marks = context_lines(results.metadata)
     return Cloud(
         title="Every dimension",
-        note=f"Each point is a dimension. {shown}. A double click comes nearer."
+        note=" ".join([f"Each point is a dimension. {shown}. A double click comes nearer.", *marks])
         + (f" {SECOND_COLOUR}" if is_wrong(single).any() else ""),
         unit="dimension",
         layers=list(found[0].values),

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from backlight.models.subject import Subject
+from backlight.models.loading import subject_of
 from backlight.runs.results import Results
 from backlight.surveys.driver.conduct import asked, conduct
 from backlight.surveys.tokens import TOKENS
 
 
-def tokens(
-    config: str | Path | None = None, *, subject: Subject | None = None, **options: Any
-) -> Results:
+def tokens(config: str | Path | None = None, *, subject: object = None, **options: Any) -> Results:
     """Measure where the gradient of an answer sits: at which token, in which layer.
 
     The same as ``backlight tokens``, without printing. One forward and one backward pass for each
@@ -19,7 +17,8 @@ def tokens(
 
     Args:
         config: YAML file of options; keywords win over it.
-        subject: A model that is already loaded; else the one that the options name.
+        subject: A model that is already loaded (a subject, or what ``subject_from_object`` takes
+            by itself); else the one that the options name.
         **options: Options of ``TokensConfig``, such as ``task_type="distance"`` or
             ``template="The capital of {country} is"``.
 
@@ -42,4 +41,5 @@ def tokens(
         >>> found.data["layers.2.resid.post/gradient_norm"].shape
         (4, 1, 24)
     """
-    return conduct(TOKENS, asked(TOKENS, config, options, subject), subject=subject)
+    model = subject_of(subject)
+    return conduct(TOKENS, asked(TOKENS, config, options, model), subject=model)

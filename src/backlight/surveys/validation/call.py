@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from backlight.models.subject import Subject
+from backlight.models.loading import subject_of
 from backlight.runs.results import Results
 from backlight.surveys.driver.conduct import asked, conduct
 from backlight.surveys.validation import VALIDATION
@@ -12,7 +12,7 @@ from backlight.surveys.validation import VALIDATION
 def validate(
     run: str | Path | Results | None = None,
     *,
-    subject: Subject | None = None,
+    subject: object = None,
     dataset: Any = None,
     config: str | Path | None = None,
     **options: Any,
@@ -23,7 +23,8 @@ def validate(
 
     Args:
         run: The run: its directory, or the results of a call just now.
-        subject: A model that is already loaded; None for the one that the run names.
+        subject: A model that is already loaded (a subject, or what ``subject_from_object`` takes
+            by itself); None for the one that the run names.
         dataset: The text, if the run measured data in memory.
         config: A YAML file of options, if any.
         **options: Options by the names of the command's flags; they win over the file.
@@ -49,6 +50,7 @@ def validate(
         options["run"] = Path(run)
     settled = asked(VALIDATION, config, options, None)
     results = run if isinstance(run, Results) else None
+    model = subject_of(subject)
     return conduct(
-        VALIDATION, settled, read={"results": results, "subject": subject, "dataset": dataset}
+        VALIDATION, settled, read={"results": results, "subject": model, "dataset": dataset}
     )

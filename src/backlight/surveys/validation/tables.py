@@ -18,6 +18,7 @@ from backlight.stats.agreement import (
 from backlight.stats.first_order import LIKELY_WRONG_ABOVE, warning_index
 from backlight.surveys.driver.measurement import Findings
 from backlight.surveys.validation.measure import ValidationMeasurement
+from backlight.surveys.validation.measure.sample import Sample
 from backlight.surveys.validation.measure.survey import Plan, Tested
 from backlight.surveys.validation.names import (
     SIZES,
@@ -75,11 +76,17 @@ def findings(options: ValidateConfig, measurement: ValidationMeasurement) -> Fin
             "num_planned": len(plan.units),
             "num_passages": len(sample.batch.passages),
             "num_tokens": sample.batch.num_tokens,
+            **_counted(sample),
             "unknown_sizes": sample.reason,
             "likely_wrong_above": LIKELY_WRONG_ABOVE,
             **sample.subject.note,
         },
     )
+
+
+def _counted(sample: Sample) -> dict[str, int]:
+    """Say how many tokens the loss counts, where it does not count all."""
+    return {} if sample.batch.counted is None else {"num_counted": sample.batch.num_predicted}
 
 
 def unit_table(plan: Plan, state: Tested) -> Table:

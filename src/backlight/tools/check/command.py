@@ -7,6 +7,7 @@ from backlight.capture.checking.sample import NUM_PASSAGES
 from backlight.data.batches import Passages, tokenize
 from backlight.data.corpora import RowReader
 from backlight.data.given import Given
+from backlight.models.loading import subject_of
 from backlight.models.subject import Subject
 from backlight.surveys.driver.checking import check_numbers
 from backlight.surveys.driver.opening import check_passages, load, settle
@@ -57,14 +58,15 @@ class Checks:
         return self.table.to_html()
 
 
-def check(subject: Subject | None = None, **options: Any) -> Checks:
+def check(subject: object = None, **options: Any) -> Checks:
     """Check whether different ways to the same gradients agree on a model; nothing is printed.
 
     The same as the command ``backlight check MODEL``.
 
     Args:
-        subject: A model that is already loaded; its options then have no place here. None for the
-            one that ``model_name`` names.
+        subject: A model that is already loaded (a subject, or what ``subject_from_object`` takes
+            by itself); its options then have no place here. None for the one that ``model_name``
+            names.
         **options: Options by the names of the command's flags.
 
     Returns:
@@ -82,8 +84,9 @@ def check(subject: Subject | None = None, **options: Any) -> Checks:
         >>> str(checks.table["what"][4]), str(checks.table["against"][4])
         ('with pads on the right', 'alone, no pads')
     """
-    config = settle(resolve(CheckConfig, None, {"quiet": True, **options}), subject)
-    return _checked(config, load(config) if subject is None else subject)
+    model = subject_of(subject)
+    config = settle(resolve(CheckConfig, None, {"quiet": True, **options}), model)
+    return _checked(config, load(config) if model is None else model)
 
 
 def run(config: CheckConfig) -> int:

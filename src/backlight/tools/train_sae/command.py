@@ -14,13 +14,15 @@ from backlight.dictionaries.dictionary import Card, Dictionary
 from backlight.dictionaries.quality import Quality, Reconstruction
 from backlight.dictionaries.training import Training, TrainingStep, train
 from backlight.errors import ConfigError, UnsupportedSiteError
+from backlight.models.loading import subject_of
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.runs.provenance import provenance
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.opening import load, rows_of, settle
+from backlight.surveys.driver.opening import load, settle
 from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.rows import rows_of
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.starting import ROOT
 from backlight.surveys.driver.words.progress import Bar
@@ -42,7 +44,7 @@ _ATTENTION = ("query", "key", "value")
 
 
 def train_sae(
-    config: str | Path | None = None, *, subject: Subject | None = None, **options: Any
+    config: str | Path | None = None, *, subject: object = None, **options: Any
 ) -> TrainedDictionary:
     """Learn a dictionary of one site of a model, and write it in two formats.
 
@@ -50,7 +52,8 @@ def train_sae(
 
     Args:
         config: A YAML file of options, if any.
-        subject: A model that is already loaded; its options then have no place here.
+        subject: A model that is already loaded (a subject, or what ``subject_from_object`` takes
+            by itself); its options then have no place here.
         **options: Options by the names of the command's flags; they win over the file.
 
     Returns:
@@ -81,8 +84,8 @@ def train_sae(
         >>> trained.dictionary.num_features, trained.site.name
         (32, 'layers.1.mlp.out')
     """
-    resolved = settle(resolve(TrainSaeConfig, config, options), subject)
-    return _train(resolved, subject)
+    model = subject_of(subject)
+    return _train(settle(resolve(TrainSaeConfig, config, options), model), model)
 
 
 def run(config: TrainSaeConfig) -> None:

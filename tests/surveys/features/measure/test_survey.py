@@ -124,6 +124,36 @@ def test_gradients_of_all_features_are_those_of_autograd(splice, stride, dtype):
         assert seen.num_predicted == sum(LENGTHS) - len(LENGTHS)
 
 
+@pytest.mark.parametrize("splice", ["replace", "error"])
+def test_where_some_tokens_count_gradients_are_those_of_their_loss(splice):
+    subject, dictionary = subject_of(), random_dictionary(32)
+    passages = some_passages()
+    passages = Passages(
+        tokens=passages.tokens,
+        counted=[np.arange(length) >= max(1, length // 2) for length in LENGTHS],
+    )
+    state = FeatureSurvey(FeaturePlan(splice=splice), placed(subject, {1: dictionary}))
+    list(
+        survey_features(
+            subject,
+            passages,
+            BATCHES,
+            state,
+            dictionaries=placed(subject, {1: dictionary}),
+            chunk_bytes=10**9,
+        )
+    )
+
+    oracle = oracles.explicit(subject, passages, dictionary, "model.layers.1.mlp", splice, 1)
+    seen, tokens = state.layers[1], np.concatenate(oracle.gradients)
+    along = seen.moment.along(dictionary.rows)
+    close(along.mean, tokens.mean(0), 1e-6)
+    close(along.rms, np.sqrt((tokens**2).mean(0)), 1e-6)
+    close(seen.absolute.result().ratio, np.abs(tokens).mean(0), 1e-6)
+    assert seen.nats == pytest.approx(oracle.nats, rel=1e-6)
+    assert seen.num_predicted == passages.num_predicted == 5 + 7 + 3 + 1 + 6
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("splice", ["replace", "error"])
 def test_every_activation_function_gives_the_gradients_of_autograd(activation, splice):

@@ -7,11 +7,14 @@ _REASONS = {
     "blank": "blank",
     "too_short": "of too few characters (--min_characters)",
     "fewer_than_two_tokens": "of fewer than two tokens",
+    "no_completion": "without a completion",
+    "completion_cut_off": "whose completion begins behind the cut (--max_length)",
+    "boundary_in_token": "whose completion begins or ends within a token",
 }
 
 
 def tell_account(account: Mapping[str, Any], max_length: int) -> str:
-    """Describe what of a text was not measured.
+    """Describe what of a text was not measured, and of which tokens the loss is, if not of all.
 
     Args:
         account: What became of the corpus, from ``Passages.account``.
@@ -21,7 +24,7 @@ def tell_account(account: Mapping[str, Any], max_length: int) -> str:
         One line; empty if all of the text was measured.
     """
     left_out: Mapping[str, int] = account.get("left_out", {})
-    lines: list[str] = []
+    lines = counted_lines(account)
     if left_out:
         reasons = [f"{left_out[key]:,} {why}" for key, why in _REASONS.items() if key in left_out]
         lines.append(f"Rows left out: {', '.join(reasons)}.")
@@ -36,6 +39,36 @@ def tell_account(account: Mapping[str, Any], max_length: int) -> str:
             f"Unknown to the tokenizer: {account['num_unknown']:,} tokens ({100 * share:.1f} %)."
         )
     return " ".join(lines)
+
+
+def counted_lines(account: Mapping[str, Any]) -> list[str]:
+    """Say which tokens the loss counts, and over which is averaged, where it does not count all.
+
+    Args:
+        account: What became of the corpus, from ``Passages.account``.
+
+    Returns:
+        A line, or none.
+    """
+    if "num_counted" not in account:
+        return []
+    return [
+        f"The loss counts {account['num_counted']:,} of {account['num_tokens']:,} tokens, those of "
+        "completions; averages over tokens are over all, prompts too."
+    ]
+
+
+def context_lines(metadata: Mapping[str, Any]) -> list[str]:
+    """Explain the marks in contexts, where the loss counts some tokens only.
+
+    Args:
+        metadata: The metadata of the results.
+
+    Returns:
+        A line, or none.
+    """
+    is_marked = "num_counted" in metadata.get("text", {})
+    return ["In contexts, what the loss counts stands in ⟦…⟧."] if is_marked else []
 
 
 def corpus_lines(options: Any, metadata: Mapping[str, Any]) -> list[str]:

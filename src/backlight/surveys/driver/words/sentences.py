@@ -101,7 +101,8 @@ def text_of(
     which = "" if stride == 1 else f" (every {ordinal(stride)})"
     much = f"{count(num_tokens, 'token')}{which} in {count(num_passages, 'passage')}"
     text = config["dataset"]
-    return f"{much} of {'data in memory' if text == IN_MEMORY else name(text)}"
+    which = " (the loss counts completions alone)" * (config.get("loss_on") == "completion")
+    return f"{much} of {'data in memory' if text == IN_MEMORY else name(text)}{which}"
 
 
 def told(estimate: Estimate) -> str:

@@ -95,7 +95,7 @@ class LayerFeatures(Sums, ABC):
             placed: The layer's dictionary.
         """
         num_sequences = len(seen.batch.passages)
-        num_predicted = 0 if seen.gradient is None else seen.batch.num_tokens - num_sequences
+        num_predicted = 0 if seen.gradient is None else seen.batch.num_predicted
         self._sums["numbers"] += (int(seen.valid.sum()), num_sequences, num_predicted)
         self._sums["nats"] += seen.nats
         if self.counts is not None and seen.codes is not None:

@@ -52,6 +52,7 @@ class FeatureWarnings(Sums):
             None if products is None else _by_feature(codes.features, products, codes.num_features),
             num_tokens=seen.batch.num_tokens,
             num_passages=len(seen.batch.passages),
+            num_predicted=seen.batch.num_predicted,
             num_looked_at=codes.num_tokens,
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 from backlight.report.page.building import occurrences
 from backlight.report.page.views import Cloud
 from backlight.report.wrong import COLUMN, SECOND_COLOUR
+from backlight.surveys.driver.words.account import context_lines, counted_lines
 from backlight.surveys.features.page.shown import Shown
 from backlight.tables import Table
 
@@ -50,6 +51,8 @@ def _note(shown: Shown, *, is_brief: bool) -> Iterator[str]:
         "Where few points are in view, bars are 95 % intervals (1.96 standard errors, clustered by "
         "passage)."
     )
+    metadata = shown.results.metadata
+    yield from (*counted_lines(metadata.get("text", {})), *context_lines(metadata))
     found = shown.results.statistics.items()
     if not is_brief and any((each == 1).any() for name, each in found if name.endswith(COLUMN)):
         yield SECOND_COLOUR

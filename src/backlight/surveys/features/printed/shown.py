@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.words.account import corpus_lines
+from backlight.surveys.driver.words.account import context_lines, corpus_lines
 from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
 from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
@@ -164,7 +164,7 @@ def _caption(options: SaeConfig, results: Results) -> str:
 
 
 def _notes(options: SaeConfig, results: Results) -> list[str]:
-    lines = corpus_lines(options, results.metadata)
+    lines = [*corpus_lines(options, results.metadata), *context_lines(results.metadata)]
     poor = results.metadata.get("poor_reconstruction", {})
     if poor:
         lines.append(

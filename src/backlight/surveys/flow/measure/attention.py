@@ -91,6 +91,7 @@ class AttentionView(View):
                 products,
                 num_tokens=tape.batch.num_tokens,
                 num_passages=len(tape.batch.passages),
+                num_predicted=tape.batch.num_predicted,
             )
 
     def _of_heads(self, tape: Tape, layer: int) -> tuple[Tensor, Tensor]:

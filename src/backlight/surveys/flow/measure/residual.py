@@ -81,6 +81,7 @@ class ResidualView(View):
             products,
             num_tokens=tape.batch.num_tokens,
             num_passages=len(tape.batch.passages),
+            num_predicted=tape.batch.num_predicted,
         )
 
 

@@ -56,7 +56,7 @@ class Flow(Sums):
         """
         for view in self.views.values():
             view.update(tape, calls)
-        self.loss.update(tape.nats, tape.batch.num_tokens - len(tape.batch.passages))
+        self.loss.update(tape.nats, tape.batch.num_predicted)
 
 
 def survey_flow(

@@ -80,7 +80,7 @@ class Profile(Sums):
         self.warnings.update(tape)
         for name, found in tape.curvatures.items():
             self.noise.update(name, found.by_probe, num_tokens=batch.num_tokens)
-        self.loss.update(tape.nats, batch.num_tokens - len(batch.passages))
+        self.loss.update(tape.nats, batch.num_predicted)
 
 
 def recorder_of(

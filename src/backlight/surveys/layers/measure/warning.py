@@ -48,6 +48,7 @@ class DimensionWarnings(Statistic):
                 products,
                 num_tokens=tape.batch.num_tokens,
                 num_passages=len(tape.batch.passages),
+                num_predicted=tape.batch.num_predicted,
             )
 
     def merge(self, other: "DimensionWarnings") -> None:

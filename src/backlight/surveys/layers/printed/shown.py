@@ -6,7 +6,7 @@ import numpy as np
 
 from backlight.report.wrong import is_wrong
 from backlight.runs.results import Results
-from backlight.surveys.driver.words.account import corpus_lines
+from backlight.surveys.driver.words.account import context_lines, corpus_lines
 from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
 from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
@@ -62,7 +62,8 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
     yield from path_table(results)
     is_told = bool(marks) and options.aggregate_by == "grad_x_act"  # in the summary
     any_wrong = (bool(marks) or is_wrong(most).any()) and not is_told
-    yield " ".join([*([EXPLAINED_BRIEFLY] if any_wrong else []), *_notes(options, results)])
+    marks = context_lines(results.metadata) if "top_tokens" in results.tables else []
+    yield " ".join([*([EXPLAINED_BRIEFLY] if any_wrong else []), *marks, *_notes(options, results)])
 
 
 def _known(table: Table, *columns: Column) -> list[Column]:

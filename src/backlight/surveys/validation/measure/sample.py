@@ -161,12 +161,19 @@ def sample_of(
         seed: Determines which.
 
     Returns:
-        The text, cut, and which of its passages were drawn.
+        The text, cut, and which of its passages were drawn: none of which no token counts.
     """
-    tokens = [each if longest is None else each[:longest] for each in passages.tokens]
+    cut = passages.cut(longest)
     random = np.random.default_rng([seed, 1])
-    drawn = random.permutation(len(tokens))[:count]
-    return Passages(tokens=tokens), sorted(drawn.tolist())
+    drawn = random.permutation(np.array(_counting(cut), dtype=np.int64))[:count]
+    return cut, sorted(drawn.tolist())
+
+
+def _counting(passages: Passages) -> list[int]:
+    """List the passages with a token that the loss counts."""
+    if passages.counted is None:
+        return list(range(len(passages.tokens)))
+    return [member for member, counts in enumerate(passages.counted) if counts[1:].any()]
 
 
 def _derangement(count: int, seed: int) -> NDArray[np.int64]:
@@ -180,5 +187,5 @@ def _derangement(count: int, seed: int) -> NDArray[np.int64]:
 def _weights(batch: Batch, reduction: Reduction) -> Vector:
     count = len(batch.passages)
     if reduction == "token_sum":
-        return (batch.lengths - 1).cpu().double().numpy()
+        return batch.predicts.sum(dim=1).cpu().double().numpy()
     return np.full(count, 1.0 if reduction == "sequence_mean" else 1 / count)

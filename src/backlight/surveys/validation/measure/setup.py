@@ -84,6 +84,12 @@ def _sample(options: ValidateConfig, opened: Opened, sites: Any) -> tuple[Corpus
         longest=None if is_prompts else options.passage_length,
         seed=options.seed,
     )
+    if len(members) < 2 <= len(own.passages.tokens):
+        raise ConfigError(
+            f"Cut after {options.passage_length} tokens, {len(members)} of the run's "
+            f"{len(own.passages.tokens)} passages have a token that its loss counts, and two are "
+            "needed. Raise --passage_length."
+        )
     if len(members) < 2:
         raise ConfigError(
             "The run has one passage only, and how sure an agreement is is told by how passages "

@@ -10,10 +10,7 @@ from backlight.surveys.driver.words.sentences import number
 from backlight.surveys.validation.options import ValidateConfig
 from backlight.tables import Table
 
-_NOTE = (
-    "[]: 95 % intervals over passages and units. Wrong: the sign is, or more than half of the true "
-    "change is missing. Relative size: of the change beside the residual stream."
-)
+_NOTE = "[]: 95 % intervals. Wrong: the sign is, or more than half of the true change is missing."
 
 
 def brief(options: ValidateConfig, results: Results) -> Iterator[Shown | str]:

@@ -69,11 +69,12 @@ def _numbers(table: Table, row: int) -> str:
 def _asked(results: Results) -> str:
     about = results.metadata
     ways = [ABLATIONS[each] for each in about["ablations"]]
+    counted = " (the loss counts completions alone)" * ("num_counted" in about)
     return (
         f"{count(int(about['num_tested']), 'unit')} of a run of `backlight {about['validated']}` "
-        f"of {name(about['model_name'])} were {', or '.join(ways)} one by one, in "
-        f"{count(int(about['num_passages']), 'passage')} of its text, and what happened is held "
-        "against what the gradient predicts."
+        f"of {name(about['model_name'])} were {', or '.join(ways)} one by one in "
+        f"{count(int(about['num_passages']), 'passage')}{counted}, to hold what happens against "
+        "what the gradient predicts."
     )
 
 
@@ -82,9 +83,8 @@ def _warning(table: Table, threshold: float) -> list[str]:
     if table["area"][row] != table["area"][row]:
         return []
     return [
-        f"The warning index, which costs no ablation, tells wrong predictions from right ones with "
-        f"an area under the curve of {number(table['area'][row], 2)} "
-        f"[{number(table['area_low'][row], 2)}, {number(table['area_high'][row], 2)}]; above "
+        f"The warning index tells wrong from right (AUC {number(table['area'][row], 2)} "
+        f"[{number(table['area_low'][row], 2)}, {number(table['area_high'][row], 2)}]): above "
         f"{threshold:g} are {share(table['flagged_wrong'][row])} of the wrong and "
-        f"{share(table['flagged_right'][row])} of the right ones."
+        f"{share(table['flagged_right'][row])} of the right predictions."
     ]
