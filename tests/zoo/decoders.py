@@ -311,7 +311,7 @@ def table(found) -> str:
 def written() -> tuple[str, dict[str, str]]:
     """Read the table in ``docs/decoders.md``: its first line, and by type its row."""
     inside = DOCS.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip()
-    rows = [line for line in inside.splitlines() if line.startswith("| ")][1:]
+    rows = [line for line in inside.splitlines() if line.startswith("| ")][2:]
     return inside.splitlines()[0], {line.split(" | ")[0].removeprefix("| "): line for line in rows}
 
 
