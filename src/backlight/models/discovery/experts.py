@@ -4,30 +4,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from backlight.models.discovery.observing import Observation, observe
+from backlight.models.discovery.observing import Observation
 from backlight.models.discovery.routing import Routing
 from backlight.models.discovery.sums import adds_up
 from backlight.models.discovery.wiring import Discovery, Layer, Term
 from backlight.models.proof import is_close
-from backlight.models.subject import Subject
 
 
 def with_parts(
-    subject: Subject,
-    found: Discovery,
-    tokens: Int[Tensor, "batch positions"],
-    routing: Mapping[str, Routing | str],
+    found: Discovery, routing: Mapping[str, Routing | str], seen: Observation
 ) -> dict[str, Routing | str]:
     """Find the parts of all MLPs with experts to which something else is added.
 
     Args:
-        subject: A model whose sites are the paths of its modules.
-        found: How it is wired.
-        tokens: Some tokens.
+        found: How the model is wired.
         routing: By the path of each block with experts its routing, or why it is not known.
+        seen: What passed in these blocks.
 
     Returns:
         The same, with the parts that were found.
@@ -37,15 +32,6 @@ def with_parts(
         for layer in found.layers
         if isinstance(layer, Layer)
     }
-    known = [block for block, each in routing.items() if isinstance(each, Routing)]
-    if not known:
-        return dict(routing)
-    paths = [
-        path
-        for path, _ in subject.model.named_modules()
-        if any(path.startswith(f"{block}.") for block in known)
-    ]
-    seen = observe(subject, tokens, paths, {found.width})
     return {
         block: each if isinstance(each, str) else _with_parts(each, terms[block], seen)
         for block, each in routing.items()

@@ -26,7 +26,8 @@ def with_inner_sites(subject: Subject, plain: Subject, proven: Proven) -> Subjec
     """
     found, tokens = proven.found, proven.tokens
     heads = find_heads(plain, proven)
-    routing = with_parts(plain, found, tokens, find_routing(plain, found, tokens))
+    routing, seen = find_routing(plain, found, tokens)
+    routing = routing if seen is None else with_parts(found, routing, seen)
     subject = with_whole_entries(subject, plain, found, tokens)
     sites = with_routing(with_heads(subject.sites.values(), found, heads), found, routing)
     return replace(subject, sites={site.name: site for site in sites})

@@ -20,6 +20,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.functional import linear
 
 from backlight.models.backward import explaining
+from backlight.models.discovery.observing import Observation, observe
 from backlight.models.discovery.wiring import Discovery, Layer, Term
 from backlight.models.lending import borrowed
 from backlight.models.outputs import Member, members, with_member
@@ -139,7 +140,7 @@ def _map(module: nn.Module, x: Tensor, numbers: Tensor, dtype: torch.dtype) -> T
 
 def find_routing(
     subject: Subject, found: Discovery, tokens: Int[Tensor, "batch positions"]
-) -> dict[str, Routing | str]:
+) -> tuple[dict[str, Routing | str], Observation | None]:
     """Find the routers of all blocks with experts.
 
     Args:
@@ -149,15 +150,15 @@ def find_routing(
 
     Returns:
         By the path of each block with experts its routing, or a sentence that says why it is not
-        known.
+        known; and what passed in these blocks, None if there are none.
     """
     layers = [layer for layer in found.layers if isinstance(layer, Layer)]
     terms = {layer.block: list(_standing_alone(layer)) for layer in layers}
     blocks = [block for block, own in terms.items() if _may_route(subject.model, block, own)]
     if not blocks:
-        return {}
+        return {}, None
     # Backwards, too, so that an order that comes about by chance is all but ruled out.
-    passed = _pass(subject, blocks, torch.cat([tokens, tokens.flip(1)]))
+    passed, seen = _pass(subject, blocks, torch.cat([tokens, tokens.flip(1)]), found.width)
     known: dict[str, Routing | str] = {}
     candidates: dict[str, list[tuple[_Choice, _Scores]]] = {}
     for block in blocks:
@@ -171,7 +172,7 @@ def find_routing(
             known[block] = _NO_ORDER if choices else _NOT_HANDED
     if candidates:
         known |= _proven(subject, candidates, tokens[:1])
-    return known
+    return known, seen
 
 
 def _sizes(model: nn.Module, experts: str) -> set[int]:
@@ -197,18 +198,23 @@ def _may_route(model: nn.Module, block: str, terms: Sequence[Term]) -> bool:
     return bool(terms) and any(name.endswith("experts") for name in names)
 
 
-@torch.no_grad()
-def _pass(subject: Subject, blocks: Sequence[str], tokens: Tensor) -> _Passed:
+def _pass(
+    subject: Subject, blocks: Sequence[str], tokens: Tensor, width: int
+) -> tuple[_Passed, Observation]:
     passed = _Passed(tokens.numel())
+    paths = [
+        path
+        for path, module in subject.model.named_modules()
+        if hookable(module) and any(path.startswith(f"{block}.") for block in blocks)
+    ]
     with borrowed(subject.model), ExitStack() as stack:
-        for path, module in subject.model.named_modules():
-            if hookable(module) and any(path.startswith(f"{block}.") for block in blocks):
-                before = partial(passed.given, path)
-                after = partial(passed.gave, path)
-                stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-                stack.callback(module.register_forward_hook(after, with_kwargs=True).remove)
-        subject.forward(tokens)
-    return passed
+        for path in paths:
+            module = subject.model.get_submodule(path)
+            before, after = partial(passed.given, path), partial(passed.gave, path)
+            stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+            stack.callback(module.register_forward_hook(after, with_kwargs=True).remove)
+        seen = observe(subject, tokens, paths, {width})
+    return passed, seen
 
 
 def _are_chosen(choice: _Choice, scores: _Scores, sizes: Collection[int]) -> bool:
