@@ -35,6 +35,13 @@ def test_top_k_by_size_keeps_signs(pre):
         assert (kept != 0).sum() == 4
 
 
+def test_top_k_keeps_what_is_below_zero_if_asked_to(pre):
+    found = TopK(k=pre.shape[1], keeps_negative=True)(pre)
+
+    assert torch.equal(found, pre)
+    assert (found < 0).any()
+
+
 def test_a_value_at_its_threshold_does_not_fire():
     pre = torch.tensor([[1.0, 1.0, -0.5, 2.0]])
 
@@ -68,6 +75,7 @@ def test_activation_functions_leave_their_input_alone(pre):
         Relu(),
         TopK(k=3),
         TopK(k=3, by_size=True),
+        TopK(k=3, keeps_negative=True),
         Threshold(threshold=ones),
         Gated(gate_bias=ones, magnitude_scale=ones, magnitude_bias=ones),
         GroupMax(k=3),

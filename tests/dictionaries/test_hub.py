@@ -18,6 +18,10 @@ NAMES = {
     "average_l0_71",
     "wide/layer_3/width_65k/average_l0_71": "gemma_scope/gemma-scope-2b-pt-res/layer_3/width_16k/"
     "average_l0_71",
+    "scopes/Llama3_1-8B-Base-L3M-8x": "llama_scope/Llama3_1-8B-Base-L3M-8x",
+    "scopes/SAE-Res-Qwen3-0.6B-Base-W1K-L0_5": "qwen_scope/SAE-Res-Qwen3-0.6B-Base-W1K-L0_5",
+    "scopes/transcoders": "circuit_tracer/relu",
+    "scopes/across": "circuit_tracer/cross_layer",
 }
 
 
@@ -96,6 +100,34 @@ def test_weights_with_nothing_told_beside_them_are_found_by_name(hub):
     assert not hub.fetched
 
     assert collection.load(3, dtype=torch.float32, device=CPU).num_features == 24
+
+
+@pytest.mark.parametrize(
+    ("folder", "told", "weights"),
+    [
+        ("Llama3_1-8B-Base-L3M-8x", ["hyperparams.json"], "checkpoints/final.safetensors"),
+        ("SAE-Res-Qwen3-0.6B-Base-W1K-L0_5", [], "layer3.sae.pt"),
+        ("transcoders", ["config.yaml"], "layer_1.safetensors"),
+    ],
+)
+def test_what_is_told_beside_each_format_is_fetched_first(folder, told, weights, hub):
+    collection = find_dictionaries(f"owner/saes/scopes/{folder}")
+    assert hub.fetched == [f"scopes/{folder}/{name}" for name in told]
+
+    collection.load(max(collection.cards), dtype=torch.float32, device=CPU)
+
+    assert f"scopes/{folder}/{weights}" in hub.fetched
+    assert not any("expected" in name or "layer_0" in name for name in hub.fetched)
+
+
+def test_the_decoder_of_a_cross_layer_transcoder_is_fetched_with_its_encoder(hub):
+    collection = find_dictionaries("owner/saes/scopes/across")
+    assert hub.fetched == ["scopes/across/config.yaml"]
+
+    collection.load(1, dtype=torch.float32, device=CPU)
+
+    weights = [name for name in hub.fetched if name.endswith(".safetensors")]
+    assert weights == [f"scopes/across/W_{part}_1.safetensors" for part in ("enc", "dec")]
 
 
 def test_several_widths_are_listed_before_any_is_fetched(hub):

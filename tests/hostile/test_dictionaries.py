@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from backlight.dictionaries.collection import read_dictionary
@@ -26,6 +27,9 @@ KINDS = {
     "sparsify": ("sparsify/topk", "cfg.json", "sae.safetensors"),
     "dictionary_learning": ("dictionary_learning/standard", "config.json", "ae.pt"),
     "gemma_scope": ("gemma_scope/gemma-scope-2b-pt-res", None, "params.npz"),
+    "llama_scope": ("llama_scope/topk", "hyperparams.json", "final.safetensors"),
+    "qwen_scope": ("qwen_scope", None, "layer3.sae.pt"),
+    "circuit_tracer": ("circuit_tracer/alone", "config.yaml", "layer_0.safetensors"),
 }
 
 
@@ -108,7 +112,7 @@ def _dictionary(kind, tmp_path):
     place, settings, weights = KINDS[kind]
     folder = Path(shutil.copytree(_WRITTEN / place, tmp_path / "sae"))
     file = next(folder.rglob(weights))
-    return folder, None if settings is None else file.parent / settings, file
+    return folder, None if settings is None else next(folder.rglob(settings)), file
 
 
 def _refused(folder, tmp_path, monkeypatch):
@@ -147,10 +151,10 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("change", SETTINGS.values(), ids=SETTINGS.keys())
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "gemma_scope"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][1]])
 def test_strange_settings_are_refused_in_a_sentence(kind, change, tmp_path, monkeypatch):
     folder, settings, _ = _dictionary(kind, tmp_path)
-    found = json.loads(settings.read_text(encoding="utf-8"))
+    found = yaml.safe_load(settings.read_text(encoding="utf-8"))  # which reads JSON, too
     settings.write_text(change(found), encoding="utf-8")
 
     _refused(folder, tmp_path, monkeypatch)
@@ -161,6 +165,7 @@ NAMES = {
     "saelens": ("d_in", "d_sae", "architecture"),
     "saelens_5": ("d_in", "d_sae", "architecture"),
     "sparsify": ("k", "num_latents", "d_in"),
+    "llama_scope": ("d_model", "top_k", "act_fn", "use_glu_encoder", "hook_point_in"),
 }
 
 
@@ -209,7 +214,14 @@ TENSORS = {
 
 @pytest.mark.parametrize("change", TENSORS.values(), ids=TENSORS.keys())
 @pytest.mark.parametrize(
-    ("kind", "name"), [("saelens", "W_dec"), ("sparsify", "W_dec"), ("saelens_5", "W_enc")]
+    ("kind", "name"),
+    [
+        ("saelens", "W_dec"),
+        ("sparsify", "W_dec"),
+        ("saelens_5", "W_enc"),
+        ("llama_scope", "decoder.weight"),
+        ("circuit_tracer", "W_dec"),
+    ],
 )
 def test_strange_tensors_are_refused_in_a_sentence(kind, name, change, tmp_path, monkeypatch):
     folder, _, file = _dictionary(kind, tmp_path)

@@ -10,7 +10,16 @@ from backlight.errors import UnsupportedSiteError
 from backlight.models.blocks import Blocks
 from backlight.models.modules import subject_from_module
 from backlight.models.sites import resolve_sites
-from zoo.by_hand import ByHand, Counting, Looped, Remembering, Short, Turned
+from zoo.by_hand import (
+    ByHand,
+    Counting,
+    Looped,
+    Permuted,
+    PermutedWithin,
+    Remembering,
+    Short,
+    Turned,
+)
 from zoo.odd import Plain
 from zoo.subjects import batch_of
 from zoo.tokenizers import WordTokenizer
@@ -69,6 +78,8 @@ def test_a_path_means_the_module_as_ever():
     ("kind", "reason"),
     [
         (Looped, r"blocks\.0 \(Block\) is used 3 times in one forward pass"),
+        (Permuted, r"what blocks\.0 gives is not what blocks\.1 is given"),
+        (PermutedWithin, r"blocks\.0: no outputs of its modules add up to what becomes of the str"),
         (Plain, r"what blocks\.0 gives is not what blocks\.1 is given"),
         (Counting, r"shape \[1, 13\] failed|shape \[2, 13\] failed: ValueError: at most 8 tokens"),
     ],

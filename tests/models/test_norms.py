@@ -9,7 +9,9 @@ from torch import nn
 from backlight.capture.record import record
 from backlight.decompose.norm import split_layer_norm_gradient, split_rms_norm_gradient
 from backlight.errors import UnsupportedSiteError
+from backlight.models import families
 from backlight.models.families import FAMILIES, find_family
+from backlight.models.loading import subject_from_transformers
 from backlight.models.modules import subject_from_module
 from backlight.models.norms import norm_places
 from zoo.flow import distance, subject_of
@@ -140,3 +142,23 @@ def test_a_model_that_is_not_in_the_table_has_no_known_norms():
 
 def test_all_families_say_what_their_norms_are():
     assert {family.norm_kind for family in FAMILIES} == {"rms", "rms_unit_offset", "layer"}
+
+
+@pytest.mark.parametrize(
+    "name", ["llama", "gemma2", "gpt_neox", "opt post-norm", "olmo2", "falcon two norms"]
+)
+def test_without_the_table_the_norms_of_the_stream_are_the_same(name, monkeypatch):
+    """Fitted to what they give, down to what they add under the root."""
+    model = tiny_model(name, torch.float64)
+    table = norm_places(subject_from_transformers(model, WordTokenizer()), range(3))
+    monkeypatch.setattr(families, "FAMILIES", ())
+    subject = subject_from_transformers(model, WordTokenizer())
+    found = {place.out.name: place for place in norm_places(subject, range(3))}
+    expected = [place for place in table if not place.name.startswith("attn.")]
+    assert found.keys() == {place.out.name for place in expected}
+    for place in expected:
+        ours = found[place.out.name]
+        assert (ours.is_centred, ours.eps) == (place.is_centred, place.eps)
+        assert (ours.layer, ours.name) == (place.layer, place.name)
+        assert torch.equal(ours.gain, place.gain)
+        assert ours.bias is place.bias is None or torch.equal(ours.bias, place.bias)

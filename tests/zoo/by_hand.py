@@ -79,6 +79,24 @@ class Looped(ByHand):
         return self.out(self.norm(x))
 
 
+class Permuted(ByHand):
+    """Between two blocks the stream changes places."""
+
+    def forward(self, ids):
+        x = self.words(ids) + self.places(torch.arange(ids.shape[1]))
+        for block in self.blocks:
+            x = block(x).roll(1, -1)
+        return self.out(self.norm(x))
+
+
+class PermutedWithin(ByHand):
+    """The first half of each block adds to another order of the stream than it is given."""
+
+    class kind(Block):  # noqa: N801
+        def forward(self, x):
+            return super().forward(x.roll(1, -1))
+
+
 class Counting(ByHand):
     """Cannot read more than eight tokens, which is nowhere written."""
 

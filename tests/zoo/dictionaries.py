@@ -1,6 +1,9 @@
 """Random dictionaries of every kind, small enough for dense oracles."""
 
+import json
+
 import torch
+from safetensors.torch import load_file
 
 from backlight.dictionaries.activations import Gated, GroupMax, Relu, Threshold, TopK
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
@@ -73,3 +76,24 @@ def random_dictionary(
             model=model,
         ),
     )
+
+
+class _Config:
+    def __init__(self, told):
+        self.told = told
+        self.reshape_activations = told.get("reshape_activations")
+
+    def to_dict(self):
+        return dict(self.told)
+
+
+class SaeLensLike:
+    """``cfg.to_dict()``, ``state_dict()`` and ``encode()``, the last as the library computes."""
+
+    def __init__(self, folder, encode):
+        self.cfg = _Config(json.loads((folder / "cfg.json").read_text()))
+        self.tensors = load_file(folder / "sae_weights.safetensors")
+        self.encode = encode
+
+    def state_dict(self):
+        return self.tensors

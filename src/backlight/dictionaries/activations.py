@@ -43,17 +43,19 @@ class TopK(Activation):
         k: How many.
         by_size: Largest in absolute value, signs kept (SAELens' ``abstopk``); otherwise the
             largest, of which negative ones become zero.
+        keeps_negative: The largest are kept as they are, even below zero (Qwen Scope).
     """
 
     k: int
     by_size: bool = False
+    keeps_negative: bool = False
 
     def __call__(self, pre: Float[Tensor, "tokens features"]) -> Float[Tensor, "tokens features"]:
         """See ``Activation``."""
         ranked = pre.abs() if self.by_size else pre
         chosen = ranked.topk(min(self.k, pre.shape[1]), dim=1, sorted=False).indices
         values = pre.gather(1, chosen)
-        if not self.by_size:
+        if not self.by_size and not self.keeps_negative:
             values = values.relu()
         return torch.zeros_like(pre).scatter_(1, chosen, values)
 

@@ -13,6 +13,9 @@ from backlight.dictionaries.activations import Activation
 from backlight.dictionaries.codes import Codes, concatenate
 from backlight.dictionaries.normalization import Normalization, normalized, scale_of, shift_of
 
+CROSS_LAYER = "cross-layer transcoder"
+"""The architecture of a card whose features write at their own layer and at all later ones."""
+
 _BLOCK_BYTES = 64 * 2**20
 
 
@@ -25,7 +28,8 @@ class Card:
         path: Where it was read.
         architecture: What its authors call its kind, such as ``jumprelu``.
         reads: The site whose tensor it encodes, as written there, in any dialect of names.
-        writes: The site whose tensor it reconstructs; the same as ``reads`` for an autoencoder.
+        writes: The site whose tensor it reconstructs; the same as ``reads`` for an autoencoder. A
+            cross-layer transcoder also writes to the same site of all later layers.
         layer: The layer it belongs to.
         model: The model it was trained on.
         neuronpedia: Its id on Neuronpedia, ``{model}/{source}``.
@@ -39,6 +43,11 @@ class Card:
     layer: int | None = None
     model: str | None = None
     neuronpedia: str | None = None
+
+    @property
+    def is_cross_layer(self) -> bool:
+        """Its features write at their own layer and at all later ones."""
+        return self.architecture == CROSS_LAYER
 
 
 class Encoder(ABC):
@@ -140,6 +149,10 @@ class Dictionary:
 
     ``reconstruction = (features @ rows + bias) * scale + shift + skip @ x``, where scale and shift
     undo the normalisation of each token (1 and 0 without).
+
+    A layer of a cross-layer transcoder writes to the sites of several layers: its output is theirs
+    side by side, the own layer first. What is reconstructed at a site is the sum of what all layers
+    up to it write there, so a site's bias stands in its own layer's dictionary alone.
 
     Attributes:
         encoder: Computes the features.

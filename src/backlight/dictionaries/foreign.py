@@ -1,6 +1,7 @@
 """Dictionaries that other code holds in memory: what encodes and has a decoder matrix."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backlight.dictionaries.dictionary import Card, Dictionary, ForeignEncoder
+from backlight.dictionaries.libraries import dictionary_of_library
 from backlight.errors import DictionaryError
 
 _BIASES = ("b_dec", "decoder.bias", "bias", "decoder_bias")
@@ -26,21 +28,26 @@ def dictionary_from_object(
 ) -> Dictionary:
     """Take a dictionary as another library holds it, such as a SAELens ``SAE``.
 
-    The object has ``encode``, and as its decoder ``W_dec`` (a row for each feature) or
+    Objects of SAELens and dictionary_learning are read by the code for their files, and say
+    themselves where they belong, as far as they know it.
+
+    Any other object has ``encode``, and as its decoder ``W_dec`` (a row for each feature) or
     ``decoder.weight`` (a column for each, as in ``torch.nn.Linear``), with a bias in ``b_dec``,
     ``decoder.bias``, ``bias`` or ``decoder_bias``, and with ``W_skip`` if there is a linear path
     around the features. That this is all there is to decoding is tried on random numbers, where the
     object has ``decode``.
 
     Args:
-        obj: The object; its tensors are used where they are, and not changed.
-        reads: The site whose tensor it encodes, as written in any dialect.
+        obj: The object; it is not changed. Those of the two libraries are copied, the tensors of
+            others are used where they are.
+        reads: The site whose tensor it encodes, as written in any dialect; by default what the
+            object itself says.
         writes: The site whose tensor it reconstructs; by default ``reads``.
         layer: The layer it belongs to.
         name: What reports should call it; by default its class.
 
     Returns:
-        The dictionary; it encodes with the object's own ``encode``.
+        The dictionary; on random numbers it has the same features as the object's own ``encode``.
 
     Raises:
         DictionaryError: If the object has no such parts, or they do not explain how it decodes.
@@ -59,6 +66,10 @@ def dictionary_from_object(
     kind = type(obj).__name__
     if not callable(getattr(obj, "encode", None)):
         raise DictionaryError(f"A {kind} is no dictionary: it has no encode().")
+    known = dictionary_of_library(obj)
+    if known is not None:
+        _compare(obj, known)
+        return replace(known, card=_named(known.card, reads, writes, layer, name))
     rows = _rows(obj)
     bias = _tensor(obj, *_BIASES)
     dictionary = Dictionary(
@@ -77,6 +88,44 @@ def dictionary_from_object(
     )
     _prove(obj, dictionary)
     return dictionary
+
+
+def _named(
+    card: Card, reads: str | None, writes: str | None, layer: int | None, name: str | None
+) -> Card:
+    """Put what the caller says in the place of what the object says."""
+    return replace(
+        card,
+        path=name or card.path,
+        reads=reads or card.reads,
+        writes=writes or reads or card.writes,
+        layer=card.layer if layer is None else layer,
+    )
+
+
+def _compare(obj: Any, dictionary: Dictionary) -> None:
+    """Try on random numbers whether a dictionary finds the features that the object finds."""
+    kind, encoder = type(obj).__name__, dictionary.encoder
+    generator = torch.Generator().manual_seed(0)
+    # Objects for attention heads take each head by itself, unless they are told otherwise; and in
+    # half precision, thresholds decide otherwise than in ours.
+    takes_heads = getattr(getattr(obj, "cfg", None), "reshape_activations", None) == "hook_z"
+    theirs = next(each for each in obj.state_dict().values() if each.is_floating_point())
+    if takes_heads or encoder.width is None or theirs.dtype != dictionary.rows.dtype:
+        return
+    x = torch.randn(_NUM_PROBES, encoder.width, generator=generator).to(theirs)
+    try:
+        found = _encode_of(obj, dictionary.num_features)(x)
+    except _FAILURES as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DictionaryError(
+            f"A {kind} does not encode [tokens, {encoder.width}]: {reason}."
+        ) from error
+    if not _alike(found, dictionary.encode(x).dense()):
+        raise DictionaryError(
+            f"encode() of a {kind} does not give what its configuration and its tensors say: it is "
+            "still in training, or was changed; save it and name the folder."
+        )
 
 
 def _rows(obj: object) -> Float[Tensor, "features width"]:

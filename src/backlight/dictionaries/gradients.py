@@ -6,6 +6,7 @@ gradient at each token, whether it fires or not, and none of it needs autograd.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -42,6 +43,54 @@ def absolute_sums(
         tokens = gradients[start : start + sum(group)]
         start += len(tokens)
         yield _sums(tokens, group, rows), group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductSums:
+    """Sums of all features' gradients over the tokens of some sequences.
+
+    Attributes:
+        lengths: How many tokens each sequence has.
+        signed: Of ``g . w_f``.
+        absolute: Of ``|g . w_f|``.
+        squared: Of ``(g . w_f)^2``.
+    """
+
+    lengths: list[int]
+    signed: Float[Tensor, "sequences features"]
+    absolute: Float[Tensor, "sequences features"]
+    squared: Float[Tensor, "sequences features"]
+
+
+def product_sums(
+    gradients: Float[Tensor, "tokens width"],
+    lengths: Sequence[int],
+    rows: Float[Tensor, "features width"],
+) -> Iterator[ProductSums]:
+    """Sum all features' gradients, their sizes and their squares over each sequence's tokens.
+
+    For decoders whose rows are so wide that a matrix of width times width, from which the squares
+    would follow, is larger than the decoder. The product is taken as in ``absolute_sums``.
+
+    Args:
+        gradients: g of all tokens, sequence after sequence, without pads.
+        lengths: How many tokens each sequence has.
+        rows: The decoder's rows.
+
+    Yields:
+        The sums of some sequences at a time, in order, in the rows' number format.
+    """
+    start = 0
+    for group in _group(lengths):
+        tokens = gradients[start : start + sum(group)]
+        start += len(tokens)
+        members = _membership(group, tokens)
+        signed, absolute, squared = (tokens.new_empty(len(group), len(rows)) for _ in range(3))
+        for block, product in _tiles(tokens, rows):
+            torch.mm(members, product, out=signed[:, block])
+            torch.mm(members, product.abs_(), out=absolute[:, block])
+            torch.mm(members, product.square_(), out=squared[:, block])
+        yield ProductSums(lengths=group, signed=signed, absolute=absolute, squared=squared)
 
 
 def gradients_where_active(
@@ -92,14 +141,20 @@ def _sums(tokens: Tensor, lengths: Sequence[int], rows: Tensor) -> Tensor:
     # would cost more than computing it.
     members = _membership(lengths, tokens)
     sums = tokens.new_empty(len(lengths), len(rows))
+    for block, product in _tiles(tokens, rows):
+        torch.mm(members, product.abs_(), out=sums[:, block])
+    return sums
+
+
+def _tiles(tokens: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Multiply tokens with some rows at a time, in memory that the next product takes again."""
     size = max(64, _TILE_BYTES // (max(1, len(tokens)) * tokens.element_size()))
     tile = tokens.new_empty(len(tokens) * min(size, len(rows)))
     for start in range(0, len(rows), size):
         block = rows[start : start + size]
         product = tile[: len(tokens) * len(block)].view(len(tokens), len(block))
         torch.mm(tokens, block.T, out=product)
-        torch.mm(members, product.abs_(), out=sums[:, start : start + size])
-    return sums
+        yield slice(start, start + size), product
 
 
 def _membership(lengths: Sequence[int], tokens: Tensor) -> Tensor:

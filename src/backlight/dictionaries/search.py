@@ -13,17 +13,31 @@ import torch
 from backlight.dictionaries import hub
 from backlight.dictionaries.dictionary import Dictionary
 from backlight.dictionaries.formats.base import Format
+from backlight.dictionaries.formats.circuit_tracer import CircuitTracer, decoder_of
 from backlight.dictionaries.formats.dictionary_learning import DictionaryLearning
 from backlight.dictionaries.formats.gemma_scope import GemmaScope
+from backlight.dictionaries.formats.llama_scope import LlamaScope
+from backlight.dictionaries.formats.qwen_scope import QwenScope
 from backlight.dictionaries.formats.saelens import SAELens
 from backlight.dictionaries.formats.sparsify import Sparsify
 from backlight.errors import DictionaryError, quoted
 from backlight.foreign.files import expanded
 
-_FORMATS: tuple[Format, ...] = (SAELens(), DictionaryLearning(), Sparsify(), GemmaScope())
+_FORMATS: tuple[Format, ...] = (
+    SAELens(),
+    DictionaryLearning(),
+    Sparsify(),
+    GemmaScope(),
+    LlamaScope(),
+    QwenScope(),
+    CircuitTracer(),
+)
 _SHIPPED: Mapping[str, str] = MappingProxyType({"smollm2": "data/dictionaries/smollm2"})
-_SETTINGS = ("cfg.json", "config.json")
-_FILES = "sae_weights.safetensors, sae.safetensors, ae.pt, params.npz or params.safetensors"
+_SETTINGS = ("cfg.json", "config.json", "hyperparams.json", "config.yaml")
+_FILES = (
+    "sae_weights.safetensors, sae.safetensors, ae.pt, params.npz, params.safetensors, "
+    "checkpoints/final.safetensors, layer0.sae.pt, layer_0.safetensors or W_enc_0.safetensors"
+)
 
 _PLACEHOLDER = "{layer}"
 _HUB_NAME = re.compile(r"(?P<repository>\w[\w.-]*/[\w.-]+)(?:/(?P<inside>.+))?")
@@ -129,10 +143,15 @@ def _on_hub(repository: str, inside: str) -> list[Candidate]:
         layer = _layer_named(root / name) if told is None else int(told)
         return replace(
             _here(root / name, layer),
-            fetch=lambda: hub.fetch(repository, [name, *beside[name]]) / name,
+            fetch=lambda: hub.fetch(repository, [*_weights_of(name), *beside[name]]) / name,
         )
 
     return [candidate(name) for name in found]
+
+
+def _weights_of(name: str) -> list[str]:
+    """List the files of a dictionary's weights, its decoder's if that is another one."""
+    return list(dict.fromkeys([name, str(decoder_of(PurePosixPath(name)))]))
 
 
 def _beside(name: str, names: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from backlight.errors import UnsupportedSiteError
 from backlight.models.families import Family, family_of
+from backlight.models.norm_form import NormForm
 from backlight.models.sites import Site, kind_of, layer_of
 from backlight.models.subject import Subject
 
@@ -78,19 +79,42 @@ def norm_places(subject: Subject, layers: Sequence[int]) -> tuple[NormPlace, ...
         layers: Its layers.
 
     Returns:
-        All norms of the stream, of queries and of keys, in the order of the layers.
+        All norms of the stream, of queries and of keys, in the order of the layers; of a model that
+        is not in the table, those of the stream.
 
     Raises:
-        UnsupportedSiteError: If the architecture is not in the table of families, or a norm is of a
-            class that cannot be read.
+        UnsupportedSiteError: If the architecture is not in the table of families, and none were
+            found by arithmetic, or a norm is of a class that cannot be read.
     """
-    family = family_of(subject.model)
-    if family is None:
+    family, ends = family_of(subject.model), _ends(subject.sites, layers)
+    if family is not None:
+        return tuple(_read(subject, family, entry, out) for entry, out in ends)
+    if not subject.norms:
         raise UnsupportedSiteError(
             f"The norms of {subject.name} cannot be looked at: {type(subject.model).__name__} is "
             "not in the table of architectures, so it is not known which of its modules are norms."
         )
-    return tuple(_read(subject, family, entry, out) for entry, out in _ends(subject.sites, layers))
+    fitted = ((entry, out, subject.norms.get(out.tap.module)) for entry, out in ends)
+    return tuple(
+        _fitted(subject, entry, out, form) for entry, out, form in fitted if form is not None
+    )
+
+
+def _fitted(subject: Subject, entry: Site, out: Site, form: NormForm) -> NormPlace:
+    """Describe a norm of the stream by the formula that was fitted to it."""
+    module = subject.model.get_submodule(form.module)
+    gain = None if form.gain is None else module.get_parameter(form.gain).detach()
+    return NormPlace(
+        layer=layer_of(out.name),
+        name=kind_of(out.name).removesuffix(".out"),
+        entry=entry,
+        out=out,
+        is_centred=form.is_centred,
+        gain=1 + _at_least_single(gain) if gain is not None and form.is_unit_offset else gain,
+        bias=None if form.bias is None else module.get_parameter(form.bias).detach(),
+        eps=form.eps,
+        num_heads=None,
+    )
 
 
 def readable_norms(subject: Subject, family: Family) -> tuple[NormPlace, ...]:

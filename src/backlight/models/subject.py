@@ -13,6 +13,7 @@ from backlight.models.families import Wiring
 from backlight.models.head import Head
 from backlight.models.lending import Lent, device_of
 from backlight.models.native import Native
+from backlight.models.norm_form import NormForm
 from backlight.models.sites import Site, Tap, layer_of
 from backlight.models.unknown.contract import prove_contract
 from backlight.models.unknown.rows import Found
@@ -91,6 +92,8 @@ class Subject:
         head: The language-model head, None if it is only known as part of ``forward``.
         tap_attention: Shows q, k and v to a callback for as long as the context lasts.
         facts: What a report should say of it: architecture, number format, attention kernel, ...
+        norms: What the norms of the stream compute, by the paths of their modules, where that was
+            fitted; empty for a model of the table, whose entry says it.
         native: What the model's own library computes of it, to hold it against; None if it is of
             no library.
 
@@ -124,6 +127,7 @@ class Subject:
     tap_attention: Callable[[AttentionTap], AbstractContextManager[None]] = _no_attention_tap
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
     native: Native | None = None
+    norms: Mapping[str, NormForm] = field(default_factory=dict[str, NormForm])
 
     def __post_init__(self) -> None:
         # Whoever runs the model borrows it; a pass of which more is asked has done so already.

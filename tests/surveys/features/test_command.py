@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from backlight import cli, load_results, load_subject, sae
 from backlight.dictionaries.formats import saelens
@@ -15,7 +16,7 @@ from backlight.errors import ConfigError, DictionaryError, RunDirectoryError, Un
 from backlight.surveys.driver.words import progress
 from backlight.surveys.features import figures, tables
 from backlight.surveys.features.measure import setup
-from zoo.dictionaries import NUM_FEATURES, random_dictionary
+from zoo.dictionaries import NUM_FEATURES, SaeLensLike, random_dictionary
 
 LAYERS = (0, 1, 2)
 
@@ -28,6 +29,28 @@ def written(folder, layers=LAYERS, *, width=32, kind="mlp_out", model="llama", s
             model_name=model,
             hook_name=f"blocks.{layer}.hook_{kind}",
         )
+    return folder
+
+
+def written_across(folder, *, width=32, num_layers=3, num_features=40):
+    """Write a cross-layer transcoder of random numbers in circuit-tracer's layout."""
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator)
+
+    for i in LAYERS:
+        encoder = {
+            f"W_enc_{i}": normal(num_features, width),
+            f"b_enc_{i}": normal(num_features),
+            f"b_dec_{i}": normal(width),
+        }
+        save_file(encoder, folder / f"W_enc_{i}.safetensors")
+        decoder = {f"W_dec_{i}": normal(num_features, num_layers - i, width)}
+        save_file(decoder, folder / f"W_dec_{i}.safetensors")
+    told = "model_kind: cross_layer_transcoder\nfeature_input_hook: hook_resid_mid\n"
+    (folder / "config.yaml").write_text(told + "feature_output_hook: hook_mlp_out\n")
     return folder
 
 
@@ -270,6 +293,30 @@ def test_without_dictionaries_the_way_to_some_is_told(options):
         sae(**options)
 
 
+def test_objects_of_another_library_give_the_same_numbers_as_their_files(asked, dictionaries):
+    objects = {}
+    for layer in LAYERS:
+        ours = random_dictionary(32, dtype=torch.float32, seed=layer)
+        folder = dictionaries / f"layer_{layer}"
+        objects[layer] = SaeLensLike(folder, lambda x, ours=ours: ours.encode(x).dense())
+    from_files = sae(**asked)
+
+    del asked["sae_path"]
+    found = sae(**asked, dictionaries=objects)
+
+    assert found.tables["dictionaries"]["reads"].tolist() == [
+        f"layers.{layer}.mlp.out" for layer in LAYERS
+    ]
+    for name, array in from_files.statistics.items():
+        assert np.array_equal(array, found.statistics[name], equal_nan=True)
+
+
+def test_an_object_that_is_no_dictionary_is_refused(asked):
+    del asked["sae_path"]
+    with pytest.raises(DictionaryError, match=r"A int is no dictionary: it has no encode\(\)"):
+        sae(**asked, dictionaries={0: 15})
+
+
 def test_two_sources_of_dictionaries_are_refused(asked):
     with pytest.raises(ConfigError, match=r"Both dictionaries and sae_path are given"):
         sae(**asked, dictionaries={0: random_dictionary(32)})
@@ -367,3 +414,41 @@ def test_where_gradients_are_not_the_plain_ones_there_is_no_index_and_the_run_sa
 
     assert results.metadata["no_warning_index"] == reason
     assert not set(WARNINGS) & set(results.tables["top_features"])
+
+
+def test_a_cross_layer_transcoder_is_measured_at_all_sites_that_it_writes(asked, tmp_path, plain):
+    across = str(written_across(tmp_path / "across"))
+
+    found = sae(**{**asked, "sae_path": across, "splice": "error"})
+
+    table = found.tables["dictionaries"]
+    assert list(table["reads"]) == [f"layers.{i}.resid.mid" for i in LAYERS]
+    assert list(table["writes"]) == [
+        "layers.0.mlp.out to layers.2.mlp.out",
+        "layers.1.mlp.out to layers.2.mlp.out",
+        "layers.2.mlp.out",
+    ]
+    assert found.statistics["layer_0_rms"].shape == (NUM_FEATURES,)
+    assert found.metadata["no_warning_index"] == (
+        "features of a cross-layer transcoder add to the residual stream at several layers"
+    )
+
+
+def test_the_sites_of_a_cross_layer_transcoder_are_told_by_the_first_and_the_last(
+    words, tmp_path, plain, capsys
+):
+    across = str(written_across(tmp_path / "across"))
+
+    assert cli.main(words(sae_path=across, splice="error")) == 0
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert "was measured at layers.0.mlp.out to layers.2.mlp.out of" in told
+
+
+def test_a_cross_layer_transcoder_cannot_take_the_place_of_one_layer(asked, tmp_path):
+    across = str(written_across(tmp_path / "across"))
+
+    with pytest.raises(ConfigError, match=r"made of features of all earlier layers too"):
+        sae(**{**asked, "sae_path": across, "splice": "replace"})
+    with pytest.raises(ConfigError, match=r"There is no warning index: features of a cross-layer"):
+        sae(**{**asked, "sae_path": across, "splice": "error", "warn": True})

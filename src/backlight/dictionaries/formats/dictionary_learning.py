@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, final
 
 import torch
+from torch import Tensor
 
 from backlight.dictionaries.activations import Activation, Gated, Relu, Threshold, TopK
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
@@ -51,7 +52,42 @@ class DictionaryLearning(Format):
         weights = Weights(
             path=file, names=tuple(state), fetch=state.__getitem__, dtype=dtype, device=device
         )
-        return _dictionary(settings.section("trainer"), weights, card, factor)
+        found, linear = _dictionary(settings.section("trainer"), weights, card, factor)
+        if card.architecture == "AutoEncoder":  # the library does this whenever it loads one
+            fold_norms(found.rows, linear.rows, linear.bias)
+        return found
+
+
+def knows(name: str, state: Mapping[str, Tensor]) -> bool:
+    """Return whether an object in memory is one of dictionary_learning.
+
+    Args:
+        name: Its class.
+        state: Its tensors.
+
+    Returns:
+        Whether both the class and the tensors are those of one of its kinds.
+    """
+    encoder = "W_enc" if name in _BY_FEATURE else "encoder.weight"
+    return name in _BIASES and {_BIASES[name], encoder} <= state.keys()
+
+
+def read_held(settings: Settings, weights: Weights) -> Dictionary:
+    """Read an object in memory; its decoder's rows keep the norms that they have there.
+
+    Args:
+        settings: Its class and sizes, as a file would give them for its trainer.
+        weights: Its ``state_dict()``.
+
+    Returns:
+        The dictionary.
+
+    Raises:
+        DictionaryError: If it contradicts itself.
+    """
+    kind = settings.choice("dict_class", tuple(_BIASES))
+    card = Card(format="dictionary_learning", path=str(weights.path), architecture=kind)
+    return _dictionary(settings, weights, card, 1.0)[0]
 
 
 def write(
@@ -174,8 +210,10 @@ def _unpacked(state: dict[str, Any], file: Path) -> tuple[dict[str, Any], float]
     return inside, 1.0 if factor is None else float(factor)
 
 
-def _dictionary(trainer: Settings, weights: Weights, card: Card, factor: float) -> Dictionary:
-    """Build the dictionary; its biases are multiplied by ``factor``."""
+def _dictionary(
+    trainer: Settings, weights: Weights, card: Card, factor: float
+) -> tuple[Dictionary, LinearEncoder]:
+    """Build the dictionary and its encoder; the biases are multiplied by ``factor``."""
     kind = card.architecture
     width, features = trainer.size("activation_dim"), trainer.size("dict_size")
     if kind in _BY_FEATURE:
@@ -190,19 +228,13 @@ def _dictionary(trainer: Settings, weights: Weights, card: Card, factor: float) 
         name = "b_enc" if kind in _BY_FEATURE else "encoder.bias"
         encoder_bias = weights.vector(name, features)
     bias = weights.vector(_BIASES[kind], width).mul_(factor)
-    if kind == "AutoEncoder":  # dictionary_learning does this whenever it loads one
-        fold_norms(rows, encoder_rows, encoder_bias)
-    return Dictionary(
-        encoder=LinearEncoder(
-            rows=encoder_rows,
-            bias=encoder_bias.mul_(factor),
-            input_bias=None if kind in ("AutoEncoderNew", "JumpReluAutoEncoder") else bias,
-            activation=_activation(trainer, weights, kind, factor),
-        ),
-        rows=rows,
-        bias=bias,
-        card=card,
+    encoder = LinearEncoder(
+        rows=encoder_rows,
+        bias=encoder_bias.mul_(factor),
+        input_bias=None if kind in ("AutoEncoderNew", "JumpReluAutoEncoder") else bias,
+        activation=_activation(trainer, weights, kind, factor),
     )
+    return Dictionary(encoder=encoder, rows=rows, bias=bias, card=card), encoder
 
 
 def _activation(trainer: Settings, weights: Weights, kind: str, factor: float) -> Activation:

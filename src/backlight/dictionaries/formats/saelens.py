@@ -13,7 +13,14 @@ from backlight.dictionaries.activations import Activation, Gated, Relu, Threshol
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder, NormalizedEncoder
 from backlight.dictionaries.formats.base import Format
 from backlight.dictionaries.formats.files import open_weights
-from backlight.dictionaries.formats.saelens_config import CONFIG, TRANSCODERS, card_of, settings_of
+from backlight.dictionaries.formats.saelens_config import (
+    AUTOENCODERS,
+    CONFIG,
+    TRANSCODERS,
+    card_of,
+    modernised,
+    settings_of,
+)
 from backlight.dictionaries.formats.settings import Settings
 from backlight.dictionaries.formats.weights import Weights, fold_norms
 from backlight.dictionaries.formats.writing import encoder_bias, write_json, write_tensors
@@ -53,9 +60,31 @@ class SAELens(Format):
         settings = settings_of(file)
         card = card_of(settings, file)
         with open_weights(file, dtype=dtype, device=device) as weights:
-            if card.architecture in TRANSCODERS:
-                return _transcoder(settings, weights, card)
-            return _autoencoder(settings, weights, card)
+            return _dictionary(settings, weights, card)
+
+
+def knows(told: Mapping[str, Any]) -> bool:
+    """Return whether the configuration of an object in memory is one of SAELens that is read."""
+    return told.get("architecture") in (*AUTOENCODERS, *TRANSCODERS) and "d_sae" in told
+
+
+def read_held(settings: Settings, weights: Weights) -> Dictionary:
+    """Read an object in memory.
+
+    Args:
+        settings: What its ``cfg.to_dict()`` gives.
+        weights: Its ``state_dict()``.
+
+    Returns:
+        The dictionary.
+
+    Raises:
+        DictionaryError: If it contradicts itself.
+    """
+    if "metadata" not in settings.values:  # version 5 keeps it all in one place
+        settings = modernised(settings)
+    card = card_of(settings, weights.path / _WEIGHTS)
+    return _dictionary(settings, weights, card)
 
 
 def write(
@@ -125,14 +154,19 @@ def _written_activation(
 ) -> tuple[str, dict[str, int | Tensor]]:
     if isinstance(activation, Relu):
         return "standard", {}
-    if isinstance(activation, TopK):
+    if isinstance(activation, TopK) and not activation.keeps_negative:
         return ("abstopk" if activation.by_size else "topk"), {"k": activation.k}
     if isinstance(activation, Threshold):
         return "jumprelu", {"threshold": activation.threshold.expand(num_features)}
     raise DictionaryError(
         f"A dictionary with the activation {type(activation).__name__} cannot be written for "
-        "SAELens: only Relu, TopK and Threshold."
+        "SAELens: only Relu, TopK without negative features, and Threshold."
     )
+
+
+def _dictionary(settings: Settings, weights: Weights, card: Card) -> Dictionary:
+    build = _transcoder if card.architecture in TRANSCODERS else _autoencoder
+    return build(settings, weights, card)
 
 
 def _autoencoder(settings: Settings, weights: Weights, card: Card) -> Dictionary:

@@ -10,7 +10,7 @@ from backlight.errors import DictionaryError, quoted
 CONFIG = "cfg.json"
 TRANSCODERS = tuple(f"{kind}transcoder" for kind in ("", "skip_", "jumprelu_", "jumprelu_skip_"))
 
-_AUTOENCODERS = ("standard", "gated", "topk", "abstopk", "jumprelu")
+AUTOENCODERS = ("standard", "gated", "topk", "abstopk", "jumprelu")
 _NOT_LINEAR = ("temporal", "matching_pursuit")
 _OLD_NAMES = {
     "hook_point": "hook_name",
@@ -24,8 +24,11 @@ def settings_of(file: Path) -> Settings:
     """Read the configuration; one of before version 6 is brought into the form of 6."""
     settings = read_settings(file.parent / CONFIG)
     told = {**settings.values, **settings.section("metadata").values}
-    if not _is_old(told.get("sae_lens_version")):
-        return settings
+    return modernised(settings) if _is_old(told.get("sae_lens_version")) else settings
+
+
+def modernised(settings: Settings) -> Settings:
+    """Bring a configuration of before version 6 into the form of 6."""
     values = {_OLD_NAMES.get(name, name): value for name, value in settings.values.items()}
     values.setdefault("architecture", "standard")
     if isinstance(values.get("normalize_activations"), bool):
@@ -63,7 +66,7 @@ def card_of(settings: Settings, file: Path) -> Card:
             f"{quoted(file.parent)} is a {architecture} dictionary, which has no linear encoder "
             "and decoder, so backlight cannot differentiate it; use one of another kind."
         )
-    settings.choice("architecture", (*_AUTOENCODERS, *TRANSCODERS))
+    settings.choice("architecture", (*AUTOENCODERS, *TRANSCODERS))
     told = settings.section("metadata")
     reads = told.find("hook_name", str) or told.find("hf_hook_name", str)
     writes = reads

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast, final
 from backlight.errors import DictionaryError, listed, quoted
 from backlight.foreign.documents import read_json
 from backlight.foreign.files import MEGABYTE
+from backlight.foreign.yaml_text import read_yaml
 
 T = TypeVar("T", int, float, str, bool)
 
@@ -19,7 +20,7 @@ _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """A JSON object in which a dictionary's authors say what it is.
+    """An object of JSON or YAML in which a dictionary's authors say what it is.
 
     Attributes:
         path: The file it was read from.
@@ -91,7 +92,7 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Read a JSON object.
+    """Read a JSON object, or one of YAML if the file's name says so.
 
     Args:
         path: The file.
@@ -100,13 +101,18 @@ def read_settings(path: Path) -> Settings:
         What it holds.
 
     Raises:
-        DictionaryError: If it is not there, or is no JSON object.
+        DictionaryError: If it is not there, or is no object.
     """
     if not path.exists():
         raise DictionaryError(
             f"There is no file {quoted(path)}, which tells what the dictionary is."
         )
-    values = read_json(path, error=DictionaryError, most=_LARGEST)
+    is_yaml = path.suffix == ".yaml"
+    if is_yaml:
+        values = read_yaml(path, error=DictionaryError)
+    else:
+        values = read_json(path, error=DictionaryError, most=_LARGEST)
     if not isinstance(values, dict):
-        raise DictionaryError(f"{quoted(path)} holds {type(values).__name__}, not a JSON object.")
+        kind = "YAML" if is_yaml else "JSON"
+        raise DictionaryError(f"{quoted(path)} holds {type(values).__name__}, not a {kind} object.")
     return Settings(path=path, values=values)

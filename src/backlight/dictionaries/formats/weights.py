@@ -35,6 +35,16 @@ class Weights:
         """Return the shape of a tensor."""
         return tuple(self._raw(name).shape)
 
+    def length(self, name: str) -> int:
+        """Return how many numbers a vector has; other tensors are refused."""
+        shape = self.shape(name)
+        if len(shape) != 1 or not shape[0]:
+            raise DictionaryError(
+                f"The tensor {quoted(name)} in {quoted(self.path)} is {list(shape)}, but must be a "
+                "vector."
+            )
+        return shape[0]
+
     def matrix(
         self, name: str, rows: int, columns: int, *, transposed: bool = False
     ) -> Float[Tensor, "rows columns"]:
@@ -55,6 +65,24 @@ class Weights:
         stored = (columns, rows) if transposed else (rows, columns)
         raw = self._checked(name, stored)
         return self._copied(name, raw.T if transposed else raw)
+
+    def rows_side_by_side(
+        self, name: str, rows: int, columns: int
+    ) -> Float[Tensor, "rows all_columns"]:
+        """Take a stack of matrices, ``[rows, matrices, columns]``, as one matrix.
+
+        Args:
+            name: Its name.
+            rows: How many rows each has.
+            columns: And how many columns.
+
+        Returns:
+            The matrices side by side; raises as ``matrix`` does.
+        """
+        shape = self.shape(name)
+        number = shape[1] if len(shape) == 3 and shape[1] else 1
+        raw = self._checked(name, (rows, number, columns))
+        return self._copied(name, raw.flatten(1))
 
     def vector(self, name: str, size: int) -> Float[Tensor, " size"]:
         """Take a vector; raises as ``matrix`` does."""

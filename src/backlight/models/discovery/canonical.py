@@ -27,6 +27,7 @@ def with_canonical_sites(subject: Subject, found: Discovery) -> Subject:
         sites={**canonical, **{k: s for k, s in subject.sites.items() if k not in canonical}},
         num_layers=subject.num_layers if has_more else len(found.blocks),
         wiring=None if has_more else _wiring(found),
+        norms=found.norms,
     )
 
 

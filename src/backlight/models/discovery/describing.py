@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from backlight.models.discovery.inside import Inside, Same
 from backlight.models.discovery.observing import Passing
 from backlight.models.discovery.solving import Chain, Step
-from backlight.models.discovery.wiring import Addition, Layer, Mixing, NormForm, Term
+from backlight.models.discovery.wiring import Addition, Layer, Mixing, Term
+from backlight.models.norm_form import NormForm
 from backlight.models.sites import Tap
 
 

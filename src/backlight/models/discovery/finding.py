@@ -16,8 +16,9 @@ from backlight.models.discovery.proving import Proven, prove
 from backlight.models.discovery.remembering import recall, remember
 from backlight.models.discovery.solving import Chain, chains_of
 from backlight.models.discovery.stream import BlockList, candidates, find_chain, why_none
-from backlight.models.discovery.wiring import Discovery, HeadForm, Layer, Mixing, NormForm
+from backlight.models.discovery.wiring import Discovery, HeadForm, Layer, Mixing
 from backlight.models.lending import borrowed
+from backlight.models.norm_form import NormForm
 from backlight.models.subject import Subject
 
 _SEQUENCES, _POSITIONS = 2, 13  # a prime, so that it is not taken for a number of heads

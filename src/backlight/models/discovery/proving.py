@@ -19,7 +19,8 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from backlight.models.backward import explaining
 from backlight.models.discovery.norms import holds
 from backlight.models.discovery.sums import adds_up, fit_channels
-from backlight.models.discovery.wiring import Addition, Discovery, Layer, NormForm, Term
+from backlight.models.discovery.wiring import Addition, Discovery, Layer, Term
+from backlight.models.norm_form import NormForm
 from backlight.models.proof import is_close
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import Subject
@@ -76,11 +77,10 @@ def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"
     def proven(layer: Layer | str) -> Layer | str:
         if isinstance(layer, str):
             return layer
-        norms = list(_norms_of(layer))
         for passed in seen:
             faults = chain(
                 _faults(layer, passed, following.get(layer.block)),
-                _broken_norms(subject, norms, passed.values),
+                _broken_norms(subject, layer.norms, passed.values),
             )
             fault = next(faults, None)
             if fault is not None:
@@ -91,18 +91,6 @@ def prove(subject: Subject, found: Discovery, trials: Sequence[Int[Tensor, "_ _"
         last = None
     proved = replace(found, layers=tuple(map(proven, found.layers)), final_norm=last)
     return Proven(found=proved, tokens=trials[-1], output=seen[-1].output)
-
-
-def _norms_of(layer: Layer) -> Iterator[NormForm]:
-    terms = [term for addition in layer.additions for term in addition.terms]
-    for norm in (
-        layer.start,
-        *(addition.norm for addition in layer.additions),
-        *(term.norm for term in terms),
-        *(term.post_norm for term in terms),
-    ):
-        if norm is not None:
-            yield norm
 
 
 def _broken_norms(subject: Subject, norms: Sequence[NormForm], values: Rows) -> Iterator[str]:
@@ -123,7 +111,7 @@ def _taps(layer: Layer) -> Iterator[Tap]:
         for term in addition.terms:
             yield from (term.out, term.added)
             yield from _reads(term)
-    for norm in _norms_of(layer):
+    for norm in layer.norms:
         yield from _ends(norm)
 
 

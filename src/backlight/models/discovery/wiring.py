@@ -4,44 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backlight.models.families import Wiring
+from backlight.models.norm_form import NormForm
 from backlight.models.sites import Tap
 
 Mixing = Literal["attention", "convolution", "recurrence", "none"]
 """What lets a token see those before it. ``recurrence`` is linear attention or a state space: which
 of the two, arithmetic cannot tell, as each can be written as the other (Dao and Gu, 2024)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NormForm:
-    """What a norm computes, as it was fitted to the norm's own output.
-
-    Attributes:
-        module: Its path.
-        is_centred: It subtracts the mean (a layer norm); if not, it is an RMS norm.
-        gain: The parameter that it multiplies by, None if it multiplies by nothing.
-        is_unit_offset: It multiplies by 1 + that parameter.
-        bias: The parameter that it adds, None if it adds nothing.
-        eps: What it adds under the root.
-        axes: Which axes of what passes are batch and positions.
-    """
-
-    module: str
-    is_centred: bool
-    gain: str | None
-    is_unit_offset: bool
-    bias: str | None
-    eps: float
-    axes: tuple[int, int] = (0, 1)
-
-    @property
-    def entry(self) -> Tap:
-        """Where it is given something, as it alone sees it."""
-        return Tap(module=self.module, side="branch", axes=self.axes)
-
-    @property
-    def out(self) -> Tap:
-        """Where what it gives passes."""
-        return Tap(module=self.module, side="output", axes=self.axes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +74,18 @@ class Layer:
     is_closed: bool = False
 
     @property
+    def norms(self) -> list[NormForm]:
+        """All its norms of the stream, some perhaps twice."""
+        terms = [term for addition in self.additions for term in addition.terms]
+        found = (
+            self.start,
+            *(addition.norm for addition in self.additions),
+            *(term.norm for term in terms),
+            *(term.post_norm for term in terms),
+        )
+        return [norm for norm in found if norm is not None]
+
+    @property
     def wiring(self) -> Wiring | None:
         """The name of this wiring; None if it has another form."""
         num_terms = [len(addition.terms) for addition in self.additions]
@@ -155,6 +135,14 @@ class Discovery:
     final_norm: NormForm | None = None
     head: HeadForm | None = None
     axes: tuple[int, int] = (0, 1)
+
+    @property
+    def norms(self) -> dict[str, NormForm]:
+        """All norms of the stream that were proven, by their paths."""
+        layers = [layer for layer in self.layers if isinstance(layer, Layer)]
+        found = [norm for layer in layers for norm in layer.norms]
+        found += [] if self.final_norm is None else [self.final_norm]
+        return {norm.module: norm for norm in found}
 
     def entry(self, block: str) -> Tap:
         """Say where the stream enters a block."""

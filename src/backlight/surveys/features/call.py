@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backlight.dictionaries.dictionary import Dictionary
 from backlight.models.loading import subject_of
 from backlight.runs.results import Results
 from backlight.surveys.driver.conduct import asked, conduct
@@ -15,7 +14,7 @@ def sae(
     config: str | Path | None = None,
     *,
     subject: object = None,
-    dictionaries: Mapping[int, Dictionary] | None = None,
+    dictionaries: Mapping[int, object] | None = None,
     **options: Any,
 ) -> Results:
     """Measure the gradient of the loss with respect to the features of sparse dictionaries.
@@ -26,8 +25,9 @@ def sae(
         config: A YAML file of options, if any.
         subject: A model that is already loaded (a subject, or what ``subject_from_object`` takes
             by itself); its options then have no place here.
-        dictionaries: Dictionaries that are already loaded, by layer, instead of ``sae_path``; see
-            ``dictionary_from_object`` for those of other libraries.
+        dictionaries: Dictionaries that are already loaded, by layer, instead of ``sae_path``: our
+            own, or objects of SAELens, dictionary_learning or other code, as
+            ``dictionary_from_object`` takes them.
         **options: Options by the names of the command's flags; they win over the file.
 
     Returns:

@@ -19,10 +19,11 @@ _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 class SaeConfig(PathOptions, SurveyConfig):
     """Measure the gradient of the loss with respect to the features of sparse dictionaries.
 
-    Reads SAELens, dictionary_learning, sparsify and Gemma Scope files. Each dictionary must first
-    reconstruct its site. Prints what was found in three sentences, and the features that matter
-    most with standard errors; with --table also a line for each layer. With --save_outputs or
-    --output_dir it also writes arrays, tables and figures.
+    Reads the files of SAELens, dictionary_learning, sparsify and circuit-tracer (its cross-layer
+    transcoders with --splice error), and those of Gemma Scope, Llama Scope and Qwen Scope. Each
+    dictionary must first reconstruct its site. Prints what was found in three sentences, and the
+    features that matter most with standard errors; with --table also a line for each layer. With
+    --save_outputs or --output_dir it also writes arrays, tables and figures.
     """
 
     sae_path: str | None = Field(

@@ -17,7 +17,7 @@ from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.driver.relative import reason_note
 from backlight.surveys.features.measure import FeaturesMeasurement
-from backlight.surveys.features.measure.placed import notes_of
+from backlight.surveys.features.measure.placed import PlacedDictionary, notes_of
 from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result
 from backlight.surveys.features.options import SaeConfig
 from backlight.tables import Table
@@ -87,7 +87,7 @@ def dictionary_table(results: Results) -> Table:
         columns={
             "layer": np.array(list(results)),
             "reads": _text([each.reads.name for each in found]),
-            "writes": _text([each.writes.name for each in found]),
+            "writes": _text([_written(each) for each in found]),
             "format": _text([each.card.format for each in found]),
             "architecture": _text([each.card.architecture for each in found]),
             "num_features": np.array([len(each.fidelity.counts) for each in found]),
@@ -216,6 +216,12 @@ def _average(values: NDArray[Any]) -> float:
 def _link(found: FeatureResult, feature: int) -> str:
     page = found.placed.card.neuronpedia
     return f"{_NEURONPEDIA}/{page}/{feature}" if page else ""
+
+
+def _written(placed: PlacedDictionary) -> str:
+    """Name the site that a dictionary writes, or the first and the last of several."""
+    name = placed.writes.name
+    return f"{name} to {placed.beyond[-1].name}" if placed.beyond else name
 
 
 def _text(words: Sequence[str]) -> np.ndarray:

@@ -28,8 +28,9 @@ from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.relative import needed_norms, weights_on
+from backlight.surveys.features.measure.cross_layer import joined_gradients
 from backlight.surveys.features.measure.fidelity import unique_sites
-from backlight.surveys.features.measure.placed import PlacedDictionary, number_format
+from backlight.surveys.features.measure.placed import PlacedDictionary, kept_widths, number_format
 
 Splice = Literal["replace", "error"]
 """``replace``: the reconstruction takes the activation's place, at one layer at a time. ``error``:
@@ -82,8 +83,8 @@ class Observation:
     Attributes:
         batch: The batch.
         valid: Which of the positions that are looked at hold a token.
-        gradient: dL/d(reconstruction) times the token's scale, zero at pads; None if no loss was
-            differentiated.
+        gradient: dL/d(reconstruction) times the token's scale, zero at pads, of all written sites
+            side by side; None if no loss was differentiated.
         codes: What fires at the valid positions; None if tokens are not encoded.
         nats: The cross-entropy of the batch, summed over predicted tokens; 0 without a loss.
         change: What the path of the site adds up to; None without one.
@@ -150,7 +151,7 @@ class FeaturePass(ABC):
         self, placed: PlacedDictionary, tape: Tape, codes: Codes | None
     ) -> Observation:
         """Make an observation of a tape on which there are only the positions looked at."""
-        gradient, weights = tape.gradients.get(placed.writes.name), None
+        gradient, weights = joined_gradients(tape, placed.written), None
         if placed.way is not None:
             weights = weights_on(tape, placed.way, stride=self._plan.stride)
         if (kind := placed.fidelity.normalization) != "none":
@@ -231,14 +232,13 @@ class ErrorPass(FeaturePass):
         """See ``FeaturePass.bytes_per_position``."""
         if not (self._plan.encodes or self._plan.absolute):
             return float("inf")  # no dictionary goes by, so nothing is gained by keeping batches
-        widths = sum(sum(placed.fidelity.widths) for placed in dictionaries)
-        return widths * self._precision.itemsize / self._plan.stride
+        return kept_widths(dictionaries) * self._precision.itemsize / self._plan.stride
 
     def _sites(self, dictionaries: Sequence[PlacedDictionary]) -> tuple[list[Site], list[Site]]:
         """Find where activations are needed, and where gradients."""
         scales = any(placed.fidelity.normalization != "none" for placed in dictionaries)
         reads = unique_sites(*(placed.reads for placed in dictionaries))
-        writes = unique_sites(*(placed.writes for placed in dictionaries))
+        writes = unique_sites(*(site for placed in dictionaries for site in placed.written))
         return (
             reads if self._plan.encodes or scales else [],
             [] if self._plan.quantity == "values" else writes,

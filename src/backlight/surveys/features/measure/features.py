@@ -21,7 +21,9 @@ from backlight.surveys.features.measure.warning import FeatureWarnings
 
 Vector = NDArray[np.float64]
 
-_NUM_LARGEST = 512
+NUM_LARGEST = 512
+"""Among so many tokens with the longest gradients it is looked for those that matter most."""
+
 _NUM_TOP = 3
 
 
@@ -148,6 +150,29 @@ class LayerFeatures(Sums, ABC):
     def _add(self, seen: Observation, slopes: Tensor | None) -> None: ...
 
 
+def contexts_among(longest: TopResult, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
+    """Find the tokens where some features mattered most, among those with the longest gradients.
+
+    ``|g . w|`` is at most ``|g| |w|``: a token can matter much to a feature only if its g is long.
+
+    Args:
+        longest: The tokens, with their gradients.
+        rows: The decoder's rows.
+        ranked: The features.
+
+    Returns:
+        A row for each of these features.
+    """
+    chosen = as_array(rows[torch.from_numpy(ranked).to(rows.device)])
+    products = chosen @ longest.values.astype(np.float64).T
+    order = np.argsort(-np.abs(products), axis=1, kind="stable")[:, :_NUM_TOP]
+    return TopResult(
+        values=np.take_along_axis(products, order, axis=1),
+        passages=longest.passages[order],
+        positions=longest.positions[order],
+    )
+
+
 @final
 class DenseFeatures(LayerFeatures):
     """Gradients of all features at all tokens, in closed form.
@@ -174,7 +199,7 @@ class DenseFeatures(LayerFeatures):
         warnings: FeatureWarnings | None = None,
     ) -> None:
         self.moment = SecondMoment(width)
-        self.largest = LargestTokens(width, k=_NUM_LARGEST, stride=plan.stride)
+        self.largest = LargestTokens(width, k=NUM_LARGEST, stride=plan.stride)
         self.absolute = Ratios(num_features, shared_below=True) if plan.absolute else None
         self._waiting: list[tuple[Tensor, list[int]]] = []
         parts = {"moment": self.moment, "largest": self.largest, "absolute": self.absolute}
@@ -216,16 +241,7 @@ class DenseFeatures(LayerFeatures):
 
     def contexts(self, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
         """See ``LayerFeatures.contexts``; they are looked for among the longest gradients."""
-        # |g . w| is at most |g| |w|: a token can matter much to a feature only if its g is long.
-        longest = self.largest.result()
-        chosen = as_array(rows[torch.from_numpy(ranked).to(rows.device)])
-        products = chosen @ longest.values.astype(np.float64).T
-        order = np.argsort(-np.abs(products), axis=1, kind="stable")[:, :_NUM_TOP]
-        return TopResult(
-            values=np.take_along_axis(products, order, axis=1),
-            passages=longest.passages[order],
-            positions=longest.positions[order],
-        )
+        return contexts_among(self.largest.result(), rows, ranked)
 
 
 @final

@@ -48,8 +48,14 @@ class Fidelity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Tokens:
-    """The tokens of a batch at the two sites of a dictionary, side by side and without pads."""
+class SiteTokens:
+    """The tokens of a batch at the two sites of a dictionary, side by side and without pads.
+
+    Attributes:
+        x: At the site that it encodes.
+        target: At the site that it reconstructs.
+        first: Which of them are the first of their passage.
+    """
 
     x: Float[Tensor, "tokens input_width"]
     target: Float[Tensor, "tokens output_width"]
@@ -61,10 +67,10 @@ class _Tokens:
         seen.update(self.target, dictionary.decode(codes, self.x), codes, first=self.first)
         return seen.result(), codes.counts()
 
-    def some(self) -> "_Tokens":
+    def some(self) -> "SiteTokens":
         """Return as many of them as other causes are tried on."""
         few = slice(_NUM_TRIED)
-        return _Tokens(x=self.x[few], target=self.target[few], first=self.first[few])
+        return SiteTokens(x=self.x[few], target=self.target[few], first=self.first[few])
 
 
 def check_fidelity(
@@ -86,17 +92,9 @@ def check_fidelity(
         DictionaryError: If its width is not that of the site.
     """
     tape = record_activations(subject, batch, unique_sites(reads, writes))
-    tokens = _tokens(tape, reads, writes)
-    for width, tensor, site in (
-        (dictionary.encoder.width, tokens.x, reads),
-        (dictionary.rows.shape[1], tokens.target, writes),
-    ):
-        if width is not None and width != tensor.shape[1]:
-            raise DictionaryError(
-                f"The dictionary in {quoted(dictionary.card.path)} is for vectors of {width} "
-                f"numbers, but {site.name} of {subject.name} has {tensor.shape[1]}: it belongs to "
-                "another model or another site."
-            )
+    tokens = tokens_at(tape, reads, writes)
+    check_width(subject, dictionary, dictionary.encoder.width, tokens.x, reads)
+    check_width(subject, dictionary, dictionary.rows.shape[1], tokens.target, writes)
     quality, counts = tokens.reconstructed(dictionary)
     found = Fidelity(
         quality=quality,
@@ -115,6 +113,29 @@ def check_fidelity(
         f"features per token. {cause}"
     )
     return replace(found, fault=fault)
+
+
+def check_width(
+    subject: Subject, dictionary: Dictionary, width: int | None, tensor: Tensor, site: Site
+) -> None:
+    """Refuse a dictionary that is for vectors of another width than those of a site.
+
+    Args:
+        subject: The model.
+        dictionary: The dictionary.
+        width: The width of its vectors; None if it is not known.
+        tensor: Those of the site, ``[tokens, width]``.
+        site: The site.
+
+    Raises:
+        DictionaryError: If they differ.
+    """
+    if width is not None and width != tensor.shape[1]:
+        raise DictionaryError(
+            f"The dictionary in {quoted(dictionary.card.path)} is for vectors of {width} "
+            f"numbers, but {site.name} of {subject.name} has {tensor.shape[1]}: it belongs to "
+            "another model or another site."
+        )
 
 
 def likely_cause(
@@ -142,7 +163,7 @@ def likely_cause(
     tape = record_activations(subject, batch, unique_sites(reads, writes))
     found = {
         **_elsewhere(subject, batch, dictionary, reads),
-        **_rescaled(dictionary, _tokens(tape, reads, writes).some()),
+        **_rescaled(dictionary, tokens_at(tape, reads, writes).some()),
     }
     best = max(found, key=lambda name: found[name])
     if found[best] >= max(LEAST_EXPLAINED, quality.explained_variance + 0.1):
@@ -158,15 +179,24 @@ def unique_sites(*sites: Site) -> list[Site]:
     return list({site.name: site for site in sites}.values())
 
 
-def _tokens(tape: Tape, reads: Site, writes: Site) -> _Tokens:
-    """Take the tokens at two sites, in the number format in which dictionaries compute."""
+def tokens_at(tape: Tape, reads: Site, writes: Site) -> SiteTokens:
+    """Take the tokens at two sites, in the number format in which dictionaries compute.
+
+    Args:
+        tape: With the activations there.
+        reads: The site that a dictionary encodes.
+        writes: The site that it reconstructs.
+
+    Returns:
+        The tokens, without pads.
+    """
     valid = tape.batch.valid
     x, target = (tape.activations[site.name][valid] for site in (reads, writes))
     first = torch.zeros_like(valid)
     first[:, 0] = True
     if x.dtype != torch.float64:
         x, target = x.float(), target.float()
-    return _Tokens(x=x, target=target, first=first[valid])
+    return SiteTokens(x=x, target=target, first=first[valid])
 
 
 def _elsewhere(
@@ -181,7 +211,7 @@ def _elsewhere(
     tape = record_activations(subject, batch, near)
     found: dict[str, float] = {}
     for site in near:
-        tokens = _tokens(tape, site, site).some()
+        tokens = tokens_at(tape, site, site).some()
         width = tokens.x.shape[1]
         if width == dictionary.rows.shape[1] == (dictionary.encoder.width or width):
             quality, _ = tokens.reconstructed(dictionary)
@@ -189,7 +219,7 @@ def _elsewhere(
     return found
 
 
-def _rescaled(dictionary: Dictionary, tokens: _Tokens) -> dict[str, float]:
+def _rescaled(dictionary: Dictionary, tokens: SiteTokens) -> dict[str, float]:
     """Try the dictionary on inputs that are scaled to the usual mean norm, sqrt(width)."""
     width = tokens.x.shape[1]
     scale = width**0.5 / tokens.x[~tokens.first].norm(dim=1).mean()

@@ -11,6 +11,7 @@ import torch
 from backlight.data.batches import Batch
 from backlight.dictionaries.collection import Collection, find_dictionaries
 from backlight.dictionaries.dictionary import Card, Dictionary
+from backlight.dictionaries.foreign import dictionary_from_object
 from backlight.errors import ConfigError, DictionaryError, quoted
 from backlight.models.sites import (
     Site,
@@ -22,6 +23,7 @@ from backlight.models.sites import (
 )
 from backlight.models.streams import Way
 from backlight.models.subject import Subject
+from backlight.surveys.features.measure.cross_layer import check_cross_layer, later_sites
 from backlight.surveys.features.measure.fidelity import Fidelity, check_fidelity
 from backlight.surveys.features.options import SaeConfig
 
@@ -36,6 +38,7 @@ class PlacedDictionary:
         layer: Its layer.
         reads: The site whose tensor it encodes.
         writes: The site whose tensor it reconstructs, and where its gradient is taken.
+        beyond: The sites of later layers that a cross-layer transcoder writes besides, in order.
         card: What its files say of it.
         fidelity: How well it reconstructs the first batch.
         load: Read it, unless it is the one that was read last: of all layers one is held.
@@ -49,7 +52,13 @@ class PlacedDictionary:
     card: Card
     fidelity: Fidelity
     load: Callable[[], Dictionary]
+    beyond: tuple[Site, ...] = ()
     way: Way | None = None
+
+    @property
+    def written(self) -> tuple[Site, ...]:
+        """All sites that it writes, in the order in which they stand in its decoder's rows."""
+        return (self.writes, *self.beyond)
 
     def origin(self) -> dict[str, Any]:
         """Describe it by its card and by what it does, so that another one is noticed."""
@@ -61,18 +70,19 @@ class PlacedDictionary:
         return {**card, "reads": self.reads.name, "writes": self.writes.name, **known}
 
 
-def find_source(config: SaeConfig, given: Mapping[int, Dictionary] | None) -> Collection:
+def find_source(config: SaeConfig, given: Mapping[int, object] | None) -> Collection:
     """Find the dictionaries that some options mean; no weights are read.
 
     Args:
         config: The options.
-        given: Dictionaries that are already loaded, by layer.
+        given: Dictionaries that are already loaded, ours or another library's, by layer.
 
     Returns:
         Where they come from.
 
     Raises:
         ConfigError: If nobody says which dictionaries, or both options and caller do.
+        DictionaryError: If an object of another library is no dictionary.
     """
     if given is None:
         if config.sae_path is None:
@@ -85,7 +95,11 @@ def find_source(config: SaeConfig, given: Mapping[int, Dictionary] | None) -> Co
         raise ConfigError("Both dictionaries and sae_path are given; leave one out.")
     if not given:
         raise ConfigError("dictionaries is empty: give at least one, by its layer.")
-    return Collection.of(given)
+    return Collection.of({layer: _own(each, layer) for layer, each in given.items()})
+
+
+def _own(given: object, layer: int) -> Dictionary:
+    return given if isinstance(given, Dictionary) else dictionary_from_object(given, layer=layer)
 
 
 def place_dictionaries(
@@ -111,10 +125,16 @@ def place_dictionaries(
     held = lru_cache(maxsize=1)(
         partial(source.load, dtype=number_format(subject), device=subject.device)
     )
+    across = {layer: card for layer, card in cards.items() if card.is_cross_layer}
+    found = check_cross_layer(subject, batch, held, _sites_up_to(layers, across, subject))
     placed: list[PlacedDictionary] = []
     for layer, (reads, writes) in sites.items():
         load = partial(held, layer)
-        fidelity = check_fidelity(subject, batch, load(), reads=reads, writes=writes)
+        if layer in across:
+            fidelity, beyond = found[layer], later_sites(subject, writes, layer)
+        else:
+            fidelity = check_fidelity(subject, batch, load(), reads=reads, writes=writes)
+            beyond = ()
         _refuse_or_warn(config, fidelity)
         placed.append(
             PlacedDictionary(
@@ -124,6 +144,7 @@ def place_dictionaries(
                 card=cards[layer],
                 fidelity=fidelity,
                 load=load,
+                beyond=beyond,
             )
         )
     others = _other_models(subject, placed)
@@ -134,6 +155,21 @@ def place_dictionaries(
             subject.name,
         )
     return placed
+
+
+def _sites_up_to(
+    layers: Sequence[int], across: Mapping[int, Card], subject: Subject
+) -> dict[int, tuple[Site, Site]]:
+    """Find the sites of a cross-layer transcoder up to the last layer that is asked for."""
+    wanted = [layer for layer in layers if layer in across]
+    up_to = range(max(wanted) + 1 if wanted else 0)
+    missing = [layer for layer in up_to if layer not in across]
+    if missing:
+        raise DictionaryError(
+            f"What a cross-layer transcoder reconstructs at layer {up_to[-1]} is made of features "
+            f"of all layers up to it, and there is nothing for layers {format_layers(missing)}."
+        )
+    return {layer: sites_of(across[layer], layer, subject) for layer in up_to}
 
 
 def notes_of(subject: Subject, dictionaries: Sequence[PlacedDictionary]) -> dict[str, Any]:
@@ -181,6 +217,24 @@ def sites_of(
         )
     writes = site or card.writes or reads
     return _site(reads, layer, subject, card), _site(writes, layer, subject, card)
+
+
+def kept_widths(dictionaries: Sequence[PlacedDictionary]) -> int:
+    """Count the numbers of a token that are kept while dictionaries go by.
+
+    Args:
+        dictionaries: The dictionaries.
+
+    Returns:
+        Those at the sites that each reads and writes, later layers' sites with those layers; and
+        once more the gradients that are put side by side, which is done for a layer at a time.
+    """
+    widths = [each.fidelity.widths for each in dictionaries]
+    joined = max(each.fidelity.widths[1] if each.beyond else 0 for each in dictionaries)
+    sites = [len(each.written) for each in dictionaries]
+    return joined + sum(
+        read + written // number for (read, written), number in zip(widths, sites, strict=True)
+    )
 
 
 def number_format(subject: Subject) -> torch.dtype:

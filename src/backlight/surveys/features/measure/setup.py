@@ -10,9 +10,9 @@ import numpy as np
 
 from backlight.capture.record import record_activations
 from backlight.data.batches import Batch
-from backlight.dictionaries.dictionary import Dictionary
+from backlight.dictionaries.collection import Collection
 from backlight.errors import ConfigError
-from backlight.models.sites import Site, format_layers
+from backlight.models.sites import format_layers
 from backlight.models.streams import Way
 from backlight.models.subject import Subject
 from backlight.stats.completeness import Completeness
@@ -22,6 +22,7 @@ from backlight.surveys.driver.opening import Corpus, Opening
 from backlight.surveys.driver.paths import duration, plan_paths
 from backlight.surveys.driver.relative import warned_ways
 from backlight.surveys.driver.words.sentences import count, with_error
+from backlight.surveys.features.measure.cross_layer import check_asked
 from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placed import (
     PlacedDictionary,
@@ -37,7 +38,7 @@ FeaturesMeasurement = Measurement[FeatureSurvey, list[PlacedDictionary]]
 
 
 def prepare(
-    options: SaeConfig, opening: Opening, dictionaries: Mapping[int, Dictionary] | None = None
+    options: SaeConfig, opening: Opening, dictionaries: Mapping[int, object] | None = None
 ) -> FeaturesMeasurement:
     """Find the dictionaries, open the model and the text, and prove each dictionary at its place.
 
@@ -50,6 +51,7 @@ def prepare(
         The survey, ready to run.
     """
     source = find_source(options, dictionaries)
+    check_asked(options, source)
     corpus = opening.corpus()
     subject = corpus.subject
     first = Batch.of(corpus.passages, corpus.batches[0]).to(subject.device)
@@ -59,7 +61,7 @@ def prepare(
     paths = plan_paths(options.path, corpus, writes, layers=options.layers, flag="--layers")
     names = [site.name for site in writes]
     completeness = None if paths is None else Completeness(names, len(corpus.passages.tokens))
-    plan, ways = _warned(_plan(options), options, subject, writes)
+    plan, ways = _warned(_plan(options, source), options, subject, placed)
     placed = [replace(each, way=ways.get(each.writes.name)) for each in placed]
     if plan.warns and not replace(plan, warns=False).encodes:
         _tell_cost(corpus, placed, first, plan.stride)
@@ -112,13 +114,18 @@ def _largest(layer: int, sizes: RatioResult) -> tuple[float, str]:
 
 
 def _warned(
-    plan: FeaturePlan, options: SaeConfig, subject: Subject, writes: Sequence[Site]
+    plan: FeaturePlan,
+    options: SaeConfig,
+    subject: Subject,
+    placed: Sequence[PlacedDictionary],
 ) -> tuple[FeaturePlan, Mapping[str, Way]]:
     """Find the residual streams that features are weighed against, or why they are not."""
     shown = "" if options.path is None else "gradients are averages along paths"
     if not plan.encodes:
         shown = "tokens are not encoded, which --warn does"
-    ways, reason = warned_ways(subject, writes, shown=shown)
+    if any(each.card.is_cross_layer for each in placed):
+        shown = "features of a cross-layer transcoder add to the residual stream at several layers"
+    ways, reason = warned_ways(subject, [each.writes for each in placed], shown=shown)
     if reason and plan.warns:
         raise ConfigError(f"There is no warning index: {reason}. Leave --warn out.")
     return replace(plan, no_warning=reason), {} if reason else ways
@@ -144,12 +151,13 @@ def _tell_cost(
     )
 
 
-def _plan(options: SaeConfig) -> FeaturePlan:
+def _plan(options: SaeConfig, source: Collection) -> FeaturePlan:
+    across = any(card.is_cross_layer for card in source.cards.values())  # takes all products anyway
     return FeaturePlan(
         splice=options.splice,
         quantity=options.aggregate_by,
         active_only=options.active_only,
-        absolute="mean_abs" in options.modes,
+        absolute=across or "mean_abs" in options.modes,
         stride=options.stride,
         reduction=options.loss_reduction,
         num_nodes=options.path,

@@ -19,6 +19,7 @@ from backlight.surveys.features.measure.features import (
     SparseFeatures,
 )
 from backlight.surveys.features.measure.placed import PlacedDictionary
+from backlight.surveys.features.measure.products import ProductFeatures
 from backlight.surveys.features.measure.warning import FeatureWarnings
 
 
@@ -147,6 +148,8 @@ def survey_features(
 def _nothing(plan: FeaturePlan, placed: PlacedDictionary) -> LayerFeatures:
     num_features, width = len(placed.fidelity.counts), placed.fidelity.widths[1]
     warnings = None if placed.way is None else FeatureWarnings(num_features)
+    if plan.is_dense and placed.card.is_cross_layer:
+        return ProductFeatures(plan, num_features, width)
     if plan.is_dense:
         return DenseFeatures(plan, num_features, width, warnings)
     return SparseFeatures(plan, num_features, warnings)

@@ -90,7 +90,9 @@ def _asked(results: Results) -> str:
 
 def _sites(results: Results) -> str:
     sites = results.tables["dictionaries"]["writes"].tolist()
-    return name(sites[0]) + (f" to {name(sites[-1])}" if len(sites) > 1 else "")
+    # A layer of a cross-layer transcoder has two names in its row, of the first site and the last.
+    first, last = sites[0].split(" to ")[0], sites[-1].split(" to ")[-1]
+    return name(first) + (f" to {name(last)}" if last != first else "")
 
 
 def _explained(results: Results) -> str:

@@ -79,6 +79,11 @@ def field_of(opened: Opened) -> Field:
     if opened.command == "layers":
         return Field(sites={"dimension": plan.sites, **_heads(plan.sites), "site": plan.sites})
     if opened.command == "sae":
+        if any(placed.beyond for placed in plan):
+            raise ConfigError(
+                "The run is of a cross-layer transcoder, whose features write at several sites; "
+                "what is tested here is a change at one site."
+            )
         writes = [placed.writes for placed in plan]
         reads = [placed.reads for placed in plan]
         return Field(sites={"feature": writes, "site": writes}, reads=reads)
