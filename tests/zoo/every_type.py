@@ -44,6 +44,8 @@ _SIZES: Mapping[str, Any] = {
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
+    "linear_head_dim": 8,
+    "linear_num_heads": 4,
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
     "linear_key_head_dim": 8,
@@ -69,10 +71,23 @@ _SIZES: Mapping[str, Any] = {
     "index_n_heads": 2,
     "index_head_dim": 8,
     "index_topk": 64,
+    "depth": 2,
+    "out_hidden_size": 32,
 }
 """What is made small, under all the names that types have for it."""
 
 _LATENT = {"num_key_value_heads": 4, "qk_rope_head_dim": 8, "head_dim": 8}
+_DECODER = {"is_decoder": True}
+_INDEXED = {
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 8,
+    "indexer_budget": 8,
+    "indexer_compress_ratio": 2,
+    "ngram_vocab_size_base": 50,
+    "hc_lowrank": 8,
+    "ple_embed_dim": 8,
+}
 _ONLY: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(
         (
@@ -82,7 +97,48 @@ _ONLY: Mapping[str, Mapping[str, Any]] = {
         ),
         _LATENT,
     ),
+    **dict.fromkeys(
+        (
+            *("bert", "bert-generation", "camembert", "data2vec-text", "electra", "ernie"),
+            *("megatron-bert", "rembert", "roberta", "roberta-prelayernorm", "roc_bert"),
+            *("roformer", "xlm-roberta", "xlm-roberta-xl"),
+        ),
+        _DECODER,
+    ),
+    "big_bird": {"is_decoder": True, "attention_type": "original_full"},
+    "reformer": {
+        "is_decoder": True,
+        "attn_layers": ["local"] * 4,
+        "axial_pos_embds_dim": [16, 16],
+        "axial_pos_shape": [8, 8],
+        "attention_head_size": 8,
+        "feed_forward_size": 48,
+    },
+    "xmod": {"is_decoder": True, "default_language": "en_XX"},
+    "xlm": {"causal": True},
     "dots1": {"n_shared_experts": 1},
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0}},
+    "gemma3n_text": {
+        "num_kv_shared_layers": 1,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+    },
+    "mamba2": {"num_heads": 8},
+    "zamba": {
+        "layers_block_type": ["mamba", "hybrid"] * 2,
+        "num_key_value_heads": 4,
+        "n_mamba_heads": 2,
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+    },
+    "zamba2": {
+        "layer_types": ["mamba", "hybrid"] * 2,
+        "n_mamba_heads": 8,
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+    },
+    "dots3_note": {"num_key_value_heads": 4},
+    "qwen4_exp": _INDEXED,
+    "qwen4_exp_text": _INDEXED,
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "window_size": 4},
     "zaya": {"num_experts_per_tok": 1},
     "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"]},
@@ -101,10 +157,11 @@ def tiny_config(model_type: str) -> PreTrainedConfig:
     default = kind()
     sizes = {**_fitting(default), **_ONLY.get(model_type, {})}
     text = default.get_text_config(decoder=True)
-    if text is not default:
-        names = [name for name in default.sub_configs if getattr(default, name, None) is text]
-        inner = {**_fitting(text), **_ONLY.get(model_type, {})}
-        return kind(**sizes, **{name: {**inner, "model_type": text.model_type} for name in names})
+    for name in default.sub_configs:
+        part = getattr(default, name, None)
+        if isinstance(part, PreTrainedConfig) and name not in sizes:
+            only = {} if part is not text else _ONLY.get(model_type, {})
+            sizes[name] = {**_fitting(part), **only, "model_type": part.model_type}
     return kind(**sizes)
 
 

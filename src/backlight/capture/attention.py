@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import UnsupportedSiteError
+from backlight.models.sites import refuse_problems
 from backlight.models.subject import AttentionCall, Subject
 
 
@@ -66,7 +67,8 @@ def attention_module(subject: Subject, layer: int) -> nn.Module:
         The module that calls the attention function.
 
     Raises:
-        UnsupportedSiteError: If it does not go through Transformers' attention interface.
+        UnsupportedSiteError: If it does not go through Transformers' attention interface, or what
+            it hands over was not proven to be what attends.
     """
     site = subject.sites.get(f"layers.{layer}.attn.q")
     if site is None:
@@ -77,6 +79,7 @@ def attention_module(subject: Subject, layer: int) -> nn.Module:
             f"{type(which).__name__}{'' if entry is None else f' at {entry.tap.module}'} does not "
             "go through Transformers' attention interface. Norms and residual paths do not need it."
         )
+    refuse_problems([site, subject.sites[f"layers.{layer}.attn.z"]])
     return subject.model.get_submodule(site.tap.module)
 
 

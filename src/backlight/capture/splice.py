@@ -30,11 +30,12 @@ def splicing(
         Nothing; the hooks are removed at the end, also if the body fails.
 
     Raises:
-        UnsupportedSiteError: If a site is one of attention's q, k and v.
+        UnsupportedSiteError: If a site is one of attention's q, k and v, or was used before it
+            could be seen.
     """
     sites = [subject.sites[name] for name in replacements]
     for site in sites:
-        if site.tap.side in _ATTENTION:
+        if site.tap.side in _ATTENTION or site.tap.inside:
             raise UnsupportedSiteError(
                 f"{site.name} cannot be replaced, only looked at; use --splice error."
             )

@@ -113,9 +113,12 @@ class _SeenError(Exception):
 def _blocks_of(subject: Subject) -> Blocks | str:
     """Find a subject's blocks, or say why it cannot be run from one of them on."""
     names = [f"layers.{layer}.resid.pre" for layer in range(subject.num_layers)]
-    if not names or not all(name in subject.sites for name in names):
+    sites = [subject.sites[name] for name in names if name in subject.sites]
+    if not names or len(sites) < len(names):
         return f"The blocks of {subject.name} are not known"
-    sites = [subject.sites[name] for name in names]
+    elsewhere = [layer for layer, site in enumerate(sites) if site.tap.side != "input"]
+    if elsewhere:  # what enters there is read by others, too
+        return _needs_more(subject, max(1, elsewhere[0]))
     modules = tuple(subject.model.get_submodule(site.tap.module) for site in sites)
     returned = _returned(subject, modules[0])
     if not isinstance(returned, (Tensor, tuple)):
@@ -155,7 +158,7 @@ def _why_not(subject: Subject, blocks: Blocks, sites: Sequence[Site]) -> str | N
         # for those that are left out, as long as the last block comes first.
         subject.forward(tokens.flip(1))
         for layer, site in reversed(list(enumerate(sites))):
-            reason = f"Block {layer} of {subject.name} needs more than what the one before it gave"
+            reason = _needs_more(subject, layer)
             try:
                 with blocks.entering(layer, seen[site.name]):
                     found = forward(tokens)
@@ -182,3 +185,7 @@ def _returned(subject: Subject, block: nn.Module) -> object:
     finally:
         handle.remove()
     return seen[0]
+
+
+def _needs_more(subject: Subject, layer: int) -> str:
+    return f"Block {layer} of {subject.name} needs more than what the one before it gave"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from backlight.errors import ModelError
 from backlight.models.discovery.canonical import with_canonical_sites
 from backlight.models.discovery.finding import discover
+from backlight.models.discovery.reads import with_whole_entries
 from backlight.models.reading import reach_of
 from backlight.models.subject import Subject, Tokenizer, plain_subject
 from backlight.models.unknown.trying import complaining
@@ -85,6 +86,7 @@ def _wired(plain: Subject) -> Subject | str:
     if len(reasons) == len(layers):  # modules in a row that are no blocks
         return reasons[0]
     wired = with_canonical_sites(plain, proven.found)
+    wired = with_whole_entries(wired, trying, proven.found, proven.tokens)
     # Its modules are not those of Transformers: the path of each is a site of its own.
     sites = {
         name: site if site is plain.sites.get(name) else replace(site, transformers=None)

@@ -30,6 +30,8 @@ class Tap:
         written: The tensor is written into in place after it has passed, so a copy takes its place.
         multiplier: The site is this times the tensor (a residual multiplier), so its gradient is
             the tensor's divided by it.
+        inside: The module itself uses the tensor before it returns it, so the graph must begin
+            where the module is entered, and nothing can take the tensor's place.
     """
 
     module: str
@@ -38,6 +40,7 @@ class Tap:
     member: str | int | None = None
     written: bool = False
     multiplier: float = 1.0
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping, 
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
@@ -42,7 +43,8 @@ def tapping(subject: Subject, sites: Iterable[Site], visit: Visitor) -> Generato
 
     Raises:
         UnsupportedSiteError: If a site is never held (``logits``), was found at load to hold
-            nothing that can be looked at, or a module's input or output is not a tensor.
+            nothing that can be looked at, or a module's input or output is not a tensor; if the
+            visitor puts something in the place of a tensor that was used before it could be seen.
     """
     sites = list(sites)
     refuse_problems(sites)
@@ -60,6 +62,8 @@ def tapping(subject: Subject, sites: Iterable[Site], visit: Visitor) -> Generato
             members.sort(key=lambda site: site.tap.side == "branch")
             hook = _input_hook(members, visit)
             stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        for module in _by_module(subject, (s for s in sites if s.tap.inside), ("output",)):
+            stack.callback(module.register_forward_pre_hook(_begin, with_kwargs=True).remove)
         attention = _by_module(subject, sites, ("query", "key", "value"))
         if attention:
             stack.enter_context(subject.tap_attention(_attention_hook(attention, visit)))
@@ -119,10 +123,26 @@ def _output_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
             if any(tensor is each for each in given):
                 # An identity hands on its input, which others may read too; its output is its own.
                 tensor = tensor.view_as(tensor)
-            output = with_member(output, member, visit(site, tensor))
+            shown = visit(site, tensor)
+            if site.tap.inside and shown is not tensor:
+                raise UnsupportedSiteError(
+                    f"{site.name} can be looked at, but not changed: {type(module).__name__} has "
+                    "used it before it returns it."
+                )
+            output = with_member(output, member, shown)
         return output
 
     return hook
+
+
+def _begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Let a graph begin where a module is entered, if none leads there."""
+    del module
+    tensor = args[0] if args else kwargs.get("hidden_states")
+    if not isinstance(tensor, Tensor) or tensor.requires_grad or not torch.is_grad_enabled():
+        return None
+    tensor = tensor.detach().requires_grad_().clone()
+    return ((tensor, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": tensor})
 
 
 def _input_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:

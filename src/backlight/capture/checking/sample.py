@@ -84,7 +84,11 @@ class Sample:
     @property
     def replaceable(self) -> list[Site]:
         """The sites at which another tensor can take the place of the one that passes."""
-        return [site for site in self.sites if site.tap.side not in _NOT_REPLACED]
+        return [
+            site
+            for site in self.sites
+            if site.tap.side not in _NOT_REPLACED and not site.tap.inside
+        ]
 
     def batch_of(self, members: Sequence[int]) -> Batch:
         """Lay some of the passages side by side, on the model's device."""

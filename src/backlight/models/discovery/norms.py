@@ -120,12 +120,15 @@ def _fitted(
         )
         if not _close(normalized(form, module, large[0]), large[1], max(rounding, 1e-6)):
             continue
-        eps = _eps(form, module, *small, rounding)
+        eps = _eps(form, module, *small)
         if eps is None:
             continue
-        form = replace(form, eps=eps)
-        if all(_close(normalized(form, module, x), y, rounding) for x, y in pairs):
-            found.append(form)
+        # Those who write models write short decimals.
+        for digits in (0,) if rounding > _HALF else (2, 4, 16):
+            form = replace(form, eps=float(f"{eps:.{digits}e}"))
+            if all(_close(normalized(form, module, x), y, rounding) for x, y in pairs):
+                found.append(form)
+                break
     return found[0] if len(found) == 1 else None
 
 
@@ -151,7 +154,7 @@ def normalized(
     return y if form.bias is None else y + getattr(module, form.bias).to(y.dtype)
 
 
-def _eps(form: NormForm, module: nn.Module, x: Tensor, y: Tensor, rounding: float) -> float | None:
+def _eps(form: NormForm, module: nn.Module, x: Tensor, y: Tensor) -> float | None:
     """Solve for what is added under the root, where the input is so small that it shows."""
     bias = 0.0 if form.bias is None else getattr(module, form.bias).double()
     free = normalized(form, module, x) - bias
@@ -161,7 +164,7 @@ def _eps(form: NormForm, module: nn.Module, x: Tensor, y: Tensor, rounding: floa
     eps = float((square / ratio.square() - square).median())
     if not eps >= -1e-10:
         return None
-    return float(f"{max(eps, 0.0):.{0 if rounding > _HALF else 2}e}")
+    return max(eps, 0.0)
 
 
 def _close(found: Tensor, expected: Tensor, rounding: float) -> bool:

@@ -3,16 +3,19 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from backlight.models.discovery.canonical import with_canonical_sites
 from backlight.models.discovery.finding import discover
+from backlight.models.discovery.inner import with_inner_sites
 from backlight.models.discovery.proving import Proven
 from backlight.models.discovery.remembering import key_of
 from backlight.models.discovery.wiring import HeadForm
 from backlight.models.head import Head
+from backlight.models.loading.attention import tap_attention
 from backlight.models.outputs import member_of
 from backlight.models.proof import prove_head
 from backlight.models.sites import Site, Tap
@@ -35,7 +38,8 @@ def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:
     proven = discover(subject, vocabulary, key=key)
     if isinstance(proven, str):
         return replace(subject, facts={**subject.facts, "wiring": f"not found: {proven}"})
-    subject = with_canonical_sites(replace(subject, num_layers=0), proven.found)
+    plain = replace(subject, num_layers=0, tap_attention=partial(tap_attention, model))
+    subject = with_inner_sites(with_canonical_sites(plain, proven.found), plain, proven)
     # A module's output that has a name of ours keeps its path as a second name of the same site.
     known = {
         site.tap.module

@@ -154,7 +154,8 @@ def _of_flow(subject: Subject, layers: str) -> dict[str, Sequence[Site]]:
 
     def there(*kinds: str) -> list[Site]:
         names = (f"layers.{layer}.{kind}" for layer in numbers for kind in kinds)
-        return [subject.sites[name] for name in names if name in subject.sites]
+        found = (subject.sites[name] for name in names if name in subject.sites)
+        return [site for site in found if site.problem is None]
 
     return {**_heads(there("attn.z")), "site": there("attn.out", "mlp.out")}
 
