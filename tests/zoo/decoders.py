@@ -295,7 +295,7 @@ def table(found) -> str:
     """Write the whole table, with how many types reach each tier."""
     core = [each for each in found if "core" in each.tiers]
     counts = [f"{sum(tier in each.tiers for each in core)} {tier}" for tier in TIERS]
-    told = f"{counts[0]}, and of these " + ", ".join(counts[1:]).replace("q,k,v", "q, k, v")
+    told = f"{counts[0]},\nand of these " + ", ".join(counts[1:]).replace("q,k,v", "q, k, v")
     heads = " | ".join(("type", *(t.replace(",", ", ") for t in TIERS), "mixes tokens by"))
     return "\n".join(
         [
