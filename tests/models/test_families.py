@@ -73,6 +73,7 @@ _WRONG = {
     "a gain with a one too many": ("llama", {"norm_kind": "rms_unit_offset"}, "is not what a RMS"),
     "an RMS norm that is said to centre": ("llama", {"norm_kind": "layer"}, "not what a layer no"),
     "a layer norm that is said not to": ("gpt2", {"norm_kind": "rms"}, "is not what a RMS norm"),
+    "forgotten norms of queries": ("qwen3", {"q_norm": None, "k_norm": None}, "q_norm, a norm"),
     "a forgotten soft cap": ("gemma2", {"logit_cap": None}, "logits differ"),
     "a forgotten divisor": ("granite", {"logit_divisor": None}, "logits differ"),
 }

@@ -134,6 +134,29 @@ def readable_norms(subject: Subject, family: Family) -> tuple[NormPlace, ...]:
     return tuple(found)
 
 
+def unnamed_norms(subject: Subject, family: Family) -> list[str]:
+    """List the norms in the blocks that the table does not name.
+
+    An entry without the norms of queries and keys, say, adds up like the right one. Here the class
+    of a module is believed if it calls itself a norm.
+
+    Args:
+        subject: The model.
+        family: Its entry in the table.
+
+    Returns:
+        Their paths.
+    """
+    named = {site.tap.module for name, site in subject.sites.items() if kind_of(name) in _OUTPUTS}
+    return [
+        path
+        for path, module in subject.model.named_modules()
+        if path.startswith(f"{family.blocks}.")
+        and "norm" in type(module).__name__.lower()
+        and not any(path == name or path.startswith(f"{name}.") for name in named)
+    ]
+
+
 def norm_forms(
     model: nn.Module, family: Family, sites: Iterable[Site]
 ) -> dict[str, tuple[bool, str | None, float]]:

@@ -114,6 +114,20 @@ def prove_sites(subject: Subject, tokens: Tensor, norms: Sequence[NormPlace] = (
         _prove_norm(subject, norm, seen)
 
 
+def prove_no_norm_forgotten(subject: Subject, unnamed: Sequence[str]) -> None:
+    """Check that every norm in the blocks has a site.
+
+    Args:
+        subject: The model.
+        unnamed: The paths of norms without one.
+
+    Raises:
+        FamilyProofError: If there are any.
+    """
+    if unnamed:
+        raise _broken(subject, f"it does not name {unnamed[0]}, a norm")
+
+
 def _prove_norm(subject: Subject, norm: NormPlace, seen: Mapping[str, Tensor]) -> None:
     """Check the formula of a norm, on what it was given and on rows so small that eps shows.
 

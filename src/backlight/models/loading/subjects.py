@@ -35,8 +35,14 @@ from backlight.models.loading.pretrained import read_configuration, read_model, 
 from backlight.models.loading.reading import telling
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
 from backlight.models.loading.source import Source, check_folder, find_folder
-from backlight.models.norms import readable_norms
-from backlight.models.proof import probe_tokens, prove_causal, prove_head, prove_sites
+from backlight.models.norms import readable_norms, unnamed_norms
+from backlight.models.proof import (
+    probe_tokens,
+    prove_causal,
+    prove_head,
+    prove_no_norm_forgotten,
+    prove_sites,
+)
 from backlight.models.subject import Subject, Tokenizer, check_tokenizer, plain_subject
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
@@ -210,4 +216,5 @@ def _of_family(
         if head is not None:
             prove_head(subject, tokens, logits_of(model))
         prove_sites(subject, tokens, readable_norms(subject, family))
+        prove_no_norm_forgotten(subject, unnamed_norms(subject, family))
     return subject
