@@ -28,7 +28,7 @@ class _AllSeen(Exception):  # noqa: N818 - it is no error
 
 @final
 @dataclass(slots=True, kw_only=True)
-class _Seen:
+class Seen:
     """What was seen of a batch on its way forward.
 
     Attributes:
@@ -113,7 +113,7 @@ def record(
         UnsupportedSiteError: If a site passes more than once or not at all, or where it passes no
             gradient can be taken.
     """
-    kept = _kept({site.name for site in sites}, keep_activations)
+    kept = kept_of({site.name for site in sites}, keep_activations)
     gradients: Sequence[Tensor | None] = [None] * len(sites)
     with passing_forward(
         subject, batch, sites, objective=objective, kept=kept, norms=norms
@@ -184,7 +184,7 @@ def passing_forward(
     """
     begun = _with_start(subject, sites)
     measured = {site.name for site in norms}
-    seen = _Seen(
+    seen = Seen(
         subject=subject,
         batch=batch,
         asked={site.name for site in sites},
@@ -194,8 +194,8 @@ def passing_forward(
     )
     with tapping(subject, _with(norms, begun), seen.visit), torch.enable_grad():
         output = subject.forward(batch.input_ids)
-        _refuse_missed(subject, sites, seen.edges)
-        _refuse_missed(subject, norms, seen.norms)
+        refuse_missed(subject, sites, seen.edges)
+        refuse_missed(subject, norms, seen.norms)
         loss = objective(output, batch, subject.head)
         if is_finite(loss):
             seen.going_back = True
@@ -243,8 +243,8 @@ def record_activations(
 
     with suppress(_AllSeen), tapping(subject, _with(norms, sites), visit), torch.no_grad():
         subject.forward(batch.input_ids)
-    _refuse_missed(subject, sites, activations)
-    _refuse_missed(subject, norms, lengths)
+    refuse_missed(subject, sites, activations)
+    refuse_missed(subject, norms, lengths)
     return Tape(
         batch=batch, activations=activations, gradients={}, nats=None, value=None, norms=lengths
     )
@@ -258,7 +258,17 @@ def _refuse_second_pass(subject: Subject, site: Site, seen: Collection[str]) -> 
         )
 
 
-def _refuse_missed(subject: Subject, sites: Sequence[Site], seen: Collection[str]) -> None:
+def refuse_missed(subject: Subject, sites: Sequence[Site], seen: Collection[str]) -> None:
+    """Refuse sites that no tensor passed.
+
+    Args:
+        subject: The model.
+        sites: The sites that were asked for.
+        seen: The names of those that passed.
+
+    Raises:
+        UnsupportedSiteError: If one is missing.
+    """
     for site in sites:
         if site.name not in seen:
             raise UnsupportedSiteError(
@@ -267,7 +277,8 @@ def _refuse_missed(subject: Subject, sites: Sequence[Site], seen: Collection[str
             )
 
 
-def _kept(asked: Collection[str], wish: bool | Collection[str]) -> Collection[str]:
+def kept_of(asked: Collection[str], wish: bool | Collection[str]) -> Collection[str]:
+    """Name the sites of which copies are kept: all that are asked for, none, or those named."""
     if isinstance(wish, bool):
         return asked if wish else ()
     assert set(wish) <= set(asked), "activations of sites that were not asked for"
