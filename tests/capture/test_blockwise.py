@@ -79,6 +79,6 @@ def test_a_block_that_runs_twice_is_refused():
     subject = subject_of("llama")
     trunk = subject.model.model
     trunk.layers[1] = trunk.layers[0]
+    blocks = Blocks.of(subject)
     with pytest.raises(UnsupportedSiteError, match="Block 1 of llama runs more than once"):
-        blocks = Blocks.of(subject)
         record_by_blocks(subject, blocks, batch_of(), [subject.sites["layers.0.mlp.out"]])

@@ -200,7 +200,9 @@ def _back(
         return {}, None
     start = [] if leaf is None else [get_gradient_edge(leaf)]
     with explaining(subject.name):
-        found = torch.autograd.grad(output, [*edges.values(), *start], upstream, allow_unused=True)
+        found: Sequence[Tensor | None] = torch.autograd.grad(
+            output, [*edges.values(), *start], upstream, allow_unused=True
+        )
     gradients = {name: each for name, each in zip(edges, found, strict=False) if each is not None}
     return gradients, None if leaf is None else found[-1]
 
