@@ -9,7 +9,7 @@ et al. 2016, arXiv:1604.06174), for gradients of activations.
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -200,8 +200,10 @@ def _back(
         return {}, None
     start = [] if leaf is None else [get_gradient_edge(leaf)]
     with explaining(subject.name):
-        found: Sequence[Tensor | None] = torch.autograd.grad(
-            output, [*edges.values(), *start], upstream, allow_unused=True
+        # Typed as if nothing were ever unused.
+        found = cast(
+            "Sequence[Tensor | None]",
+            torch.autograd.grad(output, [*edges.values(), *start], upstream, allow_unused=True),
         )
     gradients = {name: each for name, each in zip(edges, found, strict=False) if each is not None}
     return gradients, None if leaf is None else found[-1]

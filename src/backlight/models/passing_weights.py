@@ -69,10 +69,10 @@ def without_weights() -> Generator[None, None, None]:
     """
     register = nn.Module.register_parameter
 
-    def on_meta(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+    def on_meta(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
         if param is not None and not param.is_meta:
             param = nn.Parameter(param.to("meta"), requires_grad=param.requires_grad)
-        register(module, name, param)
+        register(self, name, param)
 
     nn.Module.register_parameter = on_meta
     try:
@@ -84,8 +84,8 @@ def without_weights() -> Generator[None, None, None]:
 def let_weights_pass(model: nn.Module, blocks: Sequence[nn.Module], weights: StoredWeights) -> None:
     """Give a model on the meta device its weights: of each block only for as long as it runs.
 
-    What lies outside of the blocks is read at once; a weight that is shared (a tied head) is read
-    once for all its places.
+    What lies outside of the blocks is read at once, and so are vectors inside; a weight that is
+    shared (a tied head) is read once for all its places.
 
     Args:
         model: The model; it is changed.
@@ -99,6 +99,8 @@ def let_weights_pass(model: nn.Module, blocks: Sequence[nn.Module], weights: Sto
     names = {id(module): name for name, module in model.named_modules()}
     outer = [module for module in model.modules() if id(module) not in inside]
     _put(outer, names, weights)
+    # Gains of norms and biases are small, and read by whoever reads the norms as numbers.
+    _put(list(model.modules()), names, weights, only_vectors=True)
     for block in blocks:
         forward: Callable[..., Any] = block.forward
         vars(block)["forward"] = _with_weights(forward, list(block.modules()), names, weights)
@@ -123,13 +125,19 @@ def _with_weights(
     return run
 
 
-def _put(modules: Sequence[nn.Module], names: Mapping[int, str], weights: StoredWeights) -> None:
+def _put(
+    modules: Sequence[nn.Module],
+    names: Mapping[int, str],
+    weights: StoredWeights,
+    *,
+    only_vectors: bool = False,
+) -> None:
     """Put stored weights in the places of those on the meta device."""
     places: defaultdict[int, list[tuple[nn.Module, str, str]]] = defaultdict(list)
     blank: dict[int, nn.Parameter] = {}
     for module in modules:
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            if parameter.is_meta:
+            if parameter.is_meta and (parameter.dim() < 2 or not only_vectors):
                 path = ".".join(filter(None, (names[id(module)], name)))
                 blank[id(parameter)] = parameter
                 places[id(parameter)].append((module, name, path))
@@ -146,6 +154,7 @@ def _put(modules: Sequence[nn.Module], names: Mapping[int, str], weights: Stored
                 f"{quoted(chosen[key])} is {list(tensor.shape)} in the file, but should be "
                 f"{list(blank[key].shape)}."
             )
-        own = nn.Parameter(tensor, requires_grad=False)
+        # A view would keep the pages of the whole file that it came from.
+        own = nn.Parameter(tensor.clone() if only_vectors else tensor, requires_grad=False)
         for module, name, _ in found:
             module._parameters[name] = own  # pyright: ignore[reportPrivateUsage]

@@ -1,7 +1,7 @@
 """What a loaded model of Transformers computes, as functions and numbers, and facts about it."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -87,15 +87,15 @@ def prove_language_model(model: PreTrainedModel, name: str) -> None:
         )
 
 
-def describe(model: PreTrainedModel) -> dict[str, str]:
-    """Collect what reports should say of a model."""
+def describe(model: PreTrainedModel, parameters: Iterable[Tensor] | None = None) -> dict[str, str]:
+    """Collect what reports should say of a model; its parameters are given if it lacks some."""
     facts = {
         "architecture": type(model).__name__,
         "model_type": model.config.model_type,
         "dtype": str(model.dtype).removeprefix("torch."),
         "attention_kernel": kernel_of(model),
         "device": str(model.device),
-        "weights_sample": _weights_sample(model),
+        "weights_sample": _weights_sample(model.parameters() if parameters is None else parameters),
     }
     quantizer = getattr(model, "hf_quantizer", None)
     if quantizer is not None:
@@ -103,9 +103,9 @@ def describe(model: PreTrainedModel) -> dict[str, str]:
     return facts
 
 
-def _weights_sample(model: PreTrainedModel) -> str:
+def _weights_sample(parameters: Iterable[Tensor]) -> str:
     """Hash a few numbers of each parameter, enough to tell one checkpoint from another."""
     digest = hashlib.sha256()
-    for parameter in model.parameters():
+    for parameter in parameters:
         digest.update(parameter.detach().flatten()[:8].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

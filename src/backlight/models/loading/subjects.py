@@ -187,14 +187,29 @@ def subject_from_transformers(
             subject = with_discovered(replace(subject, facts=described), model)
         else:
             check_head(model, family, name)
-            subject = _of_family(model, tokenizer, family, name, described)
+            subject = subject_of_family(model, tokenizer, family, name, described)
         prove_adapter_inside(wrapper, model, name)
     return replace(subject, native=native_of(model))
 
 
-def _of_family(
+def subject_of_family(
     model: PreTrainedModel, tokenizer: Tokenizer, family: Family, name: str, facts: dict[str, str]
 ) -> Subject:
+    """Make a subject of a model of the table, and prove that the table holds for it.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        family: Its entry in the table.
+        name: What reports call it.
+        facts: What they should say of it.
+
+    Returns:
+        The proven subject.
+
+    Raises:
+        FamilyProofError: If the table does not hold.
+    """
     head, config = read_head(model, family), model.config
     subject = Subject(
         name=name,
