@@ -17,6 +17,7 @@ from backlight.models.loading.pretrained import read_configuration, read_tokeniz
 from backlight.models.loading.reading import telling
 from backlight.models.loading.source import Source, check_folder
 from backlight.models.loading.subjects import subject_of_family
+from backlight.models.loading.weights import check_formats
 from backlight.models.passing_weights import StoredWeights, let_weights_pass, without_weights
 from backlight.models.subject import Subject
 
@@ -51,9 +52,11 @@ def load_passing_subject(folder: Path, *, dtype: torch.dtype | None = None) -> S
             "block. Measure the whole model."
         )
     tokenizer, about_tokenizer = read_tokenizer(source)
-    dtype = dtype or take_inventory(folder).dtype
+    inventory = take_inventory(folder)
+    dtype = dtype or inventory.dtype
     with telling(source.failed), without_weights():
         model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    check_formats(model, inventory, source.name)
     model.eval()
     weights = StoredWeights(places=_places(model, folder), dtype=dtype)
     let_weights_pass(model, list(model.get_submodule(family.blocks)), weights)
