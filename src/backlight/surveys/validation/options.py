@@ -19,8 +19,8 @@ KINDS: Mapping[str, str] = {
 
 ABLATIONS: Mapping[str, str] = {
     "zero": "set to zero",
-    "mean": "set to its mean over the tokens",
-    "resample": "set to what it is in another passage",
+    "mean": "set to their mean over the tokens",
+    "resample": "set to what they are in another passage",
 }
 """What takes a unit's place, in words."""
 

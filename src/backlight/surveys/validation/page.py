@@ -18,6 +18,8 @@ from backlight.report.page.views import (
     View,
 )
 from backlight.runs.results import Results
+from backlight.stats.first_order import LIKELY_WRONG_ABOVE
+from backlight.surveys.validation.names import SIZES, UNKNOWN_SIZE, size_names
 from backlight.surveys.validation.options import ABLATIONS, KINDS
 from backlight.tables import Table
 
@@ -79,11 +81,12 @@ def _changes(table: Table) -> Scatter:
                 y_label=table.label("true"),
                 points=own,
             )
-    with np.errstate(divide="ignore"):
-        sizes = np.log10(table["relative_size"])
+    names = np.array([*size_names(), UNKNOWN_SIZE])
+    known = np.nan_to_num(table["relative_size"], nan=np.inf)
+    sizes = np.where(np.isnan(table["relative_size"]), -1, np.digitize(known, SIZES[1:-1]))
     return Scatter(
         title="What the gradient predicts, and what happens",
-        note="Each point is one unit; where both numbers are the same, the prediction is exact.",
+        note="Each point is one change; where both numbers are the same, the prediction is exact.",
         texts=[_told(table, row) for row in range(table.num_rows)],
         choices=[
             Choice(label="Units", options=[KINDS[kind] for kind in kinds]),
@@ -92,12 +95,19 @@ def _changes(table: Table) -> Scatter:
         planes=planes,
         colourings=[
             Colouring(
-                label="relative size (powers of ten)",
-                values=np.where(np.isfinite(sizes), sizes, np.nan).tolist(),
+                label="relative size",
+                values=names[sizes].tolist(),
             ),
             Colouring(
                 label="prediction",
                 values=["wrong" if each else "right" for each in table["wrong"]],
+            ),
+            Colouring(
+                label="warning index",
+                values=[
+                    "likely wrong" if each > LIKELY_WRONG_ABOVE else "not flagged"
+                    for each in table["warning_index"]
+                ],
             ),
         ],
     )
