@@ -18,7 +18,6 @@ from backlight.report.page.views import (
     View,
 )
 from backlight.runs.results import Results
-from backlight.stats.first_order import LIKELY_WRONG_ABOVE
 from backlight.surveys.validation.names import SIZES, UNKNOWN_SIZE, size_names
 from backlight.surveys.validation.options import ABLATIONS, KINDS
 from backlight.tables import Table
@@ -43,7 +42,7 @@ def views(results: Results) -> Iterator[View]:
         words = "The time was over before the first unit. Use a longer --budget."
         yield Prose(title="No unit was tested", paragraphs=[Paragraph(text=words)])
         return
-    yield _changes(tables["units"])
+    yield _changes(tables["units"], results.metadata["likely_wrong_above"])
     yield _by_size(tables["by_size"])
     yield Rows(
         title="Agreement",
@@ -67,7 +66,7 @@ def views(results: Results) -> Iterator[View]:
     yield Rows(title="Every unit", table=tables["units"])
 
 
-def _changes(table: Table) -> Scatter:
+def _changes(table: Table, threshold: float) -> Scatter:
     kinds = list(dict.fromkeys(table["kind"].tolist()))
     ablations = list(dict.fromkeys(table["ablation"].tolist()))
     planes: dict[tuple[int, ...], Places] = {}
@@ -105,7 +104,7 @@ def _changes(table: Table) -> Scatter:
             Colouring(
                 label="warning index",
                 values=[
-                    "likely wrong" if each > LIKELY_WRONG_ABOVE else "not flagged"
+                    "likely wrong" if each > threshold else "not flagged"
                     for each in table["warning_index"]
                 ],
             ),
