@@ -11,6 +11,9 @@ from backlight.runs.files import npz_bytes
 from backlight.runs.shards import Span, tree
 from backlight.runs.shelves import Shelf
 
+FOLDER = "shards"
+"""The folder of a run directory in which states of shards lie while the run is going on."""
+
 Arrays = Mapping[str, NDArray[Any]]
 
 Join = Callable[[Arrays, Arrays], Arrays]
@@ -163,4 +166,4 @@ class ShardStates:
 
 
 def _file_of(span: Span) -> str:
-    return f"shards/{span.name}.npz"
+    return f"{FOLDER}/{span.name}.npz"

@@ -20,6 +20,7 @@ from backlight.surveys.driver.opening import Opening, is_other_text, settle
 from backlight.surveys.driver.options import CheckOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reading import resolve, same_numbers
+from backlight.surveys.driver.sharding import Shardwise
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.words.checks import CHECKS, check_lines
 from backlight.surveys.driver.words.printing import print_shown
@@ -123,26 +124,11 @@ def conduct(
         survey.name,
         measurement.run_name,
         found,
-        {**measurement.corpus.material, **measurement.material},
+        {**measurement.corpus.material, **measurement.material, **_cut(measurement)},
         masks=measurement.masks,
     )
     checks = _checks(options, measurement, clock)
-    restore_checkpoint(directory, measurement.state)
-    bar = Bar(
-        measurement.title,
-        total=measurement.total,
-        done=measurement.done(),
-        unit=measurement.unit,
-        run=directory,
-        state=measurement.state,
-        found=measurement.found,
-        quiet=options.quiet,
-    )
-    # The model is borrowed once for all passes, which then need not do so one by one.
-    with borrowed(measurement.corpus.subject.model), bar:
-        for step in measurement.steps():
-            bar.after(step)
-        bar.keep()
+    _measure(options, measurement, directory)
     clock.lap("gradient_computation")
     findings: Findings = survey.door("tables").findings(options, measurement)
     findings = findings if checks is None else with_checks(findings, checks)
@@ -151,6 +137,49 @@ def conduct(
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results
+
+
+def _cut(measurement: Measurement[Any, Any]) -> Mapping[str, Any]:
+    return {} if measurement.sharding is None else measurement.sharding.material
+
+
+def _measure(
+    options: Any, measurement: Measurement[Any, Any], directory: RunDirectory | None
+) -> None:
+    """Measure what is left to measure, and keep it from time to time."""
+    work = _work(measurement, directory)
+    restore_checkpoint(directory, work)
+    bar = Bar(
+        measurement.title,
+        total=measurement.total,
+        done=work.done(),
+        unit=measurement.unit,
+        run=directory,
+        state=work,
+        found=measurement.found,
+        quiet=options.quiet,
+    )
+    # The model is borrowed once for all passes, which then need not do so one by one.
+    with borrowed(measurement.corpus.subject.model), bar:
+        for step in work.steps():
+            bar.after(step)
+        bar.keep()
+
+
+def _work(
+    measurement: Measurement[Any, Any], directory: RunDirectory | None
+) -> "Shardwise[Any] | _AsOne":
+    if measurement.sharding is None:
+        return _AsOne(measurement)
+    return Shardwise(measurement.sharding, measurement.state, directory)
+
+
+class _AsOne:
+    """A corpus that is measured as one."""
+
+    def __init__(self, measurement: Measurement[Any, Any]) -> None:
+        self.steps, self.done = measurement.steps, measurement.done
+        self.state, self.restore = measurement.state.state, measurement.state.restore
 
 
 def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> Table | None:

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from numpy.typing import NDArray
 
 from backlight.surveys.driver.opening import Corpus
+from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.steps import State, Step
 from backlight.tables import Table
 
@@ -37,6 +38,8 @@ class Measurement(Generic[_State, _Plan]):
         masks: Which tokens count, in words.
         material: Where the numbers come from besides the model and the text; all of it must be the
             same when a run is resumed.
+        sharding: How any shard of the corpus is measured; None if it is measured as one, by
+            ``steps``.
     """
 
     corpus: Corpus
@@ -51,6 +54,7 @@ class Measurement(Generic[_State, _Plan]):
     found: Callable[[], str] | None = None
     masks: str = MASKS
     material: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    sharding: Sharding[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
