@@ -20,7 +20,7 @@ from backlight.surveys.driver.opening import Opening, is_other_text, settle
 from backlight.surveys.driver.options import CheckOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reading import resolve, same_numbers
-from backlight.surveys.driver.sharding import Shardwise
+from backlight.surveys.driver.shardwise import work_of
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.words.checks import CHECKS, check_lines
 from backlight.surveys.driver.words.printing import print_shown
@@ -128,26 +128,7 @@ def conduct(
         masks=measurement.masks,
     )
     checks = _checks(options, measurement, clock)
-    _measure(options, measurement, directory)
-    clock.lap("gradient_computation")
-    findings: Findings = survey.door("tables").findings(options, measurement)
-    findings = findings if checks is None else with_checks(findings, checks)
-    clock.lap("tables")
-    results = results_of(options, findings, directory, shown)
-    if directory is not None:
-        write(directory, findings, results, clock, options.figures)
-    return results
-
-
-def _cut(measurement: Measurement[Any, Any]) -> Mapping[str, Any]:
-    return {} if measurement.sharding is None else measurement.sharding.material
-
-
-def _measure(
-    options: Any, measurement: Measurement[Any, Any], directory: RunDirectory | None
-) -> None:
-    """Measure what is left to measure, and keep it from time to time."""
-    work = _work(measurement, directory)
+    work = work_of(measurement, directory)
     restore_checkpoint(directory, work)
     bar = Bar(
         measurement.title,
@@ -161,25 +142,23 @@ def _measure(
     )
     # The model is borrowed once for all passes, which then need not do so one by one.
     with borrowed(measurement.corpus.subject.model), bar:
-        for step in work.steps():
-            bar.after(step)
+        for steps in work.parts():
+            for step in steps:
+                bar.after(step)
         bar.keep()
+    work.finish()
+    clock.lap("gradient_computation")
+    findings: Findings = survey.door("tables").findings(options, measurement)
+    findings = findings if checks is None else with_checks(findings, checks)
+    clock.lap("tables")
+    results = results_of(options, findings, directory, shown)
+    if directory is not None:
+        write(directory, findings, results, clock, options.figures)
+    return results
 
 
-def _work(
-    measurement: Measurement[Any, Any], directory: RunDirectory | None
-) -> "Shardwise[Any] | _AsOne":
-    if measurement.sharding is None:
-        return _AsOne(measurement)
-    return Shardwise(measurement.sharding, measurement.state, directory)
-
-
-class _AsOne:
-    """A corpus that is measured as one."""
-
-    def __init__(self, measurement: Measurement[Any, Any]) -> None:
-        self.steps, self.done = measurement.steps, measurement.done
-        self.state, self.restore = measurement.state.state, measurement.state.restore
+def _cut(measurement: Measurement[Any, Any]) -> Mapping[str, Any]:
+    return {} if measurement.sharding is None else measurement.sharding.material
 
 
 def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> Table | None:

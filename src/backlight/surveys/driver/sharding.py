@@ -1,25 +1,14 @@
-"""A corpus measured shard by shard: the same shards, merged in the same tree, whoever works.
+"""How a corpus is cut into shards, and any of them measured: the same ones, whoever works."""
 
-A run of one process goes this way too, and so does one that is resumed: what was seen of finished
-shards lies in the run directory, and of the shard in progress there is a checkpoint.
-"""
-
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Generic, TypeVar
 
 from backlight.data.batches import Passages
-from backlight.runs.directory import RunDirectory
 from backlight.runs.shards import cut
-from backlight.runs.shelves import Memory
-from backlight.runs.states import Arrays, ShardStates, state_names
-from backlight.stats.base import taken
+from backlight.stats.base import State
 from backlight.surveys.driver.steps import Mergeable, Step
-
-_SHARD = "shard"
 
 _State = TypeVar("_State", bound=Mergeable)
 
@@ -61,10 +50,13 @@ class Sharding(Generic[_State]):
 
     @property
     def material(self) -> dict[str, Any]:
-        """Describe the cut, if there is one: states of another one must not be taken up."""
-        if len(self.shards) == 1:
-            return {}
-        return {"shards": {"num_shards": len(self.shards), "num_batches": len(self.batches)}}
+        """Describe the cut, so that states of another one are not taken up."""
+        starts = ",".join(str(shard.start) for shard in self.shards)
+        told = {
+            "num_shards": len(self.shards),
+            "starts_sha256": hashlib.sha256(starts.encode()).hexdigest(),
+        }
+        return {"shards": told}
 
     def measure(self, shard: int, state: _State) -> Iterator[Step]:
         """Measure what a state has not seen yet of a shard."""
@@ -74,88 +66,10 @@ class Sharding(Generic[_State]):
         """Count the tokens of a shard, or of its first batches."""
         return sum(self.num_tokens[batch] for batch in self.shards[shard][:num_batches])
 
-    def join(self, first: Arrays, second: Arrays) -> Arrays:
+    def join(self, first: State, second: State) -> State:
         """Merge the states of two neighbours."""
         merged, other = self.fresh(), self.fresh()
         merged.restore(dict(first))
         other.restore(dict(second))
         merged.merge(other)
         return merged.state()
-
-
-@final
-class Shardwise(Generic[_State]):
-    """A corpus that this process measures shard by shard.
-
-    Its state, for a checkpoint, is that of the shard in progress, and which shard that is. A corpus
-    of one shard has no other states.
-    """
-
-    def __init__(
-        self, sharding: Sharding[_State], state: _State, directory: RunDirectory | None
-    ) -> None:
-        """Find out which shards are measured already.
-
-        Args:
-            sharding: How shards are measured.
-            state: Of the shard in progress; at the end, of the whole corpus.
-            directory: The run; None for one that is written nowhere.
-        """
-        self._sharding, self._state = sharding, state
-        self._states = _states(sharding, directory)
-        self._missing = self._states.missing()
-        self._shard = self._missing[0] if self._missing else 0
-
-    def done(self) -> int:
-        """Count the tokens that were measured."""
-        parts, shard = self._sharding, self._shard
-        left = sum(parts.num_tokens_in(each) for each in self._missing)
-        if shard in self._missing:
-            left -= parts.num_tokens_in(shard, parts.seen(self._state))
-        return sum(parts.num_tokens) - left
-
-    def steps(self) -> Iterator[Step]:
-        """Measure the shards that are missing, first the one in progress."""
-        is_cut = len(self._sharding.shards) > 1
-        for shard in sorted(self._missing, key=lambda each: (each != self._shard, each)):
-            if shard != self._shard:
-                self._begin(shard)
-            yield from self._sharding.measure(shard, self._state)
-            if is_cut:
-                self._states.publish(shard, self._state.state())
-        if is_cut:
-            self._state.restore(dict(self._states.whole()))
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Copy the state of the shard in progress."""
-        return {**self._state.state(), _SHARD: np.array(self._shard)}
-
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Take up the shard that was in progress, unless it was finished since.
-
-        Args:
-            state: What ``state`` returned.
-
-        Raises:
-            StateError: If it is not of the survey's form.
-        """
-        shard = int(taken(state, _SHARD, np.zeros((), dtype=np.int64)))
-        if shard in self._missing:
-            self._shard = shard
-            self._state.restore({name: each for name, each in state.items() if name != _SHARD})
-
-    def _begin(self, shard: int) -> None:
-        self._shard = shard
-        self._state.restore(self._sharding.fresh().state())
-
-
-def _states(sharding: Sharding[Any], directory: RunDirectory | None) -> ShardStates:
-    """Open the states of a run's shards."""
-    num = len(sharding.shards)
-    if directory is None or num == 1:
-        return ShardStates(num, Memory(), sharding.join, owner="")
-    states = ShardStates(
-        num, directory.shelf(state_names(num)), sharding.join, owner=directory.owner()
-    )
-    states.tidy()
-    return states
