@@ -7,7 +7,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from backlight.errors import RunDirectoryError, quoted
+import torch
+
+from backlight.data.given import Given
+from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
@@ -17,10 +20,10 @@ from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.measurement import Findings, Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
-from backlight.surveys.driver.options import CheckOptions
+from backlight.surveys.driver.options import CheckOptions, WorkerOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reading import resolve, same_numbers
-from backlight.surveys.driver.shardwise import work_of
+from backlight.surveys.driver.shardwise import Shardwise, work_of
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.words.checks import CHECKS, check_lines
 from backlight.surveys.driver.words.printing import print_shown
@@ -31,6 +34,7 @@ from backlight.surveys.driver.words.screen import (
     refuse_table,
     where_it_went,
 )
+from backlight.surveys.driver.workers import LocalWorkers, Task
 from backlight.surveys.driver.writing import write
 from backlight.tables import Table
 
@@ -128,6 +132,7 @@ def conduct(
         masks=measurement.masks,
     )
     checks = _checks(options, measurement, clock)
+    engine = _engine(survey, options, subject, measurement)
     work = work_of(measurement, directory)
     restore_checkpoint(directory, work)
     bar = Bar(
@@ -137,15 +142,20 @@ def conduct(
         unit=measurement.unit,
         run=directory,
         state=work,
-        found=measurement.found,
+        found=measurement.found if engine is None else None,
         quiet=options.quiet,
     )
-    # The model is borrowed once for all passes, which then need not do so one by one.
-    with borrowed(measurement.corpus.subject.model), bar:
-        for steps in work.parts():
-            for step in steps:
+    if isinstance(work, Shardwise) and engine is not None:
+        with bar:
+            for step in work.gathered(engine):
                 bar.after(step)
-        bar.keep()
+    else:
+        # The model is borrowed once for all passes, which then need not do so one by one.
+        with borrowed(measurement.corpus.subject.model), bar:
+            for steps in work.parts():
+                for step in steps:
+                    bar.after(step)
+            bar.keep()
     work.finish()
     clock.lap("gradient_computation")
     findings: Findings = survey.door("tables").findings(options, measurement)
@@ -159,6 +169,26 @@ def conduct(
 
 def _cut(measurement: Measurement[Any, Any]) -> Mapping[str, Any]:
     return {} if measurement.sharding is None else measurement.sharding.material
+
+
+def _engine(
+    survey: Survey,
+    options: Any,
+    subject: Subject | None,
+    measurement: Measurement[Any, Any],
+) -> LocalWorkers | None:
+    """Choose who measures; None for this process."""
+    if not isinstance(options, WorkerOptions) or options.workers == 1:
+        return None
+    if subject is not None or isinstance(getattr(options, "dataset", None), Given):
+        raise ConfigError(
+            "workers: other processes cannot be given a model or data in memory; name them, or "
+            "measure with workers=1."
+        )
+    material = {**measurement.corpus.material, **measurement.material, **_cut(measurement)}
+    threads = max(1, torch.get_num_threads() // options.workers)
+    task = Task(survey=survey, options=options, material=material, threads=threads)
+    return LocalWorkers(options.workers, task)
 
 
 def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> Table | None:

@@ -4,16 +4,17 @@ A run that is resumed goes the same way: it measures the shards that are missing
 progress from its checkpoint on.
 """
 
-from collections.abc import Iterator
-from typing import Any, Generic, TypeVar, final
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar, final, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.runs.directory import RunDirectory
 from backlight.runs.shelves import Memory
-from backlight.runs.states import ShardStates, state_names
+from backlight.runs.states import Arrays, ShardStates, state_names
 from backlight.stats.base import taken
+from backlight.stats.progress import Progress
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.steps import Mergeable, Step
@@ -21,6 +22,15 @@ from backlight.surveys.driver.steps import Mergeable, Step
 _SHARD = "shard"
 
 _State = TypeVar("_State", bound=Mergeable)
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Others who measure shards."""
+
+    def measured(self, shards: Sequence[int]) -> Iterator[tuple[int, Arrays]]:
+        """Measure shards, and yield each with its state, in whatever order."""
+        ...
 
 
 @final
@@ -68,9 +78,22 @@ class Shardwise(Generic[_State]):
             if self._is_cut:
                 self._states.publish(shard, self._state.state())
 
+    def gathered(self, engine: Engine) -> Iterator[Step]:
+        """Have the shards that are missing measured by others, and keep their states.
+
+        Args:
+            engine: Who measures.
+
+        Yields:
+            A step for each shard.
+        """
+        for shard, state in engine.measured(self._missing):
+            self._states.publish(shard, state)
+            yield Progress(num_tokens=self._sharding.num_tokens_in(shard), resumable=False)
+
     def finish(self) -> None:
         """Take over what was seen of all shards; there is nothing to be kept after that."""
-        if self._is_cut:
+        if not self._states.missing():
             self._state.restore(dict(self._states.whole()))
 
     def state(self) -> dict[str, NDArray[Any]]:
