@@ -274,6 +274,10 @@ class RunDirectory:
         """Compute the SHA-256 of ``config.yaml``, which tells the states of this run apart."""
         return digest_of(read_file(self.path / CONFIG))
 
+    def lists(self, name: str) -> bool:
+        """Find out whether the run wrote a file, or is to write it."""
+        return name in self._ledger.names()
+
     def shelf(self, names: Iterable[str]) -> Folder:
         """Make room for the states of shards, which go away when the run is finished.
 

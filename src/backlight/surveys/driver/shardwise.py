@@ -52,7 +52,7 @@ class Shardwise(Generic[_State]):
             directory: The run; None for one that is written nowhere.
         """
         self._sharding, self._state = sharding, state
-        self._is_cut = len(sharding.shards) > 1
+        self._is_cut = len(sharding.shards) > 1  # else no state is published
         self._states = _states(sharding, directory)
         self._missing = self._states.missing()
         self._shard = self._missing[0] if self._missing else 0
@@ -122,11 +122,10 @@ class Shardwise(Generic[_State]):
 def _states(sharding: Sharding[Any], directory: RunDirectory | None) -> ShardStates:
     """Open the states of a run's shards."""
     num = len(sharding.shards)
-    if directory is None or num == 1:
+    names = state_names(num)
+    if directory is None or (num == 1 and not directory.lists(names[0])):
         return ShardStates(num, Memory(), sharding.join, owner="")
-    states = ShardStates(
-        num, directory.shelf(state_names(num)), sharding.join, owner=directory.owner()
-    )
+    states = ShardStates(num, directory.shelf(names), sharding.join, owner=directory.owner())
     states.tidy()
     return states
 
