@@ -7,8 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from backlight.data.given import Given
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.models.lending import borrowed
@@ -24,7 +22,7 @@ from backlight.surveys.driver.options import CheckOptions, WorkerOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reading import resolve, same_numbers
 from backlight.surveys.driver.shardwise import Shardwise, work_of
-from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.starting import begin, find_run, threads_each
 from backlight.surveys.driver.words.checks import CHECKS, check_lines
 from backlight.surveys.driver.words.printing import print_shown
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
@@ -186,8 +184,7 @@ def _engine(
             "measure with workers=1."
         )
     material = {**measurement.corpus.material, **measurement.material, **_cut(measurement)}
-    threads = max(1, torch.get_num_threads() // options.workers)
-    task = Task(survey=survey, options=options, material=material, threads=threads)
+    task = Task(survey=survey, options=options, material=material, threads=threads_each(options))
     return LocalWorkers(options.workers, task)
 
 

@@ -16,7 +16,7 @@ from backlight.surveys.driver.conduct import run
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.opening import Opening
 from backlight.surveys.driver.reading import resolve
-from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.starting import begin, find_run, warn_of_threads
 from backlight.surveys.driver.words.sentences import count
 from backlight.surveys.driver.words.terminal import console
 from backlight.surveys.driver.workers import Task, measuring
@@ -116,11 +116,13 @@ def measure_part(survey: Survey, path: Path, part: int, num_parts: int) -> list[
     own = [shard for shard in states.missing() if shard % num_parts == part]
     if not own or directory.is_finished:
         return []
+    origin, threads = directory.provenance(), torch.get_num_threads()
+    warn_of_threads(origin.get("threads"), threads)
     task = Task(
         survey=survey,
         options=resolve(survey.options, path / CONFIG, {}),
-        material=directory.provenance(),
-        threads=torch.get_num_threads(),
+        material=origin,
+        threads=threads,
     )
     measure = measuring(task)
     for shard in own:
