@@ -4,6 +4,7 @@ A process that dies, in whatever way, costs the shard that it was at. States com
 pipes, so that one process alone, the one that asks, writes the run.
 """
 
+import logging
 import multiprocessing
 import signal
 from collections import Counter, deque
@@ -180,6 +181,7 @@ class _Worker:
 def _serve(connection: Connection, task: Task) -> None:
     """Measure the shards that are asked for until nobody asks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks is interrupted, and dismisses this one
+    logging.getLogger("backlight").setLevel(logging.ERROR)  # who asks has told the rest already
     try:
         measure = measuring(task)
         while True:
