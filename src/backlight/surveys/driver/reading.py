@@ -119,7 +119,7 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
 
 
 def same_numbers(config: BaseModel) -> dict[str, Any]:
-    """Keep the options that can change a number: not where results go, who works, or when it ends."""
+    """Keep the options that can change a number: not where results go, who works, when it ends."""
     ways = (ShownRunOptions, CheckOptions, WorkerOptions)
     no_number = {name for each in ways for name in each.model_fields}
     no_number |= getattr(config, "only_ends", frozenset())
