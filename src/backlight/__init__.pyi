@@ -11,6 +11,7 @@ from .models.loading import load_subject, subject_from_object, subject_from_tran
 from .models.modules import subject_from_module
 from .models.subject import Subject
 from .runs.results import Results
+from .surveys.comparison.call import compare
 from .surveys.features.call import sae
 from .surveys.flow.call import flow
 from .surveys.layers.call import layers
@@ -40,6 +41,7 @@ __all__ = [
     "apply_rule",
     "attention_backward",
     "check",
+    "compare",
     "dictionary_from_object",
     "doctor",
     "find_dictionaries",

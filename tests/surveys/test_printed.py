@@ -70,6 +70,9 @@ def found(asked, known):
         if key not in known:
             if name == "validate":
                 known[key] = backlight.validate(ask("layers"), units=20, passages=4, **others)
+            elif name == "compare":
+                runs = ask("layers"), ask("layers", num_samples=5)
+                known[key] = backlight.compare(*runs, **others)
             else:
                 known[key] = getattr(backlight, name)(**{**asked[name], **others})
         return known[key]

@@ -2,13 +2,12 @@
 
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.runs.directory import RunDirectory
@@ -85,7 +84,7 @@ def begin(
     Raises:
         RunDirectoryError: If the text, the model or any other material has changed since.
     """
-    threads = torch.get_num_threads()
+    threads = _num_threads()
     if found is not None:
         _refuse_other_material(found, material, threads)
         found.take_up()
@@ -98,6 +97,12 @@ def begin(
     origin = {"command": command, **provenance(), **material, "threads": threads, **more}
     settled = {**same_numbers(options), "save_outputs": True}
     return RunDirectory.create(path, settled, origin, overwrite=options.overwrite)
+
+
+def _num_threads() -> int | None:
+    """Return how many threads PyTorch computes with; None if it is not loaded."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else torch.get_num_threads()
 
 
 def _refuse_another(run: RunDirectory, command: str, numbers: Mapping[str, Any]) -> None:
@@ -138,7 +143,9 @@ def _new_directory(name: str) -> Path:
     raise AssertionError("numbers have no end")
 
 
-def _refuse_other_material(run: RunDirectory, material: Mapping[str, Any], threads: int) -> None:
+def _refuse_other_material(
+    run: RunDirectory, material: Mapping[str, Any], threads: int | None
+) -> None:
     before = run.provenance()
     for what, now in material.items():
         if before.get(what) != now:

@@ -12,7 +12,7 @@ from backlight.stats.aggregate import Mode, participation_ratio, top_share
 from backlight.stats.first_order import WARNING_COLUMNS, WARNING_UNITS
 from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
 from backlight.surveys.driver.dimensions import UNITS, findings_of
-from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.findings import Findings
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.driver.relative import reason_note

@@ -13,7 +13,7 @@ from backlight.stats.first_order import WARNING_UNITS, FirstOrderResult, Weighin
 from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import UNITS, findings_of
-from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.findings import Findings
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.driver.relative import reason_note
