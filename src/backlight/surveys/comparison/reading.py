@@ -1,20 +1,26 @@
 """The runs that are compared, read from their directories or taken as they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.runs.config import PROVENANCE
+from backlight.runs.directory import RunDirectory
+from backlight.runs.files import parse_arrays
 from backlight.runs.results import Results, load_results
 from backlight.surveys.comparison.measure.sides import Run
 from backlight.surveys.comparison.options import MAY_DIFFER, CompareConfig
+from backlight.surveys.driver.findings import groups_file
 from backlight.surveys.driver.presenting import SurveyPresentation
 
 _COMPARED = ("layers", "sae", "flow", "tokens")
 _TEXT = ("dataset", "text_column", "split", "min_characters", "num_samples", "max_length")
 _NUM_RUNS = 2
+_GROUPS = groups_file(0).partition("/")[0] + "/"
 
 
 def read(
@@ -81,6 +87,7 @@ class _Opened:
                 tables=results.tables,
                 statistics=results.statistics,
                 config=results.config,
+                groups=None if results.path is None else _groups_in(results.path),
             ),
             path=results.path,
             origin=origin,
@@ -120,6 +127,14 @@ def _labels(found: Sequence[Results | None]) -> Sequence[str]:
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     return [str(name) for name in names]
+
+
+def _groups_in(path: Path) -> Callable[[int], Mapping[str, NDArray[Any]]] | None:
+    """Say how to read a layer's sums over groups of passages, if there are any in a run."""
+    run = RunDirectory(path)
+    if not any(name.startswith(_GROUPS) for name in run.manifest()["files"]):
+        return None
+    return lambda layer: parse_arrays(run.read(groups_file(layer)), path / groups_file(layer))
 
 
 def _command_of(results: Results, origin: Mapping[str, Any]) -> str:

@@ -40,6 +40,11 @@ class Findings:
     archived: Sequence[str] | None = None
 
 
+def groups_file(layer: int) -> str:
+    """Name the file of a layer's sums over groups of passages, which comparisons read."""
+    return f"passage_groups/layer_{layer}.npz"
+
+
 def results_of(
     options: Any,
     findings: Findings,

@@ -12,7 +12,6 @@ from backlight.stats.contrast import (
     Contrast,
     Estimates,
     discovery_rates,
-    estimates_of,
     paired,
     unpaired,
 )
@@ -169,7 +168,7 @@ def _kept(side: Side, places: NDArray[np.int64]) -> Side:
 
 def _contrast(first: Side, second: Side, same_passages: bool) -> tuple[Contrast, str]:
     if same_passages and first.groups is not None and second.groups is not None:
-        return paired(first.groups, second.groups), PAIRED
+        return paired(first.groups(), second.groups()), PAIRED
     return unpaired(first.estimates, second.estimates), UNPAIRED
 
 
@@ -181,7 +180,6 @@ def _part(
     q: NDArray[np.float64],
 ) -> Part:
     key, first, second = row
-    one, other = _errors_in_use(first, errors), _errors_in_use(second, errors)
     return Part(
         key=key,
         first=first,
@@ -189,8 +187,8 @@ def _part(
         contrast=contrast,
         q=q,
         errors=errors,
-        agreement=rank_agreement(one.value, other.value),
-        overlap=_overlap(options, one, other),
+        agreement=rank_agreement(first.estimates.value, second.estimates.value),
+        overlap=_overlap(options, first.estimates, second.estimates),
     )
 
 
@@ -198,12 +196,6 @@ def _overlap(options: CompareConfig, first: Estimates, second: Estimates) -> Ove
     if len(first.value) <= options.top:
         return None
     return top_overlap(first, second, options.top, seed=options.seed)
-
-
-def _errors_in_use(side: Side, errors: str) -> Estimates:
-    if errors == PAIRED and side.groups is not None:
-        return estimates_of(side.groups)
-    return side.estimates
 
 
 def _left_out(

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
-from backlight.stats.contrast import Estimates, Groups
+from backlight.stats.contrast import Estimates, Groups, estimates_of
+from backlight.surveys.driver.words.aggregation import modes_of
 from backlight.tables import Table
 
 Key = tuple[str, str, int]
@@ -27,14 +28,14 @@ class Side:
         name: What each is called; empty if a number is enough.
         estimates: What the run says of them.
         unit: The unit of that.
-        groups: Sums over groups of passages, if the run keeps them.
+        groups: Reads sums over groups of passages, if the run keeps them.
     """
 
     index: NDArray[np.int64]
     name: NDArray[Any]
     estimates: Estimates
     unit: str
-    groups: Groups | None = None
+    groups: Callable[[], Groups] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class Run:
         tables: Its tables, by name.
         statistics: Its features' own numbers, if it has any.
         config: Its options.
+        groups: Reads a layer's sums over groups of passages; None if the run keeps none.
     """
 
     command: str
@@ -54,6 +56,7 @@ class Run:
     tables: Mapping[str, Table]
     statistics: Mapping[str, NDArray[Any]]
     config: Mapping[str, Any]
+    groups: Callable[[int], Mapping[str, NDArray[Any]]] | None = None
 
 
 def sides_of(run: Run, statistics: Sequence[str]) -> dict[Key, Side]:
@@ -83,7 +86,9 @@ def known_statistics(run: Run) -> tuple[str, ...]:
         return tuple(name for name in names if f"{name}_se" in names)
     names = [name for name, *_ in _TABLES[run.command] if name in run.tables]
     tables = [run.tables[name] for name in names]
-    return tuple(dict.fromkeys(name for table in tables for name in table if f"{name}_se" in table))
+    sure = [name for table in tables for name in table if f"{name}_se" in table]
+    grouped = [] if run.groups is None else modes_of(run.config)
+    return tuple(dict.fromkeys([*sure, *grouped]))
 
 
 def _refuse_unknown(run: Run, statistics: Sequence[str]) -> None:
@@ -96,19 +101,40 @@ def _refuse_unknown(run: Run, statistics: Sequence[str]) -> None:
             )
 
 
+def _groups(run: Run, statistic: str, layer: int) -> Callable[[], Groups] | None:
+    """Say how to read the sums of a statistic over groups of passages, if the run keeps them."""
+    read = run.groups
+    if read is None or statistic not in modes_of(run.config):
+        return None
+
+    def found() -> Groups:
+        sums = read(layer)
+        return Groups(
+            above=sums[statistic],
+            below=sums["num_tokens"][:, None],
+            is_square=statistic == "rms",
+        )
+
+    return found
+
+
 def _of_layers(run: Run, statistics: Sequence[str]) -> Iterator[tuple[Key, Side]]:
     table, layers = run.tables["dimensions"], run.tables["layers"]
     counts = dict(zip(layers["layer"].tolist(), layers["num_sequences"].tolist(), strict=True))
     for layer in counts:
         own = table.select(table["layer"] == layer)
         for name in statistics:
+            groups = _groups(run, name, int(layer))
             yield (
                 ("dimension", name, int(layer)),
                 Side(
                     index=own["dimension"].astype(np.int64),
                     name=_no_names(own.num_rows),
-                    estimates=_estimates(own[name], own[f"{name}_se"], counts[layer]),
+                    estimates=_estimates(own[name], own[f"{name}_se"], counts[layer])
+                    if groups is None or f"{name}_se" in own
+                    else estimates_of(groups()),
                     unit=table.units.get(name, ""),
+                    groups=groups,
                 ),
             )
 

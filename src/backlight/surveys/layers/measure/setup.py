@@ -65,6 +65,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         if paths is None
         else Completeness([site.name for site in sites], len(corpus.passages.tokens)),
         ways,
+        options.modes,
     )
     return LayersMeasurement(
         corpus=corpus,
