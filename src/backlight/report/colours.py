@@ -31,7 +31,7 @@ def of_sizes(values: NDArray[np.float64], *, decades: int) -> Normalize | None:
 
     Args:
         values: The values; others than those above zero do not count.
-        decades: How far below the largest value the scale reaches at most.
+        decades: How far below the largest value the scale reaches at most; at least one.
 
     Returns:
         From values to 0..1; None if none is above zero.
@@ -41,7 +41,9 @@ def of_sizes(values: NDArray[np.float64], *, decades: int) -> Normalize | None:
         return None
     high = float(positive.max())
     low = max(float(positive.min()), high * 10.0**-decades)
-    return LogNorm(low, high) if low < high else LogNorm(high / 2, high * 2)
+    # Over less than a decade there is no power of ten to be written beside the colours.
+    beyond = 10 ** max((1 - float(np.log10(high / low))) / 2, 0.0)
+    return LogNorm(low / beyond, high * beyond)
 
 
 def around_zero(values: NDArray[np.float64]) -> Normalize | None:

@@ -59,7 +59,7 @@ class FirstOrderResult:
 WARNING_COLUMNS = ("relative_size", "predicted_change", "warning_index", "likely_wrong")
 """The columns of a result in a table."""
 
-WARNING_UNITS: Mapping[str, str] = {"predicted_change": "nats", "warning_index": "1/nat"}
+WARNING_UNITS: Mapping[str, str] = {"predicted_change": "nats", "warning_index": "1/nats"}
 """Their units."""
 
 

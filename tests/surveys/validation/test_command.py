@@ -101,12 +101,12 @@ def test_true_changes_are_those_of_a_plain_hook(found, run):
         np.testing.assert_allclose(found.data["true"][row, 0], expected, rtol=0, atol=1e-10)
 
 
-def test_whole_sites_come_first_and_all_of_them(found):
+def test_whole_sites_take_turns_with_the_others_until_all_were_tested(found):
     units = rows(found.tables["units"], ablation="zero")
 
-    assert units["kind"][:3].tolist() == ["site"] * 3
-    assert sorted(units["layer"][:3].tolist()) == [0, 1, 2]
-    assert set(units["kind"][3:]) == {"dimension"}
+    assert units["kind"][:6].tolist() == ["site", "dimension"] * 3
+    assert sorted(units["layer"][:6:2].tolist()) == [0, 1, 2]
+    assert set(units["kind"][6:]) == {"dimension"}
     assert found.tables["sites"].num_rows == 9
 
 
@@ -204,7 +204,8 @@ def test_a_validation_goes_on_where_it_stopped_with_the_same_bytes(run, place, m
     with pytest.raises(KeyboardInterrupt):
         backlight.validate(run / "layers", **options, output_dir=place / "part")
     monkeypatch.setattr(survey.Tested, "put", measured)
-    part = backlight.validate(run / "layers", **options, output_dir=place / "part", resume=True)
+    more = {"budget": "20m", "output_dir": place / "part", "resume": True}
+    part = backlight.validate(run / "layers", **options, **more)  # more time, the same plan
 
     for name, array in whole.data.items():
         assert array.tobytes() == part.data[name].tobytes()

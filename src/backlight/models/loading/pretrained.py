@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -46,15 +48,38 @@ def read_configuration(source: Source) -> Any:
     """
     with telling(source.failed, unfetched=source.unfetched):
         config = AutoConfig.from_pretrained(source.path, **source.options)
-    own_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
-    mapping = AutoModelForCausalLM._model_mapping  # pyright: ignore[reportPrivateUsage]
-    if type(config) not in mapping and not own_code:
+    if _loader_of(config) is None:
         raise ModelError(
             f"{source.name} is a {quoted(config.model_type)[1:-1]} model, not a causal language "
             "model: backlight measures the next-token loss."
         )
     _check_architecture(config, source)
     return config
+
+
+def _loader_of(config: Any) -> Any:
+    """Choose what builds a model: of a vision-language model, its text decoder is measured.
+
+    Args:
+        config: Its configuration.
+
+    Returns:
+        A class of Transformers with ``from_pretrained``; None if it is no decoder of text.
+    """
+    own_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if own_code or _builds(AutoModelForCausalLM, config):
+        return AutoModelForCausalLM
+    reads_images = _builds(AutoModelForImageTextToText, config)
+    return AutoModelForImageTextToText if reads_images and not _is_translator(config) else None
+
+
+def _builds(kind: Any, config: Any) -> bool:
+    return type(config) in kind._model_mapping
+
+
+def _is_translator(config: Any) -> bool:
+    """Whether an encoder reads what a decoder writes about."""
+    return bool(getattr(config.get_text_config(), "is_encoder_decoder", False))
 
 
 def _check_architecture(config: Any, source: Source) -> None:
@@ -160,20 +185,21 @@ def read_model(
     inventory = _inventory(source, config) if source.folder is not None else None
     if inventory is not None and not (_is_quantized(config) or source.options["trust_remote_code"]):
         _check_before(source, config, inventory)
-    model, told = _from_files(source, dtype or _dtype_of(inventory, config), options)
+    build = partial(_from_files, source, _loader_of(config), options=options)
+    model, told = build(dtype or _dtype_of(inventory, config))
     if inventory is None:
         inventory = _inventory(source, config)
         if dtype is None and model.dtype != _dtype_of(inventory, config):
-            model, told = _from_files(source, _dtype_of(inventory, config), options)
+            model, told = build(_dtype_of(inventory, config))
     facts = check_loaded(model, told, inventory, source.name)
     return model, facts if source.commit is None else {**facts, "revision": source.commit}
 
 
 def _from_files(
-    source: Source, dtype: torch.dtype | str, options: Mapping[str, Any]
+    source: Source, loader: Any, dtype: torch.dtype | str, *, options: Mapping[str, Any]
 ) -> tuple[PreTrainedModel, Mapping[str, Any]]:
     with telling(source.failed, unfetched=source.unfetched):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = loader.from_pretrained(
             source.path,
             dtype=dtype,
             output_loading_info=True,
@@ -231,6 +257,6 @@ def _check_before(source: Source, config: Any, inventory: Inventory) -> None:
             f"{len(inventory.tensors)} weights. The two do not belong together."
         )
     with telling(source.failed), torch.device("meta"):
-        blank = AutoModelForCausalLM.from_config(copy.deepcopy(config))
+        blank = _loader_of(config).from_config(copy.deepcopy(config))
     check_size(blank, inventory, source.name)
     check_formats(blank, inventory, source.name)

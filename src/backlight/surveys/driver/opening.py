@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 def load(options: ModelOptions) -> Subject:
     """Load the model that some options name; ``city`` is the one that the package ships."""
     shipped = options.model_name == SHIPPED
-    return load_subject(
+    subject = load_subject(
         str(CITY_MODEL / "final") if shipped else options.model_name,
         device=options.device,
         dtype=options.dtype,
@@ -41,6 +41,7 @@ def load(options: ModelOptions) -> Subject:
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
     )
+    return replace(subject, name=SHIPPED) if shipped else subject
 
 
 def settle(options: _Options, subject: Subject | None) -> _Options:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from operator import index
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Annotated, Any, Literal, SupportsIndex
+from typing import Annotated, Any, ClassVar, Literal, SupportsIndex
 
 from cyclopts import Parameter
 from pydantic import (
@@ -252,7 +252,14 @@ class RunOptions(Options):
 
 
 class ShownRunOptions(RunOptions):
-    """Whether and where results are written, and how they are shown; no number depends on it."""
+    """Whether and where results are written, and how they are shown; no number depends on it.
+
+    Attributes:
+        only_ends: Names of a survey's own options that say no more than when it ends, so that a
+            run that was stopped goes on under others.
+    """
+
+    only_ends: ClassVar[frozenset[str]] = frozenset()
 
     figures: Wanted = Field(
         default="all",

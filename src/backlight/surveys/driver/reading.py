@@ -119,6 +119,7 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
 
 
 def same_numbers(config: BaseModel) -> dict[str, Any]:
-    """Keep the options that can change a number: not where results go, or which are drawn."""
+    """Keep the options that can change a number: not where results go, or when it ends."""
     no_number = {*ShownRunOptions.model_fields, *CheckOptions.model_fields}
+    no_number |= getattr(config, "only_ends", frozenset())
     return config.model_dump(mode="json", exclude=no_number)

@@ -46,7 +46,7 @@ def _changes(results: Results) -> Figure:
         title="What the gradient predicts, and what happens",
         subtitle=f"{about['model_name']}, units of backlight {about['validated']}",
         caption=[
-            "Each point is one unit; on the line, the prediction is exact. Both axes are linear "
+            "Each point is one change; on the line, the prediction is exact. Both axes are linear "
             "around zero and logarithmic beyond. Crosses: the warning index says that the "
             f"prediction is likely wrong. {shapes[0].upper()}{shapes[1:]}.",
         ],

@@ -43,5 +43,8 @@ def verdict(sign_low: float, spearman_low: float, num_units: int) -> str:
     return TRUSTED if sign_low >= _SURE_SIGNS and spearman_low >= _SURE_RANKS else CARE
 
 
-LEAST_UNITS = 5
+LEAST_UNITS = 8
 """Of fewer units no verdict is given."""
+
+CHANCE_AREA = 0.5
+"""The area under the curve of an index that knows nothing."""

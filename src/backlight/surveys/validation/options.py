@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -19,8 +20,8 @@ KINDS: Mapping[str, str] = {
 
 ABLATIONS: Mapping[str, str] = {
     "zero": "set to zero",
-    "mean": "set to its mean over the tokens",
-    "resample": "set to what it is in another passage",
+    "mean": "set to their mean over the tokens",
+    "resample": "set to what they are in another passage",
 }
 """What takes a unit's place, in words."""
 
@@ -36,6 +37,8 @@ class ValidateConfig(ShownRunOptions):
     predicts: half of them the largest, half drawn at random, in random order until the budget
     ends. Prints whether the numbers can be trusted, for which kind of unit and up to which size.
     """
+
+    only_ends: ClassVar[frozenset[str]] = frozenset({"budget"})
 
     run: Path | None = Field(
         default=None,

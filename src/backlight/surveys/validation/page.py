@@ -18,6 +18,7 @@ from backlight.report.page.views import (
     View,
 )
 from backlight.runs.results import Results
+from backlight.surveys.validation.names import SIZES, UNKNOWN_SIZE, size_names
 from backlight.surveys.validation.options import ABLATIONS, KINDS
 from backlight.tables import Table
 
@@ -41,7 +42,7 @@ def views(results: Results) -> Iterator[View]:
         words = "The time was over before the first unit. Use a longer --budget."
         yield Prose(title="No unit was tested", paragraphs=[Paragraph(text=words)])
         return
-    yield _changes(tables["units"])
+    yield _changes(tables["units"], results.metadata["likely_wrong_above"])
     yield _by_size(tables["by_size"])
     yield Rows(
         title="Agreement",
@@ -65,7 +66,7 @@ def views(results: Results) -> Iterator[View]:
     yield Rows(title="Every unit", table=tables["units"])
 
 
-def _changes(table: Table) -> Scatter:
+def _changes(table: Table, threshold: float) -> Scatter:
     kinds = list(dict.fromkeys(table["kind"].tolist()))
     ablations = list(dict.fromkeys(table["ablation"].tolist()))
     planes: dict[tuple[int, ...], Places] = {}
@@ -79,11 +80,12 @@ def _changes(table: Table) -> Scatter:
                 y_label=table.label("true"),
                 points=own,
             )
-    with np.errstate(divide="ignore"):
-        sizes = np.log10(table["relative_size"])
+    names = np.array([*size_names(), UNKNOWN_SIZE])
+    known = np.nan_to_num(table["relative_size"], nan=np.inf)
+    sizes = np.where(np.isnan(table["relative_size"]), -1, np.digitize(known, SIZES[1:-1]))
     return Scatter(
         title="What the gradient predicts, and what happens",
-        note="Each point is one unit; where both numbers are the same, the prediction is exact.",
+        note="Each point is one change; where both numbers are the same, the prediction is exact.",
         texts=[_told(table, row) for row in range(table.num_rows)],
         choices=[
             Choice(label="Units", options=[KINDS[kind] for kind in kinds]),
@@ -92,12 +94,19 @@ def _changes(table: Table) -> Scatter:
         planes=planes,
         colourings=[
             Colouring(
-                label="relative size (powers of ten)",
-                values=np.where(np.isfinite(sizes), sizes, np.nan).tolist(),
+                label="relative size",
+                values=names[sizes].tolist(),
             ),
             Colouring(
                 label="prediction",
                 values=["wrong" if each else "right" for each in table["wrong"]],
+            ),
+            Colouring(
+                label="warning index",
+                values=[
+                    "likely wrong" if each > threshold else "not flagged"
+                    for each in table["warning_index"]
+                ],
             ),
         ],
     )

@@ -79,6 +79,7 @@ def findings(options: ValidateConfig, measurement: ValidationMeasurement) -> Fin
             **_counted(sample),
             "unknown_sizes": sample.reason,
             "likely_wrong_above": LIKELY_WRONG_ABOVE,
+            "backward": plan.backward,
             **sample.subject.note,
         },
     )

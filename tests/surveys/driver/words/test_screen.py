@@ -42,14 +42,15 @@ def test_rows_are_left_out_of_all_tables_alike():
     lines = laid_out(["One."], [shown(50, "first"), shown(50, "second"), shown(2, "third")])
 
     assert len(lines) == 24
-    assert [lines.index(name) for name in ("first", "second", "third")] == [2, 12, 21]
+    headings = ("first   (8 of 50 rows)", "second   (7 of 50 rows)", "third")
+    assert [lines.index(name) for name in headings] == [2, 12, 21]
 
 
 def test_without_room_tables_go_from_the_last_and_sentences_stay():
     lines = laid_out(8 * [SENTENCE], [shown(3, "first"), shown(3, "second"), "A note."], ["p"])
 
-    assert "first" in lines
-    assert "second" not in lines
+    assert any(line.startswith("first") for line in lines)
+    assert not any(line.startswith("second") for line in lines)
     assert "A note." in lines
     assert len(lines) <= 24
 

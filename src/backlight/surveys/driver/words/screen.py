@@ -185,8 +185,15 @@ class _Part:
         return min(len(self.lines), 2) if self.is_table else len(self.lines)
 
     def first(self, num_lines: int) -> list[Text]:
-        """Take the first lines, behind a blank one."""
-        return [Text(), *self.lines[:num_lines]]
+        """Take the first lines, behind a blank one; of a table it is told how many are missing."""
+        kept = list(self.lines[:num_lines])
+        if self.is_table and num_lines < len(self.lines):
+            told = f"{_BETWEEN}({num_lines - 1} of {len(self.lines) - 1} rows)"
+            fits = (n for n, line in enumerate(kept) if line.cell_len + len(told) <= _width())
+            place = next(fits, None)
+            if place is not None:
+                kept[place] = Text.assemble(kept[place], told)
+        return [Text(), *kept]
 
 
 def _small(shown: Shown | str) -> _Part:

@@ -21,7 +21,7 @@ _KNOWN = {
     "decoder_norm": "norm of the decoder's row",
     "relative_size": "relative size",
     "predicted_change": "predicted change (nats)",
-    "warning_index": "warning index (1/nat)",
+    "warning_index": "warning index (1/nats)",
     "likely_wrong": "likely wrong (1)",
 }
 

@@ -118,9 +118,10 @@ def plan_of(
 ) -> list[Unit]:
     """List the units in the order in which they are tested.
 
-    Whole sites come first, all of them. The others follow in rounds: in each, of each kind and
-    layer one of the largest and one drawn at random, in random order; so whenever the time is over,
-    half of those that were tested are among the largest, and all layers have their share.
+    Whole sites, all of them, take turns with the others until there are no more. The others come in
+    rounds: in each, of each kind and layer one of the largest and one drawn at random, in random
+    order; so whenever the time is over, half of those that were tested are among the largest, and
+    all layers have their share.
 
     Args:
         opened: The run.
@@ -140,8 +141,9 @@ def plan_of(
         if kind != "site":
             strata += [_halves(*each, random) for each in _strata(opened, sample, field, kind)]
     rounds = _rounds(strata, random)
-    order = [whole[place] for place in random.permutation(len(whole))]
-    return list(islice(chain(order, rounds), most))
+    order = (whole[place] for place in random.permutation(len(whole)))
+    turns = chain.from_iterable(zip_longest(order, rounds))
+    return list(islice((unit for unit in turns if unit is not None), most))
 
 
 def _heads(sites: Sequence[Site]) -> dict[str, Sequence[Site]]:

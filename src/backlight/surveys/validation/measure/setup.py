@@ -5,6 +5,7 @@ from typing import Any
 
 from backlight.data.batches import Batch
 from backlight.errors import ConfigError
+from backlight.models.backward_rules.subjects import rule_of
 from backlight.objectives.objective import NextToken
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
@@ -53,6 +54,7 @@ def prepare(options: ValidateConfig, opening: Opening, *, target: Target) -> Val
         command=opened.command,
         kinds=kinds,
         seed=options.seed,
+        backward=rule_of(sample.subject),
     )
     state = Tested(len(units), len(options.ablations), len(sample.batch.passages))
     opening.clock.lap("preparation")

@@ -28,6 +28,7 @@ class Plan:
         command: What the run is a run of.
         kinds: The kinds of units.
         seed: Fixes the bootstrap.
+        backward: The rule by which gradients go back.
     """
 
     units: Sequence[Unit]
@@ -36,6 +37,7 @@ class Plan:
     command: str
     kinds: Sequence[str]
     seed: int
+    backward: str
 
 
 @final

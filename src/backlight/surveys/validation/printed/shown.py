@@ -47,7 +47,7 @@ def brief(options: ValidateConfig, results: Results) -> Iterator[Shown | str]:
         table=sizes.select(sizes["num_units"] > 0),
         columns=[
             Column("relative size", "relative_size"),
-            Column("units", "num_units"),
+            Column("changes", "num_units"),
             Column("wrong", cell=percent("wrong_share")),
             Column("signs agree", cell=_interval("sign_agreement")),
             Column("Pearson", cell=_interval("pearson")),

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.sentences import count, name, number, share
 from backlight.surveys.validation.names import (
     CARE,
+    CHANCE_AREA,
+    LEAST_UNITS,
     NOT_TRUSTED,
     TRUSTED,
     UNTOLD,
@@ -16,7 +20,7 @@ from backlight.tables import Table
 _TOLD = {
     TRUSTED: "trust the ranking",
     CARE: "read the ranking with care",
-    NOT_TRUSTED: "do not trust it (not trustworthy); the measured truth is in the table",
+    NOT_TRUSTED: "do not trust it (not trustworthy)",
     UNTOLD: "too few were tested to tell",
 }
 
@@ -33,7 +37,7 @@ def summary(results: Results) -> Sequence[str]:
     told = [_asked(results)]
     if results.tables["units"].num_rows:
         told.append(" ".join(verdicts(results)))
-        told += _warning(results.tables["warning"], results.metadata["likely_wrong_above"])
+        told.append(_warning(results.tables["warning"], results.metadata["likely_wrong_above"]))
     return told
 
 
@@ -44,15 +48,27 @@ def verdicts(results: Results) -> Iterator[str]:
         results: What was found.
 
     Yields:
-        A sentence for each kind.
+        A sentence for each kind; where ablations differ, each has its part of it.
     """
     table = results.tables["agreement"]
-    first = results.metadata["ablations"][0]
-    for row in range(table.num_rows):
-        if table["layers"][row] == "all" and table["ablation"][row] == first:
-            told = _TOLD[str(table["verdict"][row])]
-            kind = KINDS[str(table["kind"][row])]
-            yield f"{kind[0].upper()}{kind[1:]}: {told}{_numbers(table, row)}."
+    whole = table.select(table["layers"] == "all")
+    several = len(results.metadata["ablations"]) > 1
+    for kind in dict.fromkeys(whole["kind"].tolist()):
+        rows = np.flatnonzero(whole["kind"] == kind).tolist()
+        parts = [
+            f"{whole['ablation'][row]}: " * several
+            + told_of(kind, str(whole["verdict"][row]))
+            + _numbers(whole, row)
+            for row in rows
+        ]
+        words = KINDS[str(kind)]
+        yield f"{words[0].upper()}{words[1:]}: {'; '.join(parts)}."
+
+
+def told_of(kind: str, judged: str) -> str:
+    """Say in words what a verdict means for a kind of unit."""
+    truth = "; the measured truth is in the table" * (kind == "site" and judged == NOT_TRUSTED)
+    return f"{_TOLD[judged]}{truth}"
 
 
 def _numbers(table: Table, row: int) -> str:
@@ -69,22 +85,30 @@ def _numbers(table: Table, row: int) -> str:
 def _asked(results: Results) -> str:
     about = results.metadata
     ways = [ABLATIONS[each] for each in about["ablations"]]
-    counted = " (the loss counts completions alone)" * ("num_counted" in about)
+    counted = ", of which the loss counts completions alone" * ("num_counted" in about)
+    texts = "prompt" if about["validated"] == "tokens" else "passage"
+    rule = f" by the rule {about['backward']}" if about.get("backward", "true") != "true" else ""
     return (
         f"{count(int(about['num_tested']), 'unit')} of a run of `backlight {about['validated']}` "
         f"of {name(about['model_name'])} were {', or '.join(ways)} one by one in "
-        f"{count(int(about['num_passages']), 'passage')}{counted}, to hold what happens against "
-        "what the gradient predicts."
+        f"{count(int(about['num_passages']), texts)} ({count(int(about['num_tokens']), 'token')}"
+        f"{counted}), to hold what happens against what the gradient{rule} predicts there."
     )
 
 
-def _warning(table: Table, threshold: float) -> list[str]:
+def _warning(table: Table, threshold: float) -> str:
     (row,) = (row for row in range(table.num_rows) if table["kind"][row] == "all")
-    if table["area"][row] != table["area"][row]:
-        return []
-    return [
-        f"The warning index tells wrong from right (AUC {number(table['area'][row], 2)} "
-        f"[{number(table['area_low'][row], 2)}, {number(table['area_high'][row], 2)}]): above "
-        f"{threshold:g} are {share(table['flagged_wrong'][row])} of the wrong and "
+    wrong, right = int(table["num_wrong"][row]), int(table["num_right"][row])
+    if min(wrong, right) < LEAST_UNITS:
+        return (
+            f"Of these predictions {wrong} are wrong and {right} right: too few of one to test the "
+            "warning index."
+        )
+    tells = table["area_low"][row] > CHANCE_AREA
+    return (
+        f"The warning index {'tells' if tells else 'does not surely tell'} wrong from right here "
+        f"(AUC {number(table['area'][row], 2)} [{number(table['area_low'][row], 2)}, "
+        f"{number(table['area_high'][row], 2)}]): above {threshold:g} are "
+        f"{share(table['flagged_wrong'][row])} of the wrong and "
         f"{share(table['flagged_right'][row])} of the right predictions."
-    ]
+    )
