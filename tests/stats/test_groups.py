@@ -66,7 +66,7 @@ def test_sums_are_those_of_single_passages_without_pads():
             expected[group] += change(tokens).sum(axis=0)
         np.testing.assert_allclose(found[mode], expected, rtol=1e-6)
         assert found[mode].dtype == np.float32
-    assert found["num_tokens"].sum() == valid.sum()
+    assert found["below"].sum() == valid.sum()
 
 
 def test_parts_that_are_merged_or_restored_are_the_whole():
@@ -89,7 +89,7 @@ def test_of_few_passages_groups_say_what_single_passages_say(mode):
     moments.update(values.masked_fill(~valid[..., None], 0), valid=valid, passages=numbers)
 
     sums = summed((values, valid, numbers)).result(SITE)
-    found = estimates_of(Groups(above=sums[mode], below=sums["num_tokens"][:, None]))
+    found = estimates_of(Groups(above=sums[mode], below=sums["below"]))
 
     expected = moments.result()
     np.testing.assert_allclose(found.value, getattr(expected, mode), rtol=1e-4)

@@ -1,10 +1,11 @@
 """Sums over groups of passages: what a run keeps so that it can be compared with another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -96,7 +97,8 @@ class SiteGroups(Statistic):
         self._sites = {}
         for site in dict.fromkeys(key.partition("/")[0] for key in state):
             parts = under(site, state)
-            widths = [array.shape[-1] for array in parts.values() if array.ndim > 1]
+            modes = [array for name, array in parts.items() if name in self.modes]
+            widths = [array.shape[-1] for array in modes if array.ndim > 1]
             self._site(site, widths[0] if widths else 0).restore(parts)
 
     def result(self, site: str) -> dict[str, NDArray[np.float32]]:
@@ -106,8 +108,8 @@ class SiteGroups(Statistic):
             site: The site's name.
 
         Returns:
-            ``num_tokens``, ``[64]``, and by mode ``[64, width]``: the sums of the values, of their
-            sizes or of their squares.
+            ``below``, ``[64, 1]``: the numbers of tokens; and by mode ``[64, width]``: the sums of
+            the values, of their sizes or of their squares.
         """
         return {name: array.astype(np.float32) for name, array in self._sites[site].state().items()}
 
@@ -118,19 +120,52 @@ class SiteGroups(Statistic):
 
 
 @final
+class PassageSums(Sums):
+    """Sums over 64 groups of passages, in single precision, of what is summed elsewhere."""
+
+    def __init__(self, widths: Mapping[str, int]) -> None:
+        """Start with nothing seen.
+
+        Args:
+            widths: How many sums there are of each name.
+        """
+        zeros = {
+            name: np.zeros((NUM_GROUPS, width), dtype=np.float32) for name, width in widths.items()
+        }
+        super().__init__(zeros)
+
+    def update(
+        self, sums: Mapping[str, Shaped[Tensor, "sequences _"]], passages: Sequence[int]
+    ) -> None:
+        """Take in some whole sequences.
+
+        Args:
+            sums: By name, the sums of each sequence.
+            passages: Which passage of the corpus each sequence is.
+        """
+        groups = group_of(passages)
+        for name, values in sums.items():
+            np.add.at(self._sums[name], groups, values.detach().to("cpu", torch.float32).numpy())
+
+    def result(self) -> dict[str, NDArray[np.float32]]:
+        """Return the sums by name, ``[64, width]``."""
+        return dict(self._sums)
+
+
+@final
 class _Groups(Sums):
     def __init__(self, width: int, modes: Sequence[Mode]) -> None:
         self.width, self._modes = width, modes
         super().__init__(
             {
-                "num_tokens": np.zeros(NUM_GROUPS, dtype=np.int64),
+                "below": np.zeros((NUM_GROUPS, 1), dtype=np.int64),
                 **{mode: np.zeros((NUM_GROUPS, width)) for mode in modes},
             }
         )
 
     def update(self, values: Tensor, *, valid: Tensor, passages: Sequence[int]) -> None:
         groups = group_of(passages)
-        np.add.at(self._sums["num_tokens"], groups, valid.sum(dim=1).cpu().numpy())
+        np.add.at(self._sums["below"], groups, valid.sum(dim=1, keepdim=True).cpu().numpy())
         for mode in self._modes:
             np.add.at(self._sums[mode], groups, as_array(_raised(values, mode).sum(dim=1)))
 

@@ -111,7 +111,7 @@ def _groups(run: Run, statistic: str, layer: int) -> Callable[[], Groups] | None
         sums = read(layer)
         return Groups(
             above=sums[statistic],
-            below=sums["num_tokens"][:, None],
+            below=sums["below"],
             is_square=statistic == "rms",
         )
 
@@ -159,6 +159,7 @@ def _of_features(run: Run, statistics: Sequence[str]) -> Iterator[tuple[Key, Sid
                     name=_no_names(len(value)),
                     estimates=_estimates(value, found[f"layer_{layer}_{name}_se"], clusters),
                     unit=layers.units.get(name, ""),
+                    groups=_groups(run, name, int(layer)),
                 ),
             )
 
