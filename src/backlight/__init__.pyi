@@ -16,6 +16,7 @@ from .surveys.features.call import sae
 from .surveys.flow.call import flow
 from .surveys.layers.call import layers
 from .surveys.loading import load_results
+from .surveys.stability.call import stability
 from .surveys.tokens.call import tokens
 from .surveys.validation.call import validate
 from .tools.check.command import check
@@ -56,6 +57,7 @@ __all__ = [
     "sae",
     "split_layer_norm_gradient",
     "split_rms_norm_gradient",
+    "stability",
     "subject_from_module",
     "subject_from_object",
     "subject_from_transformers",

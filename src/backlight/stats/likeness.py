@@ -68,11 +68,11 @@ def top_overlap(first: Estimates, second: Estimates, count: int, *, seed: int = 
         The overlap.
     """
     count = min(count, len(first.value))
-    share = _shared(first.value, second.value, count)
+    share = shared_top(first.value, second.value, count)
     random = np.random.default_rng(seed)
     common = _common(first, second)
     drawn = [
-        _shared(_drawn(common, first, random), _drawn(common, second, random), count)
+        shared_top(_drawn(common, first, random), _drawn(common, second, random), count)
         for _ in range(_NUM_DRAWS)
     ]
     low, high = _wilson(share, count)
@@ -90,7 +90,8 @@ def _drawn(common: Vector, like: Estimates, random: np.random.Generator) -> Vect
     return common + np.nan_to_num(like.error) * random.standard_normal(len(common))
 
 
-def _shared(first: Vector, second: Vector, count: int) -> float:
+def shared_top(first: Vector, second: Vector, count: int) -> float:
+    """Compute which share of the largest units, by absolute value, is in both of two rankings."""
     tops = [_largest(each, count) for each in (first, second)]
     return len(np.intersect1d(*tops, assume_unique=True)) / count
 

@@ -47,7 +47,7 @@ def read(
         for place, own in zip(places, results, strict=True)
     ]
     first, second = (
-        _Opened.of(each, label)
+        opened(each, label)
         for each, label in zip(found, _labels(found), strict=True)
         if each is not None
     )
@@ -60,7 +60,7 @@ def read(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
+class Opened:
     """A run with what it says of itself.
 
     Attributes:
@@ -75,25 +75,6 @@ class _Opened:
     origin: Mapping[str, Any]
     tokens: str | None
 
-    @classmethod
-    def of(cls, results: Results, label: str) -> "_Opened":
-        origin = results.config.get(PROVENANCE)
-        origin = origin if isinstance(origin, Mapping) else {}
-        corpus = origin.get("corpus", results.metadata.get("corpus"))
-        return cls(
-            run=Run(
-                command=_command_of(results, origin),
-                label=label,
-                tables=results.tables,
-                statistics=results.statistics,
-                config=results.config,
-                groups=None if results.path is None else _groups_in(results.path),
-            ),
-            path=results.path,
-            origin=origin,
-            tokens=corpus.get("tokens_sha256") if isinstance(corpus, Mapping) else None,
-        )
-
     def identity(self) -> dict[str, Any]:
         """Say which run it is, so that another one in the same place is noticed."""
         config = self.run.config
@@ -105,6 +86,37 @@ class _Opened:
             "dataset": str(config["dataset"]) if "dataset" in config else None,
             "tokens_sha256": self.tokens,
         }
+
+
+def opened(results: Results, label: str) -> Opened:
+    """Take a run for what it says of itself.
+
+    Args:
+        results: The run.
+        label: What it is called.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunDirectoryError: If it is no run of a survey that can be compared.
+    """
+    origin = results.config.get(PROVENANCE)
+    origin = origin if isinstance(origin, Mapping) else {}
+    corpus = origin.get("corpus", results.metadata.get("corpus"))
+    return Opened(
+        run=Run(
+            command=_command_of(results, origin),
+            label=label,
+            tables=results.tables,
+            statistics=results.statistics,
+            config=results.config,
+            groups=None if results.path is None else _groups_in(results.path),
+        ),
+        path=results.path,
+        origin=origin,
+        tokens=corpus.get("tokens_sha256") if isinstance(corpus, Mapping) else None,
+    )
 
 
 def _places(options: CompareConfig, results: Sequence[Results | None]) -> Sequence[Path | None]:
@@ -151,7 +163,7 @@ def _command_of(results: Results, origin: Mapping[str, Any]) -> str:
     return str(command)
 
 
-def _refuse_others(first: _Opened, second: _Opened, allowed: Sequence[str]) -> None:
+def _refuse_others(first: Opened, second: Opened, allowed: Sequence[str]) -> None:
     """Refuse runs of different commands, or that measured different things."""
     one, other = first.run, second.run
     if one.command != other.command:
@@ -174,7 +186,7 @@ def _refuse_others(first: _Opened, second: _Opened, allowed: Sequence[str]) -> N
             )
 
 
-def _are_cut_differently(first: _Opened, second: _Opened) -> bool:
+def _are_cut_differently(first: Opened, second: Opened) -> bool:
     """Whether two models read the same text as other tokens."""
     one, other = first.run.config, second.run.config
     return (

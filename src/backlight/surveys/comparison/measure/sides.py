@@ -91,6 +91,11 @@ def known_statistics(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*sure, *grouped]))
 
 
+def grouped_statistics(run: Run) -> tuple[str, ...]:
+    """List the statistics of which a run keeps sums over groups of passages."""
+    return tuple(modes_of(run.config)) if run.groups is not None else ()
+
+
 def _refuse_unknown(run: Run, statistics: Sequence[str]) -> None:
     known = known_statistics(run)
     for name in statistics:
@@ -109,6 +114,11 @@ def _groups(run: Run, statistic: str, layer: int) -> Callable[[], Groups] | None
 
     def found() -> Groups:
         sums = read(layer)
+        if not {statistic, "below"} <= set(sums):
+            raise RunDirectoryError(
+                f"{quoted(run.label)}: the sums over groups of passages of layer {layer} lack "
+                f"those of {statistic}. Measure again."
+            )
         return Groups(
             above=sums[statistic],
             below=sums["below"],
