@@ -109,11 +109,11 @@ def paired(first: Groups, second: Groups) -> Contrast:
         Their contrast; groups that nothing is in do not count.
     """
     shares, others = _influences(first), _influences(second)
-    own, other = estimates_of(first), estimates_of(second)
+    own, other = _estimates(first, shares), _estimates(second, others)
     clusters = np.minimum(own.clusters, other.clusters)
     error = _error(shares - others, clusters)
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = _error(shares / own.value - others / other.value, clusters)
+        relative = _error(shares * (1 / own.value) - others * (1 / other.value), clusters)
     return _contrast(own, other, error, relative, np.where(clusters > 1, clusters - 1, np.nan))
 
 
@@ -126,11 +126,7 @@ def estimates_of(groups: Groups) -> Estimates:
     Returns:
         The ratios, or their roots, with groups as clusters.
     """
-    shape = np.broadcast_shapes(groups.above.shape, groups.below.shape)
-    clusters = np.broadcast_to((groups.below != 0).sum(axis=0).astype(np.float64), shape[1:])
-    return Estimates(
-        value=_value(groups), error=_error(_influences(groups), clusters), clusters=clusters
-    )
+    return _estimates(groups, _influences(groups))
 
 
 def discovery_rates(p: Vector) -> Vector:
@@ -175,6 +171,13 @@ def _contrast(
     )
 
 
+def _estimates(groups: Groups, influences: NDArray[np.float64]) -> Estimates:
+    clusters = np.broadcast_to(
+        (groups.below != 0).sum(axis=0).astype(np.float64), influences.shape[1:]
+    )
+    return Estimates(value=_value(groups), error=_error(influences, clusters), clusters=clusters)
+
+
 def _value(groups: Groups) -> Vector:
     below = groups.below.sum(axis=0, dtype=np.float64)
     ratio = groups.above.sum(axis=0, dtype=np.float64) / np.where(below != 0, below, np.nan)
@@ -186,7 +189,8 @@ def _influences(groups: Groups) -> NDArray[np.float64]:
     below = groups.below.sum(axis=0, dtype=np.float64)
     below = np.where(below != 0, below, np.nan)
     ratio = groups.above.sum(axis=0, dtype=np.float64) / below
-    moved = (groups.above - ratio * groups.below) / below
+    moved = groups.above - ratio * groups.below
+    moved *= 1 / below
     if not groups.is_square:
         return moved
     root = np.sqrt(ratio)
@@ -195,4 +199,4 @@ def _influences(groups: Groups) -> NDArray[np.float64]:
 
 def _error(influences: NDArray[np.float64], clusters: Vector) -> Vector:
     correction = clusters / np.where(clusters > 1, clusters - 1, np.nan)
-    return np.sqrt(correction * np.square(influences).sum(axis=0))
+    return np.sqrt(correction * np.einsum("gu,gu->u", influences, influences))
