@@ -148,4 +148,4 @@ def test_discovery_rates_ignore_order_and_what_was_not_tested(p, random):
 
     np.testing.assert_allclose(found[:-1], discovery_rates(p)[order])
     assert np.isnan(found[-1])
-    assert (found[:-1] >= p[order]).all()
+    assert (found[:-1] >= p[order] * (1 - 1e-12)).all()  # but for rounding
