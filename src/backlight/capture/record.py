@@ -13,7 +13,7 @@ from backlight.capture.finite import is_finite, not_finite
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
 from backlight.errors import SilentSiteError, UnsupportedSiteError
-from backlight.models.backward import explaining, without_gradient
+from backlight.models.backward import explaining, rooted, without_gradient
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
@@ -63,13 +63,11 @@ class _Seen:
             self.norms[site.name] = _norms(site, tensor, self.batch)
         if site.name in self.only_measured:
             return tensor
-        if not tensor.requires_grad:
-            # The clone may be written to in place by the block; the leaf below it may not.
-            tensor = tensor.detach().requires_grad_().clone()
-        elif site.tap.written:
+        if tensor.requires_grad and site.tap.written:
             # Many tensors are views (of a linear map's output), and writing into a view leads the
             # way back around the point where it passed.
             tensor = tensor.clone()
+        tensor = rooted(tensor)
         if self.going_back:
             return tensor  # a checkpointed block is run again, and must find what it found before
         if site.name in self.asked:

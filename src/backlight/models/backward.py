@@ -1,9 +1,10 @@
-"""Backward passes that fail, and gradients that cannot be taken, explained in a sentence."""
+"""Where backward passes begin and end, and why one failed, explained in a sentence."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from backlight.errors import ModelError
 
@@ -33,6 +34,25 @@ def explaining(name: str) -> Generator[None, None, None]:
             ) from error
         reason = str(error).strip().splitlines()[0][:200]
         raise ModelError(f"The backward pass through {name} failed: {reason}") from error
+
+
+def rooted(tensor: Tensor) -> Tensor:
+    """Let a graph begin at a tensor to which none leads.
+
+    Args:
+        tensor: What passes somewhere.
+
+    Returns:
+        The tensor itself if a graph leads to it; else its copy, which may be written to in place,
+        unlike the leaf below it.
+    """
+    return tensor if tensor.requires_grad else tensor.detach().requires_grad_().clone()
+
+
+def random_start(output: Tensor) -> Tensor:
+    """Draw a gradient of all that comes out of a model, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
 
 
 def without_gradient(name: str) -> str:

@@ -135,10 +135,10 @@ def readable_norms(subject: Subject, family: Family) -> tuple[NormPlace, ...]:
 
 
 def unnamed_norms(subject: Subject, family: Family) -> list[str]:
-    """List the norms in the blocks that the table does not name.
+    """List the norms in the blocks, outside their MLPs, that the table does not name.
 
     An entry without the norms of queries and keys, say, adds up like the right one. Here the class
-    of a module is believed if it calls itself a norm.
+    of a module is believed if it calls itself a norm. What an MLP has inside is its own matter.
 
     Args:
         subject: The model.
@@ -147,12 +147,14 @@ def unnamed_norms(subject: Subject, family: Family) -> list[str]:
     Returns:
         Their paths.
     """
-    named = {site.tap.module for name, site in subject.sites.items() if kind_of(name) in _OUTPUTS}
+    kinds = _OUTPUTS | {"mlp.out"}
+    named = {site.tap.module for name, site in subject.sites.items() if kind_of(name) in kinds}
     return [
         path
         for path, module in subject.model.named_modules()
         if path.startswith(f"{family.blocks}.")
         and "norm" in type(module).__name__.lower()
+        and next(module.children(), None) is None
         and not any(path == name or path.startswith(f"{name}.") for name in named)
     ]
 

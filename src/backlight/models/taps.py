@@ -20,6 +20,8 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from backlight.errors import UnsupportedSiteError
+from backlight.models.backward import rooted
+from backlight.models.inputs import given_to, with_given
 from backlight.models.lending import borrowed
 from backlight.models.outputs import member_of, with_member
 from backlight.models.sites import Site, refuse_problems
@@ -138,16 +140,15 @@ def _output_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
 def _begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Let a graph begin where a module is entered, if none leads there."""
     del module
-    tensor = args[0] if args else kwargs.get("hidden_states")
-    if not isinstance(tensor, Tensor) or tensor.requires_grad or not torch.is_grad_enabled():
+    tensor = given_to(args, kwargs)
+    if not isinstance(tensor, Tensor) or not torch.is_grad_enabled():
         return None
-    tensor = tensor.detach().requires_grad_().clone()
-    return ((tensor, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": tensor})
+    return with_given(args, kwargs, rooted(tensor))
 
 
 def _input_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        tensor = args[0] if args else kwargs.get("hidden_states")
+        tensor = given_to(args, kwargs)
         if not isinstance(tensor, Tensor):
             raise UnsupportedSiteError(
                 f"{sites[0].name} cannot be tapped: {type(module).__name__} is not called with a "
@@ -159,9 +160,7 @@ def _input_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
                 # arrives there, and what other readers of the tensor send back does not.
                 tensor = tensor.view_as(tensor)
             tensor = visit(site, tensor)
-        return (
-            ((tensor, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": tensor})
-        )
+        return with_given(args, kwargs, tensor)
 
     return hook
 

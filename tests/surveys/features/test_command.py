@@ -365,7 +365,7 @@ def test_features_that_are_encoded_carry_the_warning_index(asked):
         assert found.shape == (NUM_FEATURES,)
         np.testing.assert_array_equal(table[name][own], found[table["feature"][own]])
     assert (table["relative_size"] > 0).any()
-    assert (table.units["predicted_change"], table.units["warning_index"]) == ("nats", "1/nat")
+    assert (table.units["predicted_change"], table.units["warning_index"]) == ("nats", "1/nats")
     assert "no_warning_index" not in results.metadata
 
 

@@ -142,21 +142,25 @@ def _cut(max_length: int, number: int) -> int:
 def _some(passages: Passages, lengths: Sequence[int]) -> Passages:
     """Cut the first passages, over again if there are too few, to the given lengths."""
     members = [number % len(passages.tokens) for number in range(len(lengths))]
-    if passages.counted is None:
-        pairs = zip(members, lengths, strict=True)
-        return Passages(tokens=[passages.tokens[member][:length] for member, length in pairs])
-    windows: list[slice] = []
-    for member, length in zip(members, lengths, strict=True):
-        # Of the window, all but the first token are predicted, and the middle one counts.
-        first = int(np.flatnonzero(passages.counted[member][1:])[0]) + 1
-        begin = max(0, first - length // 2)
-        windows.append(slice(begin, begin + length))
+    own = [
+        (member, _window(passages, member, length))
+        for member, length in zip(members, lengths, strict=True)
+    ]
+    counted = passages.counted
     return Passages(
-        tokens=[passages.tokens[member][own] for member, own in zip(members, windows, strict=True)],
-        counted=[
-            passages.counted[member][own] for member, own in zip(members, windows, strict=True)
-        ],
+        tokens=[passages.tokens[member][window] for member, window in own],
+        counted=None if counted is None else [counted[member][window] for member, window in own],
     )
+
+
+def _window(passages: Passages, member: int, length: int) -> slice:
+    """Choose the beginning of a passage; where some tokens count, what is around the first."""
+    if passages.counted is None:
+        return slice(length)
+    # Of the window, all but the first token are predicted, and the middle one counts.
+    first = int(np.flatnonzero(passages.counted[member][1:])[0]) + 1
+    begin = max(0, first - length // 2)
+    return slice(begin, begin + length)
 
 
 def _chosen(sites: Sequence[Site], num_layers: int) -> list[Site]:

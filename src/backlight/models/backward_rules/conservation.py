@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from backlight.models.backward import rooted
 from backlight.models.backward_rules.rule import unproven
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
@@ -33,8 +34,7 @@ def prove_conservation(subject: Subject, tokens: Tensor) -> None:
     biased: list[tuple[int | None, Tensor, GradientEdge]] = []
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
-        if not tensor.requires_grad:
-            tensor = tensor.detach().requires_grad_().clone()
+        tensor = rooted(tensor)
         values[site.name], edges[site.name] = tensor.detach().clone(), get_gradient_edge(tensor)
         return tensor
 

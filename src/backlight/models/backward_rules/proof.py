@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
-from backlight.models.backward import explaining
+from backlight.models.backward import explaining, random_start, rooted
 from backlight.models.backward_rules.conservation import prove_conservation
 from backlight.models.backward_rules.graph import norms_left, steps_left
 from backlight.models.backward_rules.nonlinear import prove_nonlinearities
@@ -100,8 +100,7 @@ def _run(subject: Subject, tokens: Tensor) -> _Pass:
     }
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
-        if not tensor.requires_grad:
-            tensor = tensor.detach().requires_grad_().clone()
+        tensor = rooted(tensor)
         values[site.name] = tensor.detach().clone()  # some blocks write into what passed
         edges[site.name] = get_gradient_edge(tensor)
         return tensor
@@ -141,7 +140,7 @@ def _prove_norm(norm: NormPlace, seen: _Pass, subject: Subject, rule: Rule) -> N
     if not is_close(norm.apply(x).to(out.dtype), out):
         what = f"{norm.out.name} is not what the norm's formula gives"
         raise unproven(subject.name, rule, what)
-    gradient = _random_like(seen.values[norm.out.name])
+    gradient = random_start(seen.values[norm.out.name])
     expected = _through_fixed_scale(norm, x, _rows(norm.out, gradient, seen)).to(x.dtype)
     found = _back(seen, norm.out.name, norm.entry.name, gradient)
     if found is None or not is_close(_rows(norm.entry, found, seen), expected):
@@ -170,7 +169,7 @@ def _prove_attention(layer: int, seen: _Pass, subject: Subject, rule: Rule) -> N
     call = seen.calls[layer]
     if call.query.requires_grad or call.key.requires_grad:
         raise unproven(subject.name, rule, f"the pattern in layer {layer} is not held fixed")
-    pattern, gradient = pattern_of(call), _random_like(seen.values[out.name])
+    pattern, gradient = pattern_of(call), random_start(seen.values[out.name])
     groups = call.query.shape[1] // call.value.shape[1]
     v = call.value.detach().cpu().double().repeat_interleave(groups, dim=1)
     z = (pattern @ v).transpose(1, 2).flatten(2)
@@ -203,9 +202,3 @@ def _prove_nothing_left(seen: _Pass, subject: Subject, rule: Rule) -> None:
             "the rule knows"
         )
         raise unproven(subject.name, rule, what)
-
-
-def _random_like(tensor: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    numbers = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-    return numbers.to(tensor)

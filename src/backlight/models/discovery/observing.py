@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from backlight.models.inputs import given_to, with_given
 from backlight.models.lending import borrowed
 from backlight.models.outputs import member_of, with_member
 from backlight.models.sites import Site, Tap
@@ -136,14 +137,11 @@ class _Seen:
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             del module
-            tensor = args[0] if args else kwargs.get("hidden_states")
+            tensor = given_to(args, kwargs)
             self._note(self.given, tap, tensor)
             if instead is None or not isinstance(tensor, Tensor):
                 return None
-            laid = self._replaced(tensor, instead)
-            return (
-                ((laid, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": laid})
-            )
+            return with_given(args, kwargs, self._replaced(tensor, instead))
 
         return hook
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from backlight.models.backward import explaining
+from backlight.models.backward import explaining, random_start, rooted
 from backlight.models.discovery.norms import holds
 from backlight.models.discovery.sums import adds_up, fit_channels
 from backlight.models.discovery.wiring import Addition, Discovery, Layer, Term
@@ -132,10 +132,9 @@ def _pass(subject: Subject, tokens: Tensor, taps: Sequence[Tap]) -> _Passed:
     shape = tokens.shape
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
-        if not tensor.requires_grad:
-            tensor = tensor.detach().requires_grad_().clone()
-        elif site.tap.written:
+        if tensor.requires_grad and site.tap.written:
             tensor = tensor.clone()
+        tensor = rooted(tensor)
         if site.tap in edges:
             twice.add(site.tap)
         edges[site.tap] = get_gradient_edge(tensor)
@@ -146,12 +145,12 @@ def _pass(subject: Subject, tokens: Tensor, taps: Sequence[Tap]) -> _Passed:
     sites = {tap: Site(name=tap.module, tap=tap, width=None) for tap in taps}
     with tapping(subject, sites.values(), visit), torch.enable_grad():
         output = subject.forward(tokens)
-        generator = torch.Generator().manual_seed(0)
-        start = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
         with explaining(subject.name):
             ends = list(edges.values())
             if ends:
-                found[:] = torch.autograd.grad(output, ends, start, allow_unused=True)
+                found[:] = torch.autograd.grad(
+                    output, ends, random_start(output), allow_unused=True
+                )
     gradients = {
         tap: per_token(sites[tap], gradient, shape)
         for tap, gradient in zip(edges, found, strict=True)

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from backlight.models.backward import explaining
+from backlight.models.backward import explaining, random_start, rooted
 from backlight.models.discovery.observing import observe
 from backlight.models.discovery.wiring import Discovery
 from backlight.models.proof import is_close
@@ -31,8 +31,8 @@ class _Edges:
 
     def visit(self, site: Site, tensor: Tensor) -> Tensor:
         """Take note of a tensor; where no graph leads to it, one begins."""
-        if not tensor.requires_grad and tensor.is_floating_point():
-            tensor = tensor.detach().requires_grad_().clone()
+        if tensor.is_floating_point():
+            tensor = rooted(tensor)
         self.found[site.name] = get_gradient_edge(tensor)
         return tensor
 
@@ -58,15 +58,13 @@ def read_elsewhere(subject: Subject, found: Discovery, tokens: Int[Tensor, "_ _"
     edges = _Edges()
     with tapping(subject, (*begin, *whole, *part), edges.visit), torch.enable_grad():
         output = subject.forward(tokens)
-        generator = torch.Generator().manual_seed(0)
-        start = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
         names = [site.name for site in (*whole, *part) if site.name in edges.found]
         with explaining(subject.name):
             ends = [edges.found[name] for name in names]
             gradients = dict(
                 zip(
                     names,
-                    torch.autograd.grad(output, ends, start, allow_unused=True),
+                    torch.autograd.grad(output, ends, random_start(output), allow_unused=True),
                     strict=True,
                 )
             )

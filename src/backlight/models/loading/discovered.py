@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from backlight.models.discovery.canonical import with_canonical_sites
 from backlight.models.discovery.finding import discover
-from backlight.models.discovery.inner import with_inner_sites
+from backlight.models.discovery.inner.sites import with_inner_sites
 from backlight.models.discovery.proving import Proven
 from backlight.models.discovery.remembering import key_of
 from backlight.models.discovery.wiring import HeadForm

@@ -1,6 +1,10 @@
 """What validations call things: sizes of changes, and verdicts."""
 
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 SIZES = (0.0, 0.01, 0.03, 0.1, 0.3, float("inf"))
 """The edges of the sizes of changes, relative to the residual stream."""
@@ -13,6 +17,23 @@ def size_names() -> list[str]:
     inner = SIZES[1:-1]
     between = [f"{low:g} - {high:g}" for low, high in pairwise(inner)]
     return [f"< {inner[0]:g}", *between, f"> {inner[-1]:g}"]
+
+
+def named_sizes(sizes: NDArray[np.float64]) -> NDArray[Any]:
+    """Name each of some sizes.
+
+    Args:
+        sizes: Of changes, relative to the residual stream; NaN where that is not known.
+
+    Returns:
+        One of ``size_names``, or ``UNKNOWN_SIZE``, for each.
+
+    Examples:
+        >>> named_sizes(np.array([0.02, np.nan, 0.5])).tolist()
+        ['0.01 - 0.03', 'not known', '> 0.3']
+    """
+    places = np.digitize(sizes, SIZES[1:-1])  # NaN is behind the last
+    return np.where(np.isnan(sizes), UNKNOWN_SIZE, np.array(size_names())[places])
 
 
 TRUSTED, CARE, NOT_TRUSTED, UNTOLD = "trust", "with care", "not trustworthy", "too few to tell"

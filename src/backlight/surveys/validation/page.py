@@ -18,7 +18,7 @@ from backlight.report.page.views import (
     View,
 )
 from backlight.runs.results import Results
-from backlight.surveys.validation.names import SIZES, UNKNOWN_SIZE, size_names
+from backlight.surveys.validation.names import named_sizes
 from backlight.surveys.validation.options import ABLATIONS, KINDS
 from backlight.tables import Table
 
@@ -80,9 +80,6 @@ def _changes(table: Table, threshold: float) -> Scatter:
                 y_label=table.label("true"),
                 points=own,
             )
-    names = np.array([*size_names(), UNKNOWN_SIZE])
-    known = np.nan_to_num(table["relative_size"], nan=np.inf)
-    sizes = np.where(np.isnan(table["relative_size"]), -1, np.digitize(known, SIZES[1:-1]))
     return Scatter(
         title="What the gradient predicts, and what happens",
         note="Each point is one change; where both numbers are the same, the prediction is exact.",
@@ -95,7 +92,7 @@ def _changes(table: Table, threshold: float) -> Scatter:
         colourings=[
             Colouring(
                 label="relative size",
-                values=names[sizes].tolist(),
+                values=named_sizes(table["relative_size"]).tolist(),
             ),
             Colouring(
                 label="prediction",

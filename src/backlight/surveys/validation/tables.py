@@ -21,8 +21,8 @@ from backlight.surveys.validation.measure import ValidationMeasurement
 from backlight.surveys.validation.measure.sample import Sample
 from backlight.surveys.validation.measure.survey import Plan, Tested
 from backlight.surveys.validation.names import (
-    SIZES,
     UNKNOWN_SIZE,
+    named_sizes,
     size_names,
     verdict,
 )
@@ -186,11 +186,10 @@ def size_table(plan: Plan, state: Tested, units: Table) -> Table:
         true=np.concatenate([each.true for each in stacked]),
         weights=plan.sample.weights,
     )
-    place = np.digitize(units["relative_size"], SIZES[1:-1])
-    known = ~np.isnan(units["relative_size"])
+    sizes = named_sizes(units["relative_size"])
     rows: list[dict[str, Any]] = []
-    for number, name in enumerate([*size_names(), UNKNOWN_SIZE]):
-        inside = ~known if name == UNKNOWN_SIZE else known & (place == number)
+    for name in (*size_names(), UNKNOWN_SIZE):
+        inside = sizes == name
         if name == UNKNOWN_SIZE and not inside.any():
             continue
         found = agreement(effects.of(inside), seed=plan.seed)

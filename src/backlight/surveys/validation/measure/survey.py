@@ -88,14 +88,16 @@ class Tested:
             ablations: What takes its place.
         """
         row, mask = self.num_done, unit.mask(sample)
-        for place, ablation in enumerate(ablations):
+        for ablation in dict.fromkeys((*ablations, "zero")):
             delta = unit.change(sample, ablation)
-            self.predicted[row, place] = sample.predicted(unit.site, delta)
-            self.true[row, place] = sample.true(unit.site, delta)
-            self.sizes[row, place] = sample.relative_size(unit.site, delta, mask)
-        zero = unit.change(sample, "zero")
-        self.zero_predicted[row] = sample.predicted(unit.site, zero)
-        self.zero_sizes[row] = sample.relative_size(unit.site, zero, mask)
+            predicted = sample.predicted(unit.site, delta)
+            size = sample.relative_size(unit.site, delta, mask)
+            if ablation == "zero":
+                self.zero_predicted[row], self.zero_sizes[row] = predicted, size
+            if ablation in ablations:
+                place = ablations.index(ablation)
+                self.predicted[row, place], self.sizes[row, place] = predicted, size
+                self.true[row, place] = sample.true(unit.site, delta)
         self.num_done += 1
 
     def effects(self, ablation: int, weights: NDArray[np.float64]) -> Effects:

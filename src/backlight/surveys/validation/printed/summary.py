@@ -17,7 +17,7 @@ from backlight.surveys.validation.names import (
 from backlight.surveys.validation.options import ABLATIONS, KINDS
 from backlight.tables import Table
 
-_TOLD = {
+_WORDS = {
     TRUSTED: "trust the ranking",
     CARE: "read the ranking with care",
     NOT_TRUSTED: "do not trust it (not trustworthy)",
@@ -57,7 +57,7 @@ def verdicts(results: Results) -> Iterator[str]:
         rows = np.flatnonzero(whole["kind"] == kind).tolist()
         parts = [
             f"{whole['ablation'][row]}: " * several
-            + told_of(kind, str(whole["verdict"][row]))
+            + _told(kind, str(whole["verdict"][row]))
             + _numbers(whole, row)
             for row in rows
         ]
@@ -65,10 +65,9 @@ def verdicts(results: Results) -> Iterator[str]:
         yield f"{words[0].upper()}{words[1:]}: {'; '.join(parts)}."
 
 
-def told_of(kind: str, judged: str) -> str:
-    """Say in words what a verdict means for a kind of unit."""
+def _told(kind: str, judged: str) -> str:
     truth = "; the measured truth is in the table" * (kind == "site" and judged == NOT_TRUSTED)
-    return f"{_TOLD[judged]}{truth}"
+    return f"{_WORDS[judged]}{truth}"
 
 
 def _numbers(table: Table, row: int) -> str:

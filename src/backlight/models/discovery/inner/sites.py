@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from backlight.models.discovery.experts import with_parts
-from backlight.models.discovery.heads import Heads, find_heads
+from backlight.models.discovery.inner.experts import with_parts
+from backlight.models.discovery.inner.heads import Heads, find_heads
+from backlight.models.discovery.inner.routing import Routing, find_routing
 from backlight.models.discovery.proving import Proven
 from backlight.models.discovery.reads import with_whole_entries
-from backlight.models.discovery.routing import Routing, find_routing
 from backlight.models.discovery.wiring import Discovery
 from backlight.models.sites import Side, Site, Tap, kind_of, layer_of
 from backlight.models.subject import Subject

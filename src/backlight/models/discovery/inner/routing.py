@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.functional import linear
 
-from backlight.models.backward import explaining
+from backlight.models.backward import explaining, random_start, rooted
 from backlight.models.discovery.observing import Observation, observe
 from backlight.models.discovery.wiring import Discovery, Layer, Term
+from backlight.models.inputs import given_to, with_given
 from backlight.models.lending import borrowed
 from backlight.models.outputs import Member, members, with_member
 from backlight.models.proof import is_close
@@ -107,7 +108,7 @@ class _Passed:
         output: object,
     ) -> None:
         """Note what a module gives that is a linear map of what it is given."""
-        x = args[0] if args else kwargs.get("hidden_states")
+        x = given_to(args, kwargs)
         if not isinstance(x, Tensor) or not self._has_row_for_each(x):
             return
         x = x.detach().double().reshape(self.num_tokens, -1).cpu()
@@ -244,10 +245,11 @@ class _Edges:
     ) -> tuple[Any, Any]:
         """Give a module what it is given as an alias with a place of its own in the graph."""
         del module
-        x = args[0] if args else kwargs["hidden_states"]
-        x = x.view_as(x) if x.requires_grad else x.detach().requires_grad_().clone()
+        given = given_to(args, kwargs)
+        assert isinstance(given, Tensor), "it was a tensor when the map was found"
+        x = given.view_as(given) if given.requires_grad else rooted(given)
         self.given[path] = get_gradient_edge(x)
-        return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
+        return with_given(args, kwargs, x)
 
     def leave(
         self, path: str, member: Member, module: nn.Module, args: tuple[Any, ...], output: Any
@@ -274,11 +276,9 @@ def _proven(
             stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(after).remove)
         output = subject.forward(tokens)
-        generator = torch.Generator().manual_seed(0)
-        start = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
         ends = [e[path] for path in scores for e in (edges.given, edges.logits, edges.returned)]
         with explaining(subject.name):
-            gradients = torch.autograd.grad(output, ends, start, allow_unused=True)
+            gradients = torch.autograd.grad(output, ends, random_start(output), allow_unused=True)
     by_path = {path: gradients[3 * place : 3 * place + 3] for place, path in enumerate(scores)}
     known: dict[str, Routing | str] = {}
     for block, pairs in candidates.items():

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from backlight.models.discovery.inner.routing import Routing
 from backlight.models.discovery.observing import Observation
-from backlight.models.discovery.routing import Routing
 from backlight.models.discovery.sums import adds_up
 from backlight.models.discovery.wiring import Discovery, Layer, Term
 from backlight.models.proof import is_close

@@ -1,0 +1,1 @@
+"""What is inside of attention and of experts: heads, routers, and the parts of a sum of experts."""
