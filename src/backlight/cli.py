@@ -43,6 +43,13 @@ _labs = App(
     default_parameter=app.default_parameter,
 )
 
+_plans = App(
+    name="plan",
+    help="Make the directory of a run that `backlight worker` measures in parts, on any machines, "
+    "and `backlight merge` finishes.",
+    default_parameter=app.default_parameter,
+)
+
 
 def _add(
     to: App,
@@ -113,6 +120,10 @@ def _survey(survey: Survey) -> Callable[[Any], Any]:
     return lambda options: _module(way, options, heavy=survey.needs_model).run(survey, options)
 
 
+def _plan(survey: Survey) -> Callable[[Any], Any]:
+    return lambda options: _module("parts", options).plan_and_tell(survey, options)
+
+
 def _lab(lab: Lab) -> Callable[[Any], Any]:
     return lambda options: _module("experiments", options).run_lab(lab, options)
 
@@ -127,6 +138,10 @@ for _each in SURVEYS.values():
     _add(app, _each.name, _each.options, _survey(_each), _each.positional)
 for _tool in TOOLS.values():
     _add(app, _tool.name, _tool.options, _tool.run, _tool.positional)
+app.command(_plans)
+for _each in SURVEYS.values():
+    if "workers" in _each.options.model_fields:
+        _add(_plans, _each.name, _each.options, _plan(_each))
 app.command(_labs)
 for _experiment in LABS.values():
     _add(_labs, _experiment.name, _experiment.options, _lab(_experiment))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from backlight.surveys.driver.opening import Corpus
+from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.steps import State, Step
 
 MASKS = "right-padded; pads count nowhere; every other token counts, the last of each too"
@@ -32,6 +33,8 @@ class Measurement(Generic[_State, _Plan]):
         masks: Which tokens count, in words.
         material: Where the numbers come from besides the model and the text; all of it must be the
             same when a run is resumed.
+        sharding: How any shard of the corpus is measured; None if it is measured as one, by
+            ``steps``.
     """
 
     corpus: Corpus
@@ -46,3 +49,4 @@ class Measurement(Generic[_State, _Plan]):
     found: Callable[[], str] | None = None
     masks: str = MASKS
     material: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    sharding: Sharding[Any] | None = None
