@@ -4,6 +4,7 @@ from backlight.tools import (
     check,
     demo,
     doctor,
+    export,
     merge,
     open,
     report,
@@ -15,6 +16,18 @@ from backlight.tools import (
 
 TOOLS = {
     each.TOOL.name: each.TOOL
-    for each in (sites, check, train_sae, train_world, doctor, open, report, worker, merge, demo)
+    for each in (
+        sites,
+        check,
+        train_sae,
+        train_world,
+        doctor,
+        open,
+        report,
+        export,
+        worker,
+        merge,
+        demo,
+    )
 }
 """The tools, by the names of their commands."""

@@ -92,7 +92,8 @@ def test_results_are_named_as_the_seed_named_them(survey, options, place, no_fig
 
 
 def layer_files(names, layers, noun="gradient", quantity="gradients"):
-    return {
+    groups = {f"passage_groups/layer_{layer}.npz" for layer in layers}
+    return groups | {
         f"layer_{layer}_{name}_{end}"
         for layer in layers
         for name in names

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,23 @@ from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
-from backlight.runs.results import Presentation, Results, load_results
+from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.measurement import Findings, Measurement
+from backlight.surveys.driver.findings import Findings, results_of
+from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
 from backlight.surveys.driver.options import CheckOptions, WorkerOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
-from backlight.surveys.driver.reading import resolve, same_numbers
+from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.shardwise import Shardwise, work_of
 from backlight.surveys.driver.starting import begin, find_run, threads_each
-from backlight.surveys.driver.words.checks import CHECKS, check_lines
+from backlight.surveys.driver.telling import print_survey
+from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
-from backlight.surveys.driver.words.screen import (
-    print_results,
-    refuse_contradiction,
-    refuse_table,
-    where_it_went,
-)
+from backlight.surveys.driver.words.screen import refuse_contradiction, refuse_table
 from backlight.surveys.driver.workers import LocalWorkers, Task
 from backlight.surveys.driver.writing import write
 from backlight.tables import Table
@@ -72,21 +68,11 @@ def run(survey: Survey, options: Any) -> None:
         survey: Which.
         options: Its options.
     """
-    printed = survey.door("printed")
     if survey.lists is not None and getattr(options, survey.lists):
-        print_shown(printed.listed(options))
+        print_shown(survey.door("printed").listed(options))
         return
     refuse_contradiction(options)
-    results = conduct(survey, options)
-    checks = check_lines(results.metadata)
-    print_results(
-        options,
-        results,
-        summary=SurveyPresentation(survey).summary(results),
-        brief=chain(printed.brief(options, results), checks),
-        tables=chain(printed.tables(options, results), checks),
-        places=where_it_went(results, survey.name, survey.picture),
-    )
+    print_survey(survey, options, conduct(survey, options))
 
 
 def conduct(
@@ -200,34 +186,6 @@ def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> T
 
 def _is_to_check(options: Any) -> bool:
     return isinstance(options, CheckOptions) and options.check
-
-
-def results_of(
-    options: Any,
-    findings: Findings,
-    directory: RunDirectory | None,
-    presentation: Presentation,
-) -> Results:
-    """Return findings as the results that a caller gets.
-
-    Args:
-        options: The options of the run.
-        findings: What was found.
-        directory: Where it is written, None for nowhere.
-        presentation: How they are shown.
-
-    Returns:
-        The results.
-    """
-    return Results(
-        path=None if directory is None else directory.path,
-        data=findings.data,
-        statistics=findings.statistics,
-        metadata=findings.metadata,
-        tables={table.name: table for table in findings.tables},
-        config=same_numbers(options) if directory is None else directory.config(),
-        presentation=presentation,
-    )
 
 
 def _read_back(options: Any, run: RunDirectory) -> Results:

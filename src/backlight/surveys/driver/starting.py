@@ -2,13 +2,12 @@
 
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.runs.directory import RunDirectory
@@ -85,7 +84,7 @@ def begin(
     Raises:
         RunDirectoryError: If the text, the model or any other material has changed since.
     """
-    threads = threads_each(options)
+    threads = threads_each(options) if "torch" in sys.modules else None
     if found is not None:
         _refuse_other_material(found, material, threads)
         found.take_up()
@@ -109,11 +108,12 @@ def threads_each(options: Any) -> int:
     Returns:
         At least one.
     """
+    torch: Any = sys.modules["torch"]
     num_workers = options.workers if isinstance(options, WorkerOptions) else 1
     return max(1, torch.get_num_threads() // num_workers)
 
 
-def warn_of_threads(began: Any, now: int) -> None:
+def warn_of_threads(began: Any, now: int | None) -> None:
     """Warn if a run goes on with another number of threads than it began with."""
     if began != now:
         _logger.warning(
@@ -161,7 +161,9 @@ def _new_directory(name: str) -> Path:
     raise AssertionError("numbers have no end")
 
 
-def _refuse_other_material(run: RunDirectory, material: Mapping[str, Any], threads: int) -> None:
+def _refuse_other_material(
+    run: RunDirectory, material: Mapping[str, Any], threads: int | None
+) -> None:
     before = run.provenance()
     for what, now in material.items():
         if before.get(what) != now:

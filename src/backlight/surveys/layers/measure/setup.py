@@ -12,6 +12,7 @@ from backlight.models.backward_rules.subjects import rule_of
 from backlight.models.sites import Site, format_layers, layer_of
 from backlight.models.streams import Way
 from backlight.models.subject import Subject
+from backlight.stats.aggregate import Mode
 from backlight.stats.completeness import Completeness
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
@@ -63,7 +64,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         _tell_passes(numbers, corpus.subject.num_layers, options.num_probes)
     paths = plan_paths(options.path, corpus, sites, layers=options.layers, flag="--layers")
     ways, reason = warned_ways(corpus.subject, sites, shown=_shown(options))
-    fresh = partial(_nothing, paths, sites, corpus, ways)
+    fresh = partial(_nothing, paths, sites, corpus, ways, options.modes)
     state = fresh()
     recorder = recorder_of(
         corpus.subject,
@@ -109,12 +110,17 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
 
 
 def _nothing(
-    paths: Paths | None, sites: Sequence[Site], corpus: Corpus, ways: Mapping[str, Way]
+    paths: Paths | None,
+    sites: Sequence[Site],
+    corpus: Corpus,
+    ways: Mapping[str, Way],
+    modes: Sequence[Mode],
 ) -> Profile:
     """Make a profile that has seen nothing."""
     if paths is None:
-        return Profile(None, ways)
-    return Profile(Completeness([site.name for site in sites], len(corpus.passages.tokens)), ways)
+        return Profile(None, ways, modes)
+    completeness = Completeness([site.name for site in sites], len(corpus.passages.tokens))
+    return Profile(completeness, ways, modes)
 
 
 def _refuse_rule(subject: Subject) -> None:
