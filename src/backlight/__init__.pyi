@@ -11,10 +11,12 @@ from .models.loading import load_subject, subject_from_object, subject_from_tran
 from .models.modules import subject_from_module
 from .models.subject import Subject
 from .runs.results import Results
+from .surveys.comparison.call import compare
 from .surveys.features.call import sae
 from .surveys.flow.call import flow
 from .surveys.layers.call import layers
 from .surveys.loading import load_results
+from .surveys.stability.call import stability
 from .surveys.tokens.call import tokens
 from .surveys.validation.call import validate
 from .tools.check.command import check
@@ -40,6 +42,7 @@ __all__ = [
     "apply_rule",
     "attention_backward",
     "check",
+    "compare",
     "dictionary_from_object",
     "doctor",
     "find_dictionaries",
@@ -54,6 +57,7 @@ __all__ = [
     "sae",
     "split_layer_norm_gradient",
     "split_rms_norm_gradient",
+    "stability",
     "subject_from_module",
     "subject_from_object",
     "subject_from_transformers",

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, ValidationError, create_model
@@ -43,6 +43,13 @@ _labs = App(
     default_parameter=app.default_parameter,
 )
 
+_plans = App(
+    name="plan",
+    help="Make the directory of a run that `backlight worker` measures in parts, on any machines, "
+    "and `backlight merge` finishes.",
+    default_parameter=app.default_parameter,
+)
+
 
 def _add(
     to: App,
@@ -58,7 +65,8 @@ def _add(
         name: What it is called.
         kind: Its options; their docstring is its help.
         carry_out: Takes the options, and may return an exit status.
-        positional: The option that may stand without its name; None for a file of options.
+        positional: The option that may stand without its name; None for a file of options. Of a
+            tuple all words are taken that are no flags.
     """
     flags = kind if positional is None else _without(kind, positional)
     nothing = flags.model_construct()
@@ -66,17 +74,19 @@ def _add(
     def command(first: Any = None, *, options: Any = nothing) -> Any:
         given = {each: getattr(options, each) for each in options.model_fields_set}
         if positional is None or _is_file_of_options(kind, first):
-            return carry_out(resolve(kind, first, given))
+            file = first[0] if isinstance(first, list) else first
+            return carry_out(resolve(kind, file, given))
         return carry_out(merge(kind, {}, given if first is None else {**given, positional: first}))
 
     if positional is None:
         first, annotation, default, told = "config", Path | None, None, _CONFIG
     else:
         field = kind.model_fields[positional]
-        first, annotation, told = positional, Any, field.description
+        first, told = positional, field.description
+        annotation = list[str] | None if get_origin(field.annotation) is tuple else Any
         default = inspect.Parameter.empty if field.is_required() else None
     own = {
-        first: Annotated[annotation, Parameter(help=told)],
+        first: Annotated[annotation, Parameter(help=told, negative="")],
         "options": Annotated[flags, Parameter(name="*")],
     }
     parameters = [
@@ -99,28 +109,39 @@ def _without(kind: type[BaseModel], positional: str) -> type[BaseModel]:
 def _is_file_of_options(kind: type[BaseModel], first: Any) -> bool:
     """Whether the first word of a survey is no run, but the config.yaml of an earlier survey."""
     is_survey = any(kind is survey.options for survey in SURVEYS.values())
+    if isinstance(first, list) and len(first) == 1:
+        (first,) = first
     return is_survey and isinstance(first, str) and Path(first).suffix in (".yaml", ".yml")
 
 
 # What carries commands out is loaded when it is called, so that words can be read without torch.
 def _survey(survey: Survey) -> Callable[[Any], Any]:
-    return lambda options: _module("conduct", options).run(survey, options)
+    way = "conduct" if survey.needs_model else "finished"
+    return lambda options: _module(way, options, heavy=survey.needs_model).run(survey, options)
+
+
+def _plan(survey: Survey) -> Callable[[Any], Any]:
+    return lambda options: _module("parts", options).plan_and_tell(survey, options)
 
 
 def _lab(lab: Lab) -> Callable[[Any], Any]:
     return lambda options: _module("experiments", options).run_lab(lab, options)
 
 
-def _module(name: str, options: Any) -> ModuleType:
+def _module(name: str, options: Any, *, heavy: bool = True) -> ModuleType:
     if options.quiet:
         logging.getLogger("backlight").setLevel(logging.WARNING)
-    return loaded(f"backlight.surveys.driver.{name}")
+    return loaded(f"backlight.surveys.driver.{name}", heavy=heavy)
 
 
 for _each in SURVEYS.values():
     _add(app, _each.name, _each.options, _survey(_each), _each.positional)
 for _tool in TOOLS.values():
     _add(app, _tool.name, _tool.options, _tool.run, _tool.positional)
+app.command(_plans)
+for _each in SURVEYS.values():
+    if "workers" in _each.options.model_fields:
+        _add(_plans, _each.name, _each.options, _plan(_each))
 app.command(_labs)
 for _experiment in LABS.values():
     _add(_labs, _experiment.name, _experiment.options, _lab(_experiment))

@@ -18,6 +18,7 @@ BacklightError
 +-- RunError                 a failure of the run: exit status 1, what was done so far is kept
     +-- NonFiniteError       NaN or infinity in the loss or in a gradient
     +-- StorageError         the disk is full, or the directory cannot be written
+    +-- WorkerError          workers that die again and again
     +-- FamilyProofError     a table of architectures that does not hold for this model
     +-- SilentSiteError      a site through which no gradient came back
 """
@@ -192,6 +193,10 @@ class NonFiniteError(RunError):
 
 class StorageError(RunError):
     """The disk is full, or a file cannot be written."""
+
+
+class WorkerError(RunError):
+    """Processes that measured for a run died again and again."""
 
 
 class FamilyProofError(RunError):

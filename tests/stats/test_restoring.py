@@ -7,6 +7,7 @@ import torch
 from backlight.errors import StateError
 from backlight.stats.bank import Bank
 from backlight.stats.bootstrap import PoissonBootstrap
+from backlight.stats.groups import SiteGroups
 from backlight.stats.histogram import LogHistogram
 from backlight.stats.moments import Moments
 from backlight.stats.ratio import Ratios
@@ -32,6 +33,12 @@ def bank():
     return made
 
 
+def groups():
+    made = SiteGroups(["mean", "rms"])
+    made.update("layers.0.mlp.out", VALUES, valid=VALID, passages=[0, 1, 2])
+    return made
+
+
 def sums(make, *parts):
     def filled():
         statistic = make()
@@ -47,6 +54,7 @@ KINDS = {
     "top": (seen(lambda: TopTokens(5, k=2)), lambda: TopTokens(5, k=2)),
     "largest": (seen(lambda: LargestTokens(5, k=2)), lambda: LargestTokens(5, k=2)),
     "second moment": (seen(lambda: SecondMoment(5)), lambda: SecondMoment(5)),
+    "groups": (groups, lambda: SiteGroups(["mean", "rms"])),
     "bank": (bank, lambda: Bank(num_top=2)),
     "ratios": (sums(lambda: Ratios(5), VALUES[:, 0], VALUES[:, 1].abs()), lambda: Ratios(5)),
     "means": (

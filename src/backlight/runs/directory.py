@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from backlight.runs.files import (
 from backlight.runs.ledger import MANIFEST, Ledger, is_blank
 from backlight.runs.lock import Lock, lock
 from backlight.runs.places import below, fault_of, refuse_place
+from backlight.runs.shelves import Folder
+from backlight.runs.states import FOLDER
 from backlight.tables import Table
 
 _CHECKPOINT = "checkpoint.npz"
@@ -263,9 +266,35 @@ class RunDirectory:
 
     def save_checkpoint(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Keep the state of an unfinished run; the one before is replaced only when it is whole."""
-        config = self.path / CONFIG
-        owner = digest_of(read_file(config)) if config.is_file() else ""  # writing says it is gone
+        there = (self.path / CONFIG).is_file()
+        owner = self.owner() if there else ""  # writing says it is gone
         self.write_bytes(_CHECKPOINT, npz_bytes(pack(state, owner)))
+
+    def owner(self) -> str:
+        """Compute the SHA-256 of ``config.yaml``, which tells the states of this run apart."""
+        return digest_of(read_file(self.path / CONFIG))
+
+    def lists(self, name: str) -> bool:
+        """Find out whether the run wrote a file, or is to write it."""
+        return name in self._ledger.names()
+
+    def shelf(self, names: Iterable[str]) -> Folder:
+        """Make room for the states of shards, which go away when the run is finished.
+
+        Args:
+            names: Every name that a state can have; all are listed before the first is written, so
+                that workers, who do not hold the run, may write them.
+
+        Returns:
+            Where states are put.
+
+        Raises:
+            StorageError: If there is no room.
+        """
+        names = frozenset(names)
+        if not names <= self._ledger.names():
+            self._ledger.begin(names | self._ledger.names())
+        return Folder(self.path, names)
 
     def load_checkpoint(self) -> dict[str, NDArray[Any]] | None:
         """Read the state of an unfinished run; None if there is none yet.
@@ -279,7 +308,7 @@ class RunDirectory:
         path = self.path / _CHECKPOINT
         if not os.path.lexists(path):
             return None
-        owner = digest_of(read_file(self.path / CONFIG))
+        owner = self.owner()
         try:
             return unpack(read_file(path), owner, path)
         except (RunDirectoryError, ValueError) as error:
@@ -299,7 +328,8 @@ class RunDirectory:
             summary: What else the manifest should say.
         """
         before = self.manifest()["sha256"] if self.is_finished else {}
-        names = self._ledger.names() - {_CHECKPOINT, MANIFEST}
+        passing = {_CHECKPOINT, *(name for name in self._ledger.names() if _is_state(name))}
+        names = self._ledger.names() - {*passing, MANIFEST}
         written = {**before, **self._digests}
         digests = {
             name: written[name] if name in written else digest_of(read_file(self.path / name))
@@ -307,8 +337,10 @@ class RunDirectory:
             if (self.path / name).is_file()
         }
         self.write_json(MANIFEST, {**summary, "files": list(digests), "sha256": digests})
-        if _CHECKPOINT in self._ledger.names():
-            below(self.path, _CHECKPOINT).unlink(missing_ok=True)
+        for name in sorted(passing & self._ledger.names()):
+            below(self.path, name).unlink(missing_ok=True)
+        with suppress(OSError):  # it may not be there, or hold files of somebody else
+            (self.path / FOLDER).rmdir()
         self._ledger.close()
         self._lock = None
 
@@ -323,3 +355,7 @@ class RunDirectory:
         self._ledger.begin(self._ledger.names())  # what is deleted from now on is an unfinished run
         for name in (MANIFEST, *sorted(self._ledger.names() - {MANIFEST, CONFIG})):
             below(self.path, name).unlink(missing_ok=True)
+
+
+def _is_state(name: str) -> bool:
+    return name.startswith(f"{FOLDER}/")

@@ -1,5 +1,6 @@
 """Means of features that are zero at most tokens, from where they are not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -9,7 +10,9 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backlight.stats.aggregate import Mode
 from backlight.stats.base import Sums, as_array, wide
+from backlight.stats.groups import PassageSums
 from backlight.stats.ratio import RatioResult, Ratios
 from backlight.stats.top import TopResult, TopTokens
 
@@ -56,7 +59,14 @@ class SparseResult:
 class SparseMoments(Sums):
     """Sums over the entries of each feature, with sequences as clusters."""
 
-    def __init__(self, num_features: int, *, active_only: bool, num_top: int) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        active_only: bool,
+        num_top: int,
+        grouped: Sequence[Mode] = (),
+    ) -> None:
         """Start with nothing seen.
 
         Args:
@@ -64,7 +74,15 @@ class SparseMoments(Sums):
             active_only: Average over the tokens at which a feature fires, instead of over all
                 (where it counts as zero).
             num_top: How many tokens to keep of each feature.
+            grouped: Of what sums over groups of passages are kept.
         """
+        widths = dict.fromkeys(grouped, num_features)
+        self.groups = (
+            PassageSums({"below": num_features if active_only else 1, **widths})
+            if grouped
+            else None
+        )
+        kept = {} if self.groups is None else {"groups": self.groups}
         self._active_only = active_only
         self._mean, self._mean_abs = (
             Ratios(num_features, shared_below=not active_only) for _ in range(2)
@@ -72,7 +90,7 @@ class SparseMoments(Sums):
         self._top = TopTokens(num_features, k=num_top)
         super().__init__(
             {"square": np.zeros(num_features)},
-            {"mean": self._mean, "mean_abs": self._mean_abs, "top": self._top},
+            {"mean": self._mean, "mean_abs": self._mean_abs, "top": self._top, **kept},
         )
 
     def update(self, entries: Entries) -> None:
@@ -81,8 +99,15 @@ class SparseMoments(Sums):
         lengths = entries.lengths[:, None]
         if self._active_only:
             lengths = self._by_sequence(entries, torch.ones_like(entries.features))
-        self._mean.update(self._by_sequence(entries, values), lengths)
-        self._mean_abs.update(self._by_sequence(entries, sizes), lengths)
+        by_mode = {
+            "mean": self._by_sequence(entries, values),
+            "mean_abs": self._by_sequence(entries, sizes),
+        }
+        self._mean.update(by_mode["mean"], lengths)
+        self._mean_abs.update(by_mode["mean_abs"], lengths)
+        if self.groups is not None:
+            kept = {name: sums for name, sums in by_mode.items() if name in self.groups.state()}
+            self.groups.update({"below": lengths, **kept}, entries.passages.tolist())
         self._sums["square"] += as_array(self._by_sequence(entries, values.square()).sum(dim=0))
         self._top.take(
             entries.features.cpu().numpy(),

@@ -9,9 +9,11 @@ import numpy as np
 from backlight.errors import RunDirectoryError, quoted
 from backlight.report.page.document import document
 from backlight.runs.config import PROVENANCE
+from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results
 from backlight.runs.results import load_results as read_results
 from backlight.surveys import SURVEYS
+from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.presenting import LabPresentation, SurveyPresentation
 
 
@@ -27,6 +29,26 @@ def presentation_of(command: str) -> SurveyPresentation | LabPresentation | None
     if command in SURVEYS:
         return SurveyPresentation(SURVEYS[command])
     return LabPresentation(command) if command.startswith("lab ") else None
+
+
+def survey_of(directory: RunDirectory) -> Survey:
+    """Find of which survey a run is.
+
+    Args:
+        directory: The run.
+
+    Returns:
+        The survey.
+
+    Raises:
+        RunDirectoryError: If it is no run of a survey.
+    """
+    command = directory.provenance().get("command")
+    if command not in SURVEYS:
+        raise RunDirectoryError(
+            f"{quoted(directory.path)} holds no run of a survey, but of {quoted(command)}."
+        )
+    return SURVEYS[str(command)]
 
 
 def load_results(path: str | Path) -> Results:

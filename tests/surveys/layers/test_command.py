@@ -92,7 +92,8 @@ def test_results_are_named_as_the_seed_named_them(survey, options, place, no_fig
 
 
 def layer_files(names, layers, noun="gradient", quantity="gradients"):
-    return {
+    groups = {f"passage_groups/layer_{layer}.npz" for layer in layers}
+    return groups | {
         f"layer_{layer}_{name}_{end}"
         for layer in layers
         for name in names
@@ -259,7 +260,8 @@ def test_the_config_holds_all_options_and_where_numbers_came_from(finished_run):
     kept = yaml.safe_load((finished_run / "config.yaml").read_text(encoding="utf-8"))
 
     origin = kept.pop("provenance")
-    of_the_call = {"output_dir", "overwrite", "resume", "figures", "table", "quiet", "check"}
+    of_the_call = {"output_dir", "overwrite", "resume", "figures", "table", "quiet"}
+    of_the_call |= {"check", "workers"}
     assert set(kept) == set(LayersConfig.model_fields) - of_the_call
     assert (kept["save_outputs"], kept["layers"], kept["batch_size"]) == (True, "0,2", 3)
     assert origin["command"] == "layers"

@@ -161,6 +161,7 @@ def test_a_run_writes_exactly_these_files(quantity, names, survey, place, no_pix
     assert len(words.splitlines()) <= 24
     files = {"config.yaml", "index.html", "manifest.json", "metadata.json", "depth_profile.png"}
     files |= {"consolidated_results.npz", *(f"tables/{name}.csv" for name in names)}
+    files |= {f"passage_groups/layer_{layer}.npz" for layer in (0, 1)}
     files |= {f"token_{quantity}_histograms.png"} if "histograms" in names else set()
     files |= {
         f"layer_{layer}_mean_{end}"

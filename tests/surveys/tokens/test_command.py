@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from backlight.errors import (
     UnsupportedSiteError,
 )
 from backlight.models.loading import load_subject
-from backlight.surveys.driver import opening
+from backlight.runs.shards import cut
+from backlight.surveys.driver import opening, sharding
 from backlight.surveys.tokens import figures
 from backlight.surveys.tokens.measure import setup
 from backlight.surveys.tokens.measure.prompts import draw_prompts
@@ -421,6 +423,20 @@ def test_a_survey_that_was_stopped_goes_on_to_the_same_bytes(config, place, num_
 
     assert numbers(place / "out") == numbers(place / "whole")
     assert "checkpoint.npz" not in contents(place / "out")
+
+
+def test_shards_of_prompts_give_the_same_bytes_also_if_it_was_stopped(config, place, monkeypatch):
+    words = ["tokens", config(sites="resid.post,attn.q"), "--output_dir"]
+    assert cli.main([*words, "whole"]) == 0
+    monkeypatch.setattr(sharding, "cut", partial(cut, least=1))  # each batch is a shard
+    with stopping(setup, "survey_tokens", 1):
+        assert cli.main([*words, "out"]) == 130
+
+    assert cli.main([*words, "out", "--resume"]) == 0
+
+    shards = yaml.safe_load((place / "out" / "config.yaml").read_text())["provenance"]["shards"]
+    assert shards["num_shards"] >= 2
+    assert numbers(place / "out") == numbers(place / "whole")
 
 
 def test_to_resume_a_finished_run_shows_it_and_changes_nothing(config, place, monkeypatch, capsys):

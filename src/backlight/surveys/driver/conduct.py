@@ -3,33 +3,32 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from backlight.errors import RunDirectoryError, quoted
+from backlight.data.given import Given
+from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
-from backlight.runs.results import Presentation, Results, load_results
+from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.measurement import Findings, Measurement
+from backlight.surveys.driver.findings import Findings, results_of
+from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
-from backlight.surveys.driver.options import CheckOptions
+from backlight.surveys.driver.options import CheckOptions, WorkerOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
-from backlight.surveys.driver.reading import resolve, same_numbers
-from backlight.surveys.driver.starting import begin, find_run
-from backlight.surveys.driver.words.checks import CHECKS, check_lines
+from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.shardwise import Shardwise, work_of
+from backlight.surveys.driver.starting import begin, find_run, threads_each
+from backlight.surveys.driver.telling import print_survey
+from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
-from backlight.surveys.driver.words.screen import (
-    print_results,
-    refuse_contradiction,
-    refuse_table,
-    where_it_went,
-)
+from backlight.surveys.driver.words.screen import refuse_contradiction, refuse_table
+from backlight.surveys.driver.workers import LocalWorkers, Task
 from backlight.surveys.driver.writing import write
 from backlight.tables import Table
 
@@ -69,21 +68,11 @@ def run(survey: Survey, options: Any) -> None:
         survey: Which.
         options: Its options.
     """
-    printed = survey.door("printed")
     if survey.lists is not None and getattr(options, survey.lists):
-        print_shown(printed.listed(options))
+        print_shown(survey.door("printed").listed(options))
         return
     refuse_contradiction(options)
-    results = conduct(survey, options)
-    checks = check_lines(results.metadata)
-    print_results(
-        options,
-        results,
-        summary=SurveyPresentation(survey).summary(results),
-        brief=chain(printed.brief(options, results), checks),
-        tables=chain(printed.tables(options, results), checks),
-        places=where_it_went(results, survey.name, survey.picture),
-    )
+    print_survey(survey, options, conduct(survey, options))
 
 
 def conduct(
@@ -123,26 +112,35 @@ def conduct(
         survey.name,
         measurement.run_name,
         found,
-        {**measurement.corpus.material, **measurement.material},
+        {**measurement.corpus.material, **measurement.material, **_cut(measurement)},
         masks=measurement.masks,
     )
     checks = _checks(options, measurement, clock)
-    restore_checkpoint(directory, measurement.state)
+    engine = _engine(survey, options, subject, measurement)
+    work = work_of(measurement, directory)
+    restore_checkpoint(directory, work)
     bar = Bar(
         measurement.title,
         total=measurement.total,
-        done=measurement.done(),
+        done=work.done(),
         unit=measurement.unit,
         run=directory,
-        state=measurement.state,
-        found=measurement.found,
+        state=work,
+        found=measurement.found if engine is None else None,
         quiet=options.quiet,
     )
-    # The model is borrowed once for all passes, which then need not do so one by one.
-    with borrowed(measurement.corpus.subject.model), bar:
-        for step in measurement.steps():
-            bar.after(step)
-        bar.keep()
+    if isinstance(work, Shardwise) and engine is not None:
+        with bar:
+            for step in work.gathered(engine):
+                bar.after(step)
+    else:
+        # The model is borrowed once for all passes, which then need not do so one by one.
+        with borrowed(measurement.corpus.subject.model), bar:
+            for steps in work.parts():
+                for step in steps:
+                    bar.after(step)
+            bar.keep()
+    work.finish()
     clock.lap("gradient_computation")
     findings: Findings = survey.door("tables").findings(options, measurement)
     findings = findings if checks is None else with_checks(findings, checks)
@@ -151,6 +149,29 @@ def conduct(
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results
+
+
+def _cut(measurement: Measurement[Any, Any]) -> Mapping[str, Any]:
+    return {} if measurement.sharding is None else measurement.sharding.material
+
+
+def _engine(
+    survey: Survey,
+    options: Any,
+    subject: Subject | None,
+    measurement: Measurement[Any, Any],
+) -> LocalWorkers | None:
+    """Choose who measures; None for this process."""
+    if not isinstance(options, WorkerOptions) or options.workers == 1:
+        return None
+    if subject is not None or isinstance(getattr(options, "dataset", None), Given):
+        raise ConfigError(
+            "workers: other processes cannot be given a model or data in memory; name them, or "
+            "measure with workers=1."
+        )
+    material = {**measurement.corpus.material, **measurement.material, **_cut(measurement)}
+    task = Task(survey=survey, options=options, material=material, threads=threads_each(options))
+    return LocalWorkers(options.workers, task)
 
 
 def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> Table | None:
@@ -165,34 +186,6 @@ def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> T
 
 def _is_to_check(options: Any) -> bool:
     return isinstance(options, CheckOptions) and options.check
-
-
-def results_of(
-    options: Any,
-    findings: Findings,
-    directory: RunDirectory | None,
-    presentation: Presentation,
-) -> Results:
-    """Return findings as the results that a caller gets.
-
-    Args:
-        options: The options of the run.
-        findings: What was found.
-        directory: Where it is written, None for nowhere.
-        presentation: How they are shown.
-
-    Returns:
-        The results.
-    """
-    return Results(
-        path=None if directory is None else directory.path,
-        data=findings.data,
-        statistics=findings.statistics,
-        metadata=findings.metadata,
-        tables={table.name: table for table in findings.tables},
-        config=same_numbers(options) if directory is None else directory.config(),
-        presentation=presentation,
-    )
 
 
 def _read_back(options: Any, run: RunDirectory) -> Results:

@@ -62,6 +62,7 @@ class Survey:
             None for a file of options alone.
         reads: It asks about a finished run, which the door ``reading`` reads: ``read(options,
             **given)`` returns what ``prepare`` takes besides.
+        needs_model: It runs a model. Without one, ``driver.finished`` says what its doors do.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Survey:
     lists: str | None = None
     positional: str | None = None
     reads: bool = False
+    needs_model: bool = True
 
     def door(self, name: str) -> ModuleType:
         """Import one of the doors of the room."""

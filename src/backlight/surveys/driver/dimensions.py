@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backlight.runs.results import CONSOLIDATED
 from backlight.stats.aggregate import Mode, Norm, aggregate
-from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.findings import Findings
 from backlight.surveys.driver.opening import Corpus
 from backlight.surveys.driver.options import Quantity, SurveyConfig
 from backlight.tables import Table

@@ -10,9 +10,8 @@ from typing import Any
 from backlight.report.plots import plots_to_json
 from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.conduct import results_of
 from backlight.surveys.driver.declaration import Lab
-from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.findings import Findings, results_of
 from backlight.surveys.driver.presenting import LabPresentation
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.starting import begin, find_run

@@ -1,16 +1,12 @@
-"""What the measure door of a survey hands to the driver, and what the tables door hands back."""
+"""What the measure door of a survey hands to the driver."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from numpy.typing import NDArray
-
 from backlight.surveys.driver.opening import Corpus
+from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.steps import State, Step
-from backlight.tables import Table
-
-Arrays = Mapping[str, NDArray[Any]]
 
 MASKS = "right-padded; pads count nowhere; every other token counts, the last of each too"
 
@@ -37,6 +33,8 @@ class Measurement(Generic[_State, _Plan]):
         masks: Which tokens count, in words.
         material: Where the numbers come from besides the model and the text; all of it must be the
             same when a run is resumed.
+        sharding: How any shard of the corpus is measured; None if it is measured as one, by
+            ``steps``.
     """
 
     corpus: Corpus
@@ -51,29 +49,4 @@ class Measurement(Generic[_State, _Plan]):
     found: Callable[[], str] | None = None
     masks: str = MASKS
     material: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """What a measurement found.
-
-    Attributes:
-        tables: Its tables, each written as ``tables/{name}.csv``.
-        data: Its arrays, all of them in one archive.
-        statistics: Arrays of a second archive; none, no archive.
-        metadata: What a reader of the numbers must know.
-        described: What ``metadata.json`` says besides that, before it.
-        brief: What the archive of arrays says about itself.
-        files: What else is written, by the names of the files, which say what they hold: one array
-            (.npy), arrays by name (.npz), or a mapping (.json).
-        archived: The names of the arrays in the archive; None for all of ``data``.
-    """
-
-    tables: Sequence[Table]
-    data: Arrays
-    statistics: Arrays = field(default_factory=dict[str, NDArray[Any]])
-    metadata: Mapping[str, Any]
-    described: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    brief: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    files: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    archived: Sequence[str] | None = None
+    sharding: Sharding[Any] | None = None

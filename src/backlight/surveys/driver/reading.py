@@ -11,7 +11,7 @@ from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
 from backlight.foreign.yaml_text import read_yaml
 from backlight.runs.config import PROVENANCE
-from backlight.surveys.driver.options import CheckOptions, ShownRunOptions
+from backlight.surveys.driver.options import CheckOptions, ShownRunOptions, WorkerOptions
 
 _MOST_MISTAKES = 6  # that are told one by one
 _LONGEST = 100  # letters of a name or value in a list of mistakes
@@ -119,7 +119,8 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
 
 
 def same_numbers(config: BaseModel) -> dict[str, Any]:
-    """Keep the options that can change a number: not where results go, or when it ends."""
-    no_number = {*ShownRunOptions.model_fields, *CheckOptions.model_fields}
+    """Keep the options that can change a number: not where results go, who works, when it ends."""
+    ways = (ShownRunOptions, CheckOptions, WorkerOptions)
+    no_number = {name for each in ways for name in each.model_fields}
     no_number |= getattr(config, "only_ends", frozenset())
     return config.model_dump(mode="json", exclude=no_number)

@@ -2,13 +2,12 @@
 
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.runs.directory import RunDirectory
@@ -16,7 +15,7 @@ from backlight.runs.files import unwritable
 from backlight.runs.finding import find_latest
 from backlight.runs.places import refuse_place
 from backlight.runs.provenance import provenance
-from backlight.surveys.driver.options import RunOptions
+from backlight.surveys.driver.options import RunOptions, WorkerOptions
 from backlight.surveys.driver.reading import same_numbers
 
 ROOT = Path("runs")
@@ -85,7 +84,7 @@ def begin(
     Raises:
         RunDirectoryError: If the text, the model or any other material has changed since.
     """
-    threads = torch.get_num_threads()
+    threads = threads_each(options) if "torch" in sys.modules else None
     if found is not None:
         _refuse_other_material(found, material, threads)
         found.take_up()
@@ -98,6 +97,30 @@ def begin(
     origin = {"command": command, **provenance(), **material, "threads": threads, **more}
     settled = {**same_numbers(options), "save_outputs": True}
     return RunDirectory.create(path, settled, origin, overwrite=options.overwrite)
+
+
+def threads_each(options: Any) -> int:
+    """Count the threads of each process that measures: workers share those of this one.
+
+    Args:
+        options: The command's options.
+
+    Returns:
+        At least one.
+    """
+    torch: Any = sys.modules["torch"]
+    num_workers = options.workers if isinstance(options, WorkerOptions) else 1
+    return max(1, torch.get_num_threads() // num_workers)
+
+
+def warn_of_threads(began: Any, now: int | None) -> None:
+    """Warn if a run goes on with another number of threads than it began with."""
+    if began != now:
+        _logger.warning(
+            "The run began with %s threads and goes on with %s: last bits of sums may differ.",
+            began,
+            now,
+        )
 
 
 def _refuse_another(run: RunDirectory, command: str, numbers: Mapping[str, Any]) -> None:
@@ -138,7 +161,9 @@ def _new_directory(name: str) -> Path:
     raise AssertionError("numbers have no end")
 
 
-def _refuse_other_material(run: RunDirectory, material: Mapping[str, Any], threads: int) -> None:
+def _refuse_other_material(
+    run: RunDirectory, material: Mapping[str, Any], threads: int | None
+) -> None:
     before = run.provenance()
     for what, now in material.items():
         if before.get(what) != now:
@@ -146,12 +171,7 @@ def _refuse_other_material(run: RunDirectory, material: Mapping[str, Any], threa
                 f"The {what} changed since the run in {quoted(run.path)} began "
                 f"({_changes(before.get(what), now)}); start anew with --overwrite."
             )
-    if before.get("threads") != threads:
-        _logger.warning(
-            "The run began with %s threads and goes on with %s: last bits of sums may differ.",
-            before.get("threads"),
-            threads,
-        )
+    warn_of_threads(before.get("threads"), threads)
 
 
 def _changes(before: Any, now: Any) -> str:

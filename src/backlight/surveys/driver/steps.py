@@ -31,3 +31,12 @@ class State(Protocol):
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Take over what ``state`` returned; the next step is then the one that followed."""
         ...
+
+
+@runtime_checkable
+class Mergeable(State, Protocol):
+    """A state that can take in what another of its form has seen of other passages."""
+
+    def merge(self, other: Any) -> None:
+        """Take in another state."""
+        ...

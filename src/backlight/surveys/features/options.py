@@ -1,7 +1,7 @@
 """Options of ``backlight sae``."""
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -68,6 +68,11 @@ class SaeConfig(PathOptions, SurveyConfig):
         description="Memory for what is kept of the model while dictionaries are used one by one, "
         "such as 500MB or 2GB.",
     )
+    keep_groups: Flag = Field(
+        default=False,
+        description="Keep sums of each feature over 64 groups of passages, so that `backlight "
+        "compare` can pair runs that read the same ones: 256 bytes for each feature and mode.",
+    )
     allow_poor_reconstruction: Flag = Field(
         default=False,
         description="Continue with a warning if a dictionary explains less than 0.3 of the "
@@ -82,6 +87,13 @@ class SaeConfig(PathOptions, SurveyConfig):
         if quantity == "hessian_diagonal":
             raise ValueError("it is measured at sites, by `backlight layers`, not at features")
         return quantity
+
+    @field_validator("keep_groups")
+    @classmethod
+    def _has_an_error(cls, keep_groups: bool, info: Any) -> bool:
+        if keep_groups and info.data.get("aggregation_mode") == "rms":
+            raise ValueError("it keeps sums of mean and mean_abs, and the mode is rms")
+        return keep_groups
 
     @field_validator("chunk_memory")
     @classmethod

@@ -1,6 +1,7 @@
 """Tables of a survey of features: by layer, and of the features that matter most."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from backlight.stats.aggregate import Mode, participation_ratio, top_share
 from backlight.stats.first_order import WARNING_COLUMNS, WARNING_UNITS
 from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
 from backlight.surveys.driver.dimensions import UNITS, findings_of
-from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.findings import Findings, groups_file
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.driver.relative import reason_note
@@ -116,7 +117,7 @@ def top_feature_table(
     """
     found = list(results.values())
     names = list(found[0].statistics)
-    plain = ("frequency", "decoder_norm", *WARNING_COLUMNS)
+    plain = ("frequency", "decoder_norm", "num_passages", *WARNING_COLUMNS)
     units = {name: UNITS[quantity] for name in names if name not in plain}
     units |= {name: unit for name, unit in WARNING_UNITS.items() if name in names}
     first = (
@@ -238,7 +239,8 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
     Returns:
         The tables ``layers``, ``dictionaries``, ``top_features`` and ``top_tokens``, of paths also
         ``completeness``; one array for each layer and way to aggregate; every feature's mean,
-        standard error, rms, frequency and decoder norm as statistics.
+        standard error, rms, frequency and decoder norm as statistics; with ``keep_groups`` files of
+        sums over groups of passages.
     """
     corpus, placed, quantity = measurement.corpus, measurement.plan, options.aggregate_by
     by_layer = {
@@ -254,7 +256,7 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
     decode = corpus.subject.tokenizer.decode
     completeness = measurement.state.completeness
     changes = {} if completeness is None else completeness.sites
-    return findings_of(
+    found = findings_of(
         options,
         corpus,
         {layer: found.statistics for layer, found in by_layer.items()},
@@ -283,3 +285,5 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
         position_stride=options.stride,
         active_only=options.active_only,
     )
+    groups = {groups_file(layer): each.groups for layer, each in by_layer.items() if each.groups}
+    return replace(found, files={**found.files, **groups})

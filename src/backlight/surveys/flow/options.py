@@ -12,10 +12,13 @@ from backlight.surveys.driver.options import (
     LossReduction,
     ModelOptions,
     ShownRunOptions,
+    WorkerOptions,
 )
 
 
-class FlowConfig(ShownRunOptions, CheckOptions, CorpusOptions, BackwardOptions, ModelOptions):
+class FlowConfig(
+    ShownRunOptions, CheckOptions, WorkerOptions, CorpusOptions, BackwardOptions, ModelOptions
+):
     """Measure what norms, attention and residual paths do to the gradient on its way back.
 
     One forward and one backward pass over a corpus serves all views. Prints what was found in three

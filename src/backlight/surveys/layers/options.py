@@ -4,7 +4,13 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from backlight.surveys.driver.options import Layers, PathOptions, Quantity, SurveyConfig
+from backlight.surveys.driver.options import (
+    Layers,
+    PathOptions,
+    Quantity,
+    SurveyConfig,
+    WorkerOptions,
+)
 
 _SECOND_ORDER = {
     "fisher": "squares have no sign",
@@ -13,7 +19,7 @@ _SECOND_ORDER = {
 _NUM_PROBES = 2
 
 
-class LayersConfig(PathOptions, SurveyConfig):
+class LayersConfig(PathOptions, WorkerOptions, SurveyConfig):
     """Measure the gradient of the loss at every layer, over a corpus, in one pass.
 
     Prints what was found in three sentences, and the largest layers and dimensions with standard

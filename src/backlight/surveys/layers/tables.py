@@ -1,6 +1,7 @@
 """Tables of a profile: by layer, by dimension, by token, and by size."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from backlight.stats.first_order import WARNING_UNITS, FirstOrderResult, Weighin
 from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import UNITS, findings_of
-from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.findings import Findings, groups_file
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.driver.relative import reason_note
@@ -229,7 +230,7 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
     Returns:
         The tables ``layers``, ``dimensions``, ``histograms`` and ``top_tokens`` (of a Hessian's
         diagonal the first two), of paths also ``completeness``; one array for each layer and way to
-        aggregate.
+        aggregate; as files also sums over groups of passages.
     """
     state, corpus, sites = measurement.state, measurement.corpus, measurement.plan.sites
     by_layer = site_results(state, sites)
@@ -245,7 +246,7 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         for layer, result in by_layer.items()
     }
     changes = {} if state.completeness is None else state.completeness.sites
-    return findings_of(
+    found = findings_of(
         options,
         corpus,
         by_mode,
@@ -259,6 +260,11 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
         statistics=completeness_arrays(changes),
         site=options.site,
     )
+    groups = {
+        groups_file(layer): state.groups.result(site.name)
+        for layer, site in zip(by_layer, sites, strict=True)
+    }
+    return replace(found, files={**found.files, **groups})
 
 
 def _tables(

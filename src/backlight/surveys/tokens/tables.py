@@ -14,7 +14,7 @@ from backlight.errors import shorten
 from backlight.foreign.text import plain
 from backlight.models.sites import layer_of
 from backlight.objectives.answers import Goal
-from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.findings import Findings
 from backlight.surveys.driver.paths import completeness_tables
 from backlight.surveys.tokens.files import describe
 from backlight.surveys.tokens.measure import TokensMeasurement, TokensPlan

@@ -26,6 +26,7 @@ from backlight.models.blocks import Blocks
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
+from backlight.stats.aggregate import Mode
 from backlight.surveys.driver.options import Quantity
 from backlight.surveys.driver.relative import needed_norms, weights_on
 from backlight.surveys.features.measure.cross_layer import joined_gradients
@@ -53,6 +54,7 @@ class FeaturePlan:
             where the model is.
         warns: Tokens are encoded for the warning index, if for nothing else.
         no_warning: Why there is no warning index; empty if there is one.
+        grouped: Of what sums over groups of passages are kept, for comparisons.
     """
 
     splice: Splice
@@ -64,6 +66,7 @@ class FeaturePlan:
     num_nodes: int | None = None
     warns: bool = False
     no_warning: str = ""
+    grouped: tuple[Mode, ...] = ()
 
     @property
     def is_dense(self) -> bool:

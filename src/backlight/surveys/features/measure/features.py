@@ -11,9 +11,9 @@ from torch import Tensor
 
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
 from backlight.stats.base import Statistic, Sums, as_array, wide
+from backlight.stats.groups import PassageSums
 from backlight.stats.ratio import RatioResult, Ratios
 from backlight.stats.second_moment import SecondMoment
-from backlight.stats.sparse import Entries, SparseMoments
 from backlight.stats.top import LargestTokens, TopResult
 from backlight.surveys.features.measure.feature_pass import FeaturePlan, Observation
 from backlight.surveys.features.measure.placed import PlacedDictionary
@@ -24,7 +24,8 @@ Vector = NDArray[np.float64]
 NUM_LARGEST = 512
 """Among so many tokens with the longest gradients it is looked for those that matter most."""
 
-_NUM_TOP = 3
+NUM_TOP = 3
+"""How many tokens are kept of each feature."""
 
 
 class LayerFeatures(Sums, ABC):
@@ -130,6 +131,19 @@ class LayerFeatures(Sums, ABC):
             One number for each feature, by the statistic's name.
         """
 
+    def group_sums(self, rows: Tensor) -> dict[str, NDArray[np.float32]]:
+        """Return sums over groups of passages, if they are kept; here none are.
+
+        Args:
+            rows: The decoder's rows.
+
+        Returns:
+            ``below``, ``[64, 1]`` or ``[64, features]``: how many tokens are averaged over; by mode
+            ``[64, features]``. Nothing if none are kept.
+        """
+        del rows
+        return {}
+
     @abstractmethod
     def sizes(self) -> RatioResult | None:
         """Compute the features' mean sizes so far; None where they follow at the end alone."""
@@ -165,7 +179,7 @@ def contexts_among(longest: TopResult, rows: Tensor, ranked: NDArray[np.int64]) 
     """
     chosen = as_array(rows[torch.from_numpy(ranked).to(rows.device)])
     products = chosen @ longest.values.astype(np.float64).T
-    order = np.argsort(-np.abs(products), axis=1, kind="stable")[:, :_NUM_TOP]
+    order = np.argsort(-np.abs(products), axis=1, kind="stable")[:, :NUM_TOP]
     return TopResult(
         values=np.take_along_axis(products, order, axis=1),
         passages=longest.passages[order],
@@ -201,8 +215,14 @@ class DenseFeatures(LayerFeatures):
         self.moment = SecondMoment(width)
         self.largest = LargestTokens(width, k=NUM_LARGEST, stride=plan.stride)
         self.absolute = Ratios(num_features, shared_below=True) if plan.absolute else None
-        self._waiting: list[tuple[Tensor, list[int]]] = []
-        parts = {"moment": self.moment, "largest": self.largest, "absolute": self.absolute}
+        self.groups = _dense_groups(plan, num_features, width)
+        self._waiting: list[tuple[Tensor, list[int], list[int]]] = []
+        parts: dict[str, Statistic | None] = {
+            "moment": self.moment,
+            "largest": self.largest,
+            "absolute": self.absolute,
+            "groups": self.groups,
+        }
         counts = np.zeros(num_features, dtype=np.int64) if plan.encodes else None
         known = {name: part for name, part in parts.items() if part is not None}
         super().__init__(counts, known, warnings)
@@ -212,19 +232,30 @@ class DenseFeatures(LayerFeatures):
         assert seen.gradient is not None  # the plan is of gradients
         for statistic in (self.moment, self.largest):
             statistic.update(seen.gradient, valid=seen.valid, passages=seen.batch.passages)
+        if self.groups is not None:
+            sums = {"below": seen.valid.sum(dim=1, keepdim=True)}
+            if "vector" in self.groups.state():
+                sums["vector"] = wide(seen.gradient).sum(dim=1)
+            self.groups.update(sums, seen.batch.passages)
         if self.absolute is not None:
             tokens = seen.gradient[seen.valid]
-            self._waiting.append((tokens, seen.valid.sum(dim=1).tolist()))
+            lengths = seen.valid.sum(dim=1).tolist()
+            self._waiting.append((tokens, lengths, list(seen.batch.passages)))
 
     def close_chunk(self, placed: PlacedDictionary) -> None:
         """See ``LayerFeatures.close_chunk``: the sizes of gradients, for all tokens together."""
         if self.absolute is None:
             return
-        tokens = torch.cat([tokens for tokens, _ in self._waiting])
-        lengths = [length for _, lengths in self._waiting for length in lengths]
+        tokens = torch.cat([tokens for tokens, *_ in self._waiting])
+        lengths = [length for _, lengths, _ in self._waiting for length in lengths]
+        passages = [passage for *_, passages in self._waiting for passage in passages]
         self._waiting.clear()
+        start = 0
         for sums, group in absolute_sums(tokens, lengths, placed.load().rows):
             self.absolute.update(wide(sums), torch.tensor(group, device=sums.device)[:, None])
+            if self.groups is not None and "mean_abs" in self.groups.state():
+                self.groups.update({"mean_abs": sums}, passages[start : start + len(group)])
+            start += len(group)
 
     def statistics(self, rows: Tensor) -> dict[str, Vector]:
         """See ``LayerFeatures.statistics``."""
@@ -235,6 +266,16 @@ class DenseFeatures(LayerFeatures):
             statistics |= {"mean_abs": absolute.ratio, "mean_abs_se": absolute.se}
         return statistics
 
+    def group_sums(self, rows: Tensor) -> dict[str, NDArray[np.float32]]:
+        """See ``LayerFeatures.group_sums``; sums along directions follow from those of g."""
+        if self.groups is None:
+            return {}
+        sums = self.groups.result()
+        if "vector" in sums:
+            vector = torch.from_numpy(sums.pop("vector")).to(rows.device, rows.dtype)
+            sums["mean"] = (vector @ rows.T).to("cpu", torch.float32).numpy()
+        return sums
+
     def sizes(self) -> RatioResult | None:
         """See ``LayerFeatures.sizes``: known if they were asked for."""
         return None if self.absolute is None else self.absolute.result()
@@ -244,67 +285,9 @@ class DenseFeatures(LayerFeatures):
         return contexts_among(self.largest.result(), rows, ranked)
 
 
-@final
-class SparseFeatures(LayerFeatures):
-    """A quantity at the tokens where features fire: values, gradients there, or their product.
-
-    Attributes:
-        sparse: Statistics of each feature.
-    """
-
-    _needs_slopes = True
-
-    def __init__(
-        self, plan: FeaturePlan, num_features: int, warnings: FeatureWarnings | None = None
-    ) -> None:
-        self._plan = plan
-        self.sparse = SparseMoments(num_features, active_only=plan.active_only, num_top=_NUM_TOP)
-        counts = np.zeros(num_features, dtype=np.int64)
-        super().__init__(counts, {"sparse": self.sparse}, warnings)
-
-    def _add(self, seen: Observation, slopes: Tensor | None) -> None:
-        codes = seen.codes
-        assert codes is not None  # the plan encodes all tokens
-        values = codes.values
-        if slopes is not None:
-            values = slopes if self._plan.quantity == "gradients" else slopes * values
-        sequences, kept = torch.where(seen.valid)
-        self.sparse.update(
-            Entries(
-                values=values,
-                features=codes.features,
-                sequences=sequences[codes.tokens],
-                positions=kept[codes.tokens] * self._plan.stride,
-                lengths=seen.valid.sum(dim=1),
-                passages=np.asarray(seen.batch.passages, dtype=np.int64),
-            )
-        )
-
-    def close_chunk(self, placed: PlacedDictionary) -> None:
-        """See ``LayerFeatures.close_chunk``: nothing is left to do."""
-
-    def statistics(self, rows: Tensor) -> dict[str, Vector]:
-        """See ``LayerFeatures.statistics``."""
-        del rows
-        found = self.sparse.result()
-        return {
-            "mean": found.mean.ratio,
-            "mean_se": found.mean.se,
-            "rms": found.rms,
-            "mean_abs": found.mean_abs.ratio,
-            "mean_abs_se": found.mean_abs.se,
-        }
-
-    def sizes(self) -> RatioResult | None:
-        """See ``LayerFeatures.sizes``."""
-        return self.sparse.sizes()
-
-    def contexts(self, rows: Tensor, ranked: NDArray[np.int64]) -> TopResult:
-        """See ``LayerFeatures.contexts``."""
-        del rows
-        top = self.sparse.result().top
-        return TopResult(
-            values=top.values[ranked],
-            passages=top.passages[ranked],
-            positions=top.positions[ranked],
-        )
+def _dense_groups(plan: FeaturePlan, num_features: int, width: int) -> PassageSums | None:
+    """Make room for sums over groups of passages: of g itself, and of the features' sizes."""
+    if not plan.grouped:
+        return None
+    widths = {"mean": ("vector", width), "mean_abs": ("mean_abs", num_features)}
+    return PassageSums({"below": 1, **dict(widths[mode] for mode in plan.grouped)})

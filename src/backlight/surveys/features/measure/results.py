@@ -35,6 +35,7 @@ class FeatureResult:
         contexts: The tokens where each ranked feature mattered most.
         loss: Nats per predicted token (with the reconstruction in place under ``replace``); None
             if no loss was computed.
+        groups: Sums over groups of passages, if they are kept; see ``LayerFeatures.group_sums``.
     """
 
     placed: PlacedDictionary
@@ -45,6 +46,7 @@ class FeatureResult:
     ranks: Mapping[Mode, NDArray[np.int64]]
     contexts: TopResult
     loss: float | None
+    groups: Mapping[str, NDArray[np.float32]]
 
 
 def feature_result(
@@ -93,6 +95,7 @@ def feature_result(
         ranks={mode: place[ranked] for mode, place in places.items()},
         contexts=features.contexts(rows, ranked),
         loss=features.nats / features.num_predicted if features.num_predicted else None,
+        groups=features.group_sums(rows),
     )
 
 

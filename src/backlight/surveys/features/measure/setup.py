@@ -153,6 +153,8 @@ def _tell_cost(
 
 def _plan(options: SaeConfig, source: Collection) -> FeaturePlan:
     across = any(card.is_cross_layer for card in source.cards.values())  # takes all products anyway
+    if across and options.keep_groups:
+        raise ConfigError("keep_groups: of cross-layer transcoders no groups of passages are kept.")
     return FeaturePlan(
         splice=options.splice,
         quantity=options.aggregate_by,
@@ -162,4 +164,5 @@ def _plan(options: SaeConfig, source: Collection) -> FeaturePlan:
         reduction=options.loss_reduction,
         num_nodes=options.path,
         warns=options.warn,
+        grouped=options.modes if options.keep_groups else (),
     )

@@ -16,10 +16,10 @@ from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature
 from backlight.surveys.features.measure.features import (
     DenseFeatures,
     LayerFeatures,
-    SparseFeatures,
 )
 from backlight.surveys.features.measure.placed import PlacedDictionary
 from backlight.surveys.features.measure.products import ProductFeatures
+from backlight.surveys.features.measure.sparse import SparseFeatures
 from backlight.surveys.features.measure.warning import FeatureWarnings
 
 

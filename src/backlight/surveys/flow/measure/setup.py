@@ -1,6 +1,7 @@
 """A survey of the gradient's flow, made ready to run."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from backlight.errors import ConfigError, UnsupportedSiteError
@@ -8,6 +9,8 @@ from backlight.models.sites import format_layers, parse_layers
 from backlight.models.subject import Subject
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.words.sentences import with_error
 from backlight.surveys.flow.measure.residual import ResidualView
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
@@ -44,23 +47,32 @@ def prepare(options: FlowConfig, opening: Opening) -> FlowMeasurement:
     corpus = opening.corpus()
     layers = parse_layers(options.layers, corpus.subject.num_layers)
     state, left_out = _views(options, corpus.subject, layers)
+
+    def fresh() -> Flow:
+        return Flow({name: VIEWS[name](corpus.subject, layers) for name in state.views})
+
+    def steps(batches: Sequence[Sequence[int]], state: Flow) -> Iterator[Step]:
+        return survey_flow(
+            corpus.subject, corpus.passages, batches, state, reduction=options.loss_reduction
+        )
+
     return FlowMeasurement(
         corpus=corpus,
         run_name=f"flow_{options.model_file_name}_layers_{format_layers(layers)}",
         title=f"gradient flow: {', '.join(state.views)}",
         state=state,
-        steps=partial(
-            survey_flow,
-            corpus.subject,
-            corpus.passages,
-            corpus.batches,
-            state,
-            reduction=options.loss_reduction,
-        ),
+        steps=partial(steps, corpus.batches, state),
         plan=left_out,
         total=corpus.passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.loss.num_batches),
         found=partial(_found, state),
+        sharding=Sharding.of(
+            corpus.passages,
+            corpus.batches,
+            fresh=fresh,
+            steps=steps,
+            seen=lambda state: state.loss.num_batches,
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from backlight.stats.first_order import Weighing
-from backlight.surveys.driver.measurement import Findings
+from backlight.surveys.driver.findings import Findings
 from backlight.surveys.driver.relative import reason_note
 from backlight.surveys.flow.measure import FlowMeasurement
 from backlight.surveys.flow.measure.survey import Flow, ViewName

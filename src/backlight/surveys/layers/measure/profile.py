@@ -17,9 +17,11 @@ from backlight.models.sites import Site
 from backlight.models.streams import Way
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken, Reduction
+from backlight.stats.aggregate import Mode
 from backlight.stats.bank import Bank
 from backlight.stats.base import Sums, wide
 from backlight.stats.completeness import Completeness
+from backlight.stats.groups import SiteGroups
 from backlight.stats.loss import CorpusLoss
 from backlight.stats.probes import ProbeNoise
 from backlight.stats.progress import Progress
@@ -44,22 +46,29 @@ class Profile(Sums):
         noise: What random probes add to the errors; empty where there are none.
         completeness: What the sites' paths add up to; None if gradients are no averages of paths.
         warnings: How far first-order predictions can be believed.
+        groups: Sums over groups of passages, for comparisons.
     """
 
     def __init__(
-        self, completeness: Completeness | None = None, ways: Mapping[str, Way] = _NO_WAYS
+        self,
+        completeness: Completeness | None = None,
+        ways: Mapping[str, Way] = _NO_WAYS,
+        modes: Sequence[Mode] = (),
     ) -> None:
         """Start with nothing seen.
 
         Args:
             completeness: See the class.
             ways: How changes of sites reach their residual streams, by the sites' names.
+            modes: Of what sums over groups of passages are kept.
         """
         self.bank, self.loss, self.completeness = Bank(), CorpusLoss(), completeness
         self.noise, self.warnings = ProbeNoise(), DimensionWarnings(ways)
+        self.groups = SiteGroups(modes)
         paths = {} if completeness is None else {"completeness": completeness}
         parts = {"bank": self.bank, "loss": self.loss, "noise": self.noise}
-        super().__init__(parts={**parts, "warnings": self.warnings, **paths})
+        parts |= {"warnings": self.warnings, "groups": self.groups}
+        super().__init__(parts={**parts, **paths})
 
     def update(self, tape: Tape, sites: Sequence[Site], quantity: Quantity) -> None:
         """Take in a batch.
@@ -73,7 +82,8 @@ class Profile(Sums):
         for site in sites:
             values = _quantity(tape, site.name, quantity)
             check_finite(values, site.name, batch, quantity)
-            self.bank.update(site.name, values, valid=batch.valid, passages=batch.passages)
+            for statistic in (self.bank, self.groups):
+                statistic.update(site.name, values, valid=batch.valid, passages=batch.passages)
             if self.completeness is not None:
                 changes = tape.changes[site.name].numbers
                 self.completeness.update(site.name, changes, batch.passages)

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,13 +10,17 @@ from backlight.capture.curvature import num_passes
 from backlight.errors import ConfigError
 from backlight.models.backward_rules.subjects import rule_of
 from backlight.models.sites import Site, format_layers, layer_of
+from backlight.models.streams import Way
 from backlight.models.subject import Subject
+from backlight.stats.aggregate import Mode
 from backlight.stats.completeness import Completeness
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.paths import plan_paths
+from backlight.surveys.driver.opening import Corpus, Opening
+from backlight.surveys.driver.paths import Paths, plan_paths
 from backlight.surveys.driver.relative import warned_ways
+from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.sites import survey_sites
+from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from backlight.surveys.layers.options import LayersConfig
@@ -60,12 +64,29 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         _tell_passes(numbers, corpus.subject.num_layers, options.num_probes)
     paths = plan_paths(options.path, corpus, sites, layers=options.layers, flag="--layers")
     ways, reason = warned_ways(corpus.subject, sites, shown=_shown(options))
-    state = Profile(
-        None
-        if paths is None
-        else Completeness([site.name for site in sites], len(corpus.passages.tokens)),
-        ways,
+    fresh = partial(_nothing, paths, sites, corpus, ways, options.modes)
+    state = fresh()
+    recorder = recorder_of(
+        corpus.subject,
+        sites,
+        quantity=options.aggregate_by,
+        reduction=options.loss_reduction,
+        paths=paths,
+        ways=ways,
+        num_probes=options.num_probes,
+        seed=options.seed,
     )
+
+    def steps(batches: Sequence[Sequence[int]], state: Profile) -> Iterator[Step]:
+        return profile(
+            recorder,
+            corpus.passages,
+            batches,
+            state,
+            sites=sites,
+            quantity=options.aggregate_by,
+        )
+
     return LayersMeasurement(
         corpus=corpus,
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"
@@ -73,29 +94,33 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}"
         + ("" if paths is None else f", {count(paths.num_nodes, 'node')}"),
         state=state,
-        steps=partial(
-            profile,
-            recorder_of(
-                corpus.subject,
-                sites,
-                quantity=options.aggregate_by,
-                reduction=options.loss_reduction,
-                paths=paths,
-                ways=ways,
-                num_probes=options.num_probes,
-                seed=options.seed,
-            ),
-            corpus.passages,
-            corpus.batches,
-            state,
-            sites=sites,
-            quantity=options.aggregate_by,
-        ),
+        steps=partial(steps, corpus.batches, state),
         plan=LayersPlan(sites=sites, no_warning=reason),
         total=corpus.passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.loss.num_batches),
         found=partial(_found, state, sites, options.modes[-1]),
+        sharding=Sharding.of(
+            corpus.passages,
+            corpus.batches,
+            fresh=fresh,
+            steps=steps,
+            seen=lambda state: state.loss.num_batches,
+        ),
     )
+
+
+def _nothing(
+    paths: Paths | None,
+    sites: Sequence[Site],
+    corpus: Corpus,
+    ways: Mapping[str, Way],
+    modes: Sequence[Mode],
+) -> Profile:
+    """Make a profile that has seen nothing."""
+    if paths is None:
+        return Profile(None, ways, modes)
+    completeness = Completeness([site.name for site in sites], len(corpus.passages.tokens))
+    return Profile(completeness, ways, modes)
 
 
 def _refuse_rule(subject: Subject) -> None:

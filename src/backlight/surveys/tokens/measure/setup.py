@@ -1,6 +1,6 @@
 """A survey of structured prompts, made ready to run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,6 +13,8 @@ from backlight.objectives.prompts import Prompt
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
 from backlight.surveys.driver.paths import plan_paths
+from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.words.sentences import name, number, share
 from backlight.surveys.tokens.measure.checkpoints import load_answering
 from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
@@ -76,28 +78,29 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
     corpus = Corpus(subject=subject, passages=passages, batches=batches)
     layers, flag = options.target_layers, "--target_layers"
     paths = plan_paths(options.path, corpus, sites, layers=layers, flag=flag)
-    state = TokenSurvey(len(prompts.prompts))
+    fresh = partial(TokenSurvey, len(prompts.prompts))
+    state = fresh()
+
+    def steps(batches: Sequence[Sequence[int]], state: TokenSurvey) -> Iterator[Step]:
+        return survey_tokens(
+            subject, prompts, batches, state, sites=sites, targets=targets, paths=paths
+        )
+
     opening.clock.lap("prompt_preparation")
     return TokensMeasurement(
         corpus=corpus,
         run_name=f"tokens_{options.task_type or 'template'}_num_samples_{len(prompts.prompts)}",
         title=f"{options.objective} of {len(prompts.prompts)} answers",
         state=state,
-        steps=partial(
-            survey_tokens,
-            subject,
-            prompts,
-            batches,
-            state,
-            sites=sites,
-            targets=targets,
-            paths=paths,
-        ),
+        steps=partial(steps, batches, state),
         plan=TokensPlan(prompts=prompts, sites=sites, targets=targets),
         total=passages.num_tokens,
         done=lambda: corpus.num_tokens_in(state.num_batches),
         found=partial(_found, state, prompts, sites),
         masks="right-padded; pads count nowhere; the loss is that of the answer's tokens alone",
+        sharding=Sharding.of(
+            passages, batches, fresh=fresh, steps=steps, seen=lambda state: state.num_batches
+        ),
     )
 
 

@@ -1,0 +1,176 @@
+"""Sums over groups of passages: what a run keeps so that it can be compared with another."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.stats.aggregate import Mode
+from backlight.stats.base import State, Statistic, Sums, as_array, prefixed, under, wide
+
+NUM_GROUPS = 64
+"""How many groups there are; with fewer passages each is a group."""
+
+_UNSIGNED = np.uint64
+_STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+
+
+def group_of(passages: Sequence[int]) -> NDArray[np.int64]:
+    """Tell which group each passage of a corpus belongs to.
+
+    Of every 64 passages that follow one another, each is in another group, in an order of their
+    own: groups are of one size, and the same in every run, on every machine.
+
+    Args:
+        passages: The numbers of passages in their corpus.
+
+    Returns:
+        The group of each, from 0 to 63.
+    """
+    numbers = np.asarray(passages, dtype=np.int64)
+    blocks, places = np.divmod(numbers, NUM_GROUPS)
+    members = blocks[:, None] * NUM_GROUPS + np.arange(NUM_GROUPS)
+    orders = np.argsort(np.argsort(_scrambled(members), axis=1, kind="stable"), axis=1)
+    return orders[np.arange(len(numbers)), places]
+
+
+def _scrambled(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Make numbers look random, always in the same way (splitmix64; Steele et al. 2014)."""
+    mixed = (numbers.astype(_UNSIGNED) + _UNSIGNED(1)) * _UNSIGNED(0x9E3779B97F4A7C15)
+    for shift, factor in _STEPS:
+        mixed = (mixed ^ (mixed >> _UNSIGNED(shift))) * _UNSIGNED(factor)
+    return mixed
+
+
+@final
+class SiteGroups(Statistic):
+    """Sums of each dimension over 64 groups of passages, for several sites.
+
+    Attributes:
+        modes: Of what there are sums: of values, of their sizes, of their squares.
+    """
+
+    def __init__(self, modes: Sequence[Mode]) -> None:
+        """Start with nothing seen.
+
+        Args:
+            modes: See the class.
+        """
+        self.modes = tuple(modes)
+        self._sites: dict[str, _Groups] = {}
+
+    def update(
+        self,
+        site: str,
+        values: Float[Tensor, "batch positions width"],
+        *,
+        valid: Bool[Tensor, "batch positions"],
+        passages: Sequence[int],
+    ) -> None:
+        """Take in a batch at one site; what stands at pads is ignored.
+
+        Args:
+            site: The site's name.
+            values: Some numbers for each token.
+            valid: Where there is a token.
+            passages: Which passage of the corpus each sequence is.
+        """
+        if not valid.all():
+            values = values.masked_fill(~valid[..., None], 0.0)
+        self._site(site, values.shape[-1]).update(values, valid=valid, passages=passages)
+
+    def merge(self, other: "SiteGroups") -> None:
+        """See ``Statistic.merge``."""
+        for site, theirs in other._sites.items():
+            self._site(site, theirs.width).merge(theirs)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that was seen as arrays, named ``site/mode``."""
+        return prefixed(self._sites)
+
+    def restore(self, state: State) -> None:
+        """Forget what was seen and take over a state, of which it knows no more than its sites."""
+        self._sites = {}
+        for site in dict.fromkeys(key.partition("/")[0] for key in state):
+            parts = under(site, state)
+            modes = [array for name, array in parts.items() if name in self.modes]
+            widths = [array.shape[-1] for array in modes if array.ndim > 1]
+            self._site(site, widths[0] if widths else 0).restore(parts)
+
+    def result(self, site: str) -> dict[str, NDArray[np.float32]]:
+        """Return the sums of one site.
+
+        Args:
+            site: The site's name.
+
+        Returns:
+            ``below``, ``[64, 1]``: the numbers of tokens; and by mode ``[64, width]``: the sums of
+            the values, of their sizes or of their squares.
+        """
+        return {name: array.astype(np.float32) for name, array in self._sites[site].state().items()}
+
+    def _site(self, site: str, width: int) -> "_Groups":
+        if site not in self._sites:
+            self._sites[site] = _Groups(width, self.modes)
+        return self._sites[site]
+
+
+@final
+class PassageSums(Sums):
+    """Sums over 64 groups of passages, in single precision, of what is summed elsewhere."""
+
+    def __init__(self, widths: Mapping[str, int]) -> None:
+        """Start with nothing seen.
+
+        Args:
+            widths: How many sums there are of each name.
+        """
+        zeros = {
+            name: np.zeros((NUM_GROUPS, width), dtype=np.float32) for name, width in widths.items()
+        }
+        super().__init__(zeros)
+
+    def update(
+        self, sums: Mapping[str, Shaped[Tensor, "sequences _"]], passages: Sequence[int]
+    ) -> None:
+        """Take in some whole sequences.
+
+        Args:
+            sums: By name, the sums of each sequence.
+            passages: Which passage of the corpus each sequence is.
+        """
+        groups = group_of(passages)
+        for name, values in sums.items():
+            np.add.at(self._sums[name], groups, values.detach().to("cpu", torch.float32).numpy())
+
+    def result(self) -> dict[str, NDArray[np.float32]]:
+        """Return the sums by name, ``[64, width]``."""
+        return dict(self._sums)
+
+
+@final
+class _Groups(Sums):
+    def __init__(self, width: int, modes: Sequence[Mode]) -> None:
+        self.width, self._modes = width, modes
+        super().__init__(
+            {
+                "below": np.zeros((NUM_GROUPS, 1), dtype=np.int64),
+                **{mode: np.zeros((NUM_GROUPS, width)) for mode in modes},
+            }
+        )
+
+    def update(self, values: Tensor, *, valid: Tensor, passages: Sequence[int]) -> None:
+        groups = group_of(passages)
+        np.add.at(self._sums["below"], groups, valid.sum(dim=1, keepdim=True).cpu().numpy())
+        for mode in self._modes:
+            np.add.at(self._sums[mode], groups, as_array(_raised(values, mode).sum(dim=1)))
+
+
+def _raised(values: Tensor, mode: Mode) -> Tensor:
+    if mode == "mean_abs":
+        return wide(values.abs())
+    return wide(values).square() if mode == "rms" else wide(values)

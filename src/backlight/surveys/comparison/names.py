@@ -1,0 +1,23 @@
+"""What comparisons call things: what is compared, and what is said of it."""
+
+from collections.abc import Mapping
+
+KINDS: Mapping[str, str] = {
+    "dimension": "dimensions",
+    "feature": "features",
+    "head": "heads",
+    "half": "paths around attention and MLP",
+    "norm": "norms",
+    "depth": "depths",
+    "position": "positions",
+}
+"""Kinds of units, with what several of them are called."""
+
+PAIRED = "paired"
+UNPAIRED = "unpaired"
+"""How errors of differences are known."""
+
+HIGHER_IN_FIRST = "a"
+HIGHER_IN_SECOND = "b"
+NOT_SURE = ""
+"""In which run a unit is surely higher."""

@@ -1,0 +1,114 @@
+"""Tables of a comparison as they are printed."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from backlight.runs.results import Results
+from backlight.surveys.comparison.options import CompareConfig
+from backlight.surveys.driver.words.printing import (
+    Column,
+    Shown,
+    every_column,
+    number,
+    sure_number,
+    whole,
+)
+from backlight.surveys.driver.words.sentences import with_error
+from backlight.tables import Table
+
+_NOTE = (
+    "a, b: the runs. q: false discovery rate among all that was compared. Overlap: of the largest, "
+    "in brackets what errors alone would leave."
+)
+
+
+def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
+    """Show how much differs in each layer, and the surest differences.
+
+    Args:
+        options: The options of the comparison.
+        results: What was found.
+
+    Yields:
+        Two small tables, and what a reader of them must know.
+    """
+    del options
+    layers = results.tables["layers"]
+    yield Shown(
+        table=layers.select(np.argsort(-layers["num_sure"], kind="stable"))
+        if _statistics(layers)
+        else layers,
+        columns=[
+            *_statistics(layers),
+            Column("layer", cell=whole("layer")),
+            Column("compared", "num_compared"),
+            Column("surely differ", "num_sure"),
+            Column("higher in a", "num_higher_a"),
+            Column("higher in b", "num_higher_b"),
+            Column("ranks agree", "rank_agreement", ".2f"),
+            Column("overlap", cell=_overlap),
+        ],
+    )
+    yield Shown(table=_surest(results.tables["differences"]), columns=_differences(layers))
+    yield _NOTE
+
+
+def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
+    """Show both tables, the second without what is far from sure.
+
+    Args:
+        options: The options of the comparison.
+        results: What was found.
+
+    Yields:
+        The tables.
+    """
+    del options
+    yield every_column(results.tables["layers"])
+    yield every_column(_surest(results.tables["differences"], num_rows=100))
+    yield _NOTE
+
+
+def _statistics(layers: Table) -> list[Column]:
+    """Name kind and statistic if there are several."""
+    several = len(set(zip(layers["kind"], layers["statistic"], strict=True))) > 1
+    return [Column("kind", "kind"), Column("statistic", "statistic")] if several else []
+
+
+def _differences(layers: Table) -> list[Column]:
+    return [
+        *_statistics(layers),
+        Column("layer", cell=whole("layer")),
+        Column("unit", cell=_unit),
+        Column("a", cell=sure_number("a")),
+        Column("b", cell=sure_number("b")),
+        Column("ln a/b", cell=_log_ratio),
+        Column("t", "t", ".1f"),
+        Column("q", "q", ".1e"),
+        Column("effect", "effect_size", ".2f"),
+    ]
+
+
+def _surest(table: Table, num_rows: int = 12) -> Table:
+    known = np.flatnonzero(~np.isnan(table["q"]))
+    order = np.lexsort((-np.abs(table["t"][known]), table["q"][known]))
+    return table.select(known[order[:num_rows]])
+
+
+def _unit(table: Table, row: int) -> str:
+    index, name = int(table["index"][row]), str(table["name"][row])
+    told = [name] if name else []
+    return " ".join([*told, *([str(index)] if index >= 0 else [])])
+
+
+def _log_ratio(table: Table, row: int) -> str:
+    value, error = (float(table[name][row]) for name in ("log_ratio", "log_ratio_se"))
+    return "" if value != value else with_error(value, error)
+
+
+def _overlap(table: Table, row: int) -> str:
+    share = table["overlap"][row]
+    if share != share:
+        return ""
+    return f"{number(share, '.2f')} ({number(table['overlap_by_noise'][row], '.2f')})"

@@ -1,0 +1,164 @@
+"""A run that is measured in parts, by whoever is started: planned, measured, merged."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.foreign.text import plain
+from backlight.runs.config import CONFIG
+from backlight.runs.directory import RunDirectory
+from backlight.runs.shelves import Folder
+from backlight.runs.states import Arrays, ShardStates, state_names
+from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.conduct import run
+from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.starting import begin, find_run, warn_of_threads
+from backlight.surveys.driver.words.sentences import count
+from backlight.surveys.driver.words.terminal import console
+from backlight.surveys.driver.workers import Task, measuring
+
+_MOST_TOLD = 10
+
+
+def plan(survey: Survey, options: Any) -> RunDirectory:
+    """Make the directory of a run, and cut its corpus into shards; nothing is measured.
+
+    Args:
+        survey: Which.
+        options: Its options.
+
+    Returns:
+        The directory.
+
+    Raises:
+        ConfigError: If no directory is named, or the survey has no shards.
+        RunDirectoryError: If it cannot be a run directory.
+    """
+    if options.output_dir is None:
+        raise ConfigError("plan makes the directory of a run: name --output_dir.")
+    find_run(options, survey.name)
+    measurement = survey.door("measure").prepare(options, Opening(options, None, Clock()))
+    sharding = measurement.sharding
+    if sharding is None:
+        raise ConfigError(f"`backlight {survey.name}` is not measured in shards.")
+    material = {**measurement.corpus.material, **measurement.material, **sharding.material}
+    masks = measurement.masks
+    directory = begin(options, survey.name, measurement.run_name, None, material, masks=masks)
+    assert directory is not None, "there is an output_dir"
+    directory.shelf(state_names(len(sharding.shards)))
+    return directory
+
+
+def plan_and_tell(survey: Survey, options: Any) -> None:
+    """Make the directory of a run, and print how it goes on.
+
+    Args:
+        survey: Which.
+        options: Its options.
+    """
+    directory = plan(survey, options)
+    place, num = plain(directory.path), num_shards_of(directory)
+    told = (
+        f"{count(num, 'shard')} in {place}. Measure them with `backlight worker {place} --part "
+        f"I/N` (I from 0 to N - 1), then finish with `backlight merge {place}`."
+    )
+    console().print(told, soft_wrap=True)
+
+
+def num_shards_of(directory: RunDirectory) -> int:
+    """Read into how many shards a run is cut.
+
+    Args:
+        directory: The run.
+
+    Returns:
+        How many.
+
+    Raises:
+        RunDirectoryError: If it is no run that is cut into shards.
+    """
+    shards = directory.provenance().get("shards")
+    num = shards.get("num_shards") if isinstance(shards, dict) else None
+    if not isinstance(num, int) or num < 1:
+        raise RunDirectoryError(
+            f"The run in {quoted(directory.path)} is not cut into shards; `backlight plan` makes "
+            "one that is."
+        )
+    return num
+
+
+def measure_part(survey: Survey, path: Path, part: int, num_parts: int) -> list[int]:
+    """Measure every ``num_parts``-th shard of a planned run that is not there yet.
+
+    The run's journal is not touched and the directory not held, so that any number of workers may
+    write into it at the same time, or each into a copy of its own.
+
+    Args:
+        survey: Of which survey the run is.
+        path: The run directory.
+        part: The first shard, from 0.
+        num_parts: How many parts there are.
+
+    Returns:
+        The shards that were measured.
+
+    Raises:
+        RunDirectoryError: If the directory holds no such run, or model or text have changed.
+        BacklightError: What the survey raises.
+    """
+    directory = RunDirectory(path)
+    num = num_shards_of(directory)
+    states = ShardStates(num, Folder(path, state_names(num)), _never, owner=directory.owner())
+    own = [shard for shard in states.missing() if shard % num_parts == part]
+    if not own or directory.is_finished:
+        return []
+    origin, threads = directory.provenance(), torch.get_num_threads()
+    warn_of_threads(origin.get("threads"), threads)
+    task = Task(
+        survey=survey,
+        options=resolve(survey.options, path / CONFIG, {}),
+        material=origin,
+        threads=threads,
+    )
+    measure = measuring(task)
+    for shard in own:
+        states.deposit(shard, measure(shard))
+    return own
+
+
+def merge(survey: Survey, path: Path) -> None:
+    """Finish a planned run of which every shard was measured, and print what was found.
+
+    Args:
+        survey: Of which survey the run is.
+        path: The run directory.
+
+    Raises:
+        RunDirectoryError: If shards are missing; the message says which.
+    """
+    directory = RunDirectory(path)
+    if not directory.is_finished:
+        _refuse_missing(directory)
+    run(survey, resolve(survey.options, path / CONFIG, {"output_dir": path, "resume": True}))
+
+
+def _refuse_missing(directory: RunDirectory) -> None:
+    num = num_shards_of(directory)
+    shelf = Folder(directory.path, state_names(num))
+    missing = ShardStates(num, shelf, _never, owner=directory.owner()).missing()
+    if missing:
+        told = ", ".join(map(str, missing[:_MOST_TOLD])) + (", ..." * (len(missing) > _MOST_TOLD))
+        raise RunDirectoryError(
+            f"{len(missing)} of {num} shards of the run in {quoted(directory.path)} are not "
+            f"measured yet ({told}): start `backlight worker` for the parts that they are in, or "
+            "copy their files from where they were measured."
+        )
+
+
+def _never(first: Arrays, second: Arrays) -> Arrays:
+    del first, second
+    raise AssertionError("who measures a part merges nothing")

@@ -1,0 +1,192 @@
+"""Shards measured by processes of this machine, each of which has the model; who dies is replaced.
+
+A process that dies, in whatever way, costs the shard that it was at. States come back through
+pipes, so that one process alone, the one that asks, writes the run.
+"""
+
+import logging
+import multiprocessing
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, final
+
+import torch
+from numpy.typing import NDArray
+
+from backlight.errors import BacklightError, RunDirectoryError, WorkerError
+from backlight.models.lending import borrowed
+from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.opening import Opening
+
+MOST_DEATHS = 3
+"""How many workers may die at one shard: then it is the shard that kills them."""
+
+_SECONDS_TO_LEAVE = 5.0
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What every worker of a run is told when it starts.
+
+    Attributes:
+        survey: Which survey.
+        options: Its options.
+        material: Where the driver's numbers come from; the worker's must come from the same.
+        threads: How many threads it computes with.
+    """
+
+    survey: Survey
+    options: Any
+    material: Mapping[str, Any]
+    threads: int
+
+
+def measuring(task: Task) -> Callable[[int], Arrays]:
+    """Open model and text, and return what measures any one shard.
+
+    Args:
+        task: What is measured.
+
+    Returns:
+        Takes the number of a shard and returns the state of what was seen of it.
+
+    Raises:
+        RunDirectoryError: If the model or the text is not the driver's.
+    """
+    torch.set_num_threads(task.threads)
+    opening = Opening(task.options, None, Clock())
+    measurement = task.survey.door("measure").prepare(task.options, opening)
+    sharding = measurement.sharding
+    assert sharding is not None, "a survey that is not cut into shards has no workers"
+    material = {**measurement.corpus.material, **measurement.material, **sharding.material}
+    for what, here in material.items():
+        if task.material.get(what) != here:
+            raise RunDirectoryError(f"A worker was given another {what} than the run began with.")
+
+    def measure(shard: int) -> Arrays:
+        state = sharding.fresh()
+        with borrowed(measurement.corpus.subject.model):
+            for _ in sharding.measure(shard, state):
+                pass
+        return state.state()
+
+    return measure
+
+
+@final
+class LocalWorkers:
+    """An engine: supervised processes of this machine."""
+
+    def __init__(self, num_workers: int, task: Task) -> None:
+        """Start nothing yet.
+
+        Args:
+            num_workers: How many processes.
+            task: What each is told.
+        """
+        self._num, self._task = num_workers, task
+
+    def measured(self, shards: Sequence[int]) -> Iterator[tuple[int, Arrays]]:
+        """Measure shards.
+
+        Args:
+            shards: Which.
+
+        Yields:
+            Each shard with its state, in the order in which they are done.
+
+        Raises:
+            WorkerError: If a shard kills one worker after the other.
+            BacklightError: What a worker raised.
+        """
+        waiting, deaths = deque(shards), Counter[int]()
+        team = [_Worker(self._task) for _ in range(min(self._num, len(shards)))]
+        try:
+            while waiting or any(each.shard is not None for each in team):
+                for each in team:
+                    if each.shard is None and waiting:
+                        each.begin(waiting.popleft())
+                ready = wait([each.connection for each in team])
+                for place, each in enumerate(team):
+                    if each.connection not in ready:
+                        continue
+                    shard, answer = each.shard, each.answer()
+                    if isinstance(answer, BacklightError):
+                        raise answer
+                    if answer is not None and shard is not None:
+                        yield shard, answer
+                        continue
+                    each.dismiss()
+                    team[place] = _Worker(self._task)
+                    if shard is not None:
+                        _count(deaths, shard)
+                        waiting.appendleft(shard)
+        finally:
+            for each in team:
+                each.dismiss()
+
+
+def _count(deaths: Counter[int], shard: int) -> None:
+    deaths[shard] += 1
+    if deaths[shard] >= MOST_DEATHS:
+        raise WorkerError(
+            f"{MOST_DEATHS} workers died one after the other as they measured shard {shard}; what "
+            "they last said stands above. Fewer --workers need less memory; what was measured is "
+            "kept: go on with --resume."
+        )
+
+
+class _Worker:
+    """One process, and the shard that it is at."""
+
+    def __init__(self, task: Task) -> None:
+        # A process that was forked may hold locks of threads that it does not have.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, task), daemon=True)
+        self.process.start()
+        theirs.close()  # else the pipe would not end when the process does
+        self.shard: int | None = None
+
+    def begin(self, shard: int) -> None:
+        self.shard = shard
+        with suppress(OSError):  # it is dead, which its answer will say
+            self.connection.send(shard)
+
+    def answer(self) -> Arrays | BacklightError | None:
+        """Take what the process says; None if it died."""
+        try:
+            answer = self.connection.recv()
+        except (EOFError, OSError):
+            return None
+        self.shard = None
+        return answer
+
+    def dismiss(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        self.process.join(_SECONDS_TO_LEAVE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _serve(connection: Connection, task: Task) -> None:
+    """Measure the shards that are asked for until nobody asks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks is interrupted, and dismisses this one
+    logging.getLogger("backlight").setLevel(logging.ERROR)  # who asks has told the rest already
+    try:
+        measure = measuring(task)
+        while True:
+            connection.send(measure(connection.recv()))
+    except EOFError:
+        return
+    except BacklightError as error:
+        connection.send(error)

@@ -1,0 +1,63 @@
+"""`backlight layers` measured by several processes."""
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+import backlight
+from backlight.errors import ConfigError, WorkerError
+from backlight.runs.shards import LEAST_TOKENS, cut
+from backlight.surveys.driver import workers
+from zoo.folders import lines, numbers
+
+pytestmark = pytest.mark.usefixtures("place", "no_figures")
+
+
+@pytest.fixture
+def large(options, place):
+    """A survey of a corpus of three shards as they are cut for everybody."""
+    (place / "rows.txt").write_text("\n".join(lines(420, seed=1)), encoding="utf-8")
+    return {**options, "dataset": "rows.txt", "batch_size": 64, "quiet": True}
+
+
+def killing(monkeypatch, places):
+    """Kill the worker that has just been given a shard, at some places in the order of giving."""
+    given, real = [], workers._Worker.begin
+
+    def begin(self, shard):
+        real(self, shard)
+        if len(given) in places:
+            os.kill(self.process.pid, signal.SIGKILL)
+        given.append(shard)
+
+    monkeypatch.setattr(workers._Worker, "begin", begin)
+    return given
+
+
+def test_workers_find_the_same_bytes_though_some_are_killed(large, place, monkeypatch):
+    backlight.layers(**large, output_dir="alone")
+    given = killing(monkeypatch, {1, 2})
+
+    found = backlight.layers(**large, output_dir="together", workers=2)
+
+    num_shards = len(cut([64 * 18] * 7, least=LEAST_TOKENS))
+    assert num_shards >= 3
+    assert len(given) == len(set(given)) + 2
+    assert numbers(place / "together") == numbers(place / "alone")
+    assert found.metadata["num_tokens"] > 2 * LEAST_TOKENS
+    assert not multiprocessing.active_children()
+
+
+def test_a_shard_that_kills_every_worker_is_an_error(large, monkeypatch):
+    killing(monkeypatch, set(range(100)))
+
+    with pytest.raises(WorkerError, match="3 workers died one after the other"):
+        backlight.layers(**large, workers=1 + 1)
+    assert not multiprocessing.active_children()
+
+
+def test_a_model_or_data_in_memory_cannot_be_given_to_workers(options):
+    with pytest.raises(ConfigError, match="other processes cannot be given a model or data"):
+        backlight.layers(**{**options, "dataset": lines(9)}, workers=2)
