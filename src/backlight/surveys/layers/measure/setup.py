@@ -94,10 +94,8 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}"
         + ("" if paths is None else f", {count(paths.num_nodes, 'node')}"),
         state=state,
-        steps=partial(steps, corpus.batches, state),
         plan=LayersPlan(sites=sites, no_warning=reason),
         total=corpus.passages.num_tokens,
-        done=lambda: corpus.num_tokens_in(state.loss.num_batches),
         found=partial(_found, state, sites, options.modes[-1]),
         sharding=Sharding.of(
             corpus.passages,
