@@ -51,11 +51,12 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
         ],
     )
     yield Shown(table=_surest(results.tables["differences"]), columns=_differences(layers))
+    yield from _rankings(results)
     yield _NOTE
 
 
 def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
-    """Show both tables, the second without what is far from sure.
+    """Show all tables, the second without what is far from sure.
 
     Args:
         options: The options of the comparison.
@@ -67,7 +68,29 @@ def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     del options
     yield every_column(results.tables["layers"])
     yield every_column(_surest(results.tables["differences"], num_rows=100))
+    for name in ("rankings", "ranking"):
+        if name in results.tables:
+            yield every_column(results.tables[name])
     yield _NOTE
+
+
+def _rankings(results: Results) -> Iterator[Shown]:
+    """Show what lists of other tools have in common, and with what surely differs."""
+    if "rankings" not in results.tables:
+        return
+    table = results.tables["rankings"]
+    others = [name for name in table if name.startswith("in_")]
+    yield Shown(
+        table=table,
+        columns=[
+            Column("ranked by", "ranking"),
+            Column("layer", "layer"),
+            Column("listed", "num_listed"),
+            Column("surely higher in a", "num_higher_a"),
+            Column("in b", "num_higher_b"),
+            *(Column(f"also in {name.removeprefix('in_')}", name) for name in others),
+        ],
+    )
 
 
 def _statistics(layers: Table) -> list[Column]:
