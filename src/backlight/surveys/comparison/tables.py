@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.runs.config import PROVENANCE
 from backlight.surveys.comparison.measure import Comparison
 from backlight.surveys.comparison.measure.comparison import Part
 from backlight.surveys.comparison.measure.ranking import Ranking
@@ -277,4 +278,11 @@ def _num_known(part: Part) -> int:
 
 def _about(measured: Comparison, place: int) -> dict[str, Any]:
     run = measured.runs[place]
-    return {**measured.material["compared"]["ab"[place]], "label": run.label}
+    origin = run.config.get(PROVENANCE)
+    made_of = origin if isinstance(origin, Mapping) else {}
+    return {
+        **measured.material["compared"]["ab"[place]],
+        "label": run.label,
+        "sae_path": run.config.get("sae_path"),
+        **{name: made_of[name] for name in ("model", "dictionaries") if name in made_of},
+    }
