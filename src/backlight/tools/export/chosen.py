@@ -102,15 +102,15 @@ def _different(options: ExportConfig, data: Mapping[str, NDArray[Any]]) -> Itera
 
 def _listed(options: ExportConfig, name: str, results: Results) -> Iterator[Chosen]:
     """Take a list that the comparison made, as it is, or what of it is sure and of one side."""
-    table = results.tables.get("ranking")
-    made = [] if table is None else list(dict.fromkeys(table["ranking"].tolist()))
-    if table is None or name not in made:
+    layers = results.tables.get("rankings")
+    made = [] if layers is None else list(dict.fromkeys(layers["ranking"].tolist()))
+    if layers is None or name not in made:
         raise ConfigError(
             f"{quoted(results.path)} has no list by {quoted(name)}, only by "
             f"{', '.join(map(str, made)) or 'none'}: make one with `backlight compare RUN_A RUN_B "
             "--rank_by crisp --output_dir COMPARISON` (crisp, saebench, dsg or gradient)."
         )
-    layers = results.tables["rankings"]
+    table = results.tables["ranking"]
     for layer in np.unique(layers["layer"][layers["ranking"] == name]).tolist():
         own = table.select((table["ranking"] == name) & (table["layer"] == layer))
         own = own.select(_is_of(options.side, own["difference"]))
@@ -133,7 +133,7 @@ def _largest(options: ExportConfig, results: Results) -> Iterator[Chosen]:
         raise ConfigError("--side is of comparisons: of a single run leave it out.")
     mode = modes_of(results.config)[0]
     kind = "dimension" if command == "layers" else "feature"
-    for layer, count, numbers in _of_run(command, results):
+    for layer, count, numbers in _of_run(command, mode, results):
         value, q = numbers[mode], _rates(numbers, count)
         kept = np.flatnonzero(~np.isnan(value))
         if options.q is not None:
@@ -149,27 +149,24 @@ def _largest(options: ExportConfig, results: Results) -> Iterator[Chosen]:
         )
 
 
-def _of_run(command: str, results: Results) -> Iterator[tuple[int, int, Mapping[str, Vector]]]:
+def _of_run(
+    command: str, mode: str, results: Results
+) -> Iterator[tuple[int, int, Mapping[str, Vector]]]:
     """List the layers of a run, with how many passages there were and every unit's numbers."""
     layers = results.tables["layers"]
-    for layer, count in zip(
-        layers["layer"].tolist(), layers["num_sequences"].tolist(), strict=True
-    ):
+    counts = zip(layers["layer"].tolist(), layers["num_sequences"].tolist(), strict=True)
+    names = dict.fromkeys((mode, "mean", "mean_se"))
+    for layer, count in counts:
         if command == "sae":
-            start = f"layer_{layer}_"
-            found = results.statistics.items()
             yield (
                 layer,
                 count,
-                {
-                    name.removeprefix(start): values
-                    for name, values in found
-                    if name.startswith(start)
-                },
+                {name: results.statistics[f"layer_{layer}_{name}"] for name in names},
             )
         else:
             table = results.tables["dimensions"]
-            yield layer, count, table.select(table["layer"] == layer)
+            own = table.select(table["layer"] == layer)
+            yield layer, count, {name: own[name].astype(np.float64) for name in names}
 
 
 def _rates(numbers: Mapping[str, Vector], count: int) -> Vector:
