@@ -1,5 +1,6 @@
 """``backlight compare --rank_by``: each list is what plain hooks and ten lines find."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -177,7 +178,9 @@ def test_the_same_lists_come_from_results_at_hand_and_are_shown(measured, place,
     runs = [str(folder / name) for name in ("first", "second")]
 
     assert cli.main(["compare", *runs, "--rank_by", "crisp,dsg", "--output_dir", "both"]) == 0
-    assert "also in dsg" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "also listed by" in printed
+    assert re.search(r"^crisp +1 .* dsg \d+$", printed, flags=re.MULTILINE)
     kept = backlight.load_results("both")
     again = backlight.compare(*map(backlight.load_results, runs), rank_by="crisp,dsg")
     assert kept.tables["ranking"]["feature"].tolist() == again.tables["ranking"]["feature"].tolist()

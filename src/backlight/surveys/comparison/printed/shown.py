@@ -23,6 +23,9 @@ _NOTE = (
 )
 
 
+_MANY, _FEW = 12, 2  # of the surest differences on a screen: with lists of tools beside them few
+
+
 def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     """Show how much differs in each layer, and the surest differences.
 
@@ -50,7 +53,9 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
             Column("overlap", cell=_overlap),
         ],
     )
-    yield Shown(table=_surest(results.tables["differences"]), columns=_differences(layers))
+    most = _FEW if "rankings" in results.tables else _MANY
+    surest = _surest(results.tables["differences"], num_rows=most)
+    yield Shown(table=surest, columns=_differences(layers))
     yield from _rankings(results)
     yield _NOTE
 
@@ -76,20 +81,25 @@ def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
 
 def _rankings(results: Results) -> Iterator[Shown]:
     """Show what lists of other tools have in common, and with what surely differs."""
-    if "rankings" not in results.tables:
-        return
-    table = results.tables["rankings"]
-    others = [name for name in table if name.startswith("in_")]
-    yield Shown(
-        table=table,
-        columns=[
-            Column("ranked by", "ranking"),
-            Column("layer", "layer"),
-            Column("listed", "num_listed"),
-            Column("surely higher in a", "num_higher_a"),
-            Column("in b", "num_higher_b"),
-            *(Column(f"also in {name.removeprefix('in_')}", name) for name in others),
-        ],
+    if "rankings" in results.tables:
+        yield Shown(
+            table=results.tables["rankings"],
+            columns=[
+                Column("ranked by", "ranking"),
+                Column("layer", "layer"),
+                Column("listed", "num_listed"),
+                Column("surely higher in a", "num_higher_a"),
+                Column("in b", "num_higher_b"),
+                Column("also listed by", cell=_shared, wraps=True),
+            ],
+        )
+
+
+def _shared(table: Table, row: int) -> str:
+    """Say how many features of a list are in each other list of its layer."""
+    others = [name.removeprefix("in_") for name in table if name.startswith("in_")]
+    return ", ".join(
+        f"{name} {table[f'in_{name}'][row]}" for name in others if name != table["ranking"][row]
     )
 
 
@@ -113,7 +123,7 @@ def _differences(layers: Table) -> list[Column]:
     ]
 
 
-def _surest(table: Table, num_rows: int = 12) -> Table:
+def _surest(table: Table, num_rows: int) -> Table:
     known = np.flatnonzero(~np.isnan(table["q"]))
     order = np.lexsort((-np.abs(table["t"][known]), table["q"][known]))
     return table.select(known[order[:num_rows]])
