@@ -23,9 +23,6 @@ _NOTE = (
 )
 
 
-_MANY, _FEW = 12, 2  # of the surest differences on a screen: with lists of tools beside them few
-
-
 def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     """Show how much differs in each layer, and the surest differences.
 
@@ -34,7 +31,8 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
         results: What was found.
 
     Yields:
-        Two small tables, and what a reader of them must know.
+        Two small tables (of lists of other tools, the second is of these), and what a reader of
+        them must know.
     """
     del options
     layers = results.tables["layers"]
@@ -53,10 +51,11 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
             Column("overlap", cell=_overlap),
         ],
     )
-    most = _FEW if "rankings" in results.tables else _MANY
-    surest = _surest(results.tables["differences"], num_rows=most)
-    yield Shown(table=surest, columns=_differences(layers))
-    yield from _rankings(results)
+    if "rankings" in results.tables:  # the surest difference is in the sentences
+        yield _rankings(results.tables["rankings"])
+    else:
+        surest = _surest(results.tables["differences"], num_rows=12)
+        yield Shown(table=surest, columns=_differences(layers))
     yield _NOTE
 
 
@@ -79,20 +78,19 @@ def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     yield _NOTE
 
 
-def _rankings(results: Results) -> Iterator[Shown]:
+def _rankings(table: Table) -> Shown:
     """Show what lists of other tools have in common, and with what surely differs."""
-    if "rankings" in results.tables:
-        yield Shown(
-            table=results.tables["rankings"],
-            columns=[
-                Column("ranked by", "ranking"),
-                Column("layer", "layer"),
-                Column("listed", "num_listed"),
-                Column("surely higher in a", "num_higher_a"),
-                Column("in b", "num_higher_b"),
-                Column("also listed by", cell=_shared, wraps=True),
-            ],
-        )
+    return Shown(
+        table=table,
+        columns=[
+            Column("ranked by", "ranking"),
+            Column("layer", "layer"),
+            Column("listed", "num_listed"),
+            Column("surely higher in a", "num_higher_a"),
+            Column("in b", "num_higher_b"),
+            Column("also listed by", cell=_shared, wraps=True),
+        ],
+    )
 
 
 def _shared(table: Table, row: int) -> str:
