@@ -211,7 +211,7 @@ def test_other_runs_and_other_words_are_refused(place, finished_run):
 
 
 def test_gradients_of_all_tokens_in_the_plain_model_are_not_encoded_for_nothing(
-    place, model_folder, text_file, measured
+    place, model_folder, text_file, measured, caplog
 ):
     folder, _ = measured
     options = {
@@ -224,8 +224,12 @@ def test_gradients_of_all_tokens_in_the_plain_model_are_not_encoded_for_nothing(
         "allow_poor_reconstruction": True,
     }
 
-    plain, recorded = backlight.sae(**options), backlight.sae(**options, record_activity=True)
+    plain = backlight.sae(**options)
+    assert "encodes" not in caplog.text
+    with caplog.at_level("INFO"):
+        recorded = backlight.sae(**options, record_activity=True)
 
+    assert "--record_activity encodes 247 tokens in 1 layer: about" in caplog.text
     assert not any("activity" in name for name in plain.statistics)
     assert f"layer_{LAYER}_activity_tokens" in recorded.statistics
     for name in ("mean", "rms", "mean_abs"):

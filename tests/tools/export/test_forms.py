@@ -41,6 +41,7 @@ def test_indices_of_a_comparison_select_the_same_features(compared, exported):
 
     read = json.loads(Path("units.json").read_text())
     assert status == 0
+    assert (read["a"]["label"], read["b"]["label"]) == ("a", "b")
     assert "of 2 layers written to units.json" in told
     assert [each["layer"] for each in read["layers"]] == [0, 2]
     for each in read["layers"]:
@@ -320,8 +321,6 @@ def test_weights_that_nothing_is_known_of_are_told_or_refused():
     assert found.notes == ["1 unit without a ratio (zero, or of two signs) weigh 1."]
     with pytest.raises(RunDirectoryError, match="nothing is known of 1 unit"):
         put_together(asked, run)
-    with pytest.raises(RunDirectoryError, match="has no number for each dimension or feature"):
-        put_together(asked, Results(data={"layer_1_position_2": np.ones(3)[:0]}, tables={}))
 
 
 def test_one_file_holds_one_array(compared, exported):
@@ -375,6 +374,24 @@ def test_nothing_is_replaced_unless_it_is_asked_for(compared, exported):
     assert len(list(Path("weights").iterdir())) == 1
     assert exported(compared / "a", "weights", "weights", "--overwrite")[0] == 0
     assert len(np.load(there)) == 40
+
+
+def test_a_folder_is_no_file_and_a_file_is_no_folder(compared, exported):
+    Path("folder").mkdir()
+    Path("file").write_text("mine")
+
+    _, _, told = exported(compared / "a", "indices", "folder", "--overwrite")
+    assert "'folder' is a folder: name a file with --output" in told
+    _, _, told = exported(compared / "a", "weights", "file", "--overwrite")
+    assert "'file' is a file: name a folder with --output" in told
+    assert Path("file").read_text() == "mine"
+
+
+def test_what_a_run_of_tokens_keeps_is_no_weight_of_dimensions():
+    run = Results(data={"layer_1_comma": np.ones(3)}, config={"provenance": {"command": "tokens"}})
+
+    with pytest.raises(RunDirectoryError, match="has no number for each dimension or feature"):
+        put_together(ExportConfig(run=Path("x"), to="weights", output=Path("w")), run)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Carrying ``backlight export`` out."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.foreign.files import expanded
@@ -33,16 +34,23 @@ def run(options: ExportConfig) -> None:
         UsageError: If a library that is needed is not installed.
     """
     written = exported(options, load_results(options.run))
-    there = [path for path in written.files if path.exists()]
-    if there and not options.overwrite:
-        raise ConfigError(
-            f"{quoted(there[0])} is there already: use --overwrite, or another --output."
-        )
+    for path in written.files:
+        _refuse_occupied(path, overwrite=options.overwrite)
     for path, content in written.files.items():
         write_file(path, content)
     place = plain(expanded(options.output, error=RunDirectoryError))
     for line in (f"{written.told} written to {place}", *written.notes):
         console().print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _refuse_occupied(path: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file unasked, and a folder or what is no folder in any case."""
+    if path.is_dir():
+        raise ConfigError(f"{quoted(path)} is a folder: name a file with --output.")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ConfigError(f"{quoted(path.parent)} is a file: name a folder with --output.")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{quoted(path)} is there already: use --overwrite, or another --output.")
 
 
 def exported(options: ExportConfig, results: Results) -> Written:

@@ -1,6 +1,6 @@
 """Units by their numbers, as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def described(options: ExportConfig, results: Results, found: Sequence[Chosen]) 
         what is known of each (``difference`` or ``value`` or ``score``, and ``q``).
     """
     about = results.metadata
-    origin: dict[str, Any] = {"a": about.get("a"), "b": about.get("b")}
+    origin: dict[str, Any] = {each: _named(about.get(each)) for each in "ab"}
     if not is_comparison(results):
         names = ("model_name", "dataset", "site", "sae_path")
         origin = {"run": {name: results.config.get(name) for name in names}}
@@ -65,3 +65,10 @@ def described(options: ExportConfig, results: Results, found: Sequence[Chosen]) 
             for each in found
         ],
     }
+
+
+def _named(run: Any) -> Any:
+    """Say which run it is, without what it says of its model and dictionaries."""
+    if not isinstance(run, Mapping):
+        return None
+    return {name: told for name, told in run.items() if name not in ("model", "dictionaries")}

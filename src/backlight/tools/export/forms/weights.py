@@ -13,7 +13,7 @@ from backlight.runs.files import npy_bytes
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.sentences import count
 from backlight.tools.export.options import ExportConfig
-from backlight.tools.export.source import is_comparison
+from backlight.tools.export.source import command_of, is_comparison
 from backlight.tools.export.written import Written
 
 _OF_RUN = re.compile(r"layer_\d+_[a-z_]+")
@@ -59,8 +59,10 @@ def written(options: ExportConfig, results: Results, path: Path) -> Written:
 
 def _arrays(results: Results) -> Iterator[tuple[str, NDArray[Any]]]:
     quantity = results.config.get("aggregate_by", "gradients")
+    if command_of(results) not in ("layers", "sae", ""):
+        return
     for name, values in results.data.items():
-        if _OF_RUN.fullmatch(name):
+        if _OF_RUN.fullmatch(name) and values.ndim == 1:
             yield f"{name}_{quantity}", values.astype(np.float64)
 
 
