@@ -1,4 +1,8 @@
-"""The file that ``backlight export --to steered`` writes is read by lm-eval's own loader."""
+"""The file that ``backlight export --to steered`` writes is read by lm-eval's own loader.
+
+It needs no more of lm-eval than its files: ``pip install --no-deps --target FOLDER
+lm-eval==0.4.13``, and FOLDER in PYTHONPATH.
+"""
 
 import re
 import sys
