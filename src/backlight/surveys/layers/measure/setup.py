@@ -95,7 +95,6 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         + ("" if paths is None else f", {count(paths.num_nodes, 'node')}"),
         state=state,
         plan=LayersPlan(sites=sites, no_warning=reason),
-        total=corpus.passages.num_tokens,
         found=partial(_found, state, sites, options.modes[-1]),
         sharding=Sharding.of(
             corpus.passages,
