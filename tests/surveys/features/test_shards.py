@@ -210,7 +210,7 @@ def test_dictionaries_in_memory_cannot_be_given_to_workers(options):
 
 def wide(placed, num_features):
     """Give a dictionary more features, for states alone."""
-    counts = np.zeros(num_features, dtype=np.int64)
+    counts = torch.zeros(num_features, dtype=torch.int64)
     return replace(placed, fidelity=replace(placed.fidelity, counts=counts))
 
 
