@@ -40,6 +40,28 @@ def test_parts_in_one_directory_give_the_bytes_of_a_run(survey, place, num_shard
     assert not (place / "out" / "shards").exists()
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"path": 2, "layers": "0,2"},
+        {"aggregate_by": "fisher"},
+        {"aggregate_by": "hessian_diagonal", "layers": "2"},
+        {"aggregate_by": "grad_x_act", "aggregation_mode": "both"},
+    ],
+    ids=str,
+)
+def test_whatever_is_measured_parts_give_the_bytes_of_a_run(survey, place, monkeypatch, way):
+    monkeypatch.setattr(sharding, "cut", partial(cut, least=70))
+    assert cli.main(survey(**way, output_dir="whole")) == 0
+    assert planned(survey, **way, output_dir="out") == 0
+    for part in ("1/2", "0/2"):
+        assert cli.main(["worker", "out", "--part", part]) == 0
+
+    assert cli.main(["merge", "out"]) == 0
+
+    assert numbers(place / "out") == numbers(place / "whole")
+
+
 def test_copies_of_a_directory_are_put_together_by_copying(survey, place, num_shards):
     assert cli.main(survey(output_dir="whole")) == 0
     assert planned(survey, output_dir="here") == 0

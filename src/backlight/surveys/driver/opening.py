@@ -118,14 +118,6 @@ class Corpus:
             corpus["rows_sha256"] = self.rows_sha256
         return {"model": dict(self.subject.facts), "corpus": corpus}
 
-    def num_tokens_in(self, num_batches: int) -> int:
-        """Count the tokens of the first batches."""
-        return sum(
-            len(self.passages.tokens[member])
-            for members in self.batches[:num_batches]
-            for member in members
-        )
-
 
 class Opening:
     """What a measure door is given to open model and text with, each at the moment of its choice.
