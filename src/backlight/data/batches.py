@@ -29,6 +29,7 @@ class Passages:
         num_cut: How many passages were longer in the corpus and were cut.
         num_unknown: How many tokens stand for what the tokenizer does not know.
         counted: Of each passage, which tokens the loss counts if they are predicted; None if all.
+        goes_on: The corpus has rows behind these, and these are its beginning.
     """
 
     tokens: Sequence[NDArray[np.int64]]
@@ -36,6 +37,7 @@ class Passages:
     num_cut: int = 0
     num_unknown: int = 0
     counted: Sequence[NDArray[np.bool_]] | None = None
+    goes_on: bool = False
 
     @staticmethod
     def of(

@@ -32,7 +32,7 @@ def state_names(num_shards: int) -> list[str]:
     Returns:
         The names, that of the whole first.
     """
-    return [_file_of(span) for span in tree(num_shards)]
+    return [file_of(span) for span in tree(num_shards)]
 
 
 @final
@@ -59,7 +59,7 @@ class ShardStates:
         spans = list(tree(num_shards))
         self._parents = {half: span for span in spans if not span.is_leaf for half in span.halves()}
         there = shelf.names()
-        self._there = {span for span in spans if _file_of(span) in there}
+        self._there = {span for span in spans if file_of(span) in there}
 
     def missing(self) -> list[int]:
         """List the shards that are neither here nor in a merger that is."""
@@ -103,12 +103,66 @@ class ShardStates:
             StorageError: If nothing can be written.
             RunDirectoryError: If a state is damaged.
         """
-        for span in sorted(self._there, key=lambda each: each.start - each.stop):
-            if span != self._whole and self._is_covered(span):
-                self._remove(span)
+        self._uncover()
         for span in sorted(self._there):
             if span in self._there:
                 self._merge_from(span, None)
+
+    def tidy_mergers(self) -> None:
+        """Finish what somebody was killed in, and leave every shard that is by itself so.
+
+        Raises:
+            StorageError: If nothing can be written.
+            RunDirectoryError: If a state is damaged.
+        """
+        self._uncover()
+        for span in sorted(self._there):
+            if span in self._there and not span.is_leaf:
+                self._merge_from(span, None)
+
+    def num_merged(self) -> int:
+        """Count the shards up to the end of the last merger."""
+        return max((span.stop for span in self._there if not span.is_leaf), default=0)
+
+    def has(self, span: Span) -> bool:
+        """Return whether the state of a span is there by itself."""
+        return span in self._there
+
+    def read(self, span: Span) -> Arrays:
+        """Read the state of a span that is there.
+
+        Args:
+            span: Which.
+
+        Returns:
+            The state.
+
+        Raises:
+            RunDirectoryError: If it is damaged.
+        """
+        return self._read(span)
+
+    def merge_back(self, shard: int) -> None:
+        """Merge a shard with those before it, as far as the tree says, and with none behind it.
+
+        Args:
+            shard: Which; it is there by itself, and so are all before it, or in mergers.
+
+        Raises:
+            StorageError: If it cannot be written.
+            RunDirectoryError: If a state is damaged.
+        """
+        if shard % 2:
+            self._merge_from(Span(shard, shard + 1), None)
+
+    def drop(self, shard: int) -> None:
+        """Delete what was seen of a shard that is by itself.
+
+        Args:
+            shard: Which.
+        """
+        if self.has(Span(shard, shard + 1)):
+            self._remove(Span(shard, shard + 1))
 
     def whole(self) -> Arrays:
         """Return the merged state of all shards.
@@ -139,19 +193,25 @@ class ShardStates:
             self._remove(second)
             span = parent
 
+    def _uncover(self) -> None:
+        """Delete the halves that somebody was killed before deleting."""
+        for span in sorted(self._there, key=lambda each: each.start - each.stop):
+            if span != self._whole and self._is_covered(span):
+                self._remove(span)
+
     def _is_covered(self, span: Span) -> bool:
         return any(other != span and other.covers(span) for other in self._there)
 
     def _put(self, span: Span, state: Arrays) -> None:
-        self._shelf.put(_file_of(span), npz_bytes(pack(state, self._owner_of(span))))
+        self._shelf.put(file_of(span), npz_bytes(pack(state, self._owner_of(span))))
         self._there.add(span)
 
     def _remove(self, span: Span) -> None:
-        self._shelf.remove(_file_of(span))
+        self._shelf.remove(file_of(span))
         self._there.discard(span)
 
     def _read(self, span: Span) -> Arrays:
-        name = _file_of(span)
+        name = file_of(span)
         path = self._shelf.place(name)
         try:
             return unpack(self._shelf.read(name), self._owner_of(span), path)
@@ -165,5 +225,6 @@ class ShardStates:
         return f"{self._owner} {span.name}"  # a file under another span's name is no state
 
 
-def _file_of(span: Span) -> str:
+def file_of(span: Span) -> str:
+    """Return the name of the file of a span's state in a run directory."""
     return f"{FOLDER}/{span.name}.npz"

@@ -23,6 +23,7 @@ from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.shardwise import Shardwise, work_of
 from backlight.surveys.driver.starting import begin, find_run, threads_each
+from backlight.surveys.driver.stopping import with_precision
 from backlight.surveys.driver.telling import print_survey
 from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown
@@ -144,6 +145,7 @@ def conduct(
     clock.lap("gradient_computation")
     findings: Findings = survey.door("tables").findings(options, measurement)
     findings = findings if checks is None else with_checks(findings, checks)
+    findings = with_precision(findings, work.told())
     clock.lap("tables")
     results = results_of(options, findings, directory, shown)
     if directory is not None:

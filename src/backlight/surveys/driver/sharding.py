@@ -9,6 +9,7 @@ from backlight.data.batches import Passages
 from backlight.runs.shards import cut
 from backlight.stats.base import State
 from backlight.surveys.driver.steps import Mergeable, Step
+from backlight.surveys.driver.stopping import Stopping
 
 _State = TypeVar("_State", bound=Mergeable)
 
@@ -24,6 +25,7 @@ class Sharding(Generic[_State]):
         fresh: Makes a state that has seen nothing.
         steps: Measures some batches and adds them to a state; those it has seen are left out.
         seen: Counts the batches that a state has seen.
+        stopping: When enough of the shards are measured; None to measure all.
     """
 
     batches: Sequence[Sequence[int]]
@@ -32,21 +34,30 @@ class Sharding(Generic[_State]):
     fresh: Callable[[], _State]
     steps: Callable[[Sequence[Sequence[int]], _State], Iterator[Step]]
     seen: Callable[[_State], int]
+    stopping: Stopping | None = None
 
     @staticmethod
-    def of(passages: Passages, batches: Sequence[Sequence[int]], **how: Any) -> "Sharding[Any]":
+    def of(
+        passages: Passages,
+        batches: Sequence[Sequence[int]],
+        *,
+        shards: Sequence[range] | None = None,
+        **how: Any,
+    ) -> "Sharding[Any]":
         """Cut a corpus into shards.
 
         Args:
             passages: The corpus.
             batches: The members of each batch.
-            **how: ``fresh``, ``steps`` and ``seen``.
+            shards: The batches of each shard, where they are not cut by their tokens.
+            **how: ``fresh``, ``steps``, ``seen`` and ``stopping``.
 
         Returns:
             How it is measured.
         """
         num_tokens = [sum(len(passages.tokens[member]) for member in each) for each in batches]
-        return Sharding(batches=batches, num_tokens=num_tokens, shards=cut(num_tokens), **how)
+        shards = cut(num_tokens) if shards is None else shards
+        return Sharding(batches=batches, num_tokens=num_tokens, shards=shards, **how)
 
     @property
     def material(self) -> dict[str, Any]:

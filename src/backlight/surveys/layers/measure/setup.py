@@ -21,7 +21,9 @@ from backlight.surveys.driver.relative import warned_ways
 from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.steps import Step
+from backlight.surveys.driver.stopping import Stopping
 from backlight.surveys.driver.words.sentences import count, with_error
+from backlight.surveys.layers.measure.precision import errors_of
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from backlight.surveys.layers.options import LayersConfig
 
@@ -102,9 +104,13 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         sharding=Sharding.of(
             corpus.passages,
             corpus.batches,
+            shards=corpus.shards,
             fresh=fresh,
             steps=steps,
             seen=lambda state: state.loss.num_batches,
+            stopping=Stopping.of(
+                options, corpus, errors_of(sites, options.modes[-1], options.precision_of)
+            ),
         ),
     )
 
