@@ -38,7 +38,7 @@ class PrecisionOptions(Options):
 
     @field_validator("precision_of")
     @classmethod
-    def _has_an_effect(cls, whose: str, info: Any) -> str:
+    def _is_of_something(cls, whose: str, info: Any) -> str:
         if whose == "top" and info.data.get("precision", 0) is None:
             raise ValueError("it has no effect without --precision")
         if whose == "top" and info.data.get("aggregation_mode") == "rms":
