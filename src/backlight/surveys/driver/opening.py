@@ -22,8 +22,9 @@ from backlight.surveys.driver.options import (
     CorpusOptions,
     ModelOptions,
 )
-from backlight.surveys.driver.precision import PrecisionOptions
+from backlight.surveys.driver.precision import may_stop
 from backlight.surveys.driver.rows import corpus_passages, corpus_rows
+from backlight.surveys.driver.samples import most_samples
 from backlight.surveys.driver.words.account import tell_account
 from backlight.world import CITY_MODEL
 
@@ -130,11 +131,8 @@ class Corpus:
 
     def num_tokens_in(self, num_batches: int) -> int:
         """Count the tokens of the first batches."""
-        return sum(
-            len(self.passages.tokens[member])
-            for members in self.batches[:num_batches]
-            for member in members
-        )
+        lengths = self.passages.lengths
+        return sum(int(lengths[list(members)].sum()) for members in self.batches[:num_batches])
 
 
 class Opening:
@@ -192,7 +190,7 @@ class Opening:
         passages = corpus_passages(options, rows, subject.tokenizer)
         check_passages(subject, passages, options.max_length)
         how = {"batch_size": options.batch_size, "seed": options.seed}
-        windows = draw_windows(passages, **how) if _may_stop(options) else None
+        windows = draw_windows(passages, **how) if may_stop(options) else None
         batches = bucket(passages, **how) if windows is None else windows.batches
         self.clock.lap("dataset_preparation")
         return Corpus(
@@ -202,10 +200,6 @@ class Opening:
             rows_sha256=rows.fingerprint() if isinstance(options.dataset, Given) else None,
             windows=windows,
         )
-
-
-def _may_stop(options: Any) -> bool:
-    return isinstance(options, PrecisionOptions) and options.precision is not None
 
 
 def _tell_rule(subject: Subject) -> None:
@@ -220,11 +214,12 @@ def _tell_rule(subject: Subject) -> None:
 
 def _tell_rest(options: CorpusOptions) -> None:
     source = options.dataset.source if isinstance(options.dataset, Given) else None
-    if isinstance(source, (list, tuple)) and len(source) > options.num_samples:
+    num_samples = most_samples(options.num_samples)
+    if isinstance(source, (list, tuple)) and len(source) > num_samples:
         _logger.info(
             "Of %s rows in memory the first %s that count are measured (num_samples).",
             f"{len(source):,}",
-            f"{options.num_samples:,}",
+            f"{num_samples:,}",
         )
 
 

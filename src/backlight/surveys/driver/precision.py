@@ -46,3 +46,8 @@ class PrecisionOptions(Options):
                 "root mean squares of dimensions have no standard errors; use mean_abs"
             )
         return whose
+
+
+def may_stop(options: Any) -> bool:
+    """Return whether a survey with these options may stop before the end of its text."""
+    return isinstance(options, PrecisionOptions) and options.precision is not None

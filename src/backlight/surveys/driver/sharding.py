@@ -55,7 +55,8 @@ class Sharding(Generic[_State]):
         Returns:
             How it is measured.
         """
-        num_tokens = [sum(len(passages.tokens[member]) for member in each) for each in batches]
+        lengths = passages.lengths.tolist()
+        num_tokens = [sum(lengths[member] for member in each) for each in batches]
         shards = cut(num_tokens) if shards is None else shards
         return Sharding(batches=batches, num_tokens=num_tokens, shards=shards, **how)
 
