@@ -189,10 +189,7 @@ class TextOptions(Options):
 class CorpusOptions(TextOptions):
     """How much of a text is measured, and which of its tokens the loss counts."""
 
-    num_samples: NumSamples = Field(
-        default=500,
-        description="How many rows to measure, besides those that do not count; or all.",
-    )
+    num_samples: NumSamples = Field(default=500, description="How many rows that count, or all.")
     loss_on: Literal["all", "completion", "conversation"] = Field(
         default="all",
         description="Which tokens the loss counts: all of a text; those of completions alone, in "
