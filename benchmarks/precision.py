@@ -30,6 +30,7 @@ from backlight.surveys.driver.sites import survey_sites
 
 PRECISIONS = (0.2, 0.1, 0.07, 0.05, 0.04, 0.03)
 NUM_TOP = 20
+_MAY_BE_LARGEST = 200  # dimensions: no other is ever among the largest twenty
 
 Array = NDArray[np.float64]
 
@@ -50,7 +51,8 @@ def main() -> None:
     with np.load(words.sums) as kept:
         lengths = kept["lengths"]
         layers = {mode: Sums(kept[mode], lengths) for mode in ("mean_abs", "mean")}
-        top = Sums(kept["dimensions"], lengths)
+        largest = np.argsort(-kept["dimensions"].sum(axis=0))[:_MAY_BE_LARGEST]
+        top = Sums(kept["dimensions"][:, largest], lengths)
     print(f"{len(lengths)} passages, {int(lengths.sum())} tokens, {words.orders} orders")
     for name, sums, largest in (
         ("mean_abs of layers", layers["mean_abs"], None),

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from backlight.errors import RunDirectoryError
 from backlight.runs.files import npz_bytes
-from backlight.runs.prefixes import PrefixStates, prefix_names
+from backlight.runs.prefixes import PrefixStates
 from backlight.runs.shelves import Memory
-from backlight.runs.states import ShardStates
+from backlight.runs.states import ShardStates, state_names
 
 
 def join(first, second):
@@ -168,7 +168,7 @@ def test_every_file_has_one_of_the_names_that_are_listed(num):
         kept.publish(shard, state_of(shard))
         names |= shelf.names()
 
-    assert names <= set(prefix_names(num))
+    assert names <= set(state_names(num))
 
 
 def test_a_damaged_state_is_refused():

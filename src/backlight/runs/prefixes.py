@@ -11,9 +11,9 @@ from typing import Any, Protocol, final, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.runs.shards import Span, tree
+from backlight.runs.shards import Span
 from backlight.runs.shelves import Shelf
-from backlight.runs.states import Arrays, Join, ShardStates, file_of
+from backlight.runs.states import Arrays, Join, ShardStates
 
 
 @runtime_checkable
@@ -27,23 +27,6 @@ class Rule(Protocol):
     def is_enough(self, part: Arrays, num_shards: int) -> bool:
         """Return whether the sums of the first shards are enough."""
         ...
-
-
-def prefix_names(num_shards: int) -> list[str]:
-    """List the names that files of states can have in a run directory.
-
-    >>> prefix_names(3)
-    ['shards/00000-00002.npz', 'shards/00000-00001.npz', 'shards/00001-00002.npz', \
-'shards/00002-00003.npz']
-
-    Args:
-        num_shards: How many shards there are at most.
-
-    Returns:
-        The names.
-    """
-    spans = tree(_power_of_two(num_shards))
-    return [file_of(span) for span in spans if span.stop <= num_shards]
 
 
 @final

@@ -32,7 +32,7 @@ def state_names(num_shards: int) -> list[str]:
     Returns:
         The names, that of the whole first.
     """
-    return [file_of(span) for span in tree(num_shards)]
+    return [_file_of(span) for span in tree(num_shards)]
 
 
 @final
@@ -59,7 +59,7 @@ class ShardStates:
         spans = list(tree(num_shards))
         self._parents = {half: span for span in spans if not span.is_leaf for half in span.halves()}
         there = shelf.names()
-        self._there = {span for span in spans if file_of(span) in there}
+        self._there = {span for span in spans if _file_of(span) in there}
 
     def missing(self) -> list[int]:
         """List the shards that are neither here nor in a merger that is."""
@@ -203,15 +203,15 @@ class ShardStates:
         return any(other != span and other.covers(span) for other in self._there)
 
     def _put(self, span: Span, state: Arrays) -> None:
-        self._shelf.put(file_of(span), npz_bytes(pack(state, self._owner_of(span))))
+        self._shelf.put(_file_of(span), npz_bytes(pack(state, self._owner_of(span))))
         self._there.add(span)
 
     def _remove(self, span: Span) -> None:
-        self._shelf.remove(file_of(span))
+        self._shelf.remove(_file_of(span))
         self._there.discard(span)
 
     def _read(self, span: Span) -> Arrays:
-        name = file_of(span)
+        name = _file_of(span)
         path = self._shelf.place(name)
         try:
             return unpack(self._shelf.read(name), self._owner_of(span), path)
@@ -225,6 +225,5 @@ class ShardStates:
         return f"{self._owner} {span.name}"  # a file under another span's name is no state
 
 
-def file_of(span: Span) -> str:
-    """Return the name of the file of a span's state in a run directory."""
+def _file_of(span: Span) -> str:
     return f"{FOLDER}/{span.name}.npz"

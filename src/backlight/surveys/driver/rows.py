@@ -57,6 +57,7 @@ def corpus_rows(options: CorpusOptions) -> Rows | Conversations:
         split=options.split,
         min_characters=options.min_characters or 0,
         num_samples=num_samples,
+        looks_on=may_stop(options),
     )
 
 

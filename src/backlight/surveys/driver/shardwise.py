@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.runs.directory import RunDirectory
-from backlight.runs.prefixes import PrefixStates, prefix_names
+from backlight.runs.prefixes import PrefixStates
 from backlight.runs.shelves import Memory
 from backlight.runs.states import Arrays, ShardStates, state_names
 from backlight.stats.base import taken
@@ -136,7 +136,7 @@ class Shardwise(Generic[_State]):
 def _states(sharding: Sharding[Any], directory: RunDirectory | None) -> ShardStates | PrefixStates:
     """Open the states of a run's shards."""
     num, rule = len(sharding.shards), sharding.stopping
-    names = state_names(num) if rule is None else prefix_names(num)
+    names = state_names(num)
     is_kept = directory is not None and (num > 1 or directory.lists(names[0]))
     shelf = directory.shelf(names) if directory is not None and is_kept else Memory()
     owner = directory.owner() if directory is not None and is_kept else ""

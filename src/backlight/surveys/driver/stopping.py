@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from backlight.data.windows import LEAST_PASSAGES
 from backlight.runs.prefixes import Rule
-from backlight.stats.base import State
-from backlight.stats.ratio import RatioResult
+from backlight.stats.base import State, under
+from backlight.stats.ratio import RatioResult, Ratios
 from backlight.surveys.driver.findings import Findings
 from backlight.surveys.driver.opening import Corpus
 from backlight.surveys.driver.precision import PrecisionOptions
@@ -145,6 +145,21 @@ def largest(errors: NDArray[np.float64], values: NDArray[np.float64], num: int) 
     """
     order = np.argsort(-np.abs(np.nan_to_num(values)), kind="stable")
     return errors[order[:num]]
+
+
+def part_under(places: Sequence[str], state: State) -> State:
+    """Take the arrays out of a state whose names begin with one of some places."""
+    starts = tuple(f"{place}/" for place in places)
+    return {name: array for name, array in state.items() if name.startswith(starts)}
+
+
+def ratios_under(place: str, state: State) -> RatioResult:
+    """Compute the ratios, which share their denominators or not, of which a state has the sums."""
+    sums = under(place, state)
+    shared = len(sums["below"]) < len(sums["above"])
+    ratios = Ratios(len(sums["above"]), shared_below=shared)
+    ratios.restore(sums)
+    return ratios.result()
 
 
 def with_precision(findings: Findings, told: dict[str, Any] | None) -> Findings:

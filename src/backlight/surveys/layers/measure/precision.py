@@ -8,10 +8,15 @@ from numpy.typing import NDArray
 
 from backlight.models.sites import Site
 from backlight.stats.aggregate import Mode
-from backlight.stats.base import State, under
-from backlight.stats.ratio import RatioResult, Ratios
+from backlight.stats.base import State
 from backlight.surveys.driver.precision import NUM_TOP
-from backlight.surveys.driver.stopping import Errors, largest, relative_errors
+from backlight.surveys.driver.stopping import (
+    Errors,
+    largest,
+    part_under,
+    ratios_under,
+    relative_errors,
+)
 
 _SUMMARY = {"mean": 0, "mean_abs": 1, "rms": 2}
 
@@ -31,30 +36,18 @@ def errors_of(sites: Sequence[Site], mode: Mode, whose: str) -> Errors:
     place = "summaries/mean" if of_layers else f"moments/{mode}"
     places = [f"bank/{site.name}/{place}" for site in sites]
     relative = partial(_of_layer, _SUMMARY[mode]) if of_layers else _of_top
-    return Errors(part=partial(_part, places), relative=partial(relative, places))
-
-
-def _part(places: Sequence[str], state: State) -> State:
-    starts = tuple(f"{place}/" for place in places)
-    return {name: array for name, array in state.items() if name.startswith(starts)}
+    return Errors(part=partial(part_under, places), relative=partial(relative, places))
 
 
 def _of_layer(summary: int, places: Sequence[str], part: State) -> NDArray[np.float64]:
     """Compute the relative error of each layer's statistic."""
-    found = [relative_errors(_ratios(part, place))[summary] for place in places]
+    found = [relative_errors(ratios_under(place, part))[summary] for place in places]
     # A root's relative error is half that of what it is the root of.
     return np.array(found) / (2 if summary == _SUMMARY["rms"] else 1)
 
 
 def _of_top(places: Sequence[str], part: State) -> NDArray[np.float64]:
     """Compute the relative errors of the largest dimensions."""
-    results = [_ratios(part, place) for place in places]
+    results = [ratios_under(place, part) for place in places]
     errors = np.concatenate([relative_errors(each) for each in results])
     return largest(errors, np.concatenate([each.ratio for each in results]), NUM_TOP)
-
-
-def _ratios(part: State, place: str) -> RatioResult:
-    sums = under(place, part)
-    ratios = Ratios(len(sums["above"]), shared_below=True)
-    ratios.restore(sums)
-    return ratios.result()
