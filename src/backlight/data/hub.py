@@ -68,7 +68,7 @@ def hub_records(
 
     try:
         streams = num_samples is not None and _is_small_part(dataset, subset, split, num_samples)
-        how = {"streaming": True} if streams else {}
+        how: dict[str, Any] = {"streaming": True} if streams else {}
         rows = load_dataset(dataset, subset, split=split, **how)
         for row in rows:
             yield dict(row)

@@ -20,10 +20,10 @@ from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
 from backlight.surveys.driver.options import CheckOptions, WorkerOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
+from backlight.surveys.driver.reached import with_precision
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.shardwise import Shardwise, work_of
 from backlight.surveys.driver.starting import begin, find_run, threads_each
-from backlight.surveys.driver.stopping import with_precision
 from backlight.surveys.driver.telling import print_survey
 from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown

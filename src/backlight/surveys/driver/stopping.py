@@ -1,7 +1,7 @@
 """When a survey knows enough: the relative standard errors of its numbers are small."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,8 @@ from backlight.data.windows import LEAST_PASSAGES
 from backlight.runs.prefixes import Rule
 from backlight.stats.base import State, under
 from backlight.stats.ratio import RatioResult, Ratios
-from backlight.surveys.driver.findings import Findings
 from backlight.surveys.driver.opening import Corpus
 from backlight.surveys.driver.precision import PrecisionOptions
-from backlight.surveys.driver.words.reached import PRECISION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,18 +158,3 @@ def ratios_under(place: str, state: State) -> RatioResult:
     ratios = Ratios(len(sums["above"]), shared_below=shared)
     ratios.restore(sums)
     return ratios.result()
-
-
-def with_precision(findings: Findings, told: dict[str, Any] | None) -> Findings:
-    """Put into the metadata of findings how sure the numbers became.
-
-    Args:
-        findings: What was found.
-        told: What ``Stopping.told`` says; None if nothing was asked.
-
-    Returns:
-        The findings.
-    """
-    if told is None:
-        return findings
-    return replace(findings, metadata={**findings.metadata, PRECISION: told})

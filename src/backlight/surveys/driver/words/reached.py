@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from backlight.surveys.driver.precision import NUM_TOP
+
 PRECISION = "precision"
 """The name under which metadata say how sure the numbers became."""
 
 _WHOSE = {"layers": "over layers", "top": "over the largest {num}"}
-_NUM_TOP = 20
 
 
 def precision_lines(metadata: Mapping[str, Any]) -> list[str]:
@@ -28,7 +29,7 @@ def precision_lines(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _ended(told: Mapping[str, Any]) -> str:
-    whose = _WHOSE[told["of"]].format(num=_NUM_TOP)
+    whose = _WHOSE[told["of"]].format(num=NUM_TOP)
     error = told["relative_error"]
     known = "is not known" if error is None else f"is {_percent(error)}"
     reached = f"The relative standard error (median {whose}) {known}"
