@@ -26,10 +26,10 @@ from backlight.data.batches import Batch, Passages
 from backlight.data.windows import draw_windows
 from backlight.objectives.objective import NextToken
 from backlight.report.intervals import NORMAL_95
+from backlight.surveys.driver.precision import LEAST_PASSAGES, NUM_TOP
 from backlight.surveys.driver.sites import survey_sites
 
-PRECISIONS = (0.2, 0.1, 0.07, 0.05, 0.04, 0.03)
-NUM_TOP = 20
+PRECISIONS = (0.1, 0.07, 0.05, 0.04, 0.03)
 _MAY_BE_LARGEST = 200  # dimensions: no other is ever among the largest twenty
 
 Array = NDArray[np.float64]
@@ -134,7 +134,8 @@ def _stopped(
     """Measure window after window until it is enough."""
     for end in ends:
         chosen, ratio, error = _estimate(sums, order[:end], largest)
-        if np.median(error / np.abs(ratio)) < target or end == ends[-1]:
+        is_enough = end >= LEAST_PASSAGES and np.median(error / np.abs(ratio)) < target
+        if is_enough or end == ends[-1]:
             return end, chosen, ratio, error
     raise AssertionError("there is a last window")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from backlight.data.batches import Passages, bucket
 
-LEAST_PASSAGES = 32
+WINDOW = 32
 """How many passages a window has at least, but for the last."""
 
 _SHARE = 64
@@ -49,7 +49,7 @@ def draw_windows(passages: Passages, *, batch_size: int, seed: int) -> Windows:
     ends: list[int] = []
     start = 0
     while start < len(order):
-        size = -(-max(LEAST_PASSAGES, start // _SHARE) // batch_size) * batch_size
+        size = -(-max(WINDOW, start // _SHARE) // batch_size) * batch_size
         members = order[start : start + size]
         first = len(batches)
         batches += _batches(passages, members.tolist(), batch_size, seed)

@@ -44,7 +44,7 @@ def test_it_measures_the_first_passages_of_the_drawn_order_that_are_enough(sure,
     told = found.metadata["precision"]
 
     num = told["num_passages"]
-    assert 32 < num < NUM_ROWS
+    assert 64 < num < NUM_ROWS
     assert num % 32 == 0
     assert told["most_passages"] == NUM_ROWS
     alone = {**sure, "dataset": drawn(rows, num, seed), "precision": None}
@@ -116,10 +116,10 @@ def test_the_error_is_that_of_the_statistic_which_is_asked(sure, mode, column):
     assert found.metadata["precision"]["relative_error"] == pytest.approx(expected)
 
 
-def test_at_least_thirty_two_passages_are_measured_however_sure_the_numbers_are(sure):
+def test_at_least_sixty_four_passages_are_measured_however_sure_the_numbers_are(sure):
     found = backlight.layers(**{**sure, "precision": 0.99, "batch_size": 3})
 
-    assert found.metadata["precision"]["num_passages"] == 33
+    assert found.metadata["precision"]["num_passages"] == 66
 
 
 def test_what_was_not_reached_is_said(sure, capsys):
@@ -142,7 +142,7 @@ def test_what_was_reached_is_said(sure, capsys):
     assert cli.main(["layers", *words, "--precision=0.5"]) == 0
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "below the 50 % asked for (32 of at most 400 passages, drawn by chance)" in said
+    assert "below the 50 % asked for (64 of at most 400 passages, drawn by chance)" in said
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.data.windows import LEAST_PASSAGES
 from backlight.runs.prefixes import Rule
 from backlight.stats.base import State, under
 from backlight.stats.ratio import RatioResult, Ratios
 from backlight.surveys.driver.opening import Corpus
-from backlight.surveys.driver.precision import PrecisionOptions
+from backlight.surveys.driver.precision import LEAST_PASSAGES, PrecisionOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
