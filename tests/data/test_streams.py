@@ -6,7 +6,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from backlight.data.conversations import read_conversations
 from backlight.data.corpora import RowReader
+from backlight.data.given import Given
 from backlight.data.hub import hub_records
 
 NUM_GROUPS, NUM_ROWS = 40, 200
@@ -148,3 +150,14 @@ def test_a_part_that_the_split_names_is_fetched(hub):
     assert first(folder, 2, num_samples=2, split="train[50:]") == ["row 50", "row 51"]
 
     assert asked == [False]
+
+
+@pytest.mark.parametrize(("num", "goes_on"), [(1, True), (2, False), (9, False)])
+def test_conversations_say_whether_their_beginning_is_read(num, goes_on):
+    rows = [{"prompt": "2 + 2 =", "completion": " 4"}] * 2 + [{"prompt": "", "completion": ""}]
+
+    found = read_conversations(Given(rows), num_samples=num, looks_on=True)
+
+    assert found.goes_on == goes_on
+    assert found.left_out == ({"no_completion": 1} if num > 2 else {})
+    assert not read_conversations(Given(rows), num_samples=num).goes_on

@@ -157,3 +157,15 @@ def test_what_was_reached_is_said(sure, capsys):
 def test_what_cannot_be_asked_is_refused(sure, others, message):
     with pytest.raises(ConfigError, match=message):
         backlight.layers(**{**sure, **others})
+
+
+def test_runs_that_stopped_at_different_places_are_not_compared_passage_by_passage(sure):
+    backlight.layers(**sure, output_dir="stopped")
+    backlight.layers(**sure, output_dir="again")
+    backlight.layers(**{**sure, "precision": None}, output_dir="whole")
+
+    same = backlight.compare("stopped", "again")
+    other = backlight.compare("stopped", "whole")
+
+    assert same.metadata["same_passages"]
+    assert not other.metadata["same_passages"]
