@@ -115,11 +115,11 @@ class PrefixStates:
             self._states.merge_back(shard)
             self._num_asked = count
 
-    def _state(self, span: Span) -> Arrays:
+    def _state(self, span: Span) -> dict[str, NDArray[Any]]:
         if self._states.has(span):
             return self._states.read(span)
         first, second = span.halves()
-        return self._join(self._state(first), self._state(second))
+        return dict(self._join(self._state(first), self._state(second)))
 
     def _part(self, span: Span) -> Arrays:
         """Add sums up in the order of the tree, so that a resumed run has the same ones."""

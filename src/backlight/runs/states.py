@@ -16,8 +16,8 @@ FOLDER = "shards"
 
 Arrays = Mapping[str, NDArray[Any]]
 
-Join = Callable[[Arrays, Arrays], Arrays]
-"""Merges the states of two neighbours, the earlier one first."""
+Join = Callable[[dict[str, NDArray[Any]], dict[str, NDArray[Any]]], Arrays]
+"""Merges the states of two neighbours, the earlier one first; it may use both up."""
 
 
 def state_names(num_shards: int) -> list[str]:
@@ -94,7 +94,7 @@ class ShardStates:
         leaf = Span(shard, shard + 1)
         if not any(span.covers(leaf) for span in self._there):
             self._put(leaf, state)
-            self._merge_from(leaf, state)
+            self._merge_from(leaf, dict(state))
 
     def tidy(self) -> None:
         """Finish what somebody was killed in, and merge what workers deposited.
@@ -128,7 +128,7 @@ class ShardStates:
         """Return whether the state of a span is there by itself."""
         return span in self._there
 
-    def read(self, span: Span) -> Arrays:
+    def read(self, span: Span) -> dict[str, NDArray[Any]]:
         """Read the state of a span that is there.
 
         Args:
@@ -176,7 +176,7 @@ class ShardStates:
             )
         return self._read(self._whole)
 
-    def _merge_from(self, span: Span, state: Arrays | None) -> None:
+    def _merge_from(self, span: Span, state: dict[str, NDArray[Any]] | None) -> None:
         """Merge a state with its neighbour if that is there, and so on up the tree."""
         while span != self._whole:
             parent = self._parents[span]
@@ -187,7 +187,7 @@ class ShardStates:
                 self._read(half) if half != span or state is None else state
                 for half in (first, second)
             )
-            state = self._join(before, after)
+            state = dict(self._join(before, after))
             self._put(parent, state)
             self._remove(first)
             self._remove(second)
@@ -210,7 +210,7 @@ class ShardStates:
         self._shelf.remove(_file_of(span))
         self._there.discard(span)
 
-    def _read(self, span: Span) -> Arrays:
+    def _read(self, span: Span) -> dict[str, NDArray[Any]]:
         name = _file_of(span)
         path = self._shelf.place(name)
         try:

@@ -6,6 +6,7 @@ from backlight.objectives.objective import NextToken
 from backlight.stats.base import Sums
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.measurement import Measurement
+from backlight.surveys.driver.sharding import Sharding
 
 
 class Lengths(Sums):
@@ -21,11 +22,11 @@ class Lengths(Sums):
 
 
 def prepare(options, opening):
-    corpus, state = opening.corpus(), Lengths()
+    corpus = opening.corpus()
 
-    def steps():
+    def steps(batches, state):
         subject, site = corpus.subject, corpus.subject.sites["embed.out"]
-        for members in corpus.batches[int(state.result("batches")[0]) :]:
+        for members in batches[int(state.result("batches")[0]) :]:
             batch = Batch.of(corpus.passages, members).to(subject.device)
             tape = record(subject, batch, [site], objective=NextToken("sequence_mean"))
             state.update(tape.gradients[site.name][batch.valid].double().norm(dim=-1).cpu())
@@ -35,9 +36,14 @@ def prepare(options, opening):
         corpus=corpus,
         run_name="toy",
         title="a toy",
-        state=state,
-        steps=steps,
+        state=Lengths(),
+        sharding=Sharding.of(
+            corpus.passages,
+            corpus.batches,
+            fresh=Lengths,
+            steps=steps,
+            seen=lambda state: int(state.result("batches")[0]),
+        ),
         plan=None,
         total=corpus.passages.num_tokens,
-        done=lambda: int(state.result("tokens")[0]),
     )

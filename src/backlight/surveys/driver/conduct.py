@@ -22,7 +22,7 @@ from backlight.surveys.driver.options import CheckOptions, WorkerOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reached import with_precision
 from backlight.surveys.driver.reading import resolve
-from backlight.surveys.driver.shardwise import Shardwise, work_of
+from backlight.surveys.driver.shardwise import Shardwise
 from backlight.surveys.driver.starting import begin, find_run, threads_each
 from backlight.surveys.driver.telling import print_survey
 from backlight.surveys.driver.words.checks import CHECKS
@@ -113,24 +113,16 @@ def conduct(
         survey.name,
         measurement.run_name,
         found,
-        {**measurement.corpus.material, **measurement.material, **_cut(measurement)},
+        _material(measurement),
         masks=measurement.masks,
     )
     checks = _checks(options, measurement, clock)
     engine = _engine(survey, options, subject, measurement)
-    work = work_of(measurement, directory)
+    work = Shardwise(measurement.sharding, measurement.state, directory)
     restore_checkpoint(directory, work)
-    bar = Bar(
-        measurement.title,
-        total=measurement.total,
-        done=work.done(),
-        unit=measurement.unit,
-        run=directory,
-        state=work,
-        found=measurement.found if engine is None else None,
-        quiet=options.quiet,
-    )
-    if isinstance(work, Shardwise) and engine is not None:
+    bar = _bar(options, measurement, work, directory, told=engine is None)
+    # The loops stand here, not in functions: from a caller to autograd it is to be few frames.
+    if engine is not None:
         with bar:
             for step in work.gathered(engine):
                 bar.after(step)
@@ -153,8 +145,31 @@ def conduct(
     return results
 
 
-def _cut(measurement: Measurement[Any, Any]) -> Mapping[str, Any]:
-    return {} if measurement.sharding is None else measurement.sharding.material
+def _bar(
+    options: Any,
+    measurement: Measurement[Any, Any],
+    work: Shardwise[Any],
+    directory: RunDirectory | None,
+    *,
+    told: bool,
+) -> Bar:
+    """Make the progress bar, which also keeps the shard in progress; others' are not told of."""
+    return Bar(
+        measurement.title,
+        total=measurement.total,
+        done=work.done(),
+        unit=measurement.unit,
+        run=directory,
+        state=work,
+        found=measurement.found if told else None,
+        quiet=options.quiet,
+    )
+
+
+def _material(measurement: Measurement[Any, Any]) -> dict[str, Any]:
+    """Say where the numbers come from, and how the corpus is cut."""
+    corpus, sharding = measurement.corpus, measurement.sharding
+    return {**corpus.material, **measurement.material, **sharding.material}
 
 
 def _engine(
@@ -171,8 +186,8 @@ def _engine(
             "workers: other processes cannot be given a model or data in memory; name them, or "
             "measure with workers=1."
         )
-    material = {**measurement.corpus.material, **measurement.material, **_cut(measurement)}
-    task = Task(survey=survey, options=options, material=material, threads=threads_each(options))
+    material, threads = _material(measurement), threads_each(options)
+    task = Task(survey=survey, options=options, material=material, threads=threads)
     return LocalWorkers(options.workers, task)
 
 

@@ -35,7 +35,7 @@ def plan(survey: Survey, options: Any) -> RunDirectory:
         The directory.
 
     Raises:
-        ConfigError: If no directory is named, or the survey has no shards.
+        ConfigError: If no directory is named.
         RunDirectoryError: If it cannot be a run directory.
     """
     if options.output_dir is None:
@@ -43,8 +43,6 @@ def plan(survey: Survey, options: Any) -> RunDirectory:
     find_run(options, survey.name)
     measurement = survey.door("measure").prepare(options, Opening(options, None, Clock()))
     sharding = measurement.sharding
-    if sharding is None:
-        raise ConfigError(f"`backlight {survey.name}` is not measured in shards.")
     material = {**measurement.corpus.material, **measurement.material, **sharding.material}
     masks = measurement.masks
     directory = begin(options, survey.name, measurement.run_name, None, material, masks=masks)

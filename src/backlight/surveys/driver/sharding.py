@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from numpy.typing import NDArray
+
 from backlight.data.batches import Passages
 from backlight.runs.shards import cut
-from backlight.stats.base import State
-from backlight.surveys.driver.steps import Mergeable, Step
+from backlight.runs.states import Arrays, Join
+from backlight.surveys.driver.steps import Mergeable, State, Step
 from backlight.surveys.driver.stopping import Stopping
 
-_State = TypeVar("_State", bound=Mergeable)
+_State = TypeVar("_State", bound=State)
+
+_Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +24,15 @@ class Sharding(Generic[_State]):
 
     Attributes:
         batches: The members of each batch, in the order in which they are measured.
-        num_tokens: How many tokens each has.
+        num_tokens: How many tokens each has; tokens times layers, where progress is counted in
+            these.
         shards: The batches of each shard.
         fresh: Makes a state that has seen nothing.
         steps: Measures some batches and adds them to a state; those it has seen are left out.
-        seen: Counts the batches that a state has seen.
+        done: Counts the tokens that a state of a shard has seen, given those of each of its
+            batches.
+        joined: Merges the states of two neighbours where they are large, and uses both up; None
+            for the states' own way.
         stopping: When enough of the shards are measured; None to measure all.
     """
 
@@ -33,7 +41,8 @@ class Sharding(Generic[_State]):
     shards: Sequence[range]
     fresh: Callable[[], _State]
     steps: Callable[[Sequence[Sequence[int]], _State], Iterator[Step]]
-    seen: Callable[[_State], int]
+    done: Callable[[_State, Sequence[int]], int]
+    joined: Join | None = None
     stopping: Stopping | None = None
 
     @staticmethod
@@ -41,6 +50,7 @@ class Sharding(Generic[_State]):
         passages: Passages,
         batches: Sequence[Sequence[int]],
         *,
+        seen: Callable[[Any], int],
         shards: Sequence[range] | None = None,
         **how: Any,
     ) -> "Sharding[Any]":
@@ -49,16 +59,20 @@ class Sharding(Generic[_State]):
         Args:
             passages: The corpus.
             batches: The members of each batch.
+            seen: Counts the batches that a state has seen.
             shards: The batches of each shard, where they are not cut by their tokens.
-            **how: ``fresh``, ``steps``, ``seen`` and ``stopping``.
+            **how: ``fresh``, ``steps`` and ``stopping``.
 
         Returns:
             How it is measured.
         """
-        lengths = passages.lengths.tolist()
-        num_tokens = [sum(lengths[member] for member in each) for each in batches]
+        num_tokens = tokens_of(passages, batches)
+
+        def done(state: Any, tokens: Sequence[int]) -> int:
+            return sum(tokens[: seen(state)])
+
         shards = cut(num_tokens) if shards is None else shards
-        return Sharding(batches=batches, num_tokens=num_tokens, shards=shards, **how)
+        return Sharding(batches=batches, num_tokens=num_tokens, shards=shards, done=done, **how)
 
     @property
     def material(self) -> dict[str, Any]:
@@ -74,14 +88,38 @@ class Sharding(Generic[_State]):
         """Measure what a state has not seen yet of a shard."""
         return self.steps([self.batches[batch] for batch in self.shards[shard]], state)
 
-    def num_tokens_in(self, shard: int, num_batches: int | None = None) -> int:
-        """Count the tokens of a shard, or of its first batches."""
-        return sum(self.num_tokens[batch] for batch in self.shards[shard][:num_batches])
+    def num_tokens_in(self, shard: int) -> int:
+        """Count the tokens of a shard."""
+        return sum(self._tokens_by_batch(shard))
 
-    def join(self, first: State, second: State) -> State:
-        """Merge the states of two neighbours."""
+    def num_done(self, shard: int, state: _State) -> int:
+        """Count the tokens of a shard that its state has seen."""
+        return self.done(state, self._tokens_by_batch(shard))
+
+    def join(self, first: _Arrays, second: _Arrays) -> Arrays:
+        """Merge the states of two neighbours, which may be used up."""
+        if self.joined is not None:
+            return self.joined(first, second)
         merged, other = self.fresh(), self.fresh()
-        merged.restore(dict(first))
-        other.restore(dict(second))
+        assert isinstance(merged, Mergeable), "of one shard nothing is merged"
+        merged.restore(first)
+        other.restore(second)
         merged.merge(other)
         return merged.state()
+
+    def _tokens_by_batch(self, shard: int) -> list[int]:
+        return [self.num_tokens[batch] for batch in self.shards[shard]]
+
+
+def tokens_of(passages: Passages, batches: Sequence[Sequence[int]]) -> list[int]:
+    """Count the tokens of each batch.
+
+    Args:
+        passages: The corpus.
+        batches: The members of each batch.
+
+    Returns:
+        How many tokens each has, without pads.
+    """
+    lengths = passages.lengths.tolist()
+    return [sum(lengths[member] for member in members) for members in batches]

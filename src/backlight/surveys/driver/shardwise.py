@@ -16,13 +16,12 @@ from backlight.runs.shelves import Memory
 from backlight.runs.states import Arrays, ShardStates, state_names
 from backlight.stats.base import taken
 from backlight.stats.progress import Progress
-from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.sharding import Sharding
-from backlight.surveys.driver.steps import Mergeable, Step
+from backlight.surveys.driver.steps import State, Step
 
 _SHARD = "shard"
 
-_State = TypeVar("_State", bound=Mergeable)
+_State = TypeVar("_State", bound=State)
 
 
 @runtime_checkable
@@ -63,7 +62,7 @@ class Shardwise(Generic[_State]):
         parts, shard = self._sharding, self._shard
         left = sum(parts.num_tokens_in(each) for each in self._missing)
         if shard in self._missing:
-            left -= parts.num_tokens_in(shard, parts.seen(self._state))
+            left -= parts.num_done(shard, self._state)
         return sum(parts.num_tokens) - left
 
     def parts(self) -> Iterator[Iterator[Step]]:
@@ -146,40 +145,3 @@ def _states(sharding: Sharding[Any], directory: RunDirectory | None) -> ShardSta
         states = PrefixStates(num, shelf, sharding.join, owner=owner, rule=rule)
     states.tidy()
     return states
-
-
-@final
-class AsOne:
-    """A measurement that is not cut into shards."""
-
-    def __init__(self, measurement: Measurement[Any, Any]) -> None:
-        """Measure it by its own steps."""
-        self.done, self._steps = measurement.done, measurement.steps
-        self.state, self.restore = measurement.state.state, measurement.state.restore
-
-    def parts(self) -> Iterator[Iterator[Step]]:
-        """See ``Shardwise.parts``: it is one part."""
-        yield self._steps()
-
-    def finish(self) -> None:
-        """See ``Shardwise.finish``: nothing is left to do."""
-
-    def told(self) -> None:
-        """See ``Shardwise.told``: no such thing can be asked."""
-
-
-def work_of(
-    measurement: Measurement[Any, Any], directory: RunDirectory | None
-) -> Shardwise[Any] | AsOne:
-    """Choose how a measurement is gone through.
-
-    Args:
-        measurement: The survey, ready to run.
-        directory: The run; None for one that is written nowhere.
-
-    Returns:
-        What measures what is missing.
-    """
-    if measurement.sharding is None:
-        return AsOne(measurement)
-    return Shardwise(measurement.sharding, measurement.state, directory)

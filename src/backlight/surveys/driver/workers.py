@@ -64,7 +64,6 @@ def measuring(task: Task) -> Callable[[int], Arrays]:
     opening = Opening(task.options, None, Clock())
     measurement = task.survey.door("measure").prepare(task.options, opening)
     sharding = measurement.sharding
-    assert sharding is not None, "a survey that is not cut into shards has no workers"
     material = {**measurement.corpus.material, **measurement.material, **sharding.material}
     for what, here in material.items():
         if task.material.get(what) != here:

@@ -11,12 +11,13 @@ from backlight.surveys.driver.options import (
     PathOptions,
     Quantity,
     SurveyConfig,
+    WorkerOptions,
 )
 
 _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 
 
-class SaeConfig(PathOptions, SurveyConfig):
+class SaeConfig(PathOptions, WorkerOptions, SurveyConfig):
     """Measure the gradient of the loss with respect to the features of sparse dictionaries.
 
     Reads the files of SAELens, dictionary_learning, sparsify and circuit-tracer (its cross-layer

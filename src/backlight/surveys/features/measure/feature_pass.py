@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, final
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -121,6 +122,12 @@ class FeaturePass(ABC):
         self._subject, self._plan = subject, plan
         self._precision = number_format(subject)
         self._objective = NextToken(plan.reduction)
+
+    @final
+    @property
+    def device(self) -> torch.device:
+        """Where batches must be."""
+        return self._subject.device
 
     @abstractmethod
     def past(

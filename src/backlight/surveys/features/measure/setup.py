@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,15 +21,22 @@ from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
 from backlight.surveys.driver.paths import duration, plan_paths
 from backlight.surveys.driver.relative import warned_ways
+from backlight.surveys.driver.sharding import Sharding, tokens_of
+from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.words.sentences import count, with_error
+from backlight.surveys.features.measure.chunks import chunks_of, enough_tokens, shards_of
 from backlight.surveys.features.measure.cross_layer import check_asked
-from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
 from backlight.surveys.features.measure.placed import (
     PlacedDictionary,
     find_source,
     place_dictionaries,
 )
-from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
+from backlight.surveys.features.measure.survey import (
+    FeatureSurvey,
+    join_by_layer,
+    survey_features,
+)
 from backlight.surveys.features.options import SaeConfig
 
 _logger = logging.getLogger(__name__)
@@ -50,6 +57,11 @@ def prepare(
     Returns:
         The survey, ready to run.
     """
+    if dictionaries is not None and options.workers > 1:
+        raise ConfigError(
+            "workers: other processes cannot be given dictionaries in memory; write them to files "
+            "and name these, or measure with workers=1."
+        )
     source = find_source(options, dictionaries)
     check_asked(options, source)
     corpus = opening.corpus()
@@ -59,15 +71,14 @@ def prepare(
     opening.clock.lap("sae_loading")
     writes = [each.writes for each in placed]
     paths = plan_paths(options.path, corpus, writes, layers=options.layers, flag="--layers")
-    names = [site.name for site in writes]
-    completeness = None if paths is None else Completeness(names, len(corpus.passages.tokens))
     planned = replace(_plan(options, source), no_text=_no_text(subject))
     plan, ways = _warned(planned, options, subject, placed)
     placed = [replace(each, way=ways.get(each.writes.name)) for each in placed]
     if plan.encodes and not replace(plan, warns=False, records=False).encodes:
         flag = "--warn" if plan.warns else "--record_activity"
         _tell_cost(corpus, placed, first, plan.stride, flag)
-    state = FeatureSurvey(plan, placed, completeness)
+    sharding = _sharding(options, corpus, plan, placed, is_along_paths=paths is not None)
+    state = sharding.fresh()
     layers = format_layers([each.layer for each in placed])
     return FeaturesMeasurement(
         corpus=corpus,
@@ -76,22 +87,66 @@ def prepare(
         title=f"{options.aggregate_by} of features, {count(len(placed), 'layer')}, splice "
         f"{options.splice}",
         state=state,
-        steps=partial(
-            survey_features,
-            subject,
-            corpus.passages,
-            corpus.batches,
-            state,
-            dictionaries=placed,
-            chunk_bytes=options.chunk_bytes,
-        ),
+        sharding=sharding,
         plan=placed,
         total=corpus.passages.num_tokens * len(placed),
-        done=lambda: state.num_steps,
         unit="tokens x layers",
         found=partial(_found, state),
         material={"dictionaries": {str(each.layer): each.origin() for each in placed}},
     )
+
+
+def _sharding(
+    options: SaeConfig,
+    corpus: Corpus,
+    plan: FeaturePlan,
+    placed: Sequence[PlacedDictionary],
+    *,
+    is_along_paths: bool,
+) -> Sharding[FeatureSurvey]:
+    """Cut the corpus into shards of whole chunks."""
+    passages, batches = corpus.passages, corpus.batches
+    going = feature_pass(corpus.subject, plan)
+
+    def fresh(dictionaries: Sequence[PlacedDictionary] = placed) -> FeatureSurvey:
+        if not is_along_paths:
+            return FeatureSurvey(plan, dictionaries)
+        sites = [each.writes.name for each in dictionaries]
+        return FeatureSurvey(plan, dictionaries, Completeness(sites, len(passages.tokens)))
+
+    enough = enough_tokens(_state_bytes(fresh, placed))
+    room = {"chunk_bytes": options.chunk_bytes, "chunk_tokens": enough}
+
+    def steps(batches: Sequence[Sequence[int]], state: FeatureSurvey) -> Iterator[Step]:
+        return survey_features(going, passages, batches, state, dictionaries=placed, **room)
+
+    num_tokens = tokens_of(passages, batches)
+    chunks = chunks_of(passages, batches, going.bytes_per_position(placed), **room)
+    return Sharding(
+        batches=batches,
+        num_tokens=[each * len(placed) for each in num_tokens],
+        shards=shards_of(chunks, num_tokens, least=enough),
+        fresh=fresh,
+        steps=steps,
+        done=lambda state, _: state.num_steps,
+        joined=partial(join_by_layer, fresh, placed),
+    )
+
+
+def _state_bytes(
+    fresh: Callable[[Sequence[PlacedDictionary]], FeatureSurvey],
+    placed: Sequence[PlacedDictionary],
+) -> int:
+    """Count the bytes of a state; of layers that are alike, one is looked at."""
+    by_shape: dict[tuple[int, ...], int] = {}
+    total = 0
+    for each in placed:
+        shape = (len(each.fidelity.counts), *each.fidelity.widths, each.way is None)
+        if shape not in by_shape:
+            state = fresh([each]).state()
+            by_shape[shape] = sum(array.nbytes for array in state.values())
+        total += by_shape[shape]
+    return total
 
 
 def _found(state: FeatureSurvey) -> str:

@@ -1,6 +1,6 @@
 """Dictionary features over a corpus: gradients, activations or their product, layer by layer."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError
-from backlight.models.subject import Subject
 from backlight.stats.base import State, prefixed, taken, under
 from backlight.stats.completeness import Completeness
 from backlight.stats.progress import Progress
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
+from backlight.surveys.features.measure.chunks import chunks_of
+from backlight.surveys.features.measure.feature_pass import FeaturePass, FeaturePlan
 from backlight.surveys.features.measure.features import (
     DenseFeatures,
     LayerFeatures,
@@ -21,6 +21,8 @@ from backlight.surveys.features.measure.placed import PlacedDictionary
 from backlight.surveys.features.measure.products import ProductFeatures
 from backlight.surveys.features.measure.sparse import SparseFeatures
 from backlight.surveys.features.measure.warning import FeatureWarnings
+
+_POSITION = "position"
 
 
 @final
@@ -78,11 +80,11 @@ class FeatureSurvey:
         """Return all that was seen as arrays, from which ``restore`` goes on bit by bit."""
         position = np.array([self.num_chunks, self.num_layers, self.num_steps], dtype=np.int64)
         layers = {str(layer): features for layer, features in self.layers.items()}
-        return {"position": position, **prefixed({**layers, **self._paths()})}
+        return {_POSITION: position, **prefixed({**layers, **self._paths()})}
 
     def restore(self, state: State) -> None:
         """Forget what was seen and take over a state."""
-        position = taken(state, "position", np.zeros(3, dtype=np.int64))
+        position = taken(state, _POSITION, np.zeros(3, dtype=np.int64))
         self.num_chunks, self.num_layers, self.num_steps = (int(n) for n in position)
         for layer, features in self.layers.items():
             features.restore(under(str(layer), state))
@@ -93,14 +95,47 @@ class FeatureSurvey:
         return {} if self.completeness is None else {"completeness": self.completeness}
 
 
+def join_by_layer(
+    fresh: Callable[[Sequence[PlacedDictionary]], FeatureSurvey],
+    dictionaries: Sequence[PlacedDictionary],
+    first: dict[str, NDArray[Any]],
+    second: dict[str, NDArray[Any]],
+) -> dict[str, NDArray[Any]]:
+    """Merge two states of all layers, which can be large, with little more than them in memory.
+
+    Args:
+        fresh: Makes a survey of some dictionaries that has seen nothing.
+        dictionaries: Those of the states.
+        first: The state of the earlier shards; it is empty afterwards.
+        second: That of the later ones, likewise.
+
+    Returns:
+        The state of both.
+    """
+    joined: dict[str, NDArray[Any]] = {}
+    for placed in dictionaries:
+        own, other = fresh([placed]), fresh([placed])
+        own.restore(first)
+        other.restore(second)
+        own.merge(other)
+        merged = own.state()
+        joined |= merged
+        for name in merged.keys() - {_POSITION}:
+            del first[name], second[name]
+    first.clear()
+    second.clear()
+    return joined
+
+
 def survey_features(
-    subject: Subject,
+    going: FeaturePass,
     passages: Passages,
     batches: Sequence[Sequence[int]],
     state: FeatureSurvey,
     *,
     dictionaries: Sequence[PlacedDictionary],
     chunk_bytes: int,
+    chunk_tokens: int,
 ) -> Generator[Progress, None, None]:
     """Stream a corpus through the model, adding it to the state chunk by chunk, layer by layer.
 
@@ -108,12 +143,13 @@ def survey_features(
     all of its batches.
 
     Args:
-        subject: The model.
+        going: How batches go through the model and past the dictionaries.
         passages: The corpus.
         batches: The members of each batch.
         state: What was seen before; it is added to.
         dictionaries: Those that the state was made for.
         chunk_bytes: How much may be kept of the model's passes while dictionaries go by.
+        chunk_tokens: With how many tokens a chunk is full in any case.
 
     Yields:
         What was done, batch by batch, in tokens times layers; the state can be kept where a layer
@@ -122,10 +158,15 @@ def survey_features(
     Raises:
         NonFiniteError: If the loss, a gradient or an activation is NaN or infinite.
     """
-    going = feature_pass(subject, state.plan)
-    chunks = _chunks(passages, batches, going.bytes_per_position(dictionaries), chunk_bytes)
+    chunks = chunks_of(
+        passages,
+        batches,
+        going.bytes_per_position(dictionaries),
+        chunk_bytes=chunk_bytes,
+        chunk_tokens=chunk_tokens,
+    )
     for chunk in chunks[state.num_chunks :]:
-        loaded = [Batch.of(passages, members).to(subject.device) for members in chunk]
+        loaded = [Batch.of(passages, members).to(going.device) for members in chunk]
         for placed, observations in going.past(loaded, dictionaries[state.num_layers :]):
             features = state.layers[placed.layer]
             for seen in observations:
@@ -153,22 +194,3 @@ def _nothing(plan: FeaturePlan, placed: PlacedDictionary) -> LayerFeatures:
     if plan.is_dense:
         return DenseFeatures(plan, num_features, width, warnings)
     return SparseFeatures(plan, num_features, warnings)
-
-
-def _chunks(
-    passages: Passages,
-    batches: Sequence[Sequence[int]],
-    bytes_per_position: float,
-    chunk_bytes: int,
-) -> list[list[Sequence[int]]]:
-    """Put batches together until the memory for a chunk is full; at least one in each."""
-    chunks: list[list[Sequence[int]]] = []
-    room = 0.0
-    for members in batches:
-        positions = len(members) * max(len(passages.tokens[member]) for member in members)
-        if not chunks or positions * bytes_per_position > room:
-            chunks.append([])
-            room = float(chunk_bytes)
-        chunks[-1].append(members)
-        room -= positions * bytes_per_position
-    return chunks

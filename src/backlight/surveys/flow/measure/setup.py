@@ -61,10 +61,8 @@ def prepare(options: FlowConfig, opening: Opening) -> FlowMeasurement:
         run_name=f"flow_{options.model_file_name}_layers_{format_layers(layers)}",
         title=f"gradient flow: {', '.join(state.views)}",
         state=state,
-        steps=partial(steps, corpus.batches, state),
         plan=left_out,
         total=corpus.passages.num_tokens,
-        done=lambda: corpus.num_tokens_in(state.loss.num_batches),
         found=partial(_found, state),
         sharding=Sharding.of(
             corpus.passages,

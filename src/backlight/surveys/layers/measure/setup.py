@@ -97,10 +97,8 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         + ("" if paths is None else f", {count(paths.num_nodes, 'node')}")
         + ("" if options.precision is None else f", at most, to {100 * options.precision:.3g} %"),
         state=state,
-        steps=partial(steps, corpus.batches, state),
         plan=LayersPlan(sites=sites, no_warning=reason),
         total=corpus.passages.num_tokens,
-        done=lambda: corpus.num_tokens_in(state.loss.num_batches),
         found=partial(_found, state, sites, options.modes[-1]),
         sharding=Sharding.of(
             corpus.passages,

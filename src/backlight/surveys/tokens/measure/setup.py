@@ -92,10 +92,8 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
         run_name=f"tokens_{options.task_type or 'template'}_num_samples_{len(prompts.prompts)}",
         title=f"{options.objective} of {len(prompts.prompts)} answers",
         state=state,
-        steps=partial(steps, batches, state),
         plan=TokensPlan(prompts=prompts, sites=sites, targets=targets),
         total=passages.num_tokens,
-        done=lambda: corpus.num_tokens_in(state.num_batches),
         found=partial(_found, state, prompts, sites),
         masks="right-padded; pads count nowhere; the loss is that of the answer's tokens alone",
         sharding=Sharding.of(

@@ -1,5 +1,6 @@
 """A validation, made ready to run."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -7,8 +8,11 @@ from backlight.data.batches import Batch
 from backlight.errors import ConfigError
 from backlight.models.backward_rules.subjects import rule_of
 from backlight.objectives.objective import NextToken
+from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
+from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.words.sentences import count, number
 from backlight.surveys.validation.measure.candidates import (
     Opened,
@@ -56,23 +60,39 @@ def prepare(options: ValidateConfig, opening: Opening, *, target: Target) -> Val
         seed=options.seed,
         backward=rule_of(sample.subject),
     )
-    state = Tested(len(units), len(options.ablations), len(sample.batch.passages))
+    sharding = _sharding(options, plan, opening.clock)
+    state = sharding.fresh()
     opening.clock.lap("preparation")
     return ValidationMeasurement(
         corpus=corpus,
         run_name=f"validate_{opened.command}_{opened.options.model_file_name}",
         title=f"changing {count(len(units), 'unit')} of {opened.command}",
         state=state,
-        steps=partial(
-            change_units, plan, state, seconds=options.seconds, passed=opening.clock.total
-        ),
+        sharding=sharding,
         plan=plan,
         total=len(units),
-        done=lambda: state.num_done,
         unit="units",
         found=partial(_found, state, plan),
         masks=opened.measurement.masks,
         material={"validated": target.identity()},
+    )
+
+
+def _sharding(options: ValidateConfig, plan: Plan, clock: Clock) -> Sharding[Tested]:
+    """Test the units as one shard: how many are tested is a matter of time."""
+
+    def steps(batches: Any, state: Tested) -> Iterator[Step]:
+        del batches  # the units are those of the plan
+        return change_units(plan, state, seconds=options.seconds, passed=clock.total)
+
+    sizes = (len(plan.units), len(plan.ablations), len(plan.sample.batch.passages))
+    return Sharding(
+        batches=[[unit] for unit in range(len(plan.units))],
+        num_tokens=[1] * len(plan.units),
+        shards=[range(len(plan.units))],
+        fresh=partial(Tested, *sizes),
+        steps=steps,
+        done=lambda state, _: state.num_done,
     )
 
 
