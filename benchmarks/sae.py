@@ -47,7 +47,7 @@ from backlight.models.subject import Subject
 from backlight.stats.base import wide
 from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
-from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
 from backlight.surveys.features.measure.placed import place_dictionaries
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from backlight.surveys.features.options import SaeConfig
@@ -230,7 +230,12 @@ def survey(
     yield
     state = FeatureSurvey(plan, placed)
     for _ in survey_features(
-        subject, passages, batches, state, dictionaries=placed, chunk_bytes=10**9
+        feature_pass(subject, plan),
+        passages,
+        batches,
+        state,
+        dictionaries=placed,
+        chunk_bytes=10**9,
     ):
         yield
     for layer, features in state.layers.items():

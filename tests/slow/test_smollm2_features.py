@@ -7,7 +7,7 @@ import torch
 from backlight import find_dictionaries, load_subject
 from backlight.data.batches import Batch, bucket, tokenize
 from backlight.data.corpora import RowReader
-from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
@@ -54,7 +54,7 @@ def test_feature_gradients_on_smollm2_are_those_of_autograd(dtype, splice):
         plan = FeaturePlan(splice=splice, quantity=quantity, active_only=active_only, stride=2)
         state = FeatureSurvey(plan, [placed])
         steps = survey_features(
-            subject,
+            feature_pass(subject, plan),
             passages,
             batches,
             state,

@@ -21,12 +21,16 @@ class Lengths(Sums):
         return self._sums[name]
 
 
+def seen(state):
+    return int(state.result("batches")[0])
+
+
 def prepare(options, opening):
     corpus = opening.corpus()
 
     def steps(batches, state):
         subject, site = corpus.subject, corpus.subject.sites["embed.out"]
-        for members in batches[int(state.result("batches")[0]) :]:
+        for members in batches[seen(state) :]:
             batch = Batch.of(corpus.passages, members).to(subject.device)
             tape = record(subject, batch, [site], objective=NextToken("sequence_mean"))
             state.update(tape.gradients[site.name][batch.valid].double().norm(dim=-1).cpu())
@@ -38,12 +42,7 @@ def prepare(options, opening):
         title="a toy",
         state=Lengths(),
         sharding=Sharding.of(
-            corpus.passages,
-            corpus.batches,
-            fresh=Lengths,
-            steps=steps,
-            seen=lambda state: int(state.result("batches")[0]),
+            corpus.passages, corpus.batches, fresh=Lengths, steps=steps, seen=seen
         ),
         plan=None,
-        total=corpus.passages.num_tokens,
     )

@@ -26,7 +26,6 @@ class Measurement(Generic[_State, _Plan]):
         state: What has been seen of the shard in progress; at the end, of the whole corpus.
         sharding: How any shard of the corpus is measured.
         plan: What else the tables door needs.
-        total: How many units of progress the whole is.
         unit: What progress is counted in.
         found: Says in a few words what was found so far; it is asked every few seconds.
         masks: Which tokens count, in words.
@@ -40,8 +39,12 @@ class Measurement(Generic[_State, _Plan]):
     state: _State
     sharding: Sharding[_State]
     plan: _Plan
-    total: int
     unit: str = "tokens"
     found: Callable[[], str] | None = None
     masks: str = MASKS
     material: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def total(self) -> int:
+        """How many units of progress the whole is."""
+        return sum(self.sharding.num_tokens)

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError
 from backlight.stats.completeness import Completeness
-from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
@@ -60,7 +60,7 @@ def surveyed(subject, dictionaries, plan, batches=BATCHES, **how):
     there = placed(subject, dictionaries)
     state = nothing(plan, there)
     options = {"dictionaries": there, "chunk_bytes": 10**9, **how}
-    list(survey_features(subject, PASSAGES, batches, state, **options))
+    list(survey_features(feature_pass(subject, state.plan), PASSAGES, batches, state, **options))
     return state
 
 
@@ -144,7 +144,12 @@ def test_a_survey_along_paths_goes_on_bit_by_bit_from_any_layer(subject, diction
     state, stops = nothing(plan, there), 0
     while stops < 20:
         steps = survey_features(
-            subject, PASSAGES, BATCHES, state, dictionaries=there, chunk_bytes=1
+            feature_pass(subject, state.plan),
+            PASSAGES,
+            BATCHES,
+            state,
+            dictionaries=there,
+            chunk_bytes=1,
         )
         if not any(step.resumable for step in steps):
             break

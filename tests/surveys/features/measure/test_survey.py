@@ -8,7 +8,7 @@ import torch
 
 from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError
-from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
 from backlight.surveys.features.measure.results import feature_result
@@ -60,7 +60,12 @@ def placed_at(subject, dictionaries, sites):
 
 def steps_of(subject, state, placed, batches=BATCHES, chunk_bytes=10**9):
     return survey_features(
-        subject, some_passages(), batches, state, dictionaries=placed, chunk_bytes=chunk_bytes
+        feature_pass(subject, state.plan),
+        some_passages(),
+        batches,
+        state,
+        dictionaries=placed,
+        chunk_bytes=chunk_bytes,
     )
 
 
@@ -135,7 +140,7 @@ def test_where_some_tokens_count_gradients_are_those_of_their_loss(splice):
     state = FeatureSurvey(FeaturePlan(splice=splice), placed(subject, {1: dictionary}))
     list(
         survey_features(
-            subject,
+            feature_pass(subject, state.plan),
             passages,
             BATCHES,
             state,

@@ -9,7 +9,7 @@ import torch
 from backlight.data.batches import Batch
 from backlight.stats.first_order import WARNING_COLUMNS
 from backlight.surveys.driver.relative import ways_of
-from backlight.surveys.features.measure.feature_pass import FeaturePlan
+from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
 from backlight.surveys.features.measure.results import feature_result
@@ -38,7 +38,12 @@ def placed_in(subject, dictionary, layer=1, *, warns=True):
 
 def steps_of(subject, state, placed, batches):
     return survey_features(
-        subject, passages_of(), batches, state, dictionaries=[placed], chunk_bytes=1
+        feature_pass(subject, state.plan),
+        passages_of(),
+        batches,
+        state,
+        dictionaries=[placed],
+        chunk_bytes=1,
     )
 
 

@@ -91,7 +91,6 @@ def prepare(
         state=state,
         sharding=sharding,
         plan=placed,
-        total=corpus.passages.num_tokens * len(placed),
         unit="tokens x layers",
         found=partial(_found, state),
         material={"dictionaries": {str(each.layer): each.origin() for each in placed}},

@@ -11,7 +11,7 @@ from backlight.errors import StateError
 from backlight.stats.base import State, prefixed, taken, under
 from backlight.stats.completeness import Completeness
 from backlight.stats.progress import Progress
-from backlight.surveys.features.measure.chunks import chunks_of
+from backlight.surveys.features.measure.chunks import LEAST_TOKENS, chunks_of
 from backlight.surveys.features.measure.feature_pass import FeaturePass, FeaturePlan
 from backlight.surveys.features.measure.features import (
     DenseFeatures,
@@ -135,7 +135,7 @@ def survey_features(
     *,
     dictionaries: Sequence[PlacedDictionary],
     chunk_bytes: int,
-    chunk_tokens: int,
+    chunk_tokens: int = LEAST_TOKENS,
 ) -> Generator[Progress, None, None]:
     """Stream a corpus through the model, adding it to the state chunk by chunk, layer by layer.
 

@@ -62,7 +62,6 @@ def prepare(options: FlowConfig, opening: Opening) -> FlowMeasurement:
         title=f"gradient flow: {', '.join(state.views)}",
         state=state,
         plan=left_out,
-        total=corpus.passages.num_tokens,
         found=partial(_found, state),
         sharding=Sharding.of(
             corpus.passages,

@@ -98,7 +98,6 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         + ("" if options.precision is None else f", at most, to {100 * options.precision:.3g} %"),
         state=state,
         plan=LayersPlan(sites=sites, no_warning=reason),
-        total=corpus.passages.num_tokens,
         found=partial(_found, state, sites, options.modes[-1]),
         sharding=Sharding.of(
             corpus.passages,

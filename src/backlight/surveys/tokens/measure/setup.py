@@ -93,7 +93,6 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
         title=f"{options.objective} of {len(prompts.prompts)} answers",
         state=state,
         plan=TokensPlan(prompts=prompts, sites=sites, targets=targets),
-        total=passages.num_tokens,
         found=partial(_found, state, prompts, sites),
         masks="right-padded; pads count nowhere; the loss is that of the answer's tokens alone",
         sharding=Sharding.of(

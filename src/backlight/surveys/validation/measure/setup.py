@@ -70,7 +70,6 @@ def prepare(options: ValidateConfig, opening: Opening, *, target: Target) -> Val
         state=state,
         sharding=sharding,
         plan=plan,
-        total=len(units),
         unit="units",
         found=partial(_found, state, plan),
         masks=opened.measurement.masks,
