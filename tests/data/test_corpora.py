@@ -103,7 +103,7 @@ def test_a_path_from_home_is_found(tmp_path, monkeypatch):
 
 
 def test_the_shipped_plays_are_paragraphs():
-    rows = RowReader("shakespeare").first(100_000).rows
+    rows = list(RowReader("shakespeare").first(100_000))
 
     assert len(rows) > 5_000
     assert any("To be, or not to be,--that is the question:" in row for row in rows)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,11 @@ from torch import Tensor
 from backlight.data.corpora import Rows
 from backlight.data.encoding import CutsText, Encoder
 from backlight.data.rows import Row
+from backlight.data.stored import StoredTokens, lengths_of, stored
 from backlight.errors import DatasetError
+
+SORTED_TOGETHER = 4096
+"""How many passages are sorted by length at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,7 @@ class Passages:
         num_cut: How many passages were longer in the corpus and were cut.
         num_unknown: How many tokens stand for what the tokenizer does not know.
         counted: Of each passage, which tokens the loss counts if they are predicted; None if all.
+        goes_on: The corpus has rows behind these, and these are its beginning.
     """
 
     tokens: Sequence[NDArray[np.int64]]
@@ -36,6 +41,7 @@ class Passages:
     num_cut: int = 0
     num_unknown: int = 0
     counted: Sequence[NDArray[np.bool_]] | None = None
+    goes_on: bool = False
 
     @staticmethod
     def of(
@@ -59,9 +65,14 @@ class Passages:
         )
 
     @property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many tokens each passage has."""
+        return lengths_of(self.tokens)
+
+    @property
     def num_tokens(self) -> int:
         """All tokens of all passages."""
-        return sum(len(passage) for passage in self.tokens)
+        return int(self.lengths.sum())
 
     @property
     def num_predicted(self) -> int:
@@ -73,6 +84,8 @@ class Passages:
     def cut(self, longest: int | None) -> "Passages":
         """Cut all passages after so many tokens; None for nowhere."""
         counted = None if self.counted is None else [each[:longest] for each in self.counted]
+        if isinstance(self.tokens, StoredTokens):
+            return Passages(tokens=self.tokens.cut(longest), counted=counted)
         return Passages(tokens=[each[:longest] for each in self.tokens], counted=counted)
 
     def account(self) -> dict[str, Any]:
@@ -185,13 +198,14 @@ def tokenize(rows: Iterable[Row], tokenizer: CutsText, *, max_length: int) -> Pa
         DatasetError: If no row has two tokens, or token ids begin or end in pads.
     """
     encoder = Encoder(tokenizer, max_length=max_length)
-    kept = list(encoder.passages(rows))
+    kept = stored(encoder.passages(rows))
     if not kept:
         raise DatasetError(
             f"None of the {encoder.num_rows} passages has two tokens or more, so there is no next "
             "token to predict."
         )
-    return Passages.of(kept, encoder, rows.left_out if isinstance(rows, Rows) else {})
+    found = Passages.of(kept, encoder, rows.left_out if isinstance(rows, Rows) else {})
+    return replace(found, goes_on=isinstance(rows, Rows) and rows.goes_on())
 
 
 def bucket(passages: Passages, *, batch_size: int, seed: int) -> list[tuple[int, ...]]:
@@ -199,7 +213,8 @@ def bucket(passages: Passages, *, batch_size: int, seed: int) -> list[tuple[int,
 
     Passages are sorted by length (ties in an order drawn with ``seed``) and cut into batches; the
     batches are then shuffled with ``seed``, so that the time a run takes can be told from its
-    first batches. The same passages, size and seed always give the same batches.
+    first batches. More than 4,096 passages are not sorted as a whole, but as many at a time, drawn
+    with ``seed``. The same passages, size and seed always give the same batches.
 
     Args:
         passages: The corpus.
@@ -210,9 +225,15 @@ def bucket(passages: Passages, *, batch_size: int, seed: int) -> list[tuple[int,
         The members of each batch.
     """
     random = np.random.default_rng(seed)
-    lengths = np.array([len(passage) for passage in passages.tokens])
+    lengths = passages.lengths
     shuffled = random.permutation(len(lengths))
-    by_length = shuffled[np.argsort(-lengths[shuffled], kind="stable")]
-    starts = range(0, len(by_length), batch_size)
-    groups = [tuple(by_length[start : start + batch_size].tolist()) for start in starts]
+    window = max(1, SORTED_TOGETHER // batch_size) * batch_size  # whole batches
+    if len(shuffled) <= SORTED_TOGETHER:
+        window = SORTED_TOGETHER
+    groups: list[tuple[int, ...]] = []
+    for first in range(0, len(shuffled), window):
+        members = shuffled[first : first + window]
+        by_length = members[np.argsort(-lengths[members], kind="stable")]
+        starts = range(0, len(by_length), batch_size)
+        groups += [tuple(by_length[start : start + batch_size].tolist()) for start in starts]
     return [groups[index] for index in random.permutation(len(groups))]

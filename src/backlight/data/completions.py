@@ -100,6 +100,7 @@ def tokenize_conversations(
         num_cut=num_cut,
         num_unknown=_num_unknown(tokenizer, tokens),
         counted=counted,
+        goes_on=conversations.goes_on,
     )
 
 

@@ -86,10 +86,12 @@ class Conversations:
     Attributes:
         rows: Each with where it stands, for messages.
         left_out: How many rows did not count, by reason: ``no_completion``, ``too_short``.
+        goes_on: There are more behind them, if that was looked for.
     """
 
     rows: Sequence[tuple[str, Conversation]]
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    goes_on: bool = False
 
     def fingerprint(self) -> str:
         """Hash all of them, so that two corpora can be told apart before there are tokens."""
@@ -107,6 +109,7 @@ def read_conversations(
     split: str = "train",
     min_characters: int = 0,
     num_samples: int,
+    looks_on: bool = False,
 ) -> Conversations:
     """Read the first conversations of a dataset.
 
@@ -117,6 +120,7 @@ def read_conversations(
         split: The split of a dataset that has some.
         min_characters: A row counts if it has more than these.
         num_samples: How many to read; fewer if there are fewer.
+        looks_on: Look whether there is another one behind them.
 
     Returns:
         The conversations, and how many rows before the last of them were left out.
@@ -147,10 +151,13 @@ def read_conversations(
             else:
                 left_out[reason] += 1
 
-    rows = list(islice(counting(), min(num_samples, sys.maxsize)))
+    counted = counting()
+    rows = list(islice(counted, min(num_samples, sys.maxsize)))
     if not rows:
         _refuse_none(dataset, seen["rows"], left_out)
-    return Conversations(rows=rows, left_out=dict(left_out))
+    found = dict(left_out)
+    goes_on = looks_on and next(counted, None) is not None
+    return Conversations(rows=rows, left_out=found, goes_on=goes_on)
 
 
 def conversation_of(

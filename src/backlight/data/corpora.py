@@ -3,19 +3,19 @@
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import final
 
 from backlight.data.characters import shipped_text
 from backlight.data.delimited import read_cell_rows
-from backlight.data.given import IN_MEMORY, Given
+from backlight.data.given import Given
 from backlight.data.hub import read_hub
 from backlight.data.lines import read_lines
 from backlight.data.memory import read_given
-from backlight.data.parquet import read_parquet
+from backlight.data.parquet import num_groups, read_parquet
 from backlight.data.records import read_json_document, read_json_lines
 from backlight.data.rows import Row
 from backlight.data.sources import kind_of, refuse_memory, refuse_what_is_no_id
@@ -28,6 +28,7 @@ other, if anything is left at all."""
 
 _WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")
 _MARK = "\ufeff"
+_MOST_HELD = 4096  # rows that are read before the model is loaded; the others one by one
 _MOST_LEFT_OUT = 1_000_000  # one after another; what goes on like that is no text
 
 _Reader = Callable[[Path, str], Iterator[Row]]
@@ -37,7 +38,6 @@ _READERS: Mapping[str, _Reader] = {
     ".json": read_json_document,
     ".csv": read_cell_rows,
     ".tsv": read_cell_rows,
-    ".parquet": read_parquet,
 }
 
 
@@ -47,12 +47,15 @@ class Rows:
     """Rows of a corpus that count, and how many before the last of them did not.
 
     Attributes:
-        rows: Texts, or token ids.
-        left_out: How many rows did not count, by reason: ``blank``, ``too_short``.
+        rows: Texts, or token ids; those of a large corpus are read as they are gone through, once.
+        left_out: How many rows did not count, by reason: ``blank``, ``too_short``. Of a large
+            corpus, of those read so far.
+        goes_on: After all rows: whether there are more of the corpus, and these its beginning.
     """
 
-    rows: Sequence[Row]
+    rows: Iterable[Row]
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    goes_on: Callable[[], bool] = bool
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -84,6 +87,8 @@ class RowReader:
         split: str = "train",
         min_characters: int | None = None,
         passage_length: int | None = None,
+        num_samples: int | None = None,
+        draws: int | None = None,
     ) -> None:
         """Find a corpus.
 
@@ -97,6 +102,10 @@ class RowReader:
             min_characters: A row of text counts if it has more than these, white space around it
                 left out; None for 50 of ``wikitext`` and ``shakespeare``, 0 of others.
             passage_length: Into passages of how many tokens one long row of token ids is cut.
+            num_samples: How many rows will be read; of a dataset of the hub that is much larger no
+                more is fetched. None if it is not known.
+            draws: A seed that draws the order in which parts of the corpus are read, if any part
+                can be (row groups of a parquet file); None for the order in which they are.
 
         Raises:
             DatasetError: If there is no such corpus, or its rows cannot be read.
@@ -106,7 +115,15 @@ class RowReader:
         self.num_rows = 0
         self._dataset = dataset
         self._min_characters = default if min_characters is None else min_characters
-        self._rows = _open(dataset, text_column, split, passage_length)
+        self._draws = draws
+        self._rows = _open(
+            dataset,
+            text_column=text_column,
+            split=split,
+            passage_length=passage_length,
+            num_samples=num_samples,
+            draws=draws,
+        )
 
     def __iter__(self) -> Iterator[Row]:
         """Iterate over the rows that count."""
@@ -134,15 +151,17 @@ class RowReader:
             num_samples: How many rows to read; fewer if there are fewer.
 
         Returns:
-            The rows, and how many before the last of them were left out.
+            The rows, and how many before the last of them were left out. More than 4,096 rows of
+            what is not in memory are read as they are gone through.
 
         Raises:
             DatasetError: If the text cannot be read, or no row counts.
         """
-        rows = list(islice(self, min(num_samples, sys.maxsize)))
+        num_samples = min(num_samples, sys.maxsize)
+        is_given = isinstance(self._dataset, Given)
+        rows = list(islice(self, num_samples if is_given else min(num_samples, _MOST_HELD)))
         name = quoted(self._dataset)
         if not self.num_rows:
-            is_given = self._dataset == IN_MEMORY
             once = " (what was handed over may have been used up before)" * is_given
             raise DatasetError(f"The dataset {name} is empty: it has no rows{once}.")
         if not rows:
@@ -151,7 +170,16 @@ class RowReader:
                 f"None of the {self.num_rows} rows of {name} counts ({self.told()}), so there is "
                 f"nothing to measure on{hint}"
             )
-        return Rows(rows=rows, left_out=dict(self.left_out))
+        if is_given or len(rows) < _MOST_HELD or num_samples == _MOST_HELD:
+            return Rows(rows=rows, left_out=dict(self.left_out), goes_on=self._goes_on)
+        rest = islice(self, num_samples - len(rows))
+        return Rows(rows=chain(rows, rest), left_out=self.left_out, goes_on=self._goes_on)
+
+    def _goes_on(self) -> bool:
+        """Look whether there is a row behind those that were read in their own order."""
+        if self._draws is None or is_drawn(self._dataset):
+            return False
+        return any(True for _ in self)
 
     def told(self) -> str:
         """Describe how many rows did not count, and why."""
@@ -178,7 +206,22 @@ class RowReader:
         return row.lstrip(_MARK)
 
 
-def _open(dataset: str, text_column: str, split: str, passage_length: int | None) -> Iterator[Row]:
+def is_drawn(dataset: str) -> bool:
+    """Return whether a corpus has parts that can be read in an order drawn by chance."""
+    if isinstance(dataset, Given) or kind_of(dataset) != ".parquet":
+        return False
+    return num_groups(expanded(dataset, error=DatasetError)) > 1
+
+
+def _open(
+    dataset: str,
+    *,
+    text_column: str,
+    split: str,
+    passage_length: int | None,
+    num_samples: int | None,
+    draws: int | None,
+) -> Iterator[Row]:
     if isinstance(dataset, Given):
         return read_given(
             dataset, text_column=text_column, split=split, passage_length=passage_length
@@ -187,12 +230,14 @@ def _open(dataset: str, text_column: str, split: str, passage_length: int | None
     if dataset == "shakespeare":
         return _shakespeare()
     if dataset == "wikitext":
-        return read_hub(*_WIKITEXT, text_column=text_column, split=split)
+        return read_hub(*_WIKITEXT, text_column=text_column, split=split, num_samples=num_samples)
     kind = kind_of(dataset)
+    if kind == ".parquet":
+        return read_parquet(expanded(dataset, error=DatasetError), text_column, draws=draws)
     if kind is not None:
         return _READERS[kind](expanded(dataset, error=DatasetError), text_column)
     refuse_what_is_no_id(dataset)
-    return read_hub(dataset, None, text_column=text_column, split=split)
+    return read_hub(dataset, None, text_column=text_column, split=split, num_samples=num_samples)
 
 
 def _shakespeare() -> Iterator[Row]:

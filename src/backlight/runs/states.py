@@ -103,12 +103,66 @@ class ShardStates:
             StorageError: If nothing can be written.
             RunDirectoryError: If a state is damaged.
         """
-        for span in sorted(self._there, key=lambda each: each.start - each.stop):
-            if span != self._whole and self._is_covered(span):
-                self._remove(span)
+        self._uncover()
         for span in sorted(self._there):
             if span in self._there:
                 self._merge_from(span, None)
+
+    def tidy_mergers(self) -> None:
+        """Finish what somebody was killed in, and leave every shard that is by itself so.
+
+        Raises:
+            StorageError: If nothing can be written.
+            RunDirectoryError: If a state is damaged.
+        """
+        self._uncover()
+        for span in sorted(self._there):
+            if span in self._there and not span.is_leaf:
+                self._merge_from(span, None)
+
+    def num_merged(self) -> int:
+        """Count the shards up to the end of the last merger."""
+        return max((span.stop for span in self._there if not span.is_leaf), default=0)
+
+    def has(self, span: Span) -> bool:
+        """Return whether the state of a span is there by itself."""
+        return span in self._there
+
+    def read(self, span: Span) -> dict[str, NDArray[Any]]:
+        """Read the state of a span that is there.
+
+        Args:
+            span: Which.
+
+        Returns:
+            The state.
+
+        Raises:
+            RunDirectoryError: If it is damaged.
+        """
+        return self._read(span)
+
+    def merge_back(self, shard: int) -> None:
+        """Merge a shard with those before it, as far as the tree says, and with none behind it.
+
+        Args:
+            shard: Which; it is there by itself, and so are all before it, or in mergers.
+
+        Raises:
+            StorageError: If it cannot be written.
+            RunDirectoryError: If a state is damaged.
+        """
+        if shard % 2:
+            self._merge_from(Span(shard, shard + 1), None)
+
+    def drop(self, shard: int) -> None:
+        """Delete what was seen of a shard that is by itself.
+
+        Args:
+            shard: Which.
+        """
+        if self.has(Span(shard, shard + 1)):
+            self._remove(Span(shard, shard + 1))
 
     def whole(self) -> Arrays:
         """Return the merged state of all shards.
@@ -138,6 +192,12 @@ class ShardStates:
             self._remove(first)
             self._remove(second)
             span = parent
+
+    def _uncover(self) -> None:
+        """Delete the halves that somebody was killed before deleting."""
+        for span in sorted(self._there, key=lambda each: each.start - each.stop):
+            if span != self._whole and self._is_covered(span):
+                self._remove(span)
 
     def _is_covered(self, span: Span) -> bool:
         return any(other != span and other.covers(span) for other in self._there)

@@ -263,3 +263,17 @@ def test_a_passage_beyond_learned_positions_is_refused_by_every_command(asked, n
     with pytest.raises(ConfigError, match=r"reads at most 64 tokens"):
         doctor_probe.probe(config)
     assert mean_abs({**options, "max_length": 64})
+
+
+@pytest.mark.parametrize("given", ["all", 10**6])
+def test_all_rows_of_a_text_can_be_measured(options, given):
+    found = backlight.layers(**options, num_samples=given)
+
+    assert found.metadata["text"]["num_passages"] == 14
+    assert found.config["num_samples"] == given
+
+
+@pytest.mark.parametrize("wrong", ["some", "", None, 2.5, -1])
+def test_a_number_of_rows_is_a_number_or_all(options, wrong):
+    with pytest.raises(ConfigError, match=r"^num_samples: Input should be .* \(got "):
+        backlight.layers(**options, num_samples=wrong)

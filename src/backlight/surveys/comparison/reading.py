@@ -16,6 +16,7 @@ from backlight.surveys.comparison.measure.sides import Run
 from backlight.surveys.comparison.options import MAY_DIFFER, CompareConfig
 from backlight.surveys.driver.findings import groups_file
 from backlight.surveys.driver.presenting import SurveyPresentation
+from backlight.surveys.driver.words.reached import PRECISION
 
 _COMPARED = ("layers", "sae", "flow", "tokens")
 _TEXT = ("dataset", "text_column", "split", "min_characters", "num_samples", "max_length")
@@ -54,7 +55,8 @@ def read(
     _refuse_others(first, second, options.allowed)
     return {
         "runs": (first.run, second.run),
-        "same_passages": first.tokens is not None and first.tokens == second.tokens,
+        "same_passages": first.tokens is not None
+        and (first.tokens, first.drawn) == (second.tokens, second.drawn),
         "material": {"compared": {"a": first.identity(), "b": second.identity()}},
     }
 
@@ -68,12 +70,14 @@ class Opened:
         path: Where it is; None for results at hand.
         origin: Where it came from.
         tokens: A hash of the passages' tokens; None if it is not known.
+        drawn: Which of the passages were measured; None for all of them.
     """
 
     run: Run
     path: Path | None
     origin: Mapping[str, Any]
     tokens: str | None
+    drawn: tuple[Any, ...] | None = None
 
     def identity(self) -> dict[str, Any]:
         """Say which run it is, so that another one in the same place is noticed."""
@@ -116,7 +120,16 @@ def opened(results: Results, label: str) -> Opened:
         path=results.path,
         origin=origin,
         tokens=corpus.get("tokens_sha256") if isinstance(corpus, Mapping) else None,
+        drawn=_drawn(results),
     )
+
+
+def _drawn(results: Results) -> tuple[Any, ...] | None:
+    """Say which passages a run measured that stopped before the end of its text."""
+    told = results.metadata.get(PRECISION)
+    if told is None or told["num_passages"] == told["most_passages"]:
+        return None
+    return (told["num_passages"], results.config["seed"])
 
 
 def _places(options: CompareConfig, results: Sequence[Results | None]) -> Sequence[Path | None]:

@@ -20,6 +20,7 @@ from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
 from backlight.surveys.driver.options import CheckOptions, WorkerOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
+from backlight.surveys.driver.reached import with_precision
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.shardwise import Shardwise
 from backlight.surveys.driver.starting import begin, find_run, threads_each
@@ -136,6 +137,7 @@ def conduct(
     clock.lap("gradient_computation")
     findings: Findings = survey.door("tables").findings(options, measurement)
     findings = findings if checks is None else with_checks(findings, checks)
+    findings = with_precision(findings, work.told())
     clock.lap("tables")
     results = results_of(options, findings, directory, shown)
     if directory is not None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from backlight.data.batches import Passages, bucket
 from backlight.data.given import Given
+from backlight.data.windows import Windows, draw_windows
 from backlight.errors import ConfigError
 from backlight.models.backward_rules.subjects import rule_of, with_backward
 from backlight.models.loading import load_subject
@@ -21,7 +22,9 @@ from backlight.surveys.driver.options import (
     CorpusOptions,
     ModelOptions,
 )
+from backlight.surveys.driver.precision import may_stop
 from backlight.surveys.driver.rows import corpus_passages, corpus_rows
+from backlight.surveys.driver.samples import most_samples
 from backlight.surveys.driver.words.account import tell_account
 from backlight.world import CITY_MODEL
 
@@ -103,12 +106,20 @@ class Corpus:
         passages: The text.
         batches: The members of each batch.
         rows_sha256: A hash of the text, None if it has a name.
+        windows: The order drawn by chance that the batches are in, if the survey may stop before
+            the end; None for the usual one.
     """
 
     subject: Subject
     passages: Passages
     batches: Sequence[Sequence[int]]
     rows_sha256: str | None = None
+    windows: Windows | None = None
+
+    @property
+    def shards(self) -> Sequence[range] | None:
+        """The batches of each shard; None where they are cut by their tokens."""
+        return None if self.windows is None else self.windows.shards
 
     @property
     def material(self) -> dict[str, Any]:
@@ -173,13 +184,16 @@ class Opening:
         subject = self.subject()
         passages = corpus_passages(options, rows, subject.tokenizer)
         check_passages(subject, passages, options.max_length)
-        batches = bucket(passages, batch_size=options.batch_size, seed=options.seed)
+        how = {"batch_size": options.batch_size, "seed": options.seed}
+        windows = draw_windows(passages, **how) if may_stop(options) else None
+        batches = bucket(passages, **how) if windows is None else windows.batches
         self.clock.lap("dataset_preparation")
         return Corpus(
             subject=subject,
             passages=passages,
             batches=batches,
             rows_sha256=rows.fingerprint() if isinstance(options.dataset, Given) else None,
+            windows=windows,
         )
 
 
@@ -195,11 +209,12 @@ def _tell_rule(subject: Subject) -> None:
 
 def _tell_rest(options: CorpusOptions) -> None:
     source = options.dataset.source if isinstance(options.dataset, Given) else None
-    if isinstance(source, (list, tuple)) and len(source) > options.num_samples:
+    num_samples = most_samples(options.num_samples)
+    if isinstance(source, (list, tuple)) and len(source) > num_samples:
         _logger.info(
             "Of %s rows in memory the first %s that count are measured (num_samples).",
             f"{len(source):,}",
-            f"{options.num_samples:,}",
+            f"{num_samples:,}",
         )
 
 

@@ -21,6 +21,7 @@ from pydantic import (
 from backlight.data.given import named_or_given
 from backlight.models.backward_rules.rule import Rule
 from backlight.report.drawing import Wanted
+from backlight.surveys.driver.samples import NumSamples
 
 SHIPPED = "city"
 """What the small model that the package ships is called."""
@@ -188,9 +189,7 @@ class TextOptions(Options):
 class CorpusOptions(TextOptions):
     """How much of a text is measured, and which of its tokens the loss counts."""
 
-    num_samples: int = Field(
-        default=500, gt=0, description="How many rows to measure, without those that do not count."
-    )
+    num_samples: NumSamples = Field(default=500, description="How many rows that count, or all.")
     loss_on: Literal["all", "completion", "conversation"] = Field(
         default="all",
         description="Which tokens the loss counts: all of a text; those of completions alone, in "

@@ -11,22 +11,28 @@ from backlight.data.encoding import CutsText
 from backlight.data.lines import read_whole
 from backlight.errors import ConfigError, DatasetError
 from backlight.surveys.driver.options import CorpusOptions, TextOptions
+from backlight.surveys.driver.precision import may_stop
+from backlight.surveys.driver.samples import most_samples
 
 
-def reader_of(options: TextOptions) -> RowReader:
-    """Open the text that some options name."""
+def reader_of(
+    options: TextOptions, *, num_samples: int | None = None, draws: int | None = None
+) -> RowReader:
+    """Open the text that some options name; see ``RowReader`` for the others."""
     return RowReader(
         options.dataset,
         text_column=options.text_column,
         split=options.split,
         min_characters=options.min_characters,
         passage_length=options.max_length,
+        num_samples=num_samples,
+        draws=draws,
     )
 
 
 def rows_of(options: TextOptions, num_samples: int) -> Rows:
     """Read the first rows that count of the text that some options name."""
-    return reader_of(options).first(num_samples)
+    return reader_of(options, num_samples=num_samples).first(num_samples)
 
 
 def corpus_rows(options: CorpusOptions) -> Rows | Conversations:
@@ -41,14 +47,17 @@ def corpus_rows(options: CorpusOptions) -> Rows | Conversations:
     Raises:
         DatasetError: If they cannot be read, or none counts.
     """
+    num_samples = most_samples(options.num_samples)
     if options.loss_on == "all":
-        return rows_of(options, options.num_samples)
+        draws = options.seed if may_stop(options) else None
+        return reader_of(options, num_samples=num_samples, draws=draws).first(num_samples)
     return read_conversations(
         options.dataset,
         columns=options.named_columns,
         split=options.split,
         min_characters=options.min_characters or 0,
-        num_samples=options.num_samples,
+        num_samples=num_samples,
+        looks_on=may_stop(options),
     )
 
 

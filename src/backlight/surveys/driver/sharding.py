@@ -11,6 +11,7 @@ from backlight.data.batches import Passages
 from backlight.runs.shards import cut
 from backlight.runs.states import Arrays, Join
 from backlight.surveys.driver.steps import Mergeable, State, Step
+from backlight.surveys.driver.stopping import Stopping
 
 _State = TypeVar("_State", bound=State)
 
@@ -32,6 +33,7 @@ class Sharding(Generic[_State]):
             batches.
         joined: Merges the states of two neighbours where they are large, and uses both up; None
             for the states' own way.
+        stopping: When enough of the shards are measured; None to measure all.
     """
 
     batches: Sequence[Sequence[int]]
@@ -41,6 +43,7 @@ class Sharding(Generic[_State]):
     steps: Callable[[Sequence[Sequence[int]], _State], Iterator[Step]]
     done: Callable[[_State, Sequence[int]], int]
     joined: Join | None = None
+    stopping: Stopping | None = None
 
     @staticmethod
     def of(
@@ -48,6 +51,7 @@ class Sharding(Generic[_State]):
         batches: Sequence[Sequence[int]],
         *,
         seen: Callable[[Any], int],
+        shards: Sequence[range] | None = None,
         **how: Any,
     ) -> "Sharding[Any]":
         """Cut a corpus into shards.
@@ -56,7 +60,8 @@ class Sharding(Generic[_State]):
             passages: The corpus.
             batches: The members of each batch.
             seen: Counts the batches that a state has seen.
-            **how: ``fresh`` and ``steps``.
+            shards: The batches of each shard, where they are not cut by their tokens.
+            **how: ``fresh``, ``steps`` and ``stopping``.
 
         Returns:
             How it is measured.
@@ -66,7 +71,7 @@ class Sharding(Generic[_State]):
         def done(state: Any, tokens: Sequence[int]) -> int:
             return sum(tokens[: seen(state)])
 
-        shards = cut(num_tokens)
+        shards = cut(num_tokens) if shards is None else shards
         return Sharding(batches=batches, num_tokens=num_tokens, shards=shards, done=done, **how)
 
     @property
@@ -116,4 +121,5 @@ def tokens_of(passages: Passages, batches: Sequence[Sequence[int]]) -> list[int]
     Returns:
         How many tokens each has, without pads.
     """
-    return [sum(len(passages.tokens[member]) for member in members) for members in batches]
+    lengths = passages.lengths.tolist()
+    return [sum(lengths[member] for member in members) for members in batches]

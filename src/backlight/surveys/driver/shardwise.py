@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.runs.directory import RunDirectory
+from backlight.runs.prefixes import PrefixStates
 from backlight.runs.shelves import Memory
 from backlight.runs.states import Arrays, ShardStates, state_names
 from backlight.stats.base import taken
@@ -76,6 +77,8 @@ class Shardwise(Generic[_State]):
             yield self._sharding.measure(shard, self._state)
             if self._is_cut:
                 self._states.publish(shard, self._state.state())
+                if not self._states.missing():  # it is enough
+                    return
 
     def gathered(self, engine: Engine) -> Iterator[Step]:
         """Have the shards that are missing measured by others, and keep their states.
@@ -89,11 +92,22 @@ class Shardwise(Generic[_State]):
         for shard, state in engine.measured(self._missing):
             self._states.publish(shard, state)
             yield Progress(num_tokens=self._sharding.num_tokens_in(shard), resumable=False)
+            if not self._states.missing():
+                return
 
     def finish(self) -> None:
         """Take over what was seen of all shards; there is nothing to be kept after that."""
         if not self._states.missing():
             self._state.restore(dict(self._states.whole()))
+
+    def told(self) -> dict[str, Any] | None:
+        """Describe how sure the numbers became, if that was asked; see ``Stopping.told``."""
+        rule, states = self._sharding.stopping, self._states
+        if rule is None:
+            return None
+        if isinstance(states, PrefixStates) and states.num_needed is not None:
+            return rule.told(states.part(), states.num_needed)
+        return rule.told(rule.part(self._state.state()), len(self._sharding.shards))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Copy the state of the shard in progress."""
@@ -118,12 +132,16 @@ class Shardwise(Generic[_State]):
         self._state.restore(self._sharding.fresh().state())
 
 
-def _states(sharding: Sharding[Any], directory: RunDirectory | None) -> ShardStates:
+def _states(sharding: Sharding[Any], directory: RunDirectory | None) -> ShardStates | PrefixStates:
     """Open the states of a run's shards."""
-    num = len(sharding.shards)
+    num, rule = len(sharding.shards), sharding.stopping
     names = state_names(num)
-    if directory is None or (num == 1 and not directory.lists(names[0])):
-        return ShardStates(num, Memory(), sharding.join, owner="")
-    states = ShardStates(num, directory.shelf(names), sharding.join, owner=directory.owner())
+    is_kept = directory is not None and (num > 1 or directory.lists(names[0]))
+    shelf = directory.shelf(names) if directory is not None and is_kept else Memory()
+    owner = directory.owner() if directory is not None and is_kept else ""
+    if rule is None:
+        states = ShardStates(num, shelf, sharding.join, owner=owner)
+    else:
+        states = PrefixStates(num, shelf, sharding.join, owner=owner, rule=rule)
     states.tidy()
     return states

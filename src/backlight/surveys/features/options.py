@@ -13,11 +13,12 @@ from backlight.surveys.driver.options import (
     SurveyConfig,
     WorkerOptions,
 )
+from backlight.surveys.driver.precision import PrecisionOptions
 
 _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 
 
-class SaeConfig(PathOptions, WorkerOptions, SurveyConfig):
+class SaeConfig(PrecisionOptions, PathOptions, WorkerOptions, SurveyConfig):
     """Measure the gradient of the loss with respect to the features of sparse dictionaries.
 
     Reads the files of SAELens, dictionary_learning, sparsify and circuit-tracer (its cross-layer

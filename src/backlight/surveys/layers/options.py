@@ -11,6 +11,7 @@ from backlight.surveys.driver.options import (
     SurveyConfig,
     WorkerOptions,
 )
+from backlight.surveys.driver.precision import PrecisionOptions
 
 _SECOND_ORDER = {
     "fisher": "squares have no sign",
@@ -19,7 +20,7 @@ _SECOND_ORDER = {
 _NUM_PROBES = 2
 
 
-class LayersConfig(PathOptions, WorkerOptions, SurveyConfig):
+class LayersConfig(PrecisionOptions, PathOptions, WorkerOptions, SurveyConfig):
     """Measure the gradient of the loss at every layer, over a corpus, in one pass.
 
     Prints what was found in three sentences, and the largest layers and dimensions with standard

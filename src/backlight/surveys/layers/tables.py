@@ -236,7 +236,7 @@ def findings(options: LayersConfig, measurement: LayersMeasurement) -> Findings:
     by_layer = site_results(state, sites)
     metadata = {
         "loss_nats_per_token": state.loss.nats_per_token,
-        "num_tokens": corpus.passages.num_tokens,
+        "num_tokens": next(iter(by_layer.values())).moments.num_tokens,
         **reason_note(measurement.plan.no_warning),
     }
     if options.aggregate_by == "hessian_diagonal":

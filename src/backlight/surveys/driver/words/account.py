@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from backlight.surveys.driver.words.reached import precision_lines
+
 _REASONS = {
     "blank": "blank",
     "too_short": "of too few characters (--min_characters)",
@@ -83,4 +85,4 @@ def corpus_lines(options: Any, metadata: Mapping[str, Any]) -> list[str]:
     """
     told = tell_account(metadata.get("text", {}), options.max_length)
     model = f"Model: {metadata['note']}." if "note" in metadata else ""
-    return [line for line in (told, model) if line]
+    return [line for line in (*precision_lines(metadata), told, model) if line]

@@ -23,6 +23,7 @@ from backlight.surveys.driver.paths import duration, plan_paths
 from backlight.surveys.driver.relative import warned_ways
 from backlight.surveys.driver.sharding import Sharding, tokens_of
 from backlight.surveys.driver.steps import Step
+from backlight.surveys.driver.stopping import Stopping
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.features.measure.chunks import chunks_of, enough_tokens, shards_of
 from backlight.surveys.features.measure.cross_layer import check_asked
@@ -32,6 +33,7 @@ from backlight.surveys.features.measure.placed import (
     find_source,
     place_dictionaries,
 )
+from backlight.surveys.features.measure.precision import errors_of
 from backlight.surveys.features.measure.survey import (
     FeatureSurvey,
     join_by_layer,
@@ -124,12 +126,27 @@ def _sharding(
     return Sharding(
         batches=batches,
         num_tokens=[each * len(placed) for each in num_tokens],
-        shards=shards_of(chunks, num_tokens, least=enough),
+        shards=shards_of(chunks, num_tokens, least=enough)
+        if corpus.shards is None
+        else corpus.shards,
         fresh=fresh,
         steps=steps,
         done=lambda state, _: state.num_steps,
         joined=partial(join_by_layer, fresh, placed),
+        stopping=_stopping(options, corpus, plan, placed),
     )
+
+
+def _stopping(
+    options: SaeConfig, corpus: Corpus, plan: FeaturePlan, placed: Sequence[PlacedDictionary]
+) -> Stopping | None:
+    """Say when the features' numbers are sure enough, if that is asked."""
+    if options.precision is None:
+        return None
+    layers = [each.layer for each in placed]
+    is_dense = plan.is_dense
+    errors = errors_of(layers, options.modes[-1], options.precision_of, is_dense=is_dense)
+    return Stopping.of(options, corpus, errors)
 
 
 def _state_bytes(

@@ -21,7 +21,9 @@ from backlight.surveys.driver.relative import warned_ways
 from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.steps import Step
+from backlight.surveys.driver.stopping import Stopping
 from backlight.surveys.driver.words.sentences import count, with_error
+from backlight.surveys.layers.measure.precision import errors_of
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of
 from backlight.surveys.layers.options import LayersConfig
 
@@ -92,16 +94,21 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"
         f"{options.num_samples}_batch_size_{options.batch_size}_layers_{layers}",
         title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}"
-        + ("" if paths is None else f", {count(paths.num_nodes, 'node')}"),
+        + ("" if paths is None else f", {count(paths.num_nodes, 'node')}")
+        + ("" if options.precision is None else f", at most, to {100 * options.precision:.3g} %"),
         state=state,
         plan=LayersPlan(sites=sites, no_warning=reason),
         found=partial(_found, state, sites, options.modes[-1]),
         sharding=Sharding.of(
             corpus.passages,
             corpus.batches,
+            shards=corpus.shards,
             fresh=fresh,
             steps=steps,
             seen=lambda state: state.loss.num_batches,
+            stopping=Stopping.of(
+                options, corpus, errors_of(sites, options.modes[-1], options.precision_of)
+            ),
         ),
     )
 
