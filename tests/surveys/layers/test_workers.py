@@ -9,7 +9,7 @@ import pytest
 import backlight
 from backlight.errors import ConfigError, WorkerError
 from backlight.runs.shards import LEAST_TOKENS, cut
-from backlight.surveys.driver import workers
+from backlight.surveys.driver.engines import local
 from zoo.folders import lines, numbers
 
 pytestmark = pytest.mark.usefixtures("place", "no_figures")
@@ -24,7 +24,7 @@ def large(options, place):
 
 def killing(monkeypatch, places):
     """Kill the worker that has just been given a shard, at some places in the order of giving."""
-    given, real = [], workers._Worker.begin
+    given, real = [], local._Worker.begin
 
     def begin(self, shard):
         real(self, shard)
@@ -32,7 +32,7 @@ def killing(monkeypatch, places):
             os.kill(self.process.pid, signal.SIGKILL)
         given.append(shard)
 
-    monkeypatch.setattr(workers._Worker, "begin", begin)
+    monkeypatch.setattr(local._Worker, "begin", begin)
     return given
 
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backlight.data.given import Given
-from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.errors import RunDirectoryError, quoted
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
@@ -15,20 +14,21 @@ from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.engines.choice import engine_of
+from backlight.surveys.driver.engines.task import material_of
 from backlight.surveys.driver.findings import Findings, results_of
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
-from backlight.surveys.driver.options import CheckOptions, WorkerOptions
+from backlight.surveys.driver.options import CheckOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.shardwise import Shardwise, work_of
-from backlight.surveys.driver.starting import begin, find_run, threads_each
+from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.telling import print_survey
 from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.words.screen import refuse_contradiction, refuse_table
-from backlight.surveys.driver.workers import LocalWorkers, Task
 from backlight.surveys.driver.writing import write
 from backlight.tables import Table
 
@@ -112,11 +112,11 @@ def conduct(
         survey.name,
         measurement.run_name,
         found,
-        {**measurement.corpus.material, **measurement.material, **_cut(measurement)},
+        material_of(measurement),
         masks=measurement.masks,
     )
     checks = _checks(options, measurement, clock)
-    engine = _engine(survey, options, subject, measurement)
+    engine = engine_of(survey, options, subject, measurement)
     work = work_of(measurement, directory)
     restore_checkpoint(directory, work)
     bar = Bar(
@@ -149,29 +149,6 @@ def conduct(
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results
-
-
-def _cut(measurement: Measurement[Any, Any]) -> Mapping[str, Any]:
-    return {} if measurement.sharding is None else measurement.sharding.material
-
-
-def _engine(
-    survey: Survey,
-    options: Any,
-    subject: Subject | None,
-    measurement: Measurement[Any, Any],
-) -> LocalWorkers | None:
-    """Choose who measures; None for this process."""
-    if not isinstance(options, WorkerOptions) or options.workers == 1:
-        return None
-    if subject is not None or isinstance(getattr(options, "dataset", None), Given):
-        raise ConfigError(
-            "workers: other processes cannot be given a model or data in memory; name them, or "
-            "measure with workers=1."
-        )
-    material = {**measurement.corpus.material, **measurement.material, **_cut(measurement)}
-    task = Task(survey=survey, options=options, material=material, threads=threads_each(options))
-    return LocalWorkers(options.workers, task)
 
 
 def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> Table | None:

@@ -8,76 +8,18 @@ import logging
 import multiprocessing
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, final
+from typing import final
 
-import torch
-from numpy.typing import NDArray
-
-from backlight.errors import BacklightError, RunDirectoryError, WorkerError
-from backlight.models.lending import borrowed
-from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.opening import Opening
+from backlight.errors import BacklightError, WorkerError
+from backlight.surveys.driver.engines.task import Arrays, Task, measuring
 
 MOST_DEATHS = 3
 """How many workers may die at one shard: then it is the shard that kills them."""
 
 _SECONDS_TO_LEAVE = 5.0
-
-Arrays = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What every worker of a run is told when it starts.
-
-    Attributes:
-        survey: Which survey.
-        options: Its options.
-        material: Where the driver's numbers come from; the worker's must come from the same.
-        threads: How many threads it computes with.
-    """
-
-    survey: Survey
-    options: Any
-    material: Mapping[str, Any]
-    threads: int
-
-
-def measuring(task: Task) -> Callable[[int], Arrays]:
-    """Open model and text, and return what measures any one shard.
-
-    Args:
-        task: What is measured.
-
-    Returns:
-        Takes the number of a shard and returns the state of what was seen of it.
-
-    Raises:
-        RunDirectoryError: If the model or the text is not the driver's.
-    """
-    torch.set_num_threads(task.threads)
-    opening = Opening(task.options, None, Clock())
-    measurement = task.survey.door("measure").prepare(task.options, opening)
-    sharding = measurement.sharding
-    assert sharding is not None, "a survey that is not cut into shards has no workers"
-    material = {**measurement.corpus.material, **measurement.material, **sharding.material}
-    for what, here in material.items():
-        if task.material.get(what) != here:
-            raise RunDirectoryError(f"A worker was given another {what} than the run began with.")
-
-    def measure(shard: int) -> Arrays:
-        state = sharding.fresh()
-        with borrowed(measurement.corpus.subject.model):
-            for _ in sharding.measure(shard, state):
-                pass
-        return state.state()
-
-    return measure
 
 
 @final
