@@ -14,7 +14,7 @@ from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.engines.choice import engine_of
+from backlight.surveys.driver.engines.choice import engine_of, refuse_elsewhere
 from backlight.surveys.driver.engines.task import material_of
 from backlight.surveys.driver.findings import Findings, results_of
 from backlight.surveys.driver.measurement import Measurement
@@ -103,6 +103,7 @@ def conduct(
     found = find_run(options, survey.name)
     if found is not None and found.is_finished:
         return replace(_read_back(options, found), presentation=shown)
+    refuse_elsewhere(options, subject)
     opening = Opening(options, subject, clock)
     if survey.reads:
         given |= survey.door("reading").read(options, **(read or {}))
@@ -116,7 +117,7 @@ def conduct(
         masks=measurement.masks,
     )
     checks = _checks(options, measurement, clock)
-    engine = engine_of(survey, options, subject, measurement)
+    engine = engine_of(survey, options, measurement)
     work = work_of(measurement, directory)
     restore_checkpoint(directory, work)
     bar = Bar(

@@ -9,8 +9,8 @@ from backlight.surveys.driver.options import (
     PathOptions,
     Quantity,
     SurveyConfig,
-    WorkerOptions,
 )
+from backlight.surveys.driver.worker_options import WorkerOptions
 
 _SECOND_ORDER = {
     "fisher": "squares have no sign",

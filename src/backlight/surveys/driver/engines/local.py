@@ -7,17 +7,14 @@ pipes, so that one process alone, the one that asks, writes the run.
 import logging
 import multiprocessing
 import signal
-from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import final
 
-from backlight.errors import BacklightError, WorkerError
+from backlight.errors import BacklightError
+from backlight.surveys.driver.engines.queue import ShardQueue
 from backlight.surveys.driver.engines.task import Arrays, Task, measuring
-
-MOST_DEATHS = 3
-"""How many workers may die at one shard: then it is the shard that kills them."""
 
 _SECONDS_TO_LEAVE = 5.0
 
@@ -26,14 +23,13 @@ _SECONDS_TO_LEAVE = 5.0
 class LocalWorkers:
     """An engine: supervised processes of this machine."""
 
-    def __init__(self, num_workers: int, task: Task) -> None:
+    def __init__(self, tasks: Sequence[Task]) -> None:
         """Start nothing yet.
 
         Args:
-            num_workers: How many processes.
-            task: What each is told.
+            tasks: What each process is told.
         """
-        self._num, self._task = num_workers, task
+        self._tasks = tasks
 
     def measured(self, shards: Sequence[int]) -> Iterator[tuple[int, Arrays]]:
         """Measure shards.
@@ -48,13 +44,14 @@ class LocalWorkers:
             WorkerError: If a shard kills one worker after the other.
             BacklightError: What a worker raised.
         """
-        waiting, deaths = deque(shards), Counter[int]()
-        team = [_Worker(self._task) for _ in range(min(self._num, len(shards)))]
+        queue = ShardQueue(shards)
+        team = list[_Worker]()
         try:
-            while waiting or any(each.shard is not None for each in team):
+            team += (_Worker(task) for task in self._tasks[: len(shards)])
+            while queue.is_open:
                 for each in team:
-                    if each.shard is None and waiting:
-                        each.begin(waiting.popleft())
+                    if each.shard is None and (shard := queue.take()) is not None:
+                        each.begin(shard)
                 ready = wait([each.connection for each in team])
                 for place, each in enumerate(team):
                     if each.connection not in ready:
@@ -63,26 +60,16 @@ class LocalWorkers:
                     if isinstance(answer, BacklightError):
                         raise answer
                     if answer is not None and shard is not None:
+                        queue.done(shard)
                         yield shard, answer
                         continue
                     each.dismiss()
-                    team[place] = _Worker(self._task)
                     if shard is not None:
-                        _count(deaths, shard)
-                        waiting.appendleft(shard)
+                        queue.lost(shard)
+                    team[place] = _Worker(self._tasks[place])
         finally:
             for each in team:
                 each.dismiss()
-
-
-def _count(deaths: Counter[int], shard: int) -> None:
-    deaths[shard] += 1
-    if deaths[shard] >= MOST_DEATHS:
-        raise WorkerError(
-            f"{MOST_DEATHS} workers died one after the other as they measured shard {shard}; what "
-            "they last said stands above. Fewer --workers need less memory; what was measured is "
-            "kept: go on with --resume."
-        )
 
 
 class _Worker:

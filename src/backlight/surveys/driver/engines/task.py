@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
-from backlight.errors import RunDirectoryError
+from backlight.errors import RunDirectoryError, WorkerError
 from backlight.models.lending import borrowed
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
@@ -15,6 +16,9 @@ from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening
 
 Arrays = Mapping[str, NDArray[Any]]
+
+VERSION = version("backlight")
+"""That of the package in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +30,14 @@ class Task:
         options: Its options.
         material: Where the driver's numbers come from; the worker's must come from the same.
         threads: How many threads it computes with.
+        version: The driver's version of backlight; the worker's must be the same.
     """
 
     survey: Survey
     options: Any
     material: Mapping[str, Any]
     threads: int
+    version: str = VERSION
 
 
 def material_of(measurement: Measurement[Any, Any]) -> dict[str, Any]:
@@ -52,14 +58,20 @@ def measuring(task: Task) -> Callable[[int], Arrays]:
 
     Raises:
         RunDirectoryError: If the model or the text is not the driver's.
+        WorkerError: If this is another version of backlight than the driver's.
     """
+    if task.version != VERSION:
+        raise WorkerError(
+            f"A worker has backlight {VERSION}, but the run was begun with {task.version}; "
+            "install the same on every machine."
+        )
     torch.set_num_threads(task.threads)
     opening = Opening(task.options, None, Clock())
     measurement = task.survey.door("measure").prepare(task.options, opening)
     sharding = measurement.sharding
     assert sharding is not None, "a survey that is not cut into shards has no workers"
     for what, here in material_of(measurement).items():
-        if task.material.get(what) != here:
+        if _but_device(task.material.get(what)) != _but_device(here):
             raise RunDirectoryError(f"A worker was given another {what} than the run began with.")
 
     def measure(shard: int) -> Arrays:
@@ -70,3 +82,10 @@ def measuring(task: Task) -> Callable[[int], Arrays]:
         return state.state()
 
     return measure
+
+
+def _but_device(told: Any) -> Any:
+    """Leave out of a description of a model where it was loaded: workers have their own device."""
+    if not isinstance(told, Mapping):
+        return told
+    return {what: each for what, each in told.items() if what != "device"}
