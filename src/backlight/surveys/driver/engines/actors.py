@@ -173,8 +173,7 @@ def _takes_gpus(ray: Any, options: Any) -> bool:
 
 
 def _told(resources: dict[str, float]) -> str:
-    kinds = {"CPU": "CPU", "GPU": "GPU"}
-    return ", ".join(count(int(resources.get(kind, 0)), word) for kind, word in kinds.items())
+    return " and ".join(count(int(resources.get(kind, 0)), kind) for kind in ("CPU", "GPU"))
 
 
 class Measurer:
