@@ -133,7 +133,7 @@ def conduct(
     if isinstance(work, Shardwise) and engine is not None:
         with bar:
             for step in work.gathered(engine):
-                bar.after(step)
+                bar.after(step, work.told(options.workers))
     else:
         # The model is borrowed once for all passes, which then need not do so one by one.
         with borrowed(measurement.corpus.subject.model), bar:

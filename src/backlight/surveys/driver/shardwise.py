@@ -18,6 +18,7 @@ from backlight.stats.progress import Progress
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.steps import Mergeable, Step
+from backlight.surveys.driver.words.sentences import count
 
 _SHARD = "shard"
 
@@ -90,6 +91,11 @@ class Shardwise(Generic[_State]):
         for shard, state in engine.measured(self._missing):
             self._states.publish(shard, state)
             yield Progress(num_tokens=self._sharding.num_tokens_in(shard), resumable=False)
+
+    def told(self, num_workers: int) -> str:
+        """Say in a few words how far others are."""
+        num, left = len(self._sharding.shards), len(self._states.missing())
+        return f"{num - left:,} of {count(num, 'shard')} by {count(num_workers, 'worker')}"
 
     def finish(self) -> None:
         """Take over what was seen of all shards; there is nothing to be kept after that."""
