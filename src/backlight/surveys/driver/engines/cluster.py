@@ -77,7 +77,8 @@ def joined(address: str) -> Generator[Any]:
         ray.init(None if address == AUTO else address, logging_level="WARNING")
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise WorkerError(
-            f"cluster: {quoted(address)} could not be joined: {quoted(str(error))}"
+            f"cluster: {quoted(address)} could not be joined: {quoted(str(error))}. If it asks "
+            "for a token, have it in ~/.ray/auth_token and set RAY_AUTH_MODE=token."
         ) from error
     try:
         yield ray
