@@ -16,7 +16,7 @@ from backlight.surveys import SURVEYS
 from backlight.tools import TOOLS
 
 DOCS = Path(__file__).parent
-COMMANDS = (*SURVEYS, *TOOLS, "lab", *(f"lab {name}" for name in LABS))
+COMMANDS = (*SURVEYS, *TOOLS, "plan", "lab", *(f"lab {name}" for name in LABS))
 PICTURES = {
     "depth_profile.png": "depth_profile.png",
     "token_gradient_histograms.png": "token_histograms.png",

@@ -7,9 +7,10 @@ import signal
 import pytest
 
 import backlight
-from backlight.errors import ConfigError, WorkerError
+from backlight.errors import ConfigError, DatasetError, WorkerError
 from backlight.runs.shards import LEAST_TOKENS, cut
-from backlight.surveys.driver import workers
+from backlight.surveys.driver import conduct
+from backlight.surveys.driver.engines import local
 from zoo.folders import lines, numbers
 
 pytestmark = pytest.mark.usefixtures("place", "no_figures")
@@ -24,7 +25,7 @@ def large(options, place):
 
 def killing(monkeypatch, places):
     """Kill the worker that has just been given a shard, at some places in the order of giving."""
-    given, real = [], workers._Worker.begin
+    given, real = [], local._Worker.begin
 
     def begin(self, shard):
         real(self, shard)
@@ -32,7 +33,7 @@ def killing(monkeypatch, places):
             os.kill(self.process.pid, signal.SIGKILL)
         given.append(shard)
 
-    monkeypatch.setattr(workers._Worker, "begin", begin)
+    monkeypatch.setattr(local._Worker, "begin", begin)
     return given
 
 
@@ -61,3 +62,53 @@ def test_a_shard_that_kills_every_worker_is_an_error(large, monkeypatch):
 def test_a_model_or_data_in_memory_cannot_be_given_to_workers(options):
     with pytest.raises(ConfigError, match="other processes cannot be given a model or data"):
         backlight.layers(**{**options, "dataset": lines(9)}, workers=2)
+
+
+def test_a_run_that_is_interrupted_leaves_no_process_and_goes_on(large, place, monkeypatch):
+    backlight.layers(**large, output_dir="alone")
+    real = local._Worker.answer
+
+    def interrupted(self):
+        answer = real(self)
+        monkeypatch.setattr(local._Worker, "answer", stopped)
+        return answer
+
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local._Worker, "answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        backlight.layers(**large, output_dir="out", workers=2)
+    assert not multiprocessing.active_children()
+    assert len(list((place / "out" / "shards").iterdir())) == 1
+    monkeypatch.setattr(local._Worker, "answer", real)
+
+    backlight.layers(**large, output_dir="out", resume=True, workers=2)
+
+    assert numbers(place / "out") == numbers(place / "alone")
+
+
+def test_what_workers_cannot_open_is_an_error_once(large, place, monkeypatch, capfd):
+    real = local._Worker.__init__
+
+    def gone(self, task):
+        (place / "rows.txt").unlink(missing_ok=True)
+        real(self, task)
+
+    monkeypatch.setattr(local._Worker, "__init__", gone)
+
+    with pytest.raises(DatasetError, match=r"rows\.txt"):
+        backlight.layers(**large, output_dir="out", workers=2)
+
+    assert "Traceback" not in capfd.readouterr().err
+    assert not multiprocessing.active_children()
+
+
+def test_progress_says_how_many_shards_workers_have_measured(large, monkeypatch):
+    told = []
+    monkeypatch.setattr(conduct.Bar, "after", lambda self, step, state="": told.append(state))
+
+    backlight.layers(**large, workers=2)
+
+    num = len(told)
+    assert told == [f"{done} of {num} shards by 2 workers" for done in range(1, num + 1)]

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backlight.data.given import Given
-from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.errors import RunDirectoryError, quoted
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
@@ -15,21 +14,22 @@ from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.engines.choice import engine_of, refuse_elsewhere
+from backlight.surveys.driver.engines.task import material_of
 from backlight.surveys.driver.findings import Findings, results_of
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Opening, is_other_text, settle
-from backlight.surveys.driver.options import CheckOptions, WorkerOptions
+from backlight.surveys.driver.options import CheckOptions
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reached import with_precision
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.shardwise import Shardwise
-from backlight.surveys.driver.starting import begin, find_run, threads_each
+from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.telling import print_survey
 from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.words.screen import refuse_contradiction, refuse_table
-from backlight.surveys.driver.workers import LocalWorkers, Task
 from backlight.surveys.driver.writing import write
 from backlight.tables import Table
 
@@ -104,6 +104,7 @@ def conduct(
     found = find_run(options, survey.name)
     if found is not None and found.is_finished:
         return replace(_read_back(options, found), presentation=shown)
+    refuse_elsewhere(options, subject)
     opening = Opening(options, subject, clock)
     if survey.reads:
         given |= survey.door("reading").read(options, **(read or {}))
@@ -113,11 +114,11 @@ def conduct(
         survey.name,
         measurement.run_name,
         found,
-        _material(measurement),
+        material_of(measurement),
         masks=measurement.masks,
     )
     checks = _checks(options, measurement, clock)
-    engine = _engine(survey, options, subject, measurement)
+    engine = engine_of(survey, options, measurement)
     work = Shardwise(measurement.sharding, measurement.state, directory)
     restore_checkpoint(directory, work)
     bar = _bar(options, measurement, work, directory, told=engine is None)
@@ -125,7 +126,7 @@ def conduct(
     if engine is not None:
         with bar:
             for step in work.gathered(engine):
-                bar.after(step)
+                bar.after(step, work.how_far(options.workers))
     else:
         # The model is borrowed once for all passes, which then need not do so one by one.
         with borrowed(measurement.corpus.subject.model), bar:
@@ -164,31 +165,6 @@ def _bar(
         found=measurement.found if told else None,
         quiet=options.quiet,
     )
-
-
-def _material(measurement: Measurement[Any, Any]) -> dict[str, Any]:
-    """Say where the numbers come from, and how the corpus is cut."""
-    corpus, sharding = measurement.corpus, measurement.sharding
-    return {**corpus.material, **measurement.material, **sharding.material}
-
-
-def _engine(
-    survey: Survey,
-    options: Any,
-    subject: Subject | None,
-    measurement: Measurement[Any, Any],
-) -> LocalWorkers | None:
-    """Choose who measures; None for this process."""
-    if not isinstance(options, WorkerOptions) or options.workers == 1:
-        return None
-    if subject is not None or isinstance(getattr(options, "dataset", None), Given):
-        raise ConfigError(
-            "workers: other processes cannot be given a model or data in memory; name them, or "
-            "measure with workers=1."
-        )
-    material, threads = _material(measurement), threads_each(options)
-    task = Task(survey=survey, options=options, material=material, threads=threads)
-    return LocalWorkers(options.workers, task)
 
 
 def _checks(options: Any, measurement: Measurement[Any, Any], clock: Clock) -> Table | None:

@@ -272,18 +272,6 @@ class ShownRunOptions(RunOptions):
     )
 
 
-class WorkerOptions(Options):
-    """Who measures; no number depends on it but in its last bits, if threads are others."""
-
-    workers: int = Field(
-        default=1,
-        gt=0,
-        le=1024,
-        description="How many processes of this machine measure, each with the model loaded; the "
-        "threads of this one are shared among them.",
-    )
-
-
 class CheckOptions(Options):
     """Whether a survey checks the model's numbers first; none of its own depends on it."""
 

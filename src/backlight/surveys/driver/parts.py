@@ -14,12 +14,12 @@ from backlight.runs.states import Arrays, ShardStates, state_names
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.conduct import run
 from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.engines.task import Task, measuring
 from backlight.surveys.driver.opening import Opening
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.starting import begin, find_run, warn_of_threads
 from backlight.surveys.driver.words.sentences import count
 from backlight.surveys.driver.words.terminal import console
-from backlight.surveys.driver.workers import Task, measuring
 
 _MOST_TOLD = 10
 

@@ -11,7 +11,8 @@ from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
 from backlight.foreign.yaml_text import read_yaml
 from backlight.runs.config import PROVENANCE
-from backlight.surveys.driver.options import CheckOptions, ShownRunOptions, WorkerOptions
+from backlight.surveys.driver.options import CheckOptions, ShownRunOptions
+from backlight.surveys.driver.worker_options import WorkerOptions
 
 _MOST_MISTAKES = 6  # that are told one by one
 _LONGEST = 100  # letters of a name or value in a list of mistakes

@@ -18,6 +18,7 @@ from backlight.stats.base import taken
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.steps import State, Step
+from backlight.surveys.driver.words.sentences import count
 
 _SHARD = "shard"
 
@@ -94,6 +95,11 @@ class Shardwise(Generic[_State]):
             yield Progress(num_tokens=self._sharding.num_tokens_in(shard), resumable=False)
             if not self._states.missing():
                 return
+
+    def how_far(self, num_workers: int) -> str:
+        """Say in a few words how far others are."""
+        num, left = len(self._sharding.shards), len(self._states.missing())
+        return f"{num - left:,} of {count(num, 'shard')} by {count(num_workers, 'worker')}"
 
     def finish(self) -> None:
         """Take over what was seen of all shards; there is nothing to be kept after that."""

@@ -1,6 +1,7 @@
 """The run directory of a command: found again, or made anew."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,9 @@ from backlight.runs.files import unwritable
 from backlight.runs.finding import find_latest
 from backlight.runs.places import refuse_place
 from backlight.runs.provenance import provenance
-from backlight.surveys.driver.options import RunOptions, WorkerOptions
+from backlight.surveys.driver.options import RunOptions
 from backlight.surveys.driver.reading import same_numbers
+from backlight.surveys.driver.worker_options import WorkerOptions
 
 ROOT = Path("runs")
 """Where automatically named run directories are made."""
@@ -102,6 +104,8 @@ def begin(
 def threads_each(options: Any) -> int:
     """Count the threads of each process that measures: workers share those of this one.
 
+    On a cluster each has one, or as many as ``OMP_NUM_THREADS`` says here.
+
     Args:
         options: The command's options.
 
@@ -109,6 +113,8 @@ def threads_each(options: Any) -> int:
         At least one.
     """
     torch: Any = sys.modules["torch"]
+    if isinstance(options, WorkerOptions) and options.cluster is not None:
+        return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
     num_workers = options.workers if isinstance(options, WorkerOptions) else 1
     return max(1, torch.get_num_threads() // num_workers)
 

@@ -11,9 +11,9 @@ from backlight.surveys.driver.options import (
     PathOptions,
     Quantity,
     SurveyConfig,
-    WorkerOptions,
 )
 from backlight.surveys.driver.precision import PrecisionOptions
+from backlight.surveys.driver.worker_options import WorkerOptions
 
 _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 

@@ -12,8 +12,8 @@ from backlight.surveys.driver.options import (
     LossReduction,
     ModelOptions,
     ShownRunOptions,
-    WorkerOptions,
 )
+from backlight.surveys.driver.worker_options import WorkerOptions
 
 
 class FlowConfig(

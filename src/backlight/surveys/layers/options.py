@@ -9,9 +9,9 @@ from backlight.surveys.driver.options import (
     PathOptions,
     Quantity,
     SurveyConfig,
-    WorkerOptions,
 )
 from backlight.surveys.driver.precision import PrecisionOptions
+from backlight.surveys.driver.worker_options import WorkerOptions
 
 _SECOND_ORDER = {
     "fisher": "squares have no sign",

@@ -20,6 +20,7 @@ from backlight.surveys.driver.options import (
     PathOptions,
     ShownRunOptions,
 )
+from backlight.surveys.driver.worker_options import WorkerOptions
 
 _MOST_CHOICES = 1000
 
@@ -50,7 +51,9 @@ _YamlOnly = Annotated[_Anything, Parameter(parse=False)]
 _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
 
 
-class TokensConfig(PathOptions, ShownRunOptions, CheckOptions, BackwardOptions, ModelOptions):
+class TokensConfig(
+    PathOptions, WorkerOptions, ShownRunOptions, CheckOptions, BackwardOptions, ModelOptions
+):
     """Measure at which token and in which layer the gradient of an answer sits.
 
     Prompts come from one of twelve tasks about cities (the small shipped model has learned one of

@@ -288,6 +288,18 @@ def test_a_survey_that_goes_on_from_a_state_has_the_same_bits(num_done):
         assert found[name].tobytes() == array.tobytes(), name
 
 
+def test_a_state_has_rows_of_the_prompts_alone_that_were_measured():
+    subject, material = subject_of(), material_of()
+    part = measure(subject, material, sites_of(subject), ((3, 0),))
+
+    state = part.state()
+
+    assert state["rows"].tolist() == [0, 3]
+    assert all(len(array) == 2 for name, array in state.items() if name != "num_batches")
+    with pytest.raises(StateError, match=r"'rows' are not some of 3 prompts in their order"):
+        TokenSurvey(3).restore(state)
+
+
 @pytest.mark.parametrize("cut", range(4))
 def test_prompts_in_two_parts_merge_into_the_whole_bit_by_bit(cut):
     subject, material = subject_of(), material_of()

@@ -136,25 +136,32 @@ class TokenSurvey(Statistic):
         self.num_batches += other.num_batches
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """See ``Statistic.state``."""
+        """See ``Statistic.state``; only prompts that were measured have rows, named in ``rows``."""
+        rows = np.flatnonzero(~np.isnan(self.nats))
         return {
             "num_batches": np.array(self.num_batches),
-            "nats": self.nats,
-            "value": self.value,
-            "right": self.right,
-            **{f"measured/{name}": array for name, array in self.measured.items()},
-            **{f"vectors/{name}": array for name, array in self.vectors.items()},
+            "rows": rows,
+            "nats": self.nats[rows],
+            "value": self.value[rows],
+            "right": self.right[rows],
+            **{f"measured/{name}": array[rows] for name, array in self.measured.items()},
+            **{f"vectors/{name}": array[rows] for name, array in self.vectors.items()},
         }
 
     def restore(self, state: State) -> None:
         """See ``Statistic.restore``."""
+        num_prompts = len(self.nats)
         self.num_batches = int(taken(state, "num_batches", np.zeros((), dtype=np.int64)))
-        self.nats, self.value = (
-            taken(state, name, self.nats, blanks=True) for name in ("nats", "value")
-        )
-        self.right = taken(state, "right", self.right)
-        self.measured = under("measured", state)
-        self.vectors = under("vectors", state)
+        rows = taken(state, "rows", np.zeros(0, dtype=np.int64), any_length=True)
+        if (np.diff(rows) <= 0).any() or (rows >= num_prompts).any():
+            raise StateError(f"'rows' are not some of {num_prompts} prompts in their order")
+        self.nats, self.value = np.full((2, num_prompts), np.nan)
+        self.right = np.zeros(num_prompts, dtype=np.bool_)
+        self.nats[rows] = taken(state, "nats", self.nats[rows])
+        self.value[rows] = taken(state, "value", self.value[rows])
+        self.right[rows] = taken(state, "right", self.right[rows])
+        self.measured, self.vectors = {}, {}
+        self._put(rows.tolist(), under("measured", state), under("vectors", state))
 
     def _put(
         self,

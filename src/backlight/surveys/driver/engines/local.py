@@ -7,90 +7,29 @@ pipes, so that one process alone, the one that asks, writes the run.
 import logging
 import multiprocessing
 import signal
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, final
+from typing import final
 
-import torch
-from numpy.typing import NDArray
-
-from backlight.errors import BacklightError, RunDirectoryError, WorkerError
-from backlight.models.lending import borrowed
-from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.opening import Opening
-
-MOST_DEATHS = 3
-"""How many workers may die at one shard: then it is the shard that kills them."""
+from backlight.errors import BacklightError
+from backlight.surveys.driver.engines.queue import ShardQueue
+from backlight.surveys.driver.engines.task import Arrays, Task, measuring
 
 _SECONDS_TO_LEAVE = 5.0
-
-Arrays = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What every worker of a run is told when it starts.
-
-    Attributes:
-        survey: Which survey.
-        options: Its options.
-        material: Where the driver's numbers come from; the worker's must come from the same.
-        threads: How many threads it computes with.
-    """
-
-    survey: Survey
-    options: Any
-    material: Mapping[str, Any]
-    threads: int
-
-
-def measuring(task: Task) -> Callable[[int], Arrays]:
-    """Open model and text, and return what measures any one shard.
-
-    Args:
-        task: What is measured.
-
-    Returns:
-        Takes the number of a shard and returns the state of what was seen of it.
-
-    Raises:
-        RunDirectoryError: If the model or the text is not the driver's.
-    """
-    torch.set_num_threads(task.threads)
-    opening = Opening(task.options, None, Clock())
-    measurement = task.survey.door("measure").prepare(task.options, opening)
-    sharding = measurement.sharding
-    material = {**measurement.corpus.material, **measurement.material, **sharding.material}
-    for what, here in material.items():
-        if task.material.get(what) != here:
-            raise RunDirectoryError(f"A worker was given another {what} than the run began with.")
-
-    def measure(shard: int) -> Arrays:
-        state = sharding.fresh()
-        with borrowed(measurement.corpus.subject.model):
-            for _ in sharding.measure(shard, state):
-                pass
-        return state.state()
-
-    return measure
 
 
 @final
 class LocalWorkers:
     """An engine: supervised processes of this machine."""
 
-    def __init__(self, num_workers: int, task: Task) -> None:
+    def __init__(self, tasks: Sequence[Task]) -> None:
         """Start nothing yet.
 
         Args:
-            num_workers: How many processes.
-            task: What each is told.
+            tasks: What each process is told.
         """
-        self._num, self._task = num_workers, task
+        self._tasks = tasks
 
     def measured(self, shards: Sequence[int]) -> Iterator[tuple[int, Arrays]]:
         """Measure shards.
@@ -105,13 +44,14 @@ class LocalWorkers:
             WorkerError: If a shard kills one worker after the other.
             BacklightError: What a worker raised.
         """
-        waiting, deaths = deque(shards), Counter[int]()
-        team = [_Worker(self._task) for _ in range(min(self._num, len(shards)))]
+        queue = ShardQueue(shards)
+        team = list[_Worker]()
         try:
-            while waiting or any(each.shard is not None for each in team):
+            team += (_Worker(task) for task in self._tasks[: len(shards)])
+            while queue.is_open:
                 for each in team:
-                    if each.shard is None and waiting:
-                        each.begin(waiting.popleft())
+                    if each.shard is None and (shard := queue.take()) is not None:
+                        each.begin(shard)
                 ready = wait([each.connection for each in team])
                 for place, each in enumerate(team):
                     if each.connection not in ready:
@@ -120,26 +60,16 @@ class LocalWorkers:
                     if isinstance(answer, BacklightError):
                         raise answer
                     if answer is not None and shard is not None:
+                        queue.done(shard)
                         yield shard, answer
                         continue
                     each.dismiss()
-                    team[place] = _Worker(self._task)
                     if shard is not None:
-                        _count(deaths, shard)
-                        waiting.appendleft(shard)
+                        queue.lost(shard)
+                    team[place] = _Worker(self._tasks[place])
         finally:
             for each in team:
                 each.dismiss()
-
-
-def _count(deaths: Counter[int], shard: int) -> None:
-    deaths[shard] += 1
-    if deaths[shard] >= MOST_DEATHS:
-        raise WorkerError(
-            f"{MOST_DEATHS} workers died one after the other as they measured shard {shard}; what "
-            "they last said stands above. Fewer --workers need less memory; what was measured is "
-            "kept: go on with --resume."
-        )
 
 
 class _Worker:
