@@ -1,9 +1,12 @@
-"""How much memory is free for a copy of a model's weights."""
+"""How much memory is free, and how much this process takes."""
 
 from pathlib import Path
 
 import torch
 
+from backlight.errors import ConfigError
+
+_STATUS = Path("/proc/self/status")
 _MEMORY = Path("/proc/meminfo")
 _LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
@@ -28,3 +31,21 @@ def free_memory(device: torch.device) -> int | None:
         return available
     limit = _LIMIT.read_text().strip()
     return available if limit == "max" else min(available, int(limit) - int(_USED.read_text()))
+
+
+def anonymous_memory() -> int:
+    """Find out how much memory this process takes that the system cannot take back.
+
+    Pages of files, such as weights that are read where they lie, do not count: the system drops
+    them when it needs memory.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        ConfigError: If the system does not say.
+    """
+    if not _STATUS.is_file():
+        raise ConfigError("--memory needs Linux, whose /proc says how much a process takes.")
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return 1024 * int(lines["RssAnon"].split()[0])

@@ -114,6 +114,7 @@ def conduct(
         found,
         {**measurement.corpus.material, **measurement.material, **_cut(measurement)},
         masks=measurement.masks,
+        **opening.told,
     )
     checks = _checks(options, measurement, clock)
     engine = _engine(survey, options, subject, measurement)
