@@ -15,7 +15,7 @@ from backlight.models.devices import choose_device
 from backlight.models.loading.passing import load_passing_subject
 from backlight.models.loading.stored import StoredModel, find_stored
 from backlight.models.loading.subjects import load_subject, source_of
-from backlight.models.memory import anonymous_memory
+from backlight.models.memory import anonymous_memory, give_large_memory_back
 from backlight.models.passing_blocks import PassingBlocks
 from backlight.models.passing_weights import WeightBytes
 from backlight.models.subject import Subject
@@ -78,6 +78,7 @@ def load_within(options: Any, model_name: str) -> tuple[Subject, dict[str, Any]]
             "--memory bounds the memory of a process on the CPU: give --device cpu, or leave "
             "--memory out."
         )
+    give_large_memory_back()
     limit, before = parse_size(options.memory), anonymous_memory()
     stored = find_stored(
         source_of(
