@@ -42,7 +42,9 @@ class StoredWeights:
     places: Mapping[str, Place]
     dtype: torch.dtype
 
-    def read(self, names: Collection[str]) -> dict[str, Tensor]:
+    def read(
+        self, names: Collection[str], *, prepare: Callable[[Tensor], Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Read some weights.
 
         Each file is opened anew: what an open file has shown stays mapped. A weight that is stored
@@ -50,6 +52,8 @@ class StoredWeights:
 
         Args:
             names: Their names in the model.
+            prepare: What is done with each as it is stored; by default it is brought into the
+                wanted format.
 
         Returns:
             The weights, by name.
@@ -69,7 +73,8 @@ class StoredWeights:
         for file, members in by_file.items():
             with safe_open(file, framework="pt") as tensors:
                 for name in members:
-                    found[name] = tensors.get_tensor(self.places[name].name).to(self.dtype)
+                    tensor = tensors.get_tensor(self.places[name].name)
+                    found[name] = (tensor if prepare is None else prepare(tensor)).to(self.dtype)
         return found
 
     def takes_memory(self, name: str) -> bool:

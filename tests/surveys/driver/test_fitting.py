@@ -11,9 +11,11 @@ import yaml
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 import backlight
+from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError
 from backlight.surveys.driver import fitting
 from backlight.surveys.driver.memory_options import parse_size
+from zoo.dictionaries import random_dictionary
 from zoo.folders import lines, numbers, save_causal, save_tokenizer
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -67,6 +69,25 @@ def test_numbers_are_the_same_bytes_with_and_without(asked, survey, options):
     assert told("passing")["way"] == "block by block"
     found = [numbers(Path(name)) for name in ("whole", "fits", "passing")]
     assert found[0] == found[1] == found[2] != {}
+
+
+@pytest.mark.usefixtures("_from_nothing")
+@pytest.mark.parametrize(
+    "options",
+    [{"splice": "error"}, {"splice": "error", "active_only": True}, {"splice": "replace"}],
+)
+def test_numbers_of_features_are_the_same_bytes_too(asked, options, tmp_path):
+    for layer in (0, 2):
+        dictionary = random_dictionary(32, dtype=torch.float32, seed=layer)
+        hook = f"blocks.{layer}.hook_mlp_out"
+        saelens.write(
+            dictionary, tmp_path / f"sae/layer_{layer}", model_name="llama", hook_name=hook
+        )
+    options |= {"sae_path": str(tmp_path / "sae"), "allow_poor_reconstruction": True}
+    for memory, name in ((None, "whole"), (LITTLE, "passing")):
+        backlight.sae(**asked, **options, memory=memory, output_dir=name)
+    assert told("passing")["way"] == "block by block"
+    assert numbers(Path("whole")) == numbers(Path("passing")) != {}
 
 
 @pytest.mark.usefixtures("_from_nothing")
@@ -131,6 +152,8 @@ def test_sizes_are_read_as_they_are_written(text, size):
 def test_what_is_no_size_is_refused(asked, text):
     with pytest.raises(ConfigError, match=r"memory: (write a size|it must be more than nothing)"):
         backlight.layers(**asked, memory=text)
+    with pytest.raises(ConfigError, match=r"memory: (write a size|it must be more than nothing)"):
+        backlight.sae(**asked, sae_path="smollm2", memory=text)
 
 
 _MEASURED = """

@@ -93,8 +93,15 @@ def _one_by_one(
         names.setdefault(id(parameter), []).append(name)
     for parameter in model.parameters():
         stored = weights.stored_name(names[id(parameter)])
-        tensor = parameter.detach() if not parameter.is_meta else weights.read([stored])[stored]
-        yield names[id(parameter)][0], tensor.flatten()[:8] if few else tensor
+        if parameter.is_meta:
+            tensor = weights.read([stored], prepare=_few if few else None)[stored]
+        else:
+            tensor = parameter.detach()
+        yield names[id(parameter)][0], tensor
+
+
+def _few(tensor: Tensor) -> Tensor:
+    return tensor.flatten()[:8]
 
 
 def _refuse_untied(model: Any, weights: StoredWeights, name: str) -> None:

@@ -23,7 +23,7 @@ class MemoryOptions(Options):
 
     @field_validator("memory")
     @classmethod
-    def _is_a_size(cls, text: str | None) -> str | None:
+    def _is_memory(cls, text: str | None) -> str | None:
         if text is None:
             return None
         if _SIZE.fullmatch(text.strip()) is None:

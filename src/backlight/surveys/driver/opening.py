@@ -177,7 +177,7 @@ class Opening:
         return subject
 
     def _loaded(self, options: Any) -> Subject:
-        if not isinstance(options, MemoryOptions) or options.memory is None:
+        if getattr(options, "memory", None) is None:
             return load(options)
         subject, self.told = load_within(options, _place_of(options))
         return _named(subject, options)

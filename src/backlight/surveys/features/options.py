@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import (
     Flag,
     Layers,
@@ -16,7 +17,7 @@ from backlight.surveys.driver.options import (
 _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 
 
-class SaeConfig(PathOptions, SurveyConfig):
+class SaeConfig(PathOptions, MemoryOptions, SurveyConfig):
     """Measure the gradient of the loss with respect to the features of sparse dictionaries.
 
     Reads the files of SAELens, dictionary_learning, sparsify and circuit-tracer (its cross-layer

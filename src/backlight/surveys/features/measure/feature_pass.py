@@ -16,7 +16,7 @@ from torch import Tensor
 
 from backlight.capture.finite import check_finite
 from backlight.capture.path import Start, follow_path, record_path
-from backlight.capture.record import record, record_activations
+from backlight.capture.record import record, record_activations, record_each
 from backlight.capture.splice import splicing
 from backlight.capture.tape import Change, Tape
 from backlight.data.batches import Batch
@@ -202,34 +202,47 @@ class ErrorPass(FeaturePass):
         reads, writes = self._sites(dictionaries)
         streams = needed_norms(each.way for each in dictionaries if each.way is not None)
         kept: list[Tape] = []
-        for batch in batches:
-            if not writes:
-                tape = record_activations(self._subject, batch, reads, norms=streams)
-            elif self._plan.num_nodes is None:
-                tape = record(
-                    self._subject,
-                    batch,
-                    unique_sites(*reads, *writes),
-                    objective=self._objective,
-                    keep_activations={site.name for site in reads},
-                    norms=streams,
-                )
-            else:
-                tape = record_path(
-                    self._subject,
-                    batch,
-                    writes,
-                    num_nodes=self._plan.num_nodes,
-                    objective=self._objective,
-                    blocks=self._blocks,
-                    keep=reads,
-                )
+        for tape in self._tapes(batches, reads, writes, streams):
+            batch = tape.batch
             activations = self._looked_at(tape.activations, reads, batch, "activations")
             gradients = self._looked_at(tape.gradients, writes, batch, "gradients")
             norms = self._every(tape.norms)
             kept.append(replace(tape, activations=activations, gradients=gradients, norms=norms))
         for placed in dictionaries:
             yield placed, map(partial(self._encoded, placed), kept)
+
+    def _tapes(
+        self,
+        batches: Sequence[Batch],
+        reads: Sequence[Site],
+        writes: Sequence[Site],
+        streams: Sequence[Site],
+    ) -> Iterator[Tape]:
+        """Run the batches as they are: forward only, or with gradients, perhaps along paths."""
+        subject, num_nodes = self._subject, self._plan.num_nodes
+        if not writes:
+            for batch in batches:
+                yield record_activations(subject, batch, reads, norms=streams)
+        elif num_nodes is None:
+            yield from record_each(
+                subject,
+                batches,
+                unique_sites(*reads, *writes),
+                objective=self._objective,
+                keep_activations={site.name for site in reads},
+                norms=streams,
+            )
+        else:
+            for batch in batches:
+                yield record_path(
+                    subject,
+                    batch,
+                    writes,
+                    num_nodes=num_nodes,
+                    objective=self._objective,
+                    blocks=self._blocks,
+                    keep=reads,
+                )
 
     def bytes_per_position(self, dictionaries: Sequence[PlacedDictionary]) -> float:
         """See ``FeaturePass.bytes_per_position``."""
