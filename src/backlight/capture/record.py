@@ -3,6 +3,8 @@
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -117,18 +119,18 @@ def record_each(
         sites: Where to look.
         **how: ``objective``, ``keep_activations`` and ``norms``, as ``record`` takes them.
 
-    Yields:
-        A tape for each batch.
+    Returns:
+        A tape for each batch, made when it is asked for.
 
     Raises:
         BacklightError: See ``record``.
     """
-    if subject.passing is None:
-        for batch in batches:
-            yield record(subject, batch, sites, **how)
-    else:
-        for group in grouped(subject, subject.passing, batches, sites):
-            yield from record_by_blocks(subject, subject.passing, group, sites, **how)
+    passing = subject.passing
+    if passing is None:
+        return map(partial(record, subject, sites=sites, **how), batches)
+    groups = grouped(subject, passing, batches, sites)
+    walked = (record_by_blocks(subject, passing, group, sites, **how) for group in groups)
+    return chain.from_iterable(walked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -225,10 +225,10 @@ class ErrorPass(FeaturePass):
         """Run the batches as they are: forward only, or with gradients, perhaps along paths."""
         subject, num_nodes = self._subject, self._plan.num_nodes
         if not writes:
-            for batch in batches:
-                yield record_activations(subject, batch, reads, norms=streams)
-        elif num_nodes is None:
-            yield from record_each(
+            only = partial(record_activations, subject, sites=reads, norms=streams)
+            return map(only, batches)
+        if num_nodes is None:
+            return record_each(
                 subject,
                 batches,
                 unique_sites(*reads, *writes),
@@ -236,17 +236,16 @@ class ErrorPass(FeaturePass):
                 keep_activations={site.name for site in reads},
                 norms=streams,
             )
-        else:
-            for batch in batches:
-                yield record_path(
-                    subject,
-                    batch,
-                    writes,
-                    num_nodes=num_nodes,
-                    objective=self._objective,
-                    blocks=self._blocks,
-                    keep=reads,
-                )
+        along = partial(
+            record_path,
+            subject,
+            sites=writes,
+            num_nodes=num_nodes,
+            objective=self._objective,
+            blocks=self._blocks,
+            keep=reads,
+        )
+        return map(along, batches)
 
     def bytes_per_position(self, dictionaries: Sequence[PlacedDictionary]) -> float:
         """See ``FeaturePass.bytes_per_position``."""
