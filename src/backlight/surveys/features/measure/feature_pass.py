@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from backlight.capture.finite import check_finite
-from backlight.capture.path import Start, follow_path, record_path
-from backlight.capture.record import record, record_activations, record_each
+from backlight.capture.path import Start, follow_path
+from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
 from backlight.capture.tape import Change, Tape
 from backlight.data.batches import Batch
@@ -32,6 +32,7 @@ from backlight.surveys.driver.relative import needed_norms, weights_on
 from backlight.surveys.features.measure.cross_layer import joined_gradients
 from backlight.surveys.features.measure.fidelity import unique_sites
 from backlight.surveys.features.measure.placed import PlacedDictionary, kept_widths, number_format
+from backlight.surveys.features.measure.unspliced import run_unspliced
 
 Splice = Literal["replace", "error"]
 """``replace``: the reconstruction takes the activation's place, at one layer at a time. ``error``:
@@ -206,7 +207,17 @@ class ErrorPass(FeaturePass):
         reads, writes = self._sites(dictionaries)
         streams = needed_norms(each.way for each in dictionaries if each.way is not None)
         kept: list[Tape] = []
-        for tape in self._tapes(batches, reads, writes, streams):
+        tapes = run_unspliced(
+            self._subject,
+            batches,
+            reads=reads,
+            writes=writes,
+            streams=streams,
+            objective=self._objective,
+            num_nodes=self._plan.num_nodes,
+            blocks=self._blocks,
+        )
+        for tape in tapes:
             batch = tape.batch
             activations = self._looked_at(tape.activations, reads, batch, "activations")
             gradients = self._looked_at(tape.gradients, writes, batch, "gradients")
@@ -214,38 +225,6 @@ class ErrorPass(FeaturePass):
             kept.append(replace(tape, activations=activations, gradients=gradients, norms=norms))
         for placed in dictionaries:
             yield placed, map(partial(self._encoded, placed), kept)
-
-    def _tapes(
-        self,
-        batches: Sequence[Batch],
-        reads: Sequence[Site],
-        writes: Sequence[Site],
-        streams: Sequence[Site],
-    ) -> Iterator[Tape]:
-        """Run the batches as they are: forward only, or with gradients, perhaps along paths."""
-        subject, num_nodes = self._subject, self._plan.num_nodes
-        if not writes:
-            only = partial(record_activations, subject, sites=reads, norms=streams)
-            return map(only, batches)
-        if num_nodes is None:
-            return record_each(
-                subject,
-                batches,
-                unique_sites(*reads, *writes),
-                objective=self._objective,
-                keep_activations={site.name for site in reads},
-                norms=streams,
-            )
-        along = partial(
-            record_path,
-            subject,
-            sites=writes,
-            num_nodes=num_nodes,
-            objective=self._objective,
-            blocks=self._blocks,
-            keep=reads,
-        )
-        return map(along, batches)
 
     def bytes_per_position(self, dictionaries: Sequence[PlacedDictionary]) -> float:
         """See ``FeaturePass.bytes_per_position``."""
