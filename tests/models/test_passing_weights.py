@@ -1,70 +1,76 @@
-"""Weights that come and go give the whole model's gradients, and are gone afterwards."""
+"""Weights that come and go: read once for a group of batches, and counted before they are read."""
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
 
 from backlight.capture.blockwise import record_by_blocks
 from backlight.capture.record import record
 from backlight.errors import ModelError
 from backlight.models.blocks import Blocks
-from backlight.models.families import family_of
-from backlight.models.loading.loaded import read_head
-from backlight.models.passing_weights import StoredWeights, let_weights_pass, without_weights
-from backlight.models.subject import Subject
+from backlight.models.passing_blocks import PassingBlocks
+from backlight.models.passing_weights import Place, StoredWeights, let_weights_pass, weight_bytes
 from zoo.subjects import batch_of, subject_of, tappable
 
 
-def skeleton_of(model):
-    with without_weights():
-        blank = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32).eval()
-    return blank, list(blank.get_submodule(family_of(blank).blocks))
-
-
-def stored(model, folder):
+def stored(model, folder, dtype=torch.float32):
     file = folder / "model.safetensors"
     unique = dict(model.named_parameters())  # a shared weight once
     save_file({name: each.detach().contiguous() for name, each in unique.items()}, file)
-    return StoredWeights(places={name: (file, name) for name in unique}, dtype=torch.float32)
+    places = {name: Place(file=file, name=name, dtype=torch.float32) for name in unique}
+    return StoredWeights(places=places, dtype=dtype)
 
 
-def passing(subject, folder):
-    """The same subject, on a model whose blocks read their weights from a file."""
-    blank, blocks = skeleton_of(subject.model)
-    let_weights_pass(blank, blocks, stored(subject.model, folder))
-    family = family_of(blank)
-    trunk, head = blank.get_submodule(family.trunk), read_head(blank, family)
-    return Subject(
-        name=subject.name,
-        model=blank,
-        tokenizer=subject.tokenizer,
-        forward=lambda input_ids: trunk(input_ids=input_ids, use_cache=False)[0],
-        sites={
-            n: s for n, s in subject.sites.items() if s.tap.side not in ("query", "key", "value")
-        },
-        num_layers=subject.num_layers,
-        head=head,
-    ), blocks
+def blanked(subject, weights):
+    """Take a model's weights away, and let them come when they are needed."""
+    blocks = Blocks.of(subject)
+    with torch.no_grad():
+        for module in subject.model.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                blank = torch.nn.Parameter(parameter.to("meta"), requires_grad=False)
+                module._parameters[name] = blank
+    holding = let_weights_pass(subject.model, blocks.modules, weights)
+    return PassingBlocks(modules=blocks.modules, num_members=blocks.num_members, holding=holding)
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma2", "qwen3", "gpt2", "mixtral"])
-def test_gradients_are_those_of_the_whole_model_and_no_block_keeps_its_weights(name, tmp_path):
-    whole = subject_of(name)
-    subject, blocks = passing(whole, tmp_path)
-    batch, sites = batch_of(), tappable(subject)
-    expected = record(whole, batch, sites)
-    found = record_by_blocks(subject, Blocks.of(subject), batch, sites)
-    for site in sites:
-        assert torch.equal(found.gradients[site.name], expected.gradients[site.name]), site.name
-    assert torch.equal(found.value, expected.value)
-    assert all(each.is_meta for block in blocks for each in block.parameters() if each.dim() > 1)
+def test_a_group_s_gradients_are_each_batch_s_own_and_each_block_is_read_twice(
+    tmp_path, monkeypatch
+):
+    subject = subject_of("llama")
+    batches = [batch_of((0, 1)), batch_of((2,)), batch_of((3, 4, 5))]
+    sites = tappable(subject)
+    expected = [record(subject, batch, sites) for batch in batches]
+    blocks = blanked(subject, stored(subject.model, tmp_path))
+    read, reading = [], StoredWeights.read
+    monkeypatch.setattr(
+        StoredWeights, "read", lambda self, names: read.extend(names) or reading(self, names)
+    )
+    tapes = record_by_blocks(subject, blocks, batches, sites)
+    counts = {name: read.count(name) for name in set(read)}
+    assert {counts[f"model.layers.{layer}.mlp.up_proj.weight"] for layer in (0, 1)} == {2}
+    assert counts["model.layers.2.mlp.up_proj.weight"] == 1  # the last one is turned around in
+    for own, tape in zip(expected, tapes, strict=True):
+        assert torch.equal(tape.value, own.value)
+        for name, gradient in own.gradients.items():
+            assert torch.equal(tape.gradients[name], gradient), name
 
 
 def test_a_weight_that_is_in_no_file_is_refused(tmp_path):
-    whole = subject_of("llama")
-    blank, blocks = skeleton_of(whole.model)
-    weights = stored(whole.model, tmp_path)
+    subject = subject_of("llama")
+    weights = stored(subject.model, tmp_path)
     places = {n: p for n, p in weights.places.items() if n != "model.norm.weight"}
     with pytest.raises(ModelError, match=r"model\.norm\.weight.* has no tensor of its own"):
-        let_weights_pass(blank, blocks, StoredWeights(places=places, dtype=torch.float32))
+        blanked(subject, StoredWeights(places=places, dtype=torch.float32))
+
+
+def test_only_weights_that_are_stored_in_another_format_take_memory(tmp_path):
+    model = subject_of("llama").model
+    blocks = list(model.model.layers)
+    total = sum(each.numel() for each in model.parameters())
+    inside = sum(each.numel() for each in blocks[0].parameters())
+    as_stored = weight_bytes(model, blocks, stored(model, tmp_path))
+    assert (as_stored.all, as_stored.outside, as_stored.block) == (4 * total, 0, 0)
+    halved = weight_bytes(model, blocks, stored(model, tmp_path, torch.bfloat16))
+    assert halved.all == 2 * total
+    assert halved.block == 2 * inside
+    assert halved.outside == 2 * (total - 3 * inside)

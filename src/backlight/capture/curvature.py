@@ -25,7 +25,8 @@ from torch.autograd.function import BackwardCFunction, once_differentiable
 from torch.autograd.graph import GradientEdge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from backlight.capture.record import gradient_at, passing_forward
+from backlight.capture.record import passing_forward
+from backlight.capture.seen import gradient_at
 from backlight.capture.tape import Curvature, Tape
 from backlight.data.batches import Batch
 from backlight.errors import ConfigError, ModelError, quoted

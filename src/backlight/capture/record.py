@@ -1,22 +1,34 @@
 """The one pass: all sites of all layers out of one forward and one activation-only backward."""
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import final
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import GradientEdge
 
+from backlight.capture.blockwise import grouped, record_by_blocks
 from backlight.capture.finite import is_finite, not_finite
+from backlight.capture.seen import (
+    Seen,
+    activation_at,
+    gradient_at,
+    kept_of,
+    norms_at,
+    refuse_missed,
+    refuse_second_pass,
+)
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
-from backlight.errors import SilentSiteError, UnsupportedSiteError
-from backlight.models.backward import explaining, rooted, without_gradient
+from backlight.errors import UnsupportedSiteError
+from backlight.models.backward import explaining
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
-from backlight.models.taps import per_token, tapping
+from backlight.models.taps import tapping
 from backlight.objectives.objective import LossGradient, NextToken, Objective
 
 _DEFAULT = NextToken()
@@ -24,58 +36,6 @@ _DEFAULT = NextToken()
 
 class _AllSeen(Exception):  # noqa: N818 - it is no error
     """Ends a forward pass of which nothing more is wanted."""
-
-
-@final
-@dataclass(slots=True, kw_only=True)
-class Seen:
-    """What was seen of a batch on its way forward.
-
-    Attributes:
-        subject: The model.
-        batch: The batch.
-        asked: The sites whose gradients are wanted; others only start the graph.
-        kept: The sites whose tensors are kept, too.
-        edges: Where in the graph the tensor of each site is.
-        activations: Copies of tensors.
-        measured: The sites of whose tensors the norms are kept.
-        only_measured: Those of them of which nothing else is wanted.
-        norms: Each token's norm there.
-        going_back: The forward pass is over.
-    """
-
-    subject: Subject
-    batch: Batch
-    asked: Collection[str]
-    kept: Collection[str]
-    edges: dict[str, GradientEdge] = field(default_factory=dict[str, GradientEdge])
-    activations: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    measured: Collection[str] = ()
-    only_measured: Collection[str] = ()
-    norms: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    going_back: bool = False
-
-    def visit(self, site: Site, tensor: Tensor) -> Tensor:
-        """Take note of a site's tensor, and return what takes its place."""
-        if not torch.is_grad_enabled():
-            raise UnsupportedSiteError(without_gradient(site.name))
-        if site.name in self.measured and not self.going_back:
-            self.norms[site.name] = _norms(site, tensor, self.batch)
-        if site.name in self.only_measured:
-            return tensor
-        if tensor.requires_grad and site.tap.written:
-            # Many tensors are views (of a linear map's output), and writing into a view leads the
-            # way back around the point where it passed.
-            tensor = tensor.clone()
-        tensor = rooted(tensor)
-        if self.going_back:
-            return tensor  # a checkpointed block is run again, and must find what it found before
-        if site.name in self.asked:
-            _refuse_second_pass(self.subject, site, self.edges)
-            self.edges[site.name] = get_gradient_edge(tensor)
-        if site.name in self.kept:
-            self.activations[site.name] = _activation(site, tensor, self.batch)
-        return tensor
 
 
 def record(
@@ -92,7 +52,8 @@ def record(
     The model's parameters are frozen for as long as it lasts, so nothing needs a gradient until the
     earliest site, whose tensor is made a leaf: below it no graph is built and nothing is walked
     back. Gradients are those of the tensors as they were when they passed, also where a block adds
-    into them in place. Afterwards the model is as it was, to the last bit.
+    into them in place. Afterwards the model is as it was, to the last bit. A model whose weights
+    come and go is walked block by block (``record_by_blocks``), with the same gradients.
 
     Args:
         subject: The model.
@@ -111,6 +72,16 @@ def record(
         UnsupportedSiteError: If a site passes more than once or not at all, or where it passes no
             gradient can be taken.
     """
+    if subject.passing is not None:
+        return record_by_blocks(
+            subject,
+            subject.passing,
+            [batch],
+            sites,
+            objective=objective,
+            keep_activations=keep_activations,
+            norms=norms,
+        )[0]
     kept = kept_of({site.name for site in sites}, keep_activations)
     gradients: Sequence[Tensor | None] = [None] * len(sites)
     with passing_forward(
@@ -132,6 +103,34 @@ def record(
         value=passed.loss.value,
         norms=passed.norms,
     )
+
+
+def record_each(
+    subject: Subject, batches: Iterable[Batch], sites: Sequence[Site], **how: Any
+) -> Iterator[Tape]:
+    """Run one batch after the other as ``record`` does.
+
+    Of a model whose weights come and go, as many batches as may be kept go through each block
+    before the next, so that its weights are read for all of them at once.
+
+    Args:
+        subject: The model.
+        batches: Each some passages, on the model's device.
+        sites: Where to look.
+        **how: ``objective``, ``keep_activations`` and ``norms``, as ``record`` takes them.
+
+    Returns:
+        A tape for each batch, made when it is asked for.
+
+    Raises:
+        BacklightError: See ``record``.
+    """
+    passing = subject.passing
+    if passing is None:
+        return map(partial(record, subject, sites=sites, **how), batches)
+    groups = grouped(subject, passing, batches, sites)
+    walked = (record_by_blocks(subject, passing, group, sites, **how) for group in groups)
+    return chain.from_iterable(walked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +177,13 @@ def passing_forward(
 
     Raises:
         NonFiniteError: If the objective is NaN or infinite.
-        UnsupportedSiteError: See ``record``.
+        UnsupportedSiteError: See ``record``; also of a model whose weights come and go.
     """
+    if subject.passing is not None:
+        raise UnsupportedSiteError(
+            f"Of {subject.name} only one block's weights are in memory at a time, so no graph of "
+            "all blocks can be kept, which this needs. Load the whole model (without --memory)."
+        )
     begun = _with_start(subject, sites)
     measured = {site.name for site in norms}
     seen = Seen(
@@ -231,10 +235,10 @@ def record_activations(
 
     def visit(site: Site, tensor: Tensor) -> Tensor:
         if site.name in asked:
-            _refuse_second_pass(subject, site, activations)
-            activations[site.name] = _activation(site, tensor, batch)
+            refuse_second_pass(subject, site, activations)
+            activations[site.name] = activation_at(site, tensor, batch)
         if site.name in measured:
-            lengths[site.name] = _norms(site, tensor, batch)
+            lengths[site.name] = norms_at(site, tensor, batch)
         if activations.keys() == asked and lengths.keys() == measured:
             raise _AllSeen
         return tensor
@@ -246,41 +250,6 @@ def record_activations(
     return Tape(
         batch=batch, activations=activations, gradients={}, nats=None, value=None, norms=lengths
     )
-
-
-def _refuse_second_pass(subject: Subject, site: Site, seen: Collection[str]) -> None:
-    if site.name in seen:
-        raise UnsupportedSiteError(
-            f"{site.name} passes more than once in one forward pass of {subject.name}, so no "
-            "single tensor is meant. Give each use a module of its own (nn.Identity will do)."
-        )
-
-
-def refuse_missed(subject: Subject, sites: Sequence[Site], seen: Collection[str]) -> None:
-    """Refuse sites that no tensor passed.
-
-    Args:
-        subject: The model.
-        sites: The sites that were asked for.
-        seen: The names of those that passed.
-
-    Raises:
-        UnsupportedSiteError: If one is missing.
-    """
-    for site in sites:
-        if site.name not in seen:
-            raise UnsupportedSiteError(
-                f"{site.name} did not pass in this forward pass of {subject.name}, so there is "
-                "nothing to look at. Leave it out, or name another module."
-            )
-
-
-def kept_of(asked: Collection[str], wish: bool | Collection[str]) -> Collection[str]:
-    """Name the sites of which copies are kept: all that are asked for, none, or those named."""
-    if isinstance(wish, bool):
-        return asked if wish else ()
-    assert set(wish) <= set(asked), "activations of sites that were not asked for"
-    return wish
 
 
 def _with_start(subject: Subject, sites: Sequence[Site]) -> list[Site]:
@@ -296,38 +265,3 @@ def _with_start(subject: Subject, sites: Sequence[Site]) -> list[Site]:
 
 def _with(more: Sequence[Site], sites: Sequence[Site]) -> list[Site]:
     return list({site.name: site for site in (*sites, *more)}.values())
-
-
-def _norms(site: Site, tensor: Tensor, batch: Batch) -> Tensor:
-    rows = per_token(site, tensor.detach(), batch.input_ids.shape)
-    # A sum of squares is soon too large for half precision.
-    wide = torch.promote_types(rows.dtype, torch.float32)
-    return torch.linalg.vector_norm(rows, dim=-1, dtype=wide) * abs(site.tap.multiplier)
-
-
-def _activation(site: Site, tensor: Tensor, batch: Batch) -> Tensor:
-    # The product is a copy: some blocks add in place into what a tap has shown.
-    return per_token(site, tensor.detach() * site.tap.multiplier, batch.input_ids.shape)
-
-
-def gradient_at(site: Site, gradient: Tensor | None, batch: Batch) -> Tensor:
-    """Lay out what autograd returned for a site: one row for each token, for what the site shows.
-
-    Args:
-        site: The site.
-        gradient: What came back, None for nothing.
-        batch: Some passages.
-
-    Returns:
-        ``[batch, positions, width]``.
-
-    Raises:
-        SilentSiteError: If nothing came back.
-    """
-    if gradient is None:
-        raise SilentSiteError(
-            f"The loss does not depend on {site.name}: no gradient came back through it."
-        )
-    if site.tap.multiplier != 1.0:
-        gradient = gradient / site.tap.multiplier
-    return per_token(site, gradient, batch.input_ids.shape)

@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+_ROWS = 64  # unit vectors at a time
+
 Through = Callable[[Tensor], Tensor]
 """Carries changes of a site, one a row, to the stream: ``Way.through``."""
 
@@ -56,7 +58,14 @@ def unit_lengths(width: int, through: Through, like: Tensor) -> Float[Tensor, " 
     Returns:
         One length for each dimension; 1 where nothing lies between site and stream.
     """
-    return row_lengths(torch.eye(width, dtype=like.dtype, device=like.device), through)
+    # Part by part: the square of a width is more memory than all that is looked at.
+    places = torch.arange(width, device=like.device)
+    return torch.cat(
+        [
+            row_lengths((part[:, None] == places).to(like.dtype), through)
+            for part in places.split(_ROWS)
+        ]
+    )
 
 
 def row_lengths(rows: Float[Tensor, "units width"], through: Through) -> Float[Tensor, " units"]:

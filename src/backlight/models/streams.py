@@ -6,13 +6,15 @@ residual multiplier (Granite). All of it is linear but for the scale ``1 / sqrt(
 the post-norm, which is one number for each token and is held as it was.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from backlight.models.norms import NormPlace, norm_places
+from backlight.models.passing_blocks import PassingBlocks
 from backlight.models.sites import Site, kind_of, layer_of
 from backlight.models.subject import Subject
 
@@ -31,14 +33,14 @@ class Way:
     Attributes:
         site: Where the change is made.
         stream: The stream behind the addition; the site itself where the site is the stream.
-        projection: The output projection between them, None without.
+        projection: Reads the output projection between them, ``[width, site_width]``; None without.
         norm: The post-norm between them, an RMS norm; None without.
         multiplier: What the term is multiplied by before it is added.
     """
 
     site: Site
     stream: Site
-    projection: Float[Tensor, "width site_width"] | None = None
+    projection: Callable[[], Tensor] | None = None
     norm: NormPlace | None = None
     multiplier: float = 1.0
 
@@ -52,7 +54,7 @@ class Way:
     ) -> Float[Tensor, "*tokens width"]:
         """Carry a change of the site to the stream; a post-norm's scale is left to ``scale``."""
         if self.projection is not None:
-            change = change @ self.projection.to(change.dtype).T
+            change = change @ self.projection().to(change.dtype).T
         if self.norm is not None and self.norm.gain is not None:
             change = change * self.norm.gain.to(change.dtype)
         return change if self.multiplier == 1.0 else change * self.multiplier
@@ -101,7 +103,7 @@ def _of_half(subject: Subject, site: Site, half: str, layer: int) -> Way | str:
         norm = _post_norm(subject, layer, _POST_NORMS[half])
     if norm is not None and norm.is_centred:
         return f"{norm.out.name} is a layer norm behind the addition's term, which is not followed"
-    projection = _projection(subject, site) if kind == "attn.z" else None
+    projection = _projection(subject, site, layer) if kind == "attn.z" else None
     if isinstance(projection, str):
         return projection
     contribution = subject.sites[f"layers.{layer}.{half}.contribution"]
@@ -127,14 +129,28 @@ def _post_norm(subject: Subject, layer: int, name: str) -> NormPlace | None:
     return next(place for place in norm_places(subject, [layer]) if place.name == name)
 
 
-def _projection(subject: Subject, site: Site) -> Tensor | str:
-    """Read the output projection's weights, ``[width, heads x head_width]``."""
+def _projection(subject: Subject, site: Site, layer: int) -> Callable[[], Tensor] | str:
+    """Find what reads the output projection's weights, ``[width, heads x head_width]``."""
     module = subject.model.get_submodule(site.tap.module)
-    weight = getattr(module, "weight", None)
     width = subject.sites["embed.out"].width
-    if isinstance(weight, Tensor) and weight.is_floating_point():
-        # GPT-2 keeps its linear maps the other way round.
-        rows = weight.detach().T if type(module).__name__ == "Conv1D" else weight.detach()
-        if rows.shape == (width, site.width):
-            return rows
-    return f"the weights of {site.tap.module} ({type(module).__name__}) cannot be read"
+    rows = _rows(module)
+    if rows is None or rows.shape != (width, site.width):
+        return f"the weights of {site.tap.module} ({type(module).__name__}) cannot be read"
+    passing = subject.passing
+    return (lambda: rows) if passing is None else partial(_held_rows, module, passing, layer)
+
+
+def _held_rows(module: nn.Module, passing: PassingBlocks, layer: int) -> Tensor:
+    """Read the weights of a module whose block is in memory only when it is needed."""
+    with passing.holding(layer):
+        rows = _rows(module)
+    assert rows is not None
+    return rows
+
+
+def _rows(module: nn.Module) -> Tensor | None:
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or not weight.is_floating_point():
+        return None
+    # GPT-2 keeps its linear maps the other way round.
+    return weight.detach().T if type(module).__name__ == "Conv1D" else weight.detach()

@@ -14,6 +14,7 @@ from backlight.models.head import Head
 from backlight.models.lending import Lent, device_of
 from backlight.models.native import Native
 from backlight.models.norm_form import NormForm
+from backlight.models.passing_blocks import PassingBlocks
 from backlight.models.sites import Site, Tap, layer_of
 from backlight.models.unknown.contract import prove_contract
 from backlight.models.unknown.rows import Found
@@ -96,6 +97,8 @@ class Subject:
             fitted; empty for a model of the table, whose entry says it.
         native: What the model's own library computes of it, to hold it against; None if it is of
             no library.
+        passing: Its blocks, if it is run one block at a time because their weights are in memory
+            only then; None of a model that is there as a whole.
 
     Example:
         A subject comes from ``load_subject``, ``subject_from_transformers`` or
@@ -128,6 +131,7 @@ class Subject:
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
     native: Native | None = None
     norms: Mapping[str, NormForm] = field(default_factory=dict[str, NormForm])
+    passing: PassingBlocks | None = None
 
     def __post_init__(self) -> None:
         # Whoever runs the model borrows it; a pass of which more is asked has done so already.

@@ -4,7 +4,7 @@ import pickle
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from math import prod
 from pathlib import Path
@@ -25,14 +25,14 @@ _NAMES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_FORMATS = {
+FORMATS = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
 _EXPERT = re.compile(r"^(?P<before>.*\bexperts\.)(?P<number>\d{1,9})(?P<after>\..*)$")
-_CODES = {dtype: code for code, dtype in _FORMATS.items()}
+_CODES = {dtype: code for code, dtype in FORMATS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,12 @@ class Inventory:
     Attributes:
         tensors: Each by its name in the files.
         unread: Other files of the folder with weights, which Transformers does not read.
+        files: The file of each.
     """
 
     tensors: Mapping[str, Stored]
     unread: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
     @property
     def num_numbers(self) -> int:
@@ -68,14 +70,14 @@ class Inventory:
     @property
     def dtype(self) -> torch.dtype:
         """The narrowest number format of torch that loses nothing of what is stored."""
-        found = {_FORMATS[s.format] for s in self.tensors.values() if s.format in _FORMATS}
+        found = {FORMATS[s.format] for s in self.tensors.values() if s.format in FORMATS}
         # float16 and bfloat16 together need float32: neither holds all numbers of the other.
         return reduce(torch.promote_types, found) if found else torch.float32
 
     def unusual(self) -> Iterator[tuple[str, str]]:
         """Go through the tensors that are not in a plain floating format, with the format."""
         for name, stored in self.tensors.items():
-            if stored.format not in _FORMATS:
+            if stored.format not in FORMATS:
                 yield name, stored.format
 
 
@@ -106,6 +108,7 @@ def take_inventory(folder: Path, *, chosen: str | None = None) -> Inventory:
     first = folder / there[0]
     files = _shards(first) if first.suffix == ".json" else [first]
     tensors: dict[str, Stored] = {}
+    places: dict[str, Path] = {}
     for file in files:
         found = _open(file)
         for name in found.keys() & tensors.keys():
@@ -114,10 +117,12 @@ def take_inventory(folder: Path, *, chosen: str | None = None) -> Inventory:
                 "which is meant. Save the model anew."
             )
         tensors |= found
+        places |= dict.fromkeys(found, file)
     if not tensors:
         raise ModelError(f"{quoted(first)} holds no weights.")
     same = {first.name, first.name.removesuffix(".index.json")}
-    return Inventory(tensors=tensors, unread=tuple(name for name in there[1:] if name not in same))
+    unread = tuple(name for name in there[1:] if name not in same)
+    return Inventory(tensors=tensors, unread=unread, files=places)
 
 
 def check_experts(inventory: Inventory, name: str) -> None:

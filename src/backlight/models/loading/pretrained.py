@@ -182,13 +182,13 @@ def read_model(
     Raises:
         ModelError: If weights are missing, damaged or of another shape.
     """
-    inventory = _inventory(source, config) if source.folder is not None else None
-    if inventory is not None and not (_is_quantized(config) or source.options["trust_remote_code"]):
+    inventory = inventory_of(source, config) if source.folder is not None else None
+    if inventory is not None and not (is_quantized(config) or source.options["trust_remote_code"]):
         _check_before(source, config, inventory)
     build = partial(_from_files, source, _loader_of(config), options=options)
     model, told = build(dtype or _dtype_of(inventory, config))
     if inventory is None:
-        inventory = _inventory(source, config)
+        inventory = inventory_of(source, config)
         if dtype is None and model.dtype != _dtype_of(inventory, config):
             model, told = build(_dtype_of(inventory, config))
     facts = check_loaded(model, told, inventory, source.name)
@@ -210,7 +210,7 @@ def _from_files(
         return loaded
 
 
-def _inventory(source: Source, config: Any) -> Inventory | None:
+def inventory_of(source: Source, config: Any) -> Inventory | None:
     """Look through a model's files; None for one of the hub whose files are not in the cache.
 
     Args:
@@ -231,10 +231,11 @@ def _inventory(source: Source, config: Any) -> Inventory | None:
 
 
 def _dtype_of(inventory: Inventory | None, config: Any) -> torch.dtype | str:
-    return "auto" if inventory is None or _is_quantized(config) else inventory.dtype
+    return "auto" if inventory is None or is_quantized(config) else inventory.dtype
 
 
-def _is_quantized(config: Any) -> bool:
+def is_quantized(config: Any) -> bool:
+    """Whether a configuration says that the weights are quantised."""
     return getattr(config, "quantization_config", None) is not None
 
 

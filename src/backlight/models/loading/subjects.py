@@ -93,19 +93,8 @@ def load_subject(
         (2, 'transformer.h.1.mlp')
     """
     place = choose_device(device)
-    named = os.fspath(model_name)
-    path = str(smollm2_folder()) if named == "smollm2" else named
-    folder = find_folder(path)
-    if folder is not None:
-        path = str(folder)
-        if revision is not None:
-            raise ModelError(
-                f"revision {quoted(revision)} is for models of the hub, but {quoted(named)} is a "
-                "folder. Leave it out."
-            )
-        check_folder(folder)
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
-    source = Source(name=named, path=path, folder=folder, options=options)
+    source = source_of(model_name, revision=revision, trust_remote_code=trust_remote_code)
+    named = source.name
     config = read_configuration(source)
     tokenizer, about_tokenizer = read_tokenizer(source)
     with torch.inference_mode(mode=False):  # no gradient could pass weights that are made in it
@@ -123,9 +112,47 @@ def load_subject(
         if find_family(config) is None:
             with telling(f"{quoted(named)[1:-1]} cannot read a few tokens"):
                 _settle(model)
-    note = {"note": NOTE} if named == "smollm2" else {}
-    facts = {**about_weights, **about_tokenizer, **note}
+    facts = {**about_weights, **about_tokenizer, **note_of(source)}
     return subject_from_transformers(model, tokenizer, name=named, facts=facts)
+
+
+def source_of(
+    model_name: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Source:
+    """Find out where a model comes from.
+
+    Args:
+        model_name: See ``load_subject``.
+        revision: Which revision of a hub model.
+        trust_remote_code: Run code that comes with the model.
+
+    Returns:
+        It.
+
+    Raises:
+        ModelError: If it cannot be found.
+    """
+    named = os.fspath(model_name)
+    path = str(smollm2_folder()) if named == "smollm2" else named
+    folder = find_folder(path)
+    if folder is not None:
+        path = str(folder)
+        if revision is not None:
+            raise ModelError(
+                f"revision {quoted(revision)} is for models of the hub, but {quoted(named)} is a "
+                "folder. Leave it out."
+            )
+        check_folder(folder)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    return Source(name=named, path=path, folder=folder, options=options)
+
+
+def note_of(source: Source) -> dict[str, str]:
+    """Say what every report must say of a model; empty if there is nothing."""
+    return {"note": NOTE} if source.name == "smollm2" else {}
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from backlight.errors import ModelError, quoted
@@ -101,7 +101,12 @@ def _about_format(key: str, stored_as: str, name: str) -> str:
 
 
 def check_loaded(
-    model: PreTrainedModel, told: Mapping[str, Any], inventory: Inventory | None, name: str
+    model: PreTrainedModel,
+    told: Mapping[str, Any],
+    inventory: Inventory | None,
+    name: str,
+    *,
+    weights: Iterable[tuple[str, Tensor]] | None = None,
 ) -> dict[str, str]:
     """Check that every weight of a model came from its files.
 
@@ -110,6 +115,7 @@ def check_loaded(
         told: What Transformers says of the loading (``output_loading_info``).
         inventory: What the files hold, None where only Transformers knows.
         name: What the user called it.
+        weights: All weights with their names, if the model itself does not hold them.
 
     Returns:
         What reports should say: weights of the files that the model has no place for, or leaves
@@ -140,17 +146,17 @@ def check_loaded(
     if inventory is not None and inventory.unread:
         facts["unread_files"] = ", ".join(inventory.unread)
         _logger.warning("Of %s, %s was not read.", name, facts["unread_files"])
-    broken = not_finite(model)
+    broken = not_finite(model.named_parameters() if weights is None else weights)
     if broken:
         facts["weights_not_finite"] = _listed(broken)
         _logger.warning("Weights of %s hold NaN or infinity: %s.", name, _listed(broken))
     return facts
 
 
-def not_finite(model: torch.nn.Module) -> list[str]:
-    """Name the weights that hold NaN or infinity."""
+def not_finite(weights: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Name those weights that hold NaN or infinity."""
     found: list[str] = []
-    for name, parameter in model.named_parameters():
+    for name, parameter in weights:
         if parameter.is_floating_point() and parameter.numel():
             # One pass without a copy; a NaN is the least and the greatest number of all.
             low, high = parameter.detach().aminmax()

@@ -116,6 +116,7 @@ def conduct(
         found,
         material_of(measurement),
         masks=measurement.masks,
+        **opening.told,
     )
     checks = _checks(options, measurement, clock)
     engine = engine_of(survey, options, measurement)

@@ -16,6 +16,8 @@ from backlight.models.loading import load_subject
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
 from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.fitting import load_within
+from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import (
     SHIPPED,
     BackwardOptions,
@@ -35,16 +37,24 @@ _logger = logging.getLogger(__name__)
 
 def load(options: ModelOptions) -> Subject:
     """Load the model that some options name; ``city`` is the one that the package ships."""
-    shipped = options.model_name == SHIPPED
     subject = load_subject(
-        str(CITY_MODEL / "final") if shipped else options.model_name,
+        _place_of(options),
         device=options.device,
         dtype=options.dtype,
         attn_implementation=options.attn_implementation,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
     )
-    return replace(subject, name=SHIPPED) if shipped else subject
+    return _named(subject, options)
+
+
+def _place_of(options: ModelOptions) -> str:
+    shipped = options.model_name == SHIPPED
+    return str(CITY_MODEL / "final") if shipped else options.model_name
+
+
+def _named(subject: Subject, options: ModelOptions) -> Subject:
+    return replace(subject, name=SHIPPED) if options.model_name == SHIPPED else subject
 
 
 def settle(options: _Options, subject: Subject | None) -> _Options:
@@ -63,7 +73,8 @@ def settle(options: _Options, subject: Subject | None) -> _Options:
     """
     if subject is None:
         return options
-    idle = [name for name in ModelOptions.model_fields if name in options.model_fields_set]
+    loading = (*ModelOptions.model_fields, *MemoryOptions.model_fields)
+    idle = [name for name in loading if name in options.model_fields_set]
     if idle:
         raise ConfigError(f"A subject is given, so {', '.join(idle)} would have no effect.")
     named = options.model_copy(update={"model_name": subject.name})
@@ -135,6 +146,7 @@ class Opening:
 
     Attributes:
         clock: It is told of the phases.
+        told: What the run's metadata say of how the model was loaded.
     """
 
     def __init__(self, options: Any, subject: Subject | None, clock: Clock) -> None:
@@ -145,7 +157,7 @@ class Opening:
             subject: A model that is already loaded, None for the one that the options name.
             clock: It is told of the phases.
         """
-        self.clock = clock
+        self.clock, self.told = clock, dict[str, Any]()
         self._options = options
         self._subject = subject
 
@@ -160,12 +172,18 @@ class Opening:
         """
         subject, options = self._subject, self._options
         if subject is None:
-            subject = load(options) if loader is None else loader(options)
+            subject = self._loaded(options) if loader is None else loader(options)
         if isinstance(options, BackwardOptions):
             subject = with_backward(subject, options.backward)
             _tell_rule(subject)
         self.clock.lap("model_loading")
         return subject
+
+    def _loaded(self, options: Any) -> Subject:
+        if getattr(options, "memory", None) is None:
+            return load(options)
+        subject, self.told = load_within(options, _place_of(options))
+        return _named(subject, options)
 
     def corpus(self) -> Corpus:
         """Read the text, load the model, and cut the text into batches.

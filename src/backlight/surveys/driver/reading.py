@@ -11,6 +11,7 @@ from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
 from backlight.foreign.yaml_text import read_yaml
 from backlight.runs.config import PROVENANCE
+from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import CheckOptions, ShownRunOptions
 from backlight.surveys.driver.worker_options import WorkerOptions
 
@@ -121,7 +122,7 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
 
 def same_numbers(config: BaseModel) -> dict[str, Any]:
     """Keep the options that can change a number: not where results go, who works, when it ends."""
-    ways = (ShownRunOptions, CheckOptions, WorkerOptions)
+    ways = (ShownRunOptions, CheckOptions, WorkerOptions, MemoryOptions)
     no_number = {name for each in ways for name in each.model_fields}
     no_number |= getattr(config, "only_ends", frozenset())
     return config.model_dump(mode="json", exclude=no_number)

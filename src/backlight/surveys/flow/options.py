@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import (
     BackwardOptions,
     CheckOptions,
@@ -17,7 +18,13 @@ from backlight.surveys.driver.worker_options import WorkerOptions
 
 
 class FlowConfig(
-    ShownRunOptions, CheckOptions, WorkerOptions, CorpusOptions, BackwardOptions, ModelOptions
+    ShownRunOptions,
+    CheckOptions,
+    WorkerOptions,
+    MemoryOptions,
+    CorpusOptions,
+    BackwardOptions,
+    ModelOptions,
 ):
     """Measure what norms, attention and residual paths do to the gradient on its way back.
 

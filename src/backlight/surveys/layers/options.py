@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import (
     Layers,
     PathOptions,
@@ -20,7 +21,7 @@ _SECOND_ORDER = {
 _NUM_PROBES = 2
 
 
-class LayersConfig(PrecisionOptions, PathOptions, WorkerOptions, SurveyConfig):
+class LayersConfig(PrecisionOptions, PathOptions, WorkerOptions, MemoryOptions, SurveyConfig):
     """Measure the gradient of the loss at every layer, over a corpus, in one pass.
 
     Prints what was found in three sentences, and the largest layers and dimensions with standard

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from backlight.capture.finite import check_finite
-from backlight.capture.path import Start, follow_path, record_path
+from backlight.capture.path import Start, follow_path
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
 from backlight.capture.tape import Change, Tape
@@ -33,6 +33,7 @@ from backlight.surveys.driver.relative import needed_norms, weights_on
 from backlight.surveys.features.measure.cross_layer import joined_gradients
 from backlight.surveys.features.measure.fidelity import unique_sites
 from backlight.surveys.features.measure.placed import PlacedDictionary, kept_widths, number_format
+from backlight.surveys.features.measure.unspliced import run_unspliced
 
 Splice = Literal["replace", "error"]
 """``replace``: the reconstruction takes the activation's place, at one layer at a time. ``error``:
@@ -213,28 +214,18 @@ class ErrorPass(FeaturePass):
         reads, writes = self._sites(dictionaries)
         streams = needed_norms(each.way for each in dictionaries if each.way is not None)
         kept: list[Tape] = []
-        for batch in batches:
-            if not writes:
-                tape = record_activations(self._subject, batch, reads, norms=streams)
-            elif self._plan.num_nodes is None:
-                tape = record(
-                    self._subject,
-                    batch,
-                    unique_sites(*reads, *writes),
-                    objective=self._objective,
-                    keep_activations={site.name for site in reads},
-                    norms=streams,
-                )
-            else:
-                tape = record_path(
-                    self._subject,
-                    batch,
-                    writes,
-                    num_nodes=self._plan.num_nodes,
-                    objective=self._objective,
-                    blocks=self._blocks,
-                    keep=reads,
-                )
+        tapes = run_unspliced(
+            self._subject,
+            batches,
+            reads=reads,
+            writes=writes,
+            streams=streams,
+            objective=self._objective,
+            num_nodes=self._plan.num_nodes,
+            blocks=self._blocks,
+        )
+        for tape in tapes:
+            batch = tape.batch
             activations = self._looked_at(tape.activations, reads, batch, "activations")
             gradients = self._looked_at(tape.gradients, writes, batch, "gradients")
             norms = self._every(tape.norms)

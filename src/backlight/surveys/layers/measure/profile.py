@@ -1,6 +1,6 @@
 """The profile of a corpus: statistics of a quantity at some sites, streamed over batches."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import final
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from backlight.capture.curvature import record_curvature, signs
 from backlight.capture.finite import check_finite
 from backlight.capture.path import record_path
-from backlight.capture.record import record, record_activations
+from backlight.capture.record import record_activations, record_each
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError, quoted
@@ -30,8 +30,8 @@ from backlight.surveys.driver.paths import Paths
 from backlight.surveys.driver.relative import needed_norms
 from backlight.surveys.layers.measure.warning import DimensionWarnings
 
-Recorder = Callable[[Batch], Tape]
-"""Runs a batch on the model's device, and returns what a quantity needs at the sites."""
+Recorder = Callable[[Iterable[Batch]], Iterator[Tape]]
+"""Runs batches on the model's device, and yields what a quantity needs at the sites, of each."""
 
 _NO_WAYS: Mapping[str, Way] = {}
 
@@ -117,29 +117,33 @@ def recorder_of(
         seed: Other seeds draw other probes.
 
     Returns:
-        What runs a batch.
+        What runs batches.
     """
     objective, norms = NextToken(reduction), needed_norms(ways.values())
     probes = partial(signs, num_probes=num_probes, seed=seed)
     keep = True if quantity == "grad_x_act" else list(ways)
 
-    def recorder(batch: Batch) -> Tape:
-        batch = batch.to(subject.device)
+    def one(batch: Batch) -> Tape:
         if quantity == "values":
             return record_activations(subject, batch, sites, norms=norms)
         if quantity == "hessian_diagonal":
             return record_curvature(subject, batch, sites, probes=probes, objective=objective)
-        if paths is not None:
-            return record_path(
-                subject,
-                batch,
-                sites,
-                num_nodes=paths.num_nodes,
-                objective=objective,
-                blocks=paths.blocks,
-            )
-        return record(
-            subject, batch, sites, objective=objective, keep_activations=keep, norms=norms
+        assert paths is not None
+        return record_path(
+            subject,
+            batch,
+            sites,
+            num_nodes=paths.num_nodes,
+            objective=objective,
+            blocks=paths.blocks,
+        )
+
+    def recorder(batches: Iterable[Batch]) -> Iterator[Tape]:
+        there = (batch.to(subject.device) for batch in batches)
+        if paths is not None or quantity in ("values", "hessian_diagonal"):
+            return map(one, there)
+        return record_each(
+            subject, there, sites, objective=objective, keep_activations=keep, norms=norms
         )
 
     return recorder
@@ -157,7 +161,7 @@ def profile(
     """Stream a corpus through the model, adding each batch to the state.
 
     Args:
-        recorder: Runs a batch.
+        recorder: Runs batches.
         passages: The corpus.
         batches: The members of each batch; those already in the state are left out.
         state: What was seen before; it is added to.
@@ -172,10 +176,10 @@ def profile(
         StateError: If the state is of other sites or of another corpus.
     """
     _refuse_other_state(state, sites, len(batches))
-    for members in batches[state.loss.num_batches :]:
-        batch = Batch.of(passages, members)
-        state.update(recorder(batch), sites, quantity)
-        yield Progress(num_tokens=batch.num_tokens)
+    left = batches[state.loss.num_batches :]
+    for tape in recorder(Batch.of(passages, members) for members in left):
+        state.update(tape, sites, quantity)
+        yield Progress(num_tokens=tape.batch.num_tokens)
 
 
 def _refuse_other_state(state: Profile, sites: Sequence[Site], num_batches: int) -> None:
