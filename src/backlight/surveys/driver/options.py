@@ -243,7 +243,10 @@ class RunOptions(Options):
     save_outputs: Flag = Field(
         default=False, description="Write results to a new, automatically named directory in runs/."
     )
-    output_dir: Path | None = Field(default=None, description="Write results to this directory.")
+    output_dir: Path | None = Field(
+        default=None,
+        description="Write results to this directory, or to a URL such as s3://bucket/run.",
+    )
     overwrite: Flag = Field(default=False, description="Replace an existing run in output_dir.")
     resume: Flag = Field(
         default=False,
