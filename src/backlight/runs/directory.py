@@ -272,10 +272,6 @@ class RunDirectory:
         """Compute the SHA-256 of ``config.yaml``, which tells the states of this run apart."""
         return digest_of(self._store.read(CONFIG))
 
-    def lists(self, name: str) -> bool:
-        """Find out whether the run wrote a file, or is to write it."""
-        return name in self._ledger.names()
-
     def written(self) -> set[str]:
         """List the files that the run wrote, or was about to write."""
         return self._ledger.names()
@@ -288,10 +284,7 @@ class RunDirectory:
                 that workers, who do not hold the run, may write them.
 
         Returns:
-            Where states are put.
-
-        Raises:
-            StorageError: If there is no room.
+            Where states are put; raises a StorageError if there is no room.
         """
         names = frozenset(names)
         if not names <= self._ledger.names():
@@ -299,7 +292,7 @@ class RunDirectory:
         return Folder(self._store, names)
 
     def states(self, names: Iterable[str]) -> Folder:
-        """Return where states of shards were put, or are to be, without holding the run."""
+        """Return where states of shards are, for who does not hold the run."""
         return Folder(self._store, names)
 
     def load_checkpoint(self) -> dict[str, NDArray[Any]] | None:

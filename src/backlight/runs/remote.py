@@ -14,7 +14,6 @@ import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from functools import lru_cache
 from importlib import import_module
 from logging import getLogger
 from typing import Any, final
@@ -95,8 +94,9 @@ class Remote(Store):
                 found = system.find(root)
             except FileNotFoundError:
                 return []
-        names = [str(name).removeprefix(root).lstrip("/") for name in found]
-        return [name for name in names if name not in ("", MARK)]
+        below = f"{root}/"
+        names = [name.removeprefix(below) for name in map(str, found) if name.startswith(below)]
+        return [name for name in names if name != MARK]
 
     def has(self, name: str) -> bool:
         """See ``Store.has``."""
@@ -207,10 +207,14 @@ class Remote(Store):
         except _failures() as error:
             where = quoted(self._place / name)
             said = beginning(" ".join(plain(error).split()), _LONGEST) or type(error).__name__
-            what = "permission was denied" if isinstance(error, PermissionError) else "it failed"
+            what = (
+                "there is no permission"
+                if isinstance(error, PermissionError)
+                else "the place could not be reached"
+            )
             raise StorageError(
                 f"{where} cannot be {done}: {what} ({said.rstrip('.')}). What was saved before is "
-                "intact; when the place can be reached, go on with --resume."
+                "intact; when it can be reached, go on with --resume."
             ) from error
 
 
@@ -227,7 +231,6 @@ def _told_of(mark: bytes, place: Url) -> str:
     )
 
 
-@lru_cache(maxsize=16)
 def _opened(url: str) -> tuple[Any, str]:
     """Reach the file system of a URL, and write the place as that names it."""
     protocol = url.partition(":")[0]

@@ -19,9 +19,9 @@ ATOMIC = {
 """The file systems where a file is there whole or not at all, by how their URLs begin, and the
 package that fsspec needs for each. ``memory`` is that of one process, for tests."""
 
-_NOT_ATOMIC = "a reader, or the next process, could find a file of it half-written"
+_NOT_ATOMIC = "its files appear while they are being written, so some could be half there"
 _READ_ONLY = "nothing can be written there"
-_WITHIN = "it puts files into another file system, whose own URL is to be given"
+_WITHIN = "it stands for another file system, whose own URL is to be given"
 _REFUSED = {
     **dict.fromkeys(("sftp", "ssh", "ftp", "smb", "webdav", "webhdfs", "hdfs"), _NOT_ATOMIC),
     **dict.fromkeys(("arrow_hdfs", "dbfs", "dropbox", "gdrive", "box", "jupyter"), _NOT_ATOMIC),
@@ -29,7 +29,7 @@ _REFUSED = {
     **dict.fromkeys(("zip", "tar", "libarchive", "dir"), _WITHIN),
     **dict.fromkeys(("simplecache", "filecache", "blockcache", "cached"), _WITHIN),
     **dict.fromkeys(("file", "local"), "name the folder itself, without file://"),
-    "hf": "every file would be a commit",
+    "hf": "every file that is written there is a commit",
 }
 _URL = re.compile(r"(?P<scheme>[A-Za-z][\w.+-]+(?:::[\w.+-]+)*):(?P<slashes>/+)?(?P<rest>.*)")
 
@@ -75,10 +75,9 @@ def place_of(path: str | PurePath) -> Place:
     if found is None or (found["slashes"] is None and not _is_known(found["scheme"], found)):
         return Path(path)
     scheme = found["scheme"].lower()
-    if scheme not in ATOMIC:
-        raise RunDirectoryError(f"{quoted(told)} cannot hold a run: {_reason(scheme)}.")
-    fault = _fault_of(found["rest"])
+    fault = _fault_of(found["rest"]) if scheme in ATOMIC else _reason(scheme)
     if fault is not None:
+        told = f"{scheme}://{found['rest']}"
         raise RunDirectoryError(f"{quoted(told)} cannot hold a run: {fault}.")
     return Url(f"{scheme}:/{found['rest']}")
 
@@ -96,11 +95,11 @@ def _is_known(scheme: str, found: re.Match[str]) -> bool:
 def _reason(scheme: str) -> str:
     first = scheme.partition("::")[0]
     if first in _REFUSED:
-        return f"{first}: {_REFUSED[first]}"
+        return _REFUSED[first]
     known = ", ".join(f"{name}://" for name in ATOMIC)
     return (
-        f"it is not known whether files of {quoted(first)} are there whole or not at all; of these "
-        f"it is: {known}"
+        f"it is not known whether {first}:// shows files only when they are whole, as these do: "
+        f"{known}"
     )
 
 

@@ -123,7 +123,7 @@ def _states(sharding: Sharding[Any], directory: RunDirectory | None) -> ShardSta
     """Open the states of a run's shards."""
     num = len(sharding.shards)
     names = state_names(num)
-    if directory is None or (num == 1 and not directory.lists(names[0])):
+    if directory is None or (num == 1 and names[0] not in directory.written()):
         return ShardStates(num, Memory(), sharding.join, owner="")
     states = ShardStates(num, directory.shelf(names), sharding.join, owner=directory.owner())
     states.tidy()

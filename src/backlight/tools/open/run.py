@@ -79,4 +79,4 @@ def _chosen(directory: RunDirectory, statistics: Sequence[str]) -> dict[str, Any
 
 
 def _has_page(path: Path) -> bool:
-    return RunDirectory(path).lists(PAGE) and is_inert(path / PAGE)
+    return PAGE in RunDirectory(path).written() and is_inert(path / PAGE)
