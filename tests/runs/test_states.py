@@ -9,6 +9,7 @@ from backlight.errors import RunDirectoryError
 from backlight.runs.files import npz_bytes
 from backlight.runs.shelves import Folder, Memory
 from backlight.runs.states import ShardStates, state_names
+from backlight.runs.stores import Disk
 
 OWNER = "the digest of config.yaml"
 
@@ -147,7 +148,7 @@ def test_what_is_missing_is_said():
 
 
 def test_a_damaged_state_is_refused_and_measured_anew_once_it_is_deleted(tmp_path):
-    folder = Folder(tmp_path, state_names(2))
+    folder = Folder(Disk(tmp_path), state_names(2))
     states(2, folder).publish(0, state_of(0))
     path = tmp_path / "shards" / "00000-00001.npz"
     content = bytearray(path.read_bytes())
@@ -164,7 +165,7 @@ def test_a_damaged_state_is_refused_and_measured_anew_once_it_is_deleted(tmp_pat
 
 
 def test_a_state_of_another_run_or_of_other_shards_is_refused(tmp_path):
-    folder = Folder(tmp_path, state_names(2))
+    folder = Folder(Disk(tmp_path), state_names(2))
     ShardStates(2, folder, join, owner="another").publish(0, state_of(0))
     with pytest.raises(RunDirectoryError, match="it is that of another run"):
         states(2, folder).publish(1, state_of(1))
@@ -177,7 +178,7 @@ def test_a_state_of_another_run_or_of_other_shards_is_refused(tmp_path):
 
 
 def test_only_files_that_can_be_states_are_looked_at(tmp_path):
-    folder = Folder(tmp_path, state_names(2))
+    folder = Folder(Disk(tmp_path), state_names(2))
     states(2, folder).publish(1, state_of(1))
     (tmp_path / "shards" / "notes.npz").write_bytes(b"mine")
     (tmp_path / "shards" / "00001-00003.npz").write_bytes(b"of a plan with more shards")

@@ -5,7 +5,7 @@ import os
 import stat
 import zipfile
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, BinaryIO
 
 from backlight.errors import BacklightError, quoted
@@ -29,7 +29,7 @@ _ROOMY = 256 * MEGABYTE  # an archive may say that it unpacks to this without be
 _RATIO = 20  # and beyond that to so many times its own size: numbers do not pack any better
 
 
-def expanded(path: str | Path, *, error: type[BacklightError]) -> Path:
+def expanded(path: str | PurePath, *, error: type[BacklightError]) -> Path:
     """Write out the ``~`` of a path; raises a BacklightError if it is nobody's home."""
     try:
         return Path(path).expanduser()
@@ -131,7 +131,23 @@ def read_text(path: Path, *, error: type[BacklightError], most: int) -> str:
     Raises:
         BacklightError: If it cannot be read, is too large, or is no text.
     """
-    content = read_bytes(path, error=error, most=most)
+    return decoded(read_bytes(path, error=error, most=most), path, error=error)
+
+
+def decoded(content: bytes, path: PurePath, *, error: type[BacklightError]) -> str:
+    """Read text as ``read_text`` does, of a file whose content is at hand.
+
+    Args:
+        content: The content.
+        path: Where it stood, for the message.
+        error: What is raised.
+
+    Returns:
+        Its text without the mark; all line ends are line feeds.
+
+    Raises:
+        BacklightError: If it is no text.
+    """
     code = encoding_of(content) or "utf-8"
     try:
         text = content.decode(code)
@@ -142,7 +158,9 @@ def read_text(path: Path, *, error: type[BacklightError], most: int) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def check_archive(path: Path, file: IO[bytes] | BytesIO, *, error: type[BacklightError]) -> None:
+def check_archive(
+    path: PurePath, file: IO[bytes] | BytesIO, *, error: type[BacklightError]
+) -> None:
     """Refuse a zip archive (``.npz``, ``.pt``) that unpacks to very much more than it is.
 
     The size is what the archive says of its members, and reading one stops there. What is no zip

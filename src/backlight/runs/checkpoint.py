@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def pack(state: Mapping[str, NDArray[Any]], owner: str) -> dict[str, NDArray[Any
     return {**state, _DIGEST: np.array(_digest(state)), _OWNER: np.array(owner)}
 
 
-def unpack(content: bytes, owner: str, path: Path) -> dict[str, NDArray[Any]]:
+def unpack(content: bytes, owner: str, path: PurePath) -> dict[str, NDArray[Any]]:
     """Read what ``pack`` gave, after it was a file.
 
     Args:

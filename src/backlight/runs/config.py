@@ -1,14 +1,15 @@
 """``config.yaml``: the options of a run and where it came from, written before anything else."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from backlight.errors import RunDirectoryError, quoted
+from backlight.foreign.files import MEGABYTE, decoded
 from backlight.foreign.text import plain
-from backlight.foreign.yaml_text import read_yaml
+from backlight.foreign.yaml_text import parse_yaml
+from backlight.runs.stores import Store
 
 CONFIG = "config.yaml"
 """The file's name in the run directory."""
@@ -17,11 +18,11 @@ PROVENANCE = "provenance"
 """The key under which it says where the run came from; it is not an option."""
 
 
-def read_config(root: Path) -> dict[str, Any]:
+def read_config(store: Store) -> dict[str, Any]:
     """Read options and provenance of a run.
 
     Args:
-        root: The run directory.
+        store: The files of the run.
 
     Returns:
         What ``config.yaml`` holds.
@@ -29,8 +30,11 @@ def read_config(root: Path) -> dict[str, Any]:
     Raises:
         RunDirectoryError: If this is not a run directory.
     """
+    root = store.place
     try:
-        found = read_yaml(root / CONFIG, error=RunDirectoryError)
+        content = store.read(CONFIG, most=MEGABYTE)
+        text = decoded(content, root / CONFIG, error=RunDirectoryError)
+        found = parse_yaml(text, quoted(root / CONFIG), error=RunDirectoryError)
     except RunDirectoryError as error:
         raise RunDirectoryError(
             f"{quoted(root)} is not a run directory: its {CONFIG} cannot be read."

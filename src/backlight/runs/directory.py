@@ -1,10 +1,8 @@
 """A run directory: a config first, a checkpoint on the way, results, a manifest last."""
 
 import logging
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,16 +15,14 @@ from backlight.runs.files import (
     json_text,
     npy_bytes,
     npz_bytes,
-    read_file,
-    sweep,
     unwritable,
-    write_file,
 )
 from backlight.runs.ledger import MANIFEST, Ledger, is_blank
-from backlight.runs.lock import Lock, lock
-from backlight.runs.places import below, fault_of, refuse_place
+from backlight.runs.opening import store_of
+from backlight.runs.places import fault_of
 from backlight.runs.shelves import Folder
 from backlight.runs.states import FOLDER
+from backlight.runs.urls import Place
 from backlight.tables import Table
 
 _CHECKPOINT = "checkpoint.npz"
@@ -45,15 +41,16 @@ class RunDirectory:
         path: Where it is.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: PurePath) -> None:
+        self._store = store_of(path)
+        self.path = self._store.place
         self._digests: dict[str, str] = {}
-        self._ledger = Ledger(path)
-        self._lock: Lock | None = None
+        self._ledger = Ledger(self._store)
+        self._held: object = None
 
     @staticmethod
     def create(
-        path: Path,
+        path: PurePath,
         options: Mapping[str, Any],
         provenance: Mapping[str, Any],
         *,
@@ -78,20 +75,20 @@ class RunDirectory:
         RunDirectory.refuse_occupied(path, replacing=overwrite)
         run = RunDirectory(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            run._lock = lock(path)
+            run._store.make()
+            run._held = run._store.hold()
             RunDirectory.refuse_occupied(path, replacing=overwrite)  # nobody was quicker
             if run.exists():
                 run._clear()
-            sweep(path)
+            run._store.sweep()
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise unwritable(run.path, error) from error
         run._ledger.begin({CONFIG})
         run.write_text(CONFIG, config_text(options, provenance))
         return run
 
     @staticmethod
-    def refuse_occupied(path: Path, *, replacing: bool) -> None:
+    def refuse_occupied(path: PurePath, *, replacing: bool) -> None:
         """Refuse a path for a new run if something is there that may not be deleted.
 
         Args:
@@ -102,8 +99,9 @@ class RunDirectory:
             RunDirectoryError: If there is a file, an older run, or files of somebody else, or if
                 nothing can be written there.
         """
-        refuse_place(path)
         run = RunDirectory(path)
+        run._store.refuse()
+        path, store = run.path, run._store
         if run.exists():
             if not replacing:
                 raise RunDirectoryError(
@@ -111,10 +109,10 @@ class RunDirectory:
                     "--resume to go on with it, or another --output_dir."
                 )
             run._ledger.refuse_changed_places()
-        elif path.is_dir() and not is_blank(path):
-            if (path / CONFIG).exists():
+        elif not is_blank(store):
+            if store.has(CONFIG):
                 run.config()  # says what is wrong with it
-                if (path / MANIFEST).exists():
+                if store.has(MANIFEST):
                     run.manifest()
             raise RunDirectoryError(
                 f"{quoted(path)} exists and holds files that are no run of backlight; name "
@@ -124,7 +122,7 @@ class RunDirectory:
     def exists(self) -> bool:
         """Find out whether backlight started a run here: a config alone may be anybody's."""
         try:
-            return (self.path / CONFIG).is_file() and CONFIG in self._ledger.names()
+            return self._store.has(CONFIG) and CONFIG in self._ledger.names()
         except OSError:  # the path is no possible one, which refuse_occupied says
             return False
 
@@ -142,7 +140,7 @@ class RunDirectory:
 
     def config(self) -> dict[str, Any]:
         """Read options and provenance; raises a RunDirectoryError if this is no run directory."""
-        return read_config(self.path)
+        return read_config(self._store)
 
     def provenance(self) -> dict[str, Any]:
         """Read where the run came from."""
@@ -176,10 +174,10 @@ class RunDirectory:
             StorageError: If nothing can be written there.
         """
         try:
-            self._lock = lock(self.path)
+            self._held = self._store.hold()
             self._ledger.forget()
             self._ledger.refuse_changed_places()
-            sweep(self.path)
+            self._store.sweep()
         except OSError as error:
             raise unwritable(self.path, error) from error
         if not self.is_finished:
@@ -203,7 +201,7 @@ class RunDirectory:
                 f"The run in {quoted(self.path)} lists no file {quoted(name)}: it is another "
                 "kind of run, or its manifest was edited."
             )
-        content = read_file(self.path / name)
+        content = self._store.read(name)
         if digest_of(content) != known:
             raise RunDirectoryError(
                 f"{quoted(self.path / name)} is not as the run wrote it: it was edited, cut "
@@ -211,7 +209,7 @@ class RunDirectory:
             )
         return content
 
-    def write_bytes(self, name: str, content: bytes) -> Path:
+    def write_bytes(self, name: str, content: bytes) -> Place:
         """Write a file, whole or not at all.
 
         Args:
@@ -226,57 +224,57 @@ class RunDirectory:
                 a file of that name that is not the run's.
             StorageError: If it cannot be written, or the run directory is no longer there.
         """
-        path = below(self.path, name)
-        if name != CONFIG and not (self.path / CONFIG).is_file():
+        path = self._store.below(name)
+        if name != CONFIG and not self._store.has(CONFIG):
             raise StorageError(
                 f"{quoted(path)} cannot be written: the run directory was moved or deleted while "
                 f"the run was going on (its {CONFIG} is gone). Put it back and go on with --resume."
             )
         if name not in self._ledger.names():
-            if os.path.lexists(path):
+            if self._store.is_taken(name):
                 raise RunDirectoryError(
                     f"{quoted(path)} is there already and was not written by this run; move "
                     "it away, or name another --output_dir."
                 )
             self._ledger.note(name)
-        write_file(path, content)
+        self._store.write(name, content)
         if name not in (_CHECKPOINT, MANIFEST):  # which the manifest does not list
             self._digests[name] = digest_of(content)
         return path
 
-    def write_text(self, name: str, text: str) -> Path:
+    def write_text(self, name: str, text: str) -> Place:
         """Write a text file, whole or not at all."""
         return self.write_bytes(name, text.encode())
 
-    def write_json(self, name: str, content: Any) -> Path:
+    def write_json(self, name: str, content: Any) -> Place:
         """Write JSON, whole or not at all; NaN becomes null."""
         return self.write_text(name, json_text(content))
 
-    def write_array(self, name: str, array: NDArray[Any]) -> Path:
+    def write_array(self, name: str, array: NDArray[Any]) -> Place:
         """Write one array as ``.npy``."""
         return self.write_bytes(name, npy_bytes(array))
 
-    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Place:
         """Write several arrays as ``.npz``."""
         return self.write_bytes(name, npz_bytes(arrays))
 
-    def write_table(self, table: Table) -> Path:
+    def write_table(self, table: Table) -> Place:
         """Write a table as ``tables/{name}.csv``."""
         return self.write_text(f"tables/{table.name}.csv", table.to_csv())
 
     def save_checkpoint(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Keep the state of an unfinished run; the one before is replaced only when it is whole."""
-        there = (self.path / CONFIG).is_file()
+        there = self._store.has(CONFIG)
         owner = self.owner() if there else ""  # writing says it is gone
         self.write_bytes(_CHECKPOINT, npz_bytes(pack(state, owner)))
 
     def owner(self) -> str:
         """Compute the SHA-256 of ``config.yaml``, which tells the states of this run apart."""
-        return digest_of(read_file(self.path / CONFIG))
+        return digest_of(self._store.read(CONFIG))
 
-    def lists(self, name: str) -> bool:
-        """Find out whether the run wrote a file, or is to write it."""
-        return name in self._ledger.names()
+    def written(self) -> set[str]:
+        """List the files that the run wrote, or was about to write."""
+        return self._ledger.names()
 
     def shelf(self, names: Iterable[str]) -> Folder:
         """Make room for the states of shards, which go away when the run is finished.
@@ -286,15 +284,16 @@ class RunDirectory:
                 that workers, who do not hold the run, may write them.
 
         Returns:
-            Where states are put.
-
-        Raises:
-            StorageError: If there is no room.
+            Where states are put; raises a StorageError if there is no room.
         """
         names = frozenset(names)
         if not names <= self._ledger.names():
             self._ledger.begin(names | self._ledger.names())
-        return Folder(self.path, names)
+        return Folder(self._store, names)
+
+    def states(self, names: Iterable[str]) -> Folder:
+        """Return where states of shards are, for who does not hold the run."""
+        return Folder(self._store, names)
 
     def load_checkpoint(self) -> dict[str, NDArray[Any]] | None:
         """Read the state of an unfinished run; None if there is none yet.
@@ -306,11 +305,11 @@ class RunDirectory:
             RunDirectoryError: If it is damaged, was edited, or is of another run.
         """
         path = self.path / _CHECKPOINT
-        if not os.path.lexists(path):
+        if not self._store.is_taken(_CHECKPOINT):
             return None
         owner = self.owner()
         try:
-            return unpack(read_file(path), owner, path)
+            return unpack(self._store.read(_CHECKPOINT), owner, path)
         except (RunDirectoryError, ValueError) as error:
             raise self.damaged_checkpoint(error) from error
 
@@ -332,17 +331,16 @@ class RunDirectory:
         names = self._ledger.names() - {*passing, MANIFEST}
         written = {**before, **self._digests}
         digests = {
-            name: written[name] if name in written else digest_of(read_file(self.path / name))
-            for name in sorted(names)
-            if (self.path / name).is_file()
+            name: written[name] if name in written else digest_of(self._store.read(name))
+            for name in sorted(self._store.present(names))
         }
         self.write_json(MANIFEST, {**summary, "files": list(digests), "sha256": digests})
         for name in sorted(passing & self._ledger.names()):
-            below(self.path, name).unlink(missing_ok=True)
-        with suppress(OSError):  # it may not be there, or hold files of somebody else
-            (self.path / FOLDER).rmdir()
+            self._store.remove(name)
+        self._store.remove_folder(FOLDER)
         self._ledger.close()
-        self._lock = None
+        self._store.let_go()
+        self._held = None
 
     def list_again(self) -> None:
         """Write the manifest anew after files of a finished run were drawn again."""
@@ -354,7 +352,7 @@ class RunDirectory:
         _logger.info("Replacing the run in %s.", self.path)
         self._ledger.begin(self._ledger.names())  # what is deleted from now on is an unfinished run
         for name in (MANIFEST, *sorted(self._ledger.names() - {MANIFEST, CONFIG})):
-            below(self.path, name).unlink(missing_ok=True)
+            self._store.remove(name)
 
 
 def _is_state(name: str) -> bool:

@@ -8,7 +8,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def write_file(path: Path, content: bytes) -> None:
         raise unwritable(path, error) from error
 
 
-def unwritable(path: Path, error: OSError) -> StorageError:
+def unwritable(path: PurePath, error: OSError) -> StorageError:
     """Make the error for a file that could not be written; it names what is not lost."""
     return StorageError(
         f"{quoted(path)} cannot be written: {error.strerror or error}. What was saved before "
@@ -57,11 +57,12 @@ def sweep(root: Path) -> None:
             Path(folder, name).unlink(missing_ok=True)
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, *, most: int | None = None) -> bytes:
     """Read an ordinary file.
 
     Args:
         path: The file.
+        most: How many bytes it may have; None for any number.
 
     Returns:
         Its content.
@@ -70,7 +71,7 @@ def read_file(path: Path) -> bytes:
         RunDirectoryError: If it is not there, cannot be read, or is a device or a pipe, which may
             never end.
     """
-    with open_foreign(path, error=RunDirectoryError) as file:
+    with open_foreign(path, error=RunDirectoryError, most=most) as file:
         try:
             return file.read()
         except OSError as error:
@@ -103,7 +104,7 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def parse_arrays(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
+def parse_arrays(content: bytes, path: PurePath) -> dict[str, NDArray[Any]]:
     """Read the content of a ``.npz`` file, or of a ``.npy`` file under the name ``""``.
 
     Args:

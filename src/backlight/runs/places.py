@@ -3,9 +3,10 @@
 import stat
 import tempfile
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from backlight.errors import RunDirectoryError, quoted
+from backlight.runs.urls import is_url
 
 _LONGEST_PART, _LONGEST = 200, 1000  # bytes, within what every file system takes
 
@@ -21,6 +22,7 @@ def refuse_place(path: Path, *, what: str = "results") -> None:
         RunDirectoryError: If there is a file in the way, a link to nothing, no permission to
             write, or the path cannot be one.
     """
+    refuse_url(path)
     if any(not character.isprintable() for character in str(path)):
         raise RunDirectoryError(
             f"{quoted(path)} has characters that cannot be printed; name another directory."
@@ -34,6 +36,22 @@ def refuse_place(path: Path, *, what: str = "results") -> None:
             f"{quoted(path)} cannot be a directory for {what}: nothing can be written in "
             f"{quoted(existing)} ({error.strerror}); name another --output_dir."
         ) from error
+
+
+def refuse_url(path: PurePath) -> None:
+    """Refuse a place on another file system, for what writes only to folders of this machine.
+
+    Args:
+        path: Where something is to be written.
+
+    Raises:
+        RunDirectoryError: If it is a URL.
+    """
+    if is_url(path):
+        raise RunDirectoryError(
+            f"{quoted(path.as_posix())} is no folder of this machine: only surveys and experiments "
+            "write their runs to other file systems."
+        )
 
 
 def _nearest(place: Path, path: Path, what: str) -> Path:

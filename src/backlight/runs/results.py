@@ -4,7 +4,7 @@ import base64
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import quote
 
@@ -17,7 +17,9 @@ from backlight.foreign.text import html, plain
 from backlight.foreign.yaml_text import parse_yaml
 from backlight.runs.config import CONFIG
 from backlight.runs.directory import RunDirectory
-from backlight.runs.files import parse_arrays, read_file
+from backlight.runs.files import parse_arrays
+from backlight.runs.opening import store_of
+from backlight.runs.urls import Place, Url, place_of
 from backlight.tables import Table
 
 CONSOLIDATED = "consolidated_results.npz"
@@ -81,7 +83,7 @@ class Results:
           metadata: model_name
     """
 
-    path: Path | None = None
+    path: Place | None = None
     data: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     statistics: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -129,7 +131,7 @@ class Results:
             source = f"data:image/png;base64,{content}"
             parts.append(f'<img style="max-width:100%" alt="the main figure" src="{source}">')
         page = None if self.path is None else self.path / PAGE
-        if page is not None and page.is_file():
+        if isinstance(page, Path) and page.is_file():
             parts.append(f'<p><a href="{quote(page.as_posix())}">The page of this run</a></p>')
         return "".join(parts)
 
@@ -158,7 +160,7 @@ class Results:
                 yield kind, names + (", ..." if len(said) > _MOST_NAMES else "")
 
 
-def load_results(path: str | Path) -> Results:
+def load_results(path: str | Place) -> Results:
     """Read a finished run directory, or one ``.npz``, ``.npy``, ``.csv``, ``.json`` or ``.yaml``.
 
     Every file of a run that is read is first held against the SHA-256 in its manifest.
@@ -173,27 +175,30 @@ def load_results(path: str | Path) -> Results:
         RunDirectoryError: If it cannot be read as what it is, or a file of a run is missing or was
             changed.
     """
-    path = expanded(path, error=RunDirectoryError)
-    if path.is_dir():
-        return _read_run(path)
-    readers: dict[str, Callable[[bytes, Path], Results]] = {
+    place = place_of(expanded(path, error=RunDirectoryError))
+    if isinstance(place, Url) and RunDirectory(place).exists():
+        return _read_run(place)
+    if isinstance(place, Path) and place.is_dir():
+        return _read_run(place)
+    readers: dict[str, Callable[[bytes, PurePath], Results]] = {
         ".npz": _of_archive,
         ".npy": lambda content, file: Results(data={file.stem: parse_arrays(content, file)[""]}),
         ".csv": lambda content, file: Results(tables={file.stem: _table(content, file)}),
         ".json": lambda content, file: Results(metadata=_json(content, file)),
         ".yaml": lambda content, file: Results(config=_yaml(content, file)),
     }
-    if not path.exists():
-        raise RunDirectoryError(f"There is no run directory or file {quoted(path)}.")
-    if path.suffix not in readers:
+    store = store_of(place.parent)
+    if not store.is_taken(place.name):
+        raise RunDirectoryError(f"There is no run directory or file {quoted(place)}.")
+    if place.suffix not in readers:
         raise RunDirectoryError(
-            f"{quoted(path)} is no result of backlight: results are run directories, or end "
+            f"{quoted(place)} is no result of backlight: results are run directories, or end "
             f"in {', '.join(readers)}."
         )
-    return replace(_read(path, read_file(path), readers[path.suffix]), path=path)
+    return replace(_read(place, store.read(place.name), readers[place.suffix]), path=place)
 
 
-def _read_run(path: Path) -> Results:
+def _read_run(path: Place) -> Results:
     run = RunDirectory(path)
     run.config()  # says what is wrong if this is no run at all
     if not run.is_finished:
@@ -201,7 +206,7 @@ def _read_run(path: Path) -> Results:
             f"The run in {quoted(path)} is not finished; go on with it by --resume."
         )
 
-    def read(name: str, parse: Callable[[bytes, Path], _Read]) -> _Read:
+    def read(name: str, parse: Callable[[bytes, PurePath], _Read]) -> _Read:
         return _read(path / name, run.read(name), parse)
 
     files = [str(name) for name in run.manifest()["files"]]
@@ -216,7 +221,7 @@ def _read_run(path: Path) -> Results:
     )
 
 
-def _of_archive(content: bytes, path: Path) -> Results:
+def _of_archive(content: bytes, path: PurePath) -> Results:
     arrays = parse_arrays(content, path)
     metadata = arrays.pop("metadata", None)
     return Results(
@@ -224,15 +229,15 @@ def _of_archive(content: bytes, path: Path) -> Results:
     )
 
 
-def _table(content: bytes, path: Path) -> Table:
+def _table(content: bytes, path: PurePath) -> Table:
     return Table.from_csv(path.stem, content.decode())
 
 
-def _json(content: bytes, path: Path) -> Mapping[str, Any]:
+def _json(content: bytes, path: PurePath) -> Mapping[str, Any]:
     return _mapping(parse_json(content.decode(), quoted(path), error=RunDirectoryError))
 
 
-def _yaml(content: bytes, path: Path) -> Mapping[str, Any]:
+def _yaml(content: bytes, path: PurePath) -> Mapping[str, Any]:
     return _mapping(parse_yaml(content.decode(), quoted(path), error=RunDirectoryError))
 
 
@@ -242,7 +247,7 @@ def _mapping(found: Any) -> Mapping[str, Any]:
     return found
 
 
-def _read(path: Path, content: bytes, parse: Callable[[bytes, Path], _Read]) -> _Read:
+def _read(path: PurePath, content: bytes, parse: Callable[[bytes, PurePath], _Read]) -> _Read:
     try:
         return parse(content, path)
     except (ValueError, KeyError, AssertionError, csv.Error) as error:

@@ -1,11 +1,10 @@
 """Where the states of shards lie: in a folder of the run directory, or in memory."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import PurePath
 from typing import Protocol, final, runtime_checkable
 
-from backlight.runs.files import read_file, write_file
-from backlight.runs.places import below
+from backlight.runs.stores import Store
 
 
 @runtime_checkable
@@ -28,7 +27,7 @@ class Shelf(Protocol):
         """Delete a file; nothing happens if it is not there."""
         ...
 
-    def place(self, name: str) -> Path:
+    def place(self, name: str) -> PurePath:
         """Return where a file is, for messages."""
         ...
 
@@ -37,35 +36,38 @@ class Shelf(Protocol):
 class Folder(Shelf):
     """Files of a run directory, out of a fixed list of names: no other is read or deleted."""
 
-    def __init__(self, root: Path, names: Iterable[str]) -> None:
+    def __init__(self, store: Store, names: Iterable[str]) -> None:
         """Hold what is a state there.
 
         Args:
-            root: The run directory.
+            store: The files of the run.
             names: Every name that a state can have.
         """
-        self._root, self._known = root, frozenset(names)
+        self._store, self._known = store, frozenset(names)
 
     def names(self) -> set[str]:
         """See ``Shelf.names``."""
-        return {name for name in self._known if below(self._root, name).is_file()}
+        for name in self._known:
+            self._store.below(name)
+        return self._store.present(self._known)
 
     def put(self, name: str, content: bytes) -> None:
         """See ``Shelf.put``; raises a StorageError if there is no room."""
         assert name in self._known, name
-        write_file(below(self._root, name), content)
+        self._store.write(name, content)
 
     def read(self, name: str) -> bytes:
         """See ``Shelf.read``."""
-        return read_file(below(self._root, name))
+        self._store.below(name)
+        return self._store.read(name)
 
     def remove(self, name: str) -> None:
         """See ``Shelf.remove``."""
-        below(self._root, name).unlink(missing_ok=True)
+        self._store.remove(name)
 
-    def place(self, name: str) -> Path:
+    def place(self, name: str) -> PurePath:
         """See ``Shelf.place``."""
-        return self._root / name
+        return self._store.place / name
 
 
 @final
@@ -92,6 +94,6 @@ class Memory(Shelf):
         """See ``Shelf.remove``."""
         self._files.pop(name, None)
 
-    def place(self, name: str) -> Path:
+    def place(self, name: str) -> PurePath:
         """See ``Shelf.place``."""
-        return Path(name)
+        return PurePath(name)

@@ -1,7 +1,6 @@
 """Results read back with how they are shown: by the survey, or experiment, that found them."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from backlight.runs.config import PROVENANCE
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results
 from backlight.runs.results import load_results as read_results
+from backlight.runs.urls import Place
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.presenting import LabPresentation, SurveyPresentation
@@ -51,14 +51,14 @@ def survey_of(directory: RunDirectory) -> Survey:
     return SURVEYS[str(command)]
 
 
-def load_results(path: str | Path) -> Results:
+def load_results(path: str | Place) -> Results:
     """Read a finished run directory, or one ``.npz``, ``.npy``, ``.csv``, ``.json`` or ``.yaml``.
 
     Every file of a run that is read is first held against the SHA-256 in its manifest. Nothing of
     PyTorch is loaded.
 
     Args:
-        path: The directory or file.
+        path: The directory or file, also on another file system, such as ``s3://bucket/run``.
 
     Returns:
         Its arrays, tables and metadata; of a whole run also its figures, drawn when asked for.
@@ -69,8 +69,7 @@ def load_results(path: str | Path) -> Results:
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
+        >>>         >>> import numpy as np
         >>> import backlight
         >>> from backlight.tables import Table
         >>> norms = Table(name="norms", columns={"norm": np.array([1.5, 0.5])})

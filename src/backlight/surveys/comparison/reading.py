@@ -12,6 +12,7 @@ from backlight.runs.config import PROVENANCE
 from backlight.runs.directory import RunDirectory
 from backlight.runs.files import parse_arrays
 from backlight.runs.results import Results, load_results
+from backlight.runs.urls import Place
 from backlight.surveys.comparison.measure.sides import Run
 from backlight.surveys.comparison.options import MAY_DIFFER, CompareConfig
 from backlight.surveys.driver.findings import groups_file
@@ -74,7 +75,7 @@ class Opened:
     """
 
     run: Run
-    path: Path | None
+    path: Place | None
     origin: Mapping[str, Any]
     tokens: str | None
     drawn: tuple[Any, ...] | None = None
@@ -154,7 +155,7 @@ def _labels(found: Sequence[Results | None]) -> Sequence[str]:
     return [str(name) for name in names]
 
 
-def _groups_in(path: Path) -> Callable[[int], Mapping[str, NDArray[Any]]] | None:
+def _groups_in(path: Place) -> Callable[[int], Mapping[str, NDArray[Any]]] | None:
     """Say how to read a layer's sums over groups of passages, if there are any in a run."""
     run = RunDirectory(path)
     if not any(name.startswith(_GROUPS) for name in run.manifest()["files"]):

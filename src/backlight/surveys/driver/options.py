@@ -242,7 +242,7 @@ class RunOptions(Options):
     save_outputs: Flag = Field(
         default=False, description="Write results to a new, automatically named directory in runs/."
     )
-    output_dir: Path | None = Field(default=None, description="Write results to this directory.")
+    output_dir: Path | None = Field(default=None, description="Write to this directory or URL.")
     overwrite: Flag = Field(default=False, description="Replace an existing run in output_dir.")
     resume: Flag = Field(
         default=False,

@@ -9,7 +9,6 @@ from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.foreign.text import plain
 from backlight.runs.config import CONFIG
 from backlight.runs.directory import RunDirectory
-from backlight.runs.shelves import Folder
 from backlight.runs.states import Arrays, ShardStates, state_names
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.conduct import run
@@ -110,7 +109,7 @@ def measure_part(survey: Survey, path: Path, part: int, num_parts: int) -> list[
     """
     directory = RunDirectory(path)
     num = num_shards_of(directory)
-    states = ShardStates(num, Folder(path, state_names(num)), _never, owner=directory.owner())
+    states = ShardStates(num, directory.states(state_names(num)), _never, owner=directory.owner())
     own = [shard for shard in states.missing() if shard % num_parts == part]
     if not own or directory.is_finished:
         return []
@@ -146,7 +145,7 @@ def merge(survey: Survey, path: Path) -> None:
 
 def _refuse_missing(directory: RunDirectory) -> None:
     num = num_shards_of(directory)
-    shelf = Folder(directory.path, state_names(num))
+    shelf = directory.states(state_names(num))
     missing = ShardStates(num, shelf, _never, owner=directory.owner()).missing()
     if missing:
         told = ", ".join(map(str, missing[:_MOST_TOLD])) + (", ..." * (len(missing) > _MOST_TOLD))

@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from backlight.errors import ConfigError, beginning, nearest, quoted
-from backlight.foreign.files import expanded
+from backlight.foreign.files import MEGABYTE, decoded, expanded
 from backlight.foreign.text import plain
-from backlight.foreign.yaml_text import read_yaml
+from backlight.foreign.yaml_text import parse_yaml, read_yaml
 from backlight.runs.config import PROVENANCE
+from backlight.runs.opening import store_of
+from backlight.runs.urls import is_url, place_of
 from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import CheckOptions, ShownRunOptions
 from backlight.surveys.driver.worker_options import WorkerOptions
@@ -33,12 +35,18 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing, is not YAML, or is no mapping.
     """
-    found = read_yaml(path, error=ConfigError)
+    found = _read_remote(path) if is_url(path) else read_yaml(path, error=ConfigError)
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise ConfigError(f"{quoted(path)} must hold options such as `num_samples: 500`.")
     return {str(key): value for key, value in found.items()}
+
+
+def _read_remote(path: Path) -> Any:
+    place = place_of(path)
+    content = store_of(place.parent).read(place.name, most=MEGABYTE)
+    return parse_yaml(decoded(content, place, error=ConfigError), quoted(place), error=ConfigError)
 
 
 def resolve(kind: type[_Config], config: str | Path | None, given: Mapping[str, Any]) -> _Config:

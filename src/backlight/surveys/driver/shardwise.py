@@ -142,7 +142,7 @@ def _states(sharding: Sharding[Any], directory: RunDirectory | None) -> ShardSta
     """Open the states of a run's shards."""
     num, rule = len(sharding.shards), sharding.stopping
     names = state_names(num)
-    is_kept = directory is not None and (num > 1 or directory.lists(names[0]))
+    is_kept = directory is not None and (num > 1 or names[0] in directory.written())
     shelf = directory.shelf(names) if directory is not None and is_kept else Memory()
     owner = directory.owner() if directory is not None and is_kept else ""
     if rule is None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from backlight.foreign.text import plain
 from backlight.models.subject import Subject
+from backlight.runs.places import refuse_url
 from backlight.runs.results import Results
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.conduct import conduct
@@ -39,6 +40,7 @@ def run(options: DemoConfig) -> None:
     Args:
         options: Where results go, a folder for each job; an earlier demo there is replaced.
     """
+    refuse_url(options.output_dir)
     subjects: dict[str | None, Subject] = {}
     for name, job in JOBS.items():
         survey, place = SURVEYS[name], options.output_dir / name

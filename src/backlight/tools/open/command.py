@@ -9,13 +9,14 @@ from backlight.foreign.text import plain
 from backlight.report.page.document import is_inert, is_page, refuse_page
 from backlight.report.page.writing import write_page
 from backlight.runs.results import PAGE
+from backlight.runs.urls import is_url
 from backlight.surveys.driver.words.terminal import console
 from backlight.tools.open.browser import show
 from backlight.tools.open.finding import DEEPEST, find_runs, is_run
 from backlight.tools.open.index import index_of
 from backlight.tools.open.log import is_watched, page_of_log
 from backlight.tools.open.options import OpenConfig
-from backlight.tools.open.run import page_of_run
+from backlight.tools.open.run import page_of_remote_run, page_of_run
 
 
 def run(options: OpenConfig) -> None:
@@ -44,12 +45,14 @@ def page_at(options: OpenConfig) -> Path:
         RunDirectoryError: If there is no run and no log, or the run is not finished.
     """
     path = expanded(options.run_dir, error=RunDirectoryError)
+    wanted = () if options.statistics is None else tuple(options.statistics.split(","))
+    if is_url(path):
+        return page_of_remote_run(path, statistics=wanted)
     if not os.path.lexists(path):
         raise RunDirectoryError(f"There is no run, log or folder {quoted(path)}; name another.")
     if path.name == PAGE and is_run(path.parent):
         path = path.parent
     if is_run(path):
-        wanted = () if options.statistics is None else tuple(options.statistics.split(","))
         return page_of_run(path, again=options.again, statistics=wanted)
     if options.statistics is not None:
         raise ConfigError(

@@ -11,7 +11,6 @@ from backlight.foreign.documents import read_json
 from backlight.foreign.text import brief
 from backlight.report.page.document import is_inert
 from backlight.runs.directory import RunDirectory
-from backlight.runs.ledger import Ledger
 from backlight.runs.results import PAGE
 from backlight.tools.open.log import is_watched
 from backlight.tools.open.thumbnails import thumbnail
@@ -94,7 +93,7 @@ def _run(path: Path) -> Row:
 
 
 def _own(path: Path) -> Collection[str]:
-    return Ledger(path).names()
+    return RunDirectory(path).written()
 
 
 def _part(names: Collection[str]) -> str:

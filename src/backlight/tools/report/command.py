@@ -12,6 +12,7 @@ from backlight.foreign.text import plain
 from backlight.report.drawing import Drawing, wanted_of
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import PAGE
+from backlight.runs.urls import Place, is_url, place_of
 from backlight.surveys.driver.words.terminal import console
 from backlight.surveys.loading import load_results, page_file
 from backlight.tools.report.options import ReportConfig
@@ -24,11 +25,11 @@ def run(options: ReportConfig) -> None:
         options: The options of the command.
     """
     figures = redraw(options.run_dir, options.figures)
-    told = f"{len(figures)} figures and the page redrawn in {plain(options.run_dir)}"
+    told = f"{len(figures)} figures and the page redrawn in {plain(place_of(options.run_dir))}"
     console().print(told, soft_wrap=True)
 
 
-def redraw(path: Path, wanted: Literal["all", "overview"] = "all") -> list[Path]:
+def redraw(path: Path, wanted: Literal["all", "overview"] = "all") -> list[Place]:
     """Redraw the figures and the page of a finished run in place.
 
     Args:
@@ -44,7 +45,8 @@ def redraw(path: Path, wanted: Literal["all", "overview"] = "all") -> list[Path]
     """
     path = expanded(path, error=RunDirectoryError)
     directory = RunDirectory(path)
-    command = str(directory.provenance().get("command")) if path.is_dir() else "one file"
+    is_run = is_url(path) or path.is_dir()
+    command = str(directory.provenance().get("command")) if is_run else "one file"
     results = load_results(path)
     if (presentation := results.presentation) is None:
         raise RunDirectoryError(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import ConfigError
 from backlight.runs.directory import RunDirectory
+from backlight.runs.places import refuse_url
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.reading import resolve, same_numbers
 from backlight.surveys.driver.starting import begin, find_run
@@ -73,6 +74,8 @@ def run(config: TrainWorldConfig) -> None:
 
 def _train(config: TrainWorldConfig) -> TrainedWorld:
     clock = Clock()
+    if config.output_dir is not None:
+        refuse_url(config.output_dir)
     found = find_run(config, _COMMAND)
     if found is not None and found.is_finished:
         return _finished(found, clock)
@@ -98,7 +101,7 @@ def _train(config: TrainWorldConfig) -> TrainedWorld:
         bar.keep()
     clock.lap("training")
     trained = TrainedWorld(
-        path=directory.path,
+        path=Path(directory.path),
         model=session.training.model,
         tokenizer=session.training.tokenizer,
         metrics=session.metrics.table(),
@@ -116,7 +119,7 @@ def _finished(run: RunDirectory, clock: Clock) -> TrainedWorld:
     model = load_final(run)
     clock.lap("reading")
     return TrainedWorld(
-        path=run.path,
+        path=Path(run.path),
         model=model,
         tokenizer=city_tokenizer(),
         metrics=results,

@@ -84,4 +84,4 @@ def load_final(run: RunDirectory) -> Any:
     for file in run.manifest()["files"]:
         if str(file).startswith(f"{FINAL}/"):
             run.read(str(file))
-    return read_city_model(run.path / FINAL)
+    return read_city_model(Path(run.path) / FINAL)

@@ -20,9 +20,9 @@ def run(options: WorkerConfig) -> None:
     """
     path = expanded(options.run_dir, error=RunDirectoryError)
     part, num_parts = part_of(options.part)
-    survey = survey_of(RunDirectory(path))
-    shards = measure_part(survey, path, part, num_parts)
-    told = f"{len(shards)} shards measured of part {part}/{num_parts} in {plain(options.run_dir)}"
+    directory = RunDirectory(path)
+    shards = measure_part(survey_of(directory), path, part, num_parts)
+    told = f"{len(shards)} shards measured of part {part}/{num_parts} in {plain(directory.path)}"
     console().print(told, soft_wrap=True)
 
 

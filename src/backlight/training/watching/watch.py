@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.foreign.files import expanded
+from backlight.runs.places import refuse_url
 from backlight.runs.provenance import provenance
 from backlight.training.doctor.diagnosis import diagnose
 from backlight.training.doctor.findings import Diagnosis
@@ -65,6 +66,8 @@ class Watch:
                 "The activations of a compiled model cannot be watched, since its blocks are not "
                 "called one by one; leave out activations, or torch.compile."
             )
+        if run_dir is not None:
+            refuse_url(Path(run_dir))
         path = None if run_dir is None else expanded(run_dir, error=RunDirectoryError).absolute()
         writes = rank() == 0
         log = TrainingLog(

@@ -59,7 +59,7 @@ def prepare(
     Returns:
         The survey, ready to run.
     """
-    if dictionaries is not None and options.workers > 1:
+    if dictionaries is not None and (options.workers > 1 or options.cluster is not None):
         raise ConfigError(
             "workers: other processes cannot be given dictionaries in memory; write them to files "
             "and name these, or measure with workers=1."
