@@ -68,6 +68,8 @@ class Results:
         metadata: What the run says of itself.
         tables: Tables by name.
         config: Options and provenance; empty if one file was read.
+        groups: Sums over groups of passages by the names of their files, of a call just now; what
+            was written is read from its files.
         presentation: How they are shown; None if nobody knows, as of one file of a run.
 
     Example:
@@ -87,6 +89,9 @@ class Results:
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tables: Mapping[str, Table] = field(default_factory=dict[str, Table])
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    groups: Mapping[str, Mapping[str, NDArray[Any]]] = field(
+        default_factory=dict[str, Mapping[str, NDArray[Any]]], compare=False
+    )
     presentation: Presentation | None = field(default=None, compare=False)
 
     @property

@@ -11,6 +11,7 @@ from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.runs.results import Results
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND
+from backlight.surveys.comparison.series_figure import moves
 from backlight.tables import Table
 
 _COLOURS = {HIGHER_IN_FIRST: "#b5542b", HIGHER_IN_SECOND: "#2b6cb0"}
@@ -27,6 +28,9 @@ def draw(results: Results) -> Iterator[Drawing]:
     Yields:
         The figures, not yet drawn.
     """
+    if "moves" in results.tables:
+        yield Drawing(name="moves.png", make=partial(moves, results))
+        return
     yield Drawing(name="by_layer.png", make=partial(_layers, results))
     yield Drawing(name="differences.png", make=partial(_differences, results))
 

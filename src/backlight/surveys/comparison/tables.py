@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.surveys.comparison.measure import Comparison
+from backlight.surveys.comparison.measure import Comparison, Comparisons
 from backlight.surveys.comparison.measure.comparison import Part
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND, NOT_SURE
 from backlight.surveys.comparison.options import CompareConfig
+from backlight.surveys.comparison.series import series_findings
 from backlight.surveys.driver.findings import Findings
 from backlight.tables import Column, Table
 
@@ -28,8 +29,8 @@ _CONTRASTS = {
 }
 
 
-def findings(options: CompareConfig, measured: Comparison) -> Findings:
-    """Turn a comparison into tables and arrays.
+def findings(options: CompareConfig, measured: Comparison | Comparisons) -> Findings:
+    """Turn a comparison, or a series of them, into tables and arrays.
 
     Args:
         options: What was asked.
@@ -38,6 +39,15 @@ def findings(options: CompareConfig, measured: Comparison) -> Findings:
     Returns:
         The tables ``layers`` and ``differences``, and every unit's numbers as arrays.
     """
+    if isinstance(measured, Comparisons):
+        by_pair = [pair.parts for pair in measured.pairs]
+        return series_findings(
+            options,
+            measured,
+            layers=[layer_table(parts, options.q) for parts in by_pair],
+            differences=[difference_table(parts, options.q) for parts in by_pair],
+            data=[dict(arrays_of(parts)) for parts in by_pair],
+        )
     parts, runs = measured.parts, measured.runs
     sure = [int((part.q <= options.q).sum()) for part in parts]
     return Findings(

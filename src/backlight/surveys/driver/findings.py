@@ -13,6 +13,9 @@ from backlight.tables import Table
 
 Arrays = Mapping[str, NDArray[Any]]
 
+GROUPS = "passage_groups/"
+"""The folder of sums over groups of passages."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
@@ -42,7 +45,7 @@ class Findings:
 
 def groups_file(layer: int) -> str:
     """Name the file of a layer's sums over groups of passages, which comparisons read."""
-    return f"passage_groups/layer_{layer}.npz"
+    return f"{GROUPS}layer_{layer}.npz"
 
 
 def results_of(
@@ -69,5 +72,6 @@ def results_of(
         metadata=findings.metadata,
         tables={table.name: table for table in findings.tables},
         config=same_numbers(options) if directory is None else directory.config(),
+        groups={name: each for name, each in findings.files.items() if name.startswith(GROUPS)},
         presentation=presentation,
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from backlight.runs.results import Results
 from backlight.surveys.comparison.options import CompareConfig
+from backlight.surveys.comparison.printed.series import series_table
 from backlight.surveys.driver.words.printing import (
     Column,
     Shown,
@@ -35,6 +36,12 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     """
     del options
     layers = results.tables["layers"]
+    if "moves" in results.tables:
+        yield series_table(layers)
+        surest = _surest(results.tables["differences"], num_rows=12)
+        yield Shown(table=surest, columns=_differences(layers))
+        yield _NOTE
+        return
     yield Shown(
         table=layers.select(np.argsort(-layers["num_sure"], kind="stable"))
         if _statistics(layers)
@@ -65,6 +72,8 @@ def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
         The tables.
     """
     del options
+    if "moves" in results.tables:
+        yield every_column(results.tables["moves"])
     yield every_column(results.tables["layers"])
     yield every_column(_surest(results.tables["differences"], num_rows=100))
     yield _NOTE
@@ -73,7 +82,9 @@ def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
 def _statistics(layers: Table) -> list[Column]:
     """Name kind and statistic if there are several."""
     several = len(set(zip(layers["kind"], layers["statistic"], strict=True))) > 1
-    return [Column("kind", "kind"), Column("statistic", "statistic")] if several else []
+    runs = [Column("a is", "against"), Column("b is", "run")] if "run" in layers else []
+    kinds = [Column("kind", "kind"), Column("statistic", "statistic")]
+    return [*runs, *kinds * several]
 
 
 def _differences(layers: Table) -> list[Column]:
