@@ -70,6 +70,8 @@ class Results:
         config: Options and provenance; empty if one file was read.
         groups: Sums over groups of passages by the names of their files, of a call just now; what
             was written is read from its files.
+        material: Which model and text they are of, of a call just now; in what was read the
+            provenance in ``config`` says so.
         presentation: How they are shown; None if nobody knows, as of one file of a run.
 
     Example:
@@ -92,6 +94,7 @@ class Results:
     groups: Mapping[str, Mapping[str, NDArray[Any]]] = field(
         default_factory=dict[str, Mapping[str, NDArray[Any]]], compare=False
     )
+    material: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
     presentation: Presentation | None = field(default=None, compare=False)
 
     @property

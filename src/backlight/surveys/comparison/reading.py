@@ -101,7 +101,7 @@ def opened(results: Results, label: str) -> Opened:
     Raises:
         RunDirectoryError: If it is no run of a survey that can be compared.
     """
-    origin = results.config.get(PROVENANCE)
+    origin = results.config.get(PROVENANCE, results.material)
     origin = origin if isinstance(origin, Mapping) else {}
     return Opened(
         run=Run(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.surveys.comparison.contexts import with_contexts
 from backlight.surveys.comparison.measure import Comparison, Comparisons
 from backlight.surveys.comparison.measure.comparison import Part
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND, NOT_SURE
@@ -45,13 +46,19 @@ def findings(options: CompareConfig, measured: Comparison | Comparisons) -> Find
             options,
             measured,
             layers=[layer_table(parts, options.q) for parts in by_pair],
-            differences=[difference_table(parts, options.q) for parts in by_pair],
+            differences=[
+                with_contexts(difference_table(pair.parts, options.q), pair.runs)
+                for pair in measured.pairs
+            ],
             data=[dict(arrays_of(parts)) for parts in by_pair],
         )
     parts, runs = measured.parts, measured.runs
     sure = [int((part.q <= options.q).sum()) for part in parts]
     return Findings(
-        tables=(layer_table(parts, options.q), difference_table(parts, options.q)),
+        tables=(
+            layer_table(parts, options.q),
+            with_contexts(difference_table(parts, options.q), runs),
+        ),
         data=dict(arrays_of(parts)),
         metadata={
             "compared": runs[0].command,

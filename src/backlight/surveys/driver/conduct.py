@@ -145,7 +145,7 @@ def conduct(
     findings: Findings = survey.door("tables").findings(options, measurement)
     findings = findings if checks is None else with_checks(findings, checks)
     clock.lap("tables")
-    results = results_of(options, findings, directory, shown)
+    results = results_of(options, findings, directory, shown, measurement.corpus.material)
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results

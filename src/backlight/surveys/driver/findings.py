@@ -53,6 +53,7 @@ def results_of(
     findings: Findings,
     directory: RunDirectory | None,
     presentation: Presentation,
+    material: Mapping[str, Any],
 ) -> Results:
     """Return findings as the results that a caller gets.
 
@@ -61,6 +62,7 @@ def results_of(
         findings: What was found.
         directory: Where it is written, None for nowhere.
         presentation: How they are shown.
+        material: Where the numbers come from, such as the model and the text.
 
     Returns:
         The results.
@@ -72,6 +74,7 @@ def results_of(
         metadata=findings.metadata,
         tables={table.name: table for table in findings.tables},
         config=same_numbers(options) if directory is None else directory.config(),
+        material=material,
         groups={name: each for name, each in findings.files.items() if name.startswith(GROUPS)},
         presentation=presentation,
     )
