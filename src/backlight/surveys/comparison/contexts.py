@@ -9,13 +9,14 @@ from backlight.tables import Table
 
 _KINDS = ("feature", "dimension")
 _TOKENS = "top_tokens"
+_MOST, _BETWEEN = 2, " | "
 
 
 def with_contexts(table: Table, runs: tuple[Run, Run]) -> Table:
-    """Add to units that differ the token where each mattered most, in the run in which it is larger.
+    """Add to units that differ the tokens where each mattered most in the run where it is larger.
 
     Runs list such tokens of their largest features or dimensions alone; of others the column
-    ``context`` is empty. If neither run has any, there is no such column.
+    ``context`` is empty. Two are told, with a bar between them. If neither run has any, there is no such column.
 
     Args:
         table: The table ``differences``.
@@ -43,13 +44,15 @@ def with_contexts(table: Table, runs: tuple[Run, Run]) -> Table:
 
 
 def _contexts(run: Run) -> Mapping[tuple[str, int, int], str]:
-    """Read the first context of every feature or dimension that a run tells of."""
+    """Read the first contexts of every feature or dimension that a run tells of."""
     table = run.tables.get(_TOKENS)
     kind = next((each for each in _KINDS if table is not None and each in table), None)
     if table is None or kind is None:
         return {}
-    found: dict[tuple[str, int, int], str] = {}
+    found: dict[tuple[str, int, int], list[str]] = {}
     rows = zip(table["layer"].tolist(), table[kind].tolist(), table["context"], strict=True)
     for layer, number, context in rows:
-        found.setdefault((kind, int(layer), int(number)), str(context))
-    return found
+        own = found.setdefault((kind, int(layer), int(number)), [])
+        if len(own) < _MOST and str(context) not in own:
+            own.append(str(context))
+    return {unit: _BETWEEN.join(contexts) for unit, contexts in found.items()}

@@ -71,8 +71,8 @@ def _lines(axes: Axes, table: Table, column: str) -> None:
         )
     if column == "differ":
         axes.set_ylim(-0.03, 1.03)
-    elif len(layers) > 1:
-        axes.legend(frameon=False, fontsize=7)
+        if len(layers) > 1:
+            axes.legend(frameon=False, fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left")
 
 
 def _name_runs(axes: Axes, runs: list[str]) -> None:

@@ -15,12 +15,13 @@ from backlight.surveys.driver.words.printing import (
     sure_number,
     whole,
 )
-from backlight.surveys.driver.words.sentences import with_error
+from backlight.surveys.driver.words.sentences import name, with_error
 from backlight.tables import Table
 
 _NOTE = (
-    "a, b: the runs. q: false discovery rate among all that was compared. Overlap: of the largest, "
-    "in brackets what errors alone would leave."
+    "a, b: the runs; ln a/b: 0.69 is twice as much in a, -0.69 in b. q: false discovery rate among "
+    "all that was compared. Effect: the difference in standard deviations of passages. Overlap: of "
+    "the largest, in brackets what errors alone would leave."
 )
 
 
@@ -39,7 +40,7 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     if "moves" in results.tables:
         yield series_table(layers)
         surest = _surest(results.tables["differences"], num_rows=12)
-        yield Shown(table=surest, columns=_differences(layers))
+        yield Shown(table=surest, columns=_differences(layers, surest))
         yield _NOTE
         return
     yield Shown(
@@ -57,7 +58,8 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
             Column("overlap", cell=_overlap),
         ],
     )
-    yield Shown(table=_surest(results.tables["differences"]), columns=_differences(layers))
+    surest = _surest(results.tables["differences"], num_rows=12)
+    yield Shown(table=surest, columns=_differences(layers, surest))
     yield _NOTE
 
 
@@ -87,7 +89,18 @@ def _statistics(layers: Table) -> list[Column]:
     return [*runs, *kinds * several]
 
 
-def _differences(layers: Table) -> list[Column]:
+def _differences(layers: Table, differences: Table) -> list[Column]:
+    if "context" in differences:
+        return [
+            *_statistics(layers),
+            Column("layer", cell=whole("layer")),
+            Column("unit", cell=_unit),
+            Column("ln a/b", cell=_log_ratio),
+            Column("t", "t", ".1f"),
+            Column("q", "q", ".1e"),
+            Column("effect", "effect_size", ".2f"),
+            Column("where it mattered most", cell=_context, wraps=True),
+        ]
     return [
         *_statistics(layers),
         Column("layer", cell=whole("layer")),
@@ -111,6 +124,10 @@ def _unit(table: Table, row: int) -> str:
     index, name = int(table["index"][row]), str(table["name"][row])
     told = [name] if name else []
     return " ".join([*told, *([str(index)] if index >= 0 else [])])
+
+
+def _context(table: Table, row: int) -> str:
+    return name(table["context"][row]) if table["context"][row] else ""
 
 
 def _log_ratio(table: Table, row: int) -> str:
