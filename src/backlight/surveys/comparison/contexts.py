@@ -9,14 +9,17 @@ from backlight.tables import Table
 
 _KINDS = ("feature", "dimension")
 _TOKENS = "top_tokens"
-_MOST, _BETWEEN = 2, " | "
+_MOST = 2
+BETWEEN = " | "
+"""What stands between two contexts."""
 
 
 def with_contexts(table: Table, runs: tuple[Run, Run]) -> Table:
     """Add to units that differ the tokens where each mattered most in the run where it is larger.
 
     Runs list such tokens of their largest features or dimensions alone; of others the column
-    ``context`` is empty. Two are told, with a bar between them. If neither run has any, there is no such column.
+    ``context`` is empty. Two are told, with a bar between them. If neither run has any, there is
+    no such column.
 
     Args:
         table: The table ``differences``.
@@ -55,4 +58,4 @@ def _contexts(run: Run) -> Mapping[tuple[str, int, int], str]:
         own = found.setdefault((kind, int(layer), int(number)), [])
         if len(own) < _MOST and str(context) not in own:
             own.append(str(context))
-    return {unit: _BETWEEN.join(contexts) for unit, contexts in found.items()}
+    return {unit: BETWEEN.join(contexts) for unit, contexts in found.items()}

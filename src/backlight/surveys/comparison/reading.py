@@ -192,8 +192,9 @@ def refuse_others(first: Opened, second: Opened, allowed: Sequence[str]) -> None
             told = ["the same text gives other tokens"]
         if told and name not in allowed:
             raise ConfigError(
-                f"The runs differ in {name} ({'; '.join(told)}), so their numbers do not mean the "
-                f"same. If that is what you ask about, use --allow_different {name}."
+                f"{quoted(one.label)} and {quoted(other.label)} differ in {name} "
+                f"({'; '.join(told)}), so their numbers do not mean the same. If that is what you "
+                f"ask about, use --allow_different {name}."
             )
 
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from backlight.foreign.text import plain
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.runs.results import Results
+from backlight.surveys.comparison.contexts import BETWEEN
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND
 from backlight.tables import Table
 
 COLOURS = {HIGHER_IN_FIRST: "#b5542b", HIGHER_IN_SECOND: "#2b6cb0"}
 _MOST = 10
-_LONGEST = 58
+_LONGEST = 85
 
 
 def surest(results: Results) -> Figure:
@@ -30,7 +31,7 @@ def surest(results: Results) -> Figure:
     rows = np.concatenate([_largest(table, side) for side in (HIGHER_IN_FIRST, HIGHER_IN_SECOND)])
     tells = "context" in table and any(table["context"][rows])
     figure = figure_with_text(
-        10.0 if tells else 7.5,
+        11.0 if tells else 7.5,
         0.25 * len(rows) + 0.8,
         title="What surely is higher in one run and lower in the other",
         subtitle="; ".join(f"{each} = {about[each]['label']}" for each in "ab"),
@@ -38,8 +39,8 @@ def surest(results: Results) -> Figure:
             f"The surest {_MOST} of each side (q <= {about['q']:g} among "
             f"{about['num_compared']:,}). An effect size of 1 is a difference as large as passages "
             "differ among themselves (a standard deviation)."
-            + " Right of the bars: a token in guillemets where the unit mattered most."
-            * tells,
+            + " Right of the bars: tokens, in guillemets, where a unit mattered most; blank where "
+            "it is not among the largest of its run." * tells,
         ],
         key=[
             (Patch(color=colour), f"higher in {side}: {plain(about[side]['label'])}")
@@ -65,12 +66,24 @@ def _bars(axes: Axes, table: Table) -> None:
     axes.set(xlabel="effect size (a - b)", ylim=(-0.6, table.num_rows - 0.4))
     if "context" not in table:
         return
-    axes.set_xlim(-1.1 * reach, 3.6 * reach)
-    axes.set_xticks([tick for tick in axes.get_xticks() if abs(tick) <= 1.1 * reach])
+    axes.set_xlim(-1.1 * reach, 5.2 * reach)
+    axes.set_xticks(np.arange(-np.floor(reach * 2), reach * 2 + 0.5) / 2)
     for place, effect, context in zip(places, effects, table["context"], strict=True):
-        told = plain(str(context))
-        told = told if len(told) <= _LONGEST else f"{told[: _LONGEST - 3]}..."
-        axes.text(max(effect, 0.0) + 0.05 * reach, place, told, va="center", fontsize=8)
+        at = max(effect, 0.0) + 0.05 * reach
+        axes.text(at, place, _shortened(str(context)), va="center", fontsize=8)
+
+
+def _shortened(context: str) -> str:
+    """Keep as many contexts of a unit as there is room for, one at least."""
+    told = ""
+    if not context:
+        return told
+    for each in map(plain, context.split(BETWEEN)):
+        longer = f"{told}    {each.strip()}" if told else each.strip()
+        if len(longer) > _LONGEST:
+            break
+        told = longer
+    return told or f"{plain(context)[:_LONGEST]}..."
 
 
 def name_of(table: Table, row: int) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from backlight.runs.results import Results
+from backlight.surveys.comparison.contexts import BETWEEN
 from backlight.surveys.comparison.options import CompareConfig
 from backlight.surveys.comparison.printed.series import series_table
 from backlight.surveys.driver.words.printing import (
@@ -127,7 +128,8 @@ def _unit(table: Table, row: int) -> str:
 
 
 def _context(table: Table, row: int) -> str:
-    return name(table["context"][row]) if table["context"][row] else ""
+    first = str(table["context"][row]).split(BETWEEN)[0]
+    return name(first) if first else ""
 
 
 def _log_ratio(table: Table, row: int) -> str:
