@@ -66,7 +66,7 @@ def _bars(axes: Axes, table: Table) -> None:
     axes.set(xlabel="effect size (a - b)", ylim=(-0.6, table.num_rows - 0.4))
     if "context" not in table:
         return
-    axes.set_xlim(-1.1 * reach, 5.2 * reach)
+    axes.set_xlim(-1.1 * reach, 4.2 * reach)
     axes.set_xticks(np.arange(-np.floor(reach * 2), reach * 2 + 0.5) / 2)
     for place, effect, context in zip(places, effects, table["context"], strict=True):
         at = max(effect, 0.0) + 0.05 * reach

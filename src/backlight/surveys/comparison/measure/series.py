@@ -60,6 +60,11 @@ def measure(
         return comparison.measure(
             options, runs=(first, second), same_passages=same_passages, material=material
         )
+    if options.rankings:
+        raise ConfigError(
+            f"--rank_by lists the features of one text against another: it takes two runs, not "
+            f"{len(runs)}."
+        )
     pairs = list(_pairs(options, runs, material))
     return Comparisons(
         runs=runs,
