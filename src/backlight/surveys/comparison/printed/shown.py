@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from backlight.runs.results import Results
-from backlight.surveys.comparison.contexts import BETWEEN
+from backlight.surveys.comparison.names import BETWEEN
 from backlight.surveys.comparison.options import CompareConfig
 from backlight.surveys.comparison.printed.series import series_table
 from backlight.surveys.driver.words.printing import (

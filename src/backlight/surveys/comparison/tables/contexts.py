@@ -5,13 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from backlight.surveys.comparison.measure.sides import Run
+from backlight.surveys.comparison.names import BETWEEN
 from backlight.tables import Table
 
 _KINDS = ("feature", "dimension")
 _TOKENS = "top_tokens"
 _MOST = 2
-BETWEEN = " | "
-"""What stands between two contexts."""
 
 
 def with_contexts(table: Table, runs: tuple[Run, Run]) -> Table:

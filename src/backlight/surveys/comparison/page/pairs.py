@@ -18,7 +18,7 @@ from backlight.report.page.views import (
 )
 from backlight.runs.results import Results
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND
-from backlight.surveys.comparison.series_page import series_views
+from backlight.surveys.comparison.page.series import series_views
 from backlight.tables import Table
 
 _HOW = (

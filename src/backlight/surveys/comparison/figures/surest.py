@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from backlight.foreign.text import plain
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.runs.results import Results
-from backlight.surveys.comparison.contexts import BETWEEN
-from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND
+from backlight.surveys.comparison.names import BETWEEN, HIGHER_IN_FIRST, HIGHER_IN_SECOND
 from backlight.tables import Table
 
 COLOURS = {HIGHER_IN_FIRST: "#b5542b", HIGHER_IN_SECOND: "#2b6cb0"}

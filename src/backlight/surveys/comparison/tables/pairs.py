@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.runs.config import PROVENANCE
-from backlight.surveys.comparison.contexts import with_contexts
 from backlight.surveys.comparison.measure import Comparison, Comparisons
 from backlight.surveys.comparison.measure.comparison import Part
 from backlight.surveys.comparison.measure.ranking import Ranking
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND, NOT_SURE
 from backlight.surveys.comparison.options import CompareConfig
-from backlight.surveys.comparison.series import series_findings
+from backlight.surveys.comparison.tables.contexts import with_contexts
+from backlight.surveys.comparison.tables.series import series_findings
 from backlight.surveys.driver.findings import Findings
 from backlight.tables import Column, Table
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.runs.results import Results
+from backlight.surveys.comparison.figures.series import moves
+from backlight.surveys.comparison.figures.surest import COLOURS, surest
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND
-from backlight.surveys.comparison.series_figure import moves
-from backlight.surveys.comparison.surest_figure import COLOURS, surest
 from backlight.tables import Table
 
 _GREY = "#999999"
