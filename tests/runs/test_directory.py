@@ -176,7 +176,9 @@ def test_a_damaged_checkpoint_is_told(tmp_path, content):
     run = begun(tmp_path)
     (tmp_path / "checkpoint.npz").write_bytes(content)
 
-    with pytest.raises(RunDirectoryError, match=r"The checkpoint in .* is damaged .* delete it"):
+    with pytest.raises(
+        RunDirectoryError, match=r"The checkpoint in .* is damaged, or was kept by .* --overwrite"
+    ):
         run.load_checkpoint()
 
 

@@ -316,8 +316,9 @@ class RunDirectory:
     def damaged_checkpoint(self, reason: Exception) -> RunDirectoryError:
         """Make the error for a state of an unfinished run that cannot be taken up."""
         return RunDirectoryError(
-            f"The checkpoint in {quoted(self.path)} is damaged ({reason}); delete it to start "
-            "this run anew."
+            f"The checkpoint in {quoted(self.path)} is damaged, or was kept by another version of "
+            f"backlight ({reason}), so the run cannot be gone on with. Start it anew: give "
+            "--overwrite instead of --resume."
         )
 
     def finish(self, summary: Mapping[str, Any]) -> None:

@@ -70,6 +70,10 @@ class Results:
         metadata: What the run says of itself.
         tables: Tables by name.
         config: Options and provenance; empty if one file was read.
+        groups: Sums over groups of passages by the names of their files, of a call just now; what
+            was written is read from its files.
+        material: Which model and text they are of, of a call just now; in what was read the
+            provenance in ``config`` says so.
         presentation: How they are shown; None if nobody knows, as of one file of a run.
 
     Example:
@@ -89,6 +93,10 @@ class Results:
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tables: Mapping[str, Table] = field(default_factory=dict[str, Table])
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    groups: Mapping[str, Mapping[str, NDArray[Any]]] = field(
+        default_factory=dict[str, Mapping[str, NDArray[Any]]], compare=False
+    )
+    material: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
     presentation: Presentation | None = field(default=None, compare=False)
 
     @property

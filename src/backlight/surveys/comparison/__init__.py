@@ -7,7 +7,6 @@ COMPARISON = Survey(
     name="compare",
     options=CompareConfig,
     room=__name__,
-    picture="differences.png",
     positional="runs",
     reads=True,
     needs_model=False,

@@ -11,26 +11,24 @@ from backlight.surveys.driver.words.screen import refuse_table
 
 
 def compare(
-    a: str | Path | Results | None = None,
-    b: str | Path | Results | None = None,
-    *,
+    *runs: str | Path | Results,
     config: str | Path | None = None,
     **options: Any,
 ) -> Results:
-    """Compare two finished runs, and tell which differences are more than chance.
+    """Compare two finished runs, or a series, and tell which differences are more than chance.
 
     The same as the command ``backlight compare``; nothing is printed, and no model is loaded.
 
     Args:
-        a: The first run: its directory, or the results of a call just now.
-        b: The second one.
+        *runs: Two runs or more: their directories, or the results of calls just now, whether these
+            were written or not.
         config: A YAML file of options, if any.
         **options: Options by the names of the command's flags; they win over the file.
 
     Returns:
-        The tables ``layers`` and ``differences`` (the surest of each layer). ``data`` holds every
-        unit: ``{kind}_{statistic}_layer_{i}_{column}``. Its ``path`` is the run directory, None if
-        nothing was written.
+        The tables ``layers`` and ``differences`` (the surest of each layer), of a series also
+        ``moves``. ``data`` holds every unit: ``{kind}_{statistic}_layer_{i}_{column}``, of a series
+        with ``run_{k}_`` before it. Its ``path`` is the run directory, None if nothing was written.
 
     Raises:
         ConfigError: If an option does not exist or does not fit, or the runs measured different
@@ -47,17 +45,10 @@ def compare(
         >>> found.tables["layers"]["num_compared"].tolist()
         [128, 128]
     """
-    given = [each if isinstance(each, Results) else None for each in (a, b)]
-    paths = [each for each in (a, b) if each is not None and not isinstance(each, Results)]
-    if paths and not any(each is not None for each in given):
-        options["runs"] = tuple(Path(each) for each in paths)
+    places = [each.path if isinstance(each, Results) else Path(each) for each in runs]
+    if runs and None not in places:
+        options["runs"] = tuple(places)
     settled = resolve(COMPARISON.options, config, options)
     refuse_table(settled)
-    return study(COMPARISON, settled, read={"results": _whole(given, paths)})
-
-
-def _whole(given: list[Results | None], paths: list[Any]) -> list[Results | None]:
-    """Read the other run, if one of two is at hand."""
-    if not paths or all(each is None for each in given):
-        return given
-    return [load_results(paths[0]) if each is None else each for each in given]
+    found = [each if isinstance(each, Results) else load_results(each) for each in runs]
+    return study(COMPARISON, settled, read={"results": found})

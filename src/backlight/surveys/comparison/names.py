@@ -28,3 +28,6 @@ the tools' own defaults (the largest of SAEBench's two, the smallest of DSG's fo
 
 GRADIENT = "gradient"
 """Our own: what surely is higher in the first run, by t."""
+
+BETWEEN = " | "
+"""What stands between two contexts."""

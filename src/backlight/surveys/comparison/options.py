@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -31,13 +31,18 @@ class CompareConfig(ShownRunOptions):
     Every dimension, feature, head or position of two runs of `layers`, `sae`, `flow` or `tokens` is
     held against the other run's: difference, logarithm of the ratio, standard errors over passages
     (paired where both runs read the same), and the false discovery rate among all that is compared.
-    Reads the runs alone: no model is loaded.
+    More than two runs are a series, such as the checkpoints of a training. Reads the runs alone: no
+    model is loaded.
     """
 
     runs: tuple[Path, ...] = Field(
         default=(),
-        description="The directories of two finished runs; or the config.yaml of an earlier "
-        "comparison. [required]",
+        description="The directories of two finished runs, or of more for a series; or the "
+        "config.yaml of an earlier comparison. [required]",
+    )
+    against: Literal["first", "previous"] = Field(
+        default="first",
+        description="Of a series, what each run is held against: the first run, or the one before.",
     )
     statistic: Listed | None = Field(
         default=None,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,50 +14,52 @@ from backlight.runs.results import Results, load_results
 from backlight.runs.urls import Place
 from backlight.surveys.comparison.measure.sides import Run
 from backlight.surveys.comparison.options import MAY_DIFFER, CompareConfig
-from backlight.surveys.driver.findings import groups_file
+from backlight.surveys.driver.findings import GROUPS, groups_file
 from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.words.reached import PRECISION
 
 _COMPARED = ("layers", "sae", "flow", "tokens")
 _TEXT = ("dataset", "text_column", "split", "min_characters", "num_samples", "max_length")
-_NUM_RUNS = 2
-_GROUPS = groups_file(0).partition("/")[0] + "/"
+_LEAST_RUNS = 2
 
 
-def read(
-    options: CompareConfig, *, results: Sequence[Results | None] = (None, None)
-) -> dict[str, Any]:
+def read(options: CompareConfig, *, results: Sequence[Results] = ()) -> dict[str, Any]:
     """Read the runs, and refuse those that cannot be compared.
 
     Args:
         options: What is asked.
-        results: The runs that are at hand; None for one to be read from its directory.
+        results: The runs, if they are at hand; otherwise they are read from their directories.
 
     Returns:
         What the door ``measure`` takes besides the options: ``runs``, ``same_passages`` and
         ``material``.
 
     Raises:
-        ConfigError: If there are not two runs, or they measured different things, which is not
-            allowed.
+        ConfigError: If there are fewer than two runs, or they measured different things, which is
+            not allowed.
         RunDirectoryError: If one is no finished run of a survey that can be compared.
     """
-    places = _places(options, results)
-    found = [
-        load_results(place) if own is None and place is not None else own
-        for place, own in zip(places, results, strict=True)
-    ]
-    first, second = (
-        opened(each, label)
-        for each, label in zip(found, _labels(found), strict=True)
-        if each is not None
-    )
-    _refuse_others(first, second, options.allowed)
+    found = results or [load_results(place) for place in options.runs]
+    if len(found) < _LEAST_RUNS:
+        raise ConfigError(
+            f"Name two runs, not {len(found)}: backlight compare RUN_A RUN_B, the directories of "
+            "finished runs of layers, sae, flow or tokens; or more, for a series."
+        )
+    runs = [opened(each, label) for each, label in zip(found, labels_of(found), strict=True)]
+    first = runs[0]
+    for other in runs[1:]:
+        refuse_others(first, other, options.allowed)
     return {
-        "runs": (first.run, second.run),
-        "same_passages": first.tokens is not None
-        and (first.tokens, first.drawn) == (second.tokens, second.drawn),
-        "material": {"compared": {"a": first.identity(), "b": second.identity()}},
+        "runs": tuple(each.run for each in runs),
+        "same_passages": all(
+            first.tokens and (first.tokens, first.drawn) == (each.tokens, each.drawn)
+            for each in runs
+        ),
+        "material": {
+            "compared": {
+                name: each.identity() for name, each in zip(_names(len(runs)), runs, strict=True)
+            }
+        },
     }
 
 
@@ -106,9 +107,8 @@ def opened(results: Results, label: str) -> Opened:
     Raises:
         RunDirectoryError: If it is no run of a survey that can be compared.
     """
-    origin = results.config.get(PROVENANCE)
+    origin = results.config.get(PROVENANCE, results.material)
     origin = origin if isinstance(origin, Mapping) else {}
-    corpus = origin.get("corpus", results.metadata.get("corpus"))
     return Opened(
         run=Run(
             command=_command_of(results, origin),
@@ -116,11 +116,12 @@ def opened(results: Results, label: str) -> Opened:
             tables=results.tables,
             statistics=results.statistics,
             config=results.config,
-            groups=None if results.path is None else _groups_in(results.path),
+            groups=_groups_of(results),
+            tokens=_tokens(results, origin),
         ),
         path=results.path,
         origin=origin,
-        tokens=corpus.get("tokens_sha256") if isinstance(corpus, Mapping) else None,
+        tokens=_tokens(results, origin),
         drawn=_drawn(results),
     )
 
@@ -133,32 +134,43 @@ def _drawn(results: Results) -> tuple[Any, ...] | None:
     return (told["num_passages"], results.config["seed"])
 
 
-def _places(options: CompareConfig, results: Sequence[Results | None]) -> Sequence[Path | None]:
-    if all(each is not None for each in results):
-        return [None] * len(results)
-    if len(options.runs) != _NUM_RUNS:
-        raise ConfigError(
-            f"Name two runs, not {len(options.runs)}: backlight compare RUN_A RUN_B, the "
-            "directories of finished runs of layers, sae, flow or tokens."
-        )
-    return options.runs
+def _tokens(results: Results, origin: Mapping[str, Any]) -> str | None:
+    corpus = origin.get("corpus", results.metadata.get("corpus"))
+    return corpus.get("tokens_sha256") if isinstance(corpus, Mapping) else None
 
 
-def _labels(found: Sequence[Results | None]) -> Sequence[str]:
-    """Call runs by the names of their directories, by whole paths if these are the same."""
-    paths = [None if each is None else each.path for each in found]
-    names = [None if path is None else path.name for path in paths]
-    if None in names:
-        return ["a", "b"]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
-    return [str(name) for name in names]
+def labels_of(found: Sequence[Results]) -> list[str]:
+    """Call runs by the names of their directories, by whole paths if these are the same.
+
+    Args:
+        found: The runs.
+
+    Returns:
+        What each is called; one that is in no directory a, b, ... by its place.
+    """
+    paths = [each.path for each in found]
+    names = [path.name for path in paths if path is not None]
+    told = [str(path) if len(set(names)) < len(names) else path.name for path in paths if path]
+    known = iter(told)
+    return [
+        name if path is None else next(known)
+        for name, path in zip(_names(len(found)), paths, strict=True)
+    ]
 
 
-def _groups_in(path: Place) -> Callable[[int], Mapping[str, NDArray[Any]]] | None:
-    """Say how to read a layer's sums over groups of passages, if there are any in a run."""
+def _names(count: int) -> list[str]:
+    """Number runs: a and b of two, run_0, run_1 and so on of a series."""
+    return ["a", "b"] if count == _LEAST_RUNS else [f"run_{place}" for place in range(count)]
+
+
+def _groups_of(results: Results) -> Callable[[int], Mapping[str, NDArray[Any]]] | None:
+    """Say how to read a layer's sums over groups of passages, if there are any of a run."""
+    if results.path is None or results.groups:
+        kept = results.groups
+        return (lambda layer: kept[groups_file(layer)]) if kept else None
+    path = results.path
     run = RunDirectory(path)
-    if not any(name.startswith(_GROUPS) for name in run.manifest()["files"]):
+    if not any(name.startswith(GROUPS) for name in run.manifest()["files"]):
         return None
     return lambda layer: parse_arrays(run.read(groups_file(layer)), path / groups_file(layer))
 
@@ -177,7 +189,7 @@ def _command_of(results: Results, origin: Mapping[str, Any]) -> str:
     return str(command)
 
 
-def _refuse_others(first: Opened, second: Opened, allowed: Sequence[str]) -> None:
+def refuse_others(first: Opened, second: Opened, allowed: Sequence[str]) -> None:
     """Refuse runs of different commands, or that measured different things."""
     one, other = first.run, second.run
     if one.command != other.command:
@@ -195,8 +207,9 @@ def _refuse_others(first: Opened, second: Opened, allowed: Sequence[str]) -> Non
             told = ["the same text gives other tokens"]
         if told and name not in allowed:
             raise ConfigError(
-                f"The runs differ in {name} ({'; '.join(told)}), so their numbers do not mean the "
-                f"same. If that is what you ask about, use --allow_different {name}."
+                f"{quoted(one.label)} and {quoted(other.label)} differ in {name} "
+                f"({'; '.join(told)}), so their numbers do not mean the same. If that is what you "
+                f"ask about, use --allow_different {name}."
             )
 
 

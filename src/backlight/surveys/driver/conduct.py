@@ -141,7 +141,7 @@ def conduct(
     findings = findings if checks is None else with_checks(findings, checks)
     findings = with_precision(findings, work.told())
     clock.lap("tables")
-    results = results_of(options, findings, directory, shown)
+    results = results_of(options, findings, directory, shown, measurement.corpus.material)
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results

@@ -103,7 +103,7 @@ def experiment(lab: Lab, options: Any) -> Results:
             "plots": plots_to_json(seen.plots),
         },
     )
-    results = results_of(options, findings, directory, shown)
+    results = results_of(options, findings, directory, shown, {})
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results

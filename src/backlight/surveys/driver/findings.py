@@ -13,6 +13,9 @@ from backlight.tables import Table
 
 Arrays = Mapping[str, NDArray[Any]]
 
+GROUPS = "passage_groups/"
+"""The folder of sums over groups of passages."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
@@ -42,7 +45,7 @@ class Findings:
 
 def groups_file(layer: int) -> str:
     """Name the file of a layer's sums over groups of passages, which comparisons read."""
-    return f"passage_groups/layer_{layer}.npz"
+    return f"{GROUPS}layer_{layer}.npz"
 
 
 def results_of(
@@ -50,6 +53,7 @@ def results_of(
     findings: Findings,
     directory: RunDirectory | None,
     presentation: Presentation,
+    material: Mapping[str, Any],
 ) -> Results:
     """Return findings as the results that a caller gets.
 
@@ -58,6 +62,7 @@ def results_of(
         findings: What was found.
         directory: Where it is written, None for nowhere.
         presentation: How they are shown.
+        material: Where the numbers come from, such as the model and the text.
 
     Returns:
         The results.
@@ -69,5 +74,7 @@ def results_of(
         metadata=findings.metadata,
         tables={table.name: table for table in findings.tables},
         config=same_numbers(options) if directory is None else directory.config(),
+        material=material,
+        groups={name: each for name, each in findings.files.items() if name.startswith(GROUPS)},
         presentation=presentation,
     )

@@ -48,7 +48,7 @@ def study(survey: Survey, options: Any, *, read: Mapping[str, Any] | None = None
     directory = begin(options, survey.name, measured.run_name, found, measured.material)
     findings: Findings = survey.door("tables").findings(options, measured)
     clock.lap("computation")
-    results = results_of(options, findings, directory, shown)
+    results = results_of(options, findings, directory, shown, measured.material)
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results

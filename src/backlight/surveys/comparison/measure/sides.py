@@ -49,6 +49,7 @@ class Run:
         statistics: Its features' own numbers, if it has any.
         config: Its options.
         groups: Reads a layer's sums over groups of passages; None if the run keeps none.
+        tokens: A hash of the passages' tokens; None if it is not known.
     """
 
     command: str
@@ -57,6 +58,7 @@ class Run:
     statistics: Mapping[str, NDArray[Any]]
     config: Mapping[str, Any]
     groups: Callable[[int], Mapping[str, NDArray[Any]]] | None = None
+    tokens: str | None = None
 
 
 def sides_of(run: Run, statistics: Sequence[str]) -> dict[Key, Side]:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from backlight.runs.results import Results
+from backlight.surveys.comparison.names import BETWEEN
 from backlight.surveys.comparison.options import CompareConfig
+from backlight.surveys.comparison.printed.series import series_table
 from backlight.surveys.driver.words.printing import (
     Column,
     Shown,
@@ -14,12 +16,13 @@ from backlight.surveys.driver.words.printing import (
     sure_number,
     whole,
 )
-from backlight.surveys.driver.words.sentences import with_error
+from backlight.surveys.driver.words.sentences import name, with_error
 from backlight.tables import Table
 
 _NOTE = (
-    "a, b: the runs. q: false discovery rate among all that was compared. Overlap: of the largest, "
-    "in brackets what errors alone would leave."
+    "a, b: the runs; ln a/b: 0.69 is twice as much in a, -0.69 in b. q: false discovery rate among "
+    "all that was compared. Effect: the difference in standard deviations of passages. Overlap: of "
+    "the largest, in brackets what errors alone would leave."
 )
 
 
@@ -36,6 +39,12 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     """
     del options
     layers = results.tables["layers"]
+    if "moves" in results.tables:
+        yield series_table(layers)
+        surest = _surest(results.tables["differences"], num_rows=12)
+        yield Shown(table=surest, columns=_differences(layers, surest))
+        yield _NOTE
+        return
     yield Shown(
         table=layers.select(np.argsort(-layers["num_sure"], kind="stable"))
         if _statistics(layers)
@@ -55,7 +64,7 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
         yield _rankings(results.tables["rankings"])
     else:
         surest = _surest(results.tables["differences"], num_rows=12)
-        yield Shown(table=surest, columns=_differences(layers))
+        yield Shown(table=surest, columns=_differences(layers, surest))
     yield _NOTE
 
 
@@ -70,11 +79,13 @@ def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
         The tables.
     """
     del options
+    if "moves" in results.tables:
+        yield every_column(results.tables["moves"])
     yield every_column(results.tables["layers"])
     yield every_column(_surest(results.tables["differences"], num_rows=100))
-    for name in ("rankings", "ranking"):
-        if name in results.tables:
-            yield every_column(results.tables[name])
+    for each in ("rankings", "ranking"):
+        if each in results.tables:
+            yield every_column(results.tables[each])
     yield _NOTE
 
 
@@ -104,10 +115,23 @@ def _shared(table: Table, row: int) -> str:
 def _statistics(layers: Table) -> list[Column]:
     """Name kind and statistic if there are several."""
     several = len(set(zip(layers["kind"], layers["statistic"], strict=True))) > 1
-    return [Column("kind", "kind"), Column("statistic", "statistic")] if several else []
+    runs = [Column("a is", "against"), Column("b is", "run")] if "run" in layers else []
+    kinds = [Column("kind", "kind"), Column("statistic", "statistic")]
+    return [*runs, *kinds * several]
 
 
-def _differences(layers: Table) -> list[Column]:
+def _differences(layers: Table, differences: Table) -> list[Column]:
+    if "context" in differences:
+        return [
+            *_statistics(layers),
+            Column("layer", cell=whole("layer")),
+            Column("unit", cell=_unit),
+            Column("ln a/b", cell=_log_ratio),
+            Column("t", "t", ".1f"),
+            Column("q", "q", ".1e"),
+            Column("effect", "effect_size", ".2f"),
+            Column("where it mattered most", cell=_context, wraps=True),
+        ]
     return [
         *_statistics(layers),
         Column("layer", cell=whole("layer")),
@@ -131,6 +155,11 @@ def _unit(table: Table, row: int) -> str:
     index, name = int(table["index"][row]), str(table["name"][row])
     told = [name] if name else []
     return " ".join([*told, *([str(index)] if index >= 0 else [])])
+
+
+def _context(table: Table, row: int) -> str:
+    first = str(table["context"][row]).split(BETWEEN)[0]
+    return name(first) if first else ""
 
 
 def _log_ratio(table: Table, row: int) -> str:

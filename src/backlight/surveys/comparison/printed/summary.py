@@ -7,6 +7,7 @@ import numpy as np
 
 from backlight.runs.results import Results
 from backlight.surveys.comparison.names import KINDS, PAIRED
+from backlight.surveys.comparison.printed.series import series_summary
 from backlight.surveys.driver.words.sentences import count, name, number
 from backlight.tables import Table
 
@@ -21,6 +22,8 @@ def summary(results: Results) -> Sequence[str]:
         At most three sentences.
     """
     about = results.metadata
+    if "series" in about:
+        return series_summary(results)
     return [_asked(about), _found(about, results.tables["layers"]), *_surest(results)]
 
 

@@ -18,6 +18,7 @@ from backlight.report.page.views import (
 )
 from backlight.runs.results import Results
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND
+from backlight.surveys.comparison.page.series import series_views
 from backlight.tables import Table
 
 _HOW = (
@@ -41,8 +42,11 @@ def views(results: Results) -> Iterator[View]:
         Both runs' numbers against each other, the layers, and both tables.
     """
     layers, differences = results.tables["layers"], results.tables["differences"]
-    yield _scatter(differences)
-    yield from _by_layer(layers)
+    if "moves" in results.tables:
+        yield from series_views(results)
+    else:
+        yield _scatter(differences)
+        yield from _by_layer(layers)
     yield Rows(title="Layers", table=layers)
     yield Rows(title="The surest differences", note=_HOW, table=differences)
     for name, title in _RANKINGS.items():

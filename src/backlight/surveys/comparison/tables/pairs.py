@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.runs.config import PROVENANCE
-from backlight.surveys.comparison.measure import Comparison
+from backlight.surveys.comparison.measure import Comparison, Comparisons
 from backlight.surveys.comparison.measure.comparison import Part
 from backlight.surveys.comparison.measure.ranking import Ranking
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND, NOT_SURE
 from backlight.surveys.comparison.options import CompareConfig
+from backlight.surveys.comparison.tables.contexts import with_contexts
+from backlight.surveys.comparison.tables.series import series_findings
 from backlight.surveys.driver.findings import Findings
 from backlight.tables import Column, Table
 
@@ -30,8 +32,8 @@ _CONTRASTS = {
 }
 
 
-def findings(options: CompareConfig, measured: Comparison) -> Findings:
-    """Turn a comparison into tables and arrays.
+def findings(options: CompareConfig, measured: Comparison | Comparisons) -> Findings:
+    """Turn a comparison, or a series of them, into tables and arrays.
 
     Args:
         options: What was asked.
@@ -41,12 +43,24 @@ def findings(options: CompareConfig, measured: Comparison) -> Findings:
         The tables ``layers`` and ``differences``, with rankings also ``ranking`` and ``rankings``,
         and every unit's numbers as arrays.
     """
+    if isinstance(measured, Comparisons):
+        by_pair = [pair.parts for pair in measured.pairs]
+        return series_findings(
+            options,
+            measured,
+            layers=[layer_table(parts, options.q) for parts in by_pair],
+            differences=[
+                with_contexts(difference_table(pair.parts, options.q), pair.runs)
+                for pair in measured.pairs
+            ],
+            data=[dict(arrays_of(parts)) for parts in by_pair],
+        )
     parts, runs = measured.parts, measured.runs
     sure = [int((part.q <= options.q).sum()) for part in parts]
     return Findings(
         tables=(
             layer_table(parts, options.q),
-            difference_table(parts, options.q),
+            with_contexts(difference_table(parts, options.q), runs),
             *ranking_tables(measured.rankings, options.q),
         ),
         data=dict(arrays_of(parts)),

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from backlight.report.drawing import Drawing
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.runs.results import Results
+from backlight.surveys.comparison.figures.series import moves
+from backlight.surveys.comparison.figures.surest import COLOURS, surest
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND
 from backlight.tables import Table
 
-_COLOURS = {HIGHER_IN_FIRST: "#b5542b", HIGHER_IN_SECOND: "#2b6cb0"}
 _GREY = "#999999"
 _MOST_PANELS = 9
 
@@ -27,6 +28,11 @@ def draw(results: Results) -> Iterator[Drawing]:
     Yields:
         The figures, not yet drawn.
     """
+    if "moves" in results.tables:
+        yield Drawing(name="moves.png", make=partial(moves, results))
+        return
+    if any(results.tables["differences"]["higher_in"] != ""):
+        yield Drawing(name="surest.png", make=partial(surest, results))
     yield Drawing(name="by_layer.png", make=partial(_layers, results))
     yield Drawing(name="differences.png", make=partial(_differences, results))
 
@@ -66,7 +72,7 @@ def _effects(axes: Axes, table: Table) -> None:
             effects[own],
             s=7,
             linewidths=0,
-            color=_COLOURS.get(verdict, _GREY),
+            color=COLOURS.get(verdict, _GREY),
             alpha=0.8,
         )
     axes.axhline(0, color=_GREY, linewidth=0.6, zorder=0)
@@ -91,8 +97,8 @@ def _layers(results: Results) -> Figure:
         own = table.select((table["kind"] == kind) & (table["statistic"] == statistic))
         layers = np.nan_to_num(own["layer"], nan=0.0)
         counts = np.maximum(own["num_compared"], 1)
-        axes.bar(layers, own["num_higher_a"] / counts, color=_COLOURS[HIGHER_IN_FIRST])
-        axes.bar(layers, -own["num_higher_b"] / counts, color=_COLOURS[HIGHER_IN_SECOND])
+        axes.bar(layers, own["num_higher_a"] / counts, color=COLOURS[HIGHER_IN_FIRST])
+        axes.bar(layers, -own["num_higher_b"] / counts, color=COLOURS[HIGHER_IN_SECOND])
         axes.plot(layers, own["rank_agreement"], color="black", marker="o", markersize=3)
         axes.axhline(0, color=_GREY, linewidth=0.6)
         axes.set(ylim=(-1.05, 1.05), xlabel="layer", ylabel="share, correlation")
