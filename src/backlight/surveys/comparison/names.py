@@ -21,3 +21,10 @@ HIGHER_IN_FIRST = "a"
 HIGHER_IN_SECOND = "b"
 NOT_SURE = ""
 """In which run a unit is surely higher."""
+
+NUM_RANKED: Mapping[str, int] = {"crisp": 10, "saebench": 20, "dsg": 20, "gradient": 20}
+"""Rankings of features, with how many of each layer they list unless another number is asked for:
+the tools' own defaults (the largest of SAEBench's two, the smallest of DSG's four)."""
+
+GRADIENT = "gradient"
+"""Our own: what surely is higher in the first run, by t."""

@@ -8,6 +8,9 @@ from pydantic import Field, field_validator
 
 from backlight.surveys.driver.options import Listed, ShownRunOptions
 
+RANKINGS = ("crisp", "saebench", "dsg", "gradient")
+"""What features can be ranked by besides."""
+
 MAY_DIFFER: Mapping[str, tuple[str, ...]] = {
     "site": ("site", "sites"),
     "dictionary": ("sae_path",),
@@ -52,6 +55,19 @@ class CompareConfig(ShownRunOptions):
     top: int = Field(
         default=50, gt=0, description="How many of the largest of each layer the overlap is of."
     )
+    rank_by: Listed | None = Field(
+        default=None,
+        description="Of runs of sae, also list the features of the first run as other tools would, "
+        "several with commas: crisp, saebench or dsg (by how often and how strongly features fire "
+        "in the first text and not in the second), gradient (what surely is higher in the first, "
+        "by t). Runs with --splice error need --record_activity for the first three.",
+    )
+    ranked: int | None = Field(
+        default=None,
+        gt=0,
+        description="How many features of each layer a ranking lists. [default: as its tool does: "
+        "10 of crisp, 20 of the others]",
+    )
     allow_different: Listed | None = Field(
         default=None,
         description=f"Compare although these differ; several with commas: {', '.join(MAY_DIFFER)}.",
@@ -70,6 +86,18 @@ class CompareConfig(ShownRunOptions):
             if word not in MAY_DIFFER:
                 raise ValueError(f"write one or more of {', '.join(MAY_DIFFER)}")
         return text
+
+    @field_validator("rank_by")
+    @classmethod
+    def _are_rankings(cls, text: str | None) -> str | None:
+        if any(word not in RANKINGS for word in words_in(text)):
+            raise ValueError(f"write one or more of {', '.join(RANKINGS)}")
+        return text
+
+    @property
+    def rankings(self) -> tuple[str, ...]:
+        """What features are ranked by besides, one by one."""
+        return words_in(self.rank_by)
 
     @property
     def statistics(self) -> tuple[str, ...]:

@@ -24,6 +24,10 @@ _HOW = (
     "Of each layer the surest are listed; every unit is in the arrays of the run. A difference is "
     "sure if among all such differences the expected share of false ones is at most the rate."
 )
+_RANKINGS = {
+    "rankings": "What lists of features have in common",
+    "ranking": "Features of the first run as other tools list them",
+}
 _WORDS = {HIGHER_IN_FIRST: "higher in a", HIGHER_IN_SECOND: "higher in b"}
 
 
@@ -41,6 +45,9 @@ def views(results: Results) -> Iterator[View]:
     yield from _by_layer(layers)
     yield Rows(title="Layers", table=layers)
     yield Rows(title="The surest differences", note=_HOW, table=differences)
+    for name, title in _RANKINGS.items():
+        if name in results.tables:
+            yield Rows(title=title, table=results.tables[name])
 
 
 def _scatter(table: Table) -> Scatter:

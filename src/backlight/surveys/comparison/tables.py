@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.runs.config import PROVENANCE
 from backlight.surveys.comparison.measure import Comparison
 from backlight.surveys.comparison.measure.comparison import Part
+from backlight.surveys.comparison.measure.ranking import Ranking
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND, NOT_SURE
 from backlight.surveys.comparison.options import CompareConfig
 from backlight.surveys.driver.findings import Findings
@@ -36,12 +38,17 @@ def findings(options: CompareConfig, measured: Comparison) -> Findings:
         measured: What was computed.
 
     Returns:
-        The tables ``layers`` and ``differences``, and every unit's numbers as arrays.
+        The tables ``layers`` and ``differences``, with rankings also ``ranking`` and ``rankings``,
+        and every unit's numbers as arrays.
     """
     parts, runs = measured.parts, measured.runs
     sure = [int((part.q <= options.q).sum()) for part in parts]
     return Findings(
-        tables=(layer_table(parts, options.q), difference_table(parts, options.q)),
+        tables=(
+            layer_table(parts, options.q),
+            difference_table(parts, options.q),
+            *ranking_tables(measured.rankings, options.q),
+        ),
         data=dict(arrays_of(parts)),
         metadata={
             "compared": runs[0].command,
@@ -55,6 +62,7 @@ def findings(options: CompareConfig, measured: Comparison) -> Findings:
             "q": options.q,
             "left_out": list(measured.left_out),
             "allowed": list(options.allowed),
+            **({"rank_by": list(options.rankings)} if options.rankings else {}),
         },
     )
 
@@ -98,6 +106,33 @@ def difference_table(parts: Sequence[Part], rate: float) -> Table:
     pieces = [_listed(part, rate) for part in parts]
     columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     return Table(name="differences", columns=columns, units=_units(parts))
+
+
+def ranking_tables(rankings: Sequence[Ranking], rate: float) -> Iterator[Table]:
+    """Tabulate features as other tools would list them, and what the lists have in common.
+
+    ``ranking``: each list's features in their order; ``score`` is what that tool orders by,
+    ``fires_a`` and ``fires_b`` the share of tokens (but for the first of each passage) at which the
+    feature fires, and the rest is as in the table ``differences``. ``rankings``: of each list,
+    ``num_listed`` features, how many of them surely are higher in a and in b, and how many are in
+    each other list of the layer (``in_{name}``).
+
+    Args:
+        rankings: The lists, layer by layer.
+        rate: The false discovery rate.
+
+    Yields:
+        The two tables; none without rankings.
+    """
+    if not rankings:
+        return
+    pieces = [_ranked(each, rate) for each in rankings]
+    yield Table(
+        name="ranking",
+        columns={name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]},
+    )
+    rows = [_lists_row(each, rankings, rate) for each in rankings]
+    yield Table(name="rankings", columns={name: _column(rows, name) for name in rows[0]})
 
 
 def arrays_of(parts: Sequence[Part]) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -148,6 +183,45 @@ def _listed(part: Part, rate: float) -> dict[str, Column]:
                 for difference, q in zip(part.contrast.difference[kept], part.q[kept], strict=True)
             ]
         ),
+    }
+
+
+def _ranked(ranking: Ranking, rate: float) -> dict[str, Column]:
+    kept, compared = ranking.ranked.features, ranking.compared
+    count = len(kept)
+    fires = ranking.fires or (np.full(len(compared.q), np.nan),) * 2
+    difference, q = compared.contrast.difference[kept], compared.q[kept]
+    return {
+        "ranking": _words([ranking.name] * count),
+        "layer": np.full(count, compared.layer),
+        "rank": np.arange(1, count + 1),
+        "feature": kept,
+        "score": ranking.ranked.score,
+        "fires_a": fires[0][kept],
+        "fires_b": fires[1][kept],
+        "difference": difference,
+        "t": compared.contrast.t[kept],
+        "q": q,
+        "higher_in": _words(
+            [_higher(one, each, rate) for one, each in zip(difference, q, strict=True)]
+        ),
+    }
+
+
+def _lists_row(ranking: Ranking, rankings: Sequence[Ranking], rate: float) -> dict[str, Any]:
+    kept, compared = ranking.ranked.features, ranking.compared
+    sure, difference = compared.q[kept] <= rate, compared.contrast.difference[kept]
+    return {
+        "ranking": ranking.name,
+        "layer": compared.layer,
+        "num_listed": len(kept),
+        "num_higher_a": int((sure & (difference > 0)).sum()),
+        "num_higher_b": int((sure & (difference < 0)).sum()),
+        **{
+            f"in_{each.name}": len(np.intersect1d(kept, each.ranked.features))
+            for each in rankings
+            if each.compared.layer == compared.layer
+        },
     }
 
 
@@ -204,4 +278,11 @@ def _num_known(part: Part) -> int:
 
 def _about(measured: Comparison, place: int) -> dict[str, Any]:
     run = measured.runs[place]
-    return {**measured.material["compared"]["ab"[place]], "label": run.label}
+    origin = run.config.get(PROVENANCE)
+    made_of = origin if isinstance(origin, Mapping) else {}
+    return {
+        **measured.material["compared"]["ab"[place]],
+        "label": run.label,
+        "sae_path": run.config.get("sae_path"),
+        **{name: made_of[name] for name in ("model", "dictionaries") if name in made_of},
+    }

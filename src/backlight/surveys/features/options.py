@@ -63,6 +63,13 @@ class SaeConfig(PathOptions, SurveyConfig):
         "that does not need, to say how far predictions of setting a feature to zero can be "
         "believed. Everywhere else this is said anyway.",
     )
+    record_activity: Flag = Field(
+        default=False,
+        description="With --splice error and gradients of all tokens: encode the tokens, which "
+        "that does not need, to record how often and how strongly each feature fires, which "
+        "`backlight compare --rank_by` ranks by. Everywhere else it is recorded anyway: 32 bytes "
+        "for each feature.",
+    )
     chunk_memory: str = Field(
         default="1GB",
         description="Memory for what is kept of the model while dictionaries are used one by one, "

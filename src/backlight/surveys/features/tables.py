@@ -239,8 +239,9 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
     Returns:
         The tables ``layers``, ``dictionaries``, ``top_features`` and ``top_tokens``, of paths also
         ``completeness``; one array for each layer and way to aggregate; every feature's mean,
-        standard error, rms, frequency and decoder norm as statistics; with ``keep_groups`` files of
-        sums over groups of passages.
+        standard error, rms, frequency and decoder norm as statistics, and where tokens were encoded
+        how often and how strongly it fires; with ``keep_groups`` files of sums over groups of
+        passages.
     """
     corpus, placed, quantity = measurement.corpus, measurement.plan, options.aggregate_by
     by_layer = {
@@ -277,7 +278,7 @@ def findings(options: SaeConfig, measurement: FeaturesMeasurement) -> Findings:
         statistics={
             f"layer_{layer}_{name}": values
             for layer, found in by_layer.items()
-            for name, values in found.statistics.items()
+            for name, values in {**found.statistics, **found.activity}.items()
         }
         | completeness_arrays(changes),
         sae_path=options.sae_path,

@@ -1,67 +1,67 @@
 """Carrying ``backlight export`` out."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.foreign.files import expanded
 from backlight.foreign.text import plain
-from backlight.runs.files import json_text, write_file
+from backlight.runs.files import write_file
 from backlight.runs.results import Results, load_results
-from backlight.surveys.driver.words.sentences import count
 from backlight.surveys.driver.words.terminal import console
-from backlight.tools.export.chosen import Chosen, chosen
-from backlight.tools.export.options import ExportConfig
+from backlight.tools.export.forms import indices, neuronpedia, parquet, steered, weights
+from backlight.tools.export.options import ExportConfig, Form
+from backlight.tools.export.written import Written
+
+_FORMS: Mapping[Form, Callable[..., Written]] = {
+    "indices": indices.written,
+    "steered": steered.written,
+    "neuronpedia": neuronpedia.written,
+    "weights": weights.written,
+    "parquet": parquet.written,
+}
 
 
 def run(options: ExportConfig) -> None:
-    """Write the units that a comparison found, and print how many they are.
+    """Write what a run or a comparison found, and print what was written.
 
     Args:
         options: The options of the command.
 
     Raises:
-        ConfigError: If the file is there already.
-        RunDirectoryError: If the run is no comparison of dimensions or features.
+        ConfigError: If a file is there already, or an option does not fit.
+        RunDirectoryError: If the run does not hold what is asked for.
+        UsageError: If a library that is needed is not installed.
     """
-    path = expanded(options.output, error=RunDirectoryError)
-    if path.exists() and not options.overwrite:
+    written = exported(options, load_results(options.run))
+    for path in written.files:
+        _refuse_occupied(path, overwrite=options.overwrite)
+    for path, content in written.files.items():
+        write_file(path, content)
+    place = plain(expanded(options.output, error=RunDirectoryError))
+    for line in (f"{written.told} written to {place}", *written.notes):
+        console().print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _refuse_occupied(path: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file unasked, and a folder or what is no folder in any case."""
+    if path.is_dir():
+        raise ConfigError(f"{quoted(path)} is a folder: name a file with --output.")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ConfigError(f"{quoted(path.parent)} is a file: name a folder with --output.")
+    if path.exists() and not overwrite:
         raise ConfigError(f"{quoted(path)} is there already: use --overwrite, or another --output.")
-    results = load_results(options.run)
-    found = chosen(options, results)
-    write_file(path, json_text(indices(options, results, found)).encode())
-    total = sum(len(each.indices) for each in found)
-    layers = count(len(found), "layer")
-    told = f"{count(total, 'unit')} of {layers} written to {plain(path)}"
-    console().print(told, soft_wrap=True)
 
 
-def indices(options: ExportConfig, results: Results, found: Sequence[Chosen]) -> dict[str, Any]:
-    """Describe the units that are taken, as JSON has them.
+def exported(options: ExportConfig, results: Results) -> Written:
+    """Put together what an export writes.
 
     Args:
-        options: What was asked.
-        results: The comparison.
-        found: The units.
+        options: What is asked.
+        results: The run or the comparison.
 
     Returns:
-        ``a``, ``b`` (what was compared), ``side``, ``q``, and ``layers``: for each ``layer``,
-        ``kind`` and ``statistic`` the ``indices``, ``difference`` and ``q`` of the units.
+        The files, not yet written.
     """
-    return {
-        "a": results.metadata.get("a"),
-        "b": results.metadata.get("b"),
-        "side": options.side,
-        "q": options.q,
-        "layers": [
-            {
-                "layer": each.layer,
-                "kind": each.kind,
-                "statistic": each.statistic,
-                "indices": each.indices.tolist(),
-                "difference": each.difference.tolist(),
-                "q": each.q.tolist(),
-            }
-            for each in found
-        ],
-    }
+    path = expanded(options.output, error=RunDirectoryError)
+    return _FORMS[options.to](options, results, path)

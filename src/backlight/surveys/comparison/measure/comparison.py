@@ -16,6 +16,7 @@ from backlight.stats.contrast import (
     unpaired,
 )
 from backlight.stats.likeness import Overlap, rank_agreement, top_overlap
+from backlight.surveys.comparison.measure.ranking import Compared, Ranking, rankings_of
 from backlight.surveys.comparison.measure.sides import (
     Key,
     Run,
@@ -63,6 +64,7 @@ class Comparison:
         same_passages: Whether both runs read the same passages.
         parts: The units, layer by layer.
         left_out: What only one of the runs has, in words.
+        rankings: Features as other tools would list them, if that was asked for.
         material: What the runs are; it must be the same when a comparison is resumed.
         run_name: How an automatically named directory begins.
     """
@@ -72,6 +74,7 @@ class Comparison:
     same_passages: bool
     parts: Sequence[Part]
     left_out: Sequence[str]
+    rankings: Sequence[Ranking]
     material: Mapping[str, Any]
     run_name: str
 
@@ -107,18 +110,28 @@ def measure(
     found = [_contrast(own, other, same_passages) for _, own, other in matched]
     sizes = np.cumsum([len(contrast.p) for contrast, _ in found])[:-1]
     rates = np.split(discovery_rates(np.concatenate([each.p for each, _ in found])), sizes)
+    parts = [
+        _part(options, row, *each, q) for row, each, q in zip(matched, found, rates, strict=True)
+    ]
     return Comparison(
         runs=runs,
         statistics=statistics,
         same_passages=same_passages,
-        parts=[
-            _part(options, row, *each, q)
-            for row, each, q in zip(matched, found, rates, strict=True)
-        ],
+        parts=parts,
         left_out=list(_left_out(first, second, runs)),
+        rankings=rankings_of(options, runs, _layers_of(parts)),
         material=material,
         run_name=f"compare_{runs[0].command}",
     )
+
+
+def _layers_of(parts: Sequence[Part]) -> list[Compared]:
+    """Take each layer's units by the first statistic that is compared."""
+    return [
+        Compared(layer=part.key[2], contrast=part.contrast, q=part.q)
+        for part in parts
+        if part.key[1] == parts[0].key[1]
+    ]
 
 
 def _statistics(options: CompareConfig, runs: tuple[Run, Run]) -> Sequence[str]:

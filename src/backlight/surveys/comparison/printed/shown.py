@@ -31,7 +31,8 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
         results: What was found.
 
     Yields:
-        Two small tables, and what a reader of them must know.
+        Two small tables (of lists of other tools, the second is of these), and what a reader of
+        them must know.
     """
     del options
     layers = results.tables["layers"]
@@ -50,12 +51,16 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
             Column("overlap", cell=_overlap),
         ],
     )
-    yield Shown(table=_surest(results.tables["differences"]), columns=_differences(layers))
+    if "rankings" in results.tables:  # the surest difference is in the sentences
+        yield _rankings(results.tables["rankings"])
+    else:
+        surest = _surest(results.tables["differences"], num_rows=12)
+        yield Shown(table=surest, columns=_differences(layers))
     yield _NOTE
 
 
 def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
-    """Show both tables, the second without what is far from sure.
+    """Show all tables, the second without what is far from sure.
 
     Args:
         options: The options of the comparison.
@@ -67,7 +72,33 @@ def tables(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     del options
     yield every_column(results.tables["layers"])
     yield every_column(_surest(results.tables["differences"], num_rows=100))
+    for name in ("rankings", "ranking"):
+        if name in results.tables:
+            yield every_column(results.tables[name])
     yield _NOTE
+
+
+def _rankings(table: Table) -> Shown:
+    """Show what lists of other tools have in common, and with what surely differs."""
+    return Shown(
+        table=table,
+        columns=[
+            Column("ranked by", "ranking"),
+            Column("layer", "layer"),
+            Column("listed", "num_listed"),
+            Column("surely higher in a", "num_higher_a"),
+            Column("in b", "num_higher_b"),
+            Column("also listed by", cell=_shared, wraps=True),
+        ],
+    )
+
+
+def _shared(table: Table, row: int) -> str:
+    """Say how many features of a list are in each other list of its layer."""
+    others = [name.removeprefix("in_") for name in table if name.startswith("in_")]
+    return ", ".join(
+        f"{name} {table[f'in_{name}'][row]}" for name in others if name != table["ranking"][row]
+    )
 
 
 def _statistics(layers: Table) -> list[Column]:
@@ -90,7 +121,7 @@ def _differences(layers: Table) -> list[Column]:
     ]
 
 
-def _surest(table: Table, num_rows: int = 12) -> Table:
+def _surest(table: Table, num_rows: int) -> Table:
     known = np.flatnonzero(~np.isnan(table["q"]))
     order = np.lexsort((-np.abs(table["t"][known]), table["q"][known]))
     return table.select(known[order[:num_rows]])

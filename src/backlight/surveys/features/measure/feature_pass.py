@@ -55,6 +55,8 @@ class FeaturePlan:
         warns: Tokens are encoded for the warning index, if for nothing else.
         no_warning: Why there is no warning index; empty if there is one.
         grouped: Of what sums over groups of passages are kept, for comparisons.
+        records: Tokens are encoded to record how often features fire, if for nothing else.
+        no_text: The tokens that are no text, by their ids: of beginnings, ends and padding.
     """
 
     splice: Splice
@@ -67,6 +69,8 @@ class FeaturePlan:
     warns: bool = False
     no_warning: str = ""
     grouped: tuple[Mode, ...] = ()
+    records: bool = False
+    no_text: tuple[int, ...] = ()
 
     @property
     def is_dense(self) -> bool:
@@ -76,7 +80,7 @@ class FeaturePlan:
     @property
     def encodes(self) -> bool:
         """All tokens are encoded, so what fires is known over the whole corpus."""
-        return self.splice == "replace" or not self.is_dense or self.warns
+        return self.splice == "replace" or not self.is_dense or self.warns or self.records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.dictionaries.gradients import absolute_sums, gradients_where_active
+from backlight.stats.activity import Activity
 from backlight.stats.base import Statistic, Sums, as_array, wide
 from backlight.stats.groups import PassageSums
 from backlight.stats.ratio import RatioResult, Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.stats.top import LargestTokens, TopResult
 from backlight.surveys.features.measure.feature_pass import FeaturePlan, Observation
+from backlight.surveys.features.measure.firing import firing
 from backlight.surveys.features.measure.placed import PlacedDictionary
 from backlight.surveys.features.measure.warning import FeatureWarnings
 
@@ -39,6 +41,7 @@ class LayerFeatures(Sums, ABC):
         num_predicted: How many tokens were predicted; 0 if no loss was computed.
         warnings: How far predictions of setting a feature to zero can be believed; None if the
             features are not weighed against their residual stream.
+        activity: How often and how strongly features fire; None if not all tokens were encoded.
     """
 
     _needs_slopes: ClassVar[bool]
@@ -46,23 +49,26 @@ class LayerFeatures(Sums, ABC):
 
     def __init__(
         self,
-        counts: NDArray[np.int64] | None,
+        plan: FeaturePlan,
+        num_features: int,
         parts: Mapping[str, Statistic],
         warnings: FeatureWarnings | None,
     ) -> None:
         """Start with nothing seen.
 
         Args:
-            counts: A zero for each feature, None if they are not counted.
+            plan: What is to be measured.
+            num_features: How many features there are.
             parts: The statistics, by name.
             warnings: See the class.
         """
-        self.warnings = warnings
-        if warnings is not None:
-            parts = {**parts, "warnings": warnings}
+        self._plan, self.warnings = plan, warnings
+        self.activity = Activity(num_features) if plan.encodes else None
+        also: dict[str, Statistic | None] = {"warnings": warnings, "activity": self.activity}
+        known = {name: part for name, part in also.items() if part is not None}
         numbers = np.zeros(3, dtype=np.int64)  # tokens, sequences, predicted tokens
-        counted = {} if counts is None else {"counts": counts}
-        super().__init__({"numbers": numbers, "nats": np.zeros(()), **counted}, parts)
+        counts = {"counts": np.zeros(num_features, dtype=np.int64)} if plan.encodes else {}
+        super().__init__({"numbers": numbers, "nats": np.zeros(()), **counts}, {**parts, **known})
 
     @property
     def counts(self) -> NDArray[np.int64] | None:
@@ -103,6 +109,8 @@ class LayerFeatures(Sums, ABC):
         self._sums["nats"] += seen.nats
         if self.counts is not None and seen.codes is not None:
             self._sums["counts"] += seen.codes.counts().cpu().numpy()
+        if self.activity is not None:
+            self.activity.update(firing(seen, self._plan))
         slopes = self._slopes(seen, placed)
         if self.warnings is not None:
             self.warnings.update(seen, placed, slopes)
@@ -223,9 +231,8 @@ class DenseFeatures(LayerFeatures):
             "absolute": self.absolute,
             "groups": self.groups,
         }
-        counts = np.zeros(num_features, dtype=np.int64) if plan.encodes else None
         known = {name: part for name, part in parts.items() if part is not None}
-        super().__init__(counts, known, warnings)
+        super().__init__(plan, num_features, known, warnings)
 
     def _add(self, seen: Observation, slopes: Tensor | None) -> None:
         del slopes

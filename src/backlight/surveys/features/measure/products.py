@@ -45,9 +45,8 @@ class ProductFeatures(LayerFeatures):
         )
         self.largest = LargestTokens(width, k=NUM_LARGEST, stride=plan.stride)
         self._waiting: list[tuple[Tensor, list[int]]] = []
-        counts = np.zeros(num_features, dtype=np.int64) if plan.encodes else None
         parts = {"signed": self.signed, "absolute": self.absolute, "squared": self.squared}
-        super().__init__(counts, {**parts, "largest": self.largest}, None)
+        super().__init__(plan, num_features, {**parts, "largest": self.largest}, None)
 
     def _add(self, seen: Observation, slopes: Tensor | None) -> None:
         del slopes

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ class FeatureResult:
         loss: Nats per predicted token (with the reconstruction in place under ``replace``); None
             if no loss was computed.
         groups: Sums over groups of passages, if they are kept; see ``LayerFeatures.group_sums``.
+        activity: How often and how strongly features fire, by name; see ``Activity.result``.
+            Nothing if not all tokens were encoded.
     """
 
     placed: PlacedDictionary
@@ -47,6 +50,7 @@ class FeatureResult:
     contexts: TopResult
     loss: float | None
     groups: Mapping[str, NDArray[np.float32]]
+    activity: Mapping[str, NDArray[Any]]
 
 
 def feature_result(
@@ -96,6 +100,7 @@ def feature_result(
         contexts=features.contexts(rows, ranked),
         loss=features.nats / features.num_predicted if features.num_predicted else None,
         groups=features.group_sums(rows),
+        activity={} if features.activity is None else features.activity.result(),
     )
 
 

@@ -61,10 +61,12 @@ def prepare(
     paths = plan_paths(options.path, corpus, writes, layers=options.layers, flag="--layers")
     names = [site.name for site in writes]
     completeness = None if paths is None else Completeness(names, len(corpus.passages.tokens))
-    plan, ways = _warned(_plan(options, source), options, subject, placed)
+    planned = replace(_plan(options, source), no_text=_no_text(subject))
+    plan, ways = _warned(planned, options, subject, placed)
     placed = [replace(each, way=ways.get(each.writes.name)) for each in placed]
-    if plan.warns and not replace(plan, warns=False).encodes:
-        _tell_cost(corpus, placed, first, plan.stride)
+    if plan.encodes and not replace(plan, warns=False, records=False).encodes:
+        flag = "--warn" if plan.warns else "--record_activity"
+        _tell_cost(corpus, placed, first, plan.stride, flag)
     state = FeatureSurvey(plan, placed, completeness)
     layers = format_layers([each.layer for each in placed])
     return FeaturesMeasurement(
@@ -131,8 +133,15 @@ def _warned(
     return replace(plan, no_warning=reason), {} if reason else ways
 
 
+def _no_text(subject: Subject) -> tuple[int, ...]:
+    """List the tokenizer's tokens for beginning, end and padding; any tokenizer may lack them."""
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    ids = (getattr(subject.tokenizer, name, None) for name in names)
+    return tuple(sorted({each for each in ids if isinstance(each, int)}))
+
+
 def _tell_cost(
-    corpus: Corpus, placed: Sequence[PlacedDictionary], batch: Batch, stride: int
+    corpus: Corpus, placed: Sequence[PlacedDictionary], batch: Batch, stride: int, flag: str
 ) -> None:
     """Say how long encoding will take, by what the first batch takes at the first dictionary."""
     x = record_activations(corpus.subject, batch, [placed[0].reads])
@@ -144,7 +153,8 @@ def _tell_cost(
     seconds = (time.perf_counter() - start) / batch.num_tokens * num_tokens
     widths = [len(each.fidelity.counts) for each in placed]
     _logger.info(
-        "--warn encodes %s in %s: about %s, besides what a run without it takes.",
+        "%s encodes %s in %s: about %s, besides what a run without it takes.",
+        flag,
         count(num_tokens, "token"),
         count(len(placed), "layer"),
         duration(seconds * sum(widths) / widths[0]),
@@ -164,5 +174,6 @@ def _plan(options: SaeConfig, source: Collection) -> FeaturePlan:
         reduction=options.loss_reduction,
         num_nodes=options.path,
         warns=options.warn,
+        records=options.record_activity,
         grouped=options.modes if options.keep_groups else (),
     )

@@ -29,15 +29,13 @@ class SparseFeatures(LayerFeatures):
     def __init__(
         self, plan: FeaturePlan, num_features: int, warnings: FeatureWarnings | None = None
     ) -> None:
-        self._plan = plan
         self.sparse = SparseMoments(
             num_features,
             active_only=plan.active_only,
             num_top=NUM_TOP,
             grouped=plan.grouped,
         )
-        counts = np.zeros(num_features, dtype=np.int64)
-        super().__init__(counts, {"sparse": self.sparse}, warnings)
+        super().__init__(plan, num_features, {"sparse": self.sparse}, warnings)
 
     def _add(self, seen: Observation, slopes: Tensor | None) -> None:
         codes = seen.codes
