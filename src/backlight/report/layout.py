@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from backlight.report.rendering import png
+
 CAPTION = "caption"
 """The ``gid`` by which the text below the panels is found."""
 
@@ -20,6 +22,13 @@ _LINE = {9: 0.155, 12: 0.22}
 _SIDE, _EDGE, _KEY = 0.15, 0.1, 0.25
 _LABEL_BELOW, _LABEL_BESIDE = 0.29, 0.58  # from panels at fixed places to the names of their sides
 _MOST_SMALL = 6  # panels side by side
+
+
+class _Shown(Figure):
+    """A figure that a notebook displays, as it does those of pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
 
 
 def figure_with_text(
@@ -49,7 +58,7 @@ def figure_with_text(
     below = (_EDGE + _LINE[9] * len(sentences)) * bool(sentences)
     bottom = below + _KEY * bool(key) + _EDGE / 2
     total = top + height + bottom
-    figure = Figure(figsize=(width, total))
+    figure = _Shown(figsize=(width, total))
     under = 1 - (_EDGE + _LINE[12] * len(above)) / total
     _write(figure, (0.5, 1 - _EDGE / total), above, size=12, va="top", ha="center")
     _write(figure, (0.5, under), small, size=9, va="top", ha="center", color="#444444")

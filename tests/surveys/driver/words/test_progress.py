@@ -2,7 +2,9 @@
 
 import io
 import re
+import sys
 import time
+import types
 from itertools import pairwise
 
 import pytest
@@ -35,7 +37,7 @@ def at_once(monkeypatch):
     [
         (450, 1234.4, "tokens", "layers: 45 %, 1,234 tokens/s, 0 s left"),
         (450, 4.6, "tokens", "layers: 45 %, 5 tokens/s, 2 min left"),
-        (450, 0.1, "tokens", "layers: 45 %, 0 tokens/s, 1 h 31 min left"),
+        (450, 0.1, "tokens", "layers: 45 %, 6 tokens/min, 1 h 31 min left"),
         (0, 0.0, "tokens", "layers: 0 %"),
         (3, 0.5, "trials", "layers: 3 of 1,000, 33 min left"),
     ],
@@ -52,6 +54,27 @@ def test_a_log_gets_a_line_with_what_was_found(at_once, capsys):
     assert re.fullmatch(
         r"a \\x1b\[2Jtitle: 25 %, [\d,]+ tokens/s, 0 s left; largest so far: layer 3", line
     )
+
+
+def test_a_notebook_gets_one_line_that_is_gone_in_the_end(monkeypatch):
+    written = []
+
+    class Place:
+        def update(self, data, raw):
+            assert raw
+            written.append(data["text/plain"])
+
+    there = types.ModuleType("IPython.display")
+    there.display = lambda data, raw, display_id: Place()
+    monkeypatch.setitem(sys.modules, "IPython.display", there)
+    monkeypatch.setattr(bars, "NOTEBOOK_SECONDS", 0.0)
+    monkeypatch.setattr(bars, "console", lambda **_: types.SimpleNamespace(is_jupyter=True))
+
+    with Bar("layers", total=20) as bar:
+        bar.after(Progress(num_tokens=5))
+
+    assert written[0].startswith("layers: 25 %")
+    assert written[-1] == ""
 
 
 def test_a_log_gets_no_line_of_work_that_is_done_soon(capsys):

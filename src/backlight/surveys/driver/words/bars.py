@@ -1,5 +1,6 @@
-"""How progress is shown: a bar in a terminal, a line from time to time in a log, or nothing."""
+"""How progress is shown: a bar in a terminal, a line in a notebook or a log, or nothing."""
 
+import importlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -22,6 +23,9 @@ from backlight.surveys.driver.words.terminal import console
 
 LOG_SECONDS = 30.0
 """How often progress is told where there is no terminal."""
+
+NOTEBOOK_SECONDS = 0.5
+"""How often the line below a cell of a notebook is written anew."""
 
 TRIALS = "trials"
 """The unit of what is counted one by one; of all else the speed is told."""
@@ -64,7 +68,10 @@ def display(title: str, *, total: int, done: int, unit: str, quiet: bool) -> Dis
     """
     if quiet:
         return _Nothing()
-    if console(stderr=True).is_terminal:
+    there = console(stderr=True)
+    if there.is_jupyter:
+        return _Notebook(title, total=total, done=done, unit=unit)
+    if there.is_terminal:
         return _Bar(title, total=total, done=done, unit=unit)
     return _Lines(title, total=total, done=done, unit=unit)
 
@@ -101,9 +108,8 @@ class _Bar(Display):
         self._bar.update(self._task, completed=done, found=plain(found), description=told)
 
 
-@final
-class _Lines(Display):
-    """Plain lines, such as a log keeps; none of work that is done soon."""
+class _Told(Display):
+    """Progress in words, told again from time to time."""
 
     def __init__(self, title: str, *, total: int, done: int, unit: str) -> None:
         self._title, self._total, self._before, self._unit = title, total, done, unit
@@ -117,7 +123,7 @@ class _Lines(Display):
         """See ``Display.show``."""
         self._title = self._title if title is None else title
         now = time.monotonic()
-        if now - self._told < LOG_SECONDS:
+        if now - self._told < self.patience():
             return
         self._told = now
         line = progress_line(
@@ -127,7 +133,51 @@ class _Lines(Display):
             rate=(done - self._before) / (now - self._begun),
             unit=self._unit,
         )
-        console(stderr=True).print(plain(f"{line}; {found}" if found else line), soft_wrap=True)
+        self.tell(plain(f"{line}; {found}" if found else line))
+
+    @abstractmethod
+    def patience(self) -> float:
+        """Return how many seconds pass between two lines."""
+
+    @abstractmethod
+    def tell(self, line: str) -> None:
+        """Show a line."""
+
+
+@final
+class _Lines(_Told):
+    """Plain lines, such as a log keeps; none of work that is done soon."""
+
+    def patience(self) -> float:
+        """See ``_Told.patience``."""
+        return LOG_SECONDS
+
+    def tell(self, line: str) -> None:
+        """See ``_Told.tell``."""
+        console(stderr=True).print(line, soft_wrap=True)
+
+
+@final
+class _Notebook(_Told):
+    """A line below the cell of a notebook, written over as the work goes on, gone in the end."""
+
+    def start(self) -> None:
+        """See ``Display.start``."""
+        super().start()
+        shown = importlib.import_module("IPython.display")
+        self._place = shown.display({"text/plain": ""}, raw=True, display_id=True)
+
+    def stop(self) -> None:
+        """See ``Display.stop``."""
+        self.tell("")
+
+    def patience(self) -> float:
+        """See ``_Told.patience``."""
+        return NOTEBOOK_SECONDS
+
+    def tell(self, line: str) -> None:
+        """See ``_Told.tell``."""
+        self._place.update({"text/plain": line}, raw=True)
 
 
 def progress_line(title: str, *, done: int, total: int, rate: float, unit: str) -> str:
@@ -146,7 +196,7 @@ def progress_line(title: str, *, done: int, total: int, rate: float, unit: str) 
     counted = f"{done:,} of {total:,}" if unit == TRIALS else f"{100 * done / max(total, 1):.0f} %"
     parts = [f"{title}: {counted}"]
     if rate > 0:
-        parts += [] if unit == TRIALS else [f"{rate:,.0f} {unit}/s"]
+        parts += [] if unit == TRIALS else [_speed(rate, unit)]
         parts.append(f"{_duration((total - done) / rate)} left")
     return ", ".join(parts)
 
@@ -175,7 +225,11 @@ class _Speed(ProgressColumn):
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f} {self._unit}/s" if task.speed else "")
+        return Text(_speed(task.speed, self._unit) if task.speed else "")
+
+
+def _speed(rate: float, unit: str) -> str:
+    return f"{rate:,.0f} {unit}/s" if rate >= 1 else f"{60 * rate:,.0f} {unit}/min"
 
 
 _TITLE = TextColumn("{task.description}", markup=False)
