@@ -55,6 +55,19 @@ def anonymous_memory() -> int:
     return 1024 * int(lines["RssAnon"].split()[0])
 
 
+def peak_memory() -> int | None:
+    """Find out how much memory this process took at most since it started.
+
+    Returns:
+        Bytes, with the pages of files that it looked at, such as weights; None where the system
+        does not say.
+    """
+    if not _STATUS.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return 1024 * int(lines["VmHWM"].split()[0]) if "VmHWM" in lines else None
+
+
 def give_large_memory_back() -> None:
     """Let this process give what it frees back to the system at once, if it was large.
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backlight.errors import RunDirectoryError, quoted
+from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
@@ -14,6 +14,8 @@ from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.dry_run import tell
+from backlight.surveys.driver.dry_run_options import DryRunOptions
 from backlight.surveys.driver.engines.choice import engine_of, refuse_elsewhere
 from backlight.surveys.driver.engines.task import material_of
 from backlight.surveys.driver.findings import Findings, results_of
@@ -59,6 +61,11 @@ def asked(
     """
     read = resolve(survey.options, config, options)
     refuse_table(read)
+    if _is_dry(read):
+        raise ConfigError(
+            "dry_run tells what a whole process takes, on the command line: run "
+            f"`backlight {survey.name} --dry_run`."
+        )
     return settle(read, subject)
 
 
@@ -71,6 +78,9 @@ def run(survey: Survey, options: Any) -> None:
     """
     if survey.lists is not None and getattr(options, survey.lists):
         print_shown(survey.door("printed").listed(options))
+        return
+    if _is_dry(options):
+        tell(survey, options)
         return
     refuse_contradiction(options)
     print_survey(survey, options, conduct(survey, options))
@@ -145,6 +155,10 @@ def conduct(
     if directory is not None:
         write(directory, findings, results, clock, options.figures)
     return results
+
+
+def _is_dry(options: Any) -> bool:
+    return isinstance(options, DryRunOptions) and options.dry_run
 
 
 def _bar(

@@ -39,6 +39,11 @@ def plan(survey: Survey, options: Any) -> RunDirectory:
     """
     if options.output_dir is None:
         raise ConfigError("plan makes the directory of a run: name --output_dir.")
+    if getattr(options, "dry_run", False):
+        raise ConfigError(
+            "plan makes a directory, and --dry_run writes nothing: run "
+            f"`backlight {survey.name} --dry_run`."
+        )
     find_run(options, survey.name)
     measurement = survey.door("measure").prepare(options, Opening(options, None, Clock()))
     sharding = measurement.sharding

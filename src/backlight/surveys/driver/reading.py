@@ -13,6 +13,7 @@ from backlight.foreign.yaml_text import parse_yaml, read_yaml
 from backlight.runs.config import PROVENANCE
 from backlight.runs.opening import store_of
 from backlight.runs.urls import is_url, place_of
+from backlight.surveys.driver.dry_run_options import DryRunOptions
 from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import CheckOptions, ShownRunOptions
 from backlight.surveys.driver.worker_options import WorkerOptions
@@ -130,7 +131,7 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
 
 def same_numbers(config: BaseModel) -> dict[str, Any]:
     """Keep the options that can change a number: not where results go, who works, when it ends."""
-    ways = (ShownRunOptions, CheckOptions, WorkerOptions, MemoryOptions)
+    ways = (ShownRunOptions, CheckOptions, WorkerOptions, MemoryOptions, DryRunOptions)
     no_number = {name for each in ways for name in each.model_fields}
     no_number |= getattr(config, "only_ends", frozenset())
     return config.model_dump(mode="json", exclude=no_number)

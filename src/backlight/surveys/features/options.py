@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from backlight.surveys.driver.dry_run_options import DryRunOptions
 from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import (
     Flag,
@@ -19,7 +20,9 @@ from backlight.surveys.driver.worker_options import WorkerOptions
 _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 
 
-class SaeConfig(PrecisionOptions, PathOptions, WorkerOptions, MemoryOptions, SurveyConfig):
+class SaeConfig(
+    PrecisionOptions, PathOptions, WorkerOptions, MemoryOptions, DryRunOptions, SurveyConfig
+):
     """Measure the gradient of the loss with respect to the features of sparse dictionaries.
 
     Reads the files of SAELens, dictionary_learning, sparsify and circuit-tracer (its cross-layer

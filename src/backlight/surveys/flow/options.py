@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from backlight.surveys.driver.dry_run_options import DryRunOptions
 from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import (
     BackwardOptions,
@@ -22,6 +23,7 @@ class FlowConfig(
     CheckOptions,
     WorkerOptions,
     MemoryOptions,
+    DryRunOptions,
     CorpusOptions,
     BackwardOptions,
     ModelOptions,

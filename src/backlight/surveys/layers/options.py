@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from backlight.surveys.driver.dry_run_options import DryRunOptions
 from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import (
     Layers,
@@ -21,7 +22,9 @@ _SECOND_ORDER = {
 _NUM_PROBES = 2
 
 
-class LayersConfig(PrecisionOptions, PathOptions, WorkerOptions, MemoryOptions, SurveyConfig):
+class LayersConfig(
+    PrecisionOptions, PathOptions, WorkerOptions, MemoryOptions, DryRunOptions, SurveyConfig
+):
     """Measure the gradient of the loss at every layer, over a corpus, in one pass.
 
     Prints what was found in three sentences, and the largest layers and dimensions with standard

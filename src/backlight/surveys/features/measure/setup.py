@@ -132,6 +132,7 @@ def _sharding(
         fresh=fresh,
         steps=steps,
         done=lambda state, _: state.num_steps,
+        num_rounds=len(chunks),
         joined=partial(join_by_layer, fresh, placed),
         stopping=_stopping(options, corpus, plan, placed),
     )

@@ -1,0 +1,136 @@
+"""A survey on trial: a few of its batches are measured, and what that took is told."""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from backlight.models.blocks import Blocks
+from backlight.models.lending import borrowed
+from backlight.models.subject import Subject
+from backlight.surveys.driver.costs import Costs, Tried, costs_of
+from backlight.surveys.driver.measurement import Measurement
+from backlight.surveys.driver.steps import State
+
+_ENOUGH_SECONDS = 2.0  # for one kind of trial
+_MOST_TRIALS = 5  # of one kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a few batches took.
+
+    Attributes:
+        costs: What rounds, batches and tokens cost.
+        join_seconds: How long it takes to merge the states of two shards; zero for one shard.
+        state_bytes: How large a state is.
+        num_passes: How many forward passes a batch has; a pass of some of the blocks counts as
+            their share.
+    """
+
+    costs: Costs
+    join_seconds: float
+    state_bytes: int
+    num_passes: float
+
+
+def probe(measurement: Measurement[Any, Any]) -> Probe:
+    """Measure the largest batch, one in the middle and the smallest, and merge their states.
+
+    The largest is measured once before time is taken, as the first pass of a process is slow. The
+    measurement's own state is afterwards that of trials, from which tables can be made to see what
+    they take.
+
+    Args:
+        measurement: A survey, ready to run.
+
+    Returns:
+        What it took.
+    """
+    sharding, subject = measurement.sharding, measurement.corpus.subject
+    places = _places(measurement)
+    with _counting(subject) as num_passes:
+        _, state = _measured(measurement, places[:1])
+        passes = num_passes()
+    size, join_seconds = _size(state), 0.0
+    costs = costs_of(list(_trials(measurement, places)))
+    arrays = state.state()
+    if len(sharding.shards) > 1:
+        _, other = _measured(measurement, places[-1:])
+        start = time.perf_counter()
+        arrays = sharding.join(dict(arrays), dict(other.state()))
+        join_seconds = time.perf_counter() - start
+    measurement.state.restore(dict(arrays))
+    return Probe(costs=costs, join_seconds=join_seconds, state_bytes=size, num_passes=passes)
+
+
+def _places(measurement: Measurement[Any, Any]) -> list[int]:
+    """Find the batch that takes most memory, one in the middle and the smallest."""
+    batches = measurement.sharding.batches
+    lengths = measurement.corpus.passages.lengths.tolist()
+    padded = [len(members) * max(lengths[each] for each in members) for members in batches]
+    order = sorted(range(len(batches)), key=lambda place: -padded[place])
+    return list(dict.fromkeys((order[0], order[len(order) // 2], order[-1])))
+
+
+def _trials(measurement: Measurement[Any, Any], places: Sequence[int]) -> Iterator[Tried]:
+    """Measure each of some batches, and all of them together where they share a round."""
+    sharding = measurement.sharding
+    trials = [[place] for place in places]
+    if sharding.num_rounds and len(places) > 1:
+        trials.append(list(places))
+    for trial in trials:
+        yield Tried(
+            seconds=_repeated(measurement, trial),
+            num_rounds=int(sharding.num_rounds > 0),
+            num_batches=len(trial),
+            num_tokens=sum(sharding.num_tokens[place] for place in trial),
+        )
+
+
+def _repeated(measurement: Measurement[Any, Any], places: Sequence[int]) -> float:
+    """Measure some batches, again and again if that is quick; return the mean of the seconds."""
+    total = 0.0
+    for number in range(1, _MOST_TRIALS + 1):
+        total += _measured(measurement, places)[0]
+        if total > _ENOUGH_SECONDS:
+            return total / number
+    return total / _MOST_TRIALS
+
+
+def _measured(measurement: Measurement[Any, Any], places: Sequence[int]) -> tuple[float, State]:
+    sharding, subject = measurement.sharding, measurement.corpus.subject
+    batches, state = [sharding.batches[place] for place in places], sharding.fresh()
+    start = time.perf_counter()
+    with borrowed(subject.model):
+        for _ in sharding.steps(batches, state):
+            pass
+    if subject.device.type == "cuda":
+        torch.cuda.synchronize(subject.device)
+    return time.perf_counter() - start, state
+
+
+@contextmanager
+def _counting(subject: Subject) -> Generator[Callable[[], float], None, None]:
+    """Count the forward passes of a model while the context lasts; a block counts as its share."""
+    blocks = subject.passing or Blocks.found_in(subject)
+    modules = [subject.model] if blocks is None else list(blocks.modules)
+    number = 0
+
+    def count(*_: Any) -> None:
+        nonlocal number
+        number += 1
+
+    handles = [module.register_forward_pre_hook(count) for module in modules]
+    try:
+        yield lambda: number / len(modules)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _size(state: State) -> int:
+    return sum(array.nbytes for array in state.state().values())
