@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from backlight.models.blocks import Blocks
 from backlight.models.lending import borrowed
@@ -40,7 +41,8 @@ class Probe:
 def probe(measurement: Measurement[Any, Any]) -> Probe:
     """Measure the largest batch, one in the middle and the smallest, and merge their states.
 
-    The largest is measured once before time is taken, as the first pass of a process is slow. The
+    The largest is measured once before time is taken, as the first pass of a process is slow, and
+    once more after the small ones, between which freed memory has been used in pieces. The
     measurement's own state is afterwards that of trials, from which tables can be made to see what
     they take.
 
@@ -57,9 +59,9 @@ def probe(measurement: Measurement[Any, Any]) -> Probe:
         passes = num_passes()
     size, join_seconds = _size(state), 0.0
     costs = costs_of(list(_trials(measurement, places)))
+    _, other = _measured(measurement, places[:1])  # it takes more memory after small ones
     arrays = state.state()
     if len(sharding.shards) > 1:
-        _, other = _measured(measurement, places[-1:])
         start = time.perf_counter()
         arrays = sharding.join(dict(arrays), dict(other.state()))
         join_seconds = time.perf_counter() - start
@@ -117,7 +119,7 @@ def _measured(measurement: Measurement[Any, Any], places: Sequence[int]) -> tupl
 def _counting(subject: Subject) -> Generator[Callable[[], float], None, None]:
     """Count the forward passes of a model while the context lasts; a block counts as its share."""
     blocks = subject.passing or Blocks.found_in(subject)
-    modules = [subject.model] if blocks is None else list(blocks.modules)
+    modules = [subject.model] if blocks is None else [_part(each) for each in blocks.modules]
     number = 0
 
     def count(*_: Any) -> None:
@@ -130,6 +132,17 @@ def _counting(subject: Subject) -> Generator[Callable[[], float], None, None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _part(block: nn.Module) -> nn.Module:
+    """Find the first part of a block with numbers of its own: it does not run if another stands in.
+
+    A block that is left out is called all the same, as the model does not know.
+    """
+    with_numbers = (
+        each for each in block.modules() if next(each.parameters(False), None) is not None
+    )
+    return next(with_numbers, block)
 
 
 def _size(state: State) -> int:
