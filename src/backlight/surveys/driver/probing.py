@@ -18,6 +18,7 @@ from backlight.surveys.driver.steps import State
 
 _ENOUGH_SECONDS = 2.0  # for one kind of trial
 _MOST_TRIALS = 5  # of one kind
+_NUM_LARGEST = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +40,12 @@ class Probe:
 
 
 def probe(measurement: Measurement[Any, Any]) -> Probe:
-    """Measure the largest batch, one in the middle and the smallest, and merge their states.
+    """Measure the largest batches, one in the middle and the smallest, and merge states.
 
-    The largest is measured once before time is taken, as the first pass of a process is slow, and
-    once more after the small ones, between which freed memory has been used in pieces. The
-    measurement's own state is afterwards that of trials, from which tables can be made to see what
-    they take.
+    The largest few are measured in a row, as what is left of one is still there when the next
+    begins; once before time is taken, as the first pass of a process is slow, and once more after
+    the small ones, between which freed memory is used in pieces. The measurement's own state is
+    afterwards that of trials, from which tables can be made to see what they take.
 
     Args:
         measurement: A survey, ready to run.
@@ -53,13 +54,14 @@ def probe(measurement: Measurement[Any, Any]) -> Probe:
         What it took.
     """
     sharding, subject = measurement.sharding, measurement.corpus.subject
-    places = _places(measurement)
+    order = _from_largest(measurement)
+    largest, various = order[:_NUM_LARGEST], (order[0], order[len(order) // 2], order[-1])
     with _counting(subject) as num_passes:
-        _, state = _measured(measurement, places[:1])
-        passes = num_passes()
+        _, state = _measured(measurement, largest)
+        passes = num_passes() / len(largest)
     size, join_seconds = _size(state), 0.0
-    costs = costs_of(list(_trials(measurement, places)))
-    _, other = _measured(measurement, places[:1])  # it takes more memory after small ones
+    costs = costs_of(list(_trials(measurement, list(dict.fromkeys(various)))))
+    _, other = _measured(measurement, largest)
     arrays = state.state()
     if len(sharding.shards) > 1:
         start = time.perf_counter()
@@ -69,13 +71,12 @@ def probe(measurement: Measurement[Any, Any]) -> Probe:
     return Probe(costs=costs, join_seconds=join_seconds, state_bytes=size, num_passes=passes)
 
 
-def _places(measurement: Measurement[Any, Any]) -> list[int]:
-    """Find the batch that takes most memory, one in the middle and the smallest."""
+def _from_largest(measurement: Measurement[Any, Any]) -> list[int]:
+    """Order the batches by the memory that they take, the largest first."""
     batches = measurement.sharding.batches
     lengths = measurement.corpus.passages.lengths.tolist()
     padded = [len(members) * max(lengths[each] for each in members) for members in batches]
-    order = sorted(range(len(batches)), key=lambda place: -padded[place])
-    return list(dict.fromkeys((order[0], order[len(order) // 2], order[-1])))
+    return sorted(range(len(batches)), key=lambda place: -padded[place])
 
 
 def _trials(measurement: Measurement[Any, Any], places: Sequence[int]) -> Iterator[Tried]:
@@ -135,10 +136,7 @@ def _counting(subject: Subject) -> Generator[Callable[[], float], None, None]:
 
 
 def _part(block: nn.Module) -> nn.Module:
-    """Find the first part of a block with numbers of its own: it does not run if another stands in.
-
-    A block that is left out is called all the same, as the model does not know.
-    """
+    """Find a block's first part with numbers; a block that is left out is called, but not it."""
     with_numbers = (
         each for each in block.modules() if next(each.parameters(False), None) is not None
     )
