@@ -11,7 +11,7 @@ from backlight import cli
 from backlight.errors import ConfigError
 from backlight.runs.shards import cut
 from backlight.surveys import SURVEYS
-from backlight.surveys.driver import dry_run, probing, sharding
+from backlight.surveys.driver import dry_run, fitting, probing, sharding
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.opening import Opening
 from zoo.dictionaries import random_dictionary
@@ -25,6 +25,14 @@ def words(name, options, **others):
     for option, value in {**options, **others}.items():
         written += [f"--{option}"] if value is True else [f"--{option}", str(value)]
     return written
+
+
+def size(measurement, members):
+    return len(members) * max(len(measurement.corpus.passages.tokens[each]) for each in members)
+
+
+def padded(measurement):
+    return [size(measurement, members) for members in measurement.sharding.batches]
 
 
 @pytest.fixture
@@ -42,13 +50,13 @@ def plan(options, capsys):
 
 @pytest.fixture
 def trial(options):
-    """A survey ready to run, and how it was opened."""
+    """Options of a dry run, and the survey ready to run."""
 
     def ready(name, given=None, **others):
         survey = SURVEYS[name]
         chosen = survey.options(**options, **others, dry_run=True)
         opening = Opening(chosen, None, Clock())
-        return chosen, survey.door("measure").prepare(chosen, opening, **(given or {})), opening
+        return chosen, survey.door("measure").prepare(chosen, opening, **(given or {}))
 
     return ready
 
@@ -102,7 +110,7 @@ def test_what_is_not_counted_is_said(plan):
 def test_shards_are_merged_on_trial(plan, trial, monkeypatch):
     monkeypatch.setattr(sharding, "cut", partial(cut, least=70))
     assert "in 3 shards" in plan()["Work"]
-    _, measurement, _ = trial("layers")
+    _, measurement = trial("layers")
     merged, real = [], sharding.Sharding.join
 
     def counting(self, first, second):
@@ -117,13 +125,15 @@ def test_shards_are_merged_on_trial(plan, trial, monkeypatch):
 
 def test_time_is_the_fit_over_all_batches_and_merges_of_all_shards(trial, monkeypatch):
     monkeypatch.setattr(sharding, "cut", partial(cut, least=70))
-    chosen, measurement, opening = trial("layers")
+    chosen, measurement = trial("layers")
     costs = probing.Costs(round=100.0, batch=2.0, token=0.5)
     real = probing.probe(measurement)
-    known = probing.Probe(costs=costs, join_seconds=7.0, state_bytes=10**12, num_passes=1)
+    known = probing.Probe(
+        costs=costs, join_seconds=7.0, state_bytes=10**12, num_passes=1, more_bytes=0
+    )
     monkeypatch.setattr(dry_run, "probe", lambda _: known)
 
-    expected = dry_run.expect(SURVEYS["layers"], chosen, measurement, opening, 3.0)
+    expected = dry_run.expect(SURVEYS["layers"], chosen, measurement, 3.0)
 
     assert expected.measuring_seconds == 5 * 2.0 + 247 * 0.5 + 2 * 7.0
     assert expected.seconds == pytest.approx(3.0 + 147.5 + expected.table_seconds)
@@ -134,20 +144,43 @@ def test_time_is_the_fit_over_all_batches_and_merges_of_all_shards(trial, monkey
 @pytest.mark.parametrize("splice", ["error", "replace"])
 def test_dictionaries_are_read_once_for_each_chunk(trial, splice):
     given = {"dictionaries": {1: random_dictionary(32, dtype=torch.float32, seed=0)}}
-    chosen, measurement, opening = trial(
+    chosen, measurement = trial(
         "sae", given, site="mlp.out", splice=splice, allow_poor_reconstruction=True
     )
-    assert measurement.sharding.num_rounds == 1
+    assert len(measurement.sharding.rounds) == 1
 
-    expected = dry_run.expect(SURVEYS["sae"], chosen, measurement, opening, 0.0)
+    expected = dry_run.expect(SURVEYS["sae"], chosen, measurement, 0.0)
 
     assert expected.measuring_seconds > 0
     assert expected.probe.num_passes >= 1
+    positions, (first, second) = padded(measurement), sorted(padded(measurement))[-2:]
+    kept = measurement.sharding.bytes_per_position * (sum(positions) - first - second)
+    assert expected.probe.more_bytes == pytest.approx(kept)
+    assert kept > 0
+
+
+def test_nothing_more_is_kept_where_each_batch_goes_by_itself(trial):
+    given = {"dictionaries": {1: random_dictionary(32, dtype=torch.float32, seed=0)}}
+    how = {"site": "mlp.out", "splice": "error", "aggregation_mode": "mean"}
+    _, measurement = trial("sae", given, **how, allow_poor_reconstruction=True)
+
+    assert len(measurement.sharding.rounds) == 5
+    assert probing.probe(measurement).more_bytes == 0
+
+
+def test_of_a_model_block_by_block_the_most_is_told(plan, monkeypatch):
+    monkeypatch.setattr(fitting, "anonymous_memory", lambda: 0)
+    told = plan(memory="230kB", batch_size=2, max_length=16)
+
+    # Every block but the last runs twice.
+    assert ", 1.67 forward passes for each" in told["Work"]
+    assert told["Time"].startswith("at most ")
+    assert "3 layers" in told["Measured"]
 
 
 @pytest.mark.parametrize("name", ["layers", "flow"])
 def test_the_model_is_left_without_hooks(trial, name):
-    _, measurement, _ = trial(name)
+    _, measurement = trial(name)
     model = measurement.corpus.subject.model
     before = [dict(module._forward_pre_hooks) for module in model.modules()]
 
@@ -157,7 +190,7 @@ def test_the_model_is_left_without_hooks(trial, name):
 
 
 def test_also_if_a_batch_fails(trial, monkeypatch):
-    _, measurement, _ = trial("layers")
+    _, measurement = trial("layers")
     model = measurement.corpus.subject.model
 
     def failing(*_):
@@ -171,7 +204,7 @@ def test_also_if_a_batch_fails(trial, monkeypatch):
 
 
 def test_the_batches_that_take_most_memory_are_tried_first_and_last(trial):
-    _, measurement, _ = trial("layers")
+    _, measurement = trial("layers")
     tried, real = [], measurement.sharding.steps
 
     def steps(batches, state):
@@ -181,14 +214,9 @@ def test_the_batches_that_take_most_memory_are_tried_first_and_last(trial):
     object.__setattr__(measurement.sharding, "steps", steps)
     probing.probe(measurement)
 
-    lengths = measurement.corpus.passages.lengths.tolist()
-
-    def size(members):
-        return len(members) * max(lengths[member] for member in members)
-
-    sizes = sorted(map(size, measurement.sharding.batches))
-    assert [size(members) for members in tried[0]] == [sizes[-1], sizes[-2]]
-    assert [size(members) for members in tried[-2]] == [sizes[0]]
+    sizes = sorted(padded(measurement))
+    assert [size(measurement, members) for members in tried[0]] == [sizes[-1], sizes[-2]]
+    assert [size(measurement, members) for members in tried[-2]] == [sizes[0]]
     assert tried[-1] == tried[0]
 
 

@@ -13,7 +13,7 @@ from backlight.models.memory import peak_memory
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.memory_options import size_in_words
+from backlight.surveys.driver.memory_options import parse_size, size_in_words
 from backlight.surveys.driver.opening import Opening
 from backlight.surveys.driver.paths import duration
 from backlight.surveys.driver.precision import may_stop
@@ -62,9 +62,8 @@ def tell(survey: Survey, options: Any) -> None:
     """
     refuse_unknowable(options)
     clock = Clock()
-    opening = Opening(options, None, clock)
-    measurement = survey.door("measure").prepare(options, opening)
-    expected = expect(survey, options, measurement, opening, clock.total())
+    measurement = survey.door("measure").prepare(options, Opening(options, None, clock))
+    expected = expect(survey, options, measurement, clock.total())
     for line in told(survey, options, measurement, expected):
         console().print(plain(line), soft_wrap=True)
 
@@ -95,7 +94,6 @@ def expect(
     survey: Survey,
     options: Any,
     measurement: Measurement[Any, Any],
-    opening: Opening,
     opening_seconds: float,
 ) -> Expected:
     """Try a few batches, and make tables of what they show.
@@ -104,8 +102,7 @@ def expect(
         survey: Which.
         options: Its options.
         measurement: It, ready to run; its state is afterwards that of the trial.
-        opening: It opened model and text.
-        opening_seconds: How long that took.
+        opening_seconds: How long it took to open model and text.
 
     Returns:
         What all batches take.
@@ -117,22 +114,32 @@ def expect(
     table_seconds = time.perf_counter() - start
     num_shards = len(sharding.shards)
     measuring = tried.costs.seconds(
-        num_rounds=sharding.num_rounds,
+        num_rounds=len(sharding.rounds),
         num_batches=len(sharding.batches),
         num_tokens=measurement.total,
     )
-    # Without a directory the states of merged shards wait in memory, as the digits of a number do.
-    is_written = options.save_outputs or options.output_dir is not None
-    waiting = 0 if is_written else max(0, num_shards.bit_length() - 2)
-    peak, by_blocks = peak_memory(), opening.told.get("memory", {}).get("expected_bytes", 0)
     return Expected(
         opening_seconds=opening_seconds,
         measuring_seconds=measuring + tried.join_seconds * (num_shards - 1),
         table_seconds=table_seconds,
-        peak_bytes=None if peak is None else max(peak + waiting * tried.state_bytes, by_blocks),
+        peak_bytes=_peak_bytes(options, measurement, tried),
         device_bytes=torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
         probe=tried,
     )
+
+
+def _peak_bytes(options: Any, measurement: Measurement[Any, Any], tried: Probe) -> int | None:
+    """Estimate what the process takes at most, from what it took on trial."""
+    peak, num_shards = peak_memory(), len(measurement.sharding.shards)
+    if peak is None:
+        return None
+    # Without a directory the states of merged shards wait in memory, as the digits of a number do.
+    is_written = options.save_outputs or options.output_dir is not None
+    waiting = 0 if is_written else max(0, num_shards.bit_length() - 2)
+    expected = peak + waiting * tried.state_bytes + int(tried.more_bytes)
+    if measurement.corpus.subject.passing is None:
+        return expected
+    return max(expected, parse_size(options.memory))  # as many batches as fit go together
 
 
 def told(

@@ -31,12 +31,14 @@ class Probe:
         state_bytes: How large a state is.
         num_passes: How many forward passes a batch has; a pass of some of the blocks counts as
             their share.
+        more_bytes: How much more is kept of the largest round than of the batches on trial.
     """
 
     costs: Costs
     join_seconds: float
     state_bytes: int
     num_passes: float
+    more_bytes: float
 
 
 def probe(measurement: Measurement[Any, Any]) -> Probe:
@@ -68,27 +70,45 @@ def probe(measurement: Measurement[Any, Any]) -> Probe:
         arrays = sharding.join(dict(arrays), dict(other.state()))
         join_seconds = time.perf_counter() - start
     measurement.state.restore(dict(arrays))
-    return Probe(costs=costs, join_seconds=join_seconds, state_bytes=size, num_passes=passes)
+    return Probe(
+        costs=costs,
+        join_seconds=join_seconds,
+        state_bytes=size,
+        num_passes=passes,
+        more_bytes=_more_bytes(measurement, [sharding.batches[place] for place in largest]),
+    )
 
 
 def _from_largest(measurement: Measurement[Any, Any]) -> list[int]:
     """Order the batches by the memory that they take, the largest first."""
     batches = measurement.sharding.batches
-    lengths = measurement.corpus.passages.lengths.tolist()
-    padded = [len(members) * max(lengths[each] for each in members) for members in batches]
+    padded = [_num_positions(measurement, [members]) for members in batches]
     return sorted(range(len(batches)), key=lambda place: -padded[place])
+
+
+def _num_positions(measurement: Measurement[Any, Any], batches: Sequence[Sequence[int]]) -> int:
+    """Count the positions of some batches, pads too."""
+    lengths = measurement.corpus.passages.lengths
+    return sum(len(members) * int(lengths[list(members)].max()) for members in batches)
+
+
+def _more_bytes(measurement: Measurement[Any, Any], tried: Sequence[Sequence[int]]) -> float:
+    sharding = measurement.sharding
+    most = max((_num_positions(measurement, each) for each in sharding.rounds), default=0)
+    more = max(0, most - _num_positions(measurement, tried))
+    return sharding.bytes_per_position * more if more else 0.0  # of rounds of a batch, infinite
 
 
 def _trials(measurement: Measurement[Any, Any], places: Sequence[int]) -> Iterator[Tried]:
     """Measure each of some batches, and all of them together where they share a round."""
     sharding = measurement.sharding
     trials = [[place] for place in places]
-    if sharding.num_rounds and len(places) > 1:
+    if sharding.rounds and len(places) > 1:
         trials.append(list(places))
     for trial in trials:
         yield Tried(
             seconds=_repeated(measurement, trial),
-            num_rounds=int(sharding.num_rounds > 0),
+            num_rounds=int(len(sharding.rounds) > 0),
             num_batches=len(trial),
             num_tokens=sum(sharding.num_tokens[place] for place in trial),
         )

@@ -33,8 +33,9 @@ class Sharding(Generic[_State]):
             batches.
         joined: Merges the states of two neighbours where they are large, and uses both up; None
             for the states' own way.
-        num_rounds: How often is done what is done once for several batches, such as reading all
-            dictionaries; zero where there is no such thing.
+        rounds: The batches for which something is done once, such as reading all dictionaries;
+            none where there is no such thing.
+        bytes_per_position: What is kept in memory of each position of a round's batches.
         stopping: When enough of the shards are measured; None to measure all.
     """
 
@@ -45,7 +46,8 @@ class Sharding(Generic[_State]):
     steps: Callable[[Sequence[Sequence[int]], _State], Iterator[Step]]
     done: Callable[[_State, Sequence[int]], int]
     joined: Join | None = None
-    num_rounds: int = 0
+    rounds: Sequence[Sequence[Sequence[int]]] = ()
+    bytes_per_position: float = 0.0
     stopping: Stopping | None = None
 
     @staticmethod

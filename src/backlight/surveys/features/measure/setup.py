@@ -122,7 +122,8 @@ def _sharding(
         return survey_features(going, passages, batches, state, dictionaries=placed, **room)
 
     num_tokens = tokens_of(passages, batches)
-    chunks = chunks_of(passages, batches, going.bytes_per_position(placed), **room)
+    bytes_per_position = going.bytes_per_position(placed)
+    chunks = chunks_of(passages, batches, bytes_per_position, **room)
     return Sharding(
         batches=batches,
         num_tokens=[each * len(placed) for each in num_tokens],
@@ -132,7 +133,8 @@ def _sharding(
         fresh=fresh,
         steps=steps,
         done=lambda state, _: state.num_steps,
-        num_rounds=len(chunks),
+        rounds=chunks,
+        bytes_per_position=bytes_per_position,
         joined=partial(join_by_layer, fresh, placed),
         stopping=_stopping(options, corpus, plan, placed),
     )
