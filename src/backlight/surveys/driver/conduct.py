@@ -11,6 +11,7 @@ from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results, load_results
+from backlight.surveys.driver.batch_size import with_size_of
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
@@ -102,6 +103,7 @@ def conduct(
     """
     clock, shown = Clock(), SurveyPresentation(survey)
     found = find_run(options, survey.name)
+    options = with_size_of(found, options)
     if found is not None and found.is_finished:
         return replace(_read_back(options, found), presentation=shown)
     refuse_elsewhere(options, subject)
@@ -109,6 +111,7 @@ def conduct(
     if survey.reads:
         given |= survey.door("reading").read(options, **(read or {}))
     measurement: Measurement[Any, Any] = survey.door("measure").prepare(options, opening, **given)
+    options = opening.options
     directory = begin(
         options,
         survey.name,
