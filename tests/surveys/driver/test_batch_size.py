@@ -282,7 +282,7 @@ def test_workers_by_hand_have_the_same_bytes_and_probe_nothing(options, folder, 
         ({"batch_size": "autoo"}, r"batch_size: Input should be a valid integer.* \(got 'autoo'\)"),
         (
             {"batch_size": "auto", "loss_reduction": "batch_mean"},
-            "loss_reduction: its numbers depend on the batch size, so --batch_size auto is not",
+            "loss_reduction: its numbers depend on the batch size; give a number, not auto",
         ),
         (
             {"batch_size": "auto", "memory": "4GB"},

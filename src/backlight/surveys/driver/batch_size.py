@@ -13,7 +13,6 @@ from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
 from backlight.models.sites import Site, layer_of, parse_layers
 from backlight.models.subject import Subject
-from backlight.runs.directory import RunDirectory
 from backlight.surveys.driver.remembered_sizes import Remembered, key_of, recall, remember
 from backlight.surveys.driver.samples import AUTO
 from backlight.surveys.driver.sites import survey_sites
@@ -26,21 +25,6 @@ _LOOKED_AT = 4096  # passages
 _MOST_ON_CPU, _MOST = 32, 256  # passages; no error tells that memory of the system runs out
 _ENOUGH, _MOST_REPEATS = 0.3, 5  # seconds that one size is timed for, and passes
 _logger = logging.getLogger(__name__)
-
-
-def with_size_of(found: RunDirectory | None, options: Any) -> Any:
-    """Give options that leave the batch size to the device the one of the run that goes on.
-
-    Args:
-        found: The run; None for a new one.
-        options: The options of a survey.
-
-    Returns:
-        The options; as they are if there is no run, or a number was asked for.
-    """
-    if found is None or getattr(options, "batch_size", None) != AUTO:
-        return options
-    return options.model_copy(update={"batch_size": found.config()["batch_size"]})
 
 
 def with_batch_size(

@@ -11,7 +11,6 @@ from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results, load_results
-from backlight.surveys.driver.batch_size import with_size_of
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
@@ -25,7 +24,7 @@ from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reached import with_precision
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.shardwise import Shardwise
-from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.starting import begin, find_run, with_size_of
 from backlight.surveys.driver.telling import print_survey
 from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown

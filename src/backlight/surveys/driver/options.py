@@ -237,17 +237,8 @@ class CorpusOptions(TextOptions):
     @classmethod
     def _does_not_depend_on_what_is_fast(cls, reduction: Any, info: Any) -> Any:
         if reduction == "batch_mean" and info.data.get("batch_size") == AUTO:
-            raise ValueError(
-                "its numbers depend on the batch size, so --batch_size auto is not for it"
-            )
+            raise ValueError("its numbers depend on the batch size; give a number, not auto")
         return reduction
-
-    @field_validator("memory", check_fields=False)
-    @classmethod
-    def _is_planned_for_a_batch(cls, memory: Any, info: Any) -> Any:
-        if memory is not None and info.data.get("batch_size") == AUTO:
-            raise ValueError("what fits depends on the batch size; give a number, not auto")
-        return memory
 
     @field_validator("loss_on")
     @classmethod
