@@ -11,7 +11,9 @@ import yaml
 
 import backlight
 from backlight.capture.record import record
-from backlight.errors import ConfigError
+from backlight.data.batches import Passages
+from backlight.errors import ConfigError, RunDirectoryError
+from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
 from backlight.surveys.driver import batch_size, remembered_sizes
 from backlight.surveys.driver.batch_size import choose_size
@@ -257,6 +259,39 @@ def test_a_run_of_a_number_goes_on_with_it(options, folder, clock):
 
     assert found.config["batch_size"] == 3
     assert clock.asked == []
+
+
+@pytest.mark.parametrize("size", ["", " many", " true", " 0"])
+def test_a_run_that_says_no_size_is_refused(size, options, folder, clock):
+    backlight.layers(**options, figures="none", output_dir="run")
+    file = Path("run", "config.yaml")
+    file.write_text(file.read_text().replace("batch_size: 3", f"batch_size:{size}"))
+
+    with pytest.raises(RunDirectoryError, match="says no batch size to go on with"):
+        backlight.layers(**auto(options, output_dir="run", resume=True))
+
+
+@pytest.mark.parametrize(("device", "warmed"), [("cpu", [[0]]), ("cuda", [[0], [2, 0]])])
+def test_on_a_device_each_size_must_first_hold_the_longest_passages(
+    device, warmed, model_folder, monkeypatch
+):
+    passages = Passages(tokens=[np.zeros(length, int) for length in (9, 3, 8, 4, 5)])
+    asked = []
+
+    def seconds(subject, passages, members, sites):
+        asked.append(members)
+        return 1.0
+
+    monkeypatch.setattr(batch_size, "_seconds", seconds)
+    subject = backlight.load_subject(str(model_folder), device="cpu")
+    monkeypatch.setattr(Subject, "device", property(lambda _: torch.device(device)))
+    speeds = dict(batch_size._speeds(subject, passages, [], [1, 2]))
+
+    timed = [[4], [3, 4]]
+    longest = [members for members in asked if 0 in members]
+    assert speeds == {1: 5.0, 2: 9.0}
+    assert all(members in asked for members in timed)
+    assert longest == warmed
 
 
 def test_workers_by_hand_have_the_same_bytes_and_probe_nothing(options, folder, clock):

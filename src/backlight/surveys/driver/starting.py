@@ -72,10 +72,19 @@ def with_size_of(found: RunDirectory | None, options: Any) -> Any:
 
     Returns:
         The options; as they are if there is no run, or a number was asked for.
+
+    Raises:
+        RunDirectoryError: If the run does not say its batch size.
     """
     if found is None or getattr(options, "batch_size", None) != AUTO:
         return options
-    return options.model_copy(update={"batch_size": found.config()["batch_size"]})
+    size = found.config().get("batch_size")
+    if type(size) is not int or size < 1:
+        raise RunDirectoryError(
+            f"The run in {quoted(found.path)} says no batch size to go on with (batch_size: "
+            f"{quoted(size)}); start anew with --overwrite."
+        )
+    return options.model_copy(update={"batch_size": size})
 
 
 def begin(
