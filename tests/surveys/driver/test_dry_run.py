@@ -93,6 +93,14 @@ def test_passes_are_counted_as_the_model_makes_them(plan):
     assert "1 forward pass for each" in plan("flow")["Work"]
 
 
+def test_a_batch_size_that_is_chosen_is_chosen_first(plan, options):
+    num_batches = int(plan(batch_size="auto")["Work"].split()[0])
+
+    found = backlight.layers(**{**options, "batch_size": "auto"})
+    num_passages = found.metadata["text"]["num_passages"]
+    assert num_batches == -(-num_passages // found.config["batch_size"])
+
+
 def test_with_precision_it_is_said_that_it_is_the_most(plan):
     told = plan(precision=0.5)
 

@@ -61,9 +61,10 @@ def tell(survey: Survey, options: Any) -> None:
         ConfigError: If options ask for what a dry run cannot tell of.
     """
     refuse_unknowable(options)
-    clock = Clock()
-    measurement = survey.door("measure").prepare(options, Opening(options, None, clock))
-    expected = expect(survey, options, measurement, clock.total())
+    opening = Opening(options, None, Clock())
+    measurement = survey.door("measure").prepare(options, opening)
+    options = opening.options
+    expected = expect(survey, options, measurement, opening.clock.total())
     for line in told(survey, options, measurement, expected):
         console().print(plain(line), soft_wrap=True)
 
