@@ -44,7 +44,9 @@ def test_merging_bounds_a_run_from_below_however_many_work(scale):
 
 def test_a_worker_goes_on_while_its_state_is_merged(scale):
     cost = scale.Cost(tokens=1, measure=3.0, merge=0.5, size=1)
-    assert scale.seconds(cost, 2, shards=4) == 2 * 3.0 + 0.5 + 2 * 0.5
+    assert (
+        scale.seconds(cost, 2, shards=4) == 2 * 3.0 + 2 * 0.5
+    )  # the second waits once for the first
 
 
 def test_only_states_with_rows_grow_with_what_was_seen(scale):
