@@ -140,9 +140,15 @@ def prepared(survey: str, words: argparse.Namespace) -> Measurement[Any, Any]:
 def asked(survey: str, words: argparse.Namespace) -> dict[str, Any]:
     """Choose what else a survey is asked."""
     if survey == "tokens":
-        ways = list(product(NAMES, NAMES, THINGS))[: words.num_samples]
+        ways = [each for each in product(NAMES, NAMES, THINGS) if each[0] != each[1]]
         values = [dict(zip(("one", "other", "thing"), each, strict=True)) for each in ways]
-        return {"template": TEMPLATE, "answer": " {other}", "fields": values, "batch_size": 16}
+        return {
+            "template": TEMPLATE,
+            "answer": " {other}",
+            "fields": values[: words.num_samples],
+            "n_samples": words.num_samples,
+            "batch_size": 8,
+        }
     text = {"dataset": words.dataset, "num_samples": words.num_samples}
     return text | ({"sae_path": words.sae_path} if survey == "sae" else {})
 
@@ -196,7 +202,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model_name", default="smollm2")
     parser.add_argument("--dataset", default="shakespeare")
     parser.add_argument("--sae_path", default="smollm2", help="of the survey sae")
-    parser.add_argument("--num_samples", type=int, default=200, help="of passages and prompts")
+    parser.add_argument("--num_samples", type=int, default=300, help="passages; prompts")
     parser.add_argument("--shards", type=int, default=8, help="how many are measured")
     parser.add_argument("--tokens", type=int, default=256, help="of a shard, at least")
     parser.add_argument("--keep", action="store_true", help="write the result into README.md")
