@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import backlight
+
 ROOT = Path(__file__).parents[1]
 NOT_PROSE = ("commands.md",)
 PAGES = [
@@ -63,3 +65,20 @@ def test_files_that_contributing_names_exist():
     places = (ROOT, ROOT / "src" / "backlight")
     assert [name for name in named if not any((place / name).exists() for place in places)] == []
     assert len(named) > 5
+
+
+def test_every_page_is_on_the_site():
+    docs = ROOT / "docs"
+    listed = set((docs / "index.md").read_text().splitlines())
+
+    pages = {page.relative_to(docs).with_suffix("").as_posix() for page in docs.glob("**/[!_]*.md")}
+    pages = {page for page in pages if not page.startswith("_build")}
+    assert pages - listed == {"index"}
+
+
+def test_the_page_of_the_api_has_every_public_name():
+    told = re.findall(
+        r"^\.\. auto\w+:: (\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE
+    )
+
+    assert sorted(told) == sorted(backlight.__all__)
