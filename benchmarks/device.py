@@ -12,7 +12,7 @@ accelerator it says so and ends.
   nothing before the last norm, and are off by 1e-4 in float32 anywhere.
 - survey: `backlight layers` from tokens to tables, all statistics, every `mlp.out`. floor: on the
   same batches one forward pass and `torch.autograd.grad` of its loss at these sites, parameters
-  frozen, nothing else. In turn after every batch; ratios are medians over repeats.
+  frozen, nothing else. In turn, two batches or 8 passages each; ratios are medians over repeats.
 - models: the configurations of Qwen2.5-0.5B and Qwen2.5-7B, bfloat16, passages of 128 tokens,
   batches of 1, 4, 16, ... until the memory or the time ends (each model has half of it).
 - memory: the most that tensors took on the device, with the model's weights, of a pass of its own.
@@ -24,13 +24,15 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from layers import README, floor, in_turn, survey
+from layers import README, floor, survey
 from numpy.typing import NDArray
+from sae import in_turn
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -213,52 +215,45 @@ def rows(
         if measured is None:
             yield f"| {name} | {size} does not fit | | | | | |"
             return
-        speed, ratio, peaks = measured
+        speed, *rest = measured
         at_four = speed if size == 4 else at_four
         gain = "" if at_four is None else f"{speed / at_four:.2f}"
-        told = " | ".join("" if peak is None else f"{peak / 1e9:.2f} GB" for peak in peaks)
-        yield f"| {name} | {size} | {speed:,.0f} | {gain} | {ratio:.3f} | {told} |"
+        yield f"| {name} | {size} | {speed:,.0f} | {gain} | {' | '.join(rest)} |"
         spent = time.monotonic() - begun
 
 
-def costs(
-    subject: Subject, batch_size: int, repeats: int
-) -> tuple[float, float, list[float | None]]:
-    """Measure survey and floor: tokens a second, ratio of seconds, bytes at the peak of each."""
+def costs(subject: Subject, batch_size: int, repeats: int) -> tuple[float, str, str, str]:
+    """Measure tokens a second, survey / floor, and the memory of both; the last three in words."""
     sites = resolve_sites("mlp.out", subject.sites)
     passages = random_passages(max(8, 2 * batch_size))
     members = range(len(passages.tokens))
     batches = [tuple(members[at : at + batch_size]) for at in members[::batch_size]]
 
-    def steps(contender: Callable[..., Iterator[None]], some: Sequence[Any]) -> Iterator[None]:
-        return finished(contender(subject, sites, passages, some), subject.device)
+    def go(contender: Callable[..., Iterator[None]], some: Sequence[Any] = batches) -> None:
+        for _ in contender(subject, sites, passages, some):
+            pass
+        if subject.device.type != "cpu":
+            torch.accelerator.synchronize(subject.device)
 
-    contenders = {"survey": survey, "floor": floor}
-    peaks = [peak(steps(each, batches[:1]), subject.device) for each in contenders.values()]
-    runs = in_turn(
-        {name: lambda each=each: steps(each, batches) for name, each in contenders.items()}, repeats
-    )
-    seconds = median(run["survey"] for run in runs)
-    ratio = median(run["survey"] / run["floor"] for run in runs)
-    return passages.num_tokens / seconds, ratio, peaks
-
-
-def finished(steps: Iterator[None], device: torch.device) -> Iterator[None]:
-    """Wait after every step until the device has done it."""
-    for _ in steps:
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)
-        yield
+    jobs = {"survey": partial(go, survey), "floor": partial(go, floor)}
+    memory = peak(partial(jobs["survey"], batches[:1]), subject.device)
+    of_floor = fitting(lambda: peak(partial(jobs["floor"], batches[:1]), subject.device))
+    if of_floor is None:  # it holds the logits of all tokens
+        del jobs["floor"]
+    runs = in_turn(jobs, repeats)
+    speed = passages.num_tokens / median(run["survey"] for run in runs)
+    if of_floor is None:
+        return speed, "", memory, "does not fit"
+    return speed, f"{median(run['survey'] / run['floor'] for run in runs):.3f}", memory, of_floor
 
 
-def peak(steps: Iterator[None], device: torch.device) -> float | None:
-    """Go through a contender; return the most bytes of tensors, None where nobody counts them."""
+def peak(work: Callable[[], None], device: torch.device) -> str:
+    """Do something; write the most bytes that tensors took, nothing where nobody counts them."""
     counts = device.type in ("cuda", "xpu")
     if counts:
         torch.accelerator.reset_peak_memory_stats(device)
-    for _ in steps:
-        pass
-    return torch.accelerator.max_memory_allocated(device) if counts else None
+    work()
+    return f"{torch.accelerator.max_memory_allocated(device) / 1e9:.2f} GB" if counts else ""
 
 
 def fitting(work: Callable[[], Any]) -> Any:

@@ -80,6 +80,19 @@ def test_batches_end_where_memory_does_and_those_before_are_told(run, device, mo
     assert four[1] == "4 does not fit"
 
 
+def test_where_only_the_floor_does_not_fit_the_survey_is_measured_alone(run, device, monkeypatch):
+    def short(*_):
+        raise torch.OutOfMemoryError("no more")
+        yield
+
+    monkeypatch.setattr(device, "floor", short)
+
+    one, four = cells(run(*TINY))
+
+    assert float(four[2].replace(",", "")) > 0
+    assert one[4:] == four[4:] == ["", "", "does not fit"]
+
+
 def test_a_model_that_does_not_fit_is_told(run, device, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("no more")
