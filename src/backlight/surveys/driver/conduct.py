@@ -24,7 +24,7 @@ from backlight.surveys.driver.presenting import SurveyPresentation
 from backlight.surveys.driver.reached import with_precision
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.shardwise import Shardwise
-from backlight.surveys.driver.starting import begin, find_run
+from backlight.surveys.driver.starting import begin, find_run, with_size_of
 from backlight.surveys.driver.telling import print_survey
 from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown
@@ -102,6 +102,7 @@ def conduct(
     """
     clock, shown = Clock(), SurveyPresentation(survey)
     found = find_run(options, survey.name)
+    options = with_size_of(found, options)
     if found is not None and found.is_finished:
         return replace(_read_back(options, found), presentation=shown)
     refuse_elsewhere(options, subject)
@@ -109,6 +110,7 @@ def conduct(
     if survey.reads:
         given |= survey.door("reading").read(options, **(read or {}))
     measurement: Measurement[Any, Any] = survey.door("measure").prepare(options, opening, **given)
+    options = opening.options
     directory = begin(
         options,
         survey.name,

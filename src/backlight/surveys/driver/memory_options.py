@@ -1,10 +1,12 @@
 """The option that bounds the memory for a model and its pass."""
 
 import re
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from backlight.surveys.driver.options import Options
+from backlight.surveys.driver.samples import AUTO
 
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?([kKMGT]?)(i?)B")
 _POWERS = " KMGT"
@@ -23,9 +25,11 @@ class MemoryOptions(Options):
 
     @field_validator("memory")
     @classmethod
-    def _is_memory(cls, text: str | None) -> str | None:
+    def _is_memory(cls, text: str | None, info: Any) -> str | None:
         if text is None:
             return None
+        if info.data.get("batch_size") == AUTO:
+            raise ValueError("what fits depends on the batch size; give a number, not auto")
         if _SIZE.fullmatch(text.strip()) is None:
             raise ValueError("write a size such as 4GB, 512MB or 2.5GiB")
         if parse_size(text) <= 0:

@@ -15,6 +15,7 @@ from backlight.models.backward_rules.subjects import rule_of, with_backward
 from backlight.models.loading import load_subject
 from backlight.models.reading import refuse_unreadable
 from backlight.models.subject import Subject
+from backlight.surveys.driver.batch_size import with_batch_size
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.fitting import load_within
 from backlight.surveys.driver.memory_options import MemoryOptions
@@ -146,7 +147,8 @@ class Opening:
 
     Attributes:
         clock: It is told of the phases.
-        told: What the run's metadata say of how the model was loaded.
+        options: The options of the survey; of ``corpus`` on with a number for the batch size.
+        told: What the run's metadata say of how the model was loaded, and the batch size chosen.
     """
 
     def __init__(self, options: Any, subject: Subject | None, clock: Clock) -> None:
@@ -158,7 +160,7 @@ class Opening:
             clock: It is told of the phases.
         """
         self.clock, self.told = clock, dict[str, Any]()
-        self._options = options
+        self.options = options
         self._subject = subject
 
     def subject(self, loader: Callable[[Any], Subject] | None = None) -> Subject:
@@ -170,7 +172,7 @@ class Opening:
         Returns:
             The model; if the options name a rule for the way back, under this rule.
         """
-        subject, options = self._subject, self._options
+        subject, options = self._subject, self.options
         if subject is None:
             subject = self._loaded(options) if loader is None else loader(options)
         if isinstance(options, BackwardOptions):
@@ -195,14 +197,18 @@ class Opening:
             ConfigError: If passages are longer than the model reads.
             DatasetError: If there are tokens that the model does not have.
         """
-        options: CorpusOptions = self._options
+        options: CorpusOptions = self.options
         rows = corpus_rows(options)
         _tell_rest(options)
         self.clock.lap("dataset_preparation")
         subject = self.subject()
         passages = corpus_passages(options, rows, subject.tokenizer)
         check_passages(subject, passages, options.max_length)
-        how = {"batch_size": options.batch_size, "seed": options.seed}
+        self.clock.lap("dataset_preparation")
+        self.options, told = with_batch_size(options, subject, passages)
+        self.told |= told
+        self.clock.lap("batch_size")
+        how = {"batch_size": self.options.batch_size, "seed": options.seed}
         windows = draw_windows(passages, **how) if may_stop(options) else None
         batches = bucket(passages, **how) if windows is None else windows.batches
         self.clock.lap("dataset_preparation")

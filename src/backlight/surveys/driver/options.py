@@ -21,7 +21,7 @@ from pydantic import (
 from backlight.data.given import named_or_given
 from backlight.models.backward_rules.rule import Rule
 from backlight.report.drawing import Wanted
-from backlight.surveys.driver.samples import NumSamples
+from backlight.surveys.driver.samples import AUTO, BatchSize, NumSamples
 
 SHIPPED = "city"
 """What the small model that the package ships is called."""
@@ -189,6 +189,11 @@ class TextOptions(Options):
 class CorpusOptions(TextOptions):
     """How much of a text is measured, and which of its tokens the loss counts."""
 
+    batch_size: BatchSize = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=4,
+        description="Passages in a batch; auto: as many as this device takes best, measured at "
+        "the start and remembered.",
+    )
     num_samples: NumSamples = Field(default=500, description="How many rows that count, or all.")
     loss_on: Literal["all", "completion", "conversation"] = Field(
         default="all",
@@ -227,6 +232,13 @@ class CorpusOptions(TextOptions):
         if len(names) > 2 or not all(names) or len(set(names)) < len(names):
             raise ValueError("name two columns, such as question,answer, or one of chats")
         return columns
+
+    @field_validator("loss_reduction", check_fields=False)
+    @classmethod
+    def _does_not_depend_on_what_is_fast(cls, reduction: Any, info: Any) -> Any:
+        if reduction == "batch_mean" and info.data.get("batch_size") == AUTO:
+            raise ValueError("its numbers depend on the batch size; give a number, not auto")
+        return reduction
 
     @field_validator("loss_on")
     @classmethod

@@ -40,11 +40,12 @@ def plan(survey: Survey, options: Any) -> RunDirectory:
     if options.output_dir is None:
         raise ConfigError("plan makes the directory of a run: name --output_dir.")
     find_run(options, survey.name)
-    measurement = survey.door("measure").prepare(options, Opening(options, None, Clock()))
+    opening = Opening(options, None, Clock())
+    measurement = survey.door("measure").prepare(options, opening)
     sharding = measurement.sharding
     material = {**measurement.corpus.material, **measurement.material, **sharding.material}
-    masks = measurement.masks
-    directory = begin(options, survey.name, measurement.run_name, None, material, masks=masks)
+    told = {"masks": measurement.masks, **opening.told}
+    directory = begin(opening.options, survey.name, measurement.run_name, None, material, **told)
     assert directory is not None, "there is an output_dir"
     directory.shelf(state_names(len(sharding.shards)))
     return directory

@@ -15,6 +15,7 @@ from backlight.runs.opening import store_of
 from backlight.runs.urls import is_url, place_of
 from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import CheckOptions, ShownRunOptions
+from backlight.surveys.driver.samples import AUTO
 from backlight.surveys.driver.worker_options import WorkerOptions
 
 _MOST_MISTAKES = 6  # that are told one by one
@@ -129,8 +130,17 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
 
 
 def same_numbers(config: BaseModel) -> dict[str, Any]:
-    """Keep the options that can change a number: not where results go, who works, when it ends."""
+    """Keep the options that can change a number: not where results go, who works, when it ends.
+
+    Args:
+        config: The options.
+
+    Returns:
+        By name. A batch size that is still to be chosen is left out: the run that is gone on with
+        has one.
+    """
     ways = (ShownRunOptions, CheckOptions, WorkerOptions, MemoryOptions)
     no_number = {name for each in ways for name in each.model_fields}
     no_number |= getattr(config, "only_ends", frozenset())
+    no_number |= {"batch_size"} if getattr(config, "batch_size", None) == AUTO else set()
     return config.model_dump(mode="json", exclude=no_number)

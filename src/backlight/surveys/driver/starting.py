@@ -18,6 +18,7 @@ from backlight.runs.places import refuse_place
 from backlight.runs.provenance import provenance
 from backlight.surveys.driver.options import RunOptions
 from backlight.surveys.driver.reading import same_numbers
+from backlight.surveys.driver.samples import AUTO
 from backlight.surveys.driver.worker_options import WorkerOptions
 
 ROOT = Path("runs")
@@ -60,6 +61,30 @@ def find_run(options: RunOptions, command: str) -> RunDirectory | None:
         return _told(run)
     RunDirectory.refuse_occupied(run.path, replacing=options.overwrite)
     return None
+
+
+def with_size_of(found: RunDirectory | None, options: Any) -> Any:
+    """Give options that leave the batch size to the device the one of the run that goes on.
+
+    Args:
+        found: The run; None for a new one.
+        options: The options of a survey.
+
+    Returns:
+        The options; as they are if there is no run, or a number was asked for.
+
+    Raises:
+        RunDirectoryError: If the run does not say its batch size.
+    """
+    if found is None or getattr(options, "batch_size", None) != AUTO:
+        return options
+    size = found.config().get("batch_size")
+    if type(size) is not int or size < 1:
+        raise RunDirectoryError(
+            f"The run in {quoted(found.path)} says no batch size to go on with (batch_size: "
+            f"{quoted(size)}); start anew with --overwrite."
+        )
+    return options.model_copy(update={"batch_size": size})
 
 
 def begin(

@@ -85,7 +85,7 @@ def prepare(
     return FeaturesMeasurement(
         corpus=corpus,
         run_name=f"sae_features_model_{options.model_file_name}_num_samples_{options.num_samples}"
-        f"_batch_size_{options.batch_size}_layers_{layers}",
+        f"_batch_size_{opening.options.batch_size}_layers_{layers}",
         title=f"{options.aggregate_by} of features, {count(len(placed), 'layer')}, splice "
         f"{options.splice}",
         state=state,

@@ -92,7 +92,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
     return LayersMeasurement(
         corpus=corpus,
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"
-        f"{options.num_samples}_batch_size_{options.batch_size}_layers_{layers}",
+        f"{options.num_samples}_batch_size_{opening.options.batch_size}_layers_{layers}",
         title=f"{options.aggregate_by} at {options.site}, {count(len(sites), 'layer')}"
         + ("" if paths is None else f", {count(paths.num_nodes, 'node')}")
         + ("" if options.precision is None else f", at most, to {100 * options.precision:.3g} %"),
