@@ -14,7 +14,8 @@ accelerator it says so and ends.
   same batches one forward pass and `torch.autograd.grad` of its loss at these sites, parameters
   frozen, nothing else. In turn, two batches or 8 passages each; ratios are medians over repeats.
 - models: the configurations of Qwen2.5-0.5B and Qwen2.5-7B, bfloat16, passages of 128 tokens,
-  batches of 1, 4, 16, ... until the memory or the time ends (each model has half of it).
+  batches of 1, 4, 16, ... until the memory or the time ends (each model has half of it), and what
+  `--batch_size auto` chooses.
 - memory: the most that tensors took on the device, with the model's weights, of a pass of its own.
 """
 
@@ -47,6 +48,7 @@ from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import resolve_sites
 from backlight.models.subject import Subject
 from backlight.surveys import SURVEYS
+from backlight.surveys.driver.batch_size import _speeds, choose_size
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.opening import Opening, settle
 
@@ -215,11 +217,30 @@ def rows(
         if measured is None:
             yield f"| {name} | {size} does not fit | | | | | |"
             return
-        speed, *rest = measured
-        at_four = speed if size == 4 else at_four
-        gain = "" if at_four is None else f"{speed / at_four:.2f}"
-        yield f"| {name} | {size} | {speed:,.0f} | {gain} | {' | '.join(rest)} |"
+        at_four = measured[0] if size == 4 else at_four
+        yield row(name, str(size), measured, at_four)
         spent = time.monotonic() - begun
+        if size == 4:
+            chosen = auto_size(subject, largest=4 if words.tiny else 256)
+            measured = fitting(lambda chosen=chosen: costs(subject, chosen, words.repeats))
+            if measured is None:
+                yield f"| {name} | auto: {chosen} does not fit | | | | | |"
+            else:
+                yield row(name, f"auto: {chosen}", measured, at_four)
+
+
+def row(name: str, batch: str, measured: tuple[float, str, str, str], at_four: float | None) -> str:
+    """Write a line of the table."""
+    speed, *rest = measured
+    gain = "" if at_four is None else f"{speed / at_four:.2f}"
+    return f"| {name} | {batch} | {speed:,.0f} | {gain} | {' | '.join(rest)} |"
+
+
+def auto_size(subject: Subject, largest: int) -> int:
+    """Choose a batch size as `--batch_size auto` does, without what earlier runs remember."""
+    sites = resolve_sites("mlp.out", subject.sites)
+    sizes = [2**power for power in range(largest.bit_length())]
+    return choose_size(_speeds(subject, random_passages(largest), sites, sizes))[0]
 
 
 def costs(subject: Subject, batch_size: int, repeats: int) -> tuple[float, str, str, str]:

@@ -56,9 +56,10 @@ def test_every_survey_and_both_batches_are_measured_and_kept(run, device, tmp_pa
     out = run(*TINY, "--keep")
 
     assert "layers 0.0e+00, sae 0.0e+00, tokens 0.0e+00, flow 0.0e+00" in out
-    one, four = cells(out)
+    one, four, auto = cells(out)
+    assert auto[1] in ("auto: 1", "auto: 2", "auto: 4")
     assert (one[1], one[3], four[1], four[3]) == ("1", "", "4", "1.00")
-    for line in (one, four):
+    for line in (one, four, auto):
         assert float(line[2].replace(",", "")) > 0
         assert float(line[4]) > 0.5  # the survey does all that the floor does
     assert readme.read_text() == f"before\n{device.BEGIN}\n{out}{device.END}\nafter\n"
@@ -87,7 +88,7 @@ def test_where_only_the_floor_does_not_fit_the_survey_is_measured_alone(run, dev
 
     monkeypatch.setattr(device, "floor", short)
 
-    one, four = cells(run(*TINY))
+    one, four, _ = cells(run(*TINY))
 
     assert float(four[2].replace(",", "")) > 0
     assert one[4:] == four[4:] == ["", "", "does not fit"]
