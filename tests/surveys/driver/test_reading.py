@@ -109,7 +109,7 @@ def test_mistakes_are_explained_for_the_command_that_was_asked():
 def test_where_results_go_cannot_change_a_number():
     kept = same_numbers(LayersConfig(save_outputs=True, quiet=True, workers=2, seed=3))
 
-    of_the_call = {*ShownRunOptions.model_fields, "check", "workers", "cluster"}
+    of_the_call = {*ShownRunOptions.model_fields, "check", "workers", "cluster", "memory"}
     assert set(kept) == set(LayersConfig.model_fields) - of_the_call
     assert kept["seed"] == 3
 

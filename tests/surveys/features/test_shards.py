@@ -15,8 +15,8 @@ import backlight
 from backlight import cli
 from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError
-from backlight.surveys.driver import workers
 from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.engines import local
 from backlight.surveys.driver.opening import Opening
 from backlight.surveys.features import figures
 from backlight.surveys.features.measure import chunks, setup
@@ -172,7 +172,7 @@ def test_stopped_within_a_chunk_it_goes_on_to_the_same_bytes(asked, way, place, 
 def test_workers_find_the_same_bytes_though_one_is_killed(large, splice, place, monkeypatch):
     way = {"splice": splice, "aggregation_mode": "both", "keep_groups": True}
     backlight.sae(**large, **way, output_dir="alone")
-    given, real = [], workers._Worker.begin
+    given, real = [], local._Worker.begin
 
     def begin(self, shard):
         real(self, shard)
@@ -180,7 +180,7 @@ def test_workers_find_the_same_bytes_though_one_is_killed(large, splice, place, 
             os.kill(self.process.pid, signal.SIGKILL)
         given.append(shard)
 
-    monkeypatch.setattr(workers._Worker, "begin", begin)
+    monkeypatch.setattr(local._Worker, "begin", begin)
     backlight.sae(**large, **way, output_dir="together", workers=2)
 
     assert len(set(given)) == 3
