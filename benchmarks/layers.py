@@ -147,7 +147,7 @@ def floor(
 ) -> Iterator[None]:
     """A plain forward and the gradient of its loss at the MLP outputs, nothing else."""
     for members in batches:
-        batch = Batch.of(passages, members)
+        batch = Batch.of(passages, members).to(subject.device)
         outputs: list[Tensor] = []
 
         def keep(module: Any, inputs: Any, output: Tensor, seen: list[Tensor] = outputs) -> Tensor:

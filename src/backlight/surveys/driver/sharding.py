@@ -66,7 +66,7 @@ class Sharding(Generic[_State]):
             batches: The members of each batch.
             seen: Counts the batches that a state has seen.
             shards: The batches of each shard, where they are not cut by their tokens.
-            **how: ``fresh``, ``steps`` and ``stopping``.
+            **how: ``fresh``, ``steps``, ``joined`` and ``stopping``.
 
         Returns:
             How it is measured.

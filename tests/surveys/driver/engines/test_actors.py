@@ -113,6 +113,16 @@ def test_all_shards_are_measured_and_the_cluster_is_left(monkeypatch):
     assert fake.left
 
 
+def test_an_actor_is_at_its_next_shard_before_its_last_one_is_merged(monkeypatch):
+    fake = FakeRay(state_of)
+    monkeypatch.setattr("backlight.surveys.driver.engines.cluster.ray_module", lambda: fake)
+    states = RayActors("auto", 1, TASK).measured([4, 5])
+
+    assert next(states)[0] == 4
+    assert fake.calls[-1] == (0, "measure", 5)
+    assert [shard for shard, _ in states] == [5]
+
+
 def test_each_actor_has_a_gpu_where_the_cluster_has_some(monkeypatch):
     fake, go, _ = measured(monkeypatch, state_of, gpus=2)
 

@@ -15,6 +15,7 @@ from backlight.objectives.prompts import Piece, Prompt
 from backlight.objectives.spans import PromptTokens
 from backlight.surveys.driver.paths import Paths
 from backlight.surveys.tokens.measure import survey
+from backlight.surveys.tokens.measure.joining import join_rows
 from backlight.surveys.tokens.measure.survey import (
     COMPLETENESS,
     MEASURES,
@@ -315,6 +316,32 @@ def test_prompts_in_two_parts_merge_into_the_whole_bit_by_bit(cut):
         assert found[name].tobytes() == array.tobytes(), name
 
 
+@pytest.mark.parametrize("cut", [1, 2])
+def test_rows_of_two_parts_are_joined_bit_by_bit_as_parts_are_merged(cut):
+    subject, material = subject_of(), material_of()
+    sites, batches = sites_of(subject), ((3, 0), (1, 2), (4,))
+    whole = measure(subject, material, sites, batches, targets=[0]).state()
+    parts = [
+        measure(subject, material, sites, own, targets=[0]).state()
+        for own in (batches[cut:], batches[:cut])
+    ]
+
+    found = join_rows(*parts)
+
+    assert list(found) == list(whole)
+    for name, array in whole.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+def test_parts_with_other_arrays_are_not_joined():
+    subject, material = subject_of(), material_of()
+    first = measure(subject, material, sites_of(subject), ((3, 0),)).state()
+
+    with pytest.raises(StateError, match=r"only one of two parts has \['nats'\]"):
+        join_rows(first, {name: each for name, each in first.items() if name != "nats"})
+
+
 def test_a_prompt_that_both_parts_have_measured_is_refused():
     subject, material = subject_of(), material_of()
     sites = sites_of(subject)
@@ -322,6 +349,8 @@ def test_a_prompt_that_both_parts_have_measured_is_refused():
 
     with pytest.raises(StateError, match="prompt 3 is in both of two parts"):
         first.merge(second)
+    with pytest.raises(StateError, match="prompt 3 is in both of two parts"):
+        join_rows(first.state(), second.state())
 
 
 @pytest.mark.parametrize(

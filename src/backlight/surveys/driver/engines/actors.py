@@ -69,6 +69,7 @@ def _given_out(team: "_Team", queue: ShardQueue) -> Iterator[tuple[int, Arrays]]
         answers = team.answers()
         if not answers:
             queue.doubt()
+        measured = list[tuple[int, Arrays]]()
         for shard, answer in answers:
             if isinstance(answer, BacklightError):
                 raise answer
@@ -77,9 +78,10 @@ def _given_out(team: "_Team", queue: ShardQueue) -> Iterator[tuple[int, Arrays]]
             if isinstance(answer, _Lost):
                 queue.lost(shard, f"the last one: {answer.why}")
             elif queue.done(shard):
-                yield shard, answer
+                measured.append((shard, answer))
         while team.is_idle and (shard := queue.take()) is not None:
             team.begin(shard)
+        yield from measured  # actors are at the next ones while these are merged
 
 
 @final

@@ -50,8 +50,7 @@ class LocalWorkers:
             team += (_Worker(task) for task in self._tasks[: len(shards)])
             while queue.is_open:
                 for each in team:
-                    if each.shard is None and (shard := queue.take()) is not None:
-                        each.begin(shard)
+                    each.begin_next(queue)
                 ready = wait([each.connection for each in team])
                 for place, each in enumerate(team):
                     if each.connection not in ready:
@@ -61,6 +60,7 @@ class LocalWorkers:
                         raise answer
                     if answer is not None and shard is not None:
                         queue.done(shard)
+                        each.begin_next(queue)  # it works while its last state is merged
                         yield shard, answer
                         continue
                     each.dismiss()
@@ -83,6 +83,11 @@ class _Worker:
         self.process.start()
         theirs.close()  # else the pipe would not end when the process does
         self.shard: int | None = None
+
+    def begin_next(self, queue: ShardQueue) -> None:
+        """Begin the next shard that waits, unless it is at one."""
+        if self.shard is None and (shard := queue.take()) is not None:
+            self.begin(shard)
 
     def begin(self, shard: int) -> None:
         self.shard = shard

@@ -17,6 +17,7 @@ from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.words.sentences import name, number, share
 from backlight.surveys.tokens.measure.checkpoints import load_answering
+from backlight.surveys.tokens.measure.joining import join_rows
 from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
 from backlight.surveys.tokens.measure.prompts import draw_prompts, locate_prompts
 from backlight.surveys.tokens.measure.survey import (
@@ -96,7 +97,12 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
         found=partial(_found, state, prompts, sites),
         masks="right-padded; pads count nowhere; the loss is that of the answer's tokens alone",
         sharding=Sharding.of(
-            passages, batches, fresh=fresh, steps=steps, seen=lambda state: state.num_batches
+            passages,
+            batches,
+            fresh=fresh,
+            steps=steps,
+            seen=lambda state: state.num_batches,
+            joined=join_rows,
         ),
     )
 
