@@ -63,10 +63,12 @@ def test_no_report_comes_out_of_a_damaged_run(place, harm, file, no_drawing):
     run = place / "layers"
     HARMS[harm](run / file)
 
-    outcome = attack(["report", str(run)], place=place)
+    # One byte may be a space of the manifest, or in the digest of a file that reports do not read.
+    may_pass = file == "manifest.json" and "flipped" in harm
+    written = [run] if may_pass else []
+    outcome = attack(["report", str(run)], place=place, results=written, ok=may_pass)
 
-    # One byte may be a space of the manifest, which says the same afterwards.
-    assert outcome.status == 2 or (file == "manifest.json" and "flipped" in harm)
+    assert outcome.status == 2 or may_pass
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -113,7 +115,7 @@ def test_no_survey_goes_on_from_a_checkpoint_that_was_edited(place, runs, harm):
     words = ["layers", *runs[1], "--output_dir", str(place / "unfinished"), "--resume"]
     outcome = attack(words, place=place, results=[place / "unfinished" / ".written"])
 
-    assert "is damaged (" in outcome.err
+    assert "is damaged, or was kept by another version of backlight (" in outcome.err
 
 
 def test_no_survey_goes_on_from_the_checkpoint_of_another_run(place, runs):
