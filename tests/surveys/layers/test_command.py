@@ -261,7 +261,7 @@ def test_the_config_holds_all_options_and_where_numbers_came_from(finished_run):
 
     origin = kept.pop("provenance")
     of_the_call = {"output_dir", "overwrite", "resume", "figures", "table", "quiet"}
-    of_the_call |= {"check", "workers", "cluster", "memory"}
+    of_the_call |= {"check", "workers", "cluster", "memory", "dry_run"}
     assert set(kept) == set(LayersConfig.model_fields) - of_the_call
     assert (kept["save_outputs"], kept["layers"], kept["batch_size"]) == (True, "0,2", 3)
     assert origin["command"] == "layers"
