@@ -86,7 +86,9 @@ def test_a_run_has_the_same_files_and_numbers_as_on_disk(cut, url, place):
     assert sorted(each.name for each in place.iterdir()) == ["copy", "here"]
 
 
-@pytest.mark.parametrize("after", [4, 9, 14, 21])
+@pytest.mark.parametrize(
+    "after", [9, *(pytest.param(each, marks=pytest.mark.slow) for each in (4, 14, 21))]
+)
 def test_a_network_that_fails_loses_nothing(cut, place, monkeypatch, after):
     backlight.layers(**cut, output_dir="here")
     url = memory()

@@ -51,6 +51,7 @@ def test_workers_find_the_same_bytes_though_some_are_killed(large, place, monkey
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow  # each worker loads PyTorch and the model
 def test_a_shard_that_kills_every_worker_is_an_error(large, monkeypatch):
     killing(monkeypatch, set(range(100)))
 
@@ -64,6 +65,7 @@ def test_a_model_or_data_in_memory_cannot_be_given_to_workers(options):
         backlight.layers(**{**options, "dataset": lines(9)}, workers=2)
 
 
+@pytest.mark.slow  # each worker loads PyTorch and the model
 def test_a_run_that_is_interrupted_leaves_no_process_and_goes_on(large, place, monkeypatch):
     backlight.layers(**large, output_dir="alone")
     real = local._Worker.answer
@@ -88,6 +90,7 @@ def test_a_run_that_is_interrupted_leaves_no_process_and_goes_on(large, place, m
     assert numbers(place / "out") == numbers(place / "alone")
 
 
+@pytest.mark.slow  # each worker loads PyTorch and the model
 def test_what_workers_cannot_open_is_an_error_once(large, place, monkeypatch, capfd):
     real = local._Worker.__init__
 
@@ -104,6 +107,7 @@ def test_what_workers_cannot_open_is_an_error_once(large, place, monkeypatch, ca
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow  # each worker loads PyTorch and the model
 def test_progress_says_how_many_shards_workers_have_measured(large, monkeypatch):
     told = []
     monkeypatch.setattr(conduct.Bar, "after", lambda self, step, state="": told.append(state))
