@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from backlight.foreign.text import plain
@@ -60,13 +61,14 @@ def _bars(axes: Axes, table: Table) -> None:
     places, effects = np.arange(table.num_rows)[::-1], table["effect_size"]
     axes.barh(places, effects, color=[COLOURS[str(side)] for side in table["higher_in"]])
     axes.axvline(0, color="#999999", linewidth=0.6)
-    reach = float(np.nanmax(np.abs(effects)))
+    reach = float(np.abs(effects[np.isfinite(effects)]).max(initial=0.0)) or 1.0
     axes.set_yticks(places, [name_of(table, row) for row in range(table.num_rows)], fontsize=8)
     axes.set(xlabel="effect size (a - b)", ylim=(-0.6, table.num_rows - 0.4))
     if "context" not in table:
         return
     axes.set_xlim(-1.1 * reach, 4.2 * reach)
-    axes.set_xticks(np.arange(-np.floor(reach * 2), reach * 2 + 0.5) / 2)
+    ticks = MaxNLocator(nbins=6).tick_values(-reach, reach)
+    axes.set_xticks(ticks[np.abs(ticks) <= reach])  # none below the contexts
     for place, effect, context in zip(places, effects, table["context"], strict=True):
         at = max(effect, 0.0) + 0.05 * reach
         axes.text(at, place, _shortened(str(context)), va="center", fontsize=8)
