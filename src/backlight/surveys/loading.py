@@ -69,7 +69,8 @@ def load_results(path: str | Place) -> Results:
 
     Example:
         >>> import tempfile
-        >>>         >>> import numpy as np
+        >>> from pathlib import Path
+        >>> import numpy as np
         >>> import backlight
         >>> from backlight.tables import Table
         >>> norms = Table(name="norms", columns={"norm": np.array([1.5, 0.5])})
