@@ -86,7 +86,7 @@ class PrefixStates:
             StorageError: If nothing can be written.
             RunDirectoryError: If a state is damaged.
         """
-        self._states.tidy_mergers()
+        self._states.tidy(only_mergers=True)
         self._ask()
 
     def whole(self) -> Arrays:

@@ -15,7 +15,7 @@ from backlight.foreign.documents import parse_json
 from backlight.foreign.files import expanded
 from backlight.foreign.text import html, plain
 from backlight.foreign.yaml_text import parse_yaml
-from backlight.runs.config import CONFIG
+from backlight.runs.config import CONFIG, PROVENANCE
 from backlight.runs.directory import RunDirectory
 from backlight.runs.files import parse_arrays
 from backlight.runs.opening import store_of
@@ -98,6 +98,12 @@ class Results:
     )
     material: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
     presentation: Presentation | None = field(default=None, compare=False)
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where the numbers of a run that was written come from; empty if it does not say."""
+        found = self.config.get(PROVENANCE)
+        return found if isinstance(found, Mapping) else {}
 
     @property
     def figures(self) -> Mapping[str, Any]:

@@ -96,28 +96,21 @@ class ShardStates:
             self._put(leaf, state)
             self._merge_from(leaf, dict(state))
 
-    def tidy(self) -> None:
+    def tidy(self, *, only_mergers: bool = False) -> None:
         """Finish what somebody was killed in, and merge what workers deposited.
 
-        Raises:
-            StorageError: If nothing can be written.
-            RunDirectoryError: If a state is damaged.
-        """
-        self._uncover()
-        for span in sorted(self._there):
-            if span in self._there:
-                self._merge_from(span, None)
-
-    def tidy_mergers(self) -> None:
-        """Finish what somebody was killed in, and leave every shard that is by itself so.
+        Args:
+            only_mergers: Leave every shard that is by itself so.
 
         Raises:
             StorageError: If nothing can be written.
             RunDirectoryError: If a state is damaged.
         """
-        self._uncover()
+        for span in sorted(self._there, key=lambda each: each.start - each.stop):
+            if span != self._whole and self._is_covered(span):
+                self._remove(span)
         for span in sorted(self._there):
-            if span in self._there and not span.is_leaf:
+            if span in self._there and not (only_mergers and span.is_leaf):
                 self._merge_from(span, None)
 
     def num_merged(self) -> int:
@@ -192,12 +185,6 @@ class ShardStates:
             self._remove(first)
             self._remove(second)
             span = parent
-
-    def _uncover(self) -> None:
-        """Delete the halves that somebody was killed before deleting."""
-        for span in sorted(self._there, key=lambda each: each.start - each.stop):
-            if span != self._whole and self._is_covered(span):
-                self._remove(span)
 
     def _is_covered(self, span: Span) -> bool:
         return any(other != span and other.covers(span) for other in self._there)

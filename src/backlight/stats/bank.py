@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.stats.base import State, Statistic, Sums, prefixed, under
+from backlight.stats.base import State, Sums
+from backlight.stats.by_site import BySite, without_pads
 from backlight.stats.histogram import HistogramResult, LogHistogram
 from backlight.stats.moments import MomentResult, Moments
 from backlight.stats.top import TopResult, TopTokens
@@ -38,15 +38,15 @@ class SiteResult:
 
 
 @final
-class Bank(Statistic):
+class Bank(BySite["_SiteBank"]):
     """Statistics of several sites, each fed with the same batches.
 
     A site has a place from its first batch on.
     """
 
     def __init__(self, *, num_top: int = 5) -> None:
+        super().__init__()
         self._num_top = num_top
-        self._sites: dict[str, _SiteBank] = {}
 
     def update(
         self,
@@ -64,26 +64,9 @@ class Bank(Statistic):
             valid: Where there is a token.
             passages: Which passage of the corpus each sequence is.
         """
-        if not valid.all():
-            values = values.masked_fill(~valid[..., None], 0.0)
-        self._site(site, values.shape[-1]).update(values, valid=valid, passages=passages)
-
-    def merge(self, other: "Bank") -> None:
-        """See ``Statistic.merge``."""
-        for site, theirs in other._sites.items():
-            self._site(site, theirs.width).merge(theirs)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that was seen as arrays, named ``site/statistic/array``."""
-        return prefixed(self._sites)
-
-    def restore(self, state: State) -> None:
-        """Forget what was seen and take over a state, of which it knows no more than its sites."""
-        self._sites = {}
-        for site in dict.fromkeys(key.partition("/")[0] for key in state):
-            parts = under(site, state)
-            sums = np.atleast_1d(parts.get("moments/sum_square", np.zeros(0)))
-            self._site(site, len(sums)).restore(parts)
+        self._site(site, values.shape[-1]).update(
+            without_pads(values, valid), valid=valid, passages=passages
+        )
 
     @property
     def sites(self) -> frozenset[str]:
@@ -98,10 +81,14 @@ class Bank(Statistic):
         """Compute the summaries of one site alone, which takes no time; see ``SiteResult``."""
         return self._sites[site].summaries()
 
-    def _site(self, site: str, width: int) -> "_SiteBank":
-        if site not in self._sites:
-            self._sites[site] = _SiteBank(width, self._num_top)
-        return self._sites[site]
+    def _nothing(self, size: int) -> "_SiteBank":
+        return _SiteBank(size, self._num_top)
+
+    def _size_of(self, part: "_SiteBank") -> int:
+        return part.width
+
+    def _size_in(self, state: State) -> int:
+        return len(np.atleast_1d(state.get("moments/sum_square", np.zeros(0))))
 
 
 @final

@@ -1,7 +1,7 @@
 """Sums over groups of passages: what a run keeps so that it can be compared with another."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.stats.aggregate import Mode
-from backlight.stats.base import State, Statistic, Sums, as_array, prefixed, under, wide
+from backlight.stats.base import State, Sums, as_array, wide
+from backlight.stats.by_site import BySite, without_pads
 
 NUM_GROUPS = 64
 """How many groups there are; with fewer passages each is a group."""
@@ -47,7 +48,7 @@ def _scrambled(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 @final
-class SiteGroups(Statistic):
+class SiteGroups(BySite["_Groups"]):
     """Sums of each dimension over 64 groups of passages, for several sites.
 
     Attributes:
@@ -60,8 +61,8 @@ class SiteGroups(Statistic):
         Args:
             modes: See the class.
         """
+        super().__init__()
         self.modes = tuple(modes)
-        self._sites: dict[str, _Groups] = {}
 
     def update(
         self,
@@ -79,27 +80,9 @@ class SiteGroups(Statistic):
             valid: Where there is a token.
             passages: Which passage of the corpus each sequence is.
         """
-        if not valid.all():
-            values = values.masked_fill(~valid[..., None], 0.0)
-        self._site(site, values.shape[-1]).update(values, valid=valid, passages=passages)
-
-    def merge(self, other: "SiteGroups") -> None:
-        """See ``Statistic.merge``."""
-        for site, theirs in other._sites.items():
-            self._site(site, theirs.width).merge(theirs)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that was seen as arrays, named ``site/mode``."""
-        return prefixed(self._sites)
-
-    def restore(self, state: State) -> None:
-        """Forget what was seen and take over a state, of which it knows no more than its sites."""
-        self._sites = {}
-        for site in dict.fromkeys(key.partition("/")[0] for key in state):
-            parts = under(site, state)
-            modes = [array for name, array in parts.items() if name in self.modes]
-            widths = [array.shape[-1] for array in modes if array.ndim > 1]
-            self._site(site, widths[0] if widths else 0).restore(parts)
+        self._site(site, values.shape[-1]).update(
+            without_pads(values, valid), valid=valid, passages=passages
+        )
 
     def result(self, site: str) -> dict[str, NDArray[np.float32]]:
         """Return the sums of one site.
@@ -113,10 +96,15 @@ class SiteGroups(Statistic):
         """
         return {name: array.astype(np.float32) for name, array in self._sites[site].state().items()}
 
-    def _site(self, site: str, width: int) -> "_Groups":
-        if site not in self._sites:
-            self._sites[site] = _Groups(width, self.modes)
-        return self._sites[site]
+    def _nothing(self, size: int) -> "_Groups":
+        return _Groups(size, self.modes)
+
+    def _size_of(self, part: "_Groups") -> int:
+        return part.width
+
+    def _size_in(self, state: State) -> int:
+        sums = (array for name, array in state.items() if name in self.modes and array.ndim > 1)
+        return next((array.shape[-1] for array in sums), 0)
 
 
 @final

@@ -7,7 +7,6 @@ import numpy as np
 
 from backlight.errors import RunDirectoryError, quoted
 from backlight.report.page.document import document
-from backlight.runs.config import PROVENANCE
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Results
 from backlight.runs.results import load_results as read_results
@@ -81,8 +80,7 @@ def load_results(path: str | Place) -> Results:
         array([1.5, 0.5])
     """
     results = read_results(path)
-    origin = results.config.get(PROVENANCE)
-    command = origin.get("command") if isinstance(origin, dict) and results.tables else None
+    command = results.provenance.get("command") if results.tables else None
     return replace(results, presentation=presentation_of(str(command)))
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from backlight.errors import ConfigError, RunDirectoryError, quoted
-from backlight.runs.config import PROVENANCE
+from backlight.errors import ConfigError, quoted
 from backlight.runs.directory import RunDirectory
 from backlight.runs.files import parse_arrays
 from backlight.runs.results import Results, load_results
@@ -15,7 +14,7 @@ from backlight.runs.urls import Place
 from backlight.surveys.comparison.measure.sides import Run
 from backlight.surveys.comparison.options import MAY_DIFFER, CompareConfig
 from backlight.surveys.driver.findings import GROUPS, groups_file
-from backlight.surveys.driver.presenting import SurveyPresentation
+from backlight.surveys.driver.presenting import command_of
 from backlight.surveys.driver.words.reached import PRECISION
 
 _COMPARED = ("layers", "sae", "flow", "tokens")
@@ -107,11 +106,10 @@ def opened(results: Results, label: str) -> Opened:
     Raises:
         RunDirectoryError: If it is no run of a survey that can be compared.
     """
-    origin = results.config.get(PROVENANCE, results.material)
-    origin = origin if isinstance(origin, Mapping) else {}
+    origin = results.provenance or results.material
     return Opened(
         run=Run(
-            command=_command_of(results, origin),
+            command=command_of(results, _COMPARED, "compared"),
             label=label,
             tables=results.tables,
             statistics=results.statistics,
@@ -173,20 +171,6 @@ def _groups_of(results: Results) -> Callable[[int], Mapping[str, NDArray[Any]]] 
     if not any(name.startswith(GROUPS) for name in run.manifest()["files"]):
         return None
     return lambda layer: parse_arrays(run.read(groups_file(layer)), path / groups_file(layer))
-
-
-def _command_of(results: Results, origin: Mapping[str, Any]) -> str:
-    shown, command = results.presentation, origin.get("command")
-    if command is None and isinstance(shown, SurveyPresentation):
-        command = shown.survey.name
-    if command not in _COMPARED:
-        what = "" if command is None else f", not of `backlight {command}`"
-        known = ", ".join(f"`backlight {name}`" for name in _COMPARED)
-        raise RunDirectoryError(
-            f"{quoted(results.path or 'These results')}: what can be compared are runs of "
-            f"{known}{what}."
-        )
-    return str(command)
 
 
 def refuse_others(first: Opened, second: Opened, allowed: Sequence[str]) -> None:

@@ -14,7 +14,6 @@ from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.dry_run import tell
 from backlight.surveys.driver.dry_run_options import DryRunOptions
 from backlight.surveys.driver.engines.choice import engine_of, refuse_elsewhere
 from backlight.surveys.driver.engines.task import material_of
@@ -80,6 +79,8 @@ def run(survey: Survey, options: Any) -> None:
         print_shown(survey.door("printed").listed(options))
         return
     if _is_dry(options):
+        from backlight.surveys.driver.dry_run import tell  # it loads an optimiser
+
         tell(survey, options)
         return
     refuse_contradiction(options)

@@ -192,7 +192,7 @@ def _text(options: Any, measurement: Measurement[Any, Any]) -> str:
 def _work(measurement: Measurement[Any, Any], tried: Probe) -> str:
     sharding = measurement.sharding
     num_batches = len(sharding.batches)
-    cut = f"{_number_of(num_batches, 'batch', 'batches')} in {count(len(sharding.shards), 'shard')}"
+    cut = f"{count(num_batches, 'batch', 'batches')} in {count(len(sharding.shards), 'shard')}"
     passes = tried.num_passes
     whole = f"{passes:.0f}" if passes == round(passes) else f"{passes:.2f}"
     each = "forward pass" if whole == "1" else "forward passes"
@@ -229,7 +229,3 @@ def _not_counted(options: Any) -> Iterator[str]:
         yield "--check"
     if options.save_outputs or options.output_dir is not None:
         yield "figures and files"
-
-
-def _number_of(num: int, one: str, many: str) -> str:
-    return f"{num:,} {one if num == 1 else many}"

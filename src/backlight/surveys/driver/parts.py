@@ -13,7 +13,7 @@ from backlight.runs.states import Arrays, ShardStates, state_names
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.conduct import run
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.engines.task import Task, measuring
+from backlight.surveys.driver.engines.task import Task, material_of, measuring
 from backlight.surveys.driver.opening import Opening
 from backlight.surveys.driver.reading import resolve
 from backlight.surveys.driver.starting import begin, find_run, warn_of_threads
@@ -47,12 +47,11 @@ def plan(survey: Survey, options: Any) -> RunDirectory:
     find_run(options, survey.name)
     opening = Opening(options, None, Clock())
     measurement = survey.door("measure").prepare(options, opening)
-    sharding = measurement.sharding
-    material = {**measurement.corpus.material, **measurement.material, **sharding.material}
     told = {"masks": measurement.masks, **opening.told}
-    directory = begin(opening.options, survey.name, measurement.run_name, None, material, **told)
+    material, name = material_of(measurement), measurement.run_name
+    directory = begin(opening.options, survey.name, name, None, material, **told)
     assert directory is not None, "there is an output_dir"
-    directory.shelf(state_names(len(sharding.shards)))
+    directory.shelf(state_names(len(measurement.sharding.shards)))
     return directory
 
 
@@ -114,8 +113,7 @@ def measure_part(survey: Survey, path: Path, part: int, num_parts: int) -> list[
         BacklightError: What the survey raises.
     """
     directory = RunDirectory(path)
-    num = num_shards_of(directory)
-    states = ShardStates(num, directory.states(state_names(num)), _never, owner=directory.owner())
+    states = _states_of(directory)
     own = [shard for shard in states.missing() if shard % num_parts == part]
     if not own or directory.is_finished:
         return []
@@ -150,16 +148,21 @@ def merge(survey: Survey, path: Path) -> None:
 
 
 def _refuse_missing(directory: RunDirectory) -> None:
-    num = num_shards_of(directory)
-    shelf = directory.states(state_names(num))
-    missing = ShardStates(num, shelf, _never, owner=directory.owner()).missing()
+    missing = _states_of(directory).missing()
     if missing:
+        num = num_shards_of(directory)
         told = ", ".join(map(str, missing[:_MOST_TOLD])) + (", ..." * (len(missing) > _MOST_TOLD))
         raise RunDirectoryError(
             f"{len(missing)} of {num} shards of the run in {quoted(directory.path)} are not "
             f"measured yet ({told}): start `backlight worker` for the parts that they are in, or "
             "copy their files from where they were measured."
         )
+
+
+def _states_of(directory: RunDirectory) -> ShardStates:
+    """Open the states of a run's shards, for who merges none."""
+    num = num_shards_of(directory)
+    return ShardStates(num, directory.states(state_names(num)), _never, owner=directory.owner())
 
 
 def _never(first: Arrays, second: Arrays) -> Arrays:

@@ -211,13 +211,11 @@ def _refuse_attention(sites: Sequence[Site]) -> None:
 
 
 def _told(corpus: Corpus, sites: Sequence[Site], num_nodes: int, passes: float) -> str:
-    num_batches = len(corpus.batches)
     seconds = _seconds_of_a_pass(corpus, sites[0]) * (passes + 1)
     return (
         f"Paths of {count(num_nodes, 'node')} at {count(len(sites), 'site')}: about {passes:.1f} "
-        f"passes of the model for each of {num_batches:,} "
-        f"{'batch' if num_batches == 1 else 'batches'}, besides what a run without --path takes; "
-        f"about {duration(seconds)}."
+        f"passes of the model for each of {count(len(corpus.batches), 'batch', 'batches')}, "
+        f"besides what a run without --path takes; about {duration(seconds)}."
     )
 
 

@@ -1,12 +1,13 @@
 """How the results of a survey, or of an experiment, are shown: given to them as they are made."""
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from typing import Any, final
 
+from backlight.errors import RunDirectoryError, quoted
 from backlight.models.backward_rules.rule import told
 from backlight.report.drawing import Drawing, Figures
 from backlight.report.page.views import Page
@@ -89,6 +90,33 @@ class LabPresentation:
         """Put the page of results together, which begins with all remarks; nothing is chosen."""
         views = importlib.import_module("backlight.report.page.plots").views(results, **chosen)
         return page_of(results, self.command, _asked(results), views)
+
+
+def command_of(results: Results, known: Collection[str], what: str) -> str:
+    """Name the command of which results are, if it is one that can be gone on with.
+
+    Args:
+        results: They.
+        known: The commands that can be.
+        what: What would be done with them, such as ``compared``.
+
+    Returns:
+        The command.
+
+    Raises:
+        RunDirectoryError: If it is another one, or nobody knows.
+    """
+    shown, command = results.presentation, results.provenance.get("command")
+    if command is None and isinstance(shown, SurveyPresentation):
+        command = shown.survey.name
+    if command not in known:
+        other = "" if command is None else f", not of `backlight {command}`"
+        names = ", ".join(f"`backlight {name}`" for name in known)
+        raise RunDirectoryError(
+            f"{quoted(results.path or 'These results')}: what can be {what} are runs of "
+            f"{names}{other}."
+        )
+    return str(command)
 
 
 def _asked(results: Results) -> list[str]:

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from backlight.data.given import IN_MEMORY
-from backlight.errors import ConfigError, RunDirectoryError, quoted
+from backlight.errors import ConfigError
 from backlight.models.subject import Subject
 from backlight.runs.config import PROVENANCE
 from backlight.runs.results import Results, load_results
-from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.opening import settle
 from backlight.surveys.driver.options import ModelOptions, ShownRunOptions
-from backlight.surveys.driver.presenting import SurveyPresentation
+from backlight.surveys.driver.presenting import command_of
 from backlight.surveys.driver.reading import merge
 from backlight.surveys.driver.words.aggregation import modes_of
 from backlight.surveys.features import FEATURES
@@ -54,7 +53,7 @@ def read(
                 "finished run of layers, sae, tokens or flow."
             )
         results = load_results(options.run)
-    survey, origin = _survey_of(results), _origin_of(results)
+    survey = _SURVEYS[command_of(results, _SURVEYS, "validated")]
     told = {
         name: value
         for name, value in results.config.items()
@@ -75,29 +74,10 @@ def read(
             subject=subject,
             tables=results.tables,
             statistics=results.statistics,
-            origin=origin,
+            origin=results.provenance,
             path=None if results.path is None else str(results.path),
         )
     }
-
-
-def _origin_of(results: Results) -> Mapping[str, Any]:
-    origin = results.config.get(PROVENANCE)
-    return origin if isinstance(origin, Mapping) else {}
-
-
-def _survey_of(results: Results) -> Survey:
-    shown, command = results.presentation, _origin_of(results).get("command")
-    if command is None and isinstance(shown, SurveyPresentation):
-        command = shown.survey.name
-    if command not in _SURVEYS:
-        what = "" if command is None else f", not of `backlight {command}`"
-        known = ", ".join(f"`backlight {name}`" for name in _SURVEYS)
-        raise RunDirectoryError(
-            f"{quoted(results.path or 'These results')}: what can be validated are runs of "
-            f"{known}{what}."
-        )
-    return _SURVEYS[command]
 
 
 def _refuse(told: Mapping[str, Any], dataset: Any) -> None:

@@ -3,19 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from backlight.runs.config import PROVENANCE
 from backlight.runs.results import Results
-
-
-def provenance(results: Results) -> Mapping[str, Any]:
-    """Read where a run came from; empty if it does not say."""
-    found = results.config.get(PROVENANCE)
-    return found if isinstance(found, Mapping) else {}
 
 
 def command_of(results: Results) -> str:
     """Name the command that a run is of; empty if it does not say."""
-    return str(provenance(results).get("command", ""))
+    return str(results.provenance.get("command", ""))
 
 
 def is_comparison(results: Results) -> bool:
@@ -25,7 +18,7 @@ def is_comparison(results: Results) -> bool:
 
 def model_type_of(results: Results) -> str:
     """Name the architecture of the model, as Transformers does; empty if nobody says."""
-    about = results.metadata.get("a") if is_comparison(results) else provenance(results)
+    about = results.metadata.get("a") if is_comparison(results) else results.provenance
     told = about if isinstance(about, Mapping) else {}
     model = told.get("model")
     return str(model.get("model_type", "")) if isinstance(model, Mapping) else ""
@@ -41,7 +34,7 @@ def dictionary_of(results: Results, layer: int) -> Mapping[str, Any]:
     Returns:
         What its files say; empty if the run does not say.
     """
-    about = results.metadata.get("a") if is_comparison(results) else provenance(results)
+    about = results.metadata.get("a") if is_comparison(results) else results.provenance
     told = about.get("dictionaries") if isinstance(about, Mapping) else None
     found = told.get(str(layer)) if isinstance(told, Mapping) else None
     return found if isinstance(found, Mapping) else {}

@@ -67,7 +67,7 @@ def _bars(axes: Axes, table: Table) -> None:
     if "context" not in table:
         return
     axes.set_xlim(-1.1 * reach, 4.2 * reach)
-    ticks = MaxNLocator(nbins=6).tick_values(-reach, reach)
+    ticks = np.array(MaxNLocator(nbins=6).tick_values(-reach, reach))
     axes.set_xticks(ticks[np.abs(ticks) <= reach])  # none below the contexts
     for place, effect, context in zip(places, effects, table["context"], strict=True):
         at = max(effect, 0.0) + 0.05 * reach

@@ -67,9 +67,21 @@ def name(text: object) -> str:
     return shorten(plain(text), _LONGEST_NAME)
 
 
-def count(number: int, noun: str) -> str:
-    """Count things, such as ``1 layer`` or ``2,304 features``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, several: str = "") -> str:
+    """Count things, such as ``1 layer`` or ``2,304 features``.
+
+    >>> count(1, "batch", "batches"), count(2, "batch", "batches")
+    ('1 batch', '2 batches')
+
+    Args:
+        number: How many.
+        noun: What one is called.
+        several: What several are called, if an ``s`` is not enough.
+
+    Returns:
+        Both.
+    """
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def ordinal(number: int) -> str:

@@ -1,24 +1,24 @@
 """How far the gradient's prediction of an ablation can be believed, for every dimension."""
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.capture.tape import Tape
 from backlight.decompose.precision import at_least_single, wide
 from backlight.decompose.relative import unit_lengths, whole_sizes
 from backlight.models.streams import Way
-from backlight.stats.base import State, Statistic, prefixed, under
+from backlight.stats.base import State
+from backlight.stats.by_site import BySite
 from backlight.stats.first_order import FirstOrder, FirstOrderResult, Weighing
 from backlight.surveys.driver.relative import weights_on
 
 
 @final
-class DimensionWarnings(Statistic):
+class DimensionWarnings(BySite[FirstOrder]):
     """What each dimension of some sites, and each site as a whole, is beside its residual stream.
 
     Of each site the last unit is the whole site.
@@ -30,8 +30,8 @@ class DimensionWarnings(Statistic):
         Args:
             ways: How changes of each site reach its stream, by the sites' names.
         """
+        super().__init__()
         self._ways = ways
-        self._sites: dict[str, FirstOrder] = {}
         self._lengths: dict[str, Tensor] = {}
 
     def update(self, tape: Tape) -> None:
@@ -51,31 +51,19 @@ class DimensionWarnings(Statistic):
                 num_predicted=tape.batch.num_predicted,
             )
 
-    def merge(self, other: "DimensionWarnings") -> None:
-        """See ``Statistic.merge``."""
-        for site, theirs in other._sites.items():
-            self._site(site, theirs.num_units).merge(theirs)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See ``Statistic.state``."""
-        return prefixed(self._sites)
-
-    def restore(self, state: State) -> None:
-        """See ``Statistic.restore``."""
-        self._sites = {}
-        for site in dict.fromkeys(key.partition("/")[0] for key in state):
-            parts = under(site, state)
-            self._site(site, FirstOrder.units_in(parts)).restore(parts)
-
     def result(self, site: str, weighing: Weighing) -> FirstOrderResult | None:
         """Compute the numbers of one site's units; None where its stream is not known."""
         found = self._sites.get(site)
         return None if found is None else found.result(weighing)
 
-    def _site(self, site: str, num_units: int) -> FirstOrder:
-        if site not in self._sites:
-            self._sites[site] = FirstOrder(num_units)
-        return self._sites[site]
+    def _nothing(self, size: int) -> FirstOrder:
+        return FirstOrder(size)
+
+    def _size_of(self, part: FirstOrder) -> int:
+        return part.num_units
+
+    def _size_in(self, state: State) -> int:
+        return FirstOrder.units_in(state)
 
     def _lengths_of(self, way: Way, tape: Tape) -> Tensor:
         name = way.site.name
