@@ -47,8 +47,9 @@ from backlight.models.subject import Subject
 from backlight.stats.base import wide
 from backlight.stats.ratio import Ratios
 from backlight.stats.second_moment import SecondMoment
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
+from backlight.surveys.features.measure.feature_pass import feature_pass
 from backlight.surveys.features.measure.placed import place_dictionaries
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from backlight.surveys.features.options import SaeConfig
 

@@ -8,6 +8,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 import zoo.checking
+from zoo.buckets import bucket, memory
 from zoo.folders import lines, save_causal
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -126,3 +127,13 @@ def no_figures(monkeypatch):
     from backlight.surveys.layers import figures  # after the hook
 
     monkeypatch.setattr(figures, "draw", lambda results: iter(()))
+
+
+@pytest.fixture(params=["memory", "s3"])
+def url(request, monkeypatch):
+    """A place on another file system: of this process, or of an S3 server."""
+    if request.param == "memory":
+        yield memory()
+        return
+    with bucket(monkeypatch) as place:
+        yield place

@@ -19,15 +19,6 @@ from zoo.buckets import bucket, memory
 OPTIONS, ORIGIN = {"num_samples": 3}, {"command": "layers"}
 
 
-@pytest.fixture(params=["memory", "s3"])
-def url(request, monkeypatch):
-    if request.param == "memory":
-        yield memory()
-        return
-    with bucket(monkeypatch) as place:
-        yield place
-
-
 def begun(url):
     return RunDirectory.create(Path(url), OPTIONS, ORIGIN)
 

@@ -1,6 +1,5 @@
 import re
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,25 +9,9 @@ from backlight.runs.files import npz_bytes
 from backlight.runs.shelves import Folder, Memory
 from backlight.runs.states import ShardStates, state_names
 from backlight.runs.stores import Disk
+from zoo.shards import Killed, Mortal, join, state_of
 
 OWNER = "the digest of config.yaml"
-
-
-def join(first, second):
-    """Add, and write down the order in which it was done."""
-    return {
-        "sum": first["sum"] + second["sum"],
-        "order": np.array(f"({first['order']} {second['order']})"),
-    }
-
-
-def state_of(shard):
-    """Make numbers whose sum depends on the order of addition."""
-    random = np.random.default_rng(shard)
-    return {
-        "sum": random.normal(size=4) * 10.0 ** random.integers(-8, 8),
-        "order": np.array(f"{shard}"),
-    }
 
 
 def states(num, shelf):
@@ -41,31 +24,6 @@ def in_order(num):
     for shard in range(num):
         kept.publish(shard, state_of(shard))
     return npz_bytes(kept.whole())
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Mortal:
-    """A shelf of which the process is killed before one of its file operations."""
-
-    def __init__(self, shelf, num_operations):
-        self._shelf, self._left = shelf, num_operations
-        self.names, self.read, self.place = shelf.names, shelf.read, shelf.place
-
-    def _live(self):
-        if self._left == 0:
-            raise Killed
-        self._left -= 1
-
-    def put(self, name, content):
-        self._live()
-        self._shelf.put(name, content)
-
-    def remove(self, name):
-        self._live()
-        self._shelf.remove(name)
 
 
 @given(st.integers(1, 20).flatmap(lambda num: st.permutations(range(num))))

@@ -7,9 +7,10 @@ import torch
 from backlight import find_dictionaries, load_subject
 from backlight.data.batches import Batch, bucket, tokenize
 from backlight.data.corpora import RowReader
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
+from backlight.surveys.features.measure.feature_pass import feature_pass
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from zoo.oracles import explicit
 

@@ -1,26 +1,18 @@
 """The script that holds an accelerator against the CPU, ``benchmarks/device.py``, when tiny."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-_PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "device.py"
+from zoo.scripts import benchmark
 
 
 @pytest.fixture(scope="module")
 def device():
-    sys.path.insert(0, str(_PATH.parent))
-    spec = importlib.util.spec_from_file_location("benchmark_device", _PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path.remove(str(_PATH.parent))
+    with benchmark("device") as module:
+        yield module
 
 
 @pytest.fixture

@@ -1,26 +1,17 @@
 """The simulation of many workers that ``benchmarks/scale.py`` prints."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 
 from zoo.folders import lines, save_causal
-
-_PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "scale.py"
+from zoo.scripts import benchmark
 
 
 @pytest.fixture(scope="module")
 def scale():
-    sys.path.insert(0, str(_PATH.parent))
-    spec = importlib.util.spec_from_file_location("benchmark_scale", _PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path.remove(str(_PATH.parent))
+    with benchmark("scale") as module:
+        yield module
 
 
 def test_this_process_alone_measures_and_merges_in_turn(scale):

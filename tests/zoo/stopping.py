@@ -18,8 +18,30 @@ def stopping(command, survey, num_batches):
             yield next(steps)
         raise KeyboardInterrupt
 
+    with _in_place(command, survey, interrupted, seconds=0.0):
+        yield
+
+
+@contextmanager
+def stopping_after(command, survey, num_batches, *, seconds=0.0):
+    """Make it stop after some batches of all shards together, checkpoints kept so often."""
+    left, real = [num_batches], getattr(command, survey)
+
+    def counted(*args, **options):
+        for step in real(*args, **options):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            yield step
+
+    with _in_place(command, survey, counted, seconds=seconds):
+        yield
+
+
+@contextmanager
+def _in_place(command, survey, other, *, seconds):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, survey, interrupted)
-        patch.setattr(progress, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(command, survey, other)
+        patch.setattr(progress, "CHECKPOINT_SECONDS", seconds)
         patch.setattr(progress, "CHECKPOINT_PATIENCE", 0)
         yield

@@ -8,6 +8,7 @@ import backlight
 from backlight.errors import ConfigError
 from zoo.dictionaries import random_dictionary
 from zoo.folders import lines
+from zoo.stopping import stopping_after
 
 pytestmark = pytest.mark.usefixtures("place", "no_figures")
 
@@ -87,19 +88,11 @@ def test_a_resumed_survey_stops_at_the_same_place(sure, monkeypatch):
 
     way = WAYS[0]
     whole = backlight.sae(**sure, **way, output_dir="whole")
-    left, real = [12], setup.survey_features
-
-    def counted(*args, **options):
-        for step in real(*args, **options):
-            if not left[0]:
-                raise KeyboardInterrupt
-            left[0] -= 1
-            yield step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(setup, "survey_features", counted)
-        with pytest.raises(KeyboardInterrupt):
-            backlight.sae(**sure, **way, output_dir="out")
+    with (
+        stopping_after(setup, "survey_features", 12, seconds=5.0),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        backlight.sae(**sure, **way, output_dir="out")
     found = backlight.sae(**sure, **way, output_dir="out", resume=True)
 
     assert found.metadata["precision"] == whole.metadata["precision"]

@@ -6,9 +6,9 @@ import pytest
 import backlight
 from backlight import cli
 from backlight.errors import ConfigError
-from backlight.surveys.driver.words import progress
 from backlight.surveys.layers.measure import setup
 from zoo.folders import lines, numbers
+from zoo.stopping import stopping_after
 
 pytestmark = pytest.mark.usefixtures("place", "no_figures")
 
@@ -77,21 +77,11 @@ def test_stopped_by_hand_it_goes_on_to_the_same_bytes(
     sure, place, monkeypatch, num_batches, seconds
 ):
     whole = backlight.layers(**sure, output_dir="whole")
-    left, real = [num_batches], setup.profile
-
-    def counted(*args, **options):
-        for step in real(*args, **options):
-            if not left[0]:
-                raise KeyboardInterrupt
-            left[0] -= 1
-            yield step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(setup, "profile", counted)
-        patch.setattr(progress, "CHECKPOINT_SECONDS", seconds)
-        patch.setattr(progress, "CHECKPOINT_PATIENCE", 0)
-        with pytest.raises(KeyboardInterrupt):
-            backlight.layers(**sure, output_dir="out")
+    with (
+        stopping_after(setup, "profile", num_batches, seconds=seconds),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        backlight.layers(**sure, output_dir="out")
     found = backlight.layers(**sure, output_dir="out", resume=True)
 
     assert found.metadata["precision"] == whole.metadata["precision"]

@@ -15,19 +15,10 @@ from backlight.runs.opening import store_of
 from backlight.runs.remote import Remote
 from backlight.runs.results import PAGE
 from backlight.runs.urls import place_of
-from zoo.buckets import bucket, memory
+from zoo.buckets import memory
 from zoo.folders import numbers
 
 pytestmark = pytest.mark.usefixtures("place", "no_figures")
-
-
-@pytest.fixture(params=["memory", "s3"])
-def url(request, monkeypatch):
-    if request.param == "memory":
-        yield memory()
-        return
-    with bucket(monkeypatch) as place:
-        yield place
 
 
 @pytest.fixture

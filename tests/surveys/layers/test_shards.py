@@ -1,7 +1,6 @@
 """`backlight layers` over a corpus of several shards."""
 
 import re
-from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -13,9 +12,9 @@ from backlight.errors import RunDirectoryError
 from backlight.runs.shards import cut
 from backlight.runs.states import ShardStates
 from backlight.surveys.driver import sharding
-from backlight.surveys.driver.words import progress
 from backlight.surveys.layers.measure import setup
 from zoo.folders import contents, numbers
+from zoo.stopping import stopping_after
 
 pytestmark = pytest.mark.usefixtures("place", "no_figures")
 
@@ -38,25 +37,6 @@ def whole(words, place):
     """What an uninterrupted survey finds."""
     assert cli.main(words(output_dir="whole")) == 0
     return numbers(place / "whole")
-
-
-@contextmanager
-def stopping_after(num_batches, monkeypatch, *, seconds):
-    """Stop a survey after some batches of all shards together, checkpoints kept so often."""
-    left, real = [num_batches], setup.profile
-
-    def counted(*args, **options):
-        for step in real(*args, **options):
-            if not left[0]:
-                raise KeyboardInterrupt
-            left[0] -= 1
-            yield step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(setup, "profile", counted)
-        patch.setattr(progress, "CHECKPOINT_SECONDS", seconds)
-        patch.setattr(progress, "CHECKPOINT_PATIENCE", 0)
-        yield
 
 
 def test_shards_give_the_numbers_of_the_whole(options, monkeypatch):
@@ -87,7 +67,7 @@ def test_a_finished_run_keeps_no_state_of_a_shard(words, place, whole):
 def test_stopped_in_any_shard_a_survey_goes_on_to_the_same_bytes(
     words, place, whole, monkeypatch, num_batches, seconds
 ):
-    with stopping_after(num_batches, monkeypatch, seconds=seconds):
+    with stopping_after(setup, "profile", num_batches, seconds=seconds):
         assert cli.main(words()) == 130
     left, real = [], setup.profile
 
@@ -142,7 +122,7 @@ def test_a_survey_along_paths_is_merged_from_shards(options, monkeypatch):
 @pytest.mark.parametrize("least", [20, 100, 1000])
 def test_states_of_another_cut_are_not_taken_up(options, monkeypatch, least):
     cut_at(monkeypatch, 70)
-    with stopping_after(4, monkeypatch, seconds=0.0), pytest.raises(KeyboardInterrupt):
+    with stopping_after(setup, "profile", 4, seconds=0.0), pytest.raises(KeyboardInterrupt):
         backlight.layers(**options, output_dir="out")
     cut_at(monkeypatch, least)
 
@@ -152,7 +132,7 @@ def test_states_of_another_cut_are_not_taken_up(options, monkeypatch, least):
 
 def test_an_edited_state_is_refused(options, place, monkeypatch):
     cut_at(monkeypatch, 70)
-    with stopping_after(4, monkeypatch, seconds=1000.0), pytest.raises(KeyboardInterrupt):
+    with stopping_after(setup, "profile", 4, seconds=1000.0), pytest.raises(KeyboardInterrupt):
         backlight.layers(**options, output_dir="out")
     path = place / "out" / "shards" / f"00000-0000{NUM_SHARDS - 1}.npz"
     content = path.read_bytes()
@@ -163,7 +143,7 @@ def test_an_edited_state_is_refused(options, place, monkeypatch):
 
 
 def test_overwriting_leaves_no_state_of_the_run_before(words, place, whole, monkeypatch):
-    with stopping_after(4, monkeypatch, seconds=0.0):
+    with stopping_after(setup, "profile", 4, seconds=0.0):
         assert cli.main(words()) == 130
     assert (place / "out" / "shards").exists()
 

@@ -11,8 +11,8 @@ from backlight.dictionaries.collection import Collection
 from backlight.dictionaries.dictionary import CROSS_LAYER
 from backlight.errors import ConfigError, DictionaryError
 from backlight.surveys.features.measure.cross_layer import check_asked
-from backlight.surveys.features.measure.feature_pass import FeaturePlan
 from backlight.surveys.features.measure.placed import place_dictionaries
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.results import feature_result
 from backlight.surveys.features.options import SaeConfig
 from zoo import subjects

@@ -10,9 +10,10 @@ from torch.nn.functional import cross_entropy
 from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError
 from backlight.stats.completeness import Completeness
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
+from backlight.surveys.features.measure.feature_pass import feature_pass
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from zoo.dictionaries import random_dictionary
 from zoo.subjects import subject_of

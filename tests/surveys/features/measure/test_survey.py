@@ -8,9 +8,10 @@ import torch
 
 from backlight.data.batches import Batch, Passages
 from backlight.errors import StateError
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
+from backlight.surveys.features.measure.feature_pass import feature_pass
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.results import feature_result
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from zoo import oracles, subjects

@@ -9,9 +9,10 @@ import torch
 from backlight.data.batches import Batch
 from backlight.stats.first_order import WARNING_COLUMNS
 from backlight.surveys.driver.relative import ways_of
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
+from backlight.surveys.features.measure.feature_pass import feature_pass
 from backlight.surveys.features.measure.fidelity import check_fidelity
 from backlight.surveys.features.measure.placed import PlacedDictionary, sites_of
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.results import feature_result
 from backlight.surveys.features.measure.survey import FeatureSurvey, survey_features
 from zoo import oracles

@@ -39,11 +39,10 @@ def draw(results: Results) -> Iterator[Drawing]:
 
 def _differences(results: Results) -> Figure:
     table, about = results.tables["differences"], results.metadata
-    groups = list(dict.fromkeys(zip(table["kind"], table["statistic"], strict=True)))
+    groups = _groups_of(table)
     shown = groups[:_MOST_PANELS]
     figure = figure_with_text(
-        max(4.4 * min(len(shown), 3), 7.0),
-        3.8 * int(np.ceil(len(shown) / 3)) + 0.6,
+        *_size_of(len(shown), height=3.8),
         title="Effect sizes of the surest differences, by layer",
         subtitle=_subtitle(results),
         caption=[
@@ -81,11 +80,9 @@ def _effects(axes: Axes, table: Table) -> None:
 
 def _layers(results: Results) -> Figure:
     table = results.tables["layers"]
-    groups = list(dict.fromkeys(zip(table["kind"], table["statistic"], strict=True)))
-    shown = groups[:_MOST_PANELS]
+    shown = _groups_of(table)[:_MOST_PANELS]
     figure = figure_with_text(
-        max(4.4 * min(len(shown), 3), 7.0),
-        3.4 * int(np.ceil(len(shown) / 3)) + 0.6,
+        *_size_of(len(shown), height=3.4),
         title="How much differs in each layer",
         subtitle=_subtitle(results),
         caption=[
@@ -104,6 +101,16 @@ def _layers(results: Results) -> Figure:
         axes.set(ylim=(-1.05, 1.05), xlabel="layer", ylabel="share, correlation")
         axes.set_title(f"{kind}: {statistic}", fontsize=10)
     return figure
+
+
+def _groups_of(table: Table) -> list[tuple[str, str]]:
+    """List the kinds of units with their statistics: a panel each."""
+    return list(dict.fromkeys(zip(table["kind"], table["statistic"], strict=True)))
+
+
+def _size_of(num_panels: int, *, height: float) -> tuple[float, float]:
+    """Compute how wide and high panels of that height are, three in a row."""
+    return max(4.4 * min(num_panels, 3), 7.0), height * -(-num_panels // 3) + 0.6
 
 
 def _subtitle(results: Results) -> str:

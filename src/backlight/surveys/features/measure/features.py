@@ -16,9 +16,10 @@ from backlight.stats.groups import PassageSums
 from backlight.stats.ratio import RatioResult, Ratios
 from backlight.stats.second_moment import SecondMoment
 from backlight.stats.top import LargestTokens, TopResult
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, Observation
+from backlight.surveys.features.measure.feature_pass import Observation
 from backlight.surveys.features.measure.firing import firing
 from backlight.surveys.features.measure.placed import PlacedDictionary
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.warning import FeatureWarnings
 
 Vector = NDArray[np.float64]

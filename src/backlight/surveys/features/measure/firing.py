@@ -3,7 +3,8 @@
 import torch
 
 from backlight.stats.activity import Firing
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, Observation
+from backlight.surveys.features.measure.feature_pass import Observation
+from backlight.surveys.features.measure.plan import FeaturePlan
 
 
 def firing(seen: Observation, plan: FeaturePlan) -> Firing:

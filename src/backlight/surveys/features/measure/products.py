@@ -11,7 +11,7 @@ from backlight.dictionaries.gradients import product_sums
 from backlight.stats.base import wide
 from backlight.stats.ratio import RatioResult, Ratios
 from backlight.stats.top import LargestTokens, TopResult
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, Observation
+from backlight.surveys.features.measure.feature_pass import Observation
 from backlight.surveys.features.measure.features import (
     NUM_LARGEST,
     LayerFeatures,
@@ -19,6 +19,7 @@ from backlight.surveys.features.measure.features import (
     contexts_among,
 )
 from backlight.surveys.features.measure.placed import PlacedDictionary
+from backlight.surveys.features.measure.plan import FeaturePlan
 
 
 @final

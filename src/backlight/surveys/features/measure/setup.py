@@ -27,12 +27,13 @@ from backlight.surveys.driver.stopping import Stopping
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.features.measure.chunks import chunks_of, enough_tokens, shards_of
 from backlight.surveys.features.measure.cross_layer import check_asked
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, feature_pass
+from backlight.surveys.features.measure.feature_pass import feature_pass
 from backlight.surveys.features.measure.placed import (
     PlacedDictionary,
     find_source,
     place_dictionaries,
 )
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.precision import errors_of
 from backlight.surveys.features.measure.survey import (
     FeatureSurvey,

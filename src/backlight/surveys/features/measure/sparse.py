@@ -10,9 +10,10 @@ from torch import Tensor
 from backlight.stats.ratio import RatioResult
 from backlight.stats.sparse import Entries, SparseMoments
 from backlight.stats.top import TopResult
-from backlight.surveys.features.measure.feature_pass import FeaturePlan, Observation
+from backlight.surveys.features.measure.feature_pass import Observation
 from backlight.surveys.features.measure.features import NUM_TOP, LayerFeatures, Vector
 from backlight.surveys.features.measure.placed import PlacedDictionary
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.warning import FeatureWarnings
 
 

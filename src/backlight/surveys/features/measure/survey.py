@@ -12,12 +12,13 @@ from backlight.stats.base import State, prefixed, taken, under
 from backlight.stats.completeness import Completeness
 from backlight.stats.progress import Progress
 from backlight.surveys.features.measure.chunks import LEAST_TOKENS, chunks_of
-from backlight.surveys.features.measure.feature_pass import FeaturePass, FeaturePlan
+from backlight.surveys.features.measure.feature_pass import FeaturePass
 from backlight.surveys.features.measure.features import (
     DenseFeatures,
     LayerFeatures,
 )
 from backlight.surveys.features.measure.placed import PlacedDictionary
+from backlight.surveys.features.measure.plan import FeaturePlan
 from backlight.surveys.features.measure.products import ProductFeatures
 from backlight.surveys.features.measure.sparse import SparseFeatures
 from backlight.surveys.features.measure.warning import FeatureWarnings
