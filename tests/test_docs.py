@@ -12,7 +12,11 @@ ROOT = Path(__file__).parents[1]
 NOT_PROSE = ("commands.md",)
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
-    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in NOT_PROSE),
+    *(
+        page
+        for page in sorted((ROOT / "docs").glob("**/[!_]*.md"))
+        if page.name not in NOT_PROSE and "_build" not in page.parts
+    ),
 ]
 
 

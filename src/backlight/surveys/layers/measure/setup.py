@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +20,6 @@ from backlight.surveys.driver.paths import Paths, plan_paths
 from backlight.surveys.driver.relative import warned_ways
 from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.sites import survey_sites
-from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.stopping import Stopping
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.precision import errors_of
@@ -79,16 +78,7 @@ def prepare(options: LayersConfig, opening: Opening) -> LayersMeasurement:
         seed=options.seed,
     )
 
-    def steps(batches: Sequence[Sequence[int]], state: Profile) -> Iterator[Step]:
-        return profile(
-            recorder,
-            corpus.passages,
-            batches,
-            state,
-            sites=sites,
-            quantity=options.aggregate_by,
-        )
-
+    steps = partial(profile, recorder, corpus.passages, sites=sites, quantity=options.aggregate_by)
     return LayersMeasurement(
         corpus=corpus,
         run_name=f"layer_activations_model_{options.model_file_name}_num_samples_"
