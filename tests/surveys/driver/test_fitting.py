@@ -128,7 +128,9 @@ def test_a_limit_below_one_block_is_refused_with_the_numbers(asked):
 
 
 def test_the_process_itself_counts(asked):
-    with pytest.raises(ConfigError, match=r"about \d+ MB \(\d+ MB the process as it is"):
+    with pytest.raises(
+        ConfigError, match=r"about [\d.]+ [MG]B \([\d.]+ [MG]B the process as it is"
+    ):
         backlight.layers(**asked, memory="100MB")
 
 
