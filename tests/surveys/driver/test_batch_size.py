@@ -331,11 +331,6 @@ def test_what_cannot_be_chosen_is_refused(name, others, message, options):
         getattr(backlight, name)(**{**options, **others})
 
 
-def test_prompts_take_a_number():
-    with pytest.raises(ConfigError, match="batch_size: Input should be a valid integer"):
-        backlight.tokens(task_type="distance", batch_size="auto")
-
-
 def test_a_given_model_is_timed_too(options, folder, clock):
     subject = backlight.load_subject(options["model_name"])
     given = {"dataset": options["dataset"], "max_length": 20, "batch_size": "auto"}

@@ -28,14 +28,15 @@ _logger = logging.getLogger(__name__)
 
 
 def with_batch_size(
-    options: Any, subject: Subject, passages: Passages
+    options: Any, subject: Subject, passages: Passages, sites: Sequence[Site] | None = None
 ) -> tuple[Any, dict[str, Any]]:
     """Choose the batch size, if that is left to the device: remembered, or else measured now.
 
     Args:
-        options: The options of a survey of a corpus.
+        options: The options of a survey.
         subject: The model.
         passages: The text.
+        sites: Where gradients are taken meanwhile; None for ``probed_sites``.
 
     Returns:
         The options with a number, and what the run's metadata say of where it comes from (tokens
@@ -43,7 +44,8 @@ def with_batch_size(
     """
     if options.batch_size != AUTO:
         return options, {}
-    start, sites = time.perf_counter(), probed_sites(options, subject)
+    start = time.perf_counter()
+    sites = probed_sites(options, subject) if sites is None else sites
     lengths = passages.lengths[:_LOOKED_AT]
     sizes = list(_sizes(len(lengths), subject.device))
     key = key_of(subject, sites=sites, lengths=lengths, largest=sizes[-1])

@@ -14,6 +14,7 @@ from backlight.errors import ConfigError
 from backlight.models.backward_rules.subjects import rule_of, with_backward
 from backlight.models.loading import load_subject
 from backlight.models.reading import refuse_unreadable
+from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.surveys.driver.batch_size import with_batch_size
 from backlight.surveys.driver.clock import Clock
@@ -147,7 +148,7 @@ class Opening:
 
     Attributes:
         clock: It is told of the phases.
-        options: The options of the survey; of ``corpus`` on with a number for the batch size.
+        options: The options of the survey; of ``batch_size`` on with a number for it.
         told: What the run's metadata say of how the model was loaded, and the batch size chosen.
     """
 
@@ -205,10 +206,7 @@ class Opening:
         passages = corpus_passages(options, rows, subject.tokenizer)
         check_passages(subject, passages, options.max_length)
         self.clock.lap("dataset_preparation")
-        self.options, told = with_batch_size(options, subject, passages)
-        self.told |= told
-        self.clock.lap("batch_size")
-        how = {"batch_size": self.options.batch_size, "seed": options.seed}
+        how = {"batch_size": self.batch_size(subject, passages), "seed": options.seed}
         windows = draw_windows(passages, **how) if may_stop(options) else None
         batches = bucket(passages, **how) if windows is None else windows.batches
         self.clock.lap("dataset_preparation")
@@ -219,6 +217,24 @@ class Opening:
             rows_sha256=rows.fingerprint() if isinstance(options.dataset, Given) else None,
             windows=windows,
         )
+
+    def batch_size(
+        self, subject: Subject, passages: Passages, sites: Sequence[Site] | None = None
+    ) -> int:
+        """Return the batch size, which is chosen now if the options leave it to the device.
+
+        Args:
+            subject: The model.
+            passages: The text.
+            sites: Where gradients are taken meanwhile; None for those that the options name.
+
+        Returns:
+            The number, which is from now on that of ``options``.
+        """
+        self.options, told = with_batch_size(self.options, subject, passages, sites)
+        self.told |= told
+        self.clock.lap("batch_size")
+        return self.options.batch_size
 
 
 def _tell_rule(subject: Subject) -> None:

@@ -20,6 +20,7 @@ from backlight.surveys.driver.options import (
     PathOptions,
     ShownRunOptions,
 )
+from backlight.surveys.driver.samples import BatchSize
 from backlight.surveys.driver.worker_options import WorkerOptions
 
 _MOST_CHOICES = 1000
@@ -156,7 +157,11 @@ class TokensConfig(
         description="The column of tables/prompts.csv that colours the PCA. "
         "[default: the answer, if it is a number]",
     )
-    batch_size: int = Field(default=64, gt=0, description="Prompts in a batch.")
+    batch_size: BatchSize = Field(
+        default=64,
+        description="Prompts in a batch; auto: as many as this device takes best, measured at the "
+        "start and remembered.",
+    )
     list_positions: Flag = Field(
         default=False, description="Only list the positions of these prompts."
     )

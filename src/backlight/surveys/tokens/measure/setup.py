@@ -72,10 +72,12 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
     subject = opening.subject(load_answering)
     prompts = locate_prompts(options, drawn, subject)
     passages = prompts.passages
-    batches = bucket(passages, batch_size=options.batch_size, seed=options.seed)
     grid, targets = choose_positions(prompts.grid, options.target_positions)
     prompts = replace(prompts, grid=grid)
     sites = choose_sites(subject, options.sites, options.target_layers)
+    opening.clock.lap("prompt_preparation")
+    batch_size = opening.batch_size(subject, passages, sites)
+    batches = bucket(passages, batch_size=batch_size, seed=options.seed)
     corpus = Corpus(subject=subject, passages=passages, batches=batches)
     layers, flag = options.target_layers, "--target_layers"
     paths = plan_paths(options.path, corpus, sites, layers=layers, flag=flag)
