@@ -134,9 +134,10 @@ def _peak_bytes(options: Any, measurement: Measurement[Any, Any], tried: Probe) 
     peak, num_shards = peak_memory(), len(measurement.sharding.shards)
     if peak is None:
         return None
-    # Without a directory the states of merged shards wait in memory, as the digits of a number do.
+    # Without a directory the states of merged shards wait in memory, as the digits of a number do;
+    # where each has rows of its own passages alone, all are no more than the one that was tried.
     is_written = options.save_outputs or options.output_dir is not None
-    waiting = 0 if is_written else max(0, num_shards.bit_length() - 2)
+    waiting = 0 if is_written or measurement.halves else max(0, num_shards.bit_length() - 2)
     expected = peak + waiting * tried.state_bytes + int(tried.more_bytes)
     if measurement.corpus.subject.passing is None:
         return expected
@@ -184,7 +185,7 @@ def _text(options: Any, measurement: Measurement[Any, Any]) -> str:
     passages = measurement.corpus.passages
     most = "at most " * may_stop(options)
     return (
-        f"{options.dataset}: {most}{count(len(passages.tokens), 'passage')}, "
+        f"{measurement.text or options.dataset}: {most}{count(len(passages.tokens), 'passage')}, "
         f"{count(passages.num_tokens, 'token')}"
     )
 

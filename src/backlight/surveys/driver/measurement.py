@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from backlight.runs.states import Arrays
 from backlight.surveys.driver.opening import Corpus
 from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.steps import State
@@ -29,6 +30,10 @@ class Measurement(Generic[_State, _Plan]):
         unit: What progress is counted in.
         found: Says in a few words what was found so far; it is asked every few seconds.
         masks: Which tokens count, in words.
+        text: What is read, in words; empty where the options name a dataset.
+        halves: Of a survey whose state has a row for each passage: makes of the state of a few
+            two that seem to be of one half of all passages each, for a trial of merging and of
+            tables; None where states hold sums.
         material: Where the numbers come from besides the model and the text; all of it must be the
             same when a run is resumed.
     """
@@ -42,6 +47,8 @@ class Measurement(Generic[_State, _Plan]):
     unit: str = "tokens"
     found: Callable[[], str] | None = None
     masks: str = MASKS
+    text: str = ""
+    halves: Callable[[Arrays], tuple[Arrays, Arrays]] | None = None
     material: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property

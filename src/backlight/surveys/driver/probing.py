@@ -59,24 +59,34 @@ def probe(measurement: Measurement[Any, Any]) -> Probe:
     order = _from_largest(measurement)
     largest, various = order[:_NUM_LARGEST], (order[0], order[len(order) // 2], order[-1])
     with _counting(subject) as num_passes:
-        _, state = _measured(measurement, largest)
+        first = _measured(measurement, largest)[1].state()
         passes = num_passes() / len(largest)
-    size, join_seconds = _size(state), 0.0
     costs = costs_of(list(_trials(measurement, list(dict.fromkeys(various)))))
-    _, other = _measured(measurement, largest)
-    arrays = state.state()
-    if len(sharding.shards) > 1:
-        start = time.perf_counter()
-        arrays = sharding.join(dict(arrays), dict(other.state()))
-        join_seconds = time.perf_counter() - start
-    measurement.state.restore(dict(arrays))
+    second = _measured(measurement, largest)[1].state()
+    join_seconds = _merge(measurement, dict(first), dict(second))
     return Probe(
         costs=costs,
         join_seconds=join_seconds,
-        state_bytes=size,
+        state_bytes=_size(measurement.state),
         num_passes=passes,
         more_bytes=_more_bytes(measurement, [sharding.batches[place] for place in largest]),
     )
+
+
+def _merge(
+    measurement: Measurement[Any, Any], first: dict[str, Any], second: dict[str, Any]
+) -> float:
+    """Merge two states into the measurement's own, and tell how many seconds it took."""
+    if measurement.halves is not None:
+        first, second = map(dict, measurement.halves(first))
+    elif len(measurement.sharding.shards) == 1:
+        measurement.state.restore(first)
+        return 0.0
+    start = time.perf_counter()
+    merged = measurement.sharding.join(first, second)
+    seconds = time.perf_counter() - start
+    measurement.state.restore(dict(merged))
+    return seconds
 
 
 def _from_largest(measurement: Measurement[Any, Any]) -> list[int]:

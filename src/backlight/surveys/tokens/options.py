@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter
 from pydantic import BeforeValidator, Field
 
+from backlight.surveys.driver.dry_run_options import DryRunOptions
 from backlight.surveys.driver.options import (
     SHIPPED,
     BackwardOptions,
@@ -53,7 +54,13 @@ _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
 
 
 class TokensConfig(
-    PathOptions, WorkerOptions, ShownRunOptions, CheckOptions, BackwardOptions, ModelOptions
+    PathOptions,
+    WorkerOptions,
+    DryRunOptions,
+    ShownRunOptions,
+    CheckOptions,
+    BackwardOptions,
+    ModelOptions,
 ):
     """Measure at which token and in which layer the gradient of an answer sits.
 

@@ -1,4 +1,4 @@
-"""How what was measured of some prompts is put beside what was measured of others."""
+"""How what was measured of some prompts is put beside, or in the place of, that of others."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,3 +50,32 @@ def join_rows(first: Arrays, second: Arrays) -> dict[str, NDArray[Any]]:
         else np.concatenate([own, second[name]])[order]
         for name, own in first.items()
     }
+
+
+def halves(
+    state: Arrays, num_prompts: int
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Give prompts that were not measured the numbers of others, so that what follows can be tried.
+
+    >>> first, second = halves({"rows": np.array([1]), "nats": np.array([0.5])}, 3)
+    >>> first["rows"].tolist(), second["rows"].tolist(), second["nats"].tolist()
+    ([0], [1, 2], [0.5, 0.5])
+
+    Args:
+        state: That of some prompts, at least one.
+        num_prompts: How many there are.
+
+    Returns:
+        Two states, each as if of one half of all; positions that a prompt does not have are zero.
+    """
+    middle = num_prompts // 2
+    copied = np.resize(np.arange(len(state["rows"])), num_prompts)
+
+    def of(rows: slice) -> dict[str, NDArray[Any]]:
+        filled = {
+            name: array if name == _COUNT else np.nan_to_num(array[copied[rows]])
+            for name, array in state.items()
+        }
+        return {**filled, "rows": np.arange(num_prompts)[rows]}
+
+    return of(slice(middle)), of(slice(middle, None))

@@ -15,9 +15,9 @@ from backlight.surveys.driver.opening import Corpus, Opening
 from backlight.surveys.driver.paths import plan_paths
 from backlight.surveys.driver.sharding import Sharding
 from backlight.surveys.driver.steps import Step
-from backlight.surveys.driver.words.sentences import name, number, share
+from backlight.surveys.driver.words.sentences import count, name, number, share
 from backlight.surveys.tokens.measure.checkpoints import load_answering
-from backlight.surveys.tokens.measure.joining import join_rows
+from backlight.surveys.tokens.measure.joining import halves, join_rows
 from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
 from backlight.surveys.tokens.measure.prompts import draw_prompts, locate_prompts
 from backlight.surveys.tokens.measure.survey import (
@@ -93,10 +93,13 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
     return TokensMeasurement(
         corpus=corpus,
         run_name=f"tokens_{options.task_type or 'template'}_num_samples_{len(prompts.prompts)}",
-        title=f"{options.objective} of {len(prompts.prompts)} answers",
+        title=f"{options.objective} of {len(prompts.prompts)} answers at {options.sites}, "
+        f"{count(len(sites), 'site')}",
         state=state,
         plan=TokensPlan(prompts=prompts, sites=sites, targets=targets),
         found=partial(_found, state, prompts, sites),
+        text=f"prompts of {options.task_type or 'a template'}",
+        halves=partial(halves, num_prompts=len(prompts.prompts)),
         masks="right-padded; pads count nowhere; the loss is that of the answer's tokens alone",
         sharding=Sharding.of(
             passages,
