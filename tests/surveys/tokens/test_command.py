@@ -443,7 +443,7 @@ def test_to_resume_a_finished_run_shows_it_and_changes_nothing(config, place, mo
     words = ["tokens", config(), "--output_dir", "out"]
     assert cli.main(words) == 0
     first, before = capsys.readouterr().out, contents(place / "out")
-    monkeypatch.setattr(setup, "load_answering", lambda _: pytest.fail("no model is needed"))
+    monkeypatch.setattr(setup, "load_answering", lambda *_: pytest.fail("no model is needed"))
 
     assert cli.main([*words, "--resume"]) == 0
 

@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from backlight.errors import ConfigError
 from backlight.models.blocks import Blocks
 from backlight.models.devices import choose_device
 from backlight.models.loading.passing import load_passing_subject
+from backlight.models.loading.pretrained import read_tokenizer
 from backlight.models.loading.stored import StoredModel, find_stored
 from backlight.models.loading.subjects import load_subject, source_of
 from backlight.models.memory import anonymous_memory, give_large_memory_back
@@ -20,6 +21,9 @@ from backlight.models.passing_blocks import PassingBlocks
 from backlight.models.passing_weights import WeightBytes
 from backlight.models.subject import Subject
 from backlight.surveys.driver.memory_options import parse_size, size_in_words
+
+Largest = Callable[[Any], tuple[int, int]]
+"""Given the tokenizer, tells how many passages a batch has, and how many tokens each, at most."""
 
 _logger = logging.getLogger(__name__)
 
@@ -58,12 +62,15 @@ class Need:
         return f"about {size_in_words(self.all)} ({', '.join(parts)})"
 
 
-def load_within(options: Any, model_name: str) -> tuple[Subject, dict[str, Any]]:
+def load_within(
+    options: Any, model_name: str, largest: Largest | None = None
+) -> tuple[Subject, dict[str, Any]]:
     """Load a model so that measuring it stays within ``--memory``.
 
     Args:
         options: Those of a survey, with ``memory``.
         model_name: The model.
+        largest: Of a text that the options do not cut: how large its batches are.
 
     Returns:
         The model, as a whole or with weights that come and go, and what the run's metadata say of
@@ -88,20 +95,28 @@ def load_within(options: Any, model_name: str) -> tuple[Subject, dict[str, Any]]
     dtype = stored.inventory.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
     weights = stored.inventory.num_numbers * dtype.itemsize
     need = Need(process=before, weights=weights, graph=0)
+    batch = _largest(options, stored, largest)
     if need.all <= limit:
         subject = _whole(options, model_name)
-        graph = graph_size(subject, _blocks_of(subject), options.batch_size, options.max_length)
+        graph = graph_size(subject, _blocks_of(subject), *batch)
         need = replace(need, graph=graph.all + graph.head)
         if need.all <= limit:
             return subject, _told(options, "whole", need)
         del subject
         gc.collect()
     _refuse_whole(options, need)
-    return _by_blocks(options, stored, dtype, before, need)
+    return _by_blocks(options, stored, dtype, batch, need)
+
+
+def _largest(options: Any, stored: StoredModel, largest: Largest | None) -> tuple[int, int]:
+    """Tell how many passages a batch has, and how many tokens each, at most."""
+    if largest is None:
+        return options.batch_size, options.max_length
+    return largest(read_tokenizer(stored.source)[0])
 
 
 def _by_blocks(
-    options: Any, stored: StoredModel, dtype: torch.dtype, before: int, whole: Need
+    options: Any, stored: StoredModel, dtype: torch.dtype, batch: tuple[int, int], whole: Need
 ) -> tuple[Subject, dict[str, Any]]:
     """Load a model whose weights come and go, if at least one block fits."""
     limit = parse_size(options.memory)
@@ -110,14 +125,15 @@ def _by_blocks(
     )
     passing = subject.passing
     assert passing is not None
-    num_tokens = options.batch_size * options.max_length
-    graph = graph_size(subject, passing, options.batch_size, options.max_length)
-    need = _need(before, weights, graph, num_tokens * _bytes_kept(subject, passing))
+    num_passages, length = batch
+    graph = graph_size(subject, passing, num_passages, length)
+    kept = num_passages * length * _bytes_kept(subject, passing)
+    need = _need(whole.process, weights, graph, kept)
     if need.all > limit:
         raise ConfigError(
             f"--memory {options.memory} is too little for {stored.source.name} even block by "
-            f"block: {options.batch_size} x {options.max_length} tokens take {need.words}. Give "
-            "more, or lower --batch_size or --max_length."
+            f"block: {num_passages} x {length} tokens take {need.words}. Give more, or lower "
+            f"--batch_size{' or --max_length' if hasattr(options, 'max_length') else ''}."
         )
     room = limit - need.all + need.kept
     told = _told(options, "block by block", need, whole_bytes=whole.all)

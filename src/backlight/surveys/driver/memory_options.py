@@ -36,6 +36,14 @@ class MemoryOptions(Options):
             raise ValueError("it must be more than nothing")
         return text.strip()
 
+    @field_validator("batch_size", check_fields=False)
+    @classmethod
+    def _is_a_number(cls, size: Any, info: Any) -> Any:
+        # Where a survey's own batch size is read after this option.
+        if size == AUTO and info.data.get("memory") is not None:
+            raise ValueError("with --memory, what fits depends on it; give a number, not auto")
+        return size
+
 
 def parse_size(text: str) -> int:
     """Read a size that a person has written.

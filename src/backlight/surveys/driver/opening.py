@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -18,7 +19,7 @@ from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.surveys.driver.batch_size import with_batch_size
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.fitting import load_within
+from backlight.surveys.driver.fitting import Largest, load_within
 from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import (
     SHIPPED,
@@ -164,28 +165,36 @@ class Opening:
         self.options = options
         self._subject = subject
 
-    def subject(self, loader: Callable[[Any], Subject] | None = None) -> Subject:
+    def subject(
+        self,
+        loader: Callable[[Any, Callable[[Any], Subject]], Subject] | None = None,
+        *,
+        largest: Largest | None = None,
+    ) -> Subject:
         """Return the model that is already loaded, or load it, in a way of one's own if given.
 
         Args:
-            loader: How to load it, None for the way of ``load``.
+            loader: Given the options and what loads a model by options, loads it; None to load the
+                one that the options name.
+            largest: Of a text that the options do not cut: how large its batches are.
 
         Returns:
             The model; if the options name a rule for the way back, under this rule.
         """
         subject, options = self._subject, self.options
         if subject is None:
-            subject = self._loaded(options) if loader is None else loader(options)
+            load_it = partial(self._loaded, largest=largest)
+            subject = load_it(options) if loader is None else loader(options, load_it)
         if isinstance(options, BackwardOptions):
             subject = with_backward(subject, options.backward)
             _tell_rule(subject)
         self.clock.lap("model_loading")
         return subject
 
-    def _loaded(self, options: Any) -> Subject:
+    def _loaded(self, options: Any, *, largest: Largest | None) -> Subject:
         if getattr(options, "memory", None) is None:
             return load(options)
-        subject, self.told = load_within(options, _place_of(options))
+        subject, self.told = load_within(options, _place_of(options), largest)
         return _named(subject, options)
 
     def corpus(self) -> Corpus:

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from pydantic import BeforeValidator, Field
 
 from backlight.surveys.driver.dry_run_options import DryRunOptions
+from backlight.surveys.driver.memory_options import MemoryOptions
 from backlight.surveys.driver.options import (
     SHIPPED,
     BackwardOptions,
@@ -56,6 +57,7 @@ _Pattern = Annotated[str, BeforeValidator(_one_pattern)]
 class TokensConfig(
     PathOptions,
     WorkerOptions,
+    MemoryOptions,
     DryRunOptions,
     ShownRunOptions,
     CheckOptions,

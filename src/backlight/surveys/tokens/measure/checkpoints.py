@@ -1,11 +1,11 @@
 """Which model answers the prompts: the shipped one, a checkpoint of a training, or any other."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from backlight.errors import ModelError, nearest, quoted
 from backlight.models.subject import Subject
-from backlight.surveys.driver.opening import load
 from backlight.surveys.driver.options import SHIPPED
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.world import CITY_MODEL
@@ -18,11 +18,12 @@ _NOTE = (
 )
 
 
-def load_answering(config: TokensConfig) -> Subject:
+def load_answering(config: TokensConfig, load: Callable[[TokensConfig], Subject]) -> Subject:
     """Load the model that a config names.
 
     Args:
         config: The options.
+        load: Loads the model of options that name one or its folder.
 
     Returns:
         The model; a checkpoint is called by its folder.

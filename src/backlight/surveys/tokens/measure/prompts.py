@@ -93,12 +93,7 @@ def locate_prompts(config: TokensConfig, prompts: Sequence[Prompt], subject: Sub
         PromptError: If the tokenizer tells no offsets, or merges what must be apart.
         ConfigError: If a prompt is longer than the model reads.
     """
-    tokenizer = subject.tokenizer
-    if not isinstance(tokenizer, OffsetTokenizer):
-        raise PromptError(
-            "This model's tokenizer does not tell where its tokens stand in the text, so the "
-            "tokens of a field cannot be found."
-        )
+    tokenizer = _with_offsets(subject.tokenizer)
     located = [locate(prompt, tokenizer) for prompt in prompts]
     ids = [np.asarray(tokens.ids, dtype=np.int64) for tokens in located]
     refuse_unreadable(subject, ids, kind="prompt", remedy="shorten it")
@@ -110,6 +105,35 @@ def locate_prompts(config: TokensConfig, prompts: Sequence[Prompt], subject: Sub
             config.objective, prompts, located, include_ending=config.include_eos
         ),
     )
+
+
+def largest_batch(
+    config: TokensConfig, prompts: Sequence[Prompt], tokenizer: object
+) -> tuple[int, int]:
+    """Find how large a batch of prompts is, before there is a model.
+
+    Args:
+        config: The options, with a number for the batch size.
+        prompts: The prompts.
+        tokenizer: The model's.
+
+    Returns:
+        How many prompts it has, and how many tokens each, at most.
+
+    Raises:
+        PromptError: If the tokenizer tells no offsets, or merges what must be apart.
+    """
+    located = [locate(prompt, _with_offsets(tokenizer)) for prompt in prompts]
+    return min(int(config.batch_size), len(prompts)), max(len(each.ids) for each in located)
+
+
+def _with_offsets(tokenizer: object) -> OffsetTokenizer:
+    if not isinstance(tokenizer, OffsetTokenizer):
+        raise PromptError(
+            "This model's tokenizer does not tell where its tokens stand in the text, so the "
+            "tokens of a field cannot be found."
+        )
+    return tokenizer
 
 
 def _from_template(config: TokensConfig) -> list[Prompt]:

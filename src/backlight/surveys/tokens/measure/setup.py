@@ -9,6 +9,7 @@ import numpy as np
 from backlight.data.batches import bucket
 from backlight.errors import ConfigError, nearest, quoted
 from backlight.models.sites import Site
+from backlight.models.subject import Subject
 from backlight.objectives.prompts import Prompt
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.opening import Corpus, Opening
@@ -19,7 +20,11 @@ from backlight.surveys.driver.words.sentences import count, name, number, share
 from backlight.surveys.tokens.measure.checkpoints import load_answering
 from backlight.surveys.tokens.measure.joining import halves, join_rows
 from backlight.surveys.tokens.measure.places import choose_positions, choose_sites
-from backlight.surveys.tokens.measure.prompts import draw_prompts, locate_prompts
+from backlight.surveys.tokens.measure.prompts import (
+    draw_prompts,
+    largest_batch,
+    locate_prompts,
+)
 from backlight.surveys.tokens.measure.survey import (
     MEASURES,
     PromptSet,
@@ -66,11 +71,7 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
             "list_positions prints a list on the command line; in Python, positions are a column "
             "of tables['positions']."
         )
-    drawn = draw_prompts(options)
-    _refuse_unknown_colour(options, drawn)
-    opening.clock.lap("prompt_preparation")
-    subject = opening.subject(load_answering)
-    prompts = locate_prompts(options, drawn, subject)
+    prompts, subject = open_prompts(options, opening)
     passages = prompts.passages
     grid, targets = choose_positions(prompts.grid, options.target_positions)
     prompts = replace(prompts, grid=grid)
@@ -110,6 +111,27 @@ def prepare(options: TokensConfig, opening: Opening) -> TokensMeasurement:
             joined=join_rows,
         ),
     )
+
+
+def open_prompts(options: TokensConfig, opening: Opening) -> tuple[PromptSet, Subject]:
+    """Draw the prompts, open the model, and find where their tokens stand.
+
+    Args:
+        options: What is asked.
+        opening: It opens the model.
+
+    Returns:
+        The prompts, and the model that is to answer them.
+
+    Raises:
+        ConfigError: If no prompt has the value to colour by.
+    """
+    drawn = draw_prompts(options)
+    _refuse_unknown_colour(options, drawn)
+    opening.clock.lap("prompt_preparation")
+    largest = partial(largest_batch, options, drawn)
+    subject = opening.subject(load_answering, largest=largest)
+    return locate_prompts(options, drawn, subject), subject
 
 
 def _found(state: TokenSurvey, prompts: PromptSet, sites: Sequence[Site]) -> str:

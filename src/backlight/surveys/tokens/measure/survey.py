@@ -11,23 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.capture.finite import check_finite
-from backlight.capture.path import record_path
-from backlight.capture.record import record
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
 from backlight.errors import FamilyProofError, StateError
-from backlight.models.head import Head
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.objectives.answers import AnswerObjective, answered
+from backlight.objectives.answers import AnswerObjective
 from backlight.objectives.grid import Grid
-from backlight.objectives.objective import LossGradient
 from backlight.objectives.prompts import Prompt
 from backlight.objectives.spans import PromptTokens
 from backlight.stats.base import State, Statistic, taken, under
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.paths import Paths
 from backlight.surveys.tokens.measure.reach import follows, reaches
+from backlight.surveys.tokens.measure.recording import Judged, recorded
 
 MEASURES = ("gradient_norm", "activation_norm", "grad_x_act")
 """What is measured at each token: the L2 norms of the gradient and of the activation, and their
@@ -222,15 +219,16 @@ def survey_tokens(
     longest = max(len(tokens) for tokens in passages.tokens)
     reads = material.objective.reads()
     reach = {site.name: follows(subject, site, reads, longest) for site in sites}
-    for members in batches[state.num_batches :]:
-        batch = Batch.of(passages, members).to(subject.device)
-        judged = _Judged(material.objective)
-        tape = _recorded(subject, batch, sites, judged, paths)
-        shares = _shares(material.grid, list(members), batch.input_ids.shape[1])
+    judged = Judged(material.objective, len(material.prompts))
+    left = batches[state.num_batches :]
+    there = (Batch.of(passages, members).to(subject.device) for members in left)
+    for tape in recorded(subject, there, sites, judged, paths):
+        batch, members = tape.batch, list(tape.batch.passages)
+        shares = _shares(material.grid, members, batch.input_ids.shape[1])
         found, vectors = dict[str, NDArray[np.float64]](), dict[str, NDArray[np.float64]]()
         for site in sites:
             check_finite(tape.gradients[site.name], site.name, batch, "gradients")
-            _check_reach(tape, site, batch, reach[site.name][list(members)])
+            _check_reach(tape, site, batch, reach[site.name][members])
             gradient = tape.gradients[site.name].cpu().double()
             activation = tape.activations[site.name].cpu().double()
             found |= _measures(site, shares, gradient, activation)
@@ -240,7 +238,7 @@ def survey_tokens(
                 name, share = f"{site.name}/{names[each]}", shares[:, each]
                 vectors[f"{name}/gradients"] = _average(share, gradient)
                 vectors[f"{name}/activations"] = _average(share, activation)
-        state.update(members, tape, judged.right, found, vectors)
+        state.update(members, tape, judged.right[members], found, vectors)
         yield Progress(num_tokens=batch.num_tokens)
 
 
@@ -261,41 +259,6 @@ def reachable(subject: Subject, material: PromptSet, site: Site) -> NDArray[np.b
     before = np.concatenate([np.zeros((len(found), 1), int), found.cumsum(axis=1)], axis=1)
     own = np.arange(len(found))[:, None]
     return before[own, grid.stops] > before[own, grid.starts]
-
-
-@final
-class _Judged:
-    """An objective that also remembers whether the model is right about each prompt."""
-
-    def __init__(self, objective: AnswerObjective) -> None:
-        self.objective = objective
-        self.right = np.zeros(0, dtype=np.bool_)
-
-    def __call__(
-        self, output: Float[Tensor, "batch positions width"], batch: Batch, head: Head | None
-    ) -> LossGradient:
-        self.right = answered(output, batch, self.objective.predicts(batch), head).numpy()
-        return self.objective(output, batch, head)
-
-
-def _recorded(
-    subject: Subject,
-    batch: Batch,
-    sites: Sequence[Site],
-    judged: _Judged,
-    paths: Paths | None,
-) -> Tape:
-    if paths is None:
-        return record(subject, batch, sites, objective=judged, keep_activations=True)
-    return record_path(
-        subject,
-        batch,
-        sites,
-        num_nodes=paths.num_nodes,
-        objective=judged.objective,
-        blocks=paths.blocks,
-        first=judged,
-    )
 
 
 def _shares(grid: Grid, rows: Sequence[int], num_tokens: int) -> Float[Tensor, "b columns tokens"]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from backlight.errors import quoted
+from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.words.printing import Column, Shown
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Table
@@ -20,10 +21,10 @@ def listed(options: TokensConfig) -> Iterator[Shown]:
         The table of positions.
     """
     # Listing positions takes a tokenizer, so it takes the model.
-    from backlight.surveys.tokens.measure.checkpoints import load_answering
-    from backlight.surveys.tokens.measure.prompts import draw_prompts, locate_prompts
+    from backlight.surveys.driver.opening import Opening
+    from backlight.surveys.tokens.measure.setup import open_prompts
 
-    found = locate_prompts(options, draw_prompts(options), load_answering(options))
+    found, _ = open_prompts(options, Opening(options, None, Clock()))
     grid, prompts = found.grid, found.prompts
     columns = {
         "column": np.arange(len(grid.positions)),
