@@ -18,6 +18,7 @@ PAGES = [
         if page.name not in NOT_PROSE and "_build" not in page.parts
     ),
 ]
+GUIDES = [page for page in PAGES if page.name != "lab-log.md"]
 
 
 def prose_of(page):
@@ -25,6 +26,18 @@ def prose_of(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"<!-- (\w+): begin -->.*<!-- \1: end -->", "", text, flags=re.DOTALL)
     return [line for line in text.splitlines() if not line.startswith(("|", "  |", "!["))]
+
+
+def sentences_of(text):
+    """Cut a page's prose into sentences, with code, formulas and links as one word or their text.
+
+    A paragraph and an item of a list end a sentence; a colon and a semicolon do not.
+    """
+    text = re.sub(r"^(#+ .*|\s*([-*]|\d+\.)(?= ))", "\n", text, flags=re.MULTILINE)
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    text = re.sub(r"`[^`]*`|\$[^$]*\$", "WORD", text)
+    ends = r"\n\s*\n|(?<=[.!?])[\"')\]*]*\s+(?=[\"'(\[*]*[A-Z0-9])"
+    return [" ".join(sentence.split()) for sentence in re.split(ends, text) if sentence.strip()]
 
 
 def anchors_of(page):
@@ -38,20 +51,34 @@ def test_the_page_of_commands_is_what_help_prints():
     assert (ROOT / "docs" / "commands.md").read_text() == made, "run `make pictures`"
 
 
-def test_the_tree_in_the_readme_names_every_room():
-    readme = (ROOT / "README.md").read_text()
+def test_the_tree_names_every_room():
+    tree = (ROOT / "CONTRIBUTING.md").read_text()
 
     rooms = [
         path.name
         for path in (ROOT / "src" / "backlight").iterdir()
         if not path.name.startswith("_")
     ]
-    assert [room for room in rooms if f"  {room}" not in readme] == []
+    assert [room for room in rooms if f"  {room}" not in tree] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_lines_of_the_docs_end_at_100_characters(page):
     assert [line for line in prose_of(page) if len(line) > 100] == []
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_sentences_of_the_guides_have_at_most_40_words(page):
+    sentences = sentences_of("\n".join(prose_of(page)))
+
+    assert [sentence for sentence in sentences if len(sentence.split()) > 40] == []
+
+
+def test_sentences_end_where_a_reader_sees_them_end():
+    text = "# Title\nOne `a. B` is\n*one.* [Two](a b.md): 2.5 long; so.\n- three\n- four\n\n(Five.)"
+
+    sentences = ["One WORD is *one.", "[Two]: 2.5 long; so.", "three", "four", "(Five.)"]
+    assert sentences_of(text) == sentences
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -25,5 +25,5 @@ def test_every_survey_has_its_doors_its_call_its_contract_and_its_line_in_the_tr
         if line.startswith("containers = [") and '"backlight.surveys.' in line
     ]
     assert f'"{survey.room}"' in containers
-    assert f"    {room}/" in (ROOT / "README.md").read_text()
+    assert f"    {room}/" in (ROOT / "CONTRIBUTING.md").read_text()
     assert f"`backlight {name}`" in (ROOT / "docs" / "commands.md").read_text()
