@@ -65,10 +65,10 @@ def test_model_sites_prompts_and_passes_are_those_of_the_run_and_nothing_is_writ
 
 
 def test_passes_along_a_path_are_counted(asked, capsys):
-    plan = told({**asked, "path": 4, "target_layers": "0"}, capsys)
+    plan = told({**asked, "path": 2, "target_layers": "0"}, capsys)
 
     # The true pass, and along the path its nodes and its end.
-    assert "6 forward passes for each batch" in plan["Work"]
+    assert "4 forward passes for each batch" in plan["Work"]
 
 
 def test_merging_and_tables_are_tried_with_all_prompts(asked, monkeypatch):
