@@ -14,8 +14,7 @@ from zoo.folders import lines, save_causal
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-assert zoo.checking  # the hook finds it by name
-_HOOK = install_import_hook("backlight", "zoo.checking.check")
+_HOOK = install_import_hook(zoo.checking.with_shapes(), "zoo.checking.check")
 
 
 settings.register_profile("steady", deadline=None, derandomize=True)

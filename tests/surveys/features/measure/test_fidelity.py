@@ -133,7 +133,7 @@ def test_what_the_caller_says_counts_more_than_the_files(subject, name):
 
 def test_a_dictionary_that_nobody_places_is_refused_with_the_remedy(subject):
     with pytest.raises(
-        DictionaryError, match=r"'some/folder' do not say at which site .* name it with --site"
+        DictionaryError, match=r"'some/folder' says at which site .* name it with --site"
     ):
         sites_of(card(), 1, subject)
 

@@ -211,7 +211,7 @@ def sites_of(
     reads = site or card.reads
     if reads is None:
         raise DictionaryError(
-            f"The files in {quoted(card.path)} do not say at which site of the model the "
+            f"Nothing in {quoted(card.path)} says at which site of the model the "
             "dictionary belongs; name it with --site, for example --site mlp.out or --site "
             "resid.post."
         )
