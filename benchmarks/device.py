@@ -48,9 +48,9 @@ from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import resolve_sites
 from backlight.models.subject import Subject
 from backlight.surveys import SURVEYS
-from backlight.surveys.driver.batch_size import _speeds, choose_size
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.opening import Opening, settle
+from backlight.surveys.driver.material.batch_size import _speeds, choose_size
+from backlight.surveys.driver.material.opening import Opening, settle
 
 MAX_LENGTH, TOLERANCE = 128, 1e-3
 BATCH_SIZES = tuple(4**power for power in range(8))

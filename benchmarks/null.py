@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 import backlight
 from backlight.runs.results import CONSOLIDATED, METADATA, STATISTICS
 from backlight.stats.contrast import Groups, discovery_rates, estimates_of, paired, unpaired
-from backlight.surveys.driver.findings import groups_file
+from backlight.surveys.driver.results.findings import groups_file
 from backlight.surveys.driver.starting import begin
 from backlight.surveys.features.options import SaeConfig
 from backlight.tables import Table

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from backlight.data.characters import shipped_text
 from backlight.report.page.document import document
 from backlight.runs.results import Results
-from backlight.surveys.driver.showing import page_of
+from backlight.surveys.driver.results.showing import page_of
 from backlight.surveys.features.options import SaeConfig
 from backlight.surveys.features.page import views
 from backlight.tables import Table

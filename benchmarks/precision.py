@@ -26,7 +26,7 @@ from backlight.data.batches import Batch, Passages
 from backlight.data.windows import draw_windows
 from backlight.objectives.objective import NextToken
 from backlight.report.intervals import NORMAL_95
-from backlight.surveys.driver.precision import LEAST_PASSAGES, NUM_TOP
+from backlight.surveys.driver.options.precision import LEAST_PASSAGES, NUM_TOP
 from backlight.surveys.driver.sites import survey_sites
 
 PRECISIONS = (0.1, 0.07, 0.05, 0.04, 0.03)

@@ -31,9 +31,9 @@ from backlight.runs.shelves import Memory
 from backlight.runs.states import Arrays, ShardStates
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.material.opening import Opening
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.sharding import Sharding, tokens_of
+from backlight.surveys.driver.shards.sharding import Sharding, tokens_of
 from backlight.surveys.features.measure.chunks import enough_tokens
 
 TEMPLATE = "When {one} met {other} at the shop, {one} gave the {thing} to"

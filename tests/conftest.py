@@ -40,7 +40,7 @@ def _wirings(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _what_was_found_is_kept_apart(monkeypatch, _wirings):
     """Keep what tests find out of the user's cache directory."""
-    sizes = "backlight.surveys.driver.remembered_sizes.sizes_folder"
+    sizes = "backlight.surveys.driver.material.remembered_sizes.sizes_folder"
     monkeypatch.setattr(sizes, lambda: _wirings / "batch_sizes")
     monkeypatch.setattr("backlight.models.discovery.remembering.wirings_folder", lambda: _wirings)
 

@@ -21,7 +21,7 @@ from backlight.foreign.text import plain
 from backlight.labs import LABS
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.declaration import Lab, Survey, loaded
-from backlight.surveys.driver.reading import explain, merge, resolve
+from backlight.surveys.driver.options.reading import explain, merge, resolve
 from backlight.tools import TOOLS
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130

@@ -13,7 +13,7 @@ import backlight
 from backlight import cli
 from backlight.foreign.text import plain
 from backlight.report.page.document import document
-from backlight.surveys.driver.showing import page_of
+from backlight.surveys.driver.results.showing import page_of
 from backlight.surveys.features.page import views
 from zoo.browsing import section, walk
 from zoo.hostile_houses import ATTACKS, build

@@ -9,7 +9,8 @@ import pytest
 from backlight import cli
 from backlight.runs import lock as locking
 from backlight.runs.lock import lock
-from backlight.surveys.driver import opening, starting
+from backlight.surveys.driver import starting
+from backlight.surveys.driver.material import opening
 from backlight.tools.train_sae import command as sae_command
 from zoo.folders import contents
 from zoo.hostile import attack

@@ -13,7 +13,7 @@ from backlight.runs.results import load_results as read_results
 from backlight.runs.urls import Place
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.presenting import LabPresentation, SurveyPresentation
+from backlight.surveys.driver.results.presenting import LabPresentation, SurveyPresentation
 
 
 def presentation_of(command: str) -> SurveyPresentation | LabPresentation | None:

@@ -14,7 +14,7 @@ from backlight import cli
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.runs.results import Results
 from backlight.surveys import SURVEYS
-from backlight.surveys.driver.presenting import SurveyPresentation
+from backlight.surveys.driver.results.presenting import SurveyPresentation
 from backlight.tables import Table
 
 LAYERS, WIDTH, PASSAGES = (0, 3), 120, 60

@@ -11,7 +11,7 @@ from backlight import cli
 from backlight.capture.record import record
 from backlight.data.batches import Batch, tokenize
 from backlight.errors import ConfigError, RunDirectoryError, UnsupportedSiteError
-from backlight.surveys.driver.rows import rows_of
+from backlight.surveys.driver.material.rows import rows_of
 from backlight.surveys.layers.options import LayersConfig
 
 pytestmark = pytest.mark.usefixtures("place")

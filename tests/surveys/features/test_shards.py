@@ -17,7 +17,7 @@ from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.engines import local
-from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.material.opening import Opening
 from backlight.surveys.features import figures
 from backlight.surveys.features.measure import chunks, setup
 from backlight.surveys.features.measure.survey import FeatureSurvey, join_by_layer

@@ -8,7 +8,7 @@ import pytest
 import backlight
 from backlight import cli
 from backlight.runs.shards import cut
-from backlight.surveys.driver import sharding
+from backlight.surveys.driver.shards import sharding
 from backlight.surveys.flow.measure import setup
 from zoo.folders import numbers
 from zoo.stopping import stopping

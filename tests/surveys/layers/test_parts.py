@@ -8,7 +8,7 @@ import pytest
 
 from backlight import cli
 from backlight.runs.shards import cut
-from backlight.surveys.driver import sharding
+from backlight.surveys.driver.shards import sharding
 from zoo.folders import contents, numbers
 
 pytestmark = pytest.mark.usefixtures("place", "no_figures")

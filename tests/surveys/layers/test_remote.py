@@ -26,7 +26,7 @@ def cut(options, monkeypatch):
     """A survey that is cut into several shards."""
     real = shards.cut
     monkeypatch.setattr(
-        "backlight.surveys.driver.sharding.cut", lambda num, **_: real(num, least=40)
+        "backlight.surveys.driver.shards.sharding.cut", lambda num, **_: real(num, least=40)
     )
     return {**options, "quiet": True}
 

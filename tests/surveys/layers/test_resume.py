@@ -16,7 +16,7 @@ from backlight import cli
 from backlight.errors import RunDirectoryError, StorageError
 from backlight.runs import files
 from backlight.runs.directory import RunDirectory
-from backlight.surveys.driver import opening
+from backlight.surveys.driver.material import opening
 from backlight.surveys.driver.words import progress
 from backlight.surveys.layers.measure import setup
 from zoo.folders import contents, numbers

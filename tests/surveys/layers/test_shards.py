@@ -11,7 +11,7 @@ from backlight import cli
 from backlight.errors import RunDirectoryError
 from backlight.runs.shards import cut
 from backlight.runs.states import ShardStates
-from backlight.surveys.driver import sharding
+from backlight.surveys.driver.shards import sharding
 from backlight.surveys.layers.measure import setup
 from zoo.folders import contents, numbers
 from zoo.stopping import stopping_after

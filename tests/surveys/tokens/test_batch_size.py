@@ -9,7 +9,7 @@ import yaml
 import backlight
 from backlight.capture.record import record
 from backlight.errors import ConfigError
-from backlight.surveys.driver import batch_size, remembered_sizes
+from backlight.surveys.driver.material import batch_size, remembered_sizes
 from backlight.surveys.tokens.measure import setup
 from zoo.folders import numbers
 from zoo.stopping import stopping

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import backlight
 from backlight.errors import CityError, PromptError, TaskError, UnknownLayerError
-from backlight.surveys.driver.opening import load
+from backlight.surveys.driver.material.opening import load
 from backlight.surveys.tokens.measure.prompts import draw_prompts
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.world import CITY_MODEL

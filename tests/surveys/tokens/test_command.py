@@ -26,7 +26,8 @@ from backlight.errors import (
 )
 from backlight.models.loading import load_subject
 from backlight.runs.shards import cut
-from backlight.surveys.driver import opening, sharding
+from backlight.surveys.driver.material import opening
+from backlight.surveys.driver.shards import sharding
 from backlight.surveys.tokens import figures
 from backlight.surveys.tokens.measure import setup
 from backlight.surveys.tokens.measure.prompts import draw_prompts

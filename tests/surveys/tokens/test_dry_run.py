@@ -10,9 +10,10 @@ import backlight
 from backlight import cli
 from backlight.errors import ConfigError
 from backlight.runs.shards import cut
-from backlight.surveys.driver import dry_run, probing, sharding
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.dry_run import estimate, probing
+from backlight.surveys.driver.material.opening import Opening
+from backlight.surveys.driver.shards import sharding
 from backlight.surveys.tokens import TOKENS
 from zoo.folders import contents
 
@@ -76,7 +77,7 @@ def test_merging_and_tables_are_tried_with_all_prompts(asked, monkeypatch):
     chosen, measurement = ready(asked)
     assert len(measurement.sharding.shards) == 3
 
-    expected = dry_run.expect(TOKENS, chosen, measurement, 0.0)
+    expected = estimate.expect(TOKENS, chosen, measurement, 0.0)
 
     assert measurement.state.num_batches == 4  # of two trials
     assert not np.isnan(measurement.state.nats).any()

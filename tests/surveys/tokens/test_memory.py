@@ -10,7 +10,7 @@ import backlight
 from backlight import cli
 from backlight.capture import record
 from backlight.errors import ConfigError
-from backlight.surveys.driver import fitting, opening
+from backlight.surveys.driver.material import fitting, opening
 from backlight.surveys.tokens.measure import recording
 from zoo.folders import numbers, save_causal
 

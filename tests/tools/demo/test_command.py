@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backlight import cli, load_results
-from backlight.surveys.driver import opening
+from backlight.surveys.driver.material import opening
 from backlight.tools.demo import command
 
 pytestmark = pytest.mark.usefixtures("place")

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import backlight
 from backlight import cli
 from backlight.errors import CityError, ConfigError, NonFiniteError, RunDirectoryError, TaskError
-from backlight.surveys.driver.reading import read_config
+from backlight.surveys.driver.options.reading import read_config
 from backlight.surveys.driver.words import progress
 from backlight.tables import Table
 from backlight.tools.train_world import command

@@ -6,7 +6,7 @@ from backlight.objectives.objective import NextToken
 from backlight.stats.base import Sums
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.shards.sharding import Sharding
 
 
 class Lengths(Sums):

@@ -1,4 +1,4 @@
-from backlight.surveys.driver.options import CorpusOptions, ModelOptions, ShownRunOptions
+from backlight.surveys.driver.options.shared import CorpusOptions, ModelOptions, ShownRunOptions
 
 
 class ToyConfig(ShownRunOptions, CorpusOptions, ModelOptions):

@@ -1,4 +1,4 @@
-from backlight.surveys.driver.findings import Findings
+from backlight.surveys.driver.results.findings import Findings
 from backlight.tables import Table
 
 

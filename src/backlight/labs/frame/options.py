@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 from cyclopts import Parameter
 from pydantic import Field, PositiveInt, field_validator
 
-from backlight.surveys.driver.options import ShownRunOptions
+from backlight.surveys.driver.options.shared import ShownRunOptions
 
 T = TypeVar("T")
 

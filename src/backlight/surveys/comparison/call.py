@@ -6,7 +6,7 @@ from typing import Any
 from backlight.runs.results import Results, load_results
 from backlight.surveys.comparison import COMPARISON
 from backlight.surveys.driver.finished import study
-from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.options.reading import resolve
 from backlight.surveys.driver.words.screen import refuse_table
 
 

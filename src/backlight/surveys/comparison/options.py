@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from backlight.surveys.driver.options import Listed, ShownRunOptions
+from backlight.surveys.driver.options.shared import Listed, ShownRunOptions
 
 RANKINGS = ("crisp", "saebench", "dsg", "gradient")
 """What features can be ranked by besides."""

@@ -13,8 +13,8 @@ from backlight.runs.results import Results, load_results
 from backlight.runs.urls import Place
 from backlight.surveys.comparison.measure.sides import Run
 from backlight.surveys.comparison.options import MAY_DIFFER, CompareConfig
-from backlight.surveys.driver.findings import GROUPS, groups_file
-from backlight.surveys.driver.presenting import command_of
+from backlight.surveys.driver.results.findings import GROUPS, groups_file
+from backlight.surveys.driver.results.presenting import command_of
 from backlight.surveys.driver.words.reached import PRECISION
 
 _COMPARED = ("layers", "sae", "flow", "tokens")

@@ -11,7 +11,7 @@ from backlight.capture.checking.every import NUM_STEPS, check_all
 from backlight.capture.checking.sample import Sample
 from backlight.data.batches import Passages
 from backlight.models.subject import Subject
-from backlight.surveys.driver.findings import Findings
+from backlight.surveys.driver.results.findings import Findings
 from backlight.surveys.driver.words.bars import TRIALS
 from backlight.surveys.driver.words.checks import CHECKS, Judgement, judgement_of, sentences_of
 from backlight.surveys.driver.words.progress import Bar

@@ -14,24 +14,24 @@ from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.checking import check_numbers, with_checks
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.dry_run_options import DryRunOptions
 from backlight.surveys.driver.engines.choice import engine_of, refuse_elsewhere
 from backlight.surveys.driver.engines.task import material_of
-from backlight.surveys.driver.findings import Findings, results_of
+from backlight.surveys.driver.material.opening import Opening, is_other_text, settle
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Opening, is_other_text, settle
-from backlight.surveys.driver.options import CheckOptions
-from backlight.surveys.driver.presenting import SurveyPresentation
+from backlight.surveys.driver.options.dry_run import DryRunOptions
+from backlight.surveys.driver.options.reading import resolve
+from backlight.surveys.driver.options.shared import CheckOptions
 from backlight.surveys.driver.reached import with_precision
-from backlight.surveys.driver.reading import resolve
-from backlight.surveys.driver.shardwise import Shardwise
+from backlight.surveys.driver.results.findings import Findings, results_of
+from backlight.surveys.driver.results.presenting import SurveyPresentation
+from backlight.surveys.driver.results.telling import print_survey
+from backlight.surveys.driver.results.writing import write
+from backlight.surveys.driver.shards.shardwise import Shardwise
 from backlight.surveys.driver.starting import begin, find_run, with_size_of
-from backlight.surveys.driver.telling import print_survey
 from backlight.surveys.driver.words.checks import CHECKS
 from backlight.surveys.driver.words.printing import print_shown
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
 from backlight.surveys.driver.words.screen import refuse_contradiction, refuse_table
-from backlight.surveys.driver.writing import write
 from backlight.tables import Table
 
 _logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def run(survey: Survey, options: Any) -> None:
         print_shown(survey.door("printed").listed(options))
         return
     if _is_dry(options):
-        from backlight.surveys.driver.dry_run import tell  # it loads an optimiser
+        from backlight.surveys.driver.dry_run.estimate import tell  # it loads an optimiser
 
         tell(survey, options)
         return

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from backlight.runs.results import CONSOLIDATED
 from backlight.stats.aggregate import Mode, Norm, aggregate
-from backlight.surveys.driver.findings import Findings
-from backlight.surveys.driver.opening import Corpus
-from backlight.surveys.driver.options import Quantity, SurveyConfig
+from backlight.surveys.driver.material.opening import Corpus
+from backlight.surveys.driver.options.shared import Quantity, SurveyConfig
+from backlight.surveys.driver.results.findings import Findings
 from backlight.tables import Table
 
 UNITS: Mapping[Quantity, str] = {

@@ -11,9 +11,10 @@ from backlight.report.plots import plots_to_json
 from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Lab
-from backlight.surveys.driver.findings import Findings, results_of
-from backlight.surveys.driver.presenting import LabPresentation
-from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.options.reading import resolve
+from backlight.surveys.driver.results.findings import Findings, results_of
+from backlight.surveys.driver.results.presenting import LabPresentation
+from backlight.surveys.driver.results.writing import write
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.trials import LabFindings, TrialRunner
 from backlight.surveys.driver.words.printing import every_column
@@ -24,7 +25,6 @@ from backlight.surveys.driver.words.screen import (
     refuse_table,
     where_it_went,
 )
-from backlight.surveys.driver.writing import write
 
 _NUM_LINES = 12  # of a screen that are for what the numbers say
 

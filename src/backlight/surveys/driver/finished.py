@@ -7,12 +7,12 @@ from typing import Any
 from backlight.runs.results import Results, load_results
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.findings import Findings, results_of
-from backlight.surveys.driver.presenting import SurveyPresentation
+from backlight.surveys.driver.results.findings import Findings, results_of
+from backlight.surveys.driver.results.presenting import SurveyPresentation
+from backlight.surveys.driver.results.telling import print_survey
+from backlight.surveys.driver.results.writing import write
 from backlight.surveys.driver.starting import begin, find_run
-from backlight.surveys.driver.telling import print_survey
 from backlight.surveys.driver.words.screen import refuse_contradiction
-from backlight.surveys.driver.writing import write
 
 
 def run(survey: Survey, options: Any) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from backlight.runs.states import Arrays
-from backlight.surveys.driver.opening import Corpus
-from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.material.opening import Corpus
+from backlight.surveys.driver.shards.sharding import Sharding
 from backlight.surveys.driver.steps import State
 
 MASKS = "right-padded; pads count nowhere; every other token counts, the last of each too"

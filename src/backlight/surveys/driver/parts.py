@@ -14,8 +14,8 @@ from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.conduct import run
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.engines.task import Task, material_of, measuring
-from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.material.opening import Opening
+from backlight.surveys.driver.options.reading import resolve
 from backlight.surveys.driver.starting import begin, find_run, warn_of_threads
 from backlight.surveys.driver.words.sentences import count
 from backlight.surveys.driver.words.terminal import console

@@ -18,7 +18,7 @@ from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.objectives.objective import Reduction
 from backlight.stats.completeness import COLUMNS
-from backlight.surveys.driver.opening import Corpus
+from backlight.surveys.driver.material.opening import Corpus
 from backlight.surveys.driver.words.sentences import count, number
 from backlight.tables import Table
 

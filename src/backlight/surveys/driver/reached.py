@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from backlight.surveys.driver.findings import Findings
+from backlight.surveys.driver.results.findings import Findings
 from backlight.surveys.driver.words.reached import PRECISION
 
 

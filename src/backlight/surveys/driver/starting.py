@@ -16,10 +16,10 @@ from backlight.runs.files import unwritable
 from backlight.runs.finding import find_latest
 from backlight.runs.places import refuse_place
 from backlight.runs.provenance import provenance
-from backlight.surveys.driver.options import RunOptions
-from backlight.surveys.driver.reading import same_numbers
-from backlight.surveys.driver.samples import AUTO
-from backlight.surveys.driver.worker_options import WorkerOptions
+from backlight.surveys.driver.options.reading import same_numbers
+from backlight.surveys.driver.options.samples import AUTO
+from backlight.surveys.driver.options.shared import RunOptions
+from backlight.surveys.driver.options.workers import WorkerOptions
 
 ROOT = Path("runs")
 """Where automatically named run directories are made."""

@@ -5,17 +5,17 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from backlight.surveys.driver.dry_run_options import DryRunOptions
-from backlight.surveys.driver.memory_options import MemoryOptions
-from backlight.surveys.driver.options import (
+from backlight.surveys.driver.options.dry_run import DryRunOptions
+from backlight.surveys.driver.options.memory import MemoryOptions
+from backlight.surveys.driver.options.precision import PrecisionOptions
+from backlight.surveys.driver.options.shared import (
     Flag,
     Layers,
     PathOptions,
     Quantity,
     SurveyConfig,
 )
-from backlight.surveys.driver.precision import PrecisionOptions
-from backlight.surveys.driver.worker_options import WorkerOptions
+from backlight.surveys.driver.options.workers import WorkerOptions
 
 _MEMORY = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?) ?([KMG]?)i?B$")
 

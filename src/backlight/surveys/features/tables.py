@@ -13,10 +13,10 @@ from backlight.stats.aggregate import Mode, participation_ratio, top_share
 from backlight.stats.first_order import WARNING_COLUMNS, WARNING_UNITS
 from backlight.surveys.driver.contexts import Decode, context_table, write_contexts
 from backlight.surveys.driver.dimensions import UNITS, findings_of
-from backlight.surveys.driver.findings import Findings, groups_file
-from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.options.shared import Quantity
 from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.driver.relative import reason_note
+from backlight.surveys.driver.results.findings import Findings, groups_file
 from backlight.surveys.features.measure import FeaturesMeasurement
 from backlight.surveys.features.measure.placed import PlacedDictionary, notes_of
 from backlight.surveys.features.measure.results import FeatureResult, Vector, feature_result

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from backlight.surveys.driver.dry_run_options import DryRunOptions
-from backlight.surveys.driver.memory_options import MemoryOptions
-from backlight.surveys.driver.options import (
+from backlight.surveys.driver.options.dry_run import DryRunOptions
+from backlight.surveys.driver.options.memory import MemoryOptions
+from backlight.surveys.driver.options.shared import (
     BackwardOptions,
     CheckOptions,
     CorpusOptions,
@@ -15,7 +15,7 @@ from backlight.surveys.driver.options import (
     ModelOptions,
     ShownRunOptions,
 )
-from backlight.surveys.driver.worker_options import WorkerOptions
+from backlight.surveys.driver.options.workers import WorkerOptions
 
 
 class FlowConfig(

@@ -4,16 +4,16 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from backlight.surveys.driver.dry_run_options import DryRunOptions
-from backlight.surveys.driver.memory_options import MemoryOptions
-from backlight.surveys.driver.options import (
+from backlight.surveys.driver.options.dry_run import DryRunOptions
+from backlight.surveys.driver.options.memory import MemoryOptions
+from backlight.surveys.driver.options.precision import PrecisionOptions
+from backlight.surveys.driver.options.shared import (
     Layers,
     PathOptions,
     Quantity,
     SurveyConfig,
 )
-from backlight.surveys.driver.precision import PrecisionOptions
-from backlight.surveys.driver.worker_options import WorkerOptions
+from backlight.surveys.driver.options.workers import WorkerOptions
 
 _SECOND_ORDER = {
     "fisher": "squares have no sign",

@@ -14,10 +14,10 @@ from backlight.stats.first_order import WARNING_UNITS, FirstOrderResult, Weighin
 from backlight.stats.moments import MomentResult
 from backlight.surveys.driver.contexts import Decode, context_table
 from backlight.surveys.driver.dimensions import UNITS, findings_of
-from backlight.surveys.driver.findings import Findings, groups_file
-from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.options.shared import Quantity
 from backlight.surveys.driver.paths import completeness_arrays, completeness_tables, weight_of
 from backlight.surveys.driver.relative import reason_note
+from backlight.surveys.driver.results.findings import Findings, groups_file
 from backlight.surveys.layers.measure import LayersMeasurement
 from backlight.surveys.layers.measure.profile import Profile
 from backlight.surveys.layers.options import LayersConfig

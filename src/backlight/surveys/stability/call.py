@@ -5,7 +5,7 @@ from typing import Any
 
 from backlight.runs.results import Results
 from backlight.surveys.driver.finished import study
-from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.options.reading import resolve
 from backlight.surveys.driver.words.screen import refuse_table
 from backlight.surveys.stability import STABILITY
 

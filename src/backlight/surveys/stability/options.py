@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from backlight.surveys.driver.options import ShownRunOptions
+from backlight.surveys.driver.options.shared import ShownRunOptions
 
 
 class StabilityConfig(ShownRunOptions):

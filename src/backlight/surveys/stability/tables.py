@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.surveys.driver.findings import Findings
+from backlight.surveys.driver.results.findings import Findings
 from backlight.surveys.stability.measure import Stability
 from backlight.surveys.stability.measure.halves import Split
 from backlight.surveys.stability.options import StabilityConfig

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.models.sites import kind_of, layer_of
-from backlight.surveys.driver.findings import Findings
-from backlight.surveys.driver.reading import same_numbers
+from backlight.surveys.driver.options.reading import same_numbers
+from backlight.surveys.driver.results.findings import Findings
 from backlight.surveys.tokens.names import key_of
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.tables import Table

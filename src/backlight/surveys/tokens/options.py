@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter
 from pydantic import BeforeValidator, Field
 
-from backlight.surveys.driver.dry_run_options import DryRunOptions
-from backlight.surveys.driver.memory_options import MemoryOptions
-from backlight.surveys.driver.options import (
+from backlight.surveys.driver.options.dry_run import DryRunOptions
+from backlight.surveys.driver.options.memory import MemoryOptions
+from backlight.surveys.driver.options.samples import BatchSize
+from backlight.surveys.driver.options.shared import (
     SHIPPED,
     BackwardOptions,
     CheckOptions,
@@ -22,8 +23,7 @@ from backlight.surveys.driver.options import (
     PathOptions,
     ShownRunOptions,
 )
-from backlight.surveys.driver.samples import BatchSize
-from backlight.surveys.driver.worker_options import WorkerOptions
+from backlight.surveys.driver.options.workers import WorkerOptions
 
 _MOST_CHOICES = 1000
 

@@ -14,8 +14,8 @@ from backlight.errors import shorten
 from backlight.foreign.text import plain
 from backlight.models.sites import layer_of
 from backlight.objectives.answers import Goal
-from backlight.surveys.driver.findings import Findings
 from backlight.surveys.driver.paths import completeness_tables
+from backlight.surveys.driver.results.findings import Findings
 from backlight.surveys.tokens.files import describe
 from backlight.surveys.tokens.measure import TokensMeasurement, TokensPlan
 from backlight.surveys.tokens.measure.geometry import Geometry, correlation, geometry

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from backlight.surveys.driver.options import Listed, ShownRunOptions
+from backlight.surveys.driver.options.shared import Listed, ShownRunOptions
 
 KINDS: Mapping[str, str] = {
     "dimension": "single dimensions",

@@ -8,10 +8,10 @@ from backlight.errors import ConfigError
 from backlight.models.subject import Subject
 from backlight.runs.config import PROVENANCE
 from backlight.runs.results import Results, load_results
-from backlight.surveys.driver.opening import settle
-from backlight.surveys.driver.options import ModelOptions, ShownRunOptions
-from backlight.surveys.driver.presenting import command_of
-from backlight.surveys.driver.reading import merge
+from backlight.surveys.driver.material.opening import settle
+from backlight.surveys.driver.options.reading import merge
+from backlight.surveys.driver.options.shared import ModelOptions, ShownRunOptions
+from backlight.surveys.driver.results.presenting import command_of
 from backlight.surveys.driver.words.aggregation import modes_of
 from backlight.surveys.features import FEATURES
 from backlight.surveys.flow import FLOW

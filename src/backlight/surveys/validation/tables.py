@@ -16,7 +16,7 @@ from backlight.stats.agreement import (
     wrong,
 )
 from backlight.stats.first_order import LIKELY_WRONG_ABOVE, warning_index
-from backlight.surveys.driver.findings import Findings
+from backlight.surveys.driver.results.findings import Findings
 from backlight.surveys.validation.measure import ValidationMeasurement
 from backlight.surveys.validation.measure.sample import Sample
 from backlight.surveys.validation.measure.survey import Plan, Tested

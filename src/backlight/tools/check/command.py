@@ -10,9 +10,9 @@ from backlight.data.given import Given
 from backlight.models.loading import subject_of
 from backlight.models.subject import Subject
 from backlight.surveys.driver.checking import check_numbers
-from backlight.surveys.driver.opening import check_passages, load, settle
-from backlight.surveys.driver.options import SHIPPED
-from backlight.surveys.driver.reading import resolve
+from backlight.surveys.driver.material.opening import check_passages, load, settle
+from backlight.surveys.driver.options.reading import resolve
+from backlight.surveys.driver.options.shared import SHIPPED
 from backlight.surveys.driver.words.checks import Judgement, judgement_of
 from backlight.tables import Table
 from backlight.tools.check.options import CheckConfig

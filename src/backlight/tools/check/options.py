@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from pydantic import Field, PlainValidator
 
 from backlight.data.given import named_or_given
-from backlight.surveys.driver.options import Flag, ModelOptions
+from backlight.surveys.driver.options.shared import Flag, ModelOptions
 
 
 class CheckConfig(ModelOptions):

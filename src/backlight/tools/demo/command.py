@@ -14,8 +14,8 @@ from backlight.runs.results import Results
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver.conduct import conduct
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.opening import load
-from backlight.surveys.driver.options import ModelOptions
+from backlight.surveys.driver.material.opening import load
+from backlight.surveys.driver.options.shared import ModelOptions
 from backlight.surveys.driver.words.screen import print_lines, where_it_went, wrapped
 from backlight.tools.demo.options import DemoConfig
 from backlight.tools.open.command import page_at

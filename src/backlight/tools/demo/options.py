@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from backlight.surveys.driver.options import Options
+from backlight.surveys.driver.options.shared import Options
 
 
 class DemoConfig(Options):

@@ -6,7 +6,7 @@ from backlight.errors import ConfigError
 from backlight.foreign.files import expanded
 from backlight.report.page.document import refuse_page
 from backlight.report.page.writing import write_page
-from backlight.surveys.driver.options import ModelOptions, TextOptions
+from backlight.surveys.driver.options.shared import ModelOptions, TextOptions
 from backlight.tools.doctor.options import DoctorConfig
 from backlight.tools.doctor.text import print_diagnosis
 from backlight.training.doctor.diagnosis import diagnose

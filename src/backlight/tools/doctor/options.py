@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import Field
 
-from backlight.surveys.driver.options import ModelOptions, TextOptions
+from backlight.surveys.driver.options.shared import ModelOptions, TextOptions
 
 
 class DoctorConfig(TextOptions, ModelOptions):

@@ -12,8 +12,8 @@ from torch.nn import functional
 from backlight.data.batches import Batch, tokenize
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
-from backlight.surveys.driver.opening import check_passages, load
-from backlight.surveys.driver.rows import rows_of
+from backlight.surveys.driver.material.opening import check_passages, load
+from backlight.surveys.driver.material.rows import rows_of
 from backlight.tools.doctor.options import DoctorConfig
 from backlight.training.guarding.hooks import Hooks
 from backlight.training.log.history import History, ParameterInfo

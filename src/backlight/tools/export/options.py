@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from pydantic import Field
 
-from backlight.surveys.driver.options import Flag, Options
+from backlight.surveys.driver.options.shared import Flag, Options
 
 Form = Literal["indices", "steered", "neuronpedia", "weights", "parquet"]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import Field
 
-from backlight.surveys.driver.options import Flag, Listed, Options
+from backlight.surveys.driver.options.shared import Flag, Listed, Options
 
 
 class OpenConfig(Options):

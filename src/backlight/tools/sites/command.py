@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from backlight.models.sites import Site, any_layer, format_layers, layer_of, parse_layers
-from backlight.surveys.driver.opening import load
+from backlight.surveys.driver.material.opening import load
 from backlight.surveys.driver.words.printing import Column, Shown, print_shown
 from backlight.tables import Table
 from backlight.tools.sites.options import SitesConfig

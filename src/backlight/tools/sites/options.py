@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import Field
 
-from backlight.surveys.driver.options import Layers, ModelOptions
+from backlight.surveys.driver.options.shared import Layers, ModelOptions
 
 
 class SitesConfig(ModelOptions):

@@ -20,9 +20,9 @@ from backlight.models.subject import Subject
 from backlight.runs.provenance import provenance
 from backlight.stats.progress import Progress
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.opening import load, settle
-from backlight.surveys.driver.reading import resolve
-from backlight.surveys.driver.rows import rows_of
+from backlight.surveys.driver.material.opening import load, settle
+from backlight.surveys.driver.material.rows import rows_of
+from backlight.surveys.driver.options.reading import resolve
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.starting import ROOT
 from backlight.surveys.driver.words.progress import Bar

@@ -9,8 +9,8 @@ from backlight.data.batches import Passages, bucket
 from backlight.data.encoding import Encoder
 from backlight.errors import ConfigError, DatasetError, quoted
 from backlight.models.subject import Subject
-from backlight.surveys.driver.opening import check_passages
-from backlight.surveys.driver.rows import reader_of
+from backlight.surveys.driver.material.opening import check_passages
+from backlight.surveys.driver.material.rows import reader_of
 from backlight.tools.train_sae.options import TrainSaeConfig
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from backlight.surveys.driver.options import Flag, ModelOptions, TextOptions
+from backlight.surveys.driver.options.shared import Flag, ModelOptions, TextOptions
 
 
 class TrainSaeConfig(TextOptions, ModelOptions):

@@ -11,7 +11,7 @@ from backlight.errors import ConfigError
 from backlight.runs.directory import RunDirectory
 from backlight.runs.places import refuse_url
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.reading import resolve, same_numbers
+from backlight.surveys.driver.options.reading import resolve, same_numbers
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.words.progress import Bar, restore_checkpoint
 from backlight.tables import Table

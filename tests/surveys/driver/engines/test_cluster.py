@@ -36,7 +36,9 @@ def test_without_ray_it_is_said_how_it_is_installed_before_anything_is_loaded(
     survey, place, monkeypatch, capsys
 ):
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.setattr("backlight.surveys.driver.opening.load_subject", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(
+        "backlight.surveys.driver.material.opening.load_subject", lambda *_, **__: 1 / 0
+    )
 
     assert cli.main(survey(output_dir="out", cluster="auto")) == 2
 
@@ -47,7 +49,9 @@ def test_without_ray_it_is_said_how_it_is_installed_before_anything_is_loaded(
 def test_an_address_at_which_nobody_answers_is_refused_before_anything_is_loaded(
     ray, survey, place, monkeypatch, capsys
 ):
-    monkeypatch.setattr("backlight.surveys.driver.opening.load_subject", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(
+        "backlight.surveys.driver.material.opening.load_subject", lambda *_, **__: 1 / 0
+    )
 
     assert cli.main(survey(output_dir="out", cluster=f"ray://127.0.0.1:{free_port()}")) == 1
 

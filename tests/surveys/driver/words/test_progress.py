@@ -16,7 +16,7 @@ from backlight.stats.progress import Progress
 from backlight.surveys import SURVEYS
 from backlight.surveys.driver import conduct
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.material.opening import Opening
 from backlight.surveys.driver.words import bars, progress
 from backlight.surveys.driver.words.bars import progress_line
 from backlight.surveys.driver.words.progress import Bar

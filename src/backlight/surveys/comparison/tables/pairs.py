@@ -14,7 +14,7 @@ from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND
 from backlight.surveys.comparison.options import CompareConfig
 from backlight.surveys.comparison.tables.contexts import with_contexts
 from backlight.surveys.comparison.tables.series import series_findings
-from backlight.surveys.driver.findings import Findings
+from backlight.surveys.driver.results.findings import Findings
 from backlight.tables import Column, Table
 
 NUM_LISTED = 100

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from backlight.surveys.comparison.measure import Comparison, Comparisons
 from backlight.surveys.comparison.measure.comparison import Part
 from backlight.surveys.comparison.options import CompareConfig
-from backlight.surveys.driver.findings import Findings
+from backlight.surveys.driver.results.findings import Findings
 from backlight.tables import Table
 
 

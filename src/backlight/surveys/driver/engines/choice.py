@@ -14,9 +14,9 @@ from backlight.surveys.driver.engines.cluster import refuse_unreachable
 from backlight.surveys.driver.engines.local import LocalWorkers
 from backlight.surveys.driver.engines.task import Task, material_of
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.shardwise import Engine
+from backlight.surveys.driver.options.workers import WorkerOptions
+from backlight.surveys.driver.shards.shardwise import Engine
 from backlight.surveys.driver.starting import threads_each
-from backlight.surveys.driver.worker_options import WorkerOptions
 
 
 def refuse_elsewhere(options: Any, subject: Subject | None) -> None:

@@ -12,8 +12,8 @@ from backlight.errors import RunDirectoryError, WorkerError
 from backlight.models.lending import borrowed
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.material.opening import Opening
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Opening
 
 Arrays = Mapping[str, NDArray[Any]]
 

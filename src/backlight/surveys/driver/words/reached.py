@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from backlight.surveys.driver.precision import NUM_TOP
+from backlight.surveys.driver.options.precision import NUM_TOP
 
 PRECISION = "precision"
 """The name under which metadata say how sure the numbers became."""

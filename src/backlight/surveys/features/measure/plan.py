@@ -5,7 +5,7 @@ from typing import Literal
 
 from backlight.objectives.objective import Reduction
 from backlight.stats.aggregate import Mode
-from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.options.shared import Quantity
 
 Splice = Literal["replace", "error"]
 """``replace``: the reconstruction takes the activation's place, at one layer at a time. ``error``:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from backlight.errors import ConfigError
 from backlight.stats.aggregate import Mode
 from backlight.stats.base import State
-from backlight.surveys.driver.precision import NUM_TOP
-from backlight.surveys.driver.stopping import Errors, largest, part_under, ratios_under
-from backlight.surveys.driver.stopping import relative_errors as relative
+from backlight.surveys.driver.options.precision import NUM_TOP
+from backlight.surveys.driver.shards.stopping import Errors, largest, part_under, ratios_under
+from backlight.surveys.driver.shards.stopping import relative_errors as relative
 
 
 def errors_of(layers: Sequence[int], mode: Mode, whose: str, *, is_dense: bool) -> Errors:

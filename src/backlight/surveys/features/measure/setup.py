@@ -17,13 +17,13 @@ from backlight.models.streams import Way
 from backlight.models.subject import Subject
 from backlight.stats.completeness import Completeness
 from backlight.stats.ratio import RatioResult
+from backlight.surveys.driver.material.opening import Corpus, Opening
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Corpus, Opening
 from backlight.surveys.driver.paths import duration, plan_paths
 from backlight.surveys.driver.relative import warned_ways
-from backlight.surveys.driver.sharding import Sharding, tokens_of
+from backlight.surveys.driver.shards.sharding import Sharding, tokens_of
+from backlight.surveys.driver.shards.stopping import Stopping
 from backlight.surveys.driver.steps import Step
-from backlight.surveys.driver.stopping import Stopping
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.features.measure.chunks import chunks_of, enough_tokens, shards_of
 from backlight.surveys.features.measure.cross_layer import check_asked

@@ -7,9 +7,9 @@ from functools import partial
 from backlight.errors import ConfigError, UnsupportedSiteError
 from backlight.models.sites import format_layers, parse_layers
 from backlight.models.subject import Subject
+from backlight.surveys.driver.material.opening import Opening
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Opening
-from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.shards.sharding import Sharding
 from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.words.sentences import with_error
 from backlight.surveys.flow.measure.residual import ResidualView

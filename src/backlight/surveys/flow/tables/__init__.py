@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 from backlight.stats.first_order import Weighing
-from backlight.surveys.driver.findings import Findings
 from backlight.surveys.driver.relative import reason_note
+from backlight.surveys.driver.results.findings import Findings
 from backlight.surveys.flow.measure import FlowMeasurement
 from backlight.surveys.flow.measure.survey import Flow, ViewName
 from backlight.surveys.flow.options import FlowConfig

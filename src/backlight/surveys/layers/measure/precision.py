@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from backlight.models.sites import Site
 from backlight.stats.aggregate import Mode
 from backlight.stats.base import State
-from backlight.surveys.driver.precision import NUM_TOP
-from backlight.surveys.driver.stopping import (
+from backlight.surveys.driver.options.precision import NUM_TOP
+from backlight.surveys.driver.shards.stopping import (
     Errors,
     largest,
     part_under,

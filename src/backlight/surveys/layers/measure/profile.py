@@ -25,7 +25,7 @@ from backlight.stats.groups import SiteGroups
 from backlight.stats.loss import CorpusLoss
 from backlight.stats.probes import ProbeNoise
 from backlight.stats.progress import Progress
-from backlight.surveys.driver.options import Quantity
+from backlight.surveys.driver.options.shared import Quantity
 from backlight.surveys.driver.paths import Paths
 from backlight.surveys.driver.relative import needed_norms
 from backlight.surveys.layers.measure.warning import DimensionWarnings

@@ -14,13 +14,13 @@ from backlight.models.streams import Way
 from backlight.models.subject import Subject
 from backlight.stats.aggregate import Mode
 from backlight.stats.completeness import Completeness
+from backlight.surveys.driver.material.opening import Corpus, Opening
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Corpus, Opening
 from backlight.surveys.driver.paths import Paths, plan_paths
 from backlight.surveys.driver.relative import warned_ways
-from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.shards.sharding import Sharding
+from backlight.surveys.driver.shards.stopping import Stopping
 from backlight.surveys.driver.sites import survey_sites
-from backlight.surveys.driver.stopping import Stopping
 from backlight.surveys.driver.words.sentences import count, with_error
 from backlight.surveys.layers.measure.precision import errors_of
 from backlight.surveys.layers.measure.profile import Profile, profile, recorder_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backlight.errors import ModelError, nearest, quoted
 from backlight.models.subject import Subject
-from backlight.surveys.driver.options import SHIPPED
+from backlight.surveys.driver.options.shared import SHIPPED
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.world import CITY_MODEL
 

@@ -18,7 +18,7 @@ from backlight.objectives.grid import ANSWER, align
 from backlight.objectives.prompts import Prompt
 from backlight.objectives.spans import OffsetTokenizer, locate
 from backlight.objectives.templates import Template
-from backlight.surveys.driver.options import SHIPPED
+from backlight.surveys.driver.options.shared import SHIPPED
 from backlight.surveys.tokens.measure.survey import PromptSet
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.world import CITIES

@@ -11,10 +11,10 @@ from backlight.errors import ConfigError, nearest, quoted
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.prompts import Prompt
+from backlight.surveys.driver.material.opening import Corpus, Opening
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Corpus, Opening
 from backlight.surveys.driver.paths import plan_paths
-from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.shards.sharding import Sharding
 from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.words.sentences import count, name, number, share
 from backlight.surveys.tokens.measure.checkpoints import load_answering

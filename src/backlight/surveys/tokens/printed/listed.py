@@ -21,7 +21,7 @@ def listed(options: TokensConfig) -> Iterator[Shown]:
         The table of positions.
     """
     # Listing positions takes a tokenizer, so it takes the model.
-    from backlight.surveys.driver.opening import Opening
+    from backlight.surveys.driver.material.opening import Opening
     from backlight.surveys.tokens.measure.setup import open_prompts
 
     found, _ = open_prompts(options, Opening(options, None, Clock()))

@@ -9,9 +9,9 @@ from backlight.errors import ConfigError
 from backlight.models.backward_rules.subjects import rule_of
 from backlight.objectives.objective import NextToken
 from backlight.surveys.driver.clock import Clock
+from backlight.surveys.driver.material.opening import Corpus, Opening
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Corpus, Opening
-from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.shards.sharding import Sharding
 from backlight.surveys.driver.steps import Step
 from backlight.surveys.driver.words.sentences import count, number
 from backlight.surveys.validation.measure.candidates import (

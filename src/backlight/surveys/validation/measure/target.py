@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from backlight.errors import RunDirectoryError, quoted
 from backlight.models.subject import Subject
+from backlight.surveys.driver.material.opening import Opening
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.opening import Opening
 from backlight.tables import Table
 
 _TOLD_APART: Mapping[str, tuple[str, ...]] = {

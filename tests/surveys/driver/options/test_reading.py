@@ -3,8 +3,8 @@ import yaml
 from pydantic import ValidationError
 
 from backlight.errors import ConfigError
-from backlight.surveys.driver.options import ShownRunOptions
-from backlight.surveys.driver.reading import explain, merge, read_config, same_numbers
+from backlight.surveys.driver.options.reading import explain, merge, read_config, same_numbers
+from backlight.surveys.driver.options.shared import ShownRunOptions
 from backlight.surveys.layers.options import LayersConfig
 from backlight.surveys.tokens.options import TokensConfig
 from backlight.tools.sites.options import SitesConfig

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from backlight.surveys.driver.options import Flag, Options
+from backlight.surveys.driver.options.shared import Flag, Options
 
 
 class DryRunOptions(Options):

@@ -5,7 +5,7 @@ from typing import Any
 
 from backlight.runs.results import Results
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.presenting import SurveyPresentation
+from backlight.surveys.driver.results.presenting import SurveyPresentation
 from backlight.surveys.driver.words.checks import check_lines
 from backlight.surveys.driver.words.screen import print_results, where_it_went
 

@@ -20,7 +20,7 @@ from backlight.models.memory import anonymous_memory, give_large_memory_back
 from backlight.models.passing_blocks import PassingBlocks
 from backlight.models.passing_weights import WeightBytes
 from backlight.models.subject import Subject
-from backlight.surveys.driver.memory_options import parse_size, size_in_words
+from backlight.surveys.driver.options.memory import parse_size, size_in_words
 
 Largest = Callable[[Any], tuple[int, int]]
 """Given the tokenizer, tells how many passages a batch has, and how many tokens each, at most."""

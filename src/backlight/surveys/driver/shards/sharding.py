@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from backlight.data.batches import Passages
 from backlight.runs.shards import cut
 from backlight.runs.states import Arrays, Join
+from backlight.surveys.driver.shards.stopping import Stopping
 from backlight.surveys.driver.steps import Mergeable, State, Step
-from backlight.surveys.driver.stopping import Stopping
 
 _State = TypeVar("_State", bound=State)
 

@@ -17,19 +17,19 @@ from backlight.models.loading import load_subject
 from backlight.models.reading import refuse_unreadable
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
-from backlight.surveys.driver.batch_size import with_batch_size
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.fitting import Largest, load_within
-from backlight.surveys.driver.memory_options import MemoryOptions
-from backlight.surveys.driver.options import (
+from backlight.surveys.driver.material.batch_size import with_batch_size
+from backlight.surveys.driver.material.fitting import Largest, load_within
+from backlight.surveys.driver.material.rows import corpus_passages, corpus_rows
+from backlight.surveys.driver.options.memory import MemoryOptions
+from backlight.surveys.driver.options.precision import may_stop
+from backlight.surveys.driver.options.samples import most_samples
+from backlight.surveys.driver.options.shared import (
     SHIPPED,
     BackwardOptions,
     CorpusOptions,
     ModelOptions,
 )
-from backlight.surveys.driver.precision import may_stop
-from backlight.surveys.driver.rows import corpus_passages, corpus_rows
-from backlight.surveys.driver.samples import most_samples
 from backlight.surveys.driver.words.account import tell_account
 from backlight.world import CITY_MODEL
 

@@ -13,8 +13,8 @@ from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
 from backlight.models.sites import Site, layer_of, parse_layers
 from backlight.models.subject import Subject
-from backlight.surveys.driver.remembered_sizes import Remembered, key_of, recall, remember
-from backlight.surveys.driver.samples import AUTO
+from backlight.surveys.driver.material.remembered_sizes import Remembered, key_of, recall, remember
+from backlight.surveys.driver.options.samples import AUTO
 from backlight.surveys.driver.sites import survey_sites
 from backlight.surveys.driver.words.sentences import count
 

@@ -16,7 +16,7 @@ from backlight.runs.shelves import Memory
 from backlight.runs.states import Arrays, ShardStates, state_names
 from backlight.stats.base import taken
 from backlight.stats.progress import Progress
-from backlight.surveys.driver.sharding import Sharding
+from backlight.surveys.driver.shards.sharding import Sharding
 from backlight.surveys.driver.steps import State, Step
 from backlight.surveys.driver.words.sentences import count
 

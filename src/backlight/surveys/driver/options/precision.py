@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from backlight.surveys.driver.options import Options
+from backlight.surveys.driver.options.shared import Options
 
 LEAST_PASSAGES = 64
 """How many passages are measured at least: with 32, errors that are too small by chance stop a run

@@ -11,9 +11,11 @@ from backlight import cli
 from backlight.errors import ConfigError
 from backlight.runs.shards import cut
 from backlight.surveys import SURVEYS
-from backlight.surveys.driver import dry_run, fitting, probing, sharding
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.dry_run import estimate, probing
+from backlight.surveys.driver.material import fitting
+from backlight.surveys.driver.material.opening import Opening
+from backlight.surveys.driver.shards import sharding
 from zoo.dictionaries import random_dictionary
 from zoo.folders import contents
 
@@ -139,9 +141,9 @@ def test_time_is_the_fit_over_all_batches_and_merges_of_all_shards(trial, monkey
     known = probing.Probe(
         costs=costs, join_seconds=7.0, state_bytes=10**12, num_passes=1, more_bytes=0
     )
-    monkeypatch.setattr(dry_run, "probe", lambda _: known)
+    monkeypatch.setattr(estimate, "probe", lambda _: known)
 
-    expected = dry_run.expect(SURVEYS["layers"], chosen, measurement, 3.0)
+    expected = estimate.expect(SURVEYS["layers"], chosen, measurement, 3.0)
 
     assert expected.measuring_seconds == 5 * 2.0 + 247 * 0.5 + 2 * 7.0
     assert expected.seconds == pytest.approx(3.0 + 147.5 + expected.table_seconds)
@@ -157,7 +159,7 @@ def test_dictionaries_are_read_once_for_each_chunk(trial, splice):
     )
     assert len(measurement.sharding.rounds) == 1
 
-    expected = dry_run.expect(SURVEYS["sae"], chosen, measurement, 0.0)
+    expected = estimate.expect(SURVEYS["sae"], chosen, measurement, 0.0)
 
     assert expected.measuring_seconds > 0
     assert expected.probe.num_passes >= 1

@@ -13,7 +13,7 @@ from backlight.report.drawing import Drawing, Figures
 from backlight.report.page.views import Page
 from backlight.runs.results import Results
 from backlight.surveys.driver.declaration import Survey
-from backlight.surveys.driver.showing import page_of
+from backlight.surveys.driver.results.showing import page_of
 
 _MOST_REMARKS = 2  # of an experiment, in its summary
 

@@ -10,9 +10,9 @@ from backlight.data.corpora import RowReader, Rows
 from backlight.data.encoding import CutsText
 from backlight.data.lines import read_whole
 from backlight.errors import ConfigError, DatasetError
-from backlight.surveys.driver.options import CorpusOptions, TextOptions
-from backlight.surveys.driver.precision import may_stop
-from backlight.surveys.driver.samples import most_samples
+from backlight.surveys.driver.options.precision import may_stop
+from backlight.surveys.driver.options.samples import most_samples
+from backlight.surveys.driver.options.shared import CorpusOptions, TextOptions
 
 
 def reader_of(

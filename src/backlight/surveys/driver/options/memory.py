@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from backlight.surveys.driver.options import Options
-from backlight.surveys.driver.samples import AUTO
+from backlight.surveys.driver.options.samples import AUTO
+from backlight.surveys.driver.options.shared import Options
 
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?([kKMGT]?)(i?)B")
 _POWERS = " KMGT"

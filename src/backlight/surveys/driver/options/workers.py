@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from backlight.surveys.driver.options import Options
+from backlight.surveys.driver.options.shared import Options
 
 
 class WorkerOptions(Options):

@@ -15,10 +15,10 @@ from backlight.data.batches import Passages
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.models.subject import Subject
 from backlight.runs.directory import RunDirectory
-from backlight.surveys.driver import batch_size, remembered_sizes
-from backlight.surveys.driver.batch_size import choose_size
+from backlight.surveys.driver.material import batch_size, remembered_sizes
+from backlight.surveys.driver.material.batch_size import choose_size
+from backlight.surveys.driver.options.reading import resolve
 from backlight.surveys.driver.parts import measure_part, merge, plan
-from backlight.surveys.driver.reading import resolve
 from backlight.surveys.layers import LAYERS
 from backlight.surveys.layers.measure import setup
 from backlight.surveys.loading import survey_of

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from backlight.runs.prefixes import Rule
 from backlight.stats.base import State, under
 from backlight.stats.ratio import RatioResult, Ratios
-from backlight.surveys.driver.opening import Corpus
-from backlight.surveys.driver.precision import LEAST_PASSAGES, PrecisionOptions
+from backlight.surveys.driver.material.opening import Corpus
+from backlight.surveys.driver.options.precision import LEAST_PASSAGES, PrecisionOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import nn
 from backlight.models.blocks import Blocks
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
-from backlight.surveys.driver.costs import Costs, Tried, costs_of
+from backlight.surveys.driver.dry_run.costs import Costs, Tried, costs_of
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.steps import State
 

@@ -13,7 +13,7 @@ from backlight.report.page.document import document
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import CONSOLIDATED, METADATA, PAGE, STATISTICS, Results
 from backlight.surveys.driver.clock import Clock
-from backlight.surveys.driver.findings import Findings
+from backlight.surveys.driver.results.findings import Findings
 
 _OF_A_LAYER = re.compile(r"layer_(\d+)_")
 

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 import backlight
 from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError
-from backlight.surveys.driver import fitting
-from backlight.surveys.driver.memory_options import parse_size
+from backlight.surveys.driver.material import fitting
+from backlight.surveys.driver.options.memory import parse_size
 from zoo.dictionaries import random_dictionary
 from zoo.folders import lines, numbers, save_causal, save_tokenizer
 

@@ -12,12 +12,12 @@ from backlight.foreign.text import plain
 from backlight.models.memory import peak_memory
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.declaration import Survey
+from backlight.surveys.driver.dry_run.probing import Probe, probe
+from backlight.surveys.driver.material.opening import Opening
 from backlight.surveys.driver.measurement import Measurement
-from backlight.surveys.driver.memory_options import parse_size, size_in_words
-from backlight.surveys.driver.opening import Opening
+from backlight.surveys.driver.options.memory import parse_size, size_in_words
+from backlight.surveys.driver.options.precision import may_stop
 from backlight.surveys.driver.paths import duration
-from backlight.surveys.driver.precision import may_stop
-from backlight.surveys.driver.probing import Probe, probe
 from backlight.surveys.driver.words.sentences import count
 from backlight.surveys.driver.words.terminal import console
 

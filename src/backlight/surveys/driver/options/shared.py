@@ -21,7 +21,7 @@ from pydantic import (
 from backlight.data.given import named_or_given
 from backlight.models.backward_rules.rule import Rule
 from backlight.report.drawing import Wanted
-from backlight.surveys.driver.samples import AUTO, BatchSize, NumSamples
+from backlight.surveys.driver.options.samples import AUTO, BatchSize, NumSamples
 
 SHIPPED = "city"
 """What the small model that the package ships is called."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backlight.surveys.driver.costs import Costs, Tried, costs_of
+from backlight.surveys.driver.dry_run.costs import Costs, Tried, costs_of
 
 
 def trial(batches, *, rounds=0, a_round=0.0, a_batch=0.0, a_token=0.0):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import Presentation, Results
-from backlight.surveys.driver.reading import same_numbers
+from backlight.surveys.driver.options.reading import same_numbers
 from backlight.tables import Table
 
 Arrays = Mapping[str, NDArray[Any]]

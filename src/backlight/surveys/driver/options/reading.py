@@ -13,11 +13,11 @@ from backlight.foreign.yaml_text import parse_yaml, read_yaml
 from backlight.runs.config import PROVENANCE
 from backlight.runs.opening import store_of
 from backlight.runs.urls import is_url, place_of
-from backlight.surveys.driver.dry_run_options import DryRunOptions
-from backlight.surveys.driver.memory_options import MemoryOptions
-from backlight.surveys.driver.options import CheckOptions, ShownRunOptions
-from backlight.surveys.driver.samples import AUTO
-from backlight.surveys.driver.worker_options import WorkerOptions
+from backlight.surveys.driver.options.dry_run import DryRunOptions
+from backlight.surveys.driver.options.memory import MemoryOptions
+from backlight.surveys.driver.options.samples import AUTO
+from backlight.surveys.driver.options.shared import CheckOptions, ShownRunOptions
+from backlight.surveys.driver.options.workers import WorkerOptions
 
 _MOST_MISTAKES = 6  # that are told one by one
 _LONGEST = 100  # letters of a name or value in a list of mistakes

@@ -1,0 +1,1 @@
+"""What a survey would take on this machine, told before anything is measured."""

@@ -1,0 +1,1 @@
+"""What was found: put together, written, shown and told."""

@@ -1,0 +1,1 @@
+"""A corpus cut into shards: which, measured and merged in order, and when it is enough."""
