@@ -40,7 +40,7 @@ device-check: .venv/.dev  ## an accelerator, if there is one, against the CPU; w
 	$(BIN)/python benchmarks/device.py
 
 docs: .venv/.docs  ## spelling, and the site into docs/_build/html; unchanged tutorials are not run again
-	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff docs benchmarks .github
+	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff docs benchmarks src .github
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -j auto -d docs/_build/read docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
