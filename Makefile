@@ -39,9 +39,9 @@ bench-peers: bench  ## the same for nnsight, captum and TransformerLens, each in
 device-check: .venv/.dev  ## an accelerator, if there is one, against the CPU; what a survey costs there
 	$(BIN)/python benchmarks/device.py
 
-docs: .venv/.docs  ## the site, into docs/_build/html; tutorials that have not changed are not run again
+docs: .venv/.docs  ## spelling, and the site into docs/_build/html; unchanged tutorials are not run again
+	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff docs benchmarks src .github
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -j auto -d docs/_build/read docs docs/_build/html
-	$(BIN)/codespell docs README.md CONTRIBUTING.md benchmarks/README.md
 	@echo "docs/_build/html/index.html"
 
 pictures: .venv/.dev  ## write docs/commands.md and the pictures that the docs show anew

@@ -7,7 +7,7 @@ const noCode = "Text is never run: the page's policy forbids it.";
 
 /** @type {import("eslint").Linter.Config[]} */
 export default [
-  { ignores: [".venv*/"] },
+  { ignores: [".venv*/", "docs/_build/"] },
   js.configs.recommended,
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   {

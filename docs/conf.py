@@ -7,13 +7,19 @@ these, and for all others it links to the repository.
 
 import os
 import re
+import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.errors import SphinxError
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+
+sys.path.insert(0, str(HERE / "_site"))
+from links import broken_links  # noqa: E402
+
 REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")
 """OWNER/NAME, as the workflow that publishes the site knows it."""
 
@@ -23,6 +29,9 @@ PLACES = {
     "contributing.md": ROOT / "CONTRIBUTING.md",
 }
 """What pages of the site show of files outside this folder."""
+
+# Tutorials run the command as a reader would.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 PAGES = {ROOT / "README.md": "index.md"} | {file: page for page, file in PLACES.items()}
 
@@ -36,21 +45,32 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "notebooks",
 ]
 exclude_patterns = ["_build"]
-nitpicky = False
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+repository = REPOSITORY
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
+nb_execution_cache_path = str(HERE / "_build" / "tutorials")
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # how far a run is, which is of no use in a page
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 napoleon_use_rtype = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+pygments_dark_style = "github-dark"
 html_theme = "furo"
 html_title = "backlight"
+html_show_copyright = False
+html_show_search_summary = False  # a page from disk may not read others
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["pictures.js"]
 html_theme_options = (
     {
         "source_repository": f"https://github.com/{REPOSITORY}",
@@ -63,8 +83,15 @@ html_theme_options = (
 
 
 def setup(app: Sphinx) -> None:
-    """Take part in the reading of every page."""
+    """Take part in the reading of every page, and look at what was written."""
     app.connect("source-read", within_the_site)
+    app.connect("build-finished", links_hold, priority=900)  # after notebooks were written
+
+
+def links_hold(app: Sphinx, error: Exception | None) -> None:
+    """Fail if a link within the site leads nowhere."""
+    if error is None and app.builder.name == "html" and (broken := list(broken_links(app.outdir))):
+        raise SphinxError("Links lead nowhere:\n" + "\n".join(broken))
 
 
 def within_the_site(app: Sphinx, name: str, source: list[str]) -> None:
@@ -72,6 +99,8 @@ def within_the_site(app: Sphinx, name: str, source: list[str]) -> None:
     del app
     place = PLACES.get(f"{name}.md", HERE / f"{name}.md")
     text = place.read_text() if f"{name}.md" in PLACES else source[0]
+    if REPOSITORY:
+        text = text.replace("git clone REPOSITORY", f"git clone https://github.com/{REPOSITORY}")
     source[0] = re.sub(
         r"(?<!!)\]\((?!https?:)([^)\s#]+)",
         lambda link: f"]({_within(place.parent / link[1])}",
