@@ -151,7 +151,8 @@ NAMES = {
     "a file of somebody": "notes",
 }
 
-_PLAIN = ("a number", "nothing", "a point")  # 7.png, .png and ..png are files of the run
+# 7.png, ['logo'].png, .png and ..png are files of the run.
+_PLAIN = ("a number", "a list", "nothing", "a point")
 
 
 @pytest.mark.parametrize("name", NAMES)
