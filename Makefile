@@ -10,7 +10,7 @@ demo: .venv/.demo  ## set up and run the main job on a real model
 	$(BIN)/backlight demo
 
 test: .venv/.dev  ## set up and run all tests but the slow ones
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: .venv/.dev  ## tests on a real model, tests that kill processes
 	$(BIN)/python -m pytest -m slow
