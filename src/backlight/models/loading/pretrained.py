@@ -25,6 +25,7 @@ from transformers.models.auto.modeling_auto import (
 from backlight.errors import ModelError, quoted
 from backlight.foreign.files import MEGABYTE
 from backlight.models.loading.inventory import Inventory, check_experts, take_inventory
+from backlight.models.loading.older import format_option
 from backlight.models.loading.reading import telling
 from backlight.models.loading.source import Source, read_object
 from backlight.models.loading.weights import check_formats, check_loaded, check_size
@@ -201,9 +202,9 @@ def _from_files(
     with telling(source.failed, unfetched=source.unfetched):
         loaded: Any = loader.from_pretrained(
             source.path,
-            dtype=dtype,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # else they are an error that does not name them
+            **format_option(dtype),
             **options,
             **source.options,
         )
