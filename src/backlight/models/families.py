@@ -115,6 +115,7 @@ _OPT = {
     "z": "self_attn.out_proj",
     "rotary": False,
     "learned_positions": True,
+    "attn_interface": is_at_least("4.52"),
     "query_scaled": True,
     "mlp_in": "fc1",
     "mlp_out": "fc2",

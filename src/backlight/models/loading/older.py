@@ -36,3 +36,10 @@ def attend_by(name: str, attend: Any, kernel: str) -> None:
 
         # Masks are looked up among the global names only; this one is an alias and may stay.
         ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[kernel])
+
+
+def can_change_kernel(model: Any) -> bool:
+    """Return whether a loaded model attends with the kernel that its configuration names."""
+    if is_at_least("4.55"):
+        return bool(model._can_set_attn_implementation())
+    return bool(model._supports_attention_backend)
