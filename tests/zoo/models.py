@@ -52,7 +52,7 @@ OUTSIDE_THE_TABLE = CONFIG_MAPPING["persimmon"](
 )
 """An architecture that is not in the table of families."""
 
-CONFIGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+_ALL: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "llama": ("llama", _GROUPED),
     "mistral": ("mistral", {**_GROUPED, "sliding_window": 4}),
     "mixtral": ("mixtral", {**_GROUPED, **_EXPERTS, "num_local_experts": 4}),
@@ -166,7 +166,11 @@ CONFIGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         },
     ),
 }
-"""A configuration for each wiring: its model type and what differs from the defaults."""
+CONFIGS = {name: each for name, each in _ALL.items() if each[0] in CONFIG_MAPPING}
+"""A configuration for each wiring: its model type and what differs from the defaults.
+
+Those that the installed version of Transformers does not know are left out.
+"""
 
 
 def built(config: Any, dtype: torch.dtype) -> PreTrainedModel:

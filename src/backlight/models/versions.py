@@ -5,6 +5,9 @@ from importlib.metadata import version
 
 from backlight.errors import ModelError
 
+LOWEST = {"torch": "2.4", "transformers": "4.50"}
+"""What pyproject.toml asks for: the oldest that are tested."""
+
 
 def is_at_least(lowest: str, package: str = "transformers") -> bool:
     """Return whether the installed version of a package is the given one or a later one.

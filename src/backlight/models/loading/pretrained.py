@@ -25,7 +25,7 @@ from transformers.models.auto.modeling_auto import (
 from backlight.errors import ModelError, quoted
 from backlight.foreign.files import MEGABYTE
 from backlight.models.loading.inventory import Inventory, check_experts, take_inventory
-from backlight.models.loading.older import format_option
+from backlight.models.loading.older import format_option, refuse_tied_away
 from backlight.models.loading.reading import telling
 from backlight.models.loading.source import Source, read_object
 from backlight.models.loading.weights import check_formats, check_loaded, check_size
@@ -193,6 +193,8 @@ def read_model(
         if dtype is None and model.dtype != _dtype_of(inventory, config):
             model, told = build(_dtype_of(inventory, config))
     facts = check_loaded(model, told, inventory, source.name)
+    if inventory is not None:
+        refuse_tied_away(model, inventory, source.name)
     return model, facts if source.commit is None else {**facts, "revision": source.commit}
 
 
