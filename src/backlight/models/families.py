@@ -104,7 +104,7 @@ _NEOX = {
     "norm_kind": "layer",
     "attn": "attention",
     "z": "attention.dense",
-    "head": "embed_out" if _IS_4 else "lm_head",
+    "head": "lm_head" if is_at_least("5.14") else "embed_out",
 }
 _OPT = {
     "trunk": "model.decoder",
