@@ -25,6 +25,13 @@ NEEDS = (
     ("transformers", "5.0", r"test_a_model_of_the_hub_is_checked_like", "the place of the cache"),
     ("transformers", "5.0", r"loading/test_pretrained\.py.*every_family.*qwen2", "Qwen 2"),
     ("transformers", "5.0", r"test_the_stored_format_is_what.*bfloat16", "files of two formats"),
+    (
+        "transformers",
+        "4.52",
+        r"test_families\.py.*(\[opt\]|another_axis|another axis)",
+        "new types",
+    ),
+    ("transformers", "4.52", r"test_families\.py.*(norms of queries|restores_the_k)", "new types"),
     ("torch", "2.6", r"loading/test_handed\.py.*shard", "fully_shard"),
     ("torch", "2.6", r"compile", "torch.compiler.set_stance"),
 )
