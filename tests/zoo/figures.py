@@ -1,6 +1,6 @@
 """What tests look for in figures."""
 
-from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.collections import PolyCollection
 
 from backlight.report.layout import CAPTION
 
@@ -22,4 +22,4 @@ def made(drawings):
 
 def bands(axes):
     """List the bands of uncertainty in a panel."""
-    return [each for each in axes.collections if isinstance(each, FillBetweenPolyCollection)]
+    return [each for each in axes.collections if isinstance(each, PolyCollection)]

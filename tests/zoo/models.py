@@ -1,12 +1,14 @@
 """A tiny random model for each wiring in the table of families."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 
 VOCABULARY = 99
+IS_TRANSFORMERS_4 = version("transformers").startswith("4.")
 
 _SIZE = {
     "hidden_size": 32,
@@ -50,7 +52,7 @@ OUTSIDE_THE_TABLE = CONFIG_MAPPING["persimmon"](
 )
 """An architecture that is not in the table of families."""
 
-CONFIGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+_ALL: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "llama": ("llama", _GROUPED),
     "mistral": ("mistral", {**_GROUPED, "sliding_window": 4}),
     "mixtral": ("mixtral", {**_GROUPED, **_EXPERTS, "num_local_experts": 4}),
@@ -137,7 +139,8 @@ CONFIGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "stablelm": ("stablelm", _GROUPED),
     "stablelm parallel": (
         "stablelm",
-        {**_GROUPED, "use_parallel_residual": True, "qk_layernorm": True},
+        # Transformers 4 cannot build one with these norms: it looks for biases that they lack.
+        {**_GROUPED, "use_parallel_residual": True, "qk_layernorm": not IS_TRANSFORMERS_4},
     ),
     "starcoder2": ("starcoder2", _GROUPED),
     "cohere": ("cohere", {**_GROUPED, "use_qk_norm": True}),
@@ -163,16 +166,28 @@ CONFIGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         },
     ),
 }
-"""A configuration for each wiring: its model type and what differs from the defaults."""
+CONFIGS = {name: each for name, each in _ALL.items() if each[0] in CONFIG_MAPPING}
+"""A configuration for each wiring: its model type and what differs from the defaults.
+
+Those that the installed version of Transformers does not know are left out.
+"""
+
+
+def built(config: Any, dtype: torch.dtype) -> PreTrainedModel:
+    """Build a model with random weights in the given number format."""
+    from backlight.models.loading.older import format_option  # after the hook
+
+    # The grouped product over experts does not exist in float64.
+    is_grouped = dtype == torch.float64 and not IS_TRANSFORMERS_4
+    experts = {"experts_implementation": "eager"} if is_grouped else {}
+    return AutoModelForCausalLM.from_config(config, **format_option(dtype), **experts)
 
 
 def tiny_model(name: str, dtype: torch.dtype = torch.float32, **overrides: Any) -> PreTrainedModel:
     """Build one of ``CONFIGS`` with weights large enough for gradients to differ."""
     model_type, options = CONFIGS[name]
     config = CONFIG_MAPPING[model_type](**{**options, **overrides})
-    # The grouped product over experts does not exist in float64.
-    experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype, **experts)
+    model = built(config, dtype)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from backlight.models.versions import is_at_least
+
 Wiring = Literal["sequential", "parallel", "post_norm"]
 NormKind = Literal["rms", "rms_unit_offset", "layer"]
 
@@ -87,6 +89,7 @@ class Family:
     logit_cap: str | None = None
 
 
+_IS_4 = not is_at_least("5.0")  # of Transformers, which renamed some modules
 _TRANSFORMER = {
     "trunk": "transformer",
     "blocks": "transformer.h",
@@ -101,6 +104,7 @@ _NEOX = {
     "norm_kind": "layer",
     "attn": "attention",
     "z": "attention.dense",
+    "head": "lm_head" if is_at_least("5.14") else "embed_out",
 }
 _OPT = {
     "trunk": "model.decoder",
@@ -111,6 +115,7 @@ _OPT = {
     "z": "self_attn.out_proj",
     "rotary": False,
     "learned_positions": True,
+    "attn_interface": is_at_least("4.52"),
     "query_scaled": True,
     "mlp_in": "fc1",
     "mlp_out": "fc2",
@@ -124,6 +129,7 @@ _FALCON = {
 }
 _STABLELM = {
     "norm_kind": "layer",
+    "attn_interface": not _IS_4,
     "q_norm": "self_attn.q_layernorm",
     "k_norm": "self_attn.k_layernorm",
     "qk_norm_when": "qk_layernorm",
@@ -144,7 +150,8 @@ def _family(*model_types: str, **fields: Any) -> Family:
 
 
 FAMILIES: tuple[Family, ...] = (
-    _family("llama", "mistral", "mixtral", "qwen2", "phi3", "smollm3", "gpt_oss"),
+    _family("llama", "mistral", "qwen2", "phi3", "smollm3", "gpt_oss"),
+    _family("mixtral", mlp_in="block_sparse_moe" if _IS_4 else "mlp"),
     _family("qwen3", "qwen3_moe", **_QK_NORM),
     _family("olmo", "starcoder2", norm_kind="layer"),
     _family("gemma", norm_kind="rms_unit_offset"),

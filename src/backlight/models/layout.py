@@ -1,5 +1,6 @@
 """All sites of a model, read off its entry in the table of families."""
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,6 +36,11 @@ _Half = Literal["attn", "mlp"]
 def block_paths(family: Family, config: Any) -> list[str]:
     """List the paths of a model's blocks, as in ``named_modules``."""
     return [f"{family.blocks}.{layer}" for layer in range(config.num_hidden_layers)]
+
+
+def _declares(config: Any, name: str) -> bool:
+    """Whether an architecture has a setting; Transformers 4 keeps no defaults in the class."""
+    return hasattr(type(config), name) or name in inspect.signature(type(config)).parameters
 
 
 def sites_of(family: Family, config: Any) -> Iterator[Site]:
@@ -223,7 +229,7 @@ class _LayerSites:
         width = getattr(self.config, "head_dim", None)
         width = int(width or self.config.hidden_size // num_heads)
         # An architecture without grouped heads ignores such a value in a configuration file.
-        if name in ("k", "k_norm", "v") and hasattr(type(self.config), "num_key_value_heads"):
+        if name in ("k", "k_norm", "v") and _declares(self.config, "num_key_value_heads"):
             num_heads = int(self.config.num_key_value_heads or num_heads)
         return self._site(f"attn.{name}", tap, num_heads * width, num_heads=num_heads, **names)
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import ModelError
+from backlight.models.versions import require
 
 _OWN = frozenset(vars(nn.Module())) - {"_buffers"}  # what nn.Module itself holds
 _HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks")
@@ -245,6 +246,7 @@ def _enter_plain_modes(
             stack.enter_context(torch.autocast(kind, enabled=False))
     if any(map(_is_compiled, modules)):
         # Compiled code does not call hooks that came later.
+        require("2.6", "A compiled model", "torch")
         stack.enter_context(torch.compiler.set_stance("force_eager"))
     if device.type == "cuda" and any(isinstance(module, nn.RNNBase) for module in modules):
         # cuDNN goes back through recurrent modules in training mode only.

@@ -100,7 +100,7 @@ def read_city_model(folder: Path) -> Qwen2ForCausalLM:
     Returns:
         The model in float32.
     """
-    return Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return Qwen2ForCausalLM.from_pretrained(folder, local_files_only=True).float()
 
 
 def pretrained_files(

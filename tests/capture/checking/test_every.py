@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from backlight.capture.checking import precision
@@ -21,6 +20,10 @@ from zoo.models import tiny_model
 from zoo.subjects import passages_of, subject_of
 from zoo.tokenizers import WordTokenizer
 from zoo.unsound import VOCABULARY, WIDTH, unsound
+
+ALL_MASK_ATTENTION_FUNCTIONS = pytest.importorskip(
+    "transformers.masking_utils"
+).ALL_MASK_ATTENTION_FUNCTIONS
 
 AGAIN, TRAINING, LOOKED = (
     "the same batch again",

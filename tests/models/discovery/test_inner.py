@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from backlight.capture.attention import attention_module
@@ -21,6 +20,10 @@ from zoo.every_type import tiny, tiny_config
 from zoo.models import CONFIGS, VOCABULARY
 from zoo.subjects import batch_of, subject_of
 from zoo.tokenizers import WordTokenizer
+
+ALL_MASK_ATTENTION_FUNCTIONS = pytest.importorskip(
+    "transformers.masking_utils"
+).ALL_MASK_ATTENTION_FUNCTIONS
 
 PARTS = ("attn.q", "attn.k", "attn.v", "attn.z")
 INTERFACE = [name for name in CONFIGS if "layers.0.attn.q" in subject_of(name).sites]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed import fsdp
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from transformers import (
     CONFIG_MAPPING,
@@ -164,13 +164,13 @@ def test_distributed_data_parallel_is_unwrapped(one_process):
 @pytest.mark.filterwarnings("ignore")
 def test_sharded_weights_are_refused(one_process):
     with pytest.raises(ModelError, match=r"sharded over processes \(FSDP\)"):
-        _subject(fully_shard(tiny_model("llama")))
+        _subject(fsdp.fully_shard(tiny_model("llama")))
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_fully_sharded_wrapper_is_refused(one_process):
     try:
-        model = FullyShardedDataParallel(tiny_model("llama"), device_id=torch.device("cpu"))
+        model = fsdp.FullyShardedDataParallel(tiny_model("llama"), device_id=torch.device("cpu"))
     except (RuntimeError, ValueError) as error:
         pytest.skip(f"this torch shards on accelerators only: {error}")
     with pytest.raises(ModelError, match=r"FSDP|holds one"):

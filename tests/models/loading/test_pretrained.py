@@ -40,7 +40,7 @@ def _refused(folder, sentence, **options):
 def test_every_family_is_read_whole(name, tmp_path, caplog):
     subject = _load(save_causal(tmp_path, name))
 
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path).float()
     for (path, found), (_, right) in zip(
         subject.model.state_dict().items(), plain.state_dict().items(), strict=True
     ):

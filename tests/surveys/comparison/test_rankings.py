@@ -46,7 +46,7 @@ def dictionary(model_folder):
 
 def mlp_outputs(folder, rows):
     """What the MLP of one layer returns at every token, by a plain forward hook."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+    model = AutoModelForCausalLM.from_pretrained(folder).double()
     kept = []
     hook = lambda module, inputs, output: kept.append(output[0].detach().numpy())  # noqa: E731
     model.model.layers[LAYER].mlp.register_forward_hook(hook)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -52,7 +51,7 @@ def test_every_config_finds_its_positions_and_a_gradient_at_each_that_reaches(ci
 
 def by_hand(prompts, num_layers):
     """Ask Transformers alone: whole hidden states with `retain_grad`, one prompt at a time."""
-    model = AutoModelForCausalLM.from_pretrained(CITY_MODEL / "final", dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(CITY_MODEL / "final").float().eval()
     tokenizer = AutoTokenizer.from_pretrained(CITY_MODEL / "final")
     for prompt in prompts:
         start = len(tokenizer(prompt.text)["input_ids"])

@@ -4,7 +4,6 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backlight.world.cities import read_cities
@@ -28,7 +27,7 @@ def exam():
 
 def evaluation_of(name, exam):
     folder = str(MODELS / name)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder).float()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return exam.evaluate(model, tokenizer)
 

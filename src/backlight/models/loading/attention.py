@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from backlight.models.loading.older import attend_by
 from backlight.models.subject import AttentionCall, AttentionTap
 
 
@@ -41,9 +41,7 @@ def tap_attention(model: PreTrainedModel, callback: AttentionTap) -> Generator[N
         shown = callback(_call(module, query, key, value, *args, **kwargs))
         return _kernel_of(module, kernel)(module, *shown, *args, **kwargs)
 
-    ALL_ATTENTION_FUNCTIONS[name] = attend
-    # Masks are looked up among the global names only; this one is an alias and may stay.
-    ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[kernel])
+    attend_by(name, attend, kernel)
     model.config._attn_implementation = name  # pyright: ignore[reportPrivateUsage]
     try:
         yield

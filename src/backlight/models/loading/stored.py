@@ -6,13 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import (
-    WeightConverter,
-    WeightRenaming,
-    dot_natural_key,
-    rename_source_key,
-)
 from transformers.utils.hub import cached_file, get_checkpoint_shard_files
 
 from backlight.errors import ModelError, quoted
@@ -21,6 +14,7 @@ from backlight.models.loading.pretrained import inventory_of, is_quantized, read
 from backlight.models.loading.reading import telling
 from backlight.models.loading.source import Source
 from backlight.models.passing_weights import Place, StoredWeights
+from backlight.models.versions import require
 
 _NAMES = ("model.safetensors", "model.safetensors.index.json")
 
@@ -50,8 +44,9 @@ def find_stored(source: Source) -> StoredModel:
         What they hold.
 
     Raises:
-        ModelError: If they cannot be found, or are damaged.
+        ModelError: If they cannot be found, or are damaged, or Transformers is too old for it.
     """
+    require("5.4", "--memory")
     config = read_configuration(source)
     if source.folder is None:
         _fetch(source)
@@ -138,6 +133,15 @@ def _renamed(inventory: Inventory, model: Any) -> Iterator[tuple[str, str, bool]
         The name of each in the files, that in the model, and whether Transformers would make
         another tensor of it (stack experts, turn a matrix).
     """
+    # Imported here, as versions of Transformers before 5.0 have none of it.
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import (
+        WeightConverter,
+        WeightRenaming,
+        dot_natural_key,
+        rename_source_key,
+    )
+
     known, prefix = model.state_dict(), model.base_model_prefix
     mapping: Any = get_model_conversion_mapping(model)
     renamings = [each for each in mapping if isinstance(each, WeightRenaming)]

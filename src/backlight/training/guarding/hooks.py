@@ -31,8 +31,11 @@ def untraced(function: _Function) -> _Function:
     marked._torchdynamo_disable = True
     marked._torchdynamo_disable_msg = "a watched training is measured here"
     compiler = cast("Any", torch)._C._dynamo.eval_frame
-    skip = compiler._FrameAction.SKIP
-    compiler.set_code_exec_strategy(marked.__code__, compiler._FrameExecStrategy(skip, skip))
+    if hasattr(compiler, "set_code_exec_strategy"):
+        skip = compiler._FrameAction.SKIP
+        compiler.set_code_exec_strategy(marked.__code__, compiler._FrameExecStrategy(skip, skip))
+    else:  # torch before 2.7
+        compiler.skip_code(marked.__code__)
     return function
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+
+from backlight.models.sharding import DTensor
 
 NEAR_ZERO = 1e-7
 """A gradient below this, in absolute value, counts as near zero."""

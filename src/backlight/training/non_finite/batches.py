@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from backlight.models.versions import is_at_least
 from backlight.training.non_finite.inputs import Inputs, tensors
 
 Watcher = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]
@@ -87,7 +88,7 @@ def replay(model: nn.Module, batch: Batch, watcher: Watcher) -> list[Tensor]:
         cast("Any", module)._compiled_call_impl = None  # its hooks would not be called
         module.register_forward_hook(hook, with_kwargs=True)
     with ExitStack() as stack:
-        if "torch._dynamo" in sys.modules:
+        if "torch._dynamo" in sys.modules and is_at_least("2.6", "torch"):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.no_grad())
         for kind, (enabled, dtype) in batch.autocast.items():

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
-from torch.distributed.tensor import DTensor
 
 from backlight.errors import RunError
+from backlight.models.sharding import DTensor
 from backlight.training.guarding.guard import message_of
 from backlight.training.log.history import ParameterInfo
 from backlight.training.non_finite.apart import do_apart

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
+from backlight.models.sharding import DTensor
 from backlight.training.measuring.statistics import fused, has_norm
 
 

@@ -1,0 +1,8 @@
+"""The kind of tensor that is spread over processes; its module was renamed in torch 2.5."""
+
+try:
+    from torch.distributed.tensor import DTensor
+except ImportError:
+    from torch.distributed._tensor import DTensor  # pyright: ignore[reportPrivateImportUsage]
+
+__all__ = ["DTensor"]
