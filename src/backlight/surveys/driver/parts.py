@@ -16,6 +16,7 @@ from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.engines.task import Task, material_of, measuring
 from backlight.surveys.driver.material.opening import Opening
 from backlight.surveys.driver.options.reading import resolve
+from backlight.surveys.driver.options.shared import ShownOptions
 from backlight.surveys.driver.starting import begin, find_run, warn_of_threads
 from backlight.surveys.driver.words.sentences import count
 from backlight.surveys.driver.words.terminal import console
@@ -64,9 +65,10 @@ def plan_and_tell(survey: Survey, options: Any) -> None:
     """
     directory = plan(survey, options)
     place, num = plain(directory.path), num_shards_of(directory)
+    figures = f" --figures {options.figures}" * (options.figures != "all")
     told = (
         f"{count(num, 'shard')} in {place}. Measure them with `backlight worker {place} --part "
-        f"I/N` (I from 0 to N - 1), then finish with `backlight merge {place}`."
+        f"I/N` (I from 0 to N - 1), then finish with `backlight merge {place}{figures}`."
     )
     console().print(told, soft_wrap=True)
 
@@ -131,12 +133,13 @@ def measure_part(survey: Survey, path: Path, part: int, num_parts: int) -> list[
     return own
 
 
-def merge(survey: Survey, path: Path) -> None:
+def merge(survey: Survey, path: Path, shown: ShownOptions) -> None:
     """Finish a planned run of which every shard was measured, and print what was found.
 
     Args:
         survey: Of which survey the run is.
         path: The run directory.
+        shown: How it is shown, which is not kept with a plan.
 
     Raises:
         RunDirectoryError: If shards are missing; the message says which.
@@ -144,7 +147,8 @@ def merge(survey: Survey, path: Path) -> None:
     directory = RunDirectory(path)
     if not directory.is_finished:
         _refuse_missing(directory)
-    run(survey, resolve(survey.options, path / CONFIG, {"output_dir": path, "resume": True}))
+    asked = {name: getattr(shown, name) for name in ShownOptions.model_fields}
+    run(survey, resolve(survey.options, path / CONFIG, asked | {"output_dir": path, "resume": True}))
 
 
 def _refuse_missing(directory: RunDirectory) -> None:

@@ -18,4 +18,4 @@ def run(options: MergeConfig) -> None:
         RunDirectoryError: If it is no run of a survey, or shards are missing.
     """
     path = expanded(options.run_dir, error=RunDirectoryError)
-    merge(survey_of(RunDirectory(path)), path)
+    merge(survey_of(RunDirectory(path)), path, options)

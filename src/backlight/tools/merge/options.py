@@ -6,10 +6,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import Field
 
-from backlight.surveys.driver.options.shared import Options
+from backlight.surveys.driver.options.shared import ShownOptions
 
 
-class MergeConfig(Options):
+class MergeConfig(ShownOptions):
     """Finish a run whose parts were measured by `backlight worker`, or say what is missing.
 
     Workers must be done: what one is just writing would be taken for the rest of a killed one.

@@ -262,15 +262,8 @@ class RunOptions(Options):
     )
 
 
-class ShownRunOptions(RunOptions):
-    """Whether and where results are written, and how they are shown; no number depends on it.
-
-    Attributes:
-        only_ends: Names of a survey's own options that say no more than when it ends, so that a
-            run that was stopped goes on under others.
-    """
-
-    only_ends: ClassVar[frozenset[str]] = frozenset()
+class ShownOptions(Options):
+    """How results are shown; no number depends on it."""
 
     figures: Wanted = Field(
         default="all",
@@ -282,6 +275,17 @@ class ShownRunOptions(RunOptions):
         default=False,
         description="Print nothing but the path of the run directory, and no progress.",
     )
+
+
+class ShownRunOptions(ShownOptions, RunOptions):
+    """Whether and where results are written, and how they are shown; no number depends on it.
+
+    Attributes:
+        only_ends: Names of a survey's own options that say no more than when it ends, so that a
+            run that was stopped goes on under others.
+    """
+
+    only_ends: ClassVar[frozenset[str]] = frozenset()
 
 
 class CheckOptions(Options):

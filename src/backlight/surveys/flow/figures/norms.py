@@ -109,10 +109,10 @@ def _draw_parts(panels: Sequence[Axes], table: Table) -> None:
 
 
 def _draw_cosines(axes: Axes, table: Table, name: str) -> None:
-    """Draw how far cosines are from 1, or write that they are 1."""
+    """Draw how far cosines are from 1, or write that they are not."""
     away = 1 - table[f"{name}_cosine"]
     if not np.nanmax(away, initial=0.0) > _ROUNDING:
-        write_instead(axes, "1 but for rounding:\nthe direction is exact")
+        write_instead(axes, "0 but for rounding:\nthe direction is exact")
         return
     columns = {
         **{column: table[column] for column in ("layer", "norm", "head")},
