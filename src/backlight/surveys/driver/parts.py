@@ -148,7 +148,8 @@ def merge(survey: Survey, path: Path, shown: ShownOptions) -> None:
     if not directory.is_finished:
         _refuse_missing(directory)
     asked = {name: getattr(shown, name) for name in ShownOptions.model_fields}
-    run(survey, resolve(survey.options, path / CONFIG, asked | {"output_dir": path, "resume": True}))
+    asked |= {"output_dir": path, "resume": True}
+    run(survey, resolve(survey.options, path / CONFIG, asked))
 
 
 def _refuse_missing(directory: RunDirectory) -> None:

@@ -24,6 +24,8 @@ def summary(results: Results) -> Sequence[str]:
     about = results.metadata
     if "series" in about:
         return series_summary(results)
+    if not about["num_compared"]:
+        return [_asked(about), "Their numbers are the same everywhere: there is nothing to test."]
     return [_asked(about), _found(about, results.tables["layers"]), *_surest(results)]
 
 

@@ -86,10 +86,11 @@ def _asked(results: Results) -> str:
     ways = [ABLATIONS[each] for each in about["ablations"]]
     counted = ", of which the loss counts completions alone" * ("num_counted" in about)
     texts = "prompt" if about["validated"] == "tokens" else "passage"
+    one_by_one = "was {}" if about["num_tested"] == 1 else "were {} one by one"
     rule = f" by the rule {about['backward']}" if about.get("backward", "true") != "true" else ""
     return (
         f"{count(int(about['num_tested']), 'unit')} of a run of `backlight {about['validated']}` "
-        f"of {name(about['model_name'])} were {', or '.join(ways)} one by one in "
+        f"of {name(about['model_name'])} {one_by_one.format(', or '.join(ways))} in "
         f"{count(int(about['num_passages']), texts)} ({count(int(about['num_tokens']), 'token')}"
         f"{counted}), to hold what happens against what the gradient{rule} predicts there."
     )
