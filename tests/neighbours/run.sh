@@ -3,16 +3,23 @@
 # together. `make neighbours` runs this; the benchmarks' environments are used where they are.
 set -eu
 cd "$(dirname "$0")/../.."
-for neighbour in nnsight transformer-lens transformer-lens-3; do
-    home=".venv-peers/$neighbour"
+
+# One environment: neighbour NAME PACKAGES...
+neighbour() {
+    home=".venv-peers/$1"
+    shift
     [ -e "$home/bin/python" ] || python3 -m venv "$home"
     if [ ! -e "$home/.tested" ]; then
-        "$home/bin/pip" install --quiet --requirement "benchmarks/requirements-${neighbour%-3}.txt"
-        [ "$neighbour" = transformer-lens ] || [ "$neighbour" = nnsight ] ||
-            "$home/bin/pip" install --quiet 'transformer-lens==3.9.0' # the last with HookedTransformer
-        "$home/bin/pip" install --quiet --constraint constraints.txt --editable . \
+        "$home/bin/pip" install --quiet torch==2.13.0 "$@"
+        "$home/bin/pip" install --quiet torch==2.13.0 --editable '.[gguf]' \
             pytest hypothesis beartype sybil
         touch "$home/.tested"
     fi
     "$home/bin/python" -m pytest -q -s -p no:cacheprovider tests/neighbours
-done
+}
+
+neighbour nnsight --requirement benchmarks/requirements-nnsight.txt
+neighbour transformer-lens --requirement benchmarks/requirements-transformer-lens.txt
+neighbour transformer-lens-3 'transformer-lens==3.9.0' # the last with HookedTransformer
+neighbour saelens 'sae-lens==6.54.12'                  # with the Transformers that it asks for
+neighbour lm-eval --no-deps 'lm-eval==0.4.13' # its files are enough

@@ -73,6 +73,7 @@ def test_batches_end_where_memory_does_and_those_before_are_told(run, device, mo
     assert four[1] == "4 does not fit"
 
 
+@pytest.mark.slow
 def test_where_only_the_floor_does_not_fit_the_survey_is_measured_alone(run, device, monkeypatch):
     def short(*_):
         raise torch.OutOfMemoryError("no more")

@@ -220,7 +220,13 @@ def test_half_precision_changes_nothing_of_what_is_found(name, dtype):
 
 
 @pytest.mark.parametrize("change", ["sign", "coefficient", "order", "once more"])
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "gpt_neox"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "llama",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt2", "gemma2", "gpt_neox")),
+    ],
+)
 def test_a_wrong_wiring_is_refused_in_half_precision_too(name, change):
     subject, found = found_of(tiny_model(name, torch.bfloat16))
     changed = replace(found, layers=(wrong(found.layers[0], change), *found.layers[1:]))

@@ -61,6 +61,7 @@ def test_it_measures_the_first_passages_of_the_drawn_order_that_are_enough(sure,
     assert np.median(relative_errors(fewer)) >= TARGET
 
 
+@pytest.mark.slow
 def test_workers_stop_at_the_same_place_with_the_same_bytes(sure, place):
     found = backlight.layers(**sure, output_dir="alone")
 

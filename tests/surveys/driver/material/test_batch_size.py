@@ -18,6 +18,7 @@ from backlight.runs.directory import RunDirectory
 from backlight.surveys.driver.material import batch_size, remembered_sizes
 from backlight.surveys.driver.material.batch_size import choose_size
 from backlight.surveys.driver.options.reading import resolve
+from backlight.surveys.driver.options.shared import ShownOptions
 from backlight.surveys.driver.parts import measure_part, merge, plan
 from backlight.surveys.layers import LAYERS
 from backlight.surveys.layers.measure import setup
@@ -304,7 +305,7 @@ def test_workers_by_hand_have_the_same_bytes_and_probe_nothing(options, folder, 
     clock.asked.clear()
     clock.seconds = {}
     measure_part(survey_of(RunDirectory(Path("run"))), Path("run"), 0, 1)
-    merge(LAYERS, Path("run"))
+    merge(LAYERS, Path("run"), ShownOptions(figures="none"))
 
     assert clock.asked == []
     assert same_files(Path("whole"), Path("run"))

@@ -187,6 +187,7 @@ def peak(small, **options):
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+@pytest.mark.slow
 def test_the_peak_is_less_than_half_of_the_whole_pass_s(asked, tmp_path):
     config = LlamaConfig(
         hidden_size=256,
