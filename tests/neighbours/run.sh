@@ -22,4 +22,4 @@ neighbour nnsight --requirement benchmarks/requirements-nnsight.txt
 neighbour transformer-lens --requirement benchmarks/requirements-transformer-lens.txt
 neighbour transformer-lens-3 'transformer-lens==3.9.0' # the last with HookedTransformer
 neighbour saelens 'sae-lens==6.54.12'                  # with the Transformers that it asks for
-neighbour lm-eval --no-deps 'lm-eval==0.4.13' # its files are enough
+neighbour lm-eval --no-deps 'lm-eval==0.4.13' pandas tzdata # its files are enough
