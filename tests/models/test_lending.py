@@ -15,7 +15,6 @@ import backlight
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
 from backlight.data.batches import Batch, Passages
-from backlight.dictionaries.formats import saelens
 from backlight.errors import ModelError
 from backlight.models.blocks import Blocks
 from backlight.models.lending import borrowed
@@ -23,7 +22,7 @@ from backlight.models.loading import subject_from_transformers
 from backlight.models.modules import subject_from_module
 from backlight.tools.doctor.probe import probe_subject
 from backlight.training.log.reading import read_history
-from zoo.dictionaries import random_dictionary
+from zoo.dictionaries import written
 from zoo.folders import lines
 from zoo.models import tiny_model
 from zoo.tokenizers import WordTokenizer
@@ -139,18 +138,6 @@ def a_subject(kind, folder=None):
     return subject_from_transformers(half_way(tiny_model(kind)), tokenizer, name=kind)
 
 
-def written(folder, model):
-    """Dictionaries for all layers of a tiny model."""
-    for layer in range(3):
-        saelens.write(
-            random_dictionary(32, dtype=torch.float32, seed=layer),
-            folder / f"layer_{layer}",
-            model_name=model,
-            hook_name=f"blocks.{layer}.hook_mlp_out",
-        )
-    return folder
-
-
 def surveys(subject, tmp_path, text_file):
     """Everything that runs a model, by its name."""
     batch = some_batch()
@@ -167,7 +154,7 @@ def surveys(subject, tmp_path, text_file):
             "answer": " {goal}",
             "fields": {"thing": ["word", "layer"], "goal": ["back", "up"]},
         }
-        dictionaries = written(tmp_path / "dictionaries", subject.name)
+        dictionaries = written(tmp_path / "dictionaries", model=subject.name)
         options = {"sae_path": str(dictionaries), "allow_poor_reconstruction": True}
         yield "layers", lambda: backlight.layers(**few)
         yield "values", lambda: backlight.layers(**few, aggregate_by="values", layers="0")

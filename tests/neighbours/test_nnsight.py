@@ -10,6 +10,7 @@ from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
 from neighbours.small import loaded_tokenizer, tell
 from zoo.models import tiny_model
+from zoo.tokenizers import TEXTS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -77,10 +78,9 @@ def test_a_model_that_is_not_loaded_yet_is_loaded_and_measured(tmp_path):
 def test_surveys_take_a_language_model_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = nnsight.LanguageModel(tiny_model("llama"), tokenizer=loaded_tokenizer())
-    texts = [" ".join(f"w{5 * row + word}" for word in range(9)) for row in range(4)]
 
-    found = backlight.layers(subject=model, dataset=texts, max_length=12, batch_size=2)
+    found = backlight.layers(subject=model, dataset=TEXTS, max_length=12, batch_size=2)
 
     assert found.tables["layers"].num_rows == 3
-    assert backlight.check(model, dataset=texts).is_fine
+    assert backlight.check(model, dataset=TEXTS).is_fine
     by_traces(model)  # nnsight goes on working

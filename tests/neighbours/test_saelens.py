@@ -8,6 +8,7 @@ import torch
 import backlight
 from neighbours.small import loaded_tokenizer, tell
 from zoo.models import tiny_model
+from zoo.tokenizers import TEXTS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -59,13 +60,12 @@ def test_features_and_reconstructions_are_those_of_the_object(kind):
 def test_a_survey_takes_them_as_they_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     subject = backlight.subject_from_transformers(tiny_model("llama"), loaded_tokenizer())
-    texts = [" ".join(f"w{5 * row + word}" for word in range(9)) for row in range(4)]
 
     found = backlight.sae(
         subject=subject,
         dictionaries={1: made("standard")},
         site="mlp.out",
-        dataset=texts,
+        dataset=TEXTS,
         max_length=12,
         allow_poor_reconstruction=True,
         splice="error",

@@ -17,6 +17,7 @@ from backlight.errors import ModelError, UnsupportedSiteError
 from backlight.models.sites import kind_of, layer_of
 from neighbours.small import loaded_tokenizer, tell
 from zoo.models import tiny_model
+from zoo.tokenizers import TEXTS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -225,8 +226,7 @@ def test_folded_weights_are_told():
 def test_surveys_take_a_bridge_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bridge, _, _ = a_bridge("llama")
-    texts = [" ".join(f"w{5 * row + word}" for word in range(9)) for row in range(4)]
-    options = {"dataset": texts, "max_length": 12, "batch_size": 2}
+    options = {"dataset": TEXTS, "max_length": 12, "batch_size": 2}
 
     by_object = backlight.layers(subject=bridge, **options)
     by_subject = backlight.layers(subject=backlight.subject_from_object(bridge), **options)
@@ -236,7 +236,7 @@ def test_surveys_take_a_bridge_as_it_is(tmp_path, monkeypatch):
         == by_subject.tables["layers"]["mean_abs"].tolist()
     )
     assert backlight.flow(subject=bridge, view="residual", **options).tables["residual"].num_rows
-    assert backlight.check(bridge, dataset=texts).is_fine
+    assert backlight.check(bridge, dataset=TEXTS).is_fine
 
 
 def test_a_bridge_given_to_the_wrong_door_is_sent_to_the_right_one():

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from zoo.folders import numbers
+from zoo.processes import commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("place")]
 
@@ -41,16 +41,7 @@ def run_apart(words, output_dir, *more):
 
 def workers_of(pid):
     """Find the processes that a process has spawned to measure."""
-    found = []
-    for place in Path("/proc").iterdir():
-        try:
-            words = (place / "cmdline").read_bytes() if place.name.isdigit() else b""
-            parent = (place / "stat").read_text().rpartition(")")[2].split()[1] if words else ""
-        except OSError:
-            continue  # it is gone
-        if parent == str(pid) and b"spawn_main" in words:
-            found.append(int(place.name))
-    return found
+    return [own for own, parent, words in commands() if parent == pid and b"spawn_main" in words]
 
 
 @pytest.mark.parametrize("survey", SURVEYS)

@@ -6,18 +6,16 @@ They need the extra ``cluster``.
 import os
 import re
 import signal
-from pathlib import Path
 
 import pytest
-import torch
 
 import backlight
 from backlight import cli
-from backlight.dictionaries.formats import saelens
 from backlight.errors import DatasetError
 from backlight.surveys.driver.engines import actors
-from zoo.dictionaries import random_dictionary
+from zoo.dictionaries import written
 from zoo.folders import lines, numbers
+from zoo.processes import commands
 
 ray = pytest.importorskip("ray")
 
@@ -51,15 +49,7 @@ def machines(monkeypatch):
 
 def measurers():
     """Find the processes of actors."""
-    found = []
-    for place in Path("/proc").iterdir():
-        try:
-            words = (place / "cmdline").read_bytes() if place.name.isdigit() else b""
-        except OSError:
-            continue  # it is gone
-        if words.startswith(b"ray::Measurer"):
-            found.append(int(place.name))
-    return found
+    return [pid for pid, _, words in commands() if words.startswith(b"ray::Measurer")]
 
 
 def at_shard(monkeypatch, number, act):
@@ -79,13 +69,7 @@ def at_shard(monkeypatch, number, act):
 @pytest.fixture
 def features(large, place):
     """A survey of features of random dictionaries, which reconstruct nothing."""
-    for layer in range(3):
-        saelens.write(
-            random_dictionary(32, dtype=torch.float32, seed=layer),
-            place / "dictionaries" / f"layer_{layer}",
-            model_name="llama",
-            hook_name=f"blocks.{layer}.hook_mlp_out",
-        )
+    written(place / "dictionaries")
     rows = lines(2400, seed=1)  # a shard of features has more tokens
     (place / "rows.txt").write_text("\n".join(rows), encoding="utf-8")
     own = {"sae_path": "dictionaries", "allow_poor_reconstruction": True, "num_samples": len(rows)}

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 
 from backlight.dictionaries.activations import Gated, GroupMax, Relu, Threshold, TopK
 from backlight.dictionaries.dictionary import Card, Dictionary, LinearEncoder
+from backlight.dictionaries.formats import saelens
 
 NUM_FEATURES = 40
 
@@ -97,3 +98,15 @@ class SaeLensLike:
 
     def state_dict(self):
         return self.tensors
+
+
+def written(folder, layers=(0, 1, 2), *, width=32, kind="mlp_out", model="llama", seed=0):
+    """Write a random dictionary for each layer, in SAELens' format, and return the folder."""
+    for layer in layers:
+        saelens.write(
+            random_dictionary(width, dtype=torch.float32, seed=seed + layer),
+            folder / f"layer_{layer}",
+            model_name=model,
+            hook_name=f"blocks.{layer}.hook_{kind}",
+        )
+    return folder

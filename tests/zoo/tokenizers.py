@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+TEXTS = [" ".join(f"w{5 * row + word}" for word in range(9)) for row in range(4)]
+"""Four passages of nine words, some of which they share."""
+
 
 class WordTokenizer:
     """Gives each word a number, in the order of first appearance, below ``vocabulary``."""

@@ -1,8 +1,6 @@
 """The kind of tensor that is spread over processes; its module was renamed in torch 2.5."""
 
 try:
-    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor import DTensor as DTensor
 except ImportError:
-    from torch.distributed._tensor import DTensor  # pyright: ignore[reportPrivateImportUsage]
-
-__all__ = ["DTensor"]
+    from torch.distributed._tensor import DTensor as DTensor  # pyright: ignore[reportPrivateImportUsage]

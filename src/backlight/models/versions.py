@@ -1,12 +1,15 @@
 """Which versions of torch and Transformers are installed, and what the oldest are that will do."""
 
 import re
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 
 from backlight.errors import ModelError
 
 LOWEST = {"torch": "2.4", "transformers": "4.50"}
 """What pyproject.toml asks for: the oldest that are tested."""
+
+version = cache(metadata.version)  # it reads a file, and every pass that taps attention asks
 
 
 def is_at_least(lowest: str, package: str = "transformers") -> bool:

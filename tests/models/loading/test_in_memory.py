@@ -8,9 +8,7 @@ import backlight
 from backlight.errors import ConfigError, ModelError
 from backlight.models.loading.objects import library_of
 from zoo.models import tiny_model
-from zoo.tokenizers import WordTokenizer
-
-TEXTS = [" ".join(f"w{5 * row + word}" for word in range(9)) for row in range(4)]
+from zoo.tokenizers import TEXTS, WordTokenizer
 
 
 def of_library(library, name, **held):

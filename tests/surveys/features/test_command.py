@@ -11,25 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 from backlight import cli, load_results, load_subject, sae
-from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError, DictionaryError, RunDirectoryError, UnknownLayerError
 from backlight.surveys.driver.words import progress
 from backlight.surveys.features import figures, tables
 from backlight.surveys.features.measure import setup
-from zoo.dictionaries import NUM_FEATURES, SaeLensLike, random_dictionary
+from zoo.dictionaries import NUM_FEATURES, SaeLensLike, random_dictionary, written
 
 LAYERS = (0, 1, 2)
-
-
-def written(folder, layers=LAYERS, *, width=32, kind="mlp_out", model="llama", seed=0):
-    for layer in layers:
-        saelens.write(
-            random_dictionary(width, dtype=torch.float32, seed=seed + layer),
-            folder / f"layer_{layer}",
-            model_name=model,
-            hook_name=f"blocks.{layer}.hook_{kind}",
-        )
-    return folder
 
 
 def written_across(folder, *, width=32, num_layers=3, num_features=40):

@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from backlight import load_results, sae
-from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError
 from backlight.report.page.document import document
 from backlight.report.page.views import CellMap, Cloud, Lines, Page, Rows
 from backlight.surveys.features.page import views
-from zoo.dictionaries import random_dictionary
+from zoo.dictionaries import written
 from zoo.feature_results import feature_results
 
 
@@ -289,14 +287,7 @@ def test_a_run_without_loss_and_of_values_has_a_page():
 @pytest.fixture(scope="session")
 def dictionaries_of_two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dictionaries")
-    for layer in (0, 2):
-        saelens.write(
-            random_dictionary(32, dtype=torch.float32, seed=layer),
-            folder / f"layer_{layer}",
-            model_name="llama",
-            hook_name=f"blocks.{layer}.hook_mlp_out",
-        )
-    return folder
+    return written(folder, (0, 2))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import torch
 
 import backlight
 from backlight import cli
-from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError
 from backlight.surveys.driver.clock import Clock
 from backlight.surveys.driver.engines import local
@@ -22,7 +21,7 @@ from backlight.surveys.features import figures
 from backlight.surveys.features.measure import chunks, setup
 from backlight.surveys.features.measure.survey import FeatureSurvey, join_by_layer
 from backlight.surveys.features.options import SaeConfig
-from zoo.dictionaries import random_dictionary
+from zoo.dictionaries import random_dictionary, written
 from zoo.folders import contents, lines, numbers
 from zoo.stopping import stopping
 
@@ -51,14 +50,7 @@ def plain(monkeypatch):
 def dictionaries(tmp_path_factory):
     """One for each layer of the tiny model."""
     folder = tmp_path_factory.mktemp("dictionaries")
-    for layer in range(3):
-        saelens.write(
-            random_dictionary(32, dtype=torch.float32, seed=layer),
-            folder / f"layer_{layer}",
-            model_name="llama",
-            hook_name=f"blocks.{layer}.hook_mlp_out",
-        )
-    return folder
+    return written(folder)
 
 
 @pytest.fixture

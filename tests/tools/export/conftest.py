@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 import backlight
 from backlight import cli
-from backlight.dictionaries.formats import saelens
-from zoo.dictionaries import random_dictionary
+from zoo.dictionaries import written
 from zoo.folders import lines
 
 
@@ -16,13 +14,7 @@ from zoo.folders import lines
 def compared(tmp_path_factory, model_folder):
     """Write runs ``a`` and ``b`` of two layers, and their comparison ``both`` with two lists."""
     folder = tmp_path_factory.mktemp("exported")
-    for layer in (0, 2):
-        saelens.write(
-            random_dictionary(32, dtype=torch.float32, seed=layer),
-            folder / "saes" / f"layer_{layer}",
-            model_name="llama",
-            hook_name=f"blocks.{layer}.hook_mlp_out",
-        )
+    written(folder / "saes", (0, 2))
     for name, rows in (("a", lines(12)[:6]), ("b", lines(30, seed=5))):
         (folder / f"{name}.txt").write_text("\n".join(rows))
         backlight.sae(

@@ -11,11 +11,10 @@ import yaml
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 import backlight
-from backlight.dictionaries.formats import saelens
 from backlight.errors import ConfigError
 from backlight.surveys.driver.material import fitting
 from backlight.surveys.driver.options.memory import parse_size
-from zoo.dictionaries import random_dictionary
+from zoo.dictionaries import written
 from zoo.folders import lines, numbers, save_causal, save_tokenizer
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -77,12 +76,7 @@ def test_numbers_are_the_same_bytes_with_and_without(asked, survey, options):
     [{"splice": "error"}, {"splice": "error", "active_only": True}, {"splice": "replace"}],
 )
 def test_numbers_of_features_are_the_same_bytes_too(asked, options, tmp_path):
-    for layer in (0, 2):
-        dictionary = random_dictionary(32, dtype=torch.float32, seed=layer)
-        hook = f"blocks.{layer}.hook_mlp_out"
-        saelens.write(
-            dictionary, tmp_path / f"sae/layer_{layer}", model_name="llama", hook_name=hook
-        )
+    written(tmp_path / "sae", (0, 2))
     options |= {"sae_path": str(tmp_path / "sae"), "allow_poor_reconstruction": True}
     for memory, name in ((None, "whole"), (LITTLE, "passing")):
         backlight.sae(**asked, **options, memory=memory, output_dir=name)
