@@ -14,9 +14,9 @@ from backlight.tools.check.options import CheckConfig
 
 _MEANING = (
     "gradient: the largest difference, as a share of the largest gradient of its site in the "
-    "passage; loss: as a share of the passage's loss; at: where it was. Of this number format fine "
-    "is a gradient up to {gradient} and a loss up to {loss}, and less where no rounding lies between "
-    "(each row's bounds are in the table that `backlight.check` returns in Python)."
+    "passage; loss: as a share of the passage's loss; at: where it was. Of this number format "
+    "fine is a gradient up to {gradient} and a loss up to {loss}, and less where no rounding lies "
+    "between (each row's bounds are in the table that `backlight.check` returns in Python)."
 )
 
 
