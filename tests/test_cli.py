@@ -273,8 +273,8 @@ def test_a_full_disk_is_a_failure_of_the_run(survey, place, monkeypatch, capsys)
 
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert told == (
-        "backlight: 'out/.written' cannot be written: No space left on device. What was saved "
-        "before is intact; make room and go on with --resume."
+        "backlight: 'out/.written' cannot be written: No space left on device. Nothing was begun; "
+        "make room, or name another --output_dir."
     )
 
 

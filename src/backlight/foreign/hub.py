@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Thread
+from typing import Any
 
 from backlight.errors import beginning
 from backlight.foreign.failures import network_failures
@@ -51,7 +52,7 @@ def local_only(is_so: bool) -> Generator[None, None, None]:
     Args:
         is_so: Whether they are to; else all stays as it is.
     """
-    found = [sys.modules[name] for name in _SETTINGS if is_so and name in sys.modules]
+    found: list[Any] = [sys.modules[name] for name in _SETTINGS if is_so and name in sys.modules]
     before = [module.HF_HUB_OFFLINE for module in found]
     for module in found:
         module.HF_HUB_OFFLINE = True

@@ -147,7 +147,11 @@ def test_a_full_disk_loses_nothing(survey, place, whole, checkpoint_often, capsy
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.fullmatch(
         r"backlight: 'out/.*' cannot be written: No space left on device\. "
-        r"What was saved before is intact; make room and go on with --resume\.",
+        + (
+            r"Nothing was begun; make room, or name another --output_dir\."
+            if num_writes < 3
+            else r"What was saved before is intact; make room, and go on with --resume\."
+        ),
         told,
     )
     held = contents(place / "out")
