@@ -19,6 +19,7 @@ from zoo.models import tiny_model
 
 LENGTH, HEADS, WIDTH = 12, 4, 8
 PLANTED_LAYER, PLANTED_HEAD = 1, 2
+FILE, NAME = "passage_groups/attention.npz", "z_norm/square"
 
 
 def saved(folder, change=lambda model: None):
@@ -227,10 +228,11 @@ def test_runs_on_disk_are_paired_layer_by_layer_also_where_one_has_more_of_them(
     np.testing.assert_allclose(found.data[whole], expected.data[whole], rtol=1e-9)
 
 
-def test_a_run_that_lacks_sums_of_a_column_is_refused(runs):
-    file = "passage_groups/attention.npz"
-    kept = {name: sums for name, sums in runs[0].groups[file].items() if name != "z_norm/square"}
-    harmed = replace(runs[0], groups={**runs[0].groups, file: kept})
+@pytest.mark.parametrize("harm", [lambda sums: {}, lambda sums: {NAME: sums[NAME][:, 1:]}])
+def test_a_run_that_lacks_sums_of_a_column_is_refused(runs, harm):
+    sums = runs[0].groups[FILE]
+    kept = {name: array for name, array in sums.items() if name != NAME}
+    harmed = replace(runs[0], groups={**runs[0].groups, FILE: {**kept, **harm(sums)}})
 
     with pytest.raises(RunDirectoryError, match="table attention lack those of z_norm"):
         backlight.compare(harmed, runs[1], statistic="z_norm")
@@ -239,10 +241,8 @@ def test_a_run_that_lacks_sums_of_a_column_is_refused(runs):
 def test_groups_of_many_passages_say_nearly_what_their_passages_say(before):
     run = measured(before, dataset=lines(150))
 
-    sums = run.groups["passage_groups/attention.npz"]
-    found = estimates_of(
-        Groups(above=sums["z_norm/square"], below=sums["z_norm/below"], is_square=True)
-    )
+    sums = run.groups[FILE]
+    found = estimates_of(Groups(above=sums[NAME], below=sums["z_norm/below"], is_square=True))
 
     table = run.tables["attention"]
     np.testing.assert_allclose(found.value, table["z_norm"], rtol=1e-9)

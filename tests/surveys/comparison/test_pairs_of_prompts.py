@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 import backlight
+from backlight.errors import RunDirectoryError
 from backlight.surveys import SURVEYS
 from backlight.tables import Table
 from zoo.folders import save_tokenizer
@@ -137,6 +138,14 @@ def test_where_only_noise_is_added_nothing_is_found(runs):
     ]
 
     assert sum(each.metadata["num_sure"] == 0 for each in found) >= 18
+
+
+def test_a_run_that_keeps_fewer_positions_than_it_names_is_refused(runs):
+    name = f"{SITE}/gradient_norm"
+    harmed = replace(runs[0], data={**runs[0].data, name: runs[0].data[name][:, :, :1]})
+
+    with pytest.raises(RunDirectoryError, match="lacks heads or positions that the table"):
+        backlight.compare(harmed, runs[1], statistic="gradient_norm")
 
 
 def test_other_prompts_are_not_paired(runs, folders):

@@ -212,10 +212,10 @@ def _groups_of_table(run: Run, table: str) -> ReadGroups | None:
     read = cache(run.groups)
 
     def found(column: str, rows: NDArray[np.int64]) -> Groups:
-        sums = read(table)
+        sums, num_rows = read(table), run.tables[table].num_rows
         is_square = f"{column}/square" in sums
         above, below = f"{column}/{'square' if is_square else 'above'}", f"{column}/below"
-        if not {above, below} <= set(sums):
+        if not {above, below} <= set(sums) or sums[above].shape[1:] != (num_rows,):
             raise RunDirectoryError(
                 f"{quoted(run.label)}: the sums over groups of passages of the table {table} lack "
                 f"those of {column}. Measure again."
@@ -245,7 +245,13 @@ def _prompts(run: Run, measure: str, rows: NDArray[np.int64]) -> Groups:
     table = run.tables["positions"].select(rows)
     heads = _whole(table["head"]) - NO_NUMBER  # the whole vector is first
     places = zip(table["site"], heads, table["column"].astype(np.int64), strict=True)
-    found = [run.data[f"{site}/{measure}"][:, head, column] for site, head, column in places]
+    try:
+        found = [run.data[f"{site}/{measure}"][:, head, column] for site, head, column in places]
+    except IndexError as error:
+        raise RunDirectoryError(
+            f"{quoted(run.label)}: what is kept of the prompts lacks heads or positions that the "
+            "table of positions names. Measure again."
+        ) from error
     values = np.stack(found, axis=1)
     there = ~np.isnan(values)
     return Groups(above=np.where(there, values, 0.0), below=there.astype(np.float64))
