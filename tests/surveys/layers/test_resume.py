@@ -53,7 +53,8 @@ def whole(survey, place, no_figures):
     """What an uninterrupted survey finds."""
     assert cli.main(survey(output_dir="whole", aggregation_mode="both")) == 0
     found = numbers(place / "whole")
-    assert len(found) == 3 * 2 * 2 + 4  # arrays alone and together, and tables
+    # Arrays alone and together, tables, and groups of passages.
+    assert len(found) == 3 * 2 * 2 + 4 + 3 * 3
     return found
 
 
