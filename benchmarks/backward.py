@@ -22,7 +22,7 @@ import backlight
 from backlight.capture.effects import keep_streams, value_with
 from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.objectives.answers import AnswerObjective
 from backlight.objectives.objective import NextToken
 

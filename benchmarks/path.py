@@ -21,7 +21,7 @@ from backlight.capture.path import num_passes, record_path
 from backlight.capture.record import record
 from backlight.data.batches import Batch, tokenize
 from backlight.data.corpora import RowReader
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken
 

@@ -6,7 +6,7 @@ import torch
 from backlight.capture import blockwise
 from backlight.capture.record import record
 from backlight.errors import NonFiniteError, UnsupportedSiteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.passing_blocks import PassingBlocks
 from zoo.models import CONFIGS
 from zoo.subjects import batch_of, subject_of, tappable

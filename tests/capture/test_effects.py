@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from backlight.capture.effects import keep_streams, value_with
 from backlight.capture.record import record, record_activations
 from backlight.errors import NonFiniteError, UnsupportedSiteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.modules import subject_from_module
 from backlight.models.sites import layer_of
 from backlight.objectives.objective import NextToken

@@ -10,7 +10,7 @@ from backlight.capture.effects import value_with
 from backlight.capture.path import gauss_legendre, num_passes, record_path
 from backlight.capture.record import record
 from backlight.errors import UnsupportedSiteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.modules import subject_from_module
 from backlight.objectives.objective import LossGradient, NextToken
 from zoo.oracles import relative_error

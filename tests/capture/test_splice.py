@@ -8,7 +8,7 @@ from transformers import CONFIG_MAPPING
 from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
 from backlight.errors import NonFiniteError, UnsupportedSiteError
-from backlight.models.families import find_family
+from backlight.models.wiring.families import find_family
 from zoo.models import CONFIGS
 from zoo.oracles import relative_error
 from zoo.subjects import batch_of, subject_of

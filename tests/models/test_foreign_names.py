@@ -9,10 +9,10 @@ from torch.testing import assert_close
 from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages
 from backlight.errors import UnknownSiteError, UnsupportedSiteError
-from backlight.models.families import find_family
 from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import resolve_sites
 from backlight.models.taps import per_token, tapping
+from backlight.models.wiring.families import find_family
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 

@@ -16,7 +16,7 @@ from backlight.capture.record import record, record_activations
 from backlight.capture.splice import splicing
 from backlight.data.batches import Batch, Passages
 from backlight.errors import ModelError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.lending import borrowed
 from backlight.models.loading import subject_from_transformers
 from backlight.models.modules import subject_from_module

@@ -7,7 +7,7 @@ from torch.nn import functional
 import backlight
 from backlight.capture.record import record
 from backlight.errors import UnsupportedSiteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.modules import subject_from_module
 from backlight.models.sites import resolve_sites
 from zoo.by_hand import (

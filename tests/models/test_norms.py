@@ -9,11 +9,11 @@ from torch import nn
 from backlight.capture.record import record
 from backlight.decompose.norm import split_layer_norm_gradient, split_rms_norm_gradient
 from backlight.errors import UnsupportedSiteError
-from backlight.models import families
-from backlight.models.families import FAMILIES, find_family
 from backlight.models.loading import subject_from_transformers
 from backlight.models.modules import subject_from_module
 from backlight.models.norms import norm_places
+from backlight.models.wiring import families
+from backlight.models.wiring.families import FAMILIES, find_family
 from zoo.flow import distance, subject_of
 from zoo.models import CONFIGS, tiny_model
 from zoo.subjects import batch_of

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from backlight.data.batches import Batch, Passages
 from backlight.errors import PromptError
-from backlight.models.head import Head
+from backlight.models.wiring.head import Head
 from backlight.objectives import objective
 from backlight.objectives.answers import AnswerObjective, answered
 from backlight.objectives.prompts import Piece, Prompt

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from backlight.data.batches import Batch, Passages
-from backlight.models.head import Head
+from backlight.models.wiring.head import Head
 from backlight.objectives import objective
 from backlight.objectives.objective import Curved, NextToken, token_weights
 

@@ -5,7 +5,7 @@ from functools import cache
 from transformers import CONFIG_MAPPING
 
 from backlight.data.batches import bucket
-from backlight.models.families import find_family
+from backlight.models.wiring.families import find_family
 from backlight.surveys.flow.measure.survey import VIEWS, Flow, survey_flow
 from backlight.surveys.flow.tables import flow_tables
 from zoo import subjects

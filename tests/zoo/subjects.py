@@ -5,9 +5,9 @@ import torch
 from transformers import CONFIG_MAPPING
 
 from backlight.data.batches import Batch, Passages
-from backlight.models.families import find_family
-from backlight.models.layout import sites_of
 from backlight.models.loading import subject_from_transformers
+from backlight.models.wiring.families import find_family
+from backlight.models.wiring.layout import sites_of
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 

@@ -31,9 +31,9 @@ from backlight.capture.tape import Curvature, Tape
 from backlight.data.batches import Batch
 from backlight.errors import ConfigError, ModelError, quoted
 from backlight.models.backward import explaining
-from backlight.models.head import Head
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
+from backlight.models.wiring.head import Head
 from backlight.objectives.objective import Curved, LossGradient, NextToken, Objective
 
 Probes = Callable[[Batch, Site, int], Iterator[Float[Tensor, "batch positions width"]]]

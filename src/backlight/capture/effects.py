@@ -17,7 +17,7 @@ from backlight.capture.record import record_activations
 from backlight.capture.splice import splicing
 from backlight.data.batches import Batch
 from backlight.errors import NonFiniteError, UnsupportedSiteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping

@@ -25,7 +25,7 @@ from backlight.capture.record import record
 from backlight.capture.splice import splicing
 from backlight.capture.tape import Change, Tape
 from backlight.data.batches import Batch
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.objectives.objective import Objective, Valued

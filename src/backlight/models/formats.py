@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from backlight.models.head import Head
 from backlight.models.subject import Subject
+from backlight.models.wiring.head import Head
 
 
 def format_of(model: nn.Module) -> torch.dtype:

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from backlight.errors import UnsupportedSiteError
-from backlight.models.families import Family, family_of
-from backlight.models.norm_form import NormForm
 from backlight.models.sites import Site, kind_of, layer_of
 from backlight.models.subject import Subject
+from backlight.models.wiring.families import Family, family_of
+from backlight.models.wiring.norm_form import NormForm
 
 _STREAM = ("norm1", "norm1_post", "norm2", "norm2_post")
 _HEADS = ("attn.q_norm", "attn.k_norm")

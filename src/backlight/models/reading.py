@@ -12,8 +12,8 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from backlight.errors import ConfigError, DatasetError, ModelError, quoted
-from backlight.models.families import family_of
 from backlight.models.subject import Subject
+from backlight.models.wiring.families import family_of
 
 _logger = logging.getLogger(__name__)
 

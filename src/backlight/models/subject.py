@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import ModelError, UnsupportedSiteError
-from backlight.models.families import Wiring
-from backlight.models.head import Head
 from backlight.models.lending import Lent, device_of
 from backlight.models.native import Native
-from backlight.models.norm_form import NormForm
 from backlight.models.passing_blocks import PassingBlocks
 from backlight.models.sites import Site, Tap, layer_of
 from backlight.models.unknown.contract import prove_contract
 from backlight.models.unknown.rows import Found
+from backlight.models.wiring.families import Wiring
+from backlight.models.wiring.head import Head
+from backlight.models.wiring.norm_form import NormForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backlight.data.batches import Batch
 from backlight.errors import PromptError, quoted
-from backlight.models.head import Head
+from backlight.models.wiring.head import Head
 from backlight.objectives.objective import LossGradient, chunks, predicted_loss, predicted_value
 from backlight.objectives.prompts import Prompt
 from backlight.objectives.spans import PromptTokens

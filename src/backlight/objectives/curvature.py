@@ -13,7 +13,7 @@ a cap only.
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from backlight.models.head import Head
+from backlight.models.wiring.head import Head
 
 
 def loss_curvature(

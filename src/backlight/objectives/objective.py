@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from backlight.data.batches import Batch
-from backlight.models.head import Head
+from backlight.models.wiring.head import Head
 from backlight.objectives.curvature import loss_curvature
 
 Reduction = Literal["sequence_mean", "token_sum", "batch_mean"]

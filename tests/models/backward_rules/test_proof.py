@@ -12,10 +12,10 @@ from backlight.capture.record import record
 from backlight.errors import ModelError, UnsupportedSiteError
 from backlight.models.backward_rules import running
 from backlight.models.backward_rules.subjects import rule_of, with_backward
-from backlight.models.blocks import Blocks
-from backlight.models.families import find_family
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.loading import subject_from_transformers
 from backlight.models.modules import subject_from_module
+from backlight.models.wiring.families import find_family
 from backlight.objectives.objective import NextToken
 from zoo.models import CONFIGS, OUTSIDE_THE_TABLE, tiny_model
 from zoo.subjects import batch_of, subject_of

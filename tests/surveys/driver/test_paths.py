@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backlight.errors import ConfigError, UnsupportedSiteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.surveys.driver.material.opening import Corpus
 from backlight.surveys.driver.paths import completeness_tables, plan_paths, weight_of
 from zoo.subjects import passages_of, subject_of

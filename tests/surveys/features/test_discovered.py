@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import backlight
-from backlight.models import families
-from backlight.models.families import family_of
 from backlight.models.loading import subject_from_transformers
 from backlight.models.modules import subject_from_module
+from backlight.models.wiring import families
+from backlight.models.wiring.families import family_of
 from backlight.surveys.features import figures
 from zoo.by_hand import WIDTH, ByHand, Remembering, Turned
 from zoo.dictionaries import random_dictionary

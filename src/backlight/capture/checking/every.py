@@ -24,8 +24,8 @@ from backlight.capture.checking.states import (
 from backlight.capture.checking.steps import steps
 from backlight.capture.checking.within import within
 from backlight.errors import NonFiniteError, SilentSiteError, UnsupportedSiteError
-from backlight.models.families import family_of
 from backlight.models.sites import Site
+from backlight.models.wiring.families import family_of
 
 _Making = Callable[[Sample, Measured], Iterable[Check]]
 

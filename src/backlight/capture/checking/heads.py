@@ -13,9 +13,9 @@ from backlight.capture.checking.difference import Difference, difference_of, rel
 from backlight.capture.checking.measured import Measured, measure
 from backlight.capture.checking.sample import Sample
 from backlight.data.batches import Batch
-from backlight.models.head import Head
 from backlight.models.lending import borrowed
 from backlight.models.native import Native
+from backlight.models.wiring.head import Head
 from backlight.objectives.objective import LossGradient, NextToken
 
 _IGNORED = -100

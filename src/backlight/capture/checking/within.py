@@ -10,7 +10,7 @@ from backlight.capture.checking.measured import Measured
 from backlight.capture.checking.sample import Sample
 from backlight.capture.effects import keep_streams, value_with
 from backlight.errors import UnsupportedSiteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.sites import Site, layer_of
 
 _WHAT, _AGAINST = "zeros, from their layer", "zeros, the whole pass"

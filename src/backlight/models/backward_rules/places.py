@@ -6,10 +6,10 @@ from torch import nn
 
 from backlight.errors import UnsupportedSiteError
 from backlight.models.backward_rules.functions import NormForm
-from backlight.models.families import Family, family_of
 from backlight.models.norms import norm_forms
 from backlight.models.sites import Site, kind_of
 from backlight.models.subject import Subject
+from backlight.models.wiring.families import Family, family_of
 
 _NONLINEAR = ("torch.nn.modules.activation", "transformers.activations")
 BEHIND_THE_PATTERN = ("attn.q", "attn.k", "attn.q_norm", "attn.k_norm")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from backlight.models.discovery.naming import sites_of
 from backlight.models.discovery.wiring import Discovery, Layer
-from backlight.models.families import Wiring
 from backlight.models.subject import Subject
+from backlight.models.wiring.families import Wiring
 
 
 def with_canonical_sites(subject: Subject, found: Discovery) -> Subject:

@@ -7,8 +7,8 @@ from backlight.models.discovery.inside import Inside, Same
 from backlight.models.discovery.observing import Passing
 from backlight.models.discovery.solving import Chain, Step
 from backlight.models.discovery.wiring import Addition, Layer, Mixing, Term
-from backlight.models.norm_form import NormForm
 from backlight.models.sites import Tap
+from backlight.models.wiring.norm_form import NormForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

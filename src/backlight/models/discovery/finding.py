@@ -18,8 +18,8 @@ from backlight.models.discovery.solving import Chain, chains_of
 from backlight.models.discovery.stream import BlockList, candidates, find_chain, why_none
 from backlight.models.discovery.wiring import Discovery, HeadForm, Layer, Mixing
 from backlight.models.lending import borrowed
-from backlight.models.norm_form import NormForm
 from backlight.models.subject import Subject
+from backlight.models.wiring.norm_form import NormForm
 
 _SEQUENCES, _POSITIONS = 2, 13  # a prime, so that it is not taken for a number of heads
 _APART = "what it adds together depends on each other, and the stream between is not to be seen"

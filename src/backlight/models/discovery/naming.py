@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from backlight.models.discovery.wiring import Addition, Discovery, Layer, Term
-from backlight.models.norm_form import NormForm
 from backlight.models.sites import Site, Tap
+from backlight.models.wiring.norm_form import NormForm
 
 _KINDS = ("resid.pre", "attn.out", "attn.contribution", "mlp.out", "mlp.contribution", "resid.post")
 

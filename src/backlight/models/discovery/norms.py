@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from backlight.models.discovery.observing import Instead, Observation
-from backlight.models.norm_form import NormForm
+from backlight.models.wiring.norm_form import NormForm
 
 _LARGE, _SMALL = (
     1e2,

@@ -20,11 +20,11 @@ from backlight.models.backward import explaining, random_start, rooted
 from backlight.models.discovery.norms import holds
 from backlight.models.discovery.sums import adds_up, fit_channels
 from backlight.models.discovery.wiring import Addition, Discovery, Layer, Term
-from backlight.models.norm_form import NormForm
 from backlight.models.proof import is_close
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
+from backlight.models.wiring.norm_form import NormForm
 
 Rows = Mapping[Tap, Tensor]
 """By place, a row of numbers for each token."""

@@ -12,7 +12,7 @@ from typing import final
 
 from backlight.models.discovery.inside import Inside, Same
 from backlight.models.discovery.sums import Fit, Keeping, fits
-from backlight.models.norm_form import NormForm
+from backlight.models.wiring.norm_form import NormForm
 
 _LONGEST = 4  # sums in a block
 _FORMS: tuple[tuple[Keeping, int], ...] = (

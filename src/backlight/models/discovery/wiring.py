@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from backlight.models.families import Wiring
-from backlight.models.norm_form import NormForm
 from backlight.models.sites import Tap
+from backlight.models.wiring.families import Wiring
+from backlight.models.wiring.norm_form import NormForm
 
 Mixing = Literal["attention", "convolution", "recurrence", "none"]
 """What lets a token see those before it. ``recurrence`` is linear attention or a state space: which

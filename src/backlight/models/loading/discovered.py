@@ -14,12 +14,12 @@ from backlight.models.discovery.inner.sites import with_inner_sites
 from backlight.models.discovery.proving import Proven
 from backlight.models.discovery.remembering import key_of
 from backlight.models.discovery.wiring import HeadForm
-from backlight.models.head import Head
 from backlight.models.loading.attention import tap_attention
 from backlight.models.outputs import member_of
 from backlight.models.proof import prove_head
 from backlight.models.sites import Site, Tap
 from backlight.models.subject import Subject
+from backlight.models.wiring.head import Head
 
 
 def with_discovered(subject: Subject, model: PreTrainedModel) -> Subject:

@@ -10,10 +10,10 @@ from transformers import PreTrainedModel
 
 from backlight.errors import ModelError, quoted
 from backlight.models.distributed_weights import DTensor
-from backlight.models.families import Family
 from backlight.models.lending import borrowed
 from backlight.models.loading.loaded import logits_of
 from backlight.models.loading.objects import kind_of_object, library_of
+from backlight.models.wiring.families import Family
 
 _ASK = "Load it with AutoModelForCausalLM."
 

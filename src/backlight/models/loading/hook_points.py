@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backlight.models.families import Wiring
 from backlight.models.loading.hooked_layers import HookedLayer, Places, Proven, prove_layer
 from backlight.models.proof import is_close, probe_tokens
 from backlight.models.sites import Site, Tap, kind_of
 from backlight.models.subject import Subject, Tokenizer, plain_subject
 from backlight.models.taps import per_token, tapping
+from backlight.models.wiring.families import Wiring
 
 _FOLDED = (
     "TransformerLens has folded norms into the weights, so activations and gradients are those of "

@@ -6,9 +6,9 @@ from itertools import product
 
 from torch import Tensor, nn
 
-from backlight.models.families import Wiring
 from backlight.models.proof import is_close
 from backlight.models.sites import Side, Site, Tap
+from backlight.models.wiring.families import Wiring
 
 _STREAM = {
     "resid.pre": "hook_resid_pre",

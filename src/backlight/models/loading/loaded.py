@@ -9,10 +9,10 @@ from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from backlight.errors import ModelError
-from backlight.models.families import Family
-from backlight.models.head import Head
 from backlight.models.lending import borrowed
 from backlight.models.loading.attention import kernel_of
+from backlight.models.wiring.families import Family
+from backlight.models.wiring.head import Head
 
 
 def hidden_states_of(model: PreTrainedModel, family: Family) -> Callable[[Tensor], Tensor]:

@@ -8,8 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import ModelError, quoted
-from backlight.models.blocks import Blocks
-from backlight.models.families import find_family
+from backlight.models.blocks.rerun import Blocks
+from backlight.models.blocks.weights import (
+    StoredWeights,
+    WeightBytes,
+    let_weights_pass,
+    weight_bytes,
+)
 from backlight.models.loading.blank import blank_model
 from backlight.models.loading.loaded import describe
 from backlight.models.loading.native import native_of
@@ -19,13 +24,8 @@ from backlight.models.loading.stored import StoredModel, refuse_unreadable_block
 from backlight.models.loading.subjects import note_of, subject_of_family
 from backlight.models.loading.weights import check_formats, check_loaded, check_size
 from backlight.models.passing_blocks import PassingBlocks
-from backlight.models.passing_weights import (
-    StoredWeights,
-    WeightBytes,
-    let_weights_pass,
-    weight_bytes,
-)
 from backlight.models.subject import Subject
+from backlight.models.wiring.families import find_family
 
 
 def load_passing_subject(

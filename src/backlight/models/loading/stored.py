@@ -9,11 +9,11 @@ import torch
 from transformers.utils.hub import cached_file, get_checkpoint_shard_files
 
 from backlight.errors import ModelError, quoted
+from backlight.models.blocks.weights import Place, StoredWeights
 from backlight.models.loading.inventory import FORMATS, Inventory
 from backlight.models.loading.pretrained import inventory_of, is_quantized, read_configuration
 from backlight.models.loading.reading import telling
 from backlight.models.loading.source import Source
-from backlight.models.passing_weights import Place, StoredWeights
 from backlight.models.versions import require
 
 _NAMES = ("model.safetensors", "model.safetensors.index.json")

@@ -16,8 +16,6 @@ from transformers import PreTrainedModel
 from backlight.errors import ModelError, quoted
 from backlight.foreign.hub import why_unreachable
 from backlight.models.devices import choose_device
-from backlight.models.families import Family, family_of, find_family
-from backlight.models.layout import sites_of
 from backlight.models.lending import borrowed
 from backlight.models.loading.attention import tap_attention
 from backlight.models.loading.discovered import with_discovered
@@ -49,6 +47,8 @@ from backlight.models.proof import (
     prove_sites,
 )
 from backlight.models.subject import Subject, Tokenizer, check_tokenizer, plain_subject
+from backlight.models.wiring.families import Family, family_of, find_family
+from backlight.models.wiring.layout import sites_of
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 

@@ -13,7 +13,7 @@ from backlight.capture.record import record
 from backlight.data.batches import Batch
 from backlight.errors import ConfigError, UnsupportedSiteError
 from backlight.models.backward_rules.subjects import rule_of
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.sites import Site, layer_of
 from backlight.models.subject import Subject
 from backlight.objectives.objective import Reduction

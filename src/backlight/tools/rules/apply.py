@@ -14,11 +14,11 @@ from backlight.learning_rules import Applied, DirectFeedback
 from backlight.learning_rules.linear import WeightLayout
 from backlight.learning_rules.norms import Gain, NormBackward
 from backlight.learning_rules.rules import Rule
-from backlight.models.families import family_of
-from backlight.models.layout import block_paths, sites_of
 from backlight.models.loading.linear import transposed_types
 from backlight.models.norms import norm_forms
 from backlight.models.subject import Subject
+from backlight.models.wiring.families import family_of
+from backlight.models.wiring.layout import block_paths, sites_of
 
 
 def apply_rule(

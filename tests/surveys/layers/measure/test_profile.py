@@ -8,7 +8,7 @@ from backlight.capture.path import record_path
 from backlight.capture.record import record
 from backlight.data.batches import Batch, Passages, bucket, tokenize
 from backlight.errors import NonFiniteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.loading import subject_from_transformers
 from backlight.models.sites import resolve_sites
 from backlight.objectives.objective import NextToken

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from backlight.errors import FamilyProofError, StateError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.objectives.answers import AnswerObjective
 from backlight.objectives.grid import align
 from backlight.objectives.prompts import Piece, Prompt

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
 from backlight.surveys.driver.dry_run.costs import Costs, Tried, costs_of

@@ -10,7 +10,8 @@ import torch
 
 from backlight.capture.graph_size import GraphSize, graph_size
 from backlight.errors import ConfigError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
+from backlight.models.blocks.weights import WeightBytes
 from backlight.models.devices import choose_device
 from backlight.models.loading.passing import load_passing_subject
 from backlight.models.loading.pretrained import read_tokenizer
@@ -18,7 +19,6 @@ from backlight.models.loading.stored import StoredModel, find_stored
 from backlight.models.loading.subjects import load_subject, source_of
 from backlight.models.memory import anonymous_memory, give_large_memory_back
 from backlight.models.passing_blocks import PassingBlocks
-from backlight.models.passing_weights import WeightBytes
 from backlight.models.subject import Subject
 from backlight.surveys.driver.options.memory import parse_size, size_in_words
 

@@ -23,7 +23,7 @@ from backlight.capture.tape import Change, Tape
 from backlight.data.batches import Batch
 from backlight.dictionaries.codes import Codes
 from backlight.dictionaries.normalization import scale_of
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken

@@ -7,7 +7,7 @@ from backlight.capture.path import record_path
 from backlight.capture.record import record_activations, record_each
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.objective import NextToken

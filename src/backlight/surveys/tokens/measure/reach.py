@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.models.families import Wiring
 from backlight.models.sites import Site, kind_of, layer_of
 from backlight.models.subject import Subject
+from backlight.models.wiring.families import Wiring
 
 _READ_BY_OWN_ATTENTION = {
     *("resid.pre", "norm1.in", "norm1.out", "attn.in", "attn.k", "attn.k_norm", "attn.v"),

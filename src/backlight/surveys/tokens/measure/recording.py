@@ -12,9 +12,9 @@ from backlight.capture.path import record_path
 from backlight.capture.record import record_each
 from backlight.capture.tape import Tape
 from backlight.data.batches import Batch
-from backlight.models.head import Head
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
+from backlight.models.wiring.head import Head
 from backlight.objectives.answers import AnswerObjective, answered
 from backlight.objectives.objective import LossGradient
 from backlight.surveys.driver.paths import Paths

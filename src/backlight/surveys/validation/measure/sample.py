@@ -15,7 +15,7 @@ from backlight.capture.tape import Tape
 from backlight.data.batches import Batch, Passages
 from backlight.decompose.precision import at_least_single
 from backlight.errors import UnsupportedSiteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.sites import Site, layer_of
 from backlight.models.streams import Way
 from backlight.models.subject import Subject

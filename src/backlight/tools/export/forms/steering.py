@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from backlight.errors import ConfigError, quoted
-from backlight.models.families import FAMILIES, Family
+from backlight.models.wiring.families import FAMILIES, Family
 from backlight.runs.results import Results
 from backlight.tools.export.options import ExportConfig
 from backlight.tools.export.source import dictionary_of, model_type_of, sae_path_of

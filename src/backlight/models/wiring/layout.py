@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from backlight.models.families import Family, Wiring
 from backlight.models.sites import Site, Tap
+from backlight.models.wiring.families import Family, Wiring
 
 # The parts of a block in the order in which their tensors pass. A block without one of the norms
 # has no sites there; ``proof.py`` holds the order against the model.

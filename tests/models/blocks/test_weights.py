@@ -7,9 +7,9 @@ from safetensors.torch import save_file
 from backlight.capture.blockwise import record_by_blocks
 from backlight.capture.record import record
 from backlight.errors import ModelError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
+from backlight.models.blocks.weights import Place, StoredWeights, let_weights_pass, weight_bytes
 from backlight.models.passing_blocks import PassingBlocks
-from backlight.models.passing_weights import Place, StoredWeights, let_weights_pass, weight_bytes
 from zoo.subjects import batch_of, subject_of, tappable
 
 

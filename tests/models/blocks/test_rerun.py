@@ -6,7 +6,7 @@ from torch import nn
 
 from backlight.capture.record import record_activations
 from backlight.errors import UnsupportedSiteError
-from backlight.models.blocks import Blocks
+from backlight.models.blocks.rerun import Blocks
 from backlight.models.modules import subject_from_module
 from zoo.models import CONFIGS
 from zoo.subjects import batch_of, subject_of

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from backlight.errors import ModelError, UnsupportedSiteError
-from backlight.models.families import family_of
 from backlight.models.lending import borrowed
 from backlight.models.proof import is_close, probe_tokens
 from backlight.models.reading import reach_of
@@ -18,6 +17,7 @@ from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.models.taps import per_token, tapping
 from backlight.models.unknown.trying import complaining
+from backlight.models.wiring.families import family_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from backlight.errors import FamilyProofError
-from backlight.models.families import FAMILIES, find_family
 from backlight.models.loading import subject_from_transformers, subjects
+from backlight.models.wiring.families import FAMILIES, find_family
 from zoo.models import CONFIGS, tiny_model
 from zoo.tokenizers import WordTokenizer
 
