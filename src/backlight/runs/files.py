@@ -53,7 +53,7 @@ def unwritable(path: PurePath, error: OSError, *, begun: bool | None) -> Storage
     Returns:
         The error; it says what is not lost, and what to do.
     """
-    remedy = _REMEDIES.get(error.errno, "mend that")
+    remedy = _REMEDIES.get(error.errno or 0, "mend that")
     return StorageError(
         f"{quoted(path)} cannot be written: {error.strerror or error}. "
         f"{what_to_do(remedy, begun=begun)}"
