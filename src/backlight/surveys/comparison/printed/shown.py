@@ -8,6 +8,7 @@ from backlight.runs.results import Results
 from backlight.surveys.comparison.names import BETWEEN
 from backlight.surveys.comparison.options import CompareConfig
 from backlight.surveys.comparison.printed.series import series_table
+from backlight.surveys.driver.words.account import context_column
 from backlight.surveys.driver.words.printing import (
     Column,
     Shown,
@@ -16,7 +17,7 @@ from backlight.surveys.driver.words.printing import (
     sure_number,
     whole,
 )
-from backlight.surveys.driver.words.sentences import name, with_error
+from backlight.surveys.driver.words.sentences import with_error
 from backlight.tables import Table
 
 _NOTE = (
@@ -130,7 +131,7 @@ def _differences(layers: Table, differences: Table) -> list[Column]:
             Column("t", "t", ".1f"),
             Column("q", "q", ".1e"),
             Column("effect", "effect_size", ".2f"),
-            Column("where it mattered most", cell=_context, wraps=True),
+            context_column("where it mattered most", cell=_context),
         ]
     return [
         *_statistics(layers),
@@ -158,8 +159,7 @@ def _unit(table: Table, row: int) -> str:
 
 
 def _context(table: Table, row: int) -> str:
-    first = str(table["context"][row]).split(BETWEEN)[0]
-    return name(first) if first else ""
+    return str(table["context"][row]).split(BETWEEN)[0]
 
 
 def _log_ratio(table: Table, row: int) -> str:
