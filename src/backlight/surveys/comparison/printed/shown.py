@@ -7,6 +7,7 @@ import numpy as np
 from backlight.runs.results import Results
 from backlight.surveys.comparison.names import BETWEEN
 from backlight.surveys.comparison.options import CompareConfig
+from backlight.surveys.comparison.order import ORDER
 from backlight.surveys.comparison.printed.series import series_table
 from backlight.surveys.driver.words.account import context_column
 from backlight.surveys.driver.words.printing import (
@@ -21,6 +22,7 @@ from backlight.surveys.driver.words.sentences import with_error
 from backlight.tables import Table
 
 _NOTE = (
+    f"The surest come first, {ORDER}. "
     "a, b: the runs; ln a/b: 0.69 is twice as much in a, -0.69 in b. q: false discovery rate among "
     "all that was compared. Effect: the difference in standard deviations of passages. Overlap: of "
     "the largest, in brackets what errors alone would leave."
@@ -147,9 +149,7 @@ def _differences(layers: Table, differences: Table) -> list[Column]:
 
 
 def _surest(table: Table, num_rows: int) -> Table:
-    known = np.flatnonzero(~np.isnan(table["q"]))
-    order = np.lexsort((-np.abs(table["t"][known]), table["q"][known]))
-    return table.select(known[order[:num_rows]])
+    return table.select(np.flatnonzero(~np.isnan(table["q"]))[:num_rows])  # they are in order
 
 
 def _unit(table: Table, row: int) -> str:
