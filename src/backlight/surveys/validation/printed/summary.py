@@ -32,13 +32,13 @@ def summary(results: Results) -> Sequence[str]:
         results: What was found, also if it was read back from disk.
 
     Returns:
-        At most three sentences.
+        Three sentences.
     """
-    told = [_asked(results)]
-    if results.tables["units"].num_rows:
-        told.append(" ".join(verdicts(results)))
-        told.append(_warning(results.tables["warning"], results.metadata["likely_wrong_above"]))
-    return told
+    return [
+        _asked(results),
+        " ".join(verdicts(results)),
+        _warning(results.tables["warning"], results.metadata["likely_wrong_above"]),
+    ]
 
 
 def verdicts(results: Results) -> Iterator[str]:
