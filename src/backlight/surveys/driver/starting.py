@@ -174,7 +174,7 @@ def _refuse_another(run: RunDirectory, command: str, numbers: Mapping[str, Any])
 
 def _told(run: RunDirectory) -> RunDirectory:
     if run.is_finished:
-        _logger.info("The run in %s is finished: nothing is left to do.", short(run.path))
+        _logger.info("The run in %s is finished already: nothing was measured.", short(run.path))
     return run
 
 

@@ -92,7 +92,7 @@ def _asked(results: Results) -> str:
         f"{count(int(about['num_tested']), 'unit')} of a run of `backlight {about['validated']}` "
         f"of {name(about['model_name'])} {one_by_one.format(', or '.join(ways))} in "
         f"{count(int(about['num_passages']), texts)} ({count(int(about['num_tokens']), 'token')}"
-        f"{counted}), to hold what happens against what the gradient{rule} predicts there."
+        f"{counted}), to compare what happens with what the gradient{rule} predicts there."
     )
 
 
