@@ -73,7 +73,10 @@ MISTAKES = [
     ({"dataset": "lost.txt"}, r"There is no file 'lost\.txt'"),
     ({"dataset": "foreign"}, r"'foreign' is no text that backlight reads"),
     ({"model_name": "/no/such/folder"}, r"There is no folder '/no/such/folder'"),
-    ({"model_name": "nobody/nothing"}, r"neither in the local cache nor could it be fetched"),
+    (
+        {"model_name": "nobody/nothing"},
+        r"'nobody/nothing' is not in the local cache\. The",
+    ),
     ({"model_name": "hollow"}, r"hollow cannot be "),
     ({"device": "cuda:7"}, r"There is no device 'cuda:7' here; there is cpu"),
     ({"device": "gpu"}, r"'gpu' is no device: write auto, cpu, cuda, cuda:N or mps"),
@@ -270,8 +273,8 @@ def test_a_full_disk_is_a_failure_of_the_run(survey, place, monkeypatch, capsys)
 
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert told == (
-        "backlight: 'out/.written' cannot be written: No space left on device. What was saved "
-        "before is intact; make room and go on with --resume."
+        "backlight: 'out/.written' cannot be written: No space left on device. Nothing was begun; "
+        "make room, or name another --output_dir."
     )
 
 

@@ -11,6 +11,7 @@ from backlight.data import corpora
 from backlight.data.corpora import RowReader
 from backlight.data.given import Given
 from backlight.errors import DatasetError
+from zoo.hubs import SIGN_OF_LIFE, hub
 
 LONG = [f"{number}. {'word ' * 12}end" for number in range(5)]
 
@@ -141,9 +142,20 @@ def test_without_network_and_local_copy_the_remedy_is_told(monkeypatch, dataset)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
     with pytest.raises(
-        DatasetError, match=r"neither in the local cache nor .* or use --dataset shakespeare"
+        DatasetError, match=r"not in the local cache\. The hub is .* Or use --dataset shakespeare"
     ):
         RowReader(dataset).first(1)
+
+
+def test_a_hub_that_cannot_be_reached_is_not_asked_for_a_dataset_file_by_file(monkeypatch):
+    before = datasets.config.HF_HUB_OFFLINE
+    message = r"'nobody/nothing' is not in the local cache\. The hub .* cannot be reached: "
+    with hub(monkeypatch, b"") as asked, pytest.raises(DatasetError, match=message):
+        RowReader("nobody/nothing").first(1)
+
+    assert asked[:2] == [SIGN_OF_LIFE] * 2
+    assert not any("nobody" in each for each in asked)
+    assert before == datasets.config.HF_HUB_OFFLINE
 
 
 def test_the_hub_s_own_complaint_is_told_in_one_line(monkeypatch):

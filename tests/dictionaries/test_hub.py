@@ -7,8 +7,11 @@ import huggingface_hub
 import pytest
 import torch
 
+from backlight.dictionaries import hub as of_hub
 from backlight.dictionaries.collection import find_dictionaries
 from backlight.errors import DictionaryError
+from zoo.hubs import SIGN_OF_LIFE
+from zoo.hubs import hub as a_hub
 
 CPU = torch.device("cpu")
 NAMES = {
@@ -72,6 +75,7 @@ def hub(written, tmp_path, monkeypatch):
     hub = Hub(source, tmp_path / "cache")
     monkeypatch.setattr("huggingface_hub.list_repo_files", hub.list_repo_files)
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub.snapshot_download)
+    monkeypatch.setattr(of_hub, "why_unreachable", lambda: None)
     return hub
 
 
@@ -150,7 +154,7 @@ def test_a_repository_that_cannot_be_reached_is_told_in_a_sentence(hub):
     hub.reachable = False
 
     with pytest.raises(
-        DictionaryError, match=r"no folder 'owner/saes', and the hub's .* nor could"
+        DictionaryError, match=r"no folder 'owner/saes', and the hub's .* not be fetched either"
     ):
         find_dictionaries("owner/saes")
 
@@ -159,7 +163,7 @@ def test_a_network_that_fails_between_is_told_too(hub):
     collection = find_dictionaries("owner/saes/mlp_out_layer_1")
     hub.reachable = False
 
-    with pytest.raises(DictionaryError, match="nor could it be fetched"):
+    with pytest.raises(DictionaryError, match="It could not be fetched either"):
         collection.load(1, dtype=torch.float32, device=CPU)
 
 
@@ -177,5 +181,15 @@ def test_no_network_at_all_is_one_sentence(monkeypatch, client):
 
     monkeypatch.setattr(huggingface_hub, "list_repo_files", unreachable)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    monkeypatch.setattr(of_hub, "why_unreachable", lambda: None)
     with pytest.raises(DictionaryError, match="owner/saes"):
         find_dictionaries("owner/saes")
+
+
+def test_a_hub_that_cannot_be_reached_is_not_asked_for_dictionaries_again_and_again(monkeypatch):
+    message = r"is not in the local cache\. The hub .* cannot be reached: "
+    with a_hub(monkeypatch, b"") as asked, pytest.raises(DictionaryError, match=message):
+        find_dictionaries("nobody/nothing")
+
+    assert asked[:2] == [SIGN_OF_LIFE] * 2
+    assert not any("nobody" in each for each in asked)

@@ -12,6 +12,8 @@ from backlight.models.proof import probe_tokens, prove_causal
 from backlight.models.sites import resolve_sites
 from backlight.models.taps import tapping
 from backlight.models.unknown.contract import check_module
+from backlight.world import CITY_MODEL
+from zoo.hubs import SIGN_OF_LIFE, hub
 from zoo.models import OUTSIDE_THE_TABLE, tiny_model
 from zoo.tokenizers import WordTokenizer
 
@@ -104,8 +106,31 @@ def test_a_folder_that_is_not_there_is_named():
 
 
 def test_a_model_that_cannot_be_fetched_is_one_sentence_with_the_remedy():
-    with pytest.raises(ModelError, match=r"neither in the local cache .* or name a local folder"):
+    with pytest.raises(
+        ModelError,
+        match=r"'nobody/nothing' is not in the local cache\. The hub is not asked, as "
+        r"HF_HUB_OFFLINE is set\. Or name a local folder that holds it, or city or smollm2\.",
+    ):
         load_subject("nobody/nothing", device="cpu")
+
+
+def test_a_hub_that_cannot_be_reached_is_not_asked_for_a_model_file_by_file(monkeypatch):
+    with (
+        hub(monkeypatch, b"") as asked,
+        pytest.raises(ModelError, match=r"not in the local cache\. The hub .* cannot be reach"),
+    ):
+        load_subject("nobody/nothing", device="cpu")
+
+    assert asked[:2] == [SIGN_OF_LIFE] * 2
+    assert not any("nobody" in each for each in asked)
+
+
+def test_the_shipped_model_has_the_name_in_python_that_commands_know():
+    subject = load_subject("city", device="cpu")
+
+    there = load_subject(CITY_MODEL / "final", device="cpu")
+    assert subject.name == "city"
+    assert subject.facts == there.facts
 
 
 def test_logits_cannot_be_tapped_and_the_message_says_where_to_look():

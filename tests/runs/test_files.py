@@ -1,5 +1,6 @@
 import errno
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, step):
         monkeypatch.setattr(files.Path, "replace", full_disk)
 
     with pytest.raises(
-        StorageError, match=r"checkpoint\.npz' cannot be written: No space left on device\."
+        StorageError,
+        match=r"checkpoint\.npz' cannot be written: No space left on device\. Make room\.$",
     ):
         write_file(tmp_path / "checkpoint.npz", b"after")
 
@@ -107,3 +109,22 @@ def test_equal_arrays_give_equal_bytes_at_any_time(monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1.9e9)
 
     assert npz_bytes({"a": np.arange(3.0)}) == first
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EROFS, "allow it to be written"),
+        (errno.EDQUOT, "make room"),
+        (errno.EIO, "mend that"),
+    ],
+)
+@pytest.mark.parametrize("begun", [True, False])
+def test_only_of_a_run_that_was_begun_it_is_said_that_it_can_go_on(number, remedy, begun):
+    told = str(files.unwritable(Path("out"), OSError(number, "No"), begun=begun))
+
+    assert told == "'out' cannot be written: No. " + (
+        f"What was saved before is intact; {remedy}, and go on with --resume."
+        if begun
+        else f"Nothing was begun; {remedy}, or name another --output_dir."
+    )

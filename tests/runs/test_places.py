@@ -1,7 +1,11 @@
+import errno
+import io
+
 import pytest
 
 from backlight.errors import RunDirectoryError
-from backlight.runs.places import below, fault_of
+from backlight.runs import places
+from backlight.runs.places import below, fault_of, refuse_place
 
 
 @pytest.mark.parametrize(
@@ -58,3 +62,16 @@ def test_the_directory_itself_may_be_reached_through_a_link(tmp_path):
     (tmp_path / "run").symlink_to(tmp_path / "real")
 
     assert below(tmp_path / "run", "a") == tmp_path / "run" / "a"
+
+
+def test_a_disk_that_takes_an_empty_file_and_no_more_is_refused(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, _, /):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(places.tempfile, "TemporaryFile", lambda dir: Full())
+
+    with pytest.raises(
+        RunDirectoryError, match=r"nothing can be written in .* \(No space left on d"
+    ):
+        refuse_place(tmp_path / "run")

@@ -14,7 +14,7 @@ from backlight.runs.remote import MARK, Remote
 from backlight.runs.results import load_results
 from backlight.runs.stores import Disk
 from backlight.runs.urls import ATOMIC, Url, place_of
-from zoo.buckets import bucket, memory
+from zoo.buckets import bucket, forget_connections, memory
 
 OPTIONS, ORIGIN = {"num_samples": 3}, {"command": "layers"}
 
@@ -184,10 +184,49 @@ def test_what_is_not_there_is_said(url):
 def test_a_bucket_that_is_missing_and_a_server_that_is_gone_are_said(monkeypatch):
     with bucket(monkeypatch) as url:
         run = begun(url)
-        with pytest.raises(StorageError, match="there is no bucket 'no-bucket'; make it"):
+        with pytest.raises(
+            StorageError, match=r"there is no bucket 'no-bucket'\. Nothing was begun; make it, or "
+        ):
             begun("s3://no-bucket/run")
-    with pytest.raises(StorageError, match=r"What was saved before is intact; .* --resume"):
+    with pytest.raises(
+        StorageError, match=r"be reached .* intact; check the network and .*, and go on with --res"
+    ):
         run.write_text("a.csv", "a\n")
+
+
+def test_missing_credentials_are_told_before_anything_is_begun(monkeypatch, tmp_path):
+    with bucket(monkeypatch) as url:
+        begun(url).finish({"command": "layers"})
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            monkeypatch.setenv(name, str(tmp_path / name))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        forget_connections()
+
+        reason = r"there are no valid credentials \(Unable to locate credentials\)"
+        remedy = r"ive them \(`aws configure`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY\)"
+        with pytest.raises(
+            StorageError,
+            match=rf"^'{url}' cannot be written: {reason}\. Nothing was begun; g{remedy}, or name",
+        ):
+            RunDirectory.refuse_occupied(Path(url), replacing=True)
+        with pytest.raises(StorageError, match=rf"' cannot be read: {reason}\. G{remedy}\.$"):
+            load_results(url)
+
+
+def test_a_file_system_that_cannot_be_opened_without_credentials_says_so(monkeypatch):
+    import fsspec
+
+    def refuse(*_, **__):
+        raise ValueError("Must provide either a connection_string or account_name with credentials")
+
+    monkeypatch.setattr(fsspec, "url_to_fs", refuse)
+
+    with pytest.raises(
+        StorageError, match=r"cannot be opened: there are no valid .* Give them \(AZURE_STORAGE_CON"
+    ):
+        begun("az://container/run")
 
 
 def test_no_permission_is_said(monkeypatch):
@@ -200,7 +239,7 @@ def test_no_permission_is_said(monkeypatch):
 
     monkeypatch.setattr(system, "pipe_file", refuse)
 
-    with pytest.raises(StorageError, match=r"cannot be written: there is no permission \(Access"):
+    with pytest.raises(StorageError, match=r"no permission \(Access Denied\)\. Nothing was begun"):
         begun(memory())
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from backlight.stats.contrast import Groups, estimates_of
-from backlight.stats.groups import NUM_GROUPS, SiteGroups, group_of
+from backlight.stats.groups import NUM_GROUPS, RatioGroups, SiteGroups, group_of
 from backlight.stats.moments import Moments
+from backlight.stats.ratio import NamedRatios
 
 SITE = "layers.0.mlp.out"
 
@@ -95,3 +96,53 @@ def test_of_few_passages_groups_say_what_single_passages_say(mode):
     np.testing.assert_allclose(found.value, getattr(expected, mode), rtol=1e-4)
     np.testing.assert_allclose(found.error, getattr(expected, f"{mode}_se"), rtol=1e-4)
     assert (found.clusters == 40).all()
+
+
+def fractions(numbers, seed=0):
+    """Ratios of three rows: a share with own denominators, and a mean over common tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    above, below = torch.rand(2, len(numbers), 3, dtype=torch.float64, generator=generator)
+    tokens = torch.randint(1, 9, (len(numbers),), generator=generator)
+    return {"share": (above, below), "mean": (above, tokens), "not kept": (above, below)}
+
+
+def ratio_groups(*parts):
+    made = RatioGroups(["share", "mean"], 3, shared=["mean"])
+    for numbers, seed in parts:
+        made.update(fractions(numbers, seed), numbers)
+    return made
+
+
+def test_groups_of_ratios_are_the_sums_of_their_passages():
+    numbers = [3, 70, 140, 9]
+    found = ratio_groups((numbers, 0)).result()
+
+    assert list(found) == ["share", "mean"]
+    assert found["mean"].below.shape == (NUM_GROUPS, 1)
+    for name, sums in found.items():
+        for side, values in zip((sums.above, sums.below), fractions(numbers)[name], strict=True):
+            expected = np.zeros((NUM_GROUPS, 3))
+            for group, row in zip(group_of(numbers), values.numpy(), strict=True):
+                expected[group] += row
+            np.testing.assert_array_equal(np.broadcast_to(side, expected.shape), expected)
+
+
+def test_groups_of_ratios_that_are_merged_or_restored_are_the_whole():
+    parts = ([0, 1, 2], 1), ([64, 65], 2)
+    whole, merged, restored = ratio_groups(*parts), ratio_groups(parts[0]), ratio_groups()
+
+    merged.merge(ratio_groups(parts[1]))
+    restored.restore(whole.state())
+
+    np.testing.assert_array_equal(merged.state()["sums"], whole.state()["sums"])
+    np.testing.assert_array_equal(restored.state()["sums"], whole.state()["sums"])
+
+
+def test_of_few_passages_groups_of_ratios_say_what_the_table_says():
+    numbers, table = list(range(40)), NamedRatios(["share", "mean"], 3)
+    table.update(fractions(numbers))
+
+    for name, sums in ratio_groups((numbers, 0)).result().items():
+        found, expected = estimates_of(sums), table.result()[name]
+        np.testing.assert_allclose(found.value, expected.ratio, rtol=1e-12)
+        np.testing.assert_allclose(found.error, expected.se, rtol=1e-9)

@@ -7,7 +7,7 @@ import torch
 from backlight.errors import StateError
 from backlight.stats.bank import Bank
 from backlight.stats.bootstrap import PoissonBootstrap
-from backlight.stats.groups import SiteGroups
+from backlight.stats.groups import RatioGroups, SiteGroups
 from backlight.stats.histogram import LogHistogram
 from backlight.stats.moments import Moments
 from backlight.stats.ratio import Ratios
@@ -39,6 +39,12 @@ def groups():
     return made
 
 
+def ratio_groups():
+    made = RatioGroups(["share"], 5)
+    made.update({"share": (VALUES.sum(1), VALUES.abs().sum(1))}, [0, 1, 2])
+    return made
+
+
 def sums(make, *parts):
     def filled():
         statistic = make()
@@ -55,6 +61,7 @@ KINDS = {
     "largest": (seen(lambda: LargestTokens(5, k=2)), lambda: LargestTokens(5, k=2)),
     "second moment": (seen(lambda: SecondMoment(5)), lambda: SecondMoment(5)),
     "groups": (groups, lambda: SiteGroups(["mean", "rms"])),
+    "groups of ratios": (ratio_groups, lambda: RatioGroups(["share"], 5)),
     "bank": (bank, lambda: Bank(num_top=2)),
     "ratios": (sums(lambda: Ratios(5), VALUES[:, 0], VALUES[:, 1].abs()), lambda: Ratios(5)),
     "means": (

@@ -28,11 +28,18 @@ def bucket(monkeypatch):
     _, port = server.get_host_and_port()
     for name, value in {**VARIABLES, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}.items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
+    forget_connections()
     name = f"bucket-{uuid.uuid4().hex[:8]}"
     s3fs.S3FileSystem(use_listings_cache=False).mkdir(name)
     try:
         yield f"s3://{name}/runs/a run"
     finally:
-        s3fs.S3FileSystem.clear_instance_cache()
+        forget_connections()
         server.stop()
+
+
+def forget_connections():
+    """Have the next place in a bucket be opened anew."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -126,5 +126,7 @@ def numbers(folder):
             found[name] = content
         elif name.endswith(".npz"):
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                found |= {f"{name}/{key}": arrays[key].tobytes() for key in arrays if key[0] == "l"}
+                found |= {
+                    f"{name}/{key}": arrays[key].tobytes() for key in arrays if key != "metadata"
+                }
     return found

@@ -7,6 +7,7 @@ from typing import Any
 
 from backlight.data.rows import Row, field_of
 from backlight.errors import DatasetError, quoted
+from backlight.foreign.hub import local_only, why_unreachable
 
 _SMALL_PART = 4  # as many times more rows make it worth not to keep them
 
@@ -66,17 +67,21 @@ def hub_records(
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
+    unreachable = why_unreachable()
     try:
-        streams = num_samples is not None and _is_small_part(dataset, subset, split, num_samples)
-        how: dict[str, Any] = {"streaming": True} if streams else {}
-        rows = load_dataset(dataset, subset, split=split, **how)
+        with local_only(unreachable is not None):
+            streams = num_samples is not None and _is_small_part(
+                dataset, subset, split, num_samples
+            )
+            how: dict[str, Any] = {"streaming": True} if streams else {}
+            rows = load_dataset(dataset, subset, split=split, **how)
         for row in rows:
             yield dict(row)
     except OSError as error:  # a network that is not there, an id that is not known, a full disk
+        reason = unreachable or "It could not be fetched either: check the name and the network."
         raise DatasetError(
-            f"The dataset {quoted(dataset)} is neither in the local cache nor could it be fetched "
-            "from the hub. Check the name and the network, or use --dataset shakespeare (shipped), "
-            "or the path of a .txt or .jsonl file."
+            f"The dataset {quoted(dataset)} is not in the local cache. {reason} Or use --dataset "
+            "shakespeare (shipped), or the path of a .txt or .jsonl file."
         ) from error
     except (DatasetsError, ValueError, RuntimeError) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -5,6 +5,12 @@ from pathlib import Path
 
 from backlight.errors import DictionaryError, quoted
 from backlight.foreign.failures import network_failures
+from backlight.foreign.hub import why_unreachable
+
+_NOT_FETCHED = (
+    "It could not be fetched either: check the name and the network (and, for a gated one, `hf "
+    "auth login`)."
+)
 
 
 def names_of(repository: str) -> tuple[str, ...]:
@@ -21,15 +27,23 @@ def names_of(repository: str) -> tuple[str, ...]:
     """
     from huggingface_hub import list_repo_files
 
+    unreachable = why_unreachable()
+    if unreachable is not None:
+        return _names_here(repository, unreachable)
     try:
         return tuple(list_repo_files(repository))
-    except (OSError, ValueError, *network_failures()) as error:  # the hub's own errors are OSErrors
-        try:
-            folder = _snapshot(repository, (), local_files_only=True)
-        except (OSError, ValueError, *network_failures()):
-            raise _unreachable(repository) from error
-        files = (file for file in folder.rglob("*") if file.is_file())
-        return tuple(file.relative_to(folder).as_posix() for file in files)
+    except (OSError, ValueError, *network_failures()):  # the hub's own errors are OSErrors
+        return _names_here(repository, _NOT_FETCHED)
+
+
+def _names_here(repository: str, reason: str) -> tuple[str, ...]:
+    """List what was fetched before."""
+    try:
+        folder = _snapshot(repository, (), local_files_only=True)
+    except (OSError, ValueError, *network_failures()) as error:
+        raise _not_there(repository, reason) from error
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return tuple(file.relative_to(folder).as_posix() for file in files)
 
 
 def fetch(repository: str, names: Sequence[str]) -> Path:
@@ -48,9 +62,9 @@ def fetch(repository: str, names: Sequence[str]) -> Path:
     try:
         folder = _snapshot(repository, names, local_files_only=False)
     except (OSError, ValueError, *network_failures()) as error:
-        raise _unreachable(repository) from error
+        raise _not_there(repository, _NOT_FETCHED) from error
     if not all((folder / name).is_file() for name in names):  # without a network: what there is
-        raise _unreachable(repository)
+        raise _not_there(repository, _NOT_FETCHED)
     return folder
 
 
@@ -62,9 +76,8 @@ def _snapshot(repository: str, names: Sequence[str], *, local_files_only: bool) 
     return Path(folder)
 
 
-def _unreachable(repository: str) -> DictionaryError:
+def _not_there(repository: str, reason: str) -> DictionaryError:
     return DictionaryError(
-        f"There is no folder {quoted(repository)}, and the hub's repository of that name is "
-        "neither in the local cache nor could it be fetched: check the name and the network (and, "
-        "for a gated one, `hf auth login`), or name a local folder."
+        f"There is no folder {quoted(repository)}, and the hub's repository of that name is not in "
+        f"the local cache. {reason} Or name a local folder that holds dictionaries."
     )

@@ -82,9 +82,10 @@ class RunDirectory:
                 run._clear()
             run._store.sweep()
         except OSError as error:
-            raise unwritable(run.path, error) from error
+            raise unwritable(run.path, error, begun=False) from error
         run._ledger.begin({CONFIG})
         run.write_text(CONFIG, config_text(options, provenance))
+        run._store.begun = True
         return run
 
     @staticmethod
@@ -173,13 +174,14 @@ class RunDirectory:
             RunDirectoryError: If another process writes it, or a file of it is no longer one.
             StorageError: If nothing can be written there.
         """
+        self._store.begun = None if self.is_finished else True
         try:
             self._held = self._store.hold()
             self._ledger.forget()
             self._ledger.refuse_changed_places()
             self._store.sweep()
         except OSError as error:
-            raise unwritable(self.path, error) from error
+            raise unwritable(self.path, error, begun=self._store.begun) from error
         if not self.is_finished:
             self._ledger.begin(self._ledger.names())  # whole, if its last line was cut
 
@@ -293,6 +295,7 @@ class RunDirectory:
 
     def states(self, names: Iterable[str]) -> Folder:
         """Return where states of shards are, for who does not hold the run."""
+        self._store.begun = True
         return Folder(self._store, names)
 
     def load_checkpoint(self) -> dict[str, NDArray[Any]] | None:

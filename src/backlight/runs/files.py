@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import errno
 import hashlib
 import io
 import json
@@ -18,6 +19,10 @@ from backlight.atomic import is_scratch, write_whole
 from backlight.errors import RunDirectoryError, StorageError, quoted
 from backlight.foreign.files import check_archive, open_foreign
 
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "allow it to be written"),
+}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say: equal arrays give equal files
 
 
@@ -34,15 +39,43 @@ def write_file(path: Path, content: bytes) -> None:
     try:
         write_whole(path, content)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, begun=None) from error
 
 
-def unwritable(path: PurePath, error: OSError) -> StorageError:
-    """Make the error for a file that could not be written; it names what is not lost."""
+def unwritable(path: PurePath, error: OSError, *, begun: bool | None) -> StorageError:
+    """Make the error for a file that could not be written.
+
+    Args:
+        path: The file.
+        error: Why.
+        begun: See ``what_to_do``.
+
+    Returns:
+        The error; it says what is not lost, and what to do.
+    """
+    remedy = _REMEDIES.get(error.errno, "mend that")
     return StorageError(
-        f"{quoted(path)} cannot be written: {error.strerror or error}. What was saved before "
-        "is intact; make room and go on with --resume."
+        f"{quoted(path)} cannot be written: {error.strerror or error}. "
+        f"{what_to_do(remedy, begun=begun)}"
     )
+
+
+def what_to_do(remedy: str, *, begun: bool | None) -> str:
+    """Say what to do about a file that cannot be written, and what is not lost.
+
+    Args:
+        remedy: What to do, as half a sentence.
+        begun: Whether a run was begun, with which one can go on; None for what is no run that is
+            going on.
+
+    Returns:
+        A sentence.
+    """
+    if begun is None:
+        return f"{remedy[0].upper()}{remedy[1:]}."
+    if begun:
+        return f"What was saved before is intact; {remedy}, and go on with --resume."
+    return f"Nothing was begun; {remedy}, or name another --output_dir."
 
 
 def sweep(root: Path) -> None:

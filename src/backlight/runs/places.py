@@ -8,6 +8,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from backlight.errors import RunDirectoryError, quoted
 from backlight.runs.urls import is_url
 
+_BLOCK = 4096  # bytes; a full disk still takes an empty file
 _LONGEST_PART, _LONGEST = 200, 1000  # bytes, within what every file system takes
 
 
@@ -29,8 +30,8 @@ def refuse_place(path: Path, *, what: str = "results") -> None:
         )
     existing = _nearest(path.absolute(), path, what)
     try:
-        with tempfile.TemporaryFile(dir=existing):  # on Linux it never has a name
-            pass
+        with tempfile.TemporaryFile(dir=existing) as file:  # on Linux it never has a name
+            file.write(bytes(_BLOCK))
     except OSError as error:
         raise RunDirectoryError(
             f"{quoted(path)} cannot be a directory for {what}: nothing can be written in "

@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -18,10 +17,12 @@ from importlib import import_module
 from logging import getLogger
 from typing import Any, final
 
-from backlight.atomic import scratch_name
+from backlight.atomic import is_scratch, scratch_name
 from backlight.errors import RunDirectoryError, StorageError, beginning, quoted
 from backlight.foreign.text import plain
+from backlight.runs.files import what_to_do
 from backlight.runs.places import fault_of
+from backlight.runs.reaching import failures, reason_and_remedy
 from backlight.runs.stores import Store
 from backlight.runs.urls import ATOMIC, Url
 
@@ -29,16 +30,6 @@ MARK = ".held"
 """Says which process took the run up last."""
 
 _LONGEST = 300  # letters of what a library says
-_THEIRS = (
-    "botocore.exceptions:BotoCoreError",
-    "botocore.exceptions:ClientError",
-    "google.auth.exceptions:GoogleAuthError",
-    "gcsfs.retry:HttpError",
-    "azure.core.exceptions:AzureError",
-    "aiohttp:ClientError",
-    "fsspec.exceptions:FSTimeoutError",
-)
-"""Kinds of failures of libraries, beside ``OSError``; looked at if the library was loaded."""
 _logger = getLogger(__name__)
 
 
@@ -47,7 +38,7 @@ class Remote(Store):
     """A place on a file system where files are published at once."""
 
     def __init__(self, place: Url) -> None:
-        self._place, self._mark = place, b""
+        self._place, self._mark, self.begun = place, b"", False
 
     @property
     def place(self) -> Url:
@@ -157,8 +148,8 @@ class Remote(Store):
                 system.pipe_file(f"{root}/{name}", content)
             except FileNotFoundError as error:
                 raise StorageError(
-                    f"{quoted(self._place / name)} cannot be written: there is no bucket "
-                    f"{quoted(self._place.parts[1])}; make it, or name another --output_dir."
+                    f"{quoted(self._place)} cannot be written: there is no bucket "
+                    f"{quoted(self._place.parts[1])}. {what_to_do('make it', begun=self.begun)}"
                 ) from error
 
     def add_line(self, name: str, line: str) -> None:
@@ -180,7 +171,7 @@ class Remote(Store):
         """See ``Store.remove_folder``: there are none."""
 
     def _system(self) -> tuple[Any, str]:
-        return _opened(str(self._place))
+        return _opened(self._place)
 
     def _refuse_another(self) -> None:
         """Stop if another process has taken up what this one holds."""
@@ -204,18 +195,24 @@ class Remote(Store):
         """Tell what fails on the way to another machine in one sentence."""
         try:
             yield
-        except _failures() as error:
-            where = quoted(self._place / name)
-            said = beginning(" ".join(plain(error).split()), _LONGEST) or type(error).__name__
-            what = (
-                "there is no permission"
-                if isinstance(error, PermissionError)
-                else "the place could not be reached"
-            )
-            raise StorageError(
-                f"{where} cannot be {done}: {what} ({said.rstrip('.')}). What was saved before is "
-                "intact; when it can be reached, go on with --resume."
+        except failures() as error:
+            is_own = name == MARK or is_scratch(name)
+            raise _unreachable(
+                self._place if is_own else self._place / name, done, error, begun=self.begun
             ) from error
+
+
+def _unreachable(
+    place: Url, done: str, error: BaseException, *, begun: bool | None
+) -> StorageError:
+    """Make the error for what fails on the way to another machine."""
+    said = beginning(" ".join(plain(error).split()), _LONGEST) or type(error).__name__
+    reason, remedy = reason_and_remedy(error, place)
+    is_read = done == "read" and not begun  # nobody was to write there yet
+    return StorageError(
+        f"{quoted(place)} cannot be {done}: {reason} ({said.rstrip('.')}). "
+        f"{what_to_do(remedy, begun=None if is_read else begun)}"
+    )
 
 
 def _told_of(mark: bytes, place: Url) -> str:
@@ -231,8 +228,9 @@ def _told_of(mark: bytes, place: Url) -> str:
     )
 
 
-def _opened(url: str) -> tuple[Any, str]:
+def _opened(place: Url) -> tuple[Any, str]:
     """Reach the file system of a URL, and write the place as that names it."""
+    url = str(place)
     protocol = url.partition(":")[0]
     try:
         fsspec = import_module("fsspec")
@@ -248,17 +246,6 @@ def _opened(url: str) -> tuple[Any, str]:
         raise RunDirectoryError(
             f"{quoted(url)} needs the package {ATOMIC[protocol]}: pip install {ATOMIC[protocol]}."
         ) from error
-    except _failures() as error:
-        said = beginning(" ".join(plain(error).split()), _LONGEST)
-        raise StorageError(f"{quoted(url)} cannot be reached ({said}).") from error
+    except (ValueError, *failures()) as error:
+        raise _unreachable(place, "opened", error, begun=None) from error
     return system, str(root).rstrip("/")
-
-
-def _failures() -> tuple[type[BaseException], ...]:
-    """List the kinds of errors with which a file system says that it cannot be reached."""
-    found: list[type[BaseException]] = [OSError]
-    for kind in _THEIRS:
-        module, _, name = kind.partition(":")
-        if module in sys.modules:
-            found.append(getattr(sys.modules[module], name))
-    return tuple(found)

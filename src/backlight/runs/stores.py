@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
-from backlight.runs.files import read_file, sweep, unwritable, write_file
+from backlight.atomic import write_whole
+from backlight.runs.files import read_file, sweep, unwritable
 from backlight.runs.lock import lock
 from backlight.runs.places import below, refuse_changed_places, refuse_place
 from backlight.runs.urls import Place
@@ -14,7 +15,14 @@ from backlight.runs.urls import Place
 
 @runtime_checkable
 class Store(Protocol):
-    """Files by name below one place: each is there whole, or not at all."""
+    """Files by name below one place: each is there whole, or not at all.
+
+    Attributes:
+        begun: Whether a run was begun there, with which one can go on if a file cannot be written;
+            None if it is finished.
+    """
+
+    begun: bool | None
 
     @property
     def place(self) -> Place:
@@ -95,7 +103,7 @@ class Disk(Store):
     """A folder of this machine."""
 
     def __init__(self, place: Path) -> None:
-        self._place = place
+        self._place, self.begun = place, False
 
     @property
     def place(self) -> Path:
@@ -155,7 +163,11 @@ class Disk(Store):
 
     def write(self, name: str, content: bytes) -> None:
         """See ``Store.write``."""
-        write_file(below(self._place, name), content)
+        path = below(self._place, name)
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            raise unwritable(path, error, begun=self.begun) from error
 
     def add_line(self, name: str, line: str) -> None:
         """See ``Store.add_line``."""
@@ -163,7 +175,7 @@ class Disk(Store):
             with below(self._place, name).open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
         except OSError as error:
-            raise unwritable(self._place / name, error) from error
+            raise unwritable(self._place / name, error, begun=self.begun) from error
 
     def remove(self, name: str) -> None:
         """See ``Store.remove``."""

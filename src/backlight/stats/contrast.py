@@ -51,6 +51,11 @@ class Groups:
     below: NDArray[np.floating]
     is_square: bool = False
 
+    def of(self, units: NDArray[np.int64]) -> "Groups":
+        """Keep some units, in this order."""
+        below = self.below if self.below.shape[1] == 1 else self.below[:, units]
+        return Groups(above=self.above[:, units], below=below, is_square=self.is_square)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:

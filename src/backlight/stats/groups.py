@@ -1,6 +1,6 @@
 """Sums over groups of passages: what a run keeps so that it can be compared with another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import final
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 from backlight.stats.aggregate import Mode
 from backlight.stats.base import State, Sums, as_array, wide
 from backlight.stats.by_site import BySite, without_pads
+from backlight.stats.contrast import Groups
+from backlight.stats.ratio import Fraction
 
 NUM_GROUPS = 64
 """How many groups there are; with fewer passages each is a group."""
@@ -138,6 +140,58 @@ class PassageSums(Sums):
     def result(self) -> dict[str, NDArray[np.float32]]:
         """Return the sums by name, ``[64, width]``."""
         return dict(self._sums)
+
+
+@final
+class RatioGroups(Sums):
+    """Sums over 64 groups of passages above and below the line, of several ratios of many rows."""
+
+    def __init__(
+        self, names: Sequence[str], num_rows: int, *, shared: Collection[str] = ()
+    ) -> None:
+        """Start with nothing seen.
+
+        Args:
+            names: What is measured of each row.
+            num_rows: How many rows there are.
+            shared: Of which of these all rows have the same denominators, so that one is kept.
+        """
+        self._num_rows = num_rows
+        self._widths = {name: 1 if name in shared else num_rows for name in names}
+        width = sum(num_rows + below for below in self._widths.values())
+        super().__init__({"sums": np.zeros((NUM_GROUPS, width))})
+
+    def update(self, fractions: Mapping[str, Fraction], passages: Sequence[int]) -> None:
+        """Take in some whole sequences.
+
+        Args:
+            fractions: By name, each sequence's sums above and below, as of ``NamedRatios``; others
+                are not looked at.
+            passages: Which passage of the corpus each sequence is.
+        """
+        sides = list[Tensor]()
+        for name, width in self._widths.items():
+            above, below = (
+                sums.reshape(len(passages), -1).expand(-1, self._num_rows)
+                for sums in fractions[name]
+            )
+            above = wide(above)
+            sides += [above, below[:, :width].to(above.dtype)]
+        # Side by side, so that a batch leaves the device once.
+        found = as_array(torch.cat(sides, dim=1))
+        for group, sums in zip(group_of(passages), found, strict=True):
+            self._sums["sums"][group] += sums
+
+    def result(self) -> dict[str, Groups]:
+        """Return the sums of each row by name, ``[64, rows]``; below shared ones ``[64, 1]``."""
+        ends = np.cumsum(
+            [each for width in self._widths.values() for each in (self._num_rows, width)]
+        )
+        sides = np.split(self._sums["sums"], ends[:-1], axis=1)
+        return {
+            name: Groups(above=above, below=below)
+            for name, above, below in zip(self._widths, sides[::2], sides[1::2], strict=True)
+        }
 
 
 @final

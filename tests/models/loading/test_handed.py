@@ -162,13 +162,13 @@ def test_distributed_data_parallel_is_unwrapped(one_process):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_sharded_weights_are_refused(one_process):
-    with pytest.raises(ModelError, match=r"sharded over processes \(FSDP\)"):
+def test_weights_spread_over_processes_are_refused(one_process):
+    with pytest.raises(ModelError, match=r"spread over processes \(FSDP\)"):
         _subject(fsdp.fully_shard(tiny_model("llama")))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_fully_sharded_wrapper_is_refused(one_process):
+def test_a_wrapper_that_spreads_weights_over_processes_is_refused(one_process):
     try:
         model = fsdp.FullyShardedDataParallel(tiny_model("llama"), device_id=torch.device("cpu"))
     except (RuntimeError, ValueError) as error:

@@ -16,6 +16,7 @@ from backlight.errors import ModelError
 from backlight.models.loading import load_subject
 from zoo.broken_models import WEIGHTS, both, configured, edited, pickled, sharded, weight, weights
 from zoo.folders import save_causal, save_tokenizer
+from zoo.hubs import SIGN_OF_LIFE, hub
 from zoo.models import CONFIGS
 
 _DOWN = "model.layers.1.mlp.down_proj.weight"
@@ -339,7 +340,18 @@ def test_a_model_of_the_hub_is_checked_like_a_folder(in_cache):
         load_subject("some/llama", device="cpu")
 
 
+def test_a_model_in_the_cache_is_read_from_there_if_the_hub_cannot_be_reached(
+    in_cache, monkeypatch
+):
+    with hub(monkeypatch, b"") as asked:
+        subject = load_subject("some/llama", device="cpu")
+
+    assert subject.facts["revision"] == in_cache.name
+    assert asked[:2] == [SIGN_OF_LIFE] * 2
+    assert not any("llama" in each for each in asked)
+
+
 def test_a_revision_that_is_not_there_is_not_another_one(in_cache):
     assert in_cache.is_dir()
-    with pytest.raises(ModelError, match="neither in the local cache nor"):
+    with pytest.raises(ModelError, match="'some/llama' is not in the local cache"):
         load_subject("some/llama", device="cpu", revision="other")

@@ -25,6 +25,7 @@ VIEWS = {
     "attention": {"attention", "attention_distance"},
     "residual": {"residual", "depth", "depth_by_position", "depth_slope"},
 }
+GROUPED = {"norms", "attention", "residual", "depth"}
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,7 @@ def test_a_view_gives_its_own_tables_and_files(options, place, view, capsys):
     expected = set().union(*VIEWS.values()) if view == "all" else VIEWS[view]
     manifest = json.loads((place / "run/manifest.json").read_text(encoding="utf-8"))
     tables = {f"tables/{name}.csv" for name in expected}
+    tables |= {f"passage_groups/{name}.npz" for name in expected & GROUPED}
     always = {"config.yaml", "metadata.json", "consolidated_results.npz", "index.html"}
     assert set(manifest["files"]) == tables | always
     printed = capsys.readouterr().out

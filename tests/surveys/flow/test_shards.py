@@ -53,3 +53,18 @@ def test_stopped_in_a_shard_a_survey_goes_on_to_the_same_bytes(survey, place, mo
     assert cli.main([*words, "--output_dir", "out", "--resume"]) == 0
 
     assert numbers(place / "out") == numbers(place / "whole")
+
+
+def test_parts_find_the_bytes_of_one_process_with_groups_of_passages(options, place, monkeypatch):
+    cut_at(monkeypatch, 70)
+    words = ["flow", *(f"--{name}={value}" for name, value in options.items()), "--figures=none"]
+    assert cli.main([*words, "--output_dir", "alone"]) == 0
+
+    assert cli.main(["plan", *words, "--output_dir", "parts"]) == 0
+    for part in ("1/2", "0/2"):
+        assert cli.main(["worker", "parts", "--part", part]) == 0
+    assert cli.main(["merge", "parts"]) == 0
+
+    found = numbers(place / "parts")
+    assert found == numbers(place / "alone")
+    assert "passage_groups/norms.npz/gradient_norm/square" in found

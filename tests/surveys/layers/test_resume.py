@@ -53,7 +53,8 @@ def whole(survey, place, no_figures):
     """What an uninterrupted survey finds."""
     assert cli.main(survey(output_dir="whole", aggregation_mode="both")) == 0
     found = numbers(place / "whole")
-    assert len(found) == 3 * 2 * 2 + 4  # arrays alone and together, and tables
+    # Arrays alone and together, tables, and groups of passages.
+    assert len(found) == 3 * 2 * 2 + 4 + 3 * 3
     return found
 
 
@@ -147,7 +148,11 @@ def test_a_full_disk_loses_nothing(survey, place, whole, checkpoint_often, capsy
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.fullmatch(
         r"backlight: 'out/.*' cannot be written: No space left on device\. "
-        r"What was saved before is intact; make room and go on with --resume\.",
+        + (
+            r"Nothing was begun; make room, or name another --output_dir\."
+            if num_writes < 3
+            else r"What was saved before is intact; make room, and go on with --resume\."
+        ),
         told,
     )
     held = contents(place / "out")

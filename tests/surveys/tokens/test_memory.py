@@ -11,7 +11,7 @@ from backlight import cli
 from backlight.capture import record
 from backlight.errors import ConfigError
 from backlight.surveys.driver.material import fitting, opening
-from backlight.surveys.tokens.measure import recording
+from backlight.surveys.tokens.measure import prompts, recording
 from zoo.folders import numbers, save_causal
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -81,6 +81,20 @@ def test_each_prompt_of_batches_that_go_together_is_judged_by_itself(
 
     assert max(together) > 1
     assert found.tables["prompts"]["right"].tolist() == [False, True] * 3 + [False]
+
+
+@pytest.mark.parametrize("memory", [None, LITTLE, MUCH])
+def test_each_prompt_is_split_into_tokens_once(memory, asked, model_folder, monkeypatch):
+    split, real = [], prompts.locate
+
+    def counted(prompt, tokenizer):
+        split.append(prompt.text)
+        return real(prompt, tokenizer)
+
+    monkeypatch.setattr(prompts, "locate", counted)
+    backlight.tokens(**asked, model_name=str(model_folder), memory=memory)
+
+    assert split == [f"the {thing} comes" for thing in THINGS]
 
 
 def test_a_batch_is_planned_for_as_large_as_it_is(asked, model_folder):

@@ -21,6 +21,9 @@ def test_a_sound_model_leaves_with_zero_and_prints_each_comparison(model_folder,
     assert "(float32, sdpa)" in printed
     assert "kernel sdpa (in use)" in printed
     assert "gradient: the largest difference, as a share of the largest gradient" in printed
+    assert "docs/" not in printed
+    assert "fine is a gradient up to 0.001 and a loss up to 1e-5, and less where" in printed
+    assert ".md" not in printed
     assert printed.endswith("Numerical checks: 16 of 16 fine.")
 
 

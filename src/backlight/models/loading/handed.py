@@ -9,11 +9,11 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from transformers import PreTrainedModel
 
 from backlight.errors import ModelError, quoted
+from backlight.models.distributed_weights import DTensor
 from backlight.models.families import Family
 from backlight.models.lending import borrowed
 from backlight.models.loading.loaded import logits_of
 from backlight.models.loading.objects import kind_of_object, library_of
-from backlight.models.sharding import DTensor
 
 _ASK = "Load it with AutoModelForCausalLM."
 
@@ -93,8 +93,8 @@ def check_weights(model: PreTrainedModel, name: str) -> None:
         name: What reports call it.
 
     Raises:
-        ModelError: If it reads and writes with two stacks, is sharded, offloaded, quantised without
-            a gradient, compiled in place, or was made in inference mode.
+        ModelError: If it reads and writes with two stacks, is distributed, offloaded, quantised
+            without a gradient, compiled in place, or was made in inference mode.
     """
     if model.config.is_encoder_decoder:
         raise ModelError(
@@ -115,10 +115,10 @@ def check_weights(model: PreTrainedModel, name: str) -> None:
                 "gradient passes such a module. Measure the model before it is quantised."
             )
     if any(kind.__name__ == "FullyShardedDataParallel" for kind in map(type, model.modules())):
-        raise ModelError(_about_shards(name))
+        raise ModelError(_about_distributed(name))
     for path, tensor in (*model.named_parameters(), *model.named_buffers()):
         if isinstance(tensor, DTensor):
-            raise ModelError(_about_shards(name))
+            raise ModelError(_about_distributed(name))
         if tensor.is_meta:
             raise ModelError(
                 f"{path} of {name} is not in memory (it is on the meta device: offloaded to disk, "
@@ -131,9 +131,9 @@ def check_weights(model: PreTrainedModel, name: str) -> None:
             )
 
 
-def _about_shards(name: str) -> str:
+def _about_distributed(name: str) -> str:
     return (
-        f"The weights of {name} are sharded over processes (FSDP), so no process has the whole "
+        f"The weights of {name} are spread over processes (FSDP), so no process has the whole "
         "model. Save it, and load the saved model in one process."
     )
 

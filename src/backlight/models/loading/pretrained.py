@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import (
 
 from backlight.errors import ModelError, quoted
 from backlight.foreign.files import MEGABYTE
+from backlight.foreign.hub import local_only
 from backlight.models.loading.inventory import Inventory, check_experts, take_inventory
 from backlight.models.loading.older import format_option, refuse_tied_away
 from backlight.models.loading.reading import telling
@@ -131,9 +132,7 @@ def read_tokenizer(source: Source) -> tuple[Any, dict[str, str]]:
         if path is None or _reads_alike(tokenizer, path):
             return tokenizer, {}
         if _declared(source) in _AS_WRITTEN:
-            plain = PreTrainedTokenizerFast.from_pretrained(
-                source.path, revision=source.options["revision"]
-            )
+            plain = PreTrainedTokenizerFast.from_pretrained(source.path, **source.options)
             if _reads_alike(plain, path):
                 return plain, {}
     kind = type(tokenizer).__name__
@@ -201,7 +200,9 @@ def read_model(
 def _from_files(
     source: Source, loader: Any, dtype: torch.dtype | str, *, options: Mapping[str, Any]
 ) -> tuple[PreTrainedModel, Mapping[str, Any]]:
-    with telling(source.failed, unfetched=source.unfetched):
+    # An adapter is looked for on the hub whatever ``local_files_only`` says.
+    is_local = source.unreachable is not None
+    with telling(source.failed, unfetched=source.unfetched), local_only(is_local):
         loaded: Any = loader.from_pretrained(
             source.path,
             output_loading_info=True,

@@ -14,6 +14,7 @@ from backlight.foreign.files import MEGABYTE, check_file, expanded, read_text
 _READ = frozenset((".json", ".safetensors", ".bin", ".model", ".txt", ".jinja", ".py"))
 _WEIGHTS = frozenset((".safetensors", ".bin"))
 _MOST_LAYERS = 10_000
+_SHIPPED = "city or smollm2"
 _ADAPTER, _CONFIG = "adapter_config.json", "config.json"
 
 
@@ -25,23 +26,31 @@ class Source:
         name: What the user called it.
         path: What Transformers is asked for: a folder, or an id on the hub.
         folder: The folder; None for a model of the hub.
-        options: ``revision`` and ``trust_remote_code``, as Transformers calls them.
+        options: ``revision``, ``trust_remote_code`` and ``local_files_only``, as Transformers calls
+            them.
+        unreachable: Why the hub is not asked; None if it is.
     """
 
     name: str
     path: str
     folder: Path | None
     options: Mapping[str, Any]
+    unreachable: str | None = None
 
     @property
     def unfetched(self) -> str | None:
         """What to say if the system cannot give it."""
         if self.folder is not None:
             return None
+        if self.unreachable is not None:
+            return (
+                f"The model {quoted(self.name)} is not in the local cache. {self.unreachable} Or "
+                f"name a local folder that holds it, or {_SHIPPED}."
+            )
         return (
-            f"The model {quoted(self.name)} is neither in the local cache nor could it be fetched "
-            "from the hub. Check the name and the network (and, for a gated model, `hf auth "
-            "login`), or name a local folder, or smollm2."
+            f"The model {quoted(self.name)} is not in the local cache. It could not be fetched "
+            "either: check the name and the network (and, for a gated model, `hf auth login`). Or "
+            f"name a local folder that holds it, or {_SHIPPED}."
         )
 
     @property
@@ -96,7 +105,7 @@ def find_folder(model_name: str) -> Path | None:
         )
     if not model_name or model_name.startswith(("/", ".", "~")) or model_name.count("/") > 1:
         raise ModelError(
-            f"There is no folder {quoted(model_name)}. Name a hub id, a folder, or smollm2."
+            f"There is no folder {quoted(model_name)}. Name a hub id, a folder, or {_SHIPPED}."
         )
     return None
 

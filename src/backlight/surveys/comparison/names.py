@@ -1,6 +1,7 @@
 """What comparisons call things: what is compared, and what is said of it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 KINDS: Mapping[str, str] = {
     "dimension": "dimensions",
@@ -31,3 +32,18 @@ GRADIENT = "gradient"
 
 BETWEEN = " | "
 """What stands between two contexts."""
+
+
+def told_of_pairs(runs: str, about: Mapping[str, Any]) -> str:
+    """Say that errors are of pairs.
+
+    Args:
+        runs: Of which runs, ``both`` or ``all``.
+        about: What the comparison says of itself.
+
+    Returns:
+        Part of a sentence.
+    """
+    if about["compared"] == "tokens":
+        return f"{runs} read the same prompts, so errors are of prompts in pairs (t)"
+    return f"{runs} read the same passages, so errors are of groups of passages in pairs (t)"

@@ -115,6 +115,7 @@ def opened(results: Results, label: str) -> Opened:
             statistics=results.statistics,
             config=results.config,
             groups=_groups_of(results),
+            data=results.data,
             tokens=_tokens(results, origin),
         ),
         path=results.path,
@@ -161,16 +162,16 @@ def _names(count: int) -> list[str]:
     return ["a", "b"] if count == _LEAST_RUNS else [f"run_{place}" for place in range(count)]
 
 
-def _groups_of(results: Results) -> Callable[[int], Mapping[str, NDArray[Any]]] | None:
-    """Say how to read a layer's sums over groups of passages, if there are any of a run."""
+def _groups_of(results: Results) -> Callable[[int | str], Mapping[str, NDArray[Any]]] | None:
+    """Say how to read a layer's or a table's sums over groups of passages, if a run has any."""
     if results.path is None or results.groups:
         kept = results.groups
-        return (lambda layer: kept[groups_file(layer)]) if kept else None
+        return (lambda of: kept[groups_file(of)]) if kept else None
     path = results.path
     run = RunDirectory(path)
     if not any(name.startswith(GROUPS) for name in run.manifest()["files"]):
         return None
-    return lambda layer: parse_arrays(run.read(groups_file(layer)), path / groups_file(layer))
+    return lambda of: parse_arrays(run.read(groups_file(of)), path / groups_file(of))
 
 
 def refuse_others(first: Opened, second: Opened, allowed: Sequence[str]) -> None:

@@ -189,7 +189,7 @@ def _new_directory(name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise unwritable(path, error, begun=False) from error
         return path
     raise AssertionError("numbers have no end")
 

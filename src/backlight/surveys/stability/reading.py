@@ -4,6 +4,7 @@ from typing import Any
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.runs.results import Results, load_results
+from backlight.surveys.comparison.measure.sides import grouped_statistics
 from backlight.surveys.comparison.reading import opened
 from backlight.surveys.stability.options import StabilityConfig
 
@@ -30,7 +31,7 @@ def read(options: StabilityConfig, *, results: Results | None = None) -> dict[st
             )
         results = load_results(options.run)
     found = opened(results, "run" if results.path is None else results.path.name)
-    if found.run.groups is None:
+    if not grouped_statistics(found.run):
         raise RunDirectoryError(
             f"{quoted(results.path or 'These results')}: this run keeps no sums over groups of "
             "passages, without which it cannot be split. Saved runs of layers keep them, and of "

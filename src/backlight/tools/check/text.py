@@ -15,8 +15,9 @@ from backlight.tools.check.options import CheckConfig
 
 _MEANING = (
     "gradient: the largest difference, as a share of the largest gradient of its site in the "
-    "passage; loss: as a share of the passage's loss; at: where it was. docs/check.md says what is "
-    "fine."
+    "passage; loss: as a share of the passage's loss; at: where it was. Of this number format "
+    "fine is a gradient up to {gradient} and a loss up to {loss}, and less where no rounding lies "
+    "between (each row's bounds are in the table that `backlight.check` returns in Python)."
 )
 
 
@@ -50,7 +51,7 @@ def print_checks(config: CheckConfig, subject: Subject, checks: Table) -> None:
             Text(),
             *lines_of(_shown(checks)),
             Text(),
-            *wrapped([_MEANING]),
+            *wrapped([_MEANING.format(**_largest_tolerances(checks))]),
             Text(),
             *told,
             *line,
@@ -78,3 +79,9 @@ def _difference(what: str) -> Callable[[Table, int], str]:
         return "" if found != found else number(found, 2)
 
     return cell
+
+
+def _largest_tolerances(checks: Table) -> dict[str, str]:
+    return {
+        what: number(float(checks[f"{what}_tolerance"].max()), 1) for what in ("gradient", "loss")
+    }

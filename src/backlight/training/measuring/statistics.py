@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.models.sharding import DTensor
+from backlight.models.distributed_weights import DTensor
 
 NEAR_ZERO = 1e-7
 """A gradient below this, in absolute value, counts as near zero."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 
 from backlight.errors import RunError
-from backlight.models.sharding import DTensor
+from backlight.models.distributed_weights import DTensor
 from backlight.training.guarding.guard import message_of
 from backlight.training.log.history import ParameterInfo
 from backlight.training.non_finite.apart import do_apart

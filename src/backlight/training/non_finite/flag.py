@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.models.sharding import DTensor
+from backlight.models.distributed_weights import DTensor
 from backlight.training.measuring.statistics import fused, has_norm
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from torch.optim import Optimizer
 
-from backlight.models.sharding import DTensor
+from backlight.models.distributed_weights import DTensor
 from backlight.training.measuring.measurement import Measurement
 from backlight.training.watching.roster import Roster
 from backlight.training.watching.scaling import ScalerListener, left_to_optimizer

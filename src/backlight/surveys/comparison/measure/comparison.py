@@ -1,7 +1,8 @@
 """Two runs held against each other, unit by unit and layer by layer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from backlight.errors import ConfigError, quoted
 from backlight.stats.contrast import (
     Contrast,
     Estimates,
+    Groups,
     discovery_rates,
     paired,
     unpaired,
@@ -176,7 +178,12 @@ def _kept(side: Side, places: NDArray[np.int64]) -> Side:
         name=side.name[places],
         estimates=side.estimates.of(places),
         unit=side.unit,
+        groups=None if side.groups is None else partial(_kept_groups, side.groups, places),
     )
+
+
+def _kept_groups(read: Callable[[], Groups], places: NDArray[np.int64]) -> Groups:
+    return read().of(places)
 
 
 def _contrast(first: Side, second: Side, same_passages: bool) -> tuple[Contrast, str]:

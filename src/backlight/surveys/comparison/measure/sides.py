@@ -1,7 +1,8 @@
 """What a run says of its units, with errors: layer by layer, whatever survey it is of."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from backlight.tables import Table
 
 Key = tuple[str, str, int]
 """A kind of units, the statistic, and the layer (-1: of none)."""
+
+ReadGroups = Callable[[str, NDArray[np.int64]], Groups]
+"""Reads sums over groups of passages: of a column, of some rows of its table."""
 
 NO_NUMBER = -1
 """Of a unit without a number, or of no layer."""
@@ -48,7 +52,9 @@ class Run:
         tables: Its tables, by name.
         statistics: Its features' own numbers, if it has any.
         config: Its options.
-        groups: Reads a layer's sums over groups of passages; None if the run keeps none.
+        groups: Reads the sums over groups of passages of a layer, or of a table of ``flow``; None
+            if the run keeps none.
+        data: Its arrays, by name.
         tokens: A hash of the passages' tokens; None if it is not known.
     """
 
@@ -57,7 +63,8 @@ class Run:
     tables: Mapping[str, Table]
     statistics: Mapping[str, NDArray[Any]]
     config: Mapping[str, Any]
-    groups: Callable[[int], Mapping[str, NDArray[Any]]] | None = None
+    groups: Callable[[int | str], Mapping[str, NDArray[Any]]] | None = None
+    data: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     tokens: str | None = None
 
 
@@ -89,13 +96,13 @@ def known_statistics(run: Run) -> tuple[str, ...]:
     names = [name for name, *_ in _TABLES[run.command] if name in run.tables]
     tables = [run.tables[name] for name in names]
     sure = [name for table in tables for name in table if f"{name}_se" in table]
-    grouped = [] if run.groups is None else modes_of(run.config)
-    return tuple(dict.fromkeys([*sure, *grouped]))
+    return tuple(dict.fromkeys([*sure, *grouped_statistics(run)]))
 
 
 def grouped_statistics(run: Run) -> tuple[str, ...]:
-    """List the statistics of which a run keeps sums over groups of passages."""
-    return tuple(modes_of(run.config)) if run.groups is not None else ()
+    """List the modes of which a run of ``layers`` or ``sae`` keeps sums over groups of passages."""
+    has_modes = run.command in ("layers", "sae")
+    return tuple(modes_of(run.config)) if has_modes and run.groups is not None else ()
 
 
 def _refuse_unknown(run: Run, statistics: Sequence[str]) -> None:
@@ -194,7 +201,28 @@ def _of_flow(run: Run, statistics: Sequence[str]) -> Iterator[tuple[Key, Side]]:
         if name in run.tables:
             table = run.tables[name]
             words = table[called] if called else _no_names(table.num_rows)
-            yield from _rows(table, kind, number, words, "num_sequences", statistics)
+            named = _Rows(table=table, kind=kind, number=number, words=words, count="num_sequences")
+            yield from _sides(named, statistics, _groups_of_table(run, name))
+
+
+def _groups_of_table(run: Run, table: str) -> ReadGroups | None:
+    """Say how to read the sums over groups of passages of some rows of a table of ``flow``."""
+    if run.groups is None:
+        return None
+    read = cache(run.groups)
+
+    def found(column: str, rows: NDArray[np.int64]) -> Groups:
+        sums, num_rows = read(table), run.tables[table].num_rows
+        is_square = f"{column}/square" in sums
+        above, below = f"{column}/{'square' if is_square else 'above'}", f"{column}/below"
+        if not {above, below} <= set(sums) or sums[above].shape[1:] != (num_rows,):
+            raise RunDirectoryError(
+                f"{quoted(run.label)}: the sums over groups of passages of the table {table} lack "
+                f"those of {column}. Measure again."
+            )
+        return Groups(above=sums[above], below=sums[below], is_square=is_square).of(rows)
+
+    return found
 
 
 def _of_tokens(run: Run, statistics: Sequence[str]) -> Iterator[tuple[Key, Side]]:
@@ -206,18 +234,45 @@ def _of_tokens(run: Run, statistics: Sequence[str]) -> Iterator[tuple[Key, Side]
         ],
         dtype=object,
     )
-    yield from _rows(table, "position", "head", words, "num_prompts", statistics)
+    named = _Rows(table=table, kind="position", number="head", words=words, count="num_prompts")
+    places = {f"{site}/{name}" for site in table["site"] for name in statistics}
+    read = partial(_prompts, run) if places <= set(run.data) else None
+    yield from _sides(named, statistics, read)
 
 
-def _rows(
-    table: Table,
-    kind: str,
-    number: str,
-    words: NDArray[Any],
-    count: str,
-    statistics: Sequence[str],
+def _prompts(run: Run, measure: str, rows: NDArray[np.int64]) -> Groups:
+    """Take what a run of ``tokens`` keeps of every prompt; each is a group of its own."""
+    table = run.tables["positions"].select(rows)
+    heads = _whole(table["head"]) - NO_NUMBER  # the whole vector is first
+    places = zip(table["site"], heads, table["column"].astype(np.int64), strict=True)
+    try:
+        found = [run.data[f"{site}/{measure}"][:, head, column] for site, head, column in places]
+    except IndexError as error:
+        raise RunDirectoryError(
+            f"{quoted(run.label)}: what is kept of the prompts lacks heads or positions that the "
+            "table of positions names. Measure again."
+        ) from error
+    values = np.stack(found, axis=1)
+    there = ~np.isnan(values)
+    return Groups(above=np.where(there, values, 0.0), below=there.astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """A table of units: their kind, the column of their numbers, their names, that of clusters."""
+
+    table: Table
+    kind: str
+    number: str
+    words: NDArray[Any]
+    count: str
+
+
+def _sides(
+    rows: _Rows, statistics: Sequence[str], read: ReadGroups | None
 ) -> Iterator[tuple[Key, Side]]:
     """Take the rows of a table, layer by layer."""
+    table, number = rows.table, rows.number
     layers = _whole(table["layer"]) if "layer" in table else np.full(table.num_rows, NO_NUMBER)
     numbers = _whole(table[number]) if number else np.full(table.num_rows, NO_NUMBER)
     for layer in np.unique(layers).tolist():
@@ -225,14 +280,15 @@ def _rows(
         for name in statistics:
             if f"{name}_se" in table:
                 yield (
-                    (kind, name, layer),
+                    (rows.kind, name, layer),
                     Side(
                         index=numbers[own],
-                        name=words[own],
+                        name=rows.words[own],
                         estimates=_estimates(
-                            table[name][own], table[f"{name}_se"][own], table[count][own]
+                            table[name][own], table[f"{name}_se"][own], table[rows.count][own]
                         ),
                         unit=table.units.get(name, ""),
+                        groups=None if read is None else partial(read, name, own),
                     ),
                 )
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from backlight.runs.results import Results
-from backlight.surveys.comparison.names import KINDS, PAIRED
+from backlight.surveys.comparison.names import KINDS, PAIRED, told_of_pairs
 from backlight.surveys.driver.words.printing import Column, Shown
 from backlight.surveys.driver.words.sentences import count, name, number
 from backlight.tables import Table
@@ -78,7 +78,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _errors(about: Any) -> str:
     if list(about["errors"]) == [PAIRED]:
-        return "all read the same passages, so errors are of groups of passages in pairs (t)"
+        return told_of_pairs("all", about)
     if PAIRED in about["errors"]:
         return "errors are of pairs where both runs read the same passages (column `errors`)"
     return "errors are clustered by passage (Welch's t)"

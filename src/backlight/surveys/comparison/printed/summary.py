@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from backlight.runs.results import Results
-from backlight.surveys.comparison.names import KINDS, PAIRED
+from backlight.surveys.comparison.names import KINDS, PAIRED, told_of_pairs
 from backlight.surveys.comparison.printed.series import series_summary
 from backlight.surveys.driver.words.sentences import count, name, number
 from backlight.tables import Table
@@ -34,7 +34,7 @@ def summary(results: Results) -> Sequence[str]:
 def _asked(about: Mapping[str, Any]) -> str:
     runs = " and ".join(f"{each} = {_run(about[each])}" for each in "ab")
     if list(about["errors"]) == [PAIRED]:
-        errors = "both read the same passages, so errors are of groups of passages in pairs (t)"
+        errors = told_of_pairs("both", about)
     elif about["same_passages"]:
         errors = (
             "both read the same passages, but keep no groups of them, so errors are as of "

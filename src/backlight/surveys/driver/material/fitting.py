@@ -62,14 +62,11 @@ class Need:
         return f"about {size_in_words(self.all)} ({', '.join(parts)})"
 
 
-def load_within(
-    options: Any, model_name: str, largest: Largest | None = None
-) -> tuple[Subject, dict[str, Any]]:
+def load_within(options: Any, largest: Largest | None = None) -> tuple[Subject, dict[str, Any]]:
     """Load a model so that measuring it stays within ``--memory``.
 
     Args:
         options: Those of a survey, with ``memory``.
-        model_name: The model.
         largest: Of a text that the options do not cut: how large its batches are.
 
     Returns:
@@ -89,7 +86,9 @@ def load_within(
     limit, before = parse_size(options.memory), anonymous_memory()
     stored = find_stored(
         source_of(
-            model_name, revision=options.revision, trust_remote_code=options.trust_remote_code
+            options.model_name,
+            revision=options.revision,
+            trust_remote_code=options.trust_remote_code,
         )
     )
     dtype = stored.inventory.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
@@ -97,7 +96,7 @@ def load_within(
     need = Need(process=before, weights=weights, graph=0)
     batch = _largest(options, stored, largest)
     if need.all <= limit:
-        subject = _whole(options, model_name)
+        subject = _whole(options)
         graph = graph_size(subject, _blocks_of(subject), *batch)
         need = replace(need, graph=graph.all + graph.head)
         if need.all <= limit:
@@ -155,9 +154,9 @@ def _bytes_kept(subject: Subject, passing: PassingBlocks) -> int:
     return size * width * (3 * len(passing.modules) + 2)
 
 
-def _whole(options: Any, model_name: str) -> Subject:
+def _whole(options: Any) -> Subject:
     return load_subject(
-        model_name,
+        options.model_name,
         device=options.device,
         dtype=options.dtype,
         attn_implementation=options.attn_implementation,

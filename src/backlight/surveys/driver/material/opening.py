@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,14 +24,8 @@ from backlight.surveys.driver.material.rows import corpus_passages, corpus_rows
 from backlight.surveys.driver.options.memory import MemoryOptions
 from backlight.surveys.driver.options.precision import may_stop
 from backlight.surveys.driver.options.samples import most_samples
-from backlight.surveys.driver.options.shared import (
-    SHIPPED,
-    BackwardOptions,
-    CorpusOptions,
-    ModelOptions,
-)
+from backlight.surveys.driver.options.shared import BackwardOptions, CorpusOptions, ModelOptions
 from backlight.surveys.driver.words.account import tell_account
-from backlight.world import CITY_MODEL
 
 _Options = TypeVar("_Options", bound=BaseModel)
 
@@ -39,25 +33,15 @@ _logger = logging.getLogger(__name__)
 
 
 def load(options: ModelOptions) -> Subject:
-    """Load the model that some options name; ``city`` is the one that the package ships."""
-    subject = load_subject(
-        _place_of(options),
+    """Load the model that some options name."""
+    return load_subject(
+        options.model_name,
         device=options.device,
         dtype=options.dtype,
         attn_implementation=options.attn_implementation,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
     )
-    return _named(subject, options)
-
-
-def _place_of(options: ModelOptions) -> str:
-    shipped = options.model_name == SHIPPED
-    return str(CITY_MODEL / "final") if shipped else options.model_name
-
-
-def _named(subject: Subject, options: ModelOptions) -> Subject:
-    return replace(subject, name=SHIPPED) if options.model_name == SHIPPED else subject
 
 
 def settle(options: _Options, subject: Subject | None) -> _Options:
@@ -203,8 +187,8 @@ class Opening:
     def _loaded(self, options: Any, *, largest: Largest | None) -> Subject:
         if getattr(options, "memory", None) is None:
             return load(options)
-        subject, self.told = load_within(options, _place_of(options), largest)
-        return _named(subject, options)
+        subject, self.told = load_within(options, largest)
+        return subject
 
     def corpus(self) -> Corpus:
         """Read the text, load the model, and cut the text into batches.

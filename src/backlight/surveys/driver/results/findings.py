@@ -43,9 +43,9 @@ class Findings:
     archived: Sequence[str] | None = None
 
 
-def groups_file(layer: int) -> str:
-    """Name the file of a layer's sums over groups of passages, which comparisons read."""
-    return f"{GROUPS}layer_{layer}.npz"
+def groups_file(of: int | str) -> str:
+    """Name the file of a layer's or a table's sums over groups of passages for comparisons."""
+    return f"{GROUPS}{of if isinstance(of, str) else f'layer_{of}'}.npz"
 
 
 def results_of(

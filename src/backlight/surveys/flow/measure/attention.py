@@ -17,6 +17,7 @@ from backlight.decompose.relative import head_grams, head_sizes
 from backlight.decompose.visibility import Visibility
 from backlight.models.subject import AttentionCall, Subject
 from backlight.stats.first_order import FirstOrder
+from backlight.stats.groups import RatioGroups
 from backlight.stats.ratio import Fraction, NamedRatios
 from backlight.surveys.driver.relative import needed_norms, ways_of, weights_on
 from backlight.surveys.flow.measure.view import View
@@ -27,6 +28,14 @@ _NAMES = (
     *("saturation_share", "query_key_share", "first_scores_share", "first_k_share"),
     *("first_v_share", "first_weight", "sink_weight"),
 )
+_OF_WHOLES = (
+    "shrink_square",
+    "query_key_share",
+    "first_scores_share",
+    "first_k_share",
+    "first_v_share",
+)
+_GROUPED = [name for name in _NAMES if not name.startswith("even_")]
 _DISTANCES = ("share", "pairs")
 
 
@@ -37,6 +46,7 @@ class AttentionView(View):
     Attributes:
         heads: How many heads each layer has.
         ratios: What was measured of each head.
+        passage_groups: The same over groups of passages, but for the levels of even rows.
         distances: Each head's share of the scores' gradient, and of pairs, by distance.
         warnings: How far first-order predictions of setting a head to zero can be believed, by
             layer, where the residual stream is known.
@@ -59,6 +69,8 @@ class AttentionView(View):
         self.heads = {layer: site.num_heads for layer, site in zip(layers, self.sites, strict=True)}
         num_heads = sum(self.heads.values())
         self.ratios = NamedRatios(_NAMES, num_heads)
+        by_token = set(_GROUPED) - set(_OF_WHOLES)
+        self.passage_groups = RatioGroups(_GROUPED, num_heads, shared=by_token)
         self.distances = NamedRatios(_DISTANCES, num_heads * NUM_BINS)
         ways, self.no_warning = ways_of(subject, self.sites)
         self._ways = {
@@ -70,7 +82,8 @@ class AttentionView(View):
         self.warnings = {layer: FirstOrder(self.heads[layer]) for layer in self._ways}
         self._grams: dict[int, Tensor] = {}
         warnings = {f"warnings_{layer}": part for layer, part in self.warnings.items()}
-        super().__init__(parts={"ratios": self.ratios, "distances": self.distances, **warnings})
+        sums = {"ratios": self.ratios, "passage_groups": self.passage_groups}
+        super().__init__(parts={**sums, "distances": self.distances, **warnings})
 
     def update(self, tape: Tape, calls: Mapping[int, AttentionCall]) -> None:
         """Take in a batch.
@@ -82,7 +95,9 @@ class AttentionView(View):
         found = [
             attention_gradient(tape, layer, calls[layer]).sums for layer in self.attention_layers
         ]
-        self.ratios.update(_side_by_side([sums.fractions() for sums in found]))
+        fractions = _side_by_side([sums.fractions() for sums in found])
+        self.ratios.update(fractions)
+        self.passage_groups.update(fractions, tape.batch.passages)
         self.distances.update(_side_by_side([_distances(sums) for sums in found]))
         for layer, warnings in self.warnings.items():
             sizes, products = self._of_heads(tape, layer)

@@ -14,6 +14,7 @@ from backlight.decompose.surrogates import SURROGATES
 from backlight.errors import FamilyProofError
 from backlight.models.norms import NormPlace, norm_places
 from backlight.models.subject import AttentionCall, Subject
+from backlight.stats.groups import RatioGroups
 from backlight.stats.ratio import NamedRatios
 from backlight.surveys.flow.measure.view import View
 
@@ -23,6 +24,7 @@ _NAMES = (
     *(f"{name}_cosine" for name in SURROGATES),
     *(f"{name}_square" for name in SURROGATES),
 )
+_GROUPED = [name for name in _NAMES if name != "sigma_square"]
 
 
 @final
@@ -35,6 +37,7 @@ class NormView(View):
     Attributes:
         places: The norms.
         ratios: What was measured of each, head by head where heads are normalised apart.
+        passage_groups: The same over groups of passages, but for the squares of sigma.
     """
 
     def __init__(self, subject: Subject, layers: Sequence[int]) -> None:
@@ -48,8 +51,10 @@ class NormView(View):
             UnsupportedSiteError: If the norms are not known, or one cannot be read.
         """
         self.places = norm_places(subject, layers)
-        self.ratios = NamedRatios(_NAMES, sum(place.num_heads or 1 for place in self.places))
-        super().__init__(parts={"ratios": self.ratios})
+        num_rows = sum(place.num_heads or 1 for place in self.places)
+        self.ratios = NamedRatios(_NAMES, num_rows)
+        self.passage_groups = RatioGroups(_GROUPED, num_rows, shared=("sigma", "input_square"))
+        super().__init__(parts={"ratios": self.ratios, "passage_groups": self.passage_groups})
         self._subject_name, self._is_proven = subject.name, False
         self.sites = [site for place in self.places for site in (place.entry, place.out)]
         self.kept = {site.name for site in self.sites}
@@ -71,8 +76,9 @@ class NormView(View):
             _energies(place, tape.activations[place.entry.name], tape.gradients[place.out.name])
             for place in self.places
         ]
-        sums = sum_norm_energies(_side_by_side(energies), tape.batch.valid)
-        self.ratios.update(_fractions(sums))
+        fractions = _fractions(sum_norm_energies(_side_by_side(energies), tape.batch.valid))
+        self.ratios.update(fractions)
+        self.passage_groups.update(fractions, tape.batch.passages)
 
     def _prove(self, tape: Tape) -> None:
         for place in self.places:

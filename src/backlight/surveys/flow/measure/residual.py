@@ -16,6 +16,7 @@ from backlight.models.subject import AttentionCall, Subject
 from backlight.stats.base import Sums
 from backlight.stats.bootstrap import PoissonBootstrap
 from backlight.stats.first_order import FirstOrder
+from backlight.stats.groups import RatioGroups
 from backlight.stats.ratio import NamedRatios
 from backlight.surveys.driver.relative import needed_norms, ways_of
 from backlight.surveys.flow.measure.halves import halves_of
@@ -25,6 +26,7 @@ _NAMES = (
     *("direct_norm", "transform_norm", "input_norm", "growth"),
     *("cosine", "transform_share", "transform_contribution"),
 )
+_OF_TOKENS = ("direct_norm", "transform_norm", "input_norm")
 
 
 @final
@@ -34,6 +36,7 @@ class ResidualView(View):
     Attributes:
         halves: The additions; the inputs of norms that two branches share must be kept.
         ratios: What was measured of each addition.
+        passage_groups: The same over groups of passages.
         depth: The gradient along depth.
         warnings: How far first-order predictions of leaving a branch out can be believed.
     """
@@ -50,10 +53,11 @@ class ResidualView(View):
         """
         self.halves = halves_of(subject, layers)
         self.ratios = NamedRatios(_NAMES, len(self.halves))
+        self.passage_groups = RatioGroups(_NAMES, len(self.halves), shared=_OF_TOKENS)
         self.depth = DepthProfile(subject)
         self.warnings = FirstOrder(len(self.halves))
-        parts = {"ratios": self.ratios, "depth": self.depth, "warnings": self.warnings}
-        super().__init__(parts=parts)
+        sums = {"ratios": self.ratios, "passage_groups": self.passage_groups}
+        super().__init__(parts={**sums, "depth": self.depth, "warnings": self.warnings})
         terms = [site for half in self.halves for site in half.terms]
         self._ways, self.no_warning = ways_of(subject, terms)
         assert not self.no_warning, "the wiring is known"
@@ -72,7 +76,9 @@ class ResidualView(View):
         """
         del calls
         found = [sum_paths(half.paths(tape), tape.batch.valid) for half in self.halves]
-        self.ratios.update(_fractions(found))
+        fractions = _fractions(found)
+        self.ratios.update(fractions)
+        self.passage_groups.update(fractions, tape.batch.passages)
         self.depth.update(tape)
         removed = [half.removed(tape, self._ways[half.terms[0].name]) for half in self.halves]
         sizes, products = (torch.stack(sums) for sums in zip(*removed, strict=True))
@@ -113,6 +119,7 @@ class DepthProfile(Sums):
     Attributes:
         sites: The depths: the embedding, and the stream behind each layer.
         whole: Mean squares at each depth.
+        passage_groups: The same over groups of passages.
         groups: The same of each group of positions at each depth; ``live`` counts the sequences
             that have a gradient there.
         replicates: Sums of squares of other samples of the sequences.
@@ -128,10 +135,11 @@ class DepthProfile(Sums):
         names += [f"layers.{subject.num_layers - 1}.resid.post"]
         self.sites: Sequence[Site] = [subject.sites[name] for name in names]
         self.whole = NamedRatios(["square"], len(names))
+        self.passage_groups = RatioGroups(["square"], len(names), shared=["square"])
         self.groups = NamedRatios(["square", "live"], NUM_BINS * len(names))
         self.replicates = PoissonBootstrap(NUM_BINS * len(names))
-        parts = {"whole": self.whole, "groups": self.groups, "replicates": self.replicates}
-        super().__init__(parts=parts)
+        sums = {"whole": self.whole, "passage_groups": self.passage_groups}
+        super().__init__(parts={**sums, "groups": self.groups, "replicates": self.replicates})
 
     def update(self, tape: Tape) -> None:
         """Take in a batch.
@@ -146,7 +154,9 @@ class DepthProfile(Sums):
         by_group = torch.einsum("spd,sp,pg->sgd", squares, valid, group)
         tokens = (valid @ group).unsqueeze(-1)
         flat = by_group.flatten(1)
-        self.whole.update({"square": (by_group.sum(dim=1), valid.sum(dim=1))})
+        whole = {"square": (by_group.sum(dim=1), valid.sum(dim=1))}
+        self.whole.update(whole)
+        self.passage_groups.update(whole, tape.batch.passages)
         every = tokens.expand_as(by_group).flatten(1)
         self.groups.update({"square": (flat, every), "live": (flat, flat)})
         self.replicates.update(flat, tape.batch.passages)

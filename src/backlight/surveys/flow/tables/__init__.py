@@ -11,6 +11,7 @@ from backlight.surveys.flow.measure import FlowMeasurement
 from backlight.surveys.flow.measure.survey import Flow, ViewName
 from backlight.surveys.flow.options import FlowConfig
 from backlight.surveys.flow.tables.attention import attention_tables
+from backlight.surveys.flow.tables.groups import group_files
 from backlight.surveys.flow.tables.norms import norm_tables
 from backlight.surveys.flow.tables.residual import residual_tables
 from backlight.tables import Table
@@ -24,7 +25,8 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
         measurement: What was measured.
 
     Returns:
-        The tables of the views, and their columns of numbers as arrays by ``{table}/{column}``.
+        The tables of the views, and their columns of numbers as arrays by ``{table}/{column}``; as
+        files also sums over groups of passages.
     """
     state, passages = measurement.state, measurement.corpus.passages
     views = state.views.values()
@@ -48,6 +50,7 @@ def findings(options: FlowConfig, measurement: FlowMeasurement) -> Findings:
         },
         metadata=metadata,
         brief=metadata,
+        files=group_files(state),
     )
 
 

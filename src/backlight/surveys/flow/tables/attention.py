@@ -41,6 +41,12 @@ def attention_tables(
     )
 
 
+def head_column(name: str) -> tuple[str, bool]:
+    """Name the column of a ratio of heads, and say whether it is the root of the ratio."""
+    is_root, plain = name.endswith("_square"), name.removesuffix("_square")
+    return plain if not is_root or "shrink" in plain else f"{plain}_norm", is_root
+
+
 def _head_table(heads: Mapping[str, Column], found: Mapping[str, RatioResult]) -> Table:
     """Tabulate the heads of each layer.
 
@@ -65,10 +71,8 @@ def _head_table(heads: Mapping[str, Column], found: Mapping[str, RatioResult]) -
     """
     columns = {**heads, "num_sequences": found["z_square"].num_sequences}
     for name, result in found.items():
-        is_root = name.endswith("_square")
+        label, is_root = head_column(name)
         values = result.root() if is_root else result
-        plain = name.removesuffix("_square")
-        label = plain if not is_root or "shrink" in plain else f"{plain}_norm"
         columns[label] = values.ratio
         if label not in _PLAIN_LEVELS:
             columns[f"{label}_se"] = values.se

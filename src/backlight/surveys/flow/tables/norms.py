@@ -47,6 +47,14 @@ def norm_tables(view: NormView) -> tuple[Table]:
     return (table,)
 
 
+def norm_column(name: str) -> tuple[str, bool]:
+    """Name the column of a ratio of norms, and say whether it is the root of the ratio."""
+    if name == "input_square":
+        return "gradient_norm", True
+    is_root = name.endswith("_square")
+    return f"{name.removesuffix('_square')}_norm_ratio" if is_root else name, is_root
+
+
 def _names(place: NormPlace, head: int) -> dict[str, Any]:
     return {
         "layer": np.nan if place.layer is None else place.layer,

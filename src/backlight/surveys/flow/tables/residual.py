@@ -36,6 +36,17 @@ def residual_tables(view: ResidualView, weighing: Weighing = "sequence_mean") ->
     )
 
 
+def path_column(name: str) -> tuple[str, bool]:
+    """Name the column of a ratio of paths, and say whether it is the root of the ratio."""
+    return name, name in _ROOTS
+
+
+def depth_column(name: str) -> tuple[str, bool]:
+    """Name the column of a ratio of depths, and say whether it is the root of the ratio."""
+    assert name == "square"
+    return "gradient_norm", True
+
+
 def _path_table(view: ResidualView) -> Table:
     """Tabulate the paths of each residual addition.
 
@@ -54,7 +65,9 @@ def _path_table(view: ResidualView) -> Table:
         The table, one row for each addition.
     """
     found = view.ratios.result()
-    numbers = {name: result.root() if name in _ROOTS else result for name, result in found.items()}
+    numbers = {
+        name: result.root() if path_column(name)[1] else result for name, result in found.items()
+    }
     columns = {
         "layer": np.array([half.layer for half in view.halves]),
         "half": np.array([half.name for half in view.halves]),

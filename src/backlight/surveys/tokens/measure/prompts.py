@@ -16,7 +16,7 @@ from backlight.models.subject import Subject
 from backlight.objectives.answers import AnswerObjective
 from backlight.objectives.grid import ANSWER, align
 from backlight.objectives.prompts import Prompt
-from backlight.objectives.spans import OffsetTokenizer, locate
+from backlight.objectives.spans import OffsetTokenizer, PromptTokens, locate
 from backlight.objectives.templates import Template
 from backlight.surveys.driver.options.shared import SHIPPED
 from backlight.surveys.tokens.measure.survey import PromptSet
@@ -78,23 +78,44 @@ def draw_prompts(config: TokensConfig) -> list[Prompt]:
     return prompts
 
 
-def locate_prompts(config: TokensConfig, prompts: Sequence[Prompt], subject: Subject) -> PromptSet:
-    """Tokenize prompts, find their common positions and what is to be differentiated.
+def locate_prompts(prompts: Sequence[Prompt], tokenizer: object) -> list[PromptTokens]:
+    """Tokenize prompts.
+
+    Args:
+        prompts: The prompts.
+        tokenizer: That of the model which is to answer.
+
+    Returns:
+        The tokens of each.
+
+    Raises:
+        PromptError: If the tokenizer tells no offsets, or merges what must be apart.
+    """
+    found = _with_offsets(tokenizer)
+    return [locate(prompt, found) for prompt in prompts]
+
+
+def prompt_set(
+    config: TokensConfig,
+    prompts: Sequence[Prompt],
+    located: Sequence[PromptTokens],
+    subject: Subject,
+) -> PromptSet:
+    """Find the common positions of prompts, and what is to be differentiated.
 
     Args:
         config: The options.
         prompts: The prompts.
+        located: The tokens of each.
         subject: The model.
 
     Returns:
         All that is known before the model is asked.
 
     Raises:
-        PromptError: If the tokenizer tells no offsets, or merges what must be apart.
         ConfigError: If a prompt is longer than the model reads.
     """
     tokenizer = _with_offsets(subject.tokenizer)
-    located = [locate(prompt, tokenizer) for prompt in prompts]
     ids = [np.asarray(tokens.ids, dtype=np.int64) for tokens in located]
     refuse_unreadable(subject, ids, kind="prompt", remedy="shorten it")
     return PromptSet(
@@ -107,24 +128,17 @@ def locate_prompts(config: TokensConfig, prompts: Sequence[Prompt], subject: Sub
     )
 
 
-def largest_batch(
-    config: TokensConfig, prompts: Sequence[Prompt], tokenizer: object
-) -> tuple[int, int]:
-    """Find how large a batch of prompts is, before there is a model.
+def largest_batch(config: TokensConfig, located: Sequence[PromptTokens]) -> tuple[int, int]:
+    """Find how large a batch of prompts is.
 
     Args:
         config: The options, with a number for the batch size.
-        prompts: The prompts.
-        tokenizer: The model's.
+        located: The tokens of each prompt.
 
     Returns:
         How many prompts it has, and how many tokens each, at most.
-
-    Raises:
-        PromptError: If the tokenizer tells no offsets, or merges what must be apart.
     """
-    located = [locate(prompt, _with_offsets(tokenizer)) for prompt in prompts]
-    return min(int(config.batch_size), len(prompts)), max(len(each.ids) for each in located)
+    return min(int(config.batch_size), len(located)), max(len(each.ids) for each in located)
 
 
 def _with_offsets(tokenizer: object) -> OffsetTokenizer:

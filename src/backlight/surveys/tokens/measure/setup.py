@@ -11,6 +11,7 @@ from backlight.errors import ConfigError, nearest, quoted
 from backlight.models.sites import Site
 from backlight.models.subject import Subject
 from backlight.objectives.prompts import Prompt
+from backlight.objectives.spans import PromptTokens
 from backlight.surveys.driver.material.opening import Corpus, Opening
 from backlight.surveys.driver.measurement import Measurement
 from backlight.surveys.driver.paths import plan_paths
@@ -24,6 +25,7 @@ from backlight.surveys.tokens.measure.prompts import (
     draw_prompts,
     largest_batch,
     locate_prompts,
+    prompt_set,
 )
 from backlight.surveys.tokens.measure.survey import (
     MEASURES,
@@ -129,9 +131,15 @@ def open_prompts(options: TokensConfig, opening: Opening) -> tuple[PromptSet, Su
     drawn = draw_prompts(options)
     _refuse_unknown_colour(options, drawn)
     opening.clock.lap("prompt_preparation")
-    largest = partial(largest_batch, options, drawn)
+    located: list[PromptTokens] = []
+
+    def largest(tokenizer: object) -> tuple[int, int]:  # with --memory, before there is a model
+        located.extend(locate_prompts(drawn, tokenizer))
+        return largest_batch(options, located)
+
     subject = opening.subject(load_answering, largest=largest)
-    return locate_prompts(options, drawn, subject), subject
+    located = located or locate_prompts(drawn, subject.tokenizer)
+    return prompt_set(options, drawn, located, subject), subject
 
 
 def _found(state: TokenSurvey, prompts: PromptSet, sites: Sequence[Site]) -> str:

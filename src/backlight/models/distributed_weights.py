@@ -1,4 +1,4 @@
-"""The kind of tensor that is spread over processes; its module was renamed in torch 2.5."""
+"""Weights spread over processes: torch's ``DTensor``, whose module was renamed in torch 2.5."""
 
 try:
     from torch.distributed.tensor import DTensor as DTensor
