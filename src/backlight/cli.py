@@ -39,7 +39,7 @@ app = App(
 
 _labs = App(
     name="lab",
-    help="Experiments: train small networks, or build them, and hold theory against measurement.",
+    help="Experiments: train small networks, or build them, and compare theory with measurement.",
     default_parameter=app.default_parameter,
 )
 

@@ -128,4 +128,4 @@ def test_rotary_positions_that_were_never_trained_are_warned_of(caplog):
         assert not caplog.text
         refuse(subject, [3] * (most + 1))
     assert f"a passage of {most + 1} tokens" in caplog.text
-    assert f"speaks of {most} positions" in caplog.text
+    assert f"has {most} positions" in caplog.text

@@ -186,7 +186,7 @@ def _vocabulary(folder: Path) -> tuple[str, ...]:
     if (folder / _PICKLE).is_file():
         return _characters_in(_read_pickle(folder / _PICKLE), folder / _PICKLE)
     raise DatasetError(
-        f"There is neither {_META} nor {_PICKLE} in {quoted(folder)}, so nobody knows which "
+        f"There is neither {_META} nor {_PICKLE} in {quoted(folder)}, so it is not known which "
         "character a number stands for."
     )
 

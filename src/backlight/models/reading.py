@@ -141,7 +141,7 @@ def _warn_beyond_training(subject: Subject, longest: int, kind: str) -> None:
     declared = getattr(config, "max_position_embeddings", None)
     if isinstance(declared, int) and longest > declared:
         _logger.warning(
-            "There is a %s of %s tokens, but the config of %s speaks of %s positions: beyond them "
+            "There is a %s of %s tokens, but the config of %s has %s positions: beyond them "
             "the model was never trained.",
             kind,
             longest,

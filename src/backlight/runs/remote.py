@@ -224,7 +224,7 @@ def _told_of(mark: bytes, place: Url) -> str:
         named = "another process"
     return plain(
         f"The run in {quoted(place)} was not let go by {named}. If that is still at work, it will "
-        "stop when it next writes; else it was killed, and all is well."
+        "stop when it next writes; if it was killed, nothing needs to be done."
     )
 
 

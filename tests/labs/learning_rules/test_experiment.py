@@ -127,4 +127,7 @@ def test_the_command_keeps_tables_and_pictures(text, tmp_path):
         "learning_rule_angles_softmax.png",
         "learning_rule_angles_sigmoid.png",
     }
-    assert any("Yardsticks" in remark for remark in results.metadata["remarks"])
+    assert any(
+        "For comparison, the validation loss of a guess" in remark
+        for remark in results.metadata["remarks"]
+    )

@@ -321,7 +321,7 @@ _T5 = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_siz
         (_on_meta, r"not in memory \(it is on the meta device"),
         (_partly_on_meta, r"model\.layers\.1\..* not in memory"),
         (_without_layers, r"has no layers"),
-        (_with_layers_taken_out, r"speaks of 3 layers, but 'model\.layers' holds fewer"),
+        (_with_layers_taken_out, r"says that there are 3 layers, but 'model\.layers' holds fewer"),
         (_compiled_in_place, r"model\.layers\.1 of .* was compiled in place"),
         (_made_in_inference_mode, r"was made in torch\.inference_mode\(\)"),
     ],

@@ -1,5 +1,6 @@
 """More than two runs are a series: each against the first, or the one before."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import backlight
 from backlight import cli
 from backlight.errors import ConfigError
 from backlight.surveys import SURVEYS
+from backlight.surveys.comparison.printed import brief, summary
 
 TEXTS = [
     [f"the light {word} comes back {word}" for word in ("red", "blue", "green", "old", "new")],
@@ -76,11 +78,39 @@ def test_a_series_is_printed_drawn_and_repeated(series, place, capsys):
     assert cli.main(["compare", *map(str, series), "--output_dir", "first"]) == 0
 
     printed = capsys.readouterr().out
-    assert "3 runs of `backlight layers` were compared, each with the first, early" in printed
+    assert "Of 3 runs of `backlight layers`, the first (early) was compared with each of" in printed
     assert {"moves.png", "index.html"} <= {path.name for path in Path("first").iterdir()}
     assert cli.main(["compare", "first/config.yaml", "--output_dir", "second", "--table"]) == 0
     one, other = (backlight.load_results(name) for name in ("first", "second"))
     assert one.tables == other.tables
+
+
+@pytest.mark.parametrize("against", ["first", "previous"])
+def test_each_run_of_a_series_is_named_once(series, against):
+    found = backlight.compare(*series, against=against)
+
+    told = summary(found)[0]
+
+    assert [told.count(path.name) for path in series] == [1, 1, 1]
+    many = {**found.metadata, "series": [{"label": f"run{number}"} for number in range(40)]}
+    told = summary(replace(found, metadata=many))[0]
+    assert told.startswith("Of 40 runs of `backlight layers`")
+    assert re.findall(r"run(\d+)", told)[:2] == ["0", "1"]
+    assert "..., run39)" in told
+    assert len(re.findall(r"run\d+", told)) < 10
+
+
+@pytest.mark.parametrize("num_runs", [2, 3])
+def test_the_surest_come_first_by_q_and_then_by_the_size_of_t(series, num_runs):
+    found = backlight.compare(*series[:num_runs])
+
+    table = found.tables["differences"]
+    q, t = np.nan_to_num(table["q"], nan=9), np.nan_to_num(table["t"])
+    keys = list(zip(q, -np.abs(t), strict=True))
+    assert keys == sorted(keys)
+    shown = [each for each in brief(None, found) if not isinstance(each, str)][-1].table
+    np.testing.assert_array_equal(shown["index"], table["index"][: shown.num_rows])
+    assert "by q, then by |t|" in list(brief(None, found))[-1]
 
 
 def test_a_run_of_a_series_that_does_not_fit_is_named_in_one_sentence(series):

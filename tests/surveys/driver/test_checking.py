@@ -144,7 +144,7 @@ def test_a_finished_run_that_was_not_checked_says_so_when_it_is_asked_to(options
         again = backlight.layers(**options, output_dir=tmp_path / "run", resume=True, check=True)
 
     assert "checks" not in again.tables
-    assert "was not checked, and nothing is left to do in it" in caplog.text
+    assert "was not checked, and it is not measured again" in caplog.text
 
 
 def test_a_run_that_was_stopped_without_it_can_be_gone_on_with_it(options, tmp_path, monkeypatch):

@@ -1,19 +1,25 @@
 """``backlight validate``: true changes, predictions, plans, budgets, refusals, what is shown."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 
 import backlight
 from backlight import cli
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.objectives.objective import LossGradient
+from backlight.surveys.driver.clock import Clock
 from backlight.surveys.validation.measure.sample import Sample
 from backlight.surveys.validation.measure.units import Part
 from backlight.surveys.validation.names import CARE, NOT_TRUSTED, TRUSTED, UNTOLD, verdict
+from backlight.surveys.validation.printed import brief
+from backlight.surveys.validation.printed.shown import untested_lines
+from zoo.dictionaries import written
 from zoo.folders import contents
 from zoo.subjects import batch_of
 from zoo.tokenizers import WordTokenizer
@@ -211,12 +217,89 @@ def test_a_validation_goes_on_where_it_stopped_with_the_same_bytes(run, place, m
         assert array.tobytes() == part.data[name].tobytes()
 
 
-def test_the_budget_ends_it(run):
-    found = backlight.validate(run / "layers", budget="0.001s")
+def test_the_budget_ends_it_and_layers_without_a_tested_unit_are_named(run, monkeypatch):
+    clock = iter([0.0, 0.1, 0.2, 99.0])
+    monkeypatch.setattr(Clock, "total", lambda self: next(clock, 99.0))
+    options = {"unit": "dimension", "passages": 2, "budget": "1s"}
 
-    assert found.metadata["num_tested"] == 0
-    assert found.tables["units"].num_rows == 0
-    assert "0 units" in found.presentation.summary(found)[0]
+    found = backlight.validate(run / "layers", **options)
+
+    assert 0 < found.metadata["num_tested"] < 4 < found.metadata["num_planned"]
+    tested = set(found.tables["units"]["layer"].tolist())
+    ((told,),) = ((each,) for each in found.metadata["untested"])
+    assert told == {
+        "kind": "dimension",
+        "layers": sorted({0, 1, 2} - tested),
+        "reason": "the time was over (--budget)",
+    }
+    (*_, note) = brief(None, found)
+    assert re.search(r"No dimension of layers? [-0-2, ]+ was tested: the time was over", note)
+
+
+def test_a_budget_that_is_over_before_the_first_unit_is_an_error(run, capsys):
+    with pytest.raises(ConfigError, match=r"No unit was tested: of the 0\.001\d* s .*--budget"):
+        backlight.validate(run / "layers", budget="0.001s")
+
+    line = ["validate", str(run / "layers"), "--budget", "0.001s", "--output_dir", "late"]
+    assert cli.main(line) == 2
+    assert "No unit was tested" in capsys.readouterr().err
+    assert not Path("late", "manifest.json").exists()
+
+
+@pytest.fixture
+def silent(model_folder, text_file, place):
+    """Measure a run of dictionaries, of which no feature fires at some layers."""
+
+    def measure(*layers):
+        folder = written(place / "dictionaries", layers=(0, 1))
+        for layer in layers:
+            (file,) = Path(folder).rglob(f"*{layer}*/*.safetensors")
+            tensors = load_file(file)
+            save_file({**tensors, "b_enc": tensors["b_enc"] - 1e6}, file)
+        return backlight.sae(
+            model_name=str(model_folder),
+            dataset=str(text_file),
+            device="cpu",
+            dtype="float64",
+            max_length=20,
+            sae_path=str(folder),
+            allow_poor_reconstruction=True,
+            figures="none",
+            output_dir=place / "sae",
+        )
+
+    return measure
+
+
+def test_a_layer_of_which_no_feature_fires_is_named(silent):
+    silent(1)
+
+    found = backlight.validate("sae", unit="feature", units=6, passages=2)
+
+    assert set(found.tables["units"]["layer"]) == {0}
+    (*_, note) = brief(None, found)
+    assert note.endswith("No feature of layer 1 was tested: none of them fires in these passages.")
+
+
+def test_a_run_of_which_no_feature_fires_is_an_error(silent):
+    silent(0, 1)
+
+    with pytest.raises(ConfigError, match=r"No feature of the run fires in the 2 passages"):
+        backlight.validate("sae", unit="feature", passages=2)
+
+
+def test_layers_are_told_as_options_write_them():
+    def told(*layers):
+        return untested_lines({"untested": [{"kind": "site", "layers": layers, "reason": "why"}]})
+
+    assert told(3) == ["No site of layer 3 was tested: why."]
+    assert told(0, 1, 2, 7) == ["No site of layers 0-2, 7 was tested: why."]
+    assert told(-1) == ["No site of sites that belong to no layer was tested: why."]
+    assert told(-1, 4)[0].startswith("No site of layers 4 and of sites that belong to none was")
+
+
+def test_every_layer_has_a_tested_unit_if_none_is_named(found):
+    assert found.metadata["untested"] == []
 
 
 def test_heads_and_whole_outputs_of_flow(run):

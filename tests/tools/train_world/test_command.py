@@ -198,7 +198,7 @@ def test_to_resume_a_finished_training_says_so_and_gives_it_back(straight, tmp_p
     with caplog.at_level("INFO"):
         found = train_world(**recipe, resume=True)
 
-    assert "is finished: nothing is left to do" in caplog.text
+    assert "is finished already: nothing was measured" in caplog.text
     assert contents(found.path) == before
     assert found.metrics.to_csv() == straight.metrics.to_csv()
     for name, weight in straight.model.state_dict().items():

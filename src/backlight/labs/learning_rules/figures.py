@@ -36,7 +36,7 @@ def _curve_plot(config: LearningRulesConfig, heights: Mapping[str, float]) -> Pl
                 series="rule",
                 where={"attention": attention},
                 levels={f"{name}: {height:.2f}": height for name, height in heights.items()},
-                title=f"{attention} attention; lines across: validation loss of who knows",
+                title=f"{attention} attention; lines across: loss of a guess from",
             )
             for attention in config.attn_modes
         ],

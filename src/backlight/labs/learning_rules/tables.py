@@ -128,7 +128,7 @@ def rule_remarks(
     return [
         f"{len(text.train):,} characters to learn from, {config.num_steps} steps, "
         f"{config.seeds} seed(s) from {config.seed} on.",
-        f"Yardsticks, validation loss of who knows: {known}.",
+        f"For comparison, the validation loss of a guess from: {known}.",
         "error_angle is the mean over tokens and linear maps of the angle between what the rule "
         "sends on and what backpropagation would; direct feedback does not go through linear maps, "
         "so it has none. gradient_angle is the mean over weight matrices but the head's, which "

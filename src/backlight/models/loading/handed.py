@@ -160,8 +160,9 @@ def check_head(model: PreTrainedModel, family: Family, name: str) -> None:
     asked = model.config.num_hidden_layers
     if f"{family.blocks}.{asked - 1}" not in modules:
         raise ModelError(
-            f"The config of {name} speaks of {asked} layers, but {quoted(family.blocks)} holds "
-            "fewer: set config.num_hidden_layers too where layers are taken out."
+            f"The config of {name} says that there are {asked} layers, but "
+            f"{quoted(family.blocks)} holds fewer: set config.num_hidden_layers too where layers "
+            "are taken out."
         )
 
 

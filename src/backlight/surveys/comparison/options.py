@@ -29,7 +29,7 @@ class CompareConfig(ShownRunOptions):
     """Compare two finished runs, and tell which differences are more than chance.
 
     Every dimension, feature, head or position of two runs of `layers`, `sae`, `flow` or `tokens` is
-    held against the other run's: difference, logarithm of the ratio, standard errors over passages
+    compared with the other run's: difference, logarithm of the ratio, standard errors over passages
     (paired where both runs read the same), and the false discovery rate among all that is compared.
     More than two runs are a series, such as the checkpoints of a training. Reads the runs alone: no
     model is loaded.
@@ -42,7 +42,7 @@ class CompareConfig(ShownRunOptions):
     )
     against: Literal["first", "previous"] = Field(
         default="first",
-        description="Of a series, what each run is held against: the first run, or the one before.",
+        description="Of a series, what each run is compared with: the first, or the one before.",
     )
     statistic: Listed | None = Field(
         default=None,

@@ -208,7 +208,7 @@ def _read_back(options: Any, run: RunDirectory) -> Results:
     results = load_results(run.path)
     if _is_to_check(options) and CHECKS not in results.tables:
         _logger.warning(
-            "The finished run in %s was not checked, and nothing is left to do in it; check the "
+            "The finished run in %s was not checked, and it is not measured again; check the "
             "model by itself with `backlight check`.",
             quoted(run.path),
         )

@@ -17,13 +17,13 @@ from backlight.surveys.driver.results.presenting import LabPresentation
 from backlight.surveys.driver.results.writing import write
 from backlight.surveys.driver.starting import begin, find_run
 from backlight.surveys.driver.trials import LabFindings, TrialRunner
+from backlight.surveys.driver.words.places import where_it_went
 from backlight.surveys.driver.words.printing import every_column
 from backlight.surveys.driver.words.screen import (
     first_of,
     print_results,
     refuse_contradiction,
     refuse_table,
-    where_it_went,
 )
 
 _NUM_LINES = 12  # of a screen that are for what the numbers say

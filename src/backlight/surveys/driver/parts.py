@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
-from backlight.foreign.text import plain
 from backlight.runs.config import CONFIG
 from backlight.runs.directory import RunDirectory
 from backlight.runs.states import Arrays, ShardStates, state_names
@@ -18,6 +17,7 @@ from backlight.surveys.driver.material.opening import Opening
 from backlight.surveys.driver.options.reading import resolve
 from backlight.surveys.driver.options.shared import ShownOptions
 from backlight.surveys.driver.starting import begin, find_run, warn_of_threads
+from backlight.surveys.driver.words.places import in_command, short
 from backlight.surveys.driver.words.sentences import count
 from backlight.surveys.driver.words.terminal import console
 
@@ -64,11 +64,12 @@ def plan_and_tell(survey: Survey, options: Any) -> None:
         options: Its options.
     """
     directory = plan(survey, options)
-    place, num = plain(directory.path), num_shards_of(directory)
+    place, num = in_command(directory.path), num_shards_of(directory)
     figures = f" --figures {options.figures}" * (options.figures != "all")
     told = (
-        f"{count(num, 'shard')} in {place}. Measure them with `backlight worker {place} --part "
-        f"I/N` (I from 0 to N - 1), then finish with `backlight merge {place}{figures}`."
+        f"{count(num, 'shard')} in {short(directory.path)}. Measure them with `backlight worker "
+        f"{place} --part I/N` (I from 0 to N - 1), then finish with `backlight merge "
+        f"{place}{figures}`."
     )
     console().print(told, soft_wrap=True)
 

@@ -20,6 +20,7 @@ from backlight.surveys.driver.options.reading import same_numbers
 from backlight.surveys.driver.options.samples import AUTO
 from backlight.surveys.driver.options.shared import RunOptions
 from backlight.surveys.driver.options.workers import WorkerOptions
+from backlight.surveys.driver.words.places import short
 
 ROOT = Path("runs")
 """Where automatically named run directories are made."""
@@ -27,6 +28,7 @@ ROOT = Path("runs")
 _NOT_IN_A_NAME = re.compile(r"[^\w.,+=-]", re.ASCII)
 _LONGEST_NAME, _STAMP = 150, len("_20250101_000000")
 _NUM_CHANGES = 3
+
 _logger = logging.getLogger(__name__)
 
 
@@ -172,7 +174,7 @@ def _refuse_another(run: RunDirectory, command: str, numbers: Mapping[str, Any])
 
 def _told(run: RunDirectory) -> RunDirectory:
     if run.is_finished:
-        _logger.info("The run in %s is finished: nothing is left to do.", run.path)
+        _logger.info("The run in %s is finished already: nothing was measured.", short(run.path))
     return run
 
 

@@ -29,11 +29,10 @@ def draw(results: Results) -> Iterator[Drawing]:
         results: The run, measured just now or read from disk.
 
     Yields:
-        The figures, not yet drawn; none if no unit was tested.
+        The figures, not yet drawn.
     """
-    if results.tables["units"].num_rows:
-        yield Drawing(name="predicted_and_true.png", make=partial(_changes, results))
-        yield Drawing(name="agreement_by_size.png", make=partial(_sizes, results))
+    yield Drawing(name="predicted_and_true.png", make=partial(_changes, results))
+    yield Drawing(name="agreement_by_size.png", make=partial(_sizes, results))
 
 
 def _changes(results: Results) -> Figure:

@@ -36,6 +36,9 @@ def named_sizes(sizes: NDArray[np.float64]) -> NDArray[Any]:
     return np.where(np.isnan(sizes), UNKNOWN_SIZE, np.array(size_names())[places])
 
 
+NO_LAYER = -1
+"""The layer of sites that belong to none."""
+
 TRUSTED, CARE, NOT_TRUSTED, UNTOLD = "trust", "with care", "not trustworthy", "too few to tell"
 """Verdicts."""
 

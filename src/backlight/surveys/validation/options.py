@@ -33,7 +33,7 @@ class ValidateConfig(ShownRunOptions):
     """Test how well the gradients of a run predict what happens without a unit.
 
     Units that the run measured (dimensions, features, heads, whole outputs, positions of prompts)
-    are set to zero one by one, and the change of the loss is held against what the gradient
+    are set to zero one by one, and the change of the loss is compared with what the gradient
     predicts: half of them the largest, half drawn at random, in random order until the budget
     ends. Prints whether the numbers can be trusted, for which kind of unit and up to which size.
     """

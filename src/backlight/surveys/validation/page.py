@@ -9,9 +9,7 @@ from backlight.report.page.views import (
     Colouring,
     LineChart,
     Lines,
-    Paragraph,
     Places,
-    Prose,
     Rows,
     Scatter,
     Series,
@@ -38,10 +36,6 @@ def views(results: Results) -> Iterator[View]:
         Predictions and true changes, agreement by size, and all tables.
     """
     tables = results.tables
-    if not tables["units"].num_rows:
-        words = "The time was over before the first unit. Use a longer --budget."
-        yield Prose(title="No unit was tested", paragraphs=[Paragraph(text=words)])
-        return
     yield _changes(tables["units"], results.metadata["likely_wrong_above"])
     yield _by_size(tables["by_size"])
     yield Rows(

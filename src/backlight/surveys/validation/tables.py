@@ -20,6 +20,7 @@ from backlight.surveys.driver.results.findings import Findings
 from backlight.surveys.validation.measure import ValidationMeasurement
 from backlight.surveys.validation.measure.sample import Sample
 from backlight.surveys.validation.measure.survey import Plan, Tested
+from backlight.surveys.validation.measure.untested import untested
 from backlight.surveys.validation.names import (
     UNKNOWN_SIZE,
     named_sizes,
@@ -74,6 +75,10 @@ def findings(options: ValidateConfig, measurement: ValidationMeasurement) -> Fin
             "ablations": list(plan.ablations),
             "num_tested": state.num_done,
             "num_planned": len(plan.units),
+            "untested": [
+                each.to_json()
+                for each in untested(plan.layers, plan.silent, plan.units, state.num_done)
+            ],
             "num_passages": len(sample.batch.passages),
             "num_tokens": sample.batch.num_tokens,
             **_counted(sample),

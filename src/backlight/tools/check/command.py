@@ -10,7 +10,7 @@ from backlight.data.given import Given
 from backlight.models.loading import subject_of
 from backlight.models.subject import Subject
 from backlight.surveys.driver.checking import check_numbers
-from backlight.surveys.driver.material.opening import check_passages, load, settle
+from backlight.surveys.driver.material.opening import check_passages, load, log_account, settle
 from backlight.surveys.driver.options.reading import resolve
 from backlight.surveys.driver.options.shared import SHIPPED
 from backlight.surveys.driver.words.checks import Judgement, judgement_of
@@ -126,4 +126,5 @@ def _passages(config: CheckConfig, subject: Subject) -> Passages:
     ).first(NUM_PASSAGES)
     passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
     check_passages(subject, passages, config.max_length)
+    log_account(passages, config.max_length)
     return passages

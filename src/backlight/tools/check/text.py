@@ -6,8 +6,9 @@ from rich.text import Text
 
 from backlight.models.subject import Subject
 from backlight.surveys.driver.words.checks import judgement_of, sentences_of
+from backlight.surveys.driver.words.lines import print_lines, wrapped
+from backlight.surveys.driver.words.parts import lines_of
 from backlight.surveys.driver.words.printing import Column, Shown
-from backlight.surveys.driver.words.screen import lines_of, print_lines, wrapped
 from backlight.surveys.driver.words.sentences import name, number
 from backlight.tables import Table
 from backlight.tools.check.options import CheckConfig

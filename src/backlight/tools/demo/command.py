@@ -6,7 +6,6 @@ from typing import Any
 
 from rich.text import Text
 
-from backlight.foreign.text import plain
 from backlight.models.loading import smollm2
 from backlight.models.subject import Subject
 from backlight.runs.places import refuse_url
@@ -16,7 +15,8 @@ from backlight.surveys.driver.conduct import conduct
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.material.opening import load
 from backlight.surveys.driver.options.shared import ModelOptions
-from backlight.surveys.driver.words.screen import print_lines, where_it_went, wrapped
+from backlight.surveys.driver.words.lines import print_lines, wrapped
+from backlight.surveys.driver.words.places import LABEL, in_command, short, where_it_went
 from backlight.tools.demo.options import DemoConfig
 from backlight.tools.open.command import page_at
 from backlight.tools.open.options import OpenConfig
@@ -77,13 +77,14 @@ def run(options: DemoConfig) -> None:
         results = conduct(survey, asked, subject=subjects.get(model))
         print_lines([*wrapped(survey.door("printed").summary(results)), *_places(survey, results)])
     page = page_at(OpenConfig(run_dir=options.output_dir))
-    print_lines([Text(f"Tables    {plain(options.output_dir)}/*/tables/*.csv")])
-    print_lines([Text(f"All       {plain(page)}")])
+    tables = options.output_dir / "*" / "tables" / "*.csv"
+    print_lines([Text(f"{'Tables':<{LABEL}}{short(tables)}")])
+    print_lines([Text(f"{'All':<{LABEL}}{short(page)}")])
 
 
 def _command(job: Mapping[str, Any], name: str, place: Path) -> str:
     words = " ".join(f"--{option} {value}" for option, value in job.items())
-    return f"backlight {name} {words} --output_dir {place} --overwrite"
+    return f"backlight {name} {words} --output_dir {in_command(place)} --overwrite"
 
 
 def _places(survey: Survey, results: Results) -> list[Text]:

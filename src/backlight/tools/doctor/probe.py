@@ -12,7 +12,7 @@ from torch.nn import functional
 from backlight.data.batches import Batch, tokenize
 from backlight.models.lending import borrowed
 from backlight.models.subject import Subject
-from backlight.surveys.driver.material.opening import check_passages, load
+from backlight.surveys.driver.material.opening import check_passages, load, log_account
 from backlight.surveys.driver.material.rows import rows_of
 from backlight.tools.doctor.options import DoctorConfig
 from backlight.training.guarding.hooks import Hooks
@@ -34,6 +34,7 @@ def probe(config: DoctorConfig) -> History:
     subject = load(config)
     passages = tokenize(rows, subject.tokenizer, max_length=config.max_length)
     check_passages(subject, passages, config.max_length)
+    log_account(passages, config.max_length)
     return probe_subject(subject, Batch.of(passages, range(len(passages.tokens))))
 
 

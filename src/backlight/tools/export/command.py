@@ -5,9 +5,9 @@ from pathlib import Path
 
 from backlight.errors import ConfigError, RunDirectoryError, quoted
 from backlight.foreign.files import expanded
-from backlight.foreign.text import plain
 from backlight.runs.files import write_file
 from backlight.runs.results import Results, load_results
+from backlight.surveys.driver.words.places import short
 from backlight.surveys.driver.words.terminal import console
 from backlight.tools.export.forms import indices, neuronpedia, parquet, steered, weights
 from backlight.tools.export.options import ExportConfig, Form
@@ -38,7 +38,7 @@ def run(options: ExportConfig) -> None:
         _refuse_occupied(path, overwrite=options.overwrite)
     for path, content in written.files.items():
         write_file(path, content)
-    place = plain(expanded(options.output, error=RunDirectoryError))
+    place = short(expanded(options.output, error=RunDirectoryError))
     for line in (f"{written.told} written to {place}", *written.notes):
         console().print(line, soft_wrap=True, markup=False, highlight=False)
 

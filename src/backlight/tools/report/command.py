@@ -8,11 +8,11 @@ import numpy as np
 
 from backlight.errors import RunDirectoryError, quoted
 from backlight.foreign.files import expanded
-from backlight.foreign.text import plain
 from backlight.report.drawing import Drawing, wanted_of
 from backlight.runs.directory import RunDirectory
 from backlight.runs.results import PAGE
 from backlight.runs.urls import Place, is_url, place_of
+from backlight.surveys.driver.words.places import short
 from backlight.surveys.driver.words.terminal import console
 from backlight.surveys.loading import load_results, page_file
 from backlight.tools.report.options import ReportConfig
@@ -25,7 +25,7 @@ def run(options: ReportConfig) -> None:
         options: The options of the command.
     """
     figures = redraw(options.run_dir, options.figures)
-    told = f"{len(figures)} figures and the page redrawn in {plain(place_of(options.run_dir))}"
+    told = f"{len(figures)} figures and the page redrawn in {short(place_of(options.run_dir))}"
     console().print(told, soft_wrap=True)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from backlight.surveys.driver.words.account import corpus_lines
+from backlight.surveys.driver.words.places import in_command, short
 from backlight.surveys.driver.words.printing import Column, Shown, print_shown
 from backlight.surveys.driver.words.terminal import console
 from backlight.tables import Table
@@ -20,10 +21,10 @@ def print_trained(config: TrainSaeConfig, trained: TrainedDictionary) -> None:
     print_shown([_shown(config, trained)])
     lines = [
         "",
-        f"SAELens               {trained.saelens}",
-        f"dictionary_learning   {trained.dictionary_learning}",
+        f"SAELens               {short(trained.saelens)}",
+        f"dictionary_learning   {short(trained.dictionary_learning)}",
         f"Its features          backlight sae --model_name {config.model_name} "
-        f"--sae_path {trained.saelens}",
+        f"--sae_path {in_command(trained.saelens)}",
     ]
     console().print("\n".join(lines), soft_wrap=True)
 

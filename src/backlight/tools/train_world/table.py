@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backlight.surveys.driver.words.places import short
 from backlight.surveys.driver.words.terminal import console
 from backlight.tools.train_world.trained import FINAL, TrainedWorld
 
@@ -31,8 +32,8 @@ def print_trained(trained: TrainedWorld) -> None:
     """
     lines = [
         "",
-        f"Model     {trained.path / FINAL}",
-        f"Metrics   {trained.path / 'tables' / 'metrics.csv'}",
-        f"Card      {trained.path / 'README.md'}",
+        f"Model     {short(trained.path / FINAL)}",
+        f"Metrics   {short(trained.path / 'tables' / 'metrics.csv')}",
+        f"Card      {short(trained.path / 'README.md')}",
     ]
     console().print("\n".join(lines), soft_wrap=True)

@@ -4,9 +4,9 @@ import os
 
 from backlight.errors import ConfigError, RunDirectoryError
 from backlight.foreign.files import expanded
-from backlight.foreign.text import plain
 from backlight.runs.directory import RunDirectory
 from backlight.surveys.driver.parts import measure_part
+from backlight.surveys.driver.words.places import short
 from backlight.surveys.driver.words.terminal import console
 from backlight.surveys.loading import survey_of
 from backlight.tools.worker.options import WorkerConfig
@@ -22,7 +22,7 @@ def run(options: WorkerConfig) -> None:
     part, num_parts = part_of(options.part)
     directory = RunDirectory(path)
     shards = measure_part(survey_of(directory), path, part, num_parts)
-    told = f"{len(shards)} shards measured of part {part}/{num_parts} in {plain(directory.path)}"
+    told = f"{len(shards)} shards measured of part {part}/{num_parts} in {short(directory.path)}"
     console().print(told, soft_wrap=True)
 
 

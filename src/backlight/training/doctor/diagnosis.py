@@ -199,7 +199,8 @@ def _notes(readings: Readings, non_finite: NonFinite, whole: History) -> Iterato
     if keys:
         yield (
             f"The gradients of {', '.join(keys[:2])}{' and others' if len(keys) > 2 else ''} are "
-            "next to zero, as they must be: a softmax does not see what is added to all its inputs."
+            "close to zero, as they must be: a softmax does not change with what is added to all "
+            "its inputs."
         )
 
 

@@ -85,29 +85,29 @@ def _absent(
 
 def _frozen(readings: Readings) -> Iterator[Finding]:
     infos = readings.history.parameters
-    there = [column for column, info in enumerate(infos) if not info.until]
-    frozen = [column for column in there if not infos[column].trainable]
-    layers = {infos[column].layer for column in frozen} - {None}
-    trained = {infos[column].layer for column in there if infos[column].trainable} - {None}
-    if not layers or not trained:
-        return
-    # To train only the last blocks is common; a frozen block between trained ones is not.
-    first = min(layer for layer in trained if layer is not None)
+    # To train only the last blocks is common; one that is frozen behind a trained one is not.
     odd = [
         column
-        for column in frozen
-        if (layer := infos[column].layer) is not None
-        and layer > first
-        and _have_siblings(readings, [column], set(frozen))
+        for family in readings.name_families
+        for column in family
+        if not (infos[column].trainable or infos[column].until)
+        and any(_trains_before(infos[other], infos[column]) for other in family)
     ]
     for group in _groups(readings, odd):
+        of = "layers" if infos[group[0]].layer is None else "blocks"
         yield finding(
             "frozen",
-            evidence=f"{len(group)} parameters have requires_grad=False; the same ones of other "
-            "blocks are trained.",
+            evidence=f"{len(group)} parameters have requires_grad=False; the same ones of earlier "
+            f"{of} are trained.",
             since_step=_frozen_since(readings, group),
             place=place_of(readings.history, group),
         )
+
+
+def _trains_before(info: ParameterInfo, frozen: ParameterInfo) -> bool:
+    """Whether a sibling of a frozen parameter is trained, closer to the input, and of its kind."""
+    there = info.trainable and not info.until
+    return there and info.depth < frozen.depth and info.kind == frozen.kind
 
 
 def _frozen_since(readings: Readings, columns: Sequence[int]) -> int:

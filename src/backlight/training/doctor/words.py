@@ -2,13 +2,14 @@
 
 from typing import Literal
 
+from backlight.training.doctor.catalogue import SYMPTOMS
 from backlight.training.doctor.findings import Diagnosis, Finding
 
 _MEANINGS = {
-    "healthy": "Nothing speaks against it.",
     "vanishing": "Gradients, or the steps made of them, are too small to learn from.",
     "exploding": "Gradients are far too large, somewhere or at some steps.",
-    "unstable": "Gradients are there, but the loss or the steps run wild, or lead nowhere.",
+    "unstable": "There are gradients, but the loss jumps, rises or does not fall, or steps are far "
+    "too large for the weights.",
     "non-finite": "There are NaN or infinite numbers; nothing is learned from there on.",
     "dead": "Some parameters do not learn at all.",
     "nothing to judge": "No gradient was read, so this is no sign of health.",
@@ -23,10 +24,16 @@ def tone(diagnosis: Diagnosis) -> Literal["healthy", "warning", "error"]:
 
 
 def meaning(diagnosis: Diagnosis) -> str:
-    """Describe what the verdict means."""
-    warnings = sum(finding.severity == "warning" for finding in diagnosis.findings)
-    more = {0: "", 1: " There is one warning."}.get(warnings, f" There are {warnings} warnings.")
-    return _MEANINGS[diagnosis.verdict] + (more if tone(diagnosis) != "error" else "")
+    """Describe what the verdict means, and how many of all symptoms were found."""
+    found = [each.symptom for one in diagnosis.findings for each in (one, *one.followed_by)]
+    number = len(set(found))
+    if not number and diagnosis.verdict == "nothing to judge":
+        return _MEANINGS[diagnosis.verdict]  # that none was found would sound like health
+    told = {0: "none was", 1: "1 was"}.get(number, f"{number} were")
+    warnings = all(each.severity == "warning" for each in diagnosis.findings)
+    only = {0: "", 1: ", as a warning"}.get(number, ", as warnings") * warnings
+    counted = f"Of {len(SYMPTOMS)} symptoms, {told} found{only}."
+    return f"{_MEANINGS.get(diagnosis.verdict, '')} {counted}".lstrip()
 
 
 def recorded(diagnosis: Diagnosis) -> str:

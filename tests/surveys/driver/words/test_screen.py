@@ -1,15 +1,18 @@
 """One screen: what is left out where there is no room, and where everything went."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rich.cells import cell_len
 
 from backlight import cli
-from backlight.runs.directory import RunDirectory
-from backlight.runs.results import Results
-from backlight.surveys.driver.words.printing import Column, Shown
-from backlight.surveys.driver.words.screen import first_of, screen, where_it_went, wrapped
+from backlight.surveys.driver.words.account import COUNTED, context_column
+from backlight.surveys.driver.words.lines import wrapped
+from backlight.surveys.driver.words.printing import Column, Shown, Sign
+from backlight.surveys.driver.words.screen import first_of, screen
 from backlight.tables import Table
+from zoo.terminals import terminal
 
 SENTENCE = "Words and more words, and then some 1.0 ± 0.5 of 12 % of it. " * 3
 LAB = ["lab", "rank-collapse", "--width", "8", "--positions", "4", "--seeds", "2"]
@@ -41,9 +44,9 @@ def test_everything_is_shown_if_there_is_room():
 def test_rows_are_left_out_of_all_tables_alike():
     lines = laid_out(["One."], [shown(50, "first"), shown(50, "second"), shown(2, "third")])
 
-    assert len(lines) == 24
-    headings = ("first   (8 of 50 rows)", "second   (7 of 50 rows)", "third")
-    assert [lines.index(name) for name in headings] == [2, 12, 21]
+    assert len(lines) == 23  # there is a line behind each table, the last of which is blank
+    headings = ("first   (7 of 50 rows)", "second   (7 of 50 rows)", "third")
+    assert [lines.index(name) for name in headings] == [2, 11, 20]
 
 
 def test_without_room_tables_go_from_the_last_and_sentences_stay():
@@ -53,6 +56,102 @@ def test_without_room_tables_go_from_the_last_and_sentences_stay():
     assert not any(line.startswith("second") for line in lines)
     assert "A note." in lines
     assert len(lines) <= 24
+
+
+@pytest.mark.parametrize("letters", range(60, 101))
+def test_a_table_that_is_cut_always_says_so(letters):
+    wide = shown(50, "a", cell=letters * "x")
+
+    for places in ([], ["p"]):
+        lines = laid_out(["One."], [wide, "A note."], places)
+
+        (told,) = (line for line in lines if line.endswith(" of 50 rows)"))
+        num_rows = sum(line.startswith("xxx") for line in lines)
+        assert f"   ({num_rows} of 50 rows)" in told
+        assert len(lines) <= 24
+        assert lines.count("xxx") == 0
+
+
+def test_tables_without_room_are_counted_behind_the_last_line():
+    tables = [shown(3, name) for name in ("first", "second", "third")]
+
+    lines = laid_out(8 * [SENTENCE], [*tables, "A note."], ["p"])
+
+    assert lines[-3:] == ["A note.", "   (2 more tables with --table)", "p"]
+    assert "more" not in " ".join(laid_out(["One."], tables))
+
+
+MARKED = Sign("~", "~: marked.")
+
+
+def marked(marks, *, text="cell", name="row"):
+    columns = {name: np.array([f"{text} {row}" for row in range(len(marks))]), "~": np.array(marks)}
+    return Shown(
+        table=Table(name="t", columns=columns),
+        columns=[Column(name, name, wraps=True), Column("~", "~", sign=MARKED)],
+    )
+
+
+def test_a_sign_is_explained_before_the_sentences_below_its_table():
+    lines = laid_out(["One."], [marked(["", "~"]), shown(1, "other"), "A note.", "Checks."])
+
+    assert lines[-3:] == ["~: marked. A note.", "", "Checks."]
+    assert laid_out(["One."], [marked(["~"]), marked(["~"])])[-1] == "~: marked."
+
+
+def test_a_sign_that_is_not_to_be_seen_is_not_explained():
+    below = [""] * 40 + ["~"]
+
+    for table in (marked([""]), marked([""], text="~"), marked(below)):
+        assert "marked" not in " ".join(laid_out(["One."], [table, "A note."], ["p"]))
+
+
+@pytest.mark.parametrize("row", range(24))
+def test_a_sign_is_explained_if_and_only_if_it_is_to_be_seen(row):
+    table = marked([""] * row + ["~"] + [""] * 30)
+    taller = Sign("~", 2 * SENTENCE.replace(" ± ", ", ").replace(" %", ""))
+    table = replace(table, columns=[table.columns[0], replace(table.columns[1], sign=taller)])
+
+    lines = laid_out(["One."], [table, "A note."], ["p"])
+
+    is_seen = any(line.startswith("cell") and line.endswith("~") for line in lines)
+    assert is_seen == ("Words and more words" in " ".join(lines))
+    assert len(lines) <= 24
+
+
+def test_a_sign_in_a_column_that_has_no_room_is_not_explained():
+    table = marked(["~"])
+    wide = Column("wide", cell=lambda table, row: 98 * "x")
+
+    lines = laid_out(["One."], [replace(table, columns=[wide, table.columns[1]]), "A note."])
+
+    assert lines[-1] == "A note."
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 172])
+def test_what_is_marked_in_a_context_stays_where_a_terminal_is_narrow(columns, monkeypatch):
+    terminal(monkeypatch, columns)
+    context = 30 * "before " + "«token»" + 30 * " after"
+    tables = {"context": np.array([context]), "number": np.array([1.5])}
+    table = Shown(
+        table=Table(name="t", columns=tables),
+        columns=[Column("number", "number"), context_column("where", "context")],
+    )
+
+    lines = laid_out(["One."], [table])
+
+    assert "«token»" in lines[-1]
+    assert lines[-1].count("…") == 2
+    assert cell_len(lines[-1]) == min(columns, 100)
+
+
+def test_the_marks_of_what_the_loss_counts_are_explained_where_they_are_to_be_seen():
+    def lines(context):
+        table = Table(name="t", columns={"context": np.array([context])})
+        return laid_out(["One."], [Shown(table=table, columns=[context_column("c", "context")])])
+
+    assert lines("⟦some «token»⟧")[-1] == COUNTED.meaning
+    assert lines(f"⟦some{99 * ' far'} «token»{99 * ' far'}⟧")[-1].startswith("…")
 
 
 def test_a_line_breaks_between_words_and_not_within_a_number():
@@ -96,34 +195,6 @@ def test_only_as_many_sentences_as_fit_are_kept_and_the_others_counted():
     assert len(wrapped(kept)) <= 7
     assert first_of(sentences[:2], 4) == sentences[:2]
     assert first_of(sentences[:4], 7)[-1] == "... and 1 more sentence with --table."
-
-
-def finished(path, *files):
-    run = RunDirectory.create(path, {}, {"command": "layers"})
-    for name in files:
-        run.write_bytes(name, b"")
-    run.finish({})
-    return Results(path=path)
-
-
-def test_the_page_the_main_picture_and_the_command_are_named(tmp_path):
-    path = tmp_path / "a run"
-    results = finished(path, "index.html", "a.png", "top_mean.png", "top_mean_abs.png", "b.svg")
-
-    assert where_it_went(results, "layers", "top_*.png") == [
-        f"Page      {path}/index.html",
-        f"Figures   4 in {path}, such as top_mean_abs.png",
-        f"Tables    {path}/tables/*.csv",
-        f"Again     backlight layers '{path}/config.yaml'",
-    ]
-
-
-def test_what_there_is_not_is_not_named(tmp_path):
-    assert where_it_went(Results(), "layers", "*") == []
-    assert where_it_went(finished(tmp_path / "run"), "layers", "*") == [
-        f"Tables    {tmp_path}/run/tables/*.csv",
-        f"Again     backlight layers {tmp_path}/run/config.yaml",
-    ]
 
 
 @pytest.mark.usefixtures("place")

@@ -11,6 +11,7 @@ from backlight.foreign.text import plain
 from backlight.report.layout import figure_with_text, panels_in
 from backlight.runs.results import Results
 from backlight.surveys.comparison.names import BETWEEN, HIGHER_IN_FIRST, HIGHER_IN_SECOND
+from backlight.surveys.comparison.order import ORDER
 from backlight.tables import Table
 
 COLOURS = {HIGHER_IN_FIRST: "#b5542b", HIGHER_IN_SECOND: "#2b6cb0"}
@@ -36,7 +37,7 @@ def surest(results: Results) -> Figure:
         title="What surely is higher in one run and lower in the other",
         subtitle="; ".join(f"{each} = {about[each]['label']}" for each in "ab"),
         caption=[
-            f"The surest {_MOST} of each side (q <= {about['q']:g} among "
+            f"The surest {_MOST} of each side, {ORDER} (q <= {about['q']:g} among "
             f"{about['num_compared']:,}). An effect size of 1 is a difference as large as passages "
             "differ among themselves (a standard deviation)."
             + " Right of the bars: tokens, in guillemets, where a unit mattered most; blank where "
@@ -53,8 +54,7 @@ def surest(results: Results) -> Figure:
 
 
 def _largest(table: Table, side: str) -> NDArray[np.int64]:
-    own = np.flatnonzero(table["higher_in"] == side)
-    return own[np.argsort(-np.abs(table["t"][own]), kind="stable")[:_MOST]]
+    return np.flatnonzero(table["higher_in"] == side)[:_MOST]  # they are in order
 
 
 def _bars(axes: Axes, table: Table) -> None:

@@ -166,7 +166,7 @@ def _of_features(run: Run, statistics: Sequence[str]) -> Iterator[tuple[Key, Sid
         if run.config.get("active_only") and np.ndim(clusters) == 0:
             raise RunDirectoryError(
                 f"{quoted(run.label)}: averages over the tokens at which "
-                "features fire need to be held against in how many passages each fires, which "
+                "features fire need to be compared with in how many passages each fires, which "
                 "this run does not keep. Measure it again."
             )
         for name in statistics:

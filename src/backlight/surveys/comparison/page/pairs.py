@@ -18,12 +18,14 @@ from backlight.report.page.views import (
 )
 from backlight.runs.results import Results
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND
+from backlight.surveys.comparison.order import ORDER
 from backlight.surveys.comparison.page.series import series_views
 from backlight.tables import Table
 
 _HOW = (
-    "Of each layer the surest are listed; every unit is in the arrays of the run. A difference is "
-    "sure if among all such differences the expected share of false ones is at most the rate."
+    f"Of each layer the surest are listed, {ORDER}; every unit is in the arrays of the run. A "
+    "difference is sure if among all such differences the expected share of false ones is at most "
+    "the rate."
 )
 _RANKINGS = {
     "rankings": "What lists of features have in common",

@@ -13,6 +13,7 @@ from backlight.surveys.driver.words.sentences import count, name, number
 from backlight.tables import Table
 
 _FIRST = "first"
+_MOST_NAMED = 6
 
 
 def series_summary(results: Results) -> Sequence[str]:
@@ -25,12 +26,9 @@ def series_summary(results: Results) -> Sequence[str]:
         Three sentences.
     """
     about, layers = results.metadata, results.tables["layers"]
-    runs = [name(each["label"]) for each in about["series"]]
-    against = f"the first, {runs[0]}" if about["against"] == _FIRST else "the one before it"
     what = ", ".join(KINDS[kind] for kind in dict.fromkeys(layers["kind"].tolist()))
     return [
-        f"{len(runs)} runs of `backlight {about['compared']}` were compared, each with {against}: "
-        f"{', '.join(runs)}; {_errors(about)}.",
+        f"{_compared(about)}; {_errors(about)}.",
         f"Of {count(int(about['num_compared']), 'number')} of {what} in all pairs, "
         f"{int(about['num_sure']):,} surely differ (false discovery rate {about['q']:g}).",
         _most(_by_run(layers)),
@@ -58,6 +56,24 @@ def series_table(layers: Table) -> Shown:
             Column("ranks agree (median layer)", "rank_agreement", ".2f"),
         ],
     )
+
+
+def _compared(about: Any) -> str:
+    """Say which runs were compared with which, each by name once."""
+    first, *others = (name(each["label"]) for each in about["series"])
+    runs = f"Of {len(others) + 1} runs of `backlight {about['compared']}`"
+    if about["against"] == _FIRST:
+        return (
+            f"{runs}, the first ({first}) was compared with each of the others ({_listed(others)})"
+        )
+    return f"{runs} ({_listed([first, *others])}), each was compared with the one before it"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """List names, of many the first few and the last."""
+    if len(names) <= _MOST_NAMED:
+        return ", ".join(names)
+    return ", ".join([*names[: _MOST_NAMED - 1], "...", names[-1]])
 
 
 def _errors(about: Any) -> str:

@@ -7,7 +7,9 @@ import numpy as np
 from backlight.runs.results import Results
 from backlight.surveys.comparison.names import BETWEEN
 from backlight.surveys.comparison.options import CompareConfig
+from backlight.surveys.comparison.order import ORDER
 from backlight.surveys.comparison.printed.series import series_table
+from backlight.surveys.driver.words.account import context_column
 from backlight.surveys.driver.words.printing import (
     Column,
     Shown,
@@ -16,10 +18,11 @@ from backlight.surveys.driver.words.printing import (
     sure_number,
     whole,
 )
-from backlight.surveys.driver.words.sentences import name, with_error
+from backlight.surveys.driver.words.sentences import with_error
 from backlight.tables import Table
 
 _NOTE = (
+    f"The surest come first, {ORDER}. "
     "a, b: the runs; ln a/b: 0.69 is twice as much in a, -0.69 in b. q: false discovery rate among "
     "all that was compared. Effect: the difference in standard deviations of passages. Overlap: of "
     "the largest, in brackets what errors alone would leave."
@@ -130,7 +133,7 @@ def _differences(layers: Table, differences: Table) -> list[Column]:
             Column("t", "t", ".1f"),
             Column("q", "q", ".1e"),
             Column("effect", "effect_size", ".2f"),
-            Column("where it mattered most", cell=_context, wraps=True),
+            context_column("where it mattered most", cell=_context),
         ]
     return [
         *_statistics(layers),
@@ -146,9 +149,7 @@ def _differences(layers: Table, differences: Table) -> list[Column]:
 
 
 def _surest(table: Table, num_rows: int) -> Table:
-    known = np.flatnonzero(~np.isnan(table["q"]))
-    order = np.lexsort((-np.abs(table["t"][known]), table["q"][known]))
-    return table.select(known[order[:num_rows]])
+    return table.select(np.flatnonzero(~np.isnan(table["q"]))[:num_rows])  # they are in order
 
 
 def _unit(table: Table, row: int) -> str:
@@ -158,8 +159,7 @@ def _unit(table: Table, row: int) -> str:
 
 
 def _context(table: Table, row: int) -> str:
-    first = str(table["context"][row]).split(BETWEEN)[0]
-    return name(first) if first else ""
+    return str(table["context"][row]).split(BETWEEN)[0]
 
 
 def _log_ratio(table: Table, row: int) -> str:

@@ -11,6 +11,8 @@ from backlight.surveys.comparison.printed.series import series_summary
 from backlight.surveys.driver.words.sentences import count, name, number
 from backlight.tables import Table
 
+_SURENESS = (("q", 2), ("t", 3), ("effect_size", 2))  # columns, and how many digits are told
+
 
 def summary(results: Results) -> Sequence[str]:
     """Describe what was compared, how much of it surely differs, and what most of all.
@@ -70,14 +72,14 @@ def _surest(results: Results) -> list[str]:
     sure = np.flatnonzero(table["higher_in"] != "")
     if not len(sure):
         return ["No single difference is more than chance among so many."]
-    row = int(sure[np.argmax(np.abs(table["t"][sure]))])
+    row = int(sure[0])  # they are in order
     layer = table["layer"][row]
     where = "" if layer != layer else f" of layer {int(layer)}"
     index, called = int(table["index"][row]), str(table["name"][row])
     which = " ".join([*([name(called)] if called else []), *([str(index)] if index >= 0 else [])])
+    q, t, effect = (number(float(table[column][row]), digits) for column, digits in _SURENESS)
     more = "higher" if table["difference"][row] > 0 else "lower"
     return [
         f"The surest is {table['kind'][row]} {which}{where}, {table['statistic'][row]} "
-        f"{more} in a than in b (t = {number(float(table['t'][row]), 3)}, effect size "
-        f"{number(float(table['effect_size'][row]), 2)})."
+        f"{more} in a than in b (q = {q}, t = {t}, effect size {effect})."
     ]

@@ -12,6 +12,7 @@ from backlight.surveys.comparison.measure.comparison import Part
 from backlight.surveys.comparison.measure.ranking import Ranking
 from backlight.surveys.comparison.names import HIGHER_IN_FIRST, HIGHER_IN_SECOND, NOT_SURE
 from backlight.surveys.comparison.options import CompareConfig
+from backlight.surveys.comparison.order import surest_first
 from backlight.surveys.comparison.tables.contexts import with_contexts
 from backlight.surveys.comparison.tables.series import series_findings
 from backlight.surveys.driver.results.findings import Findings
@@ -102,7 +103,7 @@ def layer_table(parts: Sequence[Part], rate: float) -> Table:
 
 
 def difference_table(parts: Sequence[Part], rate: float) -> Table:
-    """Tabulate the units of each layer that differ most surely, the surest first.
+    """Tabulate the units of each layer that differ most surely, by q, then by the size of t.
 
     ``a`` and ``b`` are what the runs say, with standard errors; ``difference`` is a - b,
     ``log_ratio`` the natural logarithm of a / b; ``t`` has ``freedom`` degrees of freedom, ``p`` is
@@ -119,7 +120,7 @@ def difference_table(parts: Sequence[Part], rate: float) -> Table:
     """
     pieces = [_listed(part, rate) for part in parts]
     columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    return Table(name="differences", columns=columns, units=_units(parts))
+    return surest_first(Table(name="differences", columns=columns, units=_units(parts)))
 
 
 def ranking_tables(rankings: Sequence[Ranking], rate: float) -> Iterator[Table]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from backlight.surveys.comparison.measure import Comparison, Comparisons
 from backlight.surveys.comparison.measure.comparison import Part
 from backlight.surveys.comparison.options import CompareConfig
+from backlight.surveys.comparison.order import surest_first
 from backlight.surveys.driver.results.findings import Findings
 from backlight.tables import Table
 
@@ -35,13 +36,13 @@ def series_findings(
         whose names begin with the number of the run, ``run_{k}_``.
     """
     pairs = measured.pairs
-    by_layer = _joined(layers, pairs)
+    by_layer, by_q = _joined(layers, pairs), surest_first(_joined(differences, pairs))
     told = [
         {**each, "label": run.label}
         for run, each in zip(measured.runs, measured.material["compared"].values(), strict=True)
     ]
     return Findings(
-        tables=(moves_table(measured, by_layer), by_layer, _joined(differences, pairs)),
+        tables=(moves_table(measured, by_layer), by_layer, by_q),
         data={
             f"run_{number}_{name}": values
             for number, arrays in enumerate(data, start=1)

@@ -77,7 +77,7 @@ def settle(options: _Options, subject: Subject | None) -> _Options:
 
 
 def check_passages(subject: Subject, passages: Passages, max_length: int) -> None:
-    """Refuse passages that a model cannot read, and log what of the text is not in them.
+    """Refuse passages that a model cannot read.
 
     Args:
         subject: The model.
@@ -90,6 +90,15 @@ def check_passages(subject: Subject, passages: Passages, max_length: int) -> Non
     """
     remedy = f"lower --max_length (now {max_length})"
     refuse_unreadable(subject, passages.tokens, kind="passage", remedy=remedy)
+
+
+def log_account(passages: Passages, max_length: int) -> None:
+    """Log what of a text is not in its passages, where no table is printed that says so.
+
+    Args:
+        passages: What is measured.
+        max_length: Where they were cut, in tokens.
+    """
     told = tell_account(passages.account(), max_length)
     if told:
         _logger.info("%s", told)

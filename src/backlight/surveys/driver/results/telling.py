@@ -7,7 +7,8 @@ from backlight.runs.results import Results
 from backlight.surveys.driver.declaration import Survey
 from backlight.surveys.driver.results.presenting import SurveyPresentation
 from backlight.surveys.driver.words.checks import check_lines
-from backlight.surveys.driver.words.screen import print_results, where_it_went
+from backlight.surveys.driver.words.places import where_it_went
+from backlight.surveys.driver.words.screen import print_results
 
 
 def print_survey(survey: Survey, options: Any, results: Results) -> None:

@@ -1,9 +1,11 @@
 """What of a text was not measured, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from backlight.surveys.driver.words.printing import Column, Sign
 from backlight.surveys.driver.words.reached import precision_lines
+from backlight.tables import Table
 
 _REASONS = {
     "blank": "blank",
@@ -60,6 +62,10 @@ def counted_lines(account: Mapping[str, Any]) -> list[str]:
     ]
 
 
+COUNTED = Sign("⟦⟧", "In contexts, what the loss counts stands in ⟦…⟧.")
+"""The marks in contexts, where the loss counts some tokens only."""
+
+
 def context_lines(metadata: Mapping[str, Any]) -> list[str]:
     """Explain the marks in contexts, where the loss counts some tokens only.
 
@@ -70,7 +76,23 @@ def context_lines(metadata: Mapping[str, Any]) -> list[str]:
         A line, or none.
     """
     is_marked = "num_counted" in metadata.get("text", {})
-    return ["In contexts, what the loss counts stands in ⟦…⟧."] if is_marked else []
+    return [COUNTED.meaning] if is_marked else []
+
+
+def context_column(
+    heading: str, name: str = "", *, cell: Callable[[Table, int], str] | None = None
+) -> Column:
+    """Make a column of tokens in their contexts.
+
+    Args:
+        heading: What stands above it.
+        name: The column of the table.
+        cell: Makes the text of a cell from a row of the table, instead of ``name``.
+
+    Returns:
+        The column.
+    """
+    return Column(heading, name, cell=cell, wraps=True, is_context=True, sign=COUNTED)
 
 
 def corpus_lines(options: Any, metadata: Mapping[str, Any]) -> list[str]:

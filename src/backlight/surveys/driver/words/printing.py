@@ -16,6 +16,23 @@ _MANY_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign that may stand in the cells of a column.
+
+    Attributes:
+        letters: The sign; of several letters, any of them.
+        meaning: The sentence that explains it below a table in which it is to be seen.
+    """
+
+    letters: str
+    meaning: str
+
+    def is_in(self, cell: str) -> bool:
+        """Whether the sign stands in a cell as it is printed."""
+        return any(letter in cell for letter in self.letters)
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """A column as it is printed.
 
@@ -27,6 +44,8 @@ class Column:
         unit: What follows each number.
         cell: Makes the text of a cell from a row of the table, instead of ``name`` and ``form``.
         wraps: A cell may be broken into lines, or cut off where a row must be one line.
+        is_context: A cell marks a token in its text, and is cut off around it.
+        sign: A sign in cells that is explained where there are few lines; captions do so elsewhere.
     """
 
     heading: str
@@ -35,6 +54,8 @@ class Column:
     unit: str = ""
     cell: Callable[[Table, int], str] | None = None
     wraps: bool = False
+    is_context: bool = False
+    sign: Sign | None = None
 
     def text(self, table: Table, row: int) -> str:
         """Write one cell."""

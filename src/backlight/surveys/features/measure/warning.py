@@ -68,4 +68,5 @@ class FeatureWarnings(Sums):
 
 
 def _by_feature(features: Tensor, values: Tensor, num_features: int) -> Float[Tensor, " features"]:
-    return torch.bincount(features, weights=values, minlength=num_features)
+    sums = torch.bincount(features, weights=values, minlength=num_features)
+    return sums.to(values.dtype)  # whole numbers where nothing fires

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from backlight.runs.results import Results
-from backlight.surveys.driver.words.account import context_lines, corpus_lines
+from backlight.surveys.driver.words.account import context_column, context_lines, corpus_lines
 from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
 from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
 from backlight.surveys.driver.words.sentences import ordinal
-from backlight.surveys.driver.words.warning import EXPLAINED, EXPLAINED_BRIEFLY, mark_columns
+from backlight.surveys.driver.words.warning import EXPLAINED, mark_columns
 from backlight.surveys.features.options import SaeConfig
 from backlight.surveys.features.printed.summary import named
 
@@ -33,23 +33,20 @@ def brief(options: SaeConfig, results: Results) -> Iterator[Shown | str]:
     features, layers = results.tables["top_features"], results.tables["layers"]
     heading = mode.replace("_", " ")
     most = largest(features, mode, _MOST_ROWS)
-    marks = mark_columns(most)
     yield Shown(
         table=most,
         columns=[
             Column("largest", cell=lambda table, row: named(table)[row]),
             Column(f"{heading} ± se ({layers.units[mode]})", cell=sure_number(mode)),
+            *mark_columns(most),
             Column("fires at", cell=percent("frequency")),
-            *marks,
-            Column("where it mattered most", "context", wraps=True),
+            context_column("where it mattered most", "context"),
         ],
     )
     if layers.num_rows > 1:
         yield Shown(table=largest(layers, mode, _MOST_ROWS), columns=_layer_columns(results))
     yield from path_table(results)
-    is_told = options.aggregate_by == "grad_x_act"  # in the summary
-    explained = [EXPLAINED_BRIEFLY] if marks and not is_told else []
-    yield " ".join([*explained, *_notes(options, results)])
+    yield " ".join(_notes(options, results))
 
 
 def _layer_columns(results: Results) -> list[Column]:
@@ -136,7 +133,7 @@ def _largest(options: SaeConfig, results: Results) -> Shown:
             Column("± se of mean" if mode == "rms" else "± se", error, ".3e"),
             Column("fires at", cell=percent("frequency")),
             *marks,
-            Column("where it mattered most", "context"),
+            context_column("where it mattered most", "context"),
         ],
         caption=EXPLAINED if marks else "",
         title=f"Features of the largest {name}" + f", {each} of each layer" * (num_layers > 1),
@@ -160,11 +157,11 @@ def _caption(options: SaeConfig, results: Results) -> str:
             f"loss: nats per predicted token{', with the reconstruction in place' * spliced}; "
             f"gradients of the {options.loss_reduction} loss."
         )
-    return "\n".join([*lines, *_notes(options, results)])
+    return "\n".join([*lines, *_notes(options, results), *context_lines(results.metadata)])
 
 
 def _notes(options: SaeConfig, results: Results) -> list[str]:
-    lines = [*corpus_lines(options, results.metadata), *context_lines(results.metadata)]
+    lines = corpus_lines(options, results.metadata)
     poor = results.metadata.get("poor_reconstruction", {})
     if poor:
         lines.append(

@@ -18,11 +18,11 @@ _ASKED = {
     "gradients": "The gradient of the loss by {features}, how strongly the loss reacts to them,",
     "values": "How strongly {features} fires",
     "grad_x_act": "Gradient times activation of {features}, to first order how much of the loss "
-    "hangs on each,",
+    "is due to each,",
 }
 _ALONG = {
     "gradients": "The gradient of the loss by {features}, {along},",
-    "grad_x_act": "How much of the loss hangs on {features}, by the gradient {along} times the "
+    "grad_x_act": "How much of the loss is due to {features}, by the gradient {along} times the "
     "activation,",
 }
 _FOUND = {"gradients": "gradient", "values": "activation", "grad_x_act": "product"}

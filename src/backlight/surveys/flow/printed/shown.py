@@ -16,7 +16,7 @@ from backlight.surveys.driver.words.printing import (
     whole,
 )
 from backlight.surveys.driver.words.ranking import largest
-from backlight.surveys.driver.words.warning import EXPLAINED, EXPLAINED_BRIEFLY, mark_columns
+from backlight.surveys.driver.words.warning import EXPLAINED, mark_columns
 from backlight.surveys.flow.options import FlowConfig
 from backlight.surveys.flow.printed.summary import half_name, head_name, norm_name
 from backlight.tables import Table
@@ -48,16 +48,13 @@ def brief(options: FlowConfig, results: Results) -> Iterator[Shown | str]:
         A small table for each view, and what a reader of them must know.
     """
     tables = results.tables
-    shown: list[Shown] = []
     if "residual" in tables:
-        shown.append(_through_most(tables["residual"]))
+        yield _through_most(tables["residual"])
     if "attention" in tables:
-        shown.append(_largest_heads(tables["attention"]))
+        yield _largest_heads(tables["attention"])
     if "norms" in tables:
-        shown.append(_most_removed(tables["norms"]))
-    yield from shown
-    explained = [EXPLAINED_BRIEFLY] if any(is_wrong(each.table).any() for each in shown) else []
-    yield " ".join([*explained, *_left_out(results), *corpus_lines(options, results.metadata)])
+        yield _most_removed(tables["norms"])
+    yield " ".join([*_left_out(results), *corpus_lines(options, results.metadata)])
 
 
 def _left_out(results: Results) -> list[str]:
@@ -72,10 +69,10 @@ def _through_most(table: Table) -> Shown:
         columns=[
             Column("most comes through", cell=half_name),
             Column("share ± se", cell=sure_number("transform_share")),
+            *mark_columns(most),
             Column(f"through ({table.units['transform_norm']})", "transform_norm", ".3g"),
             Column("around", "direct_norm", ".3g"),
             Column("growth ± se", cell=sure_number("growth")),
-            *mark_columns(most),
         ],
     )
 
@@ -87,9 +84,9 @@ def _largest_heads(table: Table) -> Shown:
         columns=[
             Column("largest gradient at", cell=head_name),
             Column(f"norm ± se ({table.units['z_norm']})", cell=sure_number("z_norm")),
+            *mark_columns(most),
             Column("by queries and keys", cell=percent("query_key_share")),
             Column("at the first token", cell=percent("first_scores_share")),
-            *mark_columns(most),
         ],
     )
 

@@ -6,12 +6,12 @@ import numpy as np
 
 from backlight.report.wrong import is_wrong
 from backlight.runs.results import Results
-from backlight.surveys.driver.words.account import context_lines, corpus_lines
+from backlight.surveys.driver.words.account import context_column, corpus_lines
 from backlight.surveys.driver.words.aggregation import aggregation_notes, modes_of
 from backlight.surveys.driver.words.path import path_notes, path_table, titled, whole_path_table
 from backlight.surveys.driver.words.printing import Column, Shown, percent, sure_number
 from backlight.surveys.driver.words.ranking import largest
-from backlight.surveys.driver.words.warning import EXPLAINED, EXPLAINED_BRIEFLY, mark_columns
+from backlight.surveys.driver.words.warning import EXPLAINED, mark_columns
 from backlight.surveys.layers.options import LayersConfig
 from backlight.tables import Table
 
@@ -38,32 +38,28 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
             layers,
             Column("largest layers", "layer"),
             Column(heading, cell=sure_number(mode)),
+            *mark_columns(most),
             Column("largest dimension", f"{mode}_top"),
             Column("with", f"{mode}_max", ".3g"),
             Column("consistency", "sign_consistency", ".2f"),
             Column("top 1 % has", cell=percent("top_share"), name="top_share"),
             Column("chance of probes", "mean_probe_se", ".2g"),
-            *mark_columns(most),
         ),
     )
     shown = largest(dimensions, mode, _MOST_ROWS)
-    marks = mark_columns(shown)
     columns = [
         Column("largest dimensions", cell=_dimension),
         Column(heading, cell=sure_number(mode)),
+        *mark_columns(shown),
         Column("consistency", "sign_consistency", ".2f"),
         Column("chance of probes", "mean_probe_se", ".2g"),
-        *marks,
     ]
     if "top_tokens" in results.tables:
         where = _context(results.tables["top_tokens"])
-        columns.append(Column("where it was largest", cell=where, wraps=True))
+        columns.append(context_column("where it was largest", cell=where))
     yield Shown(table=shown, columns=_known(dimensions, *columns))
     yield from path_table(results)
-    is_told = bool(marks) and options.aggregate_by == "grad_x_act"  # in the summary
-    any_wrong = (bool(marks) or is_wrong(most).any()) and not is_told
-    marks = context_lines(results.metadata) if "top_tokens" in results.tables else []
-    yield " ".join([*([EXPLAINED_BRIEFLY] if any_wrong else []), *marks, *_notes(options, results)])
+    yield " ".join(_notes(options, results))
 
 
 def _known(table: Table, *columns: Column) -> list[Column]:

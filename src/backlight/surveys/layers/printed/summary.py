@@ -23,8 +23,8 @@ _MOST_WARNED = 8  # as many as are printed
 _ASKED = {
     "gradients": "The gradient of the loss at {site}, how strongly the loss reacts to it,",
     "values": "The activation at {site}",
-    "grad_x_act": "Gradient times activation at {site}, to first order how much of the loss hangs "
-    "on it,",
+    "grad_x_act": "Gradient times activation at {site}, to first order how much of the loss is "
+    "due to it,",
     "fisher": "The square of the loss's gradient at {site}, the diagonal of the empirical Fisher "
     "matrix there,",
     "hessian_diagonal": "The second derivative of the loss at {site}, the diagonal of its Hessian "
@@ -32,7 +32,7 @@ _ASKED = {
 }
 _ALONG = {
     "gradients": "The gradient of the loss at {site}, {along},",
-    "grad_x_act": "How much of the loss hangs on {site}, by the gradient {along} times the "
+    "grad_x_act": "How much of the loss is due to {site}, by the gradient {along} times the "
     "activation,",
 }
 _OWNERS = {

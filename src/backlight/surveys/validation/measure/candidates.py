@@ -18,7 +18,14 @@ from backlight.surveys.features.measure.placed import PlacedDictionary, number_f
 from backlight.surveys.tokens.measure.setup import TokensPlan
 from backlight.surveys.validation.measure.sample import Sample
 from backlight.surveys.validation.measure.target import Target
-from backlight.surveys.validation.measure.units import Chosen, Feature, Part, Place, Unit
+from backlight.surveys.validation.measure.units import (
+    Chosen,
+    Feature,
+    Part,
+    Place,
+    Unit,
+    number_of,
+)
 
 _MOST_OF_A_LAYER = 200  # units of one kind in one layer, half of them the largest
 _Each = TypeVar("_Each")
@@ -64,6 +71,19 @@ class Field:
         """List all sites of some kinds, each once, and what is read."""
         own = chain.from_iterable(self.sites[kind] for kind in kinds)
         return list({site.name: site for site in chain(own, self.reads)}.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What is to be tested.
+
+    Attributes:
+        units: The units in their order.
+        silent: The layers of which no feature fires in the passages.
+    """
+
+    units: Sequence[Unit]
+    silent: Sequence[int]
 
 
 def field_of(opened: Opened) -> Field:
@@ -115,7 +135,7 @@ def chosen_kinds(field: Field, asked: Sequence[str]) -> list[str]:
 
 def plan_of(
     opened: Opened, sample: Sample, field: Field, kinds: Sequence[str], *, seed: int, most: int
-) -> list[Unit]:
+) -> Planned:
     """List the units in the order in which they are tested.
 
     Whole sites, all of them, take turns with the others until there are no more. The others come in
@@ -133,17 +153,30 @@ def plan_of(
 
     Returns:
         The units.
+
+    Raises:
+        ConfigError: If there are none.
     """
     random = np.random.default_rng([seed, 3])
     whole = [_whole(site) for site in field.sites["site"]] if "site" in kinds else []
     strata: list[Iterator[Unit]] = []
+    silent: list[int] = []
     for kind in kinds:
         if kind != "site":
-            strata += [_halves(*each, random) for each in _strata(opened, sample, field, kind)]
+            for layer, largest, everything, make in _strata(opened, sample, field, kind):
+                silent += [] if everything else [layer]
+                strata.append(_halves(largest, everything, make, random))
     rounds = _rounds(strata, random)
     order = (whole[place] for place in random.permutation(len(whole)))
     turns = chain.from_iterable(zip_longest(order, rounds))
-    return list(islice((unit for unit in turns if unit is not None), most))
+    units = list(islice((unit for unit in turns if unit is not None), most))
+    if not units:
+        raise ConfigError(
+            f"No feature of the run fires in the {len(sample.batch.passages)} passages that were "
+            "drawn, so there is nothing to test. Take more of them (--passages), or longer ones "
+            "(--passage_length)."
+        )
+    return Planned(units=units, silent=silent)
 
 
 def _heads(sites: Sequence[Site]) -> dict[str, Sequence[Site]]:
@@ -170,11 +203,11 @@ def _whole(site: Site) -> Unit:
 
 def _strata(
     opened: Opened, sample: Sample, field: Field, kind: str
-) -> Iterator[tuple[Sequence[int], Sequence[int], _Make]]:
-    """Go through the layers: units from the largest on, all units, and how one is made."""
+) -> Iterator[tuple[int, Sequence[int], Sequence[int], _Make]]:
+    """Go through the layers: its number, units from the largest on, all, and how one is made."""
     if kind == "feature":
         for placed in opened.measurement.plan:
-            yield _features(opened, sample, placed)
+            yield (placed.layer, *_features(opened, sample, placed))
         return
     for site in field.sites[kind]:
         if kind == "dimension":
@@ -186,7 +219,7 @@ def _strata(
         else:
             make, count = _place(opened.measurement.plan, sample, site)
             sizes = _predicted(sample, make, count)
-        yield np.argsort(-sizes, kind="stable").tolist(), list(range(count)), make
+        yield number_of(site), np.argsort(-sizes, kind="stable").tolist(), list(range(count)), make
 
 
 def _dimension(site: Site) -> _Make:

@@ -23,6 +23,7 @@ from backlight.surveys.validation.measure.candidates import (
 from backlight.surveys.validation.measure.sample import Sample, sample_of
 from backlight.surveys.validation.measure.survey import Plan, Tested, change_units
 from backlight.surveys.validation.measure.target import Target
+from backlight.surveys.validation.measure.units import number_of
 from backlight.surveys.validation.options import ValidateConfig
 
 ValidationMeasurement = Measurement[Tested, Plan]
@@ -42,7 +43,8 @@ def prepare(options: ValidateConfig, opening: Opening, *, target: Target) -> Val
         The validation, ready to run.
 
     Raises:
-        ConfigError: If the run has no units of a kind that was asked for, or one passage only.
+        ConfigError: If the run has no units of a kind that was asked for, or one passage only, or
+            nothing fires in the passages.
         RunDirectoryError: If its model or text have changed.
     """
     opened = Opened(target=target, measurement=target.open(opening))
@@ -50,9 +52,11 @@ def prepare(options: ValidateConfig, opening: Opening, *, target: Target) -> Val
     kinds = chosen_kinds(field, options.kinds)
     corpus, sample = _sample(options, opened, field.of(kinds))
     most = _MOST if options.units is None else options.units
-    units = plan_of(opened, sample, field, kinds, seed=options.seed, most=most)
+    planned = plan_of(opened, sample, field, kinds, seed=options.seed, most=most)
     plan = Plan(
-        units=units,
+        units=planned.units,
+        silent=planned.silent,
+        layers={kind: list(dict.fromkeys(map(number_of, field.sites[kind]))) for kind in kinds},
         ablations=options.ablations,
         sample=sample,
         command=opened.command,
@@ -66,7 +70,7 @@ def prepare(options: ValidateConfig, opening: Opening, *, target: Target) -> Val
     return ValidationMeasurement(
         corpus=corpus,
         run_name=f"validate_{opened.command}_{opened.options.model_file_name}",
-        title=f"changing {count(len(units), 'unit')} of {opened.command}",
+        title=f"changing {count(len(planned.units), 'unit')} of {opened.command}",
         state=state,
         sharding=sharding,
         plan=plan,

@@ -8,9 +8,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import StateError
+from backlight.errors import ConfigError, StateError
 from backlight.stats.agreement import Effects
 from backlight.stats.progress import Progress
+from backlight.surveys.driver.words.sentences import number
 from backlight.surveys.validation.measure.sample import Sample
 from backlight.surveys.validation.measure.units import Unit
 
@@ -23,6 +24,8 @@ class Plan:
 
     Attributes:
         units: The units in their order.
+        layers: The layers of the run, by the kind of unit.
+        silent: Those of which no feature fires in the passages.
         ablations: What takes their place.
         sample: The passages.
         command: What the run is a run of.
@@ -32,6 +35,8 @@ class Plan:
     """
 
     units: Sequence[Unit]
+    layers: Mapping[str, Sequence[int]]
+    silent: Sequence[int]
     ablations: Sequence[str]
     sample: Sample
     command: str
@@ -127,12 +132,21 @@ def change_units(
 
     Yields:
         How far it has come, after each unit.
+
+    Raises:
+        ConfigError: If the time is over before the first unit.
     """
     begun, first = time.perf_counter(), state.num_done
     for unit in plan.units[first:]:
         done = state.num_done - first
         each = (time.perf_counter() - begun) / done if done else 0.0
         if passed() + each > (1 - _MARGIN) * seconds:
+            if not state.num_done:
+                raise ConfigError(
+                    f"No unit was tested: of the {number(seconds)} s that the command may take "
+                    f"(--budget), {number(passed())} s went by before the first of "
+                    f"{len(plan.units):,} units. Use a longer --budget."
+                )
             return
         state.put(unit, plan.sample, plan.ablations)
         yield Progress(num_tokens=1)

@@ -10,9 +10,16 @@ from torch import Tensor
 
 from backlight.models.sites import Site, layer_of
 from backlight.surveys.validation.measure.sample import Sample
+from backlight.surveys.validation.names import NO_LAYER
 
 Chosen = Literal["largest", "random", "all"]
 """How a unit came to be tested: it is one of the largest, drawn at random, or all are tested."""
+
+
+def number_of(site: Site) -> int:
+    """Return the layer of a site; -1 if it belongs to none."""
+    layer = layer_of(site.name)
+    return NO_LAYER if layer is None else layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +41,7 @@ class Unit(ABC):
     @property
     def layer(self) -> int:
         """Its layer; -1 if it belongs to none."""
-        layer = layer_of(self.site.name)
-        return -1 if layer is None else layer
+        return number_of(self.site)
 
     @property
     def called(self) -> str:

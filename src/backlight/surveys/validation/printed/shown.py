@@ -1,12 +1,14 @@
 """Tables of a validation as they are printed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from backlight.runs.results import Results
 from backlight.surveys.driver.words.printing import Column, Shown, every_column, percent
 from backlight.surveys.driver.words.sentences import number
+from backlight.surveys.validation.names import NO_LAYER
 from backlight.surveys.validation.options import ValidateConfig
 from backlight.tables import Table
 
@@ -25,9 +27,6 @@ def brief(options: ValidateConfig, results: Results) -> Iterator[Shown | str]:
     """
     del options
     table = results.tables["agreement"]
-    if not results.tables["units"].num_rows:
-        yield "No unit was tested: the time was over before the first one. Use a longer --budget."
-        return
     whole = table.select(table["layers"] == "all")
     yield Shown(
         table=whole,
@@ -53,7 +52,7 @@ def brief(options: ValidateConfig, results: Results) -> Iterator[Shown | str]:
             Column("Pearson", cell=_interval("pearson")),
         ],
     )
-    yield _NOTE
+    yield " ".join([_NOTE, *untested_lines(results.metadata)])
 
 
 def tables(options: ValidateConfig, results: Results) -> Iterator[Shown | str]:
@@ -70,7 +69,37 @@ def tables(options: ValidateConfig, results: Results) -> Iterator[Shown | str]:
     for name in ("agreement", "by_size", "sites", "warning", "calibration"):
         if results.tables[name].num_rows:
             yield every_column(results.tables[name])
-    yield _NOTE
+    yield from (_NOTE, *untested_lines(results.metadata))
+
+
+def untested_lines(metadata: Mapping[str, Any]) -> list[str]:
+    """Say of which layers no unit was tested, and why.
+
+    Args:
+        metadata: What the run says of itself.
+
+    Returns:
+        A sentence for each kind of unit and reason; none if all layers had one.
+    """
+    return [
+        f"No {each['kind']} of {_layers(each['layers'])} was tested: {each['reason']}."
+        for each in metadata["untested"]
+    ]
+
+
+def _layers(numbers: Sequence[int]) -> str:
+    """Write layers as an option does, such as ``layers 0-3, 7``."""
+    if list(numbers) == [NO_LAYER]:
+        return "sites that belong to no layer"
+    spans: list[list[int]] = []
+    for layer in sorted(set(numbers) - {NO_LAYER}):
+        if spans and spans[-1][-1] == layer - 1:
+            spans[-1].append(layer)
+        else:
+            spans.append([layer])
+    told = ", ".join(f"{own[0]}-{own[-1]}" if len(own) > 1 else f"{own[0]}" for own in spans)
+    rest = " and of sites that belong to none" * (NO_LAYER in numbers)
+    return f"layer{'s' * (len(numbers) > 1)} {told}{rest}"
 
 
 def _interval(name: str) -> Callable[[Table, int], str]:

@@ -32,13 +32,13 @@ def summary(results: Results) -> Sequence[str]:
         results: What was found, also if it was read back from disk.
 
     Returns:
-        At most three sentences.
+        Three sentences.
     """
-    told = [_asked(results)]
-    if results.tables["units"].num_rows:
-        told.append(" ".join(verdicts(results)))
-        told.append(_warning(results.tables["warning"], results.metadata["likely_wrong_above"]))
-    return told
+    return [
+        _asked(results),
+        " ".join(verdicts(results)),
+        _warning(results.tables["warning"], results.metadata["likely_wrong_above"]),
+    ]
 
 
 def verdicts(results: Results) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _asked(results: Results) -> str:
         f"{count(int(about['num_tested']), 'unit')} of a run of `backlight {about['validated']}` "
         f"of {name(about['model_name'])} {one_by_one.format(', or '.join(ways))} in "
         f"{count(int(about['num_passages']), texts)} ({count(int(about['num_tokens']), 'token')}"
-        f"{counted}), to hold what happens against what the gradient{rule} predicts there."
+        f"{counted}), to compare what happens with what the gradient{rule} predicts there."
     )
 
 
