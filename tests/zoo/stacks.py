@@ -17,6 +17,7 @@ NEEDS = (
     ("transformers", "5.0", r"test_record\.py.*(tensor|stream|others)\[mpt\]", "float64 in MPT"),
     ("transformers", "5.0", r"test_splice\.py.*too\[mpt\]", "float64 throughout"),
     ("transformers", "5.0", r"test_bloom_s_own_activation", "BLOOM's own way back"),
+    ("transformers", "5.0", r"outside_the_table.*jetmoe", "a size of JetMoE's heads"),
     ("transformers", "5.0", r"silently_backpropagate.*experts", "experts in one weight"),
     ("transformers", "5.0", r"backward_rules/.*(gemma2|stablelm)", "their attention interface"),
     ("transformers", "5.0", r"test_the_docs_table_lists_every_architecture", "the newest names"),
