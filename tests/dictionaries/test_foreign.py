@@ -53,7 +53,7 @@ class Encoded(NamedTuple):
 class SparsifyLike:
     def __init__(self):
         self.encoder = nn.Linear(WIDTH, FEATURES)
-        self.W_dec, self.b_dec = torch.randn(FEATURES, WIDTH), torch.randn(WIDTH)
+        self.W_dec, self.b_dec = nn.Parameter(torch.randn(FEATURES, WIDTH)), torch.randn(WIDTH)
         self.W_skip = torch.randn(WIDTH, WIDTH)
 
     def encode(self, x):

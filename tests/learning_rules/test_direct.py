@@ -1,6 +1,8 @@
 """Direct feedback against the formula ``B e`` written out for small matrices."""
 
+import sys
 from collections import OrderedDict
+from importlib.util import find_spec, module_from_spec
 
 import pytest
 import torch
@@ -235,3 +237,14 @@ def test_an_error_of_other_tokens_than_the_point_has_is_refused():
         pytest.raises(ConfigError, match=r"shape \(3, 2\) does not fit the feedback point 'block'"),
     ):
         gradients(network, torch.randn(3, 4, 2))
+
+
+def test_a_torch_that_takes_no_reason_for_not_compiling_will_do(monkeypatch):
+    spec = find_spec("backlight.learning_rules.direct")
+    anew = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, anew)
+    monkeypatch.setattr(torch.compiler, "disable", lambda fn=None, recursive=True: fn)  # of 2.4
+
+    spec.loader.exec_module(anew)
+
+    assert anew.DirectFeedback().head == "lm_head"

@@ -276,6 +276,8 @@ def test_autocast_gives_nearly_the_gradients_of_single_precision(rule, inside):
 
 
 _COMPILED = """
+from inspect import signature
+
 import torch
 from backlight.learning_rules import DirectFeedback, apply_rule, surrogate_norm
 from zoo.local import differing, gradients, small_network
@@ -300,7 +302,8 @@ with apply_rule(network, "dfa", direct=DirectFeedback(points=["first", "second"]
     try:
         gradients(network, call=torch.compile(network, backend="aot_eager", fullgraph=True))
     except torch._dynamo.exc.Unsupported as error:
-        assert "keeps the error outside of the graph" in str(error)
+        takes_a_reason = "reason" in signature(torch.compiler.disable).parameters
+        assert not takes_a_reason or "keeps the error outside of the graph" in str(error)
     else:
         raise AssertionError
 print("done")
@@ -398,7 +401,7 @@ def test_checkpointing_of_transformers_changes_no_gradient(rule):
     points = [f"model.layers.{index}" for index in range(3)]
     with apply_rule(model, rule, direct=DirectFeedback(points=points), generator=seeded()):
         expected = gradients(model, tokens, lambda x: model(x).logits)
-        model.activation_checkpointing_enable()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
         found = gradients(model, tokens, lambda x: model(x).logits)
     assert not differing(found, expected, tolerance=1e-10)
 

@@ -46,6 +46,14 @@ def test_number_formats_have_the_name_that_the_installed_version_knows(monkeypat
     assert older.format_option(torch.float32) == {"dtype": torch.float32}
 
 
+def test_a_mask_is_cut_to_the_keys():
+    mask = torch.arange(12).view(1, 1, 3, 4)
+
+    assert torch.equal(older.of_the_keys(mask, 3), mask[..., :3])
+    assert older.of_the_keys(mask, 4) is mask
+    assert older.of_the_keys(None, 4) is None
+
+
 def test_two_weights_that_transformers_4_ties_into_one_are_refused(monkeypatch, tmp_path):
     from safetensors.torch import load_file, save_file
 

@@ -129,5 +129,6 @@ def _products(
     # The backward pass of ``times`` does just that, without gathering a row for each entry.
     with torch.enable_grad():
         values = codes.values.detach().requires_grad_()
-        output = replace(codes, values=values).times(rows)
+        # Torch 2.4 differentiates only where the rows may be too; no time goes into theirs.
+        output = replace(codes, values=values).times(rows.detach().requires_grad_())
     return torch.autograd.grad(output, values, upstream)[0]

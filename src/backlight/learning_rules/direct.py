@@ -13,6 +13,7 @@ their rows lie below each other.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, ClassVar, Literal, TypeVar, cast, final, get_args
 
 import torch
@@ -53,8 +54,12 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def _outside_of_compiled_graphs(function: _Function) -> _Function:
     """Keep a function out of what ``torch.compile`` compiles: the error is no part of a graph."""
-    reason = "direct feedback alignment keeps the error outside of the graph"
-    return cast("_Function", torch.compiler.disable(function, reason=reason))
+    said: dict[str, Any] = {
+        "reason": "direct feedback alignment keeps the error outside of the graph"
+    }
+    if "reason" not in signature(torch.compiler.disable).parameters:
+        said = {}  # torch 2.4 takes none
+    return cast("_Function", torch.compiler.disable(function, **said))
 
 
 @dataclass(slots=True)

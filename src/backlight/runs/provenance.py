@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _PACKAGES = ("backlight", "torch", "transformers", "numpy", "tokenizers")
 
 def provenance() -> dict[str, str]:
     """Collect versions of the packages that numbers depend on, the commit, and the start time."""
-    facts = {"started": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    facts = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
     for package in _PACKAGES:
         try:
             facts[package] = version(package)

@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import import_module
 from logging import getLogger
 from typing import Any, final
@@ -59,7 +59,7 @@ class Remote(Store):
 
     def hold(self) -> object:
         """See ``Store.hold``: leaves a mark, in place of that of another."""
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         who = {"process": os.getpid(), "machine": socket.gethostname(), "since": now}
         mark = json.dumps({**who, "token": secrets.token_hex(8)}).encode()
         before = self._mark_there()

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from backlight.capture.record import record
 from backlight.errors import ModelError, UnsupportedSiteError
+from backlight.models import versions
 from backlight.models.backward_rules import running
 from backlight.models.backward_rules.subjects import rule_of, with_backward
 from backlight.models.blocks.rerun import Blocks
@@ -56,7 +57,7 @@ def test_every_wiring_passes_relp_or_is_refused_because_of_attention_or_experts(
 def test_a_rule_is_proven_for_each_attention_kernel_and_number_format(rule, kernel):
     for dtype in (torch.float64, torch.bfloat16):
         model = tiny_model("llama", dtype)
-        model.set_attn_implementation(kernel)
+        model.config._attn_implementation = kernel
         with_backward(subject_from_transformers(model, WordTokenizer()), rule)
 
 
@@ -257,3 +258,15 @@ def test_the_docs_table_lists_every_architecture_with_the_rules_that_it_passes()
         for name in CONFIGS
     }
     assert told == found
+
+
+def test_a_torch_that_cannot_go_back_from_within_a_graph_is_refused(monkeypatch):
+    subject, installed = subject_of("llama"), versions.version
+    monkeypatch.setattr(
+        versions,
+        "version",
+        lambda package: "2.4.1" if package == "torch" else installed(package),
+    )
+
+    with pytest.raises(ModelError, match=r"The rule frozen needs torch 2\.5 or later, and 2\.4\.1"):
+        with_backward(subject, "frozen")

@@ -85,7 +85,7 @@ def test_heads_that_give_something_else_are_refused(monkeypatch):
     ("name", "reason"),
     [
         ("diffllama", "several of its modules attend"),
-        ("gptj", "does not go through an attention interface"),
+        ("gpt_neo", "does not go through an attention interface"),
         ("falcon", "gives other logits while what attends is looked at"),
         ("doge", "looks its kernel up in a place of its own"),
     ],

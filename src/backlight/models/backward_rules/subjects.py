@@ -11,6 +11,7 @@ from backlight.models.backward_rules.running import Running
 from backlight.models.lending import Lent
 from backlight.models.sites import Site, kind_of
 from backlight.models.subject import Subject
+from backlight.models.versions import require
 
 
 def rule_of(subject: Subject) -> str:
@@ -34,7 +35,7 @@ def with_backward(subject: Subject, rule: Rule) -> Subject:
         A subject of the same model. Reports, pages and manifests of its runs name the rule.
 
     Raises:
-        ModelError: If the subject is under another rule already.
+        ModelError: If the subject is under another rule already, or torch is too old.
         UnsupportedSiteError: If the rule cannot be proven for this architecture.
 
     Example:
@@ -64,6 +65,7 @@ def with_backward(subject: Subject, rule: Rule) -> Subject:
         sites=_without_pattern(subject.sites, rule),
         facts={**subject.facts, "backward": rule, "note": _note(subject.facts, rule)},
     )
+    require("2.5", f"The rule {rule}", "torch")  # the proof goes back from within a graph
     prove_rule(subject, under_rule, rule, running.places)
     return under_rule
 

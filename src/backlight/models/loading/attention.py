@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from backlight.models.loading.older import attend_by
+from backlight.models.loading.older import attend_by, of_the_keys
 from backlight.models.subject import AttentionCall, AttentionTap
 
 
@@ -68,7 +68,7 @@ def _call(
         scale=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
         cap=settings.get("softcap"),
         window=settings.get("sliding_window"),
-        mask=attention_mask,
+        mask=of_the_keys(attention_mask, key.shape[2]),
         sinks=settings.get("s_aux"),
     )
 

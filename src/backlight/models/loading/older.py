@@ -43,6 +43,20 @@ def attend_by(name: str, attend: Any, kernel: str) -> None:
         ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[kernel])
 
 
+def of_the_keys(mask: Any, num_keys: int) -> Any:
+    """Cut a mask to the keys: the first versions may make it a column wider than there are any.
+
+    Args:
+        mask: What an attention function is given: a mask, something else or nothing.
+        num_keys: How many keys it is given.
+
+    Returns:
+        The mask, the same object where it has a column for each key.
+    """
+    is_wider = isinstance(mask, Tensor) and mask.shape[-1] > num_keys
+    return mask[..., :num_keys] if is_wider else mask
+
+
 def can_change_kernel(model: Any) -> bool:
     """Return whether a loaded model attends with the kernel that its configuration names."""
     if is_at_least("4.55"):
