@@ -96,13 +96,14 @@ def _directions(pilots: Sequence[Gradient]) -> dict[str, NDArray[np.float64]]:
     """Measure mean cosines against strength, and predict them for the strongest."""
     limits = [strong_limits(gradient) for gradient in pilots]
     found = {
-        f"{method} limit": np.array(np.mean([limit[method] for limit in limits]))
+        f"{method} limit": np.array(np.mean([limit[method] for limit in limits]), dtype=np.float64)
         for method in METHODS
     }
     thresholds = [match_thresholds(pilots, strength) for strength in STRENGTHS]
     for method in METHODS:
         clips = [Clip(method, matched[method]) for matched in thresholds]
         found[f"{method} cosines"] = np.array(
-            [np.mean([cosine(clip(pilot), pilot) for pilot in pilots]) for clip in clips]
+            [np.mean([cosine(clip(pilot), pilot) for pilot in pilots]) for clip in clips],
+            dtype=np.float64,
         )
     return found
