@@ -122,7 +122,7 @@ def _dimensions(results: Results) -> Cloud:
         marks = context_lines(results.metadata)
     return Cloud(
         title="Every dimension",
-        note=" ".join([f"Each point is a dimension. {shown}. A double click comes nearer.", *marks])
+        note=" ".join([f"Each point is a dimension. {shown}. A double click zooms in.", *marks])
         + (f" {SECOND_COLOUR}" if is_wrong(single).any() else ""),
         unit="dimension",
         layers=list(found[0].values),

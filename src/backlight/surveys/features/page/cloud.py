@@ -45,7 +45,7 @@ def every_feature(shown: Shown, statistics: Sequence[str] | None) -> Cloud:
 def _note(shown: Shown, *, is_brief: bool) -> Iterator[str]:
     yield (
         f"Each point is a feature, {shown.averaged}; the five largest are named. Point at one, or "
-        "walk with the arrow keys; press it to see its tokens below. A double click comes nearer."
+        "walk with the arrow keys; press it to see its tokens below. A double click zooms in."
     )
     yield (
         "Where few points are in view, bars are 95 % intervals (1.96 standard errors, clustered by "
