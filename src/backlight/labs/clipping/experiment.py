@@ -95,7 +95,7 @@ def strong_limits(gradient: Gradient) -> dict[str, float]:
 def _directions(pilots: Sequence[Gradient]) -> dict[str, NDArray[np.float64]]:
     """Measure mean cosines against strength, and predict them for the strongest."""
     limits = [strong_limits(gradient) for gradient in pilots]
-    found = {
+    found: dict[str, NDArray[np.float64]] = {
         f"{method} limit": np.array(np.mean([limit[method] for limit in limits]))
         for method in METHODS
     }
