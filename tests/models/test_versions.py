@@ -46,6 +46,14 @@ def test_number_formats_have_the_name_that_the_installed_version_knows(monkeypat
     assert older.format_option(torch.float32) == {"dtype": torch.float32}
 
 
+def test_experts_are_taken_one_by_one_by_an_option_of_version_5(monkeypatch):
+    monkeypatch.setattr(versions, "version", lambda package: "4.57.6")
+    assert older.one_by_one() == {}
+
+    monkeypatch.setattr(versions, "version", lambda package: "5.0.0")
+    assert older.one_by_one() == {"experts_implementation": "eager"}
+
+
 def test_a_mask_is_cut_to_the_keys():
     mask = torch.arange(12).view(1, 1, 3, 4)
 

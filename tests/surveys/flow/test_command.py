@@ -47,7 +47,11 @@ def depth_by_hand(options):
     with Path(options["dataset"]).open(encoding="utf-8") as file:
         rows = [row for row in file.read().splitlines() if len(row) > 50]
     last = []
-    model.model.layers[-1].register_forward_hook(lambda module, inputs, output: last.append(output))
+    model.model.layers[-1].register_forward_hook(
+        lambda module, inputs, output: last.append(
+            output if isinstance(output, torch.Tensor) else output[0]  # a tuple in Transformers 4
+        )
+    )
     squares, tokens = 0.0, 0
     for row in rows:
         ids = tokenizer(row, truncation=True, max_length=20, return_tensors="pt")["input_ids"]

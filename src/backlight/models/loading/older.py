@@ -27,6 +27,11 @@ def dequantizing() -> dict[str, Any]:
     return {"quantization_config": GgufConfig(dequantize=True)}
 
 
+def one_by_one() -> dict[str, Any]:
+    """Write the option of ``from_pretrained`` that takes experts one by one, as version 4 does."""
+    return {"experts_implementation": "eager"} if is_at_least("5.0") else {}
+
+
 def attend_by(name: str, attend: Any, kernel: str) -> None:
     """Register an attention kernel that masks as another one does.
 

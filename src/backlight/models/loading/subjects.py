@@ -34,6 +34,7 @@ from backlight.models.loading.loaded import (
     read_head,
 )
 from backlight.models.loading.native import native_of
+from backlight.models.loading.older import one_by_one
 from backlight.models.loading.pretrained import read_configuration, read_model, read_tokenizer
 from backlight.models.loading.reading import telling
 from backlight.models.loading.smollm2 import NOTE, smollm2_folder
@@ -109,7 +110,7 @@ def load_subject(
             dtype=None if dtype == "auto" else getattr(torch, dtype),
             attn_implementation=attn_implementation,
             # The grouped product over experts that Transformers prefers does not exist in float64.
-            **({"experts_implementation": "eager"} if dtype == "float64" else {}),
+            **(one_by_one() if dtype == "float64" else {}),
         )
         with telling(f"{source.failed} onto {place}"):
             movable: Any = model
