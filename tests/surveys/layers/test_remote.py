@@ -1,6 +1,7 @@
 """`backlight layers` written to another file system, gone on with there, and read from there."""
 
 import io
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_parts_that_others_measure_are_merged(cut, url, place, capsys):
     backlight.layers(**cut, output_dir="here")
     words = [f"--{name}={value}" for name, value in cut.items() if name != "quiet"]
     assert main(["plan", "layers", *words, "--output_dir", url]) == 0
-    assert f"backlight merge {url}" in capsys.readouterr().out
+    assert f"backlight merge {shlex.quote(url)}" in capsys.readouterr().out
     assert main(["worker", url, "--part", "0/2"]) == 0
     assert f"of part 0/2 in {url}" in capsys.readouterr().out
     assert main(["merge", url]) == 2

@@ -182,7 +182,7 @@ def test_the_command_prints_the_numbers_and_how_to_go_on(recipe, capsys):
     printed = capsys.readouterr().out
     assert "explained variance" in printed
     assert "loss recovered" in printed
-    assert f"--sae_path {recipe['output_dir']}/saelens/layer_1" in printed
+    assert "--sae_path sae/saelens/layer_1\n" in printed  # as seen from the folder at hand
 
 
 def test_it_has_a_name_of_its_own_if_no_directory_is_named(recipe, tmp_path):
