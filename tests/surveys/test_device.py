@@ -8,6 +8,8 @@ import torch
 
 from zoo.scripts import benchmark
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def device():

@@ -160,7 +160,8 @@ def test_stopped_within_a_chunk_it_goes_on_to_the_same_bytes(asked, way, place, 
     assert bar["done"] > 0
 
 
-@pytest.mark.parametrize("splice", [pytest.param("replace", marks=pytest.mark.slow), "error"])
+@pytest.mark.slow
+@pytest.mark.parametrize("splice", ["replace", "error"])
 def test_workers_find_the_same_bytes_though_one_is_killed(large, splice, place, monkeypatch):
     way = {"splice": splice, "aggregation_mode": "both", "keep_groups": True}
     backlight.sae(**large, **way, output_dir="alone")
