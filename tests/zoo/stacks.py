@@ -52,7 +52,7 @@ NEEDS = (
             r"backward_rules/test_rules\.py.*(-frozen|-relp|\[frozen|\[relp|attention_can_be_tapped)",
         )
     ),
-    ("torch", "2.6", r"loading/test_handed\.py.*shard", "fully_shard"),
+    ("torch", "2.6", r"loading/test_handed\.py.*spread_over", "fully_shard"),
     ("torch", "2.6", r"compile", "torch.compiler.set_stance"),
 )
 """Package, version, what the test's id matches, and what the test is about."""
