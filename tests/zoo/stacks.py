@@ -32,7 +32,12 @@ NEEDS = (
     ("transformers", "5.0", r"test_a_table_of_whole_numbers_with_another_name", "DeepSeek-V4"),
     ("transformers", "5.0", r"test_quantised_weights_that_nobody_can_read", "the order of checks"),
     ("transformers", "5.0", r"test_a_tokenizer_(whose_file|that_reads)", "TokenizersBackend"),
-    ("transformers", "5.0", r"test_a_model_of_the_hub_is_checked_like", "the place of the cache"),
+    (
+        "transformers",
+        "5.0",
+        r"test_a_model_(of_the_hub_is_checked_like|in_the_cache_is_read)",
+        "the place of the cache",
+    ),
     ("transformers", "5.0", r"loading/test_pretrained\.py.*every_family.*qwen2", "Qwen 2"),
     ("transformers", "5.0", r"test_the_stored_format_is_what.*bfloat16", "files of two formats"),
     (
