@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from backlight.errors import ModelError
@@ -169,7 +169,7 @@ class DepthOrder:
 
 def _refuse(name: str, parameter: Tensor) -> None:
     """Refuse a parameter whose gradient cannot be watched."""
-    if isinstance(parameter, UninitializedParameter):
+    if is_lazy(parameter):
         raise ModelError(
             f"{name} has no shape yet: its module is lazy. Run one batch through the model first."
         )
