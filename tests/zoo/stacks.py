@@ -1,6 +1,7 @@
 """Which tests need a newer torch or Transformers than the oldest that backlight works with."""
 
 import re
+from functools import cache
 from importlib.metadata import version
 
 NEEDS = (
@@ -63,10 +64,20 @@ NEEDS = (
 
 def is_missing(test: str) -> str | None:
     """Say what a test needs that is not installed; None if there is nothing."""
-    for package, lowest, pattern, about in NEEDS:
-        if _numbers(version(package)) < _numbers(lowest) and re.search(pattern, test):
-            return f"needs {package} {lowest}: {about}"
+    for pattern, reason in _needed():
+        if pattern.search(test):
+            return reason
     return None
+
+
+@cache
+def _needed() -> list[tuple[re.Pattern[str], str]]:
+    """Keep what is newer than what is installed: reading versions takes as long as a test."""
+    return [
+        (re.compile(pattern), f"needs {package} {lowest}: {about}")
+        for package, lowest, pattern, about in NEEDS
+        if _numbers(version(package)) < _numbers(lowest)
+    ]
 
 
 def _numbers(written: str) -> tuple[int, ...]:
