@@ -13,6 +13,7 @@ An edge belongs to the tensor as it was, whatever is written into it later.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from backlight.models.inputs import given_to, with_given
 from backlight.models.lending import borrowed
 from backlight.models.outputs import member_of, with_member
 from backlight.models.sites import Site, refuse_problems
-from backlight.models.subject import AttentionCall, AttentionTap, Subject
+from backlight.models.subject import AttentionCall, Subject
 
 Visitor = Callable[[Site, Tensor], Tensor]
 """Is shown a site and its tensor as the model has it, and says what takes the tensor's place."""
@@ -57,18 +58,18 @@ def tapping(subject: Subject, sites: Iterable[Site], visit: Visitor) -> Generato
         )
     with borrowed(subject.model), ExitStack() as stack:
         for module, members in _by_module(subject, sites, ("output",)).items():
-            hook = _output_hook(members, visit)
+            hook = partial(_show_output, members, visit)
             stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
         for module, members in _by_module(subject, sites, ("input", "branch")).items():
             # A branch is an alias of what the input taps leave, so the inputs come first.
             members.sort(key=lambda site: site.tap.side == "branch")
-            hook = _input_hook(members, visit)
+            hook = partial(_show_input, members, visit)
             stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         for module in _by_module(subject, (s for s in sites if s.tap.inside), ("output",)):
             stack.callback(module.register_forward_pre_hook(_begin, with_kwargs=True).remove)
         attention = _by_module(subject, sites, ("query", "key", "value"))
         if attention:
-            stack.enter_context(subject.tap_attention(_attention_hook(attention, visit)))
+            stack.enter_context(subject.tap_attention(partial(_show_attention, attention, visit)))
         yield
 
 
@@ -109,32 +110,36 @@ def _by_module(
     return found
 
 
-def _output_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        given = (*args, *kwargs.values())
-        for site in sites:
-            member = site.tap.member
-            if member is None and isinstance(output, tuple):
-                member = 0
-            tensor = member_of(output, member)
-            if not isinstance(tensor, Tensor):
-                raise UnsupportedSiteError(
-                    f"{site.name} cannot be tapped: {type(module).__name__} returns "
-                    f"{type(output).__name__}, not a tensor. Name a module inside it."
-                )
-            if any(tensor is each for each in given):
-                # An identity hands on its input, which others may read too; its output is its own.
-                tensor = tensor.view_as(tensor)
-            shown = visit(site, tensor)
-            if site.tap.inside and shown is not tensor:
-                raise UnsupportedSiteError(
-                    f"{site.name} can be looked at, but not changed: {type(module).__name__} has "
-                    "used it before it returns it."
-                )
-            output = with_member(output, member, shown)
-        return output
-
-    return hook
+def _show_output(
+    sites: Sequence[Site],
+    visit: Visitor,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: Any,
+) -> Any:
+    given = (*args, *kwargs.values())
+    for site in sites:
+        member = site.tap.member
+        if member is None and isinstance(output, tuple):
+            member = 0
+        tensor = member_of(output, member)
+        if not isinstance(tensor, Tensor):
+            raise UnsupportedSiteError(
+                f"{site.name} cannot be tapped: {type(module).__name__} returns "
+                f"{type(output).__name__}, not a tensor. Name a module inside it."
+            )
+        if any(tensor is each for each in given):
+            # An identity hands on its input, which others may read too; its output is its own.
+            tensor = tensor.view_as(tensor)
+        shown = visit(site, tensor)
+        if site.tap.inside and shown is not tensor:
+            raise UnsupportedSiteError(
+                f"{site.name} can be looked at, but not changed: {type(module).__name__} has "
+                "used it before it returns it."
+            )
+        output = with_member(output, member, shown)
+    return output
 
 
 def _begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -146,30 +151,32 @@ def _begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return with_given(args, kwargs, rooted(tensor))
 
 
-def _input_hook(sites: Sequence[Site], visit: Visitor) -> Callable[..., Any]:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        tensor = given_to(args, kwargs)
-        if not isinstance(tensor, Tensor):
-            raise UnsupportedSiteError(
-                f"{sites[0].name} cannot be tapped: {type(module).__name__} is not called with a "
-                "tensor as its first argument or as hidden_states."
-            )
-        for site in sites:
-            if site.tap.side == "branch":
-                # An alias with a place of its own in the graph: what returns through this module
-                # arrives there, and what other readers of the tensor send back does not.
-                tensor = tensor.view_as(tensor)
-            tensor = visit(site, tensor)
-        return with_given(args, kwargs, tensor)
+def _show_input(
+    sites: Sequence[Site],
+    visit: Visitor,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    tensor = given_to(args, kwargs)
+    if not isinstance(tensor, Tensor):
+        raise UnsupportedSiteError(
+            f"{sites[0].name} cannot be tapped: {type(module).__name__} is not called with a "
+            "tensor as its first argument or as hidden_states."
+        )
+    for site in sites:
+        if site.tap.side == "branch":
+            # An alias with a place of its own in the graph: what returns through this module
+            # arrives there, and what other readers of the tensor send back does not.
+            tensor = tensor.view_as(tensor)
+        tensor = visit(site, tensor)
+    return with_given(args, kwargs, tensor)
 
-    return hook
 
-
-def _attention_hook(sites: Mapping[nn.Module, Sequence[Site]], visit: Visitor) -> AttentionTap:
-    def hook(call: AttentionCall) -> tuple[Tensor, Tensor, Tensor]:
-        seen = {"query": call.query, "key": call.key, "value": call.value}
-        for site in sites.get(call.module, ()):
-            seen[site.tap.side] = visit(site, seen[site.tap.side])
-        return seen["query"], seen["key"], seen["value"]
-
-    return hook
+def _show_attention(
+    sites: Mapping[nn.Module, Sequence[Site]], visit: Visitor, call: AttentionCall
+) -> tuple[Tensor, Tensor, Tensor]:
+    seen = {"query": call.query, "key": call.key, "value": call.value}
+    for site in sites.get(call.module, ()):
+        seen[site.tap.side] = visit(site, seen[site.tap.side])
+    return seen["query"], seen["key"], seen["value"]

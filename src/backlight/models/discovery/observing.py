@@ -1,8 +1,9 @@
 """One forward pass with modules observed: the rows of numbers that pass into and out of each."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -110,10 +111,10 @@ def observe(
             module, site = subject.model.get_submodule(path), subject.sites.get(path)
             if not hookable(module):
                 continue
-            before = seen.input_hook(path, inputs.get(path))
+            before = partial(seen.see_input, path, inputs.get(path))
             stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
             if site is not None and site.problem is None:
-                after = seen.output_hook(site, outputs.get(path))
+                after = partial(seen.see_output, site, outputs.get(path))
                 stack.callback(module.register_forward_hook(after).remove)
         output = subject.forward(tokens)
     given, gave = _single(seen.given), _single(seen.gave)
@@ -132,32 +133,36 @@ class _Seen:
         self.given: dict[str, list[Passing | None]] = {}
         self.gave: dict[str, list[Passing | None]] = {}
 
-    def input_hook(self, path: str, instead: Instead | None) -> Callable[..., Any]:
-        tap = Tap(module=path, side="input")
+    def see_input(
+        self,
+        path: str,
+        instead: Instead | None,
+        _: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        tensor = given_to(args, kwargs)
+        self._note(self.given, Tap(module=path, side="input"), tensor)
+        if instead is None or not isinstance(tensor, Tensor):
+            return None
+        return with_given(args, kwargs, self._replaced(tensor, instead))
 
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            del module
-            tensor = given_to(args, kwargs)
-            self._note(self.given, tap, tensor)
-            if instead is None or not isinstance(tensor, Tensor):
-                return None
-            return with_given(args, kwargs, self._replaced(tensor, instead))
-
-        return hook
-
-    def output_hook(self, site: Site, instead: Instead | None) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            del module, args
-            member = site.tap.member
-            if member is None and isinstance(output, tuple):
-                member = 0
-            tensor = member_of(output, member)
-            self._note(self.gave, site.tap, tensor)
-            if instead is None or not isinstance(tensor, Tensor):
-                return None
-            return with_member(output, member, self._replaced(tensor, instead))
-
-        return hook
+    def see_output(
+        self,
+        site: Site,
+        instead: Instead | None,
+        _: nn.Module,
+        __: tuple[Any, ...],
+        output: Any,
+    ) -> Any:
+        member = site.tap.member
+        if member is None and isinstance(output, tuple):
+            member = 0
+        tensor = member_of(output, member)
+        self._note(self.gave, site.tap, tensor)
+        if instead is None or not isinstance(tensor, Tensor):
+            return None
+        return with_member(output, member, self._replaced(tensor, instead))
 
     def _replaced(self, tensor: Tensor, instead: Instead) -> Tensor:
         rows = _rows_of(tensor, self.shape)
