@@ -32,6 +32,18 @@ def run(tmp_path):
     return made.path
 
 
+def test_a_name_that_is_not_there_is_told_with_the_nearest(run):
+    results = load_results(run)
+
+    with pytest.raises(KeyError, match=r"no table 'layer'\. Did you mean layers\?"):
+        results.tables["layer"]
+    with pytest.raises(KeyError, match=r"no array 'x'\. There are layer_0_mean\."):
+        results.data["x"]
+    with pytest.raises(KeyError, match=r"no table 'layers'\. There are none\."):
+        Results().tables["layers"]
+    assert results.tables.get("layer") is None
+
+
 def test_a_run_is_read_whole(run):
     results = load_results(run)
 

@@ -187,6 +187,15 @@ def test_many_layers_are_told_by_the_largest(found):
 
     assert_is_one_screen(lines)
     assert "in 33 layers" in lines[0]
+    assert any(line.endswith(" of 33 rows)") for line in lines)
+
+
+def test_a_screen_says_of_how_many_rows_it_has_the_largest(found):
+    for name, noun, num_all in (("layers", "largest dimensions", 96), ("sae", "largest", 192)):
+        lines = said(name, found(name))
+
+        start = next(n for n, line in enumerate(lines) if line.startswith(noun + "  "))
+        assert any(line.endswith(f" of {num_all} rows)") for line in lines[start:]), lines
 
 
 @pytest.mark.parametrize("mode", ["mean_abs", "rms", "both"])

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from numpy.typing import NDArray
 
-from backlight.errors import RunDirectoryError, UsageError, quoted
+from backlight.errors import RunDirectoryError, UsageError, nearest, quoted
 from backlight.foreign.documents import parse_json
 from backlight.foreign.files import expanded
 from backlight.foreign.text import html, plain
@@ -30,6 +30,21 @@ PAGE = "index.html"
 _MOST_NAMES = 8  # of options or metadata that are told in a line
 _LONGEST_REASON = 200
 _Read = TypeVar("_Read")
+
+
+class _Named(dict[str, _Read]):
+    """What has names: asked for one that is not there, it says which are."""
+
+    def __init__(self, noun: str, found: Mapping[str, _Read]) -> None:
+        super().__init__(found)
+        self._noun = noun
+
+    def __missing__(self, name: str) -> _Read:
+        there = ", ".join(
+            [*map(plain, list(self)[:_MOST_NAMES]), *["..."][: len(self) > _MOST_NAMES]]
+        )
+        hint = nearest(str(name), list(self), otherwise=f"There are {there or 'none'}.")
+        raise KeyError(f"The results have no {self._noun} {quoted(name)}. {hint}")
 
 
 @runtime_checkable
@@ -98,6 +113,10 @@ class Results:
     )
     material: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
     presentation: Presentation | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        for kind, noun in (("tables", "table"), ("data", "array"), ("statistics", "array")):
+            object.__setattr__(self, kind, _Named(noun, getattr(self, kind)))
 
     @property
     def provenance(self) -> Mapping[str, Any]:

@@ -251,5 +251,5 @@ def test_groups_of_many_passages_say_nearly_what_their_passages_say(before):
 
 
 def test_a_run_of_flow_cannot_be_split_in_halves(runs):
-    with pytest.raises(RunDirectoryError, match="keeps no sums over groups of passages"):
+    with pytest.raises(RunDirectoryError, match="a run of `backlight flow`, of which no halves"):
         backlight.stability(runs[0])

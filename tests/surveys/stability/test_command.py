@@ -1,5 +1,6 @@
 """``backlight stability``: halves of a run, and how many passages would be enough."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from backlight.errors import ConfigError, RunDirectoryError
 from backlight.surveys.comparison.measure.sides import Run
 from backlight.surveys.stability.measure import measure
 from backlight.surveys.stability.options import StabilityConfig
+from backlight.surveys.stability.printed.summary import summary as stability_summary
 from backlight.surveys.stability.tables import layer_table
 from backlight.tables import Table
 
@@ -120,3 +122,21 @@ def test_runs_without_groups_and_calls_without_a_run_are_refused(finished_run):
         backlight.stability(flat)
     with pytest.raises(ConfigError, match="Say which run is to be split"):
         backlight.stability()
+
+
+def test_of_two_statistics_the_sentences_name_which_is_meant(finished_run):
+    found = backlight.stability(finished_run)
+    table = found.tables["layers"]
+    twice = {name: np.concatenate([table[name], table[name]]) for name in table}
+    rows = table.num_rows
+    twice["statistic"] = np.array(["mean"] * rows + ["mean_abs"] * rows)
+    twice["half_agreement"] = np.linspace(0.9, 0.1, 2 * rows)
+    twice["passages_wanted"] = np.linspace(90.0, 10.0, 2 * rows)
+    layers = Table(name="layers", columns=twice, units=table.units)
+
+    _, agree, wanted = stability_summary(replace(found, tables={"layers": layers}))
+
+    last, first = twice["layer"][-1], twice["layer"][0]
+    assert "in the median layer of mean and mean_abs" in agree
+    assert f"least in layer {last} of mean_abs (0.10)" in agree
+    assert f"(the most in layer {first} of mean)" in wanted

@@ -21,7 +21,7 @@ def read(options: StabilityConfig, *, results: Results | None = None) -> dict[st
 
     Raises:
         ConfigError: If no run was named.
-        RunDirectoryError: If it keeps no groups of passages.
+        RunDirectoryError: If it is of another survey, or keeps no groups of passages.
     """
     if results is None:
         if options.run is None:
@@ -31,6 +31,11 @@ def read(options: StabilityConfig, *, results: Results | None = None) -> dict[st
             )
         results = load_results(options.run)
     found = opened(results, "run" if results.path is None else results.path.name)
+    if found.run.command not in ("layers", "sae"):
+        raise RunDirectoryError(
+            f"{quoted(results.path or 'These results')}: a run of `backlight {found.run.command}`, "
+            "of which no halves are compared; take one of layers, or of sae with --keep_groups."
+        )
     if not grouped_statistics(found.run):
         raise RunDirectoryError(
             f"{quoted(results.path or 'These results')}: this run keeps no sums over groups of "

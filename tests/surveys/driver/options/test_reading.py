@@ -7,6 +7,7 @@ from backlight.surveys.driver.options.reading import explain, merge, read_config
 from backlight.surveys.driver.options.shared import ShownRunOptions
 from backlight.surveys.layers.options import LayersConfig
 from backlight.surveys.tokens.options import TokensConfig
+from backlight.tools.export.options import ExportConfig
 from backlight.tools.sites.options import SitesConfig
 
 
@@ -50,6 +51,13 @@ def test_an_unknown_option_is_told_with_the_nearest_name():
         ConfigError, match=r"num_sample: no such option\. Did you mean num_samples\?"
     ):
         merge(LayersConfig, {"num_sample": 1}, {})
+
+
+def test_an_option_that_must_be_given_is_asked_for():
+    with pytest.raises(
+        ConfigError, match=r"^output: must be given \(--output, in Python output=\)$"
+    ):
+        merge(ExportConfig, {}, {"run": "plays"})
 
 
 def test_an_option_like_no_other_does_not_exist():
@@ -151,6 +159,15 @@ def test_a_file_that_is_no_yaml_is_told_in_one_line(tmp_path, content):
 
 def test_a_folder_is_no_file_of_options(tmp_path):
     with pytest.raises(ConfigError, match=r"is a folder, not a file"):
+        read_config(tmp_path)
+
+
+def test_of_a_run_directory_the_file_of_its_options_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("num_samples: 7")
+
+    with pytest.raises(
+        ConfigError, match=r"is a folder; the options of its run are '.*config.yaml'"
+    ):
         read_config(tmp_path)
 
 

@@ -49,6 +49,21 @@ def test_rows_are_left_out_of_all_tables_alike():
     assert [lines.index(name) for name in headings] == [2, 11, 20]
 
 
+def test_a_table_of_the_largest_rows_counts_all_that_there_are():
+    largest = replace(shown(2, "first"), num_all=30)
+
+    assert laid_out(["One."], [largest])[2] == "first   (2 of 30 rows)"
+    assert laid_out(["One."], [replace(largest, num_all=2)])[2] == "first"
+    lines = laid_out(["One."], [replace(shown(50, "first"), num_all=2304)])
+    assert lines[2] == "first   (20 of 2,304 rows)"
+
+
+def test_a_table_without_rows_is_left_out():
+    lines = laid_out(["One."], [shown(0, "first"), shown(1, "second"), "A note."])
+
+    assert lines == ["One.", "", "second", "cell 0", "", "A note."]
+
+
 def test_without_room_tables_go_from_the_last_and_sentences_stay():
     lines = laid_out(8 * [SENTENCE], [shown(3, "first"), shown(3, "second"), "A note."], ["p"])
 

@@ -44,8 +44,7 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     layers = results.tables["layers"]
     if "moves" in results.tables:
         yield series_table(layers)
-        surest = _surest(results.tables["differences"], num_rows=12)
-        yield Shown(table=surest, columns=_differences(layers, surest))
+        yield _surest_of_all(results)
         yield _NOTE
         return
     yield Shown(
@@ -66,8 +65,7 @@ def brief(options: CompareConfig, results: Results) -> Iterator[Shown | str]:
     if "rankings" in results.tables:  # the surest difference is in the sentences
         yield _rankings(results.tables["rankings"])
     else:
-        surest = _surest(results.tables["differences"], num_rows=12)
-        yield Shown(table=surest, columns=_differences(layers, surest))
+        yield _surest_of_all(results)
     yield _NOTE
 
 
@@ -146,6 +144,16 @@ def _differences(layers: Table, differences: Table) -> list[Column]:
         Column("q", "q", ".1e"),
         Column("effect", "effect_size", ".2f"),
     ]
+
+
+def _surest_of_all(results: Results) -> Shown:
+    layers = results.tables["layers"]
+    surest = _surest(results.tables["differences"], num_rows=12)
+    return Shown(
+        table=surest,
+        columns=_differences(layers, surest),
+        num_all=int(layers["num_compared"].sum()),
+    )
 
 
 def _surest(table: Table, num_rows: int) -> Table:

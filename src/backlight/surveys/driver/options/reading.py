@@ -10,7 +10,7 @@ from backlight.errors import ConfigError, beginning, nearest, quoted
 from backlight.foreign.files import MEGABYTE, decoded, expanded
 from backlight.foreign.text import plain
 from backlight.foreign.yaml_text import parse_yaml, read_yaml
-from backlight.runs.config import PROVENANCE
+from backlight.runs.config import CONFIG, PROVENANCE
 from backlight.runs.opening import store_of
 from backlight.runs.urls import is_url, place_of
 from backlight.surveys.driver.options.dry_run import DryRunOptions
@@ -35,8 +35,13 @@ def read_config(path: Path) -> dict[str, Any]:
         The options as written, not yet checked.
 
     Raises:
-        ConfigError: If the file is missing, is not YAML, or is no mapping.
+        ConfigError: If the file is missing, is not YAML, or is no mapping. Of a run directory the
+            message names the file in it.
     """
+    if not is_url(path) and (path / CONFIG).is_file():
+        raise ConfigError(
+            f"{quoted(path)} is a folder; the options of its run are {quoted(path / CONFIG)}."
+        )
     found = _read_remote(path) if is_url(path) else read_yaml(path, error=ConfigError)
     if found is None:
         return {}
@@ -122,6 +127,8 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
         if mistake["type"] == "extra_forbidden":
             hint = nearest(name, list(kind.model_fields), otherwise="It does not exist.")
             mistakes.append(f"{name}: no such option. {hint}")
+        elif mistake["type"] == "missing":
+            mistakes.append(f"{name}: must be given (--{name}, in Python {name}=)")
         else:
             told = beginning(mistake["msg"].removeprefix("Value error, "), _LONGEST)
             mistakes.append(f"{name}: {told} (got {beginning(quoted(mistake['input']), _LONGEST)})")

@@ -26,14 +26,14 @@ def fitted(brief: Iterable[Shown | str], room: int) -> list[Text]:
     """Lay small tables and sentences out, with an explanation of every sign that is to be seen.
 
     Args:
-        brief: They; empty sentences are left out.
+        brief: They; empty sentences and tables without rows are left out.
         room: How many lines there are. So many rows are left out, then the last tables, and it is
             said how many.
 
     Returns:
         The lines. Behind each part is one that is blank, or says what there is no room for.
     """
-    parts = [_small(each) for each in brief if each]
+    parts = [_small(each) for each in brief if not _is_empty(each)]
     first = _Layout.of(_explained(parts, [sign for part in parts for sign in part.signs]), room)
     # Without what explains signs that are not to be seen there is more room: another of them may
     # come to be seen, and then some of the room stays empty.
@@ -49,11 +49,13 @@ class _Part:
         lines: All of it; of a table, the headings and each row.
         explained: Of each line, what explains the signs in it.
         sentence: It unbroken; None if it is a table, of which rows may be left out.
+        num_all: Of a table, how many rows there are, with those that are not in it.
     """
 
     lines: Sequence[Text]
     explained: Sequence[Collection[str]] = ()
     sentence: str | None = None
+    num_all: int = 0
 
     @property
     def is_table(self) -> bool:
@@ -75,11 +77,11 @@ class _Part:
         return min(len(self.lines), 2) if self.is_table else len(self.lines)
 
     def first(self, num_lines: int) -> list[Text]:
-        """Take the first lines, and a blank one; of a cut table, one of them counts its rows."""
+        """Take the first lines, and a blank one; if rows are missing, one of them counts all."""
         kept = [*self.lines[:num_lines], Text()]
-        if num_lines < len(self.lines):
-            told = f"{_BETWEEN}({num_lines - 1} of {len(self.lines) - 1} rows)"
-            place = next(n for n, line in enumerate(kept) if line.cell_len + len(told) <= width())
+        if self.is_table and num_lines - 1 < self.num_all:
+            told = f"{_BETWEEN}({num_lines - 1} of {self.num_all:,} rows)"
+            place = 0 if kept[0].cell_len + len(told) <= width() else -1
             kept[place] = Text.assemble(kept[place], told)
         return kept
 
@@ -146,6 +148,10 @@ def _explained(parts: Sequence[_Part], signs: Iterable[str]) -> list[_Part]:
     return [*parts[:where], _sentence(f"{told} {parts[where].sentence}"), *parts[where + 1 :]]
 
 
+def _is_empty(part: Shown | str) -> bool:
+    return not (part if isinstance(part, str) else part.table.num_rows)
+
+
 def _sentence(text: str) -> _Part:
     return _Part(wrapped([text]), sentence=text)
 
@@ -178,7 +184,11 @@ def _small(shown: Shown | str) -> _Part:
         for row in cells
     ]
     lines = [_BETWEEN.join(row).rstrip() for row in cells]
-    return _Part([Text(heading, style="bold"), *map(Text, lines)], [[], *explained])
+    return _Part(
+        [Text(heading, style="bold"), *map(Text, lines)],
+        [[], *explained],
+        num_all=len(lines) if shown.num_all is None else shown.num_all,
+    )
 
 
 def _widths(rows: Sequence[Sequence[str]], gives_way: Sequence[bool]) -> list[int]:

@@ -64,8 +64,10 @@ def path_notes(results: Results) -> list[str]:
 def path_table(results: Results) -> Iterator[Shown]:
     """Show the sites whose parts add up worst; nothing without paths."""
     if num_nodes_of(results.config) is not None:
-        table = largest(results.tables["completeness"], "residual_median", _MOST_ROWS)
-        yield Shown(table=table, columns=_columns(table, "paths that miss most"))
+        every = results.tables["completeness"]
+        table = largest(every, "residual_median", _MOST_ROWS)
+        columns = _columns(table, "paths that miss most")
+        yield Shown(table=table, columns=columns, num_all=every.num_rows)
 
 
 def whole_path_table(results: Results) -> Iterator[Shown]:

@@ -77,12 +77,14 @@ class Shown:
         columns: What is shown of it.
         title: What stands above it; of a small table on a screen, its first heading says it.
         caption: What its numbers mean.
+        num_all: How many rows there are, where the table has only some of them.
     """
 
     table: Table
     columns: Sequence[Column]
     title: str = ""
     caption: str = ""
+    num_all: int | None = None
 
 
 def number(value: Any, form: str = "", unit: str = "") -> str:

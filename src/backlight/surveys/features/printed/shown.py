@@ -42,9 +42,14 @@ def brief(options: SaeConfig, results: Results) -> Iterator[Shown | str]:
             Column("fires at", cell=percent("frequency")),
             context_column("where it mattered most", "context"),
         ],
+        num_all=int(results.tables["dictionaries"]["num_features"].sum()),
     )
     if layers.num_rows > 1:
-        yield Shown(table=largest(layers, mode, _MOST_ROWS), columns=_layer_columns(results))
+        yield Shown(
+            table=largest(layers, mode, _MOST_ROWS),
+            columns=_layer_columns(results),
+            num_all=layers.num_rows,
+        )
     yield from path_table(results)
     yield " ".join(_notes(options, results))
 

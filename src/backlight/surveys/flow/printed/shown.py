@@ -74,6 +74,7 @@ def _through_most(table: Table) -> Shown:
             Column("around", "direct_norm", ".3g"),
             Column("growth ± se", cell=sure_number("growth")),
         ],
+        num_all=table.num_rows,
     )
 
 
@@ -88,6 +89,7 @@ def _largest_heads(table: Table) -> Shown:
             Column("by queries and keys", cell=percent("query_key_share")),
             Column("at the first token", cell=percent("first_scores_share")),
         ],
+        num_all=table.num_rows,
     )
 
 
@@ -100,6 +102,7 @@ def _most_removed(table: Table) -> Shown:
             Column("by chance", "r_radial_chance", ".2g"),
             Column("sigma", "sigma", ".3g"),
         ],
+        num_all=table.num_rows,
     )
 
 

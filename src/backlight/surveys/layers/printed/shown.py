@@ -45,6 +45,7 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
             Column("top 1 % has", cell=percent("top_share"), name="top_share"),
             Column("chance of probes", "mean_probe_se", ".2g"),
         ),
+        num_all=layers.num_rows,
     )
     shown = largest(dimensions, mode, _MOST_ROWS)
     columns = [
@@ -57,7 +58,7 @@ def brief(options: LayersConfig, results: Results) -> Iterator[Shown | str]:
     if "top_tokens" in results.tables:
         where = _context(results.tables["top_tokens"])
         columns.append(context_column("where it was largest", cell=where))
-    yield Shown(table=shown, columns=_known(dimensions, *columns))
+    yield Shown(table=shown, columns=_known(dimensions, *columns), num_all=dimensions.num_rows)
     yield from path_table(results)
     yield " ".join(_notes(options, results))
 

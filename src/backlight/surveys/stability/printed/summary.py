@@ -29,9 +29,16 @@ def summary(results: Results) -> Sequence[str]:
         return [*told, "The rankings of the halves cannot be compared: the numbers do not vary."]
     values = layers["half_agreement"][known]
     least = int(known[np.argmin(values)])
+    statistics = list(dict.fromkeys(layers["statistic"].tolist()))
+    of_all = f" of {' and '.join(statistics)}" if len(statistics) > 1 else ""
+
+    def place(row: int) -> str:
+        of_one = f" of {layers['statistic'][row]}" if of_all else ""
+        return f"layer {int(layers['layer'][row])}{of_one}"
+
     told.append(
         f"Ranks of the halves agree with {number(float(np.median(values)), 2)} in the median "
-        f"layer, and least in layer {int(layers['layer'][least])} "
+        f"layer{of_all}, and least in {place(least)} "
         f"({number(float(values.min()), 2)})."
     )
     wanted = layers["passages_wanted"][known]
@@ -41,6 +48,6 @@ def summary(results: Results) -> Sequence[str]:
     return [
         *told,
         f"For an agreement of {about['agreement']:g} between two runs in every layer, each needs "
-        f"about {count(int(wanted.max()), 'passage')} (the most in layer "
-        f"{int(layers['layer'][most])}).",
+        f"about {count(int(wanted.max()), 'passage')} (the most in "
+        f"{place(most)}).",
     ]

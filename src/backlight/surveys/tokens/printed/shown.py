@@ -45,6 +45,7 @@ def brief(options: TokensConfig, results: Results) -> Iterator[Shown | str]:
             Column("r answer", "r_answer", "+.2f"),
             Column("r loss", "r_loss", "+.2f"),
         ],
+        num_all=results.tables["geometry"].num_rows,
     )
     yield from path_table(results)
     yield " ".join(filter(None, [_model(results), *path_notes(results)]))
@@ -75,6 +76,7 @@ def _of_sites(results: Results) -> Shown:
     return Shown(
         table=Table(name="sites", columns=columns),
         columns=[Column(name, name, wraps=not name.startswith("norm")) for name in columns],
+        num_all=len(sites),
     )
 
 
