@@ -12,6 +12,7 @@ from backlight.models.modules import subject_from_module
 from backlight.models.sites import resolve_sites
 from zoo.by_hand import (
     ByHand,
+    Chained,
     Counting,
     Looped,
     Permuted,
@@ -99,11 +100,12 @@ def test_a_block_that_is_used_several_times_is_refused_by_its_name():
         backlight.layers(subject=wired(Looped), dataset=["a word " * 9], site="blocks.*")
 
 
+@pytest.mark.parametrize("kind", [Summed, Chained])
 @pytest.mark.parametrize("site", ["attn.out", "attn.contribution", "mlp.out", "mlp.contribution"])
-def test_a_sum_of_attention_and_mlp_behind_one_norm_is_called_neither(site):
-    reason = r"layers\.0\.\S+ is not known: several modules of blocks\.0 read the stream, and what"
+def test_attention_and_mlp_that_are_added_as_one_are_called_neither(kind, site):
+    reason = r"layers\.0\.\S+ is not known: what blocks\.0 adds, .* from several modules, att"
     with pytest.raises(UnsupportedSiteError, match=reason):
-        backlight.layers(subject=wired(Summed), dataset=["a word " * 9], site=site)
+        backlight.layers(subject=wired(kind), dataset=["a word " * 9], site=site)
 
 
 def test_a_site_that_no_module_of_a_loop_can_have_is_refused_with_the_reason():

@@ -79,6 +79,14 @@ class Summed(ByHand):
             return x + self.two(self.attention(normed) + self.feed(normed))
 
 
+class Chained(ByHand):
+    """The MLP reads what attention gives, and only its own output is added."""
+
+    class kind(Block):  # noqa: N801
+        def forward(self, x):
+            return x + self.feed(self.attention(self.one(x)))
+
+
 class Looped(ByHand):
     def forward(self, ids):
         x = self.words(ids)

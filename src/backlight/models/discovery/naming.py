@@ -143,10 +143,10 @@ class _LayerSites:
         yield self._site(kind, tap, lens=None if is_added else lens)
 
     def _of_several(self, term: Term) -> Iterator[Site]:
-        """List what is known of a sum in which attention may be only one part."""
+        """List what is known of a sum or a chain in which attention is only one part."""
         reason = (
-            f"several modules of {self.layer.block} read the stream, and what they give is added "
-            f"as one, at {term.added.module}"
+            f"what {self.layer.block} adds, at {term.added.module}, comes from several modules, "
+            "attention among them"
         )
         if term.norm is not None:
             yield from self._norm("norm1", term.norm)
@@ -182,5 +182,8 @@ class _LayerSites:
 
 
 def _is_of_several(mixers: Sequence[Term]) -> bool:
-    """Find out whether all that a block adds is one thing, which several modules begin."""
-    return [(term.mixes, term.entry) for term in mixers] == [("attention", None)]
+    """Find out whether all that a block adds is one thing, which not one module reads and gives."""
+    if len(mixers) != 1 or mixers[0].mixes != "attention":
+        return False
+    entry, giver = mixers[0].entry, mixers[0].out.module
+    return entry is None or not f"{giver}.".startswith(f"{entry.module}.")
