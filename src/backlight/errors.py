@@ -139,10 +139,17 @@ class UnknownLayerError(UsageError):
 
 
 class UnknownSiteError(UsageError):
-    """A site was named that the model does not have."""
+    """A site was named that the model does not have.
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        hint = nearest(name, known, otherwise="See backlight sites MODEL.")
+    Args:
+        name: What was asked for.
+        known: The names that it could have been.
+        reason: A sentence that says why there is none of that name; empty if the name may only be
+            misspelt.
+    """
+
+    def __init__(self, name: str, known: Sequence[str], *, reason: str = "") -> None:
+        hint = reason or nearest(name, known, otherwise="See backlight sites MODEL.")
         super().__init__(f"This model has no site {quoted(name)} among its {len(known)}. {hint}")
         self.name = name
 

@@ -181,7 +181,10 @@ def test_a_place_that_is_not_there_is_refused(path, message):
 def test_a_folder_without_dictionaries_is_refused(written, tmp_path):
     shutil.copy(written / JUMPRELU / "cfg.json", tmp_path)
 
-    with pytest.raises(DictionaryError, match=r"no dictionary in .* that holds sae_weights"):
+    with pytest.raises(
+        DictionaryError,
+        match=r"no dictionary in .* that holds sae_weights.* of another form is handed over",
+    ):
         find_dictionaries(tmp_path)
 
 

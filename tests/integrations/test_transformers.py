@@ -74,3 +74,40 @@ def test_a_trainer_gives_the_numbers_of_a_plain_loop(tmp_path, accumulate):
     np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-5)
     logged = [entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry]
     np.testing.assert_allclose(found.global_norm, logged, rtol=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_loss_that_the_model_does_not_return_is_the_trainers_when_it_is_told(
+    tmp_path, accumulate
+):
+    from transformers import Trainer, TrainingArguments
+
+    from backlight.integrations import TrainerWatch
+
+    def loss_of(output, labels, num_items_in_batch):
+        logits = output.logits[:, :-1].flatten(0, 1)
+        kinds = {"reduction": "sum", "label_smoothing": 0.1}
+        total = torch.nn.functional.cross_entropy(logits, labels[:, 1:].flatten(), **kinds)
+        callback.monitor.loss(total / num_items_in_batch)
+        return total / num_items_in_batch
+
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path / "trainer"),
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=accumulate,
+        num_train_epochs=1,
+        report_to=[],
+        save_strategy="no",
+        logging_steps=1,
+        disable_tqdm=True,
+        use_cpu=True,
+    )
+    callback = TrainerWatch(tmp_path / "run", schedule=1)
+    model = tiny_model("llama").requires_grad_(True)
+    trainer = Trainer(
+        model, arguments, train_dataset=ROWS, callbacks=[callback], compute_loss_func=loss_of
+    )
+    trainer.train()
+
+    logged = [entry["loss"] for entry in trainer.state.log_history if "grad_norm" in entry]
+    np.testing.assert_allclose(read_history(tmp_path / "run").losses, logged, rtol=1e-5)

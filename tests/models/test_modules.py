@@ -6,18 +6,20 @@ from torch.nn import functional
 
 import backlight
 from backlight.capture.record import record
-from backlight.errors import UnsupportedSiteError
+from backlight.errors import UnknownSiteError, UnsupportedSiteError
 from backlight.models.blocks.rerun import Blocks
 from backlight.models.modules import subject_from_module
 from backlight.models.sites import resolve_sites
 from zoo.by_hand import (
     ByHand,
+    Chained,
     Counting,
     Looped,
     Permuted,
     PermutedWithin,
     Remembering,
     Short,
+    Summed,
     Turned,
 )
 from zoo.odd import Plain
@@ -96,6 +98,27 @@ def test_a_module_whose_wiring_is_not_found_says_why_and_keeps_its_paths(kind, r
 def test_a_block_that_is_used_several_times_is_refused_by_its_name():
     with pytest.raises(UnsupportedSiteError, match="is used 3 times in one forward pass, so no"):
         backlight.layers(subject=wired(Looped), dataset=["a word " * 9], site="blocks.*")
+
+
+@pytest.mark.parametrize("kind", [Summed, Chained])
+@pytest.mark.parametrize("site", ["attn.out", "attn.contribution", "mlp.out", "mlp.contribution"])
+def test_attention_and_mlp_that_are_added_as_one_are_called_neither(kind, site):
+    reason = r"layers\.0\.\S+ is not known: what blocks\.0 adds, .* from several modules, att"
+    with pytest.raises(UnsupportedSiteError, match=reason):
+        backlight.layers(subject=wired(kind), dataset=["a word " * 9], site=site)
+
+
+def test_a_site_that_no_module_of_a_loop_can_have_is_refused_with_the_reason():
+    subject = wired(Looped)
+    options = {"subject": subject, "dataset": ["a word " * 9]}
+    with pytest.raises(
+        UnknownSiteError, match=r"'mlp\.out' among its \d+\. Sites of its blocks were not found: bl"
+    ):
+        backlight.layers(**options)
+    with pytest.raises(
+        UnsupportedSiteError, match=r"belongs to no layer\. No .* number in its path"
+    ):
+        backlight.layers(**options, site="words")
 
 
 @pytest.mark.parametrize("kind", [ByHand, Turned])

@@ -70,6 +70,23 @@ class Turned(ByHand):
         return self.out(self.norm(x.transpose(0, 1)))
 
 
+class Summed(ByHand):
+    """Attention and MLP read the stream side by side, and one norm takes their sum."""
+
+    class kind(Block):  # noqa: N801
+        def forward(self, x):
+            normed = self.one(x)
+            return x + self.two(self.attention(normed) + self.feed(normed))
+
+
+class Chained(ByHand):
+    """The MLP reads what attention gives, and only its own output is added."""
+
+    class kind(Block):  # noqa: N801
+        def forward(self, x):
+            return x + self.feed(self.attention(self.one(x)))
+
+
 class Looped(ByHand):
     def forward(self, ids):
         x = self.words(ids)

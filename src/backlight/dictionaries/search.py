@@ -231,5 +231,6 @@ def _layer_named(file: Path) -> int | None:
 
 def _nothing(place: str) -> DictionaryError:
     return DictionaryError(
-        f"There is no dictionary in {quoted(place)}: a dictionary is a folder that holds {_FILES}."
+        f"There is no dictionary in {quoted(place)}: a dictionary is a folder that holds {_FILES}. "
+        "One of another form is handed over in Python: backlight.dictionary_from_object."
     )

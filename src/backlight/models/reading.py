@@ -109,7 +109,7 @@ def refuse_unreadable(
     if reach.positions is None:
         _warn_beyond_training(subject, len(longest), kind)
         if family_of(subject.model) is None:
-            _try(subject, longest, kind, remedy)
+            refuse_too_long(subject, longest, kind=kind, remedy=remedy)
 
 
 def _refuse_foreign(
@@ -150,8 +150,20 @@ def _warn_beyond_training(subject: Subject, longest: int, kind: str) -> None:
         )
 
 
-def _try(subject: Subject, ids: Int[np.ndarray, " _"], kind: str, remedy: str) -> None:
-    """Run a model that nobody knows on the longest sequence, before anything is measured."""
+def refuse_too_long(
+    subject: Subject, ids: Int[np.ndarray, " _"], *, kind: str, remedy: str
+) -> None:
+    """Run a model that nobody knows on the longest sequence, before anything is measured.
+
+    Args:
+        subject: The model.
+        ids: The token ids of the sequence.
+        kind: What a sequence is called: a passage, a prompt.
+        remedy: What to do if it is too long.
+
+    Raises:
+        ConfigError: If the model fails on it.
+    """
     try:
         with torch.no_grad():
             subject.forward(torch.from_numpy(ids)[None].to(subject.device))

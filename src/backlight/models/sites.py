@@ -12,6 +12,9 @@ Side = Literal["output", "input", "branch", "query", "key", "value", "logits"]
 
 _LAYER = re.compile(r"(?<![^.])(\d+)(?![^.])")
 _LAYER_SITE = re.compile(r"^layers\.\d+\.(?P<kind>.+)$")
+_OF_BLOCKS = re.compile(
+    r"^(layers\.(\d+|\*)\.)?(resid|norm[12]|norm[12]_post|attn|mixer|mlp)\.[^.]+$"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +139,9 @@ def format_layers(layers: Sequence[int]) -> str:
     return "_".join(map(str, layers))
 
 
-def resolve_sites(pattern: str, sites: Mapping[str, Site]) -> tuple[Site, ...]:
+def resolve_sites(
+    pattern: str, sites: Mapping[str, Site], *, wiring: str | None = None
+) -> tuple[Site, ...]:
     """Find the sites that a name or a pattern means, in the model's order.
 
     A name may be canonical (``layers.3.mlp.out``, or its kind alone, ``mlp.out``), the path of a
@@ -147,6 +152,8 @@ def resolve_sites(pattern: str, sites: Mapping[str, Site]) -> tuple[Site, ...]:
     Args:
         pattern: The name.
         sites: All sites of the model, in the order in which their tensors pass.
+        wiring: Why its blocks have no canonical sites (``facts["wiring"]`` of its subject), None if
+            they have.
 
     Returns:
         At least one site.
@@ -162,7 +169,23 @@ def resolve_sites(pattern: str, sites: Mapping[str, Site]) -> tuple[Site, ...]:
         for name, reason in site.refused.items():
             if any(_fits(form, pattern) for form in _path_forms(name)):
                 raise UnsupportedSiteError(reason)
-    raise UnknownSiteError(pattern, _suggestions(pattern, sites))
+    is_of_blocks = wiring is not None and _OF_BLOCKS.match(pattern)
+    why = f"Sites of its blocks were {wiring}".rstrip(".")
+    reason = f"{why}. {_example(sites)}" if is_of_blocks else ""
+    raise UnknownSiteError(pattern, _suggestions(pattern, sites), reason=reason)
+
+
+def belongs_to_no_layer(site: Site, sites: Mapping[str, Site]) -> UnsupportedSiteError:
+    """Say that a site that should be one in each layer is in none, and which ones are.
+
+    Args:
+        site: The site.
+        sites: All sites of the model.
+
+    Returns:
+        The error, to be raised.
+    """
+    return UnsupportedSiteError(f"{site.name} belongs to no layer. {_example(sites)}")
 
 
 def sites_of_layers(sites: Iterable[Site], layers: Sequence[int]) -> tuple[Site, ...]:
@@ -238,6 +261,19 @@ def _one_for_each_tensor(pattern: str, found: Iterable[Site]) -> tuple[Site, ...
             kept.append(site)
         seen.add(site.tap)
     return tuple(kept)
+
+
+def _example(sites: Mapping[str, Site]) -> str:
+    """Name a site that layers have; of a model without any say what would make one."""
+    usable = [site.name for site in sites.values() if site.problem is None]
+    names = {any_layer(name): kind_of(name) for name in usable if layer_of(name) is not None}
+    if not names:
+        return (
+            "No module that can be measured has a number in its path: put the layers, or an "
+            "nn.Identity behind each use of one, into an nn.ModuleList."
+        )
+    best = [kind for kind in ("mlp.out", "resid.post") if kind in names.values()]
+    return f"Name a site that layers have, such as {' or '.join(best or list(names)[:2])}."
 
 
 def _suggestions(pattern: str, sites: Mapping[str, Site]) -> list[str]:

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from backlight.models.loading import subject_from_transformers
 from backlight.models.modules import subject_from_module
 from backlight.objectives import objective
 from zoo import odd
+from zoo.by_hand import ByHand, Short
 from zoo.models import tiny_model
 from zoo.subjects import passages_of, subject_of
 from zoo.tokenizers import WordTokenizer
@@ -38,6 +40,13 @@ PADS, TWO, FOUR = (
 CLOSED, FUSED = "loss in closed form", "fused head and loss"
 STEPS, ITSELF = "slope in a direction", "replaced by itself"
 WITHIN, AFTER = "zeros, from their layer", "the model afterwards"
+
+
+class CountingToTen(ByHand):
+    def forward(self, ids):
+        if ids.shape[1] > 10:
+            raise ValueError("at most 10 tokens")
+        return super().forward(ids)
 
 
 def sample_of(subject, vocabulary=99):
@@ -86,6 +95,17 @@ def test_a_module_that_nobody_knows_passes_every_check_that_can_be_made_of_it():
         WITHIN,
     }
     assert "no interface at which kernels can be exchanged" in checks["attention kernel"].words
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [(Short, "fine"), (CountingToTen, "not made")])
+def test_pads_end_where_the_positions_of_a_module_end(kind, verdict):
+    torch.manual_seed(0)
+    passages = Passages(tokens=[np.arange(length) for length in (6, 5, 8, 7)])
+    sample = Sample.of(subject_from_module(kind(), WordTokenizer()), passages, max_length=8, seed=0)
+    checks = {check.what: check for step in check_all(sample) for check in step.checks}
+
+    assert not_fine(checks) == set()
+    assert checks[PADS].verdict == verdict
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """``backlight doctor`` on logs, on plain logs, on a model with one batch; its page."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -80,6 +81,7 @@ def test_a_log_without_a_gradient_leaves_with_one_and_its_page_says_so(tmp_path,
     out = capsys.readouterr().out
     assert "nothing to judge. No gradient was read, so this is no sign of health." in out
     assert "No step was recorded. 39 losses are known." in out
+    assert re.search(r"^Page +\S*page\.html$", out, re.MULTILINE)
     assert "badge odd" in (tmp_path / "page.html").read_text()
 
 

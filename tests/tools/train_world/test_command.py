@@ -161,7 +161,9 @@ def test_the_command_prints_a_line_for_each_examination(recipe, tmp_path, capsys
     words = [f"--{name}={recipe[name]}" for name in ("cities_csv", "output_dir")]
     assert cli.main(["train-world", str(path), *words]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("distance: median") == 2
+    assert printed.count("distance, absolute error (0.1 degree): median") == 2
+    assert printed.count("untrained") == 2
+    assert "nan" not in printed
     assert str(recipe["output_dir"] / "final") in printed
 
 

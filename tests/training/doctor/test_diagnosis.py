@@ -342,6 +342,12 @@ def test_clipping_by_a_factor_of_hundreds_at_every_step_is_a_warning():
     assert (found.symptom, found.severity) == ("always_clipped", "warning")
 
 
+@pytest.mark.parametrize("name", ["gradient_huge", "gradient_large", "always_clipped"])
+def test_a_norm_that_is_too_large_may_be_that_of_a_loss_that_a_scaler_has_scaled(name):
+    assert "gradient scaler that the watch does not know" in SYMPTOMS[name].cause
+    assert "scaler=" in SYMPTOMS[name].remedy
+
+
 def with_losses(losses, **options):
     history = healthy(num_steps=len(losses), **options)
     return replace(history, losses=np.asarray(losses, dtype=float))

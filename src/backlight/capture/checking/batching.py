@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from backlight.capture.checking.check import Check, not_made
@@ -9,6 +10,9 @@ from backlight.capture.checking.difference import difference_of
 from backlight.capture.checking.measured import Measured, measure, together
 from backlight.capture.checking.sample import NUM_PASSAGES, Sample
 from backlight.data.batches import Batch
+from backlight.errors import ConfigError
+from backlight.models.reading import reach_of, refuse_too_long
+from backlight.models.wiring.families import family_of
 
 _PADS = (
     "Pads on the right change a passage's gradient: something reads positions from the end, or the "
@@ -50,11 +54,17 @@ def _in_batches(sample: Sample, size: int) -> Measured:
 def _padded(sample: Sample, lone: Measured) -> Check:
     what = "with pads on the right"
     longest = 2 * max(len(tokens) for tokens in sample.passages.tokens)
-    most = sample.subject.max_positions
+    most = reach_of(sample.subject).positions
     width = longest if most is None else min(longest, most)
     members = [n for n, tokens in enumerate(sample.passages.tokens) if len(tokens) < width]
     if not members:
         return not_made(what, _ALONE, "the passages are as long as the model reads")
+    if family_of(sample.subject.model) is None:
+        try:
+            ids = np.zeros(width, dtype=np.int64)
+            refuse_too_long(sample.subject, ids, kind="passage", remedy="no pads were added")
+        except ConfigError as error:
+            return not_made(what, _ALONE, str(error))
     batches = [_with_pads(sample.batch_of([member]), width) for member in members]
     found = together(
         [measure(sample.subject, batch, sample.sites, sample.objective) for batch in batches]

@@ -173,7 +173,8 @@ def _remarks(config: LnJacobianConfig, averages: Table, text: Characters) -> lis
         f"{len(text.train):,} characters to learn from, {config.num_steps} steps by "
         f"{config.method}, {config.seeds} seed(s).",
         *told[:-1],  # the last row is chance
-        "r_mean and r_radial are energies over energies; cosines are means over tokens. "
+        "r_mean and r_radial are energies over energies; cosines are means over tokens, cos_center "
+        "and cos_ste those of the backward passes center_scale and identity with the true one. "
         "'projected' takes out both parts and does not divide by sigma, so its cosine with the "
         "true gradient is 1 but for its length, which is length_projected times the true one's.",
     ]

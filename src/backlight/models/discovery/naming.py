@@ -93,6 +93,9 @@ class _LayerSites:
     def _addition(
         self, addition: Addition, mixers: Sequence[Term], alone: Sequence[Addition]
     ) -> Iterator[Site]:
+        if not alone and _is_of_several(mixers) and not self.is_hybrid:
+            yield from self._of_several(mixers[0])
+            return
         for term in addition.terms:
             if term.mixes != "none":
                 yield from self._mixer(term, mixers)
@@ -139,6 +142,19 @@ class _LayerSites:
         tap = replace(term.added, multiplier=term.multiplier)
         yield self._site(kind, tap, lens=None if is_added else lens)
 
+    def _of_several(self, term: Term) -> Iterator[Site]:
+        """List what is known of a sum or a chain in which attention is only one part."""
+        reason = (
+            f"what {self.layer.block} adds, at {term.added.module}, comes from several modules, "
+            "attention among them"
+        )
+        if term.norm is not None:
+            yield from self._norm("norm1", term.norm)
+        for half in ("attn", "mlp"):
+            yield from self._not_one(half, term, reason)
+        if term.post_norm is not None:
+            yield from self._norm("norm1_post", term.post_norm)
+
     def _not_one(self, half: str, term: Term, reason: str) -> Iterator[Site]:
         for kind in (f"{half}.out", f"{half}.contribution"):
             yield self._site(kind, term.out, problem=_problem(self.number, kind, reason))
@@ -163,3 +179,11 @@ class _LayerSites:
             transformer_lens=None if lens is None else f"blocks.{self.number}.{lens}",
             problem=problem,
         )
+
+
+def _is_of_several(mixers: Sequence[Term]) -> bool:
+    """Find out whether all that a block adds is one thing, which not one module reads and gives."""
+    if len(mixers) != 1 or mixers[0].mixes != "attention":
+        return False
+    entry, giver = mixers[0].entry, mixers[0].out.module
+    return entry is None or not f"{giver}.".startswith(f"{entry.module}.")

@@ -3,9 +3,11 @@
 from backlight.errors import UnsupportedSiteError, quoted
 from backlight.models.sites import (
     Site,
+    belongs_to_no_layer,
     format_layers,
     layer_of,
     parse_layers,
+    refuse_problems,
     resolve_sites,
     sites_of_layers,
 )
@@ -27,14 +29,12 @@ def survey_sites(subject: Subject, site: str, layers: str) -> tuple[Site, ...]:
         UnsupportedSiteError: If the site is not one for each layer.
     """
     numbers = parse_layers(layers, subject.num_layers)
-    found = resolve_sites(site, subject.sites)
+    found = resolve_sites(site, subject.sites, wiring=subject.facts.get("wiring"))
     sites = sites_of_layers(found, numbers)
     by_layer = {layer_of(each.name): each for each in sites}
     if all(layer_of(each.name) is None for each in found):
-        raise UnsupportedSiteError(
-            f"{found[0].name} belongs to no layer. Name a site that layers have, "
-            "such as mlp.out or resid.post."
-        )
+        refuse_problems(found)
+        raise belongs_to_no_layer(found[0], subject.sites)
     if len(by_layer) < len(sites):
         names = [each.name for each in sites if layer_of(each.name) == layer_of(sites[0].name)]
         raise UnsupportedSiteError(

@@ -55,9 +55,20 @@ On {config.num_held_out:,} held-out questions of each task, answered greedily:
 """
 
 
+def mark_of(task: str) -> str:
+    """Say by what the answers to a task are scored, with the unit: ``absolute error (0.1 degree)``.
+
+    Args:
+        task: The name of the task.
+
+    Returns:
+        The words.
+    """
+    metric = find_task(task).metric
+    return f"{metric.name} ({metric.unit})" if metric.unit else metric.name
+
+
 def _line(row: Mapping[str, Any]) -> str:
-    metric = find_task(row["task"]).metric
-    mark = f"{metric.name} ({metric.unit})" if metric.unit else metric.name
     names = ("median", "mean", "exact", "constant_median", "constant_mean")
     numbers = [f"{row[name]:.3f}" if name == "exact" else f"{row[name]:.4g}" for name in names]
-    return f"| {' | '.join([row['task'], mark, *numbers])} |"
+    return f"| {' | '.join([row['task'], mark_of(row['task']), *numbers])} |"

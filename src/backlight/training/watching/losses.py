@@ -34,12 +34,14 @@ class LossMeter:
         Args:
             output: What the model returned.
             arguments: The keywords it was called with. With ``num_items_in_batch``, as in a
-                Transformers ``Trainer``, the losses of micro-batches are parts of a sum.
+                Transformers ``Trainer``, the losses of micro-batches are parts of a sum, also those
+                that the user tells.
         """
         loss = self._loss_of(output)
+        if loss is not None or "num_items_in_batch" in arguments:
+            self._parts_of_sum = arguments.get("num_items_in_batch") is not None
         if loss is not None:
             self._seen.append(_one_number(loss))
-            self._parts_of_sum = arguments.get("num_items_in_batch") is not None
 
     def tell(self, loss: Tensor | float, *, later: bool = False) -> None:
         """Take the loss that the user gives for a micro-batch of the coming step.
@@ -77,7 +79,7 @@ class LossMeter:
     def end_step(self, step: int) -> None:
         """Close a step."""
         if self.current:
-            self._done.append((step, self.current, self._parts_of_sum and not self._told))
+            self._done.append((step, self.current, self._parts_of_sum))
         self.current, self._later = self._later, []
         self._told = self._told and bool(self.current)
         self._seen.clear()

@@ -13,6 +13,7 @@ from backlight.models.modules import subject_from_module
 from backlight.models.norms import norm_places
 from backlight.models.taps import tapping
 from backlight.surveys.flow.measure.halves import halves_of
+from zoo.by_hand import Block, ByHand
 from zoo.flow import distance, subject_of
 from zoo.models import CONFIGS
 from zoo.subjects import batch_of
@@ -70,6 +71,35 @@ def test_the_transform_path_is_what_autograd_brings_back_through_the_branch_alon
 
     tape = taped(subject, halves)
 
+    for half in halves:
+        paths = half.paths(tape)
+        expected = branch_alone(subject, half, paths.direct)
+        assert distance(paths.transform, expected) <= 1e-6, (half.layer, half.name)
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        lambda block, x: (x, x),
+        lambda block, x: (block.one(x), block.two(x)),
+        lambda block, x: (block.one(x),) * 2,
+    ],
+    ids=["no norm", "a norm each", "a norm for both"],
+)
+def test_halves_side_by_side_are_those_of_the_branch_alone_whatever_norms_they_have(reads):
+    class SideBySide(ByHand):
+        class kind(Block):  # noqa: N801
+            def forward(self, x):
+                read, also = reads(self, x)
+                return x + self.attention(read) + self.feed(also)
+
+    torch.manual_seed(0)
+    subject = subject_from_module(SideBySide().double(), WordTokenizer())
+    halves = halves_of(subject, range(subject.num_layers))
+
+    tape = taped(subject, halves)
+
+    assert [half.name for half in halves] == ["block", "attention", "mlp"] * 2
     for half in halves:
         paths = half.paths(tape)
         expected = branch_alone(subject, half, paths.direct)
@@ -143,5 +173,5 @@ def test_a_model_whose_wiring_is_not_known_has_no_residual_view():
     model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5))
     plain = subject_from_module(model, WordTokenizer(), name="plain")
 
-    with pytest.raises(UnsupportedSiteError, match="paths of plain cannot be told apart: Seq"):
+    with pytest.raises(UnsupportedSiteError, match="paths of plain cannot be told apart: not fo"):
         halves_of(plain, [0])

@@ -244,7 +244,7 @@ def number_format(subject: Subject) -> torch.dtype:
 
 
 def _site(name: str, layer: int, subject: Subject, card: Card) -> Site:
-    found = resolve_sites(name, subject.sites)
+    found = resolve_sites(name, subject.sites, wiring=subject.facts.get("wiring"))
     own = sites_of_layers(found, [layer])
     if len(own) == 1:
         return own[0]

@@ -97,10 +97,12 @@ def halves_of(subject: Subject, layers: Sequence[int]) -> tuple[Half, ...]:
         UnsupportedSiteError: If it is not known how the blocks are wired.
     """
     if subject.wiring is None:
+        why = subject.facts.get(
+            "wiring", "its blocks add attention and MLP in a form that this view does not know"
+        )
         raise UnsupportedSiteError(
-            f"The residual paths of {subject.name} cannot be told apart: "
-            f"{type(subject.model).__name__} is not in the table of architectures, so it is not "
-            "known how its blocks are wired."
+            f"The residual paths of {subject.name} cannot be told apart: {why.rstrip('.')}. "
+            "`backlight layers --site resid.post` measures the stream itself."
         )
     return tuple(half for layer in layers for half in _of_layer(subject, layer))
 
@@ -131,8 +133,11 @@ def _terms(sites: Mapping[str, Site]) -> tuple[Site, Site]:
 
 
 def _parallel(subject: Subject, layer: int, sites: Mapping[str, Site]) -> tuple[Half, ...]:
-    behind, first, second = sites["resid.post"], sites["norm1.in"], sites.get("norm2.in")
-    half, terms = partial(Half, layer=layer, behind=behind), _terms(sites)
+    half, terms = partial(Half, layer=layer, behind=sites["resid.post"]), _terms(sites)
+    if "norm1.in" not in sites:  # both read the stream itself
+        first, second = sites["attn.in"], sites["mlp.in"]
+    else:
+        first, second = sites["norm1.in"], sites.get("norm2.in")
     if second is not None:
         return (
             half(name="block", entries=(first, second), terms=terms),

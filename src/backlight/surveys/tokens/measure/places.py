@@ -39,7 +39,7 @@ def choose_sites(subject: Subject, patterns: str, layers: str) -> tuple[Site, ..
     numbers = parse_layers(layers, subject.num_layers)
     chosen: dict[str, Site] = {}
     for pattern in patterns.split(","):
-        found = resolve_sites(pattern.strip(), subject.sites)
+        found = resolve_sites(pattern.strip(), subject.sites, wiring=subject.facts.get("wiring"))
         if any(site.tap.side == "logits" for site in found):
             raise UnsupportedSiteError(
                 "The logits of all tokens are never held, so their gradient cannot be looked at; "
