@@ -11,10 +11,13 @@ from backlight.models.blocks.rerun import Blocks
 from backlight.models.modules import subject_from_module
 from backlight.models.sites import resolve_sites
 from zoo.by_hand import (
+    AttentionAlone,
+    AttentionInPlace,
     ByHand,
     Chained,
     Counting,
     Looped,
+    MixedInOne,
     Permuted,
     PermutedWithin,
     Remembering,
@@ -100,12 +103,21 @@ def test_a_block_that_is_used_several_times_is_refused_by_its_name():
         backlight.layers(subject=wired(Looped), dataset=["a word " * 9], site="blocks.*")
 
 
-@pytest.mark.parametrize("kind", [Summed, Chained])
+@pytest.mark.parametrize("kind", [Summed, Chained, MixedInOne])
 @pytest.mark.parametrize("site", ["attn.out", "attn.contribution", "mlp.out", "mlp.contribution"])
 def test_attention_and_mlp_that_are_added_as_one_are_called_neither(kind, site):
     reason = r"layers\.0\.\S+ is not known: what blocks\.0 adds, .* from several modules, att"
     with pytest.raises(UnsupportedSiteError, match=reason):
         backlight.layers(subject=wired(kind), dataset=["a word " * 9], site=site)
+
+
+@pytest.mark.parametrize("kind", [AttentionAlone, AttentionInPlace])
+def test_what_attention_without_an_mlp_adds_is_its_output(kind):
+    subject = wired(kind)
+
+    assert subject.sites["layers.1.attn.out"].tap.module == "blocks.1.project"
+    assert subject.sites["layers.1.attn.out"].problem is None
+    assert "layers.1.mlp.out" not in subject.sites
 
 
 def test_a_site_that_no_module_of_a_loop_can_have_is_refused_with_the_reason():

@@ -87,6 +87,50 @@ class Chained(ByHand):
             return x + self.feed(self.attention(self.one(x)))
 
 
+class MixedInOne(ByHand):
+    """The MLP goes first, and one dropout takes its sum with attention."""
+
+    class kind(Block):  # noqa: N801
+        def __init__(self):
+            super().__init__()
+            self.drop = nn.Dropout(0.1)
+
+        def forward(self, x):
+            normed = self.one(x)
+            return x + self.drop(self.feed(normed) + self.attention(normed))
+
+
+class AttentionAlone(ByHand):
+    """Blocks of attention without an MLP, projected by a module beside it."""
+
+    class kind(Block):  # noqa: N801
+        def __init__(self):
+            super().__init__()
+            del self.feed
+            self.project = nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x):
+            return x + self.two(self.project(self.attention(self.one(x))))
+
+
+class AttentionInPlace(AttentionAlone):
+    """The same with the projections of attention in the block itself."""
+
+    class kind(Block):  # noqa: N801
+        def __init__(self):
+            super().__init__()
+            del self.feed, self.two
+            self.q, self.k, self.v = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+            self.project = nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x):
+            normed = self.one(x)
+            parts = (each(normed) for each in (self.q, self.k, self.v))
+            q, k, v = (part.unflatten(-1, (2, -1)).transpose(1, 2) for part in parts)
+            attended = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            return x + self.project(attended.transpose(1, 2).flatten(2))
+
+
 class Looped(ByHand):
     def forward(self, ids):
         x = self.words(ids)

@@ -1,6 +1,6 @@
 """From what adds up in a block to what it is: sums, their norms, and where they read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from backlight.models.discovery.inside import Inside, Same
@@ -19,11 +19,15 @@ class Describing:
         block: What passed in it.
         norms: The norms of the model, by their paths.
         mixing: What mixes tokens, by the path of what is added.
+        attended: When attention was computed, in the whole model.
+        matrices: The modules that have a matrix of their own.
     """
 
     block: Inside
     norms: Mapping[str, NormForm]
     mixing: Mapping[str, Mixing]
+    attended: Sequence[int]
+    matrices: Collection[str]
 
     def layer(self, path: str, chain: Chain) -> Layer:
         """Describe the block.
@@ -64,18 +68,41 @@ class Describing:
         post_norm = self.norms.get(added.tap.module)
         out = added.tap if post_norm is None else self._before(added)
         norm, read = self._read(step, out)
+        is_alone, readers = len(step.terms) == 1, self._readers(read)
+        mixes = self.mixing[added.tap.module]
         return Term(
             out=out,
             added=added.tap,
             multiplier=coefficient,
-            mixes=self.mixing[added.tap.module],
+            mixes=mixes,
             norm=norm,
             post_norm=post_norm,
-            entry=_entry(self._readers(read), out, is_alone=len(step.terms) == 1),
+            entry=_entry(readers, out, is_alone=is_alone),
+            is_of_several=is_alone
+            and mixes == "attention"
+            and self._is_of_several(readers, out, added.place),
         )
 
-    def _readers(self, read: Same) -> list[Tap]:
-        return [passing.tap for passing in read.given if passing not in self.block.pre.given[:1]]
+    def _readers(self, read: Same) -> list[Passing]:
+        return [passing for passing in read.given if passing not in self.block.pre.given[:1]]
+
+    def _is_of_several(self, readers: Sequence[Passing], out: Tap, end: int) -> bool:
+        """Find out whether more than attention and one projection behind it is in a term."""
+        if any(_holds(reader.tap.module, out.module) for reader in readers):
+            return False  # one module reads the stream and gives all of it
+        attended = max(p for p in self.attended if self.block.pre.given[0].place <= p < end)
+        ends = {p.tap.module: p.place for same in self.block.all for p in same.gave}
+        outermost = _without_inner(readers)
+        attending = [r for r in outermost if r.place < attended < ends.get(r.tap.module, 0)]
+        behind = {
+            p.tap.module
+            for same in self.block.all
+            for p in (*same.given, *same.gave)
+            if attended < p.place <= end
+            and p.tap.module in self.matrices
+            and not any(_holds(each.tap.module, p.tap.module) for each in attending)
+        }
+        return len(behind) > 1 or 0 < len(attending) < len(outermost)
 
     def _before(self, norm: Passing) -> Tap:
         given = next(s for s in self.block.all if any(_is_of(p, norm) for p in s.given))
@@ -102,19 +129,23 @@ class Describing:
         return normed[0] if len(normed) == 1 else (None, stream)
 
 
-def _entry(readers: Sequence[Tap], out: Tap, *, is_alone: bool) -> Tap | None:
+def _entry(readers: Sequence[Passing], out: Tap, *, is_alone: bool) -> Tap | None:
     """Find where a term begins: the module that gives it, one around that, or the only."""
-    around = [tap for tap in readers if _holds(tap.module, out.module)]
+    around = [reader.tap for reader in readers if _holds(reader.tap.module, out.module)]
     if around:
         return replace(min(around, key=lambda tap: len(tap.module)), side="branch")
-    paths = [tap.module for tap in readers]
-    outermost = [
-        tap
-        for tap in readers
-        if not any(path != tap.module and _holds(path, tap.module) for path in paths)
+    alone = _without_inner(readers) if is_alone else []
+    return replace(alone[0].tap, side="branch") if len(alone) == 1 else None
+
+
+def _without_inner(readers: Sequence[Passing]) -> list[Passing]:
+    """Leave out the modules that are inside of others."""
+    paths = [reader.tap.module for reader in readers]
+    return [
+        reader
+        for reader in readers
+        if not any(path != reader.tap.module and _holds(path, reader.tap.module) for path in paths)
     ]
-    alone = outermost if is_alone and len(outermost) == 1 else []
-    return replace(alone[0], side="branch") if alone else None
 
 
 def _holds(outer: str, inner: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backlight.models.discovery.describing import Describing
 from backlight.models.discovery.head import fit_head, head_probe
@@ -97,13 +97,20 @@ class _Finding:
             if len(each) == 1 and not _zeros(insides[path])
         }
         mixing, apart = self._mixing(seen, alone)
+        matrices = _with_matrices(self.subject.model)
 
         def layer(path: str) -> Layer | str:
             if path not in alone:
                 return _why_not(path, insides[path], found[path])
             if path not in apart:
                 return f"{path}: {_APART}"
-            describing = Describing(block=insides[path], norms=norms, mixing=mixing)
+            describing = Describing(
+                block=insides[path],
+                norms=norms,
+                mixing=mixing,
+                attended=seen.attended,
+                matrices=matrices,
+            )
             return describing.layer(path, alone[path])
 
         return Discovery(
@@ -161,6 +168,14 @@ def _taps(chain: Chain) -> object:
         )
         for step in chain
     )
+
+
+def _with_matrices(model: nn.Module) -> set[str]:
+    return {
+        path
+        for path, module in model.named_modules()
+        if any(own.ndim > 1 for own in module.parameters(recurse=False))
+    }
 
 
 def _zeros(block: Inside) -> list[str]:

@@ -93,7 +93,7 @@ class _LayerSites:
     def _addition(
         self, addition: Addition, mixers: Sequence[Term], alone: Sequence[Addition]
     ) -> Iterator[Site]:
-        if not alone and _is_of_several(mixers) and not self.is_hybrid:
+        if not alone and len(mixers) == 1 and mixers[0].is_of_several:
             yield from self._of_several(mixers[0])
             return
         for term in addition.terms:
@@ -179,11 +179,3 @@ class _LayerSites:
             transformer_lens=None if lens is None else f"blocks.{self.number}.{lens}",
             problem=problem,
         )
-
-
-def _is_of_several(mixers: Sequence[Term]) -> bool:
-    """Find out whether all that a block adds is one thing, which not one module reads and gives."""
-    if len(mixers) != 1 or mixers[0].mixes != "attention":
-        return False
-    entry, giver = mixers[0].entry, mixers[0].out.module
-    return entry is None or not f"{giver}.".startswith(f"{entry.module}.")

@@ -24,6 +24,8 @@ class Term:
         norm: The norm of the stream that it reads, None if it has none.
         post_norm: The norm between ``out`` and ``added``, None if there is none.
         entry: Where it begins to read; None if that is not one module.
+        is_of_several: Whether attention is only one part of what was computed: another module reads
+            the stream beside it, or an MLP reads what it gives.
     """
 
     out: Tap
@@ -33,6 +35,7 @@ class Term:
     norm: NormForm | None = None
     post_norm: NormForm | None = None
     entry: Tap | None = None
+    is_of_several: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
