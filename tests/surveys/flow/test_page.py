@@ -416,7 +416,7 @@ def test_what_was_left_out_is_told_with_its_reason():
 
     told = {paragraph.label: paragraph.text for paragraph in prose.paragraphs}
     assert told["attention:"] == "It has no softmax."
-    assert told["Text:"] == "Rows left out: 2 blank. Cut at 128 tokens: 1 of 3 passages."
+    assert told["Text:"] == "Rows left out: 2 blank. Cut at 128 tokens: 1 of 3 passages read."
 
 
 def test_of_a_gradient_of_zero_there_is_a_page():

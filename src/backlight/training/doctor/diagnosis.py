@@ -163,7 +163,8 @@ def _not_observed(readings: Readings) -> Iterator[str]:
 def _not_observed_of_losses(readings: Readings) -> Iterator[str]:
     history, course = readings.history, readings.course
     if not len(history.losses):
-        yield "No loss was seen, so its course is not judged (monitor.loss(value) tells it)."
+        how = "" if history.understood else " (monitor.loss(value) tells it)"
+        yield f"No loss was seen, so its course is not judged{how}."
     elif len(history.losses) < LEAST_LOSSES:
         seen = were(len(history.losses), "loss", "losses")
         yield f"Only {seen} seen: too few to judge their course."

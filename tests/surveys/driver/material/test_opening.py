@@ -144,8 +144,8 @@ def test_what_was_left_out_is_told_once_below_the_tables_and_recorded(
         )
 
     told = (
-        "Rows left out: 2 blank, 1 of fewer than two tokens. Cut at 8 tokens: 6 of 8 passages. "
-        "Unknown to the tokenizer: 2 tokens"
+        "Rows left out: 2 blank, 1 of fewer than two tokens. Cut at 8 tokens: 6 of 8 passages "
+        "read. Unknown to the tokenizer: 2 tokens"
     )
     assert told in " ".join(capsys.readouterr().out.split())
     assert "Rows left out" not in caplog.text

@@ -49,10 +49,12 @@ def test_a_line_tells_how_far_how_quickly_and_how_long_still(done, rate, unit, t
 def test_a_log_gets_a_line_with_what_was_found(at_once, capsys):
     with Bar("a \x1b[2Jtitle", total=20, found=lambda: "largest so far: layer 3") as bar:
         bar.after(Progress(num_tokens=5))
+        bar.after(Progress(num_tokens=5))
 
-    (line,) = capsys.readouterr().err.splitlines()
+    first, then = capsys.readouterr().err.splitlines()
+    assert first == r"a \x1b[2Jtitle: 25 %; largest so far: layer 3"
     assert re.fullmatch(
-        r"a \\x1b\[2Jtitle: 25 %, [\d,]+ tokens/s, 0 s left; largest so far: layer 3", line
+        r"a \\x1b\[2Jtitle: 50 %, [\d,]+ tokens/s, 0 s left; largest so far: layer 3", then
     )
 
 
@@ -104,6 +106,19 @@ def test_work_that_was_done_before_is_not_counted_into_the_rate(now, capsys):
         "layers: 58 %, 5 tokens/s, 3 min left",
         "layers: 65 %, 5 tokens/s, 2 min left",
         "layers: 72 %, 5 tokens/s, 2 min left",
+    ]
+
+
+def test_a_first_batch_that_waits_for_much_does_not_make_what_is_left_long(now, capsys):
+    with Bar("layers", total=1000) as bar:
+        now[0] += 100
+        for _ in range(2):
+            bar.after(Progress(num_tokens=50))
+            now[0] += 50
+
+    assert capsys.readouterr().err.splitlines() == [
+        "layers: 5 %",
+        "layers: 10 %, 1 tokens/s, 15 min left",
     ]
 
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from backlight import cli
 from backlight.surveys.driver.words.account import COUNTED, context_column
 from backlight.surveys.driver.words.lines import wrapped
-from backlight.surveys.driver.words.printing import Column, Shown, Sign
+from backlight.surveys.driver.words.printing import Column, Shown, Sign, number
 from backlight.surveys.driver.words.screen import first_of, screen
 from backlight.tables import Table
 from zoo.terminals import terminal
@@ -167,6 +167,11 @@ def test_the_marks_of_what_the_loss_counts_are_explained_where_they_are_to_be_se
 
     assert lines("⟦some «token»⟧")[-1] == COUNTED.meaning
     assert lines(f"⟦some{99 * ' far'} «token»{99 * ' far'}⟧")[-1].startswith("…")
+
+
+def test_powers_of_ten_are_written_in_one_way():
+    assert [number(value, ".2g") for value in (3.9e-6, 1.5e17, 0.1)] == ["3.9e-6", "1.5e17", "0.1"]
+    assert number(-2e-10, ".1e", " nats") == "-2.0e-10 nats"
 
 
 def test_a_line_breaks_between_words_and_not_within_a_number():

@@ -129,7 +129,7 @@ def _differences(layers: Table, differences: Table) -> list[Column]:
             Column("unit", cell=_unit),
             Column("ln a/b", cell=_log_ratio),
             Column("t", "t", ".1f"),
-            Column("q", "q", ".1e"),
+            Column("q", "q", ".2g"),
             Column("effect", "effect_size", ".2f"),
             context_column("where it mattered most", cell=_context),
         ]
@@ -141,7 +141,7 @@ def _differences(layers: Table, differences: Table) -> list[Column]:
         Column("b", cell=sure_number("b")),
         Column("ln a/b", cell=_log_ratio),
         Column("t", "t", ".1f"),
-        Column("q", "q", ".1e"),
+        Column("q", "q", ".2g"),
         Column("effect", "effect_size", ".2f"),
     ]
 

@@ -35,7 +35,7 @@ def tell_account(account: Mapping[str, Any], max_length: int) -> str:
     if account.get("num_cut"):
         lines.append(
             f"Cut at {max_length} tokens: {account['num_cut']:,} of {account['num_passages']:,} "
-            "passages."
+            "passages read."
         )
     if account.get("num_unknown"):
         share = account["num_unknown"] / account["num_tokens"]

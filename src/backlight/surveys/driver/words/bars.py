@@ -70,10 +70,10 @@ def display(title: str, *, total: int, done: int, unit: str, quiet: bool) -> Dis
         return _Nothing()
     there = console(stderr=True)
     if there.is_jupyter:
-        return _Notebook(title, total=total, done=done, unit=unit)
+        return _Notebook(title, total=total, unit=unit)
     if there.is_terminal:
         return _Bar(title, total=total, done=done, unit=unit)
-    return _Lines(title, total=total, done=done, unit=unit)
+    return _Lines(title, total=total, unit=unit)
 
 
 @final
@@ -111,26 +111,30 @@ class _Bar(Display):
 class _Told(Display):
     """Progress in words, told again from time to time."""
 
-    def __init__(self, title: str, *, total: int, done: int, unit: str) -> None:
-        self._title, self._total, self._before, self._unit = title, total, done, unit
-        self._begun = self._told = time.monotonic()
+    def __init__(self, title: str, *, total: int, unit: str) -> None:
+        self._title, self._total, self._unit = title, total, unit
+        self._first: tuple[float, int] | None = None
+        self._told = time.monotonic()
 
     def start(self) -> None:
         """See ``Display.start``."""
-        self._begun = self._told = time.monotonic()
+        self._told = time.monotonic()
 
     def show(self, *, done: int, found: str, title: str | None = None) -> None:
         """See ``Display.show``."""
         self._title = self._title if title is None else title
         now = time.monotonic()
+        if self._first is None:  # speed is that of what follows: the first batch waits for much
+            self._first = now, done
         if now - self._told < self.patience():
             return
         self._told = now
+        begun, before = self._first
         line = progress_line(
             self._title,
             done=done,
             total=self._total,
-            rate=(done - self._before) / (now - self._begun),
+            rate=(done - before) / (now - begun) if done > before else 0.0,
             unit=self._unit,
         )
         self.tell(plain(f"{line}; {found}" if found else line))

@@ -1,5 +1,6 @@
 """Tables on the terminal: any table, by the declarations of the columns that are shown of it."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from backlight.tables import Table
 
 _SURENESS = ("_std", "_low", "_high")
 _MANY_COLUMNS = 8
+_PADDED_POWER = re.compile(r"(?<=e)(?:\+|(-))0*(?=\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,11 @@ class Shown:
 
 
 def number(value: Any, form: str = "", unit: str = "") -> str:
-    """Write a value of a table; a number that is not known is blank."""
+    """Write a value of a table; a number that is not known is blank, and 1e-05 is ``1e-5``."""
     if value != value:
         return ""
-    return f"{value:{form}}{unit}" if form else f"{value}{unit}"
+    written = f"{value:{form}}" if form else f"{value}"
+    return (_PADDED_POWER.sub(r"\1", written) if form else written) + unit
 
 
 def sure_number(name: str) -> Callable[[Table, int], str]:
