@@ -1,5 +1,6 @@
 """Shapes are checked, seeds are fixed, and nothing reaches for the network."""
 
+import logging
 import os
 
 import pytest
@@ -39,6 +40,11 @@ def pytest_make_parametrize_id(val, argname):
 def _same_numbers_each_time():
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_command_before_was_quiet():
+    logging.getLogger("backlight").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
