@@ -23,7 +23,7 @@ NEEDS = (
     (
         "transformers",
         "5.0",
-        r"(basis_probe|test_the_kernels_are|backward_rules/).*gemma2",
+        r"(basis_probe|test_the_kernels|test_every_check|backward_rules/).*gemma2",
         "soft caps",
     ),
     ("transformers", "5.0", r"test_rules\.py.*stablelm", "StableLM's q"),
@@ -55,6 +55,12 @@ NEEDS = (
             r"test_proof\.py::test_(a_model_under|sites_that_act)",
             r"backward_rules/test_rules\.py.*(-frozen|-relp|\[frozen|\[relp|attention_can_be_tapped)",
         )
+    ),
+    (
+        "torch",
+        "2.6",
+        r"test_other_files_give_the_same_model\[bin\]",
+        "torch.load, says Transformers",
     ),
     ("torch", "2.6", r"loading/test_handed\.py.*spread_over", "fully_shard"),
     ("torch", "2.6", r"compile", "torch.compiler.set_stance"),
