@@ -47,6 +47,12 @@ def _no_command_before_was_quiet():
     logging.getLogger("backlight").setLevel(logging.NOTSET)
 
 
+@pytest.fixture
+def far_from_results(request, monkeypatch):
+    """Stand where no path from here to a temporary folder is shorter than the whole one."""
+    monkeypatch.chdir(request.path.parent)
+
+
 @pytest.fixture(scope="session")
 def _wirings(tmp_path_factory):
     return tmp_path_factory.mktemp("wirings")

@@ -10,6 +10,8 @@ from backlight.labs import LABS
 from backlight.labs.ln_jacobian import experiment as ln_jacobian
 from backlight.runs.results import load_results
 
+pytestmark = pytest.mark.usefixtures("far_from_results")
+
 SMALL = {
     "num_steps": 3,
     "block_size": 8,

@@ -13,6 +13,8 @@ from backlight.surveys.loading import load_results, page_file
 from backlight.tools.report.command import redraw
 from zoo.folders import contents
 
+pytestmark = pytest.mark.usefixtures("far_from_results")
+
 
 @pytest.fixture
 def finished(finished_run, tmp_path):

@@ -24,6 +24,8 @@ from backlight.world.learning.training import WorldTraining
 from zoo.cities import SMALL_TRAINING, make_cities
 from zoo.folders import contents
 
+pytestmark = pytest.mark.usefixtures("far_from_results")
+
 POINTS = np.random.default_rng(5).integers((-1800, -900), (1800, 900), size=(60, 2))
 SHIPPED = Path(__file__).parents[3] / "configs" / "train_world.yaml"
 

@@ -13,6 +13,8 @@ from backlight.runs.urls import Url
 from backlight.surveys.driver.words.places import in_command, short, where_it_went
 from zoo.terminals import terminal
 
+pytestmark = pytest.mark.usefixtures("far_from_results")
+
 LONG = Path("a folder of runs with many words") / "in its name, and another one" / "layers"
 
 
