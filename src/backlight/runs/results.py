@@ -27,7 +27,7 @@ METADATA = "metadata.json"
 STATISTICS = "feature_statistics.npz"
 PAGE = "index.html"
 
-_MOST_NAMES = 8  # of options or metadata that are told in a line
+_MOST_NAMES = 8  # that are told in a line
 _LONGEST_REASON = 200
 _Read = TypeVar("_Read")
 
@@ -40,10 +40,8 @@ class _Named(dict[str, _Read]):
         self._noun = noun
 
     def __missing__(self, name: str) -> _Read:
-        there = ", ".join(
-            [*map(plain, list(self)[:_MOST_NAMES]), *["..."][: len(self) > _MOST_NAMES]]
-        )
-        hint = nearest(str(name), list(self), otherwise=f"There are {there or 'none'}.")
+        there = _first_names(self) or "none"
+        hint = nearest(str(name), list(self), otherwise=f"There are {there}.")
         raise KeyError(f"The results have no {self._noun} {quoted(name)}. {hint}")
 
 
@@ -189,8 +187,12 @@ class Results:
                 yield kind, f"{len(arrays)} arrays, such as {quoted(next(iter(arrays)))}"
         for kind, said in (("metadata", self.metadata), ("config", self.config)):
             if said:
-                names = ", ".join(map(plain, list(said)[:_MOST_NAMES]))
-                yield kind, names + (", ..." if len(said) > _MOST_NAMES else "")
+                yield kind, _first_names(said)
+
+
+def _first_names(named: Mapping[str, Any]) -> str:
+    names = ", ".join(map(plain, list(named)[:_MOST_NAMES]))
+    return names + (", ..." if len(named) > _MOST_NAMES else "")
 
 
 def load_results(path: str | Place) -> Results:

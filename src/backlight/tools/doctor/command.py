@@ -7,7 +7,7 @@ from backlight.foreign.files import expanded
 from backlight.report.page.document import refuse_page
 from backlight.report.page.writing import write_page
 from backlight.surveys.driver.options.shared import ModelOptions, TextOptions
-from backlight.surveys.driver.words.places import short
+from backlight.surveys.driver.words.places import LABEL, short
 from backlight.surveys.driver.words.terminal import console
 from backlight.tools.doctor.options import DoctorConfig
 from backlight.tools.doctor.text import print_diagnosis
@@ -65,7 +65,7 @@ def run(config: DoctorConfig) -> int:
     print_diagnosis(diagnosis, title=title, understood=history.understood)
     if config.html is not None:
         write_page(config.html, page_of(history, diagnosis, title=title))
-        console().print(f"\nPage      {short(config.html)}", soft_wrap=True)
+        console().print(f"\n{'Page':<{LABEL}}{short(config.html)}", soft_wrap=True)
     return 0 if diagnosis.is_healthy else 1
 
 
